@@ -1,0 +1,117 @@
+"""How time is cut into partitions.
+
+Both axes, landing and session, are a `Calendar`: a cadence from a start on, in one
+timezone. Partition keys are the window's start as text, so that they sort in time.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+
+class Cadence(StrEnum):
+    hourly = "hourly"
+    daily = "daily"
+    weekly = "weekly"
+    monthly = "monthly"
+
+
+_FORMAT = {Cadence.hourly: "%Y-%m-%dT%H"}
+_STEP = {Cadence.hourly: "1h", Cadence.daily: "1d", Cadence.weekly: "1w", Cadence.monthly: "1mo"}
+_SHORTEST = {
+    Cadence.hourly: timedelta(hours=1),
+    Cadence.daily: timedelta(hours=23),
+    Cadence.weekly: timedelta(days=7, hours=-1),
+    Cadence.monthly: timedelta(days=28, hours=-1),
+}
+
+
+@dataclass(frozen=True)
+class Window:
+    """Half-open, in UTC: ``start <= event_timestamp < end``."""
+
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True)
+class Calendar:
+    """Partitions of one cadence, from `start` on; weeks begin on Monday.
+
+    `start` and `end` are midnights in `timezone`; `end` is exclusive, None for a
+    stream that goes on.
+    """
+
+    cadence: Cadence
+    start: datetime
+    timezone: str = "UTC"
+    end: datetime | None = None
+
+    @property
+    def key_format(self) -> str:
+        return _FORMAT.get(self.cadence, "%Y-%m-%d")
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.timezone)
+
+    @property
+    def first_start(self) -> datetime:
+        """The start of the partition that holds `start`, in local time."""
+        return self._floor(self.start.astimezone(self.zone))
+
+    def key_of(self, moment: datetime) -> str:
+        return self._floor(moment.astimezone(self.zone)).strftime(self.key_format)
+
+    def window(self, key: str) -> Window:
+        start = datetime.strptime(key, self.key_format).replace(tzinfo=self.zone)
+        return Window(start.astimezone(UTC), self._next(start).astimezone(UTC))
+
+    def keys_between(self, first: str, last: str) -> list[str]:
+        """All keys from `first` to `last`, both included."""
+        return list(self._walk(first, last))
+
+    def key_expr(self, column: str = "event_timestamp") -> pl.Expr:
+        """The partition key of each timestamp (UTC microseconds), as text."""
+        local = pl.col(column).dt.convert_time_zone(self.timezone)
+        return local.dt.truncate(_STEP[self.cadence]).dt.strftime(self.key_format)
+
+    def partitions_within(self, span: timedelta) -> int:
+        """How many partitions a span of time can reach into, counted generously."""
+        return -(-span // _SHORTEST[self.cadence])
+
+    def _walk(self, first: str, last: str) -> Iterator[str]:
+        key = first
+        while key <= last:
+            yield key
+            key = self.key_of(self.window(key).end)
+
+    def _floor(self, local: datetime) -> datetime:
+        if self.cadence is Cadence.hourly:
+            return local.replace(minute=0, second=0, microsecond=0)
+        midnight = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
+        if self.cadence is Cadence.weekly:
+            return midnight - timedelta(days=midnight.weekday())
+        return midnight.replace(day=1) if self.cadence is Cadence.monthly else midnight
+
+    def _next(self, local: datetime) -> datetime:
+        if self.cadence is Cadence.hourly:
+            return (local.astimezone(UTC) + timedelta(hours=1)).astimezone(self.zone)
+        if self.cadence is Cadence.monthly:
+            return (local.replace(day=1) + timedelta(days=32)).replace(day=1)
+        return local + timedelta(days=7 if self.cadence is Cadence.weekly else 1)
+
+
+def contiguous_runs(keys: list[str], calendar: Calendar) -> list[list[str]]:
+    """Cut sorted partition keys into runs of neighbours."""
+    runs: list[list[str]] = []
+    for key in sorted(keys):
+        if runs and calendar.key_of(calendar.window(runs[-1][-1]).end) == key:
+            runs[-1].append(key)
+        else:
+            runs.append([key])
+    return runs

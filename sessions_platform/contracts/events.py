@@ -1,0 +1,112 @@
+"""What an accepted event is: its columns, and the rules that each row must keep.
+
+One pandera schema, made from the stream's columns, both routes rows (transforms.validate)
+and proves what is stored (the asset check `keeps_contract`).
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import pandera.polars as pa
+import polars as pl
+
+from sessions_platform.contracts.rejections import Code
+from sessions_platform.contracts.stream import Column, ColumnType, Stream
+
+LEADING = ("event_id", "user_id", "event_timestamp", "event_type")
+PROVENANCE: dict[str, pl.DataType] = {
+    "landing_partition": pl.String(),
+    "source_uri": pl.String(),
+    "position": pl.Int64(),
+}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule of one column: what pandera tests, and the code and words of the reason where it fails."""
+
+    code: Code
+    text: str
+    check: pa.Check
+
+
+def judged_columns(stream: Stream) -> dict[str, Column]:
+    """The stream's columns in the order in which an event holds them."""
+    leading = {name: stream.columns[name] for name in LEADING if name in stream.columns}
+    return {**leading, **stream.columns}
+
+
+def event_columns(stream: Stream) -> dict[str, pl.DataType]:
+    """The columns of the assets `events`: the stream's own, then properties and provenance."""
+    own = {name: column.type.dtype for name, column in judged_columns(stream).items()}
+    return {"event_id": pl.String(), **own, "properties": pl.String(), **PROVENANCE}
+
+
+def content_columns(stream: Stream) -> list[str]:
+    """What two copies of an event are compared by: all but where they came from."""
+    return [name for name in event_columns(stream) if name not in PROVENANCE]
+
+
+def column_rules(stream: Stream, name: str, latest: datetime | None) -> list[Rule]:
+    """The rules of one column beyond its type, in the order of the schema's checks."""
+    column = stream.columns[name]
+    rules = [Rule(Code.out_of_range, f"{kind} {_number(b)}", _bound(kind, b)) for kind, b in column.bounds.items()]
+    if column.isin is not None:
+        allowed = _typed(column)
+        rules.append(Rule(Code.not_allowed, f"isin {allowed}", pa.Check.isin(allowed)))
+    if column.pattern is not None:
+        rules.append(Rule(Code.pattern_mismatch, f"pattern {column.pattern}", _contains(column.pattern)))
+    if name == "event_timestamp":
+        first = stream.first_moment
+        rules.append(Rule(Code.before_start, f"not before {first.isoformat()}", pa.Check.ge(first)))
+        if latest is not None:
+            rules.append(Rule(Code.future_timestamp, f"not after {latest.isoformat()}", pa.Check.le(latest)))
+    return rules
+
+
+def events_schema(stream: Stream, landing_partition: str | None = None) -> pa.DataFrameSchema:
+    """The contract of the events that landed in one landing partition; or what all have in common."""
+    here = [pa.Check.eq(landing_partition)] if landing_partition else []
+    columns = {
+        "event_id": pa.Column(pl.String),
+        **judgement_schema(stream, landing_partition).columns,
+        "properties": pa.Column(pl.String, nullable=True),
+        "landing_partition": pa.Column(pl.String, here),
+        "source_uri": pa.Column(pl.String),
+        "position": pa.Column(pl.Int64, pa.Check.ge(1)),
+    }
+    columns["event_id"] = pa.Column(pl.String, columns["event_id"].checks, unique=True)
+    return pa.DataFrameSchema(columns, strict=True, name=f"{stream.name}.events")
+
+
+def judgement_schema(stream: Stream, landing_partition: str | None) -> pa.DataFrameSchema:
+    """The rules that one row can be held against without looking at others."""
+    latest = stream.latest_moment(landing_partition) if landing_partition else None
+    columns = {
+        name: pa.Column(
+            column.type.dtype,
+            nullable=column.nullable,
+            checks=[rule.check for rule in column_rules(stream, name, latest)],
+        )
+        for name, column in judged_columns(stream).items()
+    }
+    return pa.DataFrameSchema(columns, name=f"{stream.name}.events")
+
+
+def _typed(column: Column) -> list[str | int | float]:
+    kind = {ColumnType.integer: int, ColumnType.float: float}.get(column.type, str)
+    return [kind(value) for value in column.isin or []]
+
+
+def _bound(kind: str, bound: float) -> pa.Check:
+    return getattr(pa.Check, kind)(bound)
+
+
+def _number(bound: float) -> str:
+    return f"{bound:g}"
+
+
+def _contains(pattern: str) -> pa.Check:
+    return pa.Check(
+        lambda data: data.lazyframe.select(pl.col(data.key).str.contains(pattern)), name="pattern", ignore_na=True
+    )

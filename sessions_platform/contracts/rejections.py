@@ -1,0 +1,77 @@
+"""Why a row is rejected, and what is kept of it."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import pandera.polars as pa
+import polars as pl
+
+from sessions_platform.contracts.stream import Stream
+
+
+class Code(StrEnum):
+    """The closed enumeration of reasons. Codes are stable: tables and dashboards hold them."""
+
+    malformed = "malformed"
+    missing_identity = "missing_identity"
+    missing_value = "missing_value"
+    wrong_type = "wrong_type"
+    bad_timestamp = "bad_timestamp"
+    bad_text = "bad_text"
+    future_timestamp = "future_timestamp"
+    before_start = "before_start"
+    not_allowed = "not_allowed"
+    out_of_range = "out_of_range"
+    pattern_mismatch = "pattern_mismatch"
+    unknown_reference = "unknown_reference"
+    conflicting_duplicate = "conflicting_duplicate"
+    unexpected_column = "unexpected_column"
+    unreadable_file = "unreadable_file"
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One reason of one row. `column` is "" where the whole row is meant."""
+
+    code: Code
+    column: str
+    rule: str
+    value: str | None
+
+
+REASON = pl.Struct({"code": pl.String, "column": pl.String, "rule": pl.String, "value": pl.String})
+REASONS = pl.List(REASON)
+
+# A value is quoted so that a person recognizes it; the whole row stands in `payload`.
+VALUE_SHOWN = 200
+
+REJECTED_EVENTS: dict[str, pl.DataType] = {
+    "rejection_id": pl.String(),
+    "landing_partition": pl.String(),
+    "source_uri": pl.String(),
+    "position": pl.Int64(),
+    "payload": pl.String(),
+    "payload_encoding": pl.String(),
+    "reasons": REASONS,
+    "contract_version": pl.String(),
+}
+
+
+def rejected_schema(stream: Stream) -> pa.DataFrameSchema:
+    """The contract of rejected_events: whole, explained, and of the closed enumeration of codes."""
+    columns = {name: pa.Column(dtype) for name, dtype in REJECTED_EVENTS.items()}
+    columns["rejection_id"] = pa.Column(pl.String, unique=True)
+    columns["payload_encoding"] = pa.Column(pl.String, pa.Check.isin(["utf-8", "base64"]))
+    columns["reasons"] = pa.Column(REASONS, [_is_explained()])
+    columns["contract_version"] = pa.Column(pl.String, pa.Check.eq(stream.contract_version))
+    return pa.DataFrameSchema(columns, strict=True, name=f"{stream.name}.rejected_events")
+
+
+def _is_explained() -> pa.Check:
+    known = pl.element().struct.field("code").is_in([code.value for code in Code])
+
+    def has_known_codes(data: pa.PolarsData) -> pl.LazyFrame:
+        reasons = pl.col(data.key)
+        return data.lazyframe.select((reasons.list.len() > 0) & reasons.list.eval(known).list.all())
+
+    return pa.Check(has_known_codes, name="at least one reason, each of a known code")

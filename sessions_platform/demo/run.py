@@ -1,0 +1,87 @@
+"""The newcomer's first minute: a week of events, through every asset, into PostgreSQL."""
+
+import os
+
+from rich.console import Console
+from rich.table import Table
+
+from sessions_platform.demo.events import Planted, land_week
+from sessions_platform.settings import Settings
+
+STREAM = "web_shop"
+
+
+def run_demo(settings: Settings) -> None:
+    """Land the demo's week, materialize all of its assets in one Dagster run, and print what came of it."""
+    console = Console(stderr=True)
+    console.print("[bold]1[/] Landing a week of events, some of them broken on purpose")
+    planted = land_week(settings.home / "landing" / STREAM)
+    console.print(f"  ✓ {planted.lines:,} lines in {settings.home / 'landing' / STREAM}")
+    console.print("[bold]2[/] Materializing every asset of the week through Dagster, in one run")
+    _materialize(settings)
+    _print_summary(settings, planted)
+
+
+def _materialize(settings: Settings) -> None:
+    from sessions_platform.journey.workspace import open_workspaces
+    from sessions_platform.orchestration.jobs import job_name, newest_partition
+    from sessions_platform.orchestration.runs import runner
+
+    (workspace,) = open_workspaces(settings, [STREAM])
+    calendar = workspace.stream.landing_calendar
+    with runner(settings) as runs:
+        runs.run(job_name(workspace.stream, "materialize_all"), calendar.key_of(calendar.start), newest_partition(calendar))
+
+
+def _print_summary(settings: Settings, planted: Planted) -> None:
+    from sessions_platform.journey.status import status
+    from sessions_platform.journey.workspace import open_workspaces
+
+    (workspace,) = open_workspaces(settings, [STREAM])
+    held = status(workspace)
+    actions = workspace.database.query(
+        f"select primary_action, count(*) as sessions from {STREAM}.sessions group by 1 order by 2 desc, 1 limit 5"
+    )
+    console = Console()
+    console.print()
+    console.print(_counts(held, planted))
+    console.print(_pairs("Rejected, by reason", "rows", held["rejected_by_reason"]))
+    console.print(_pairs("Top primary actions", "sessions", {row["primary_action"]: row["sessions"] for row in actions}))
+    _point_further(console, settings)
+
+
+def _counts(held: dict, planted: Planted) -> Table:
+    rejected = held["rejected"]
+    balance = held["raw_rows"] - held["accepted"] - rejected - held["duplicates"]
+    table = Table(title=f"{STREAM}: nothing lost, {balance} rows unaccounted for", title_justify="left")
+    table.add_column("what")
+    table.add_column("rows", justify="right")
+    table.add_row("raw", f"{held['raw_rows']:,}")
+    table.add_row("  accepted", f"{held['accepted']:,}")
+    table.add_row("  rejected, kept for replay", f"{rejected:,}")
+    table.add_row("  duplicates within a day's landing", f"{held['duplicates']:,}")
+    table.add_row("events in sessions", f"{held['events_in_sessions']:,}")
+    table.add_row("  left out: landed again on another day", f"{held['duplicates_across'] + held['conflicts_across']:,}")
+    table.add_row("  of them late by a day or more", f"{planted.late:,}")
+    table.add_row("sessions", f"{held['sessions']:,}")
+    table.add_row("users", f"{held['users']:,}")
+    return table
+
+
+def _pairs(title: str, counted: str, pairs: dict) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    table.add_column(counted, justify="right")
+    for name, count in pairs.items():
+        table.add_row(name, f"{count:,}")
+    return table
+
+
+def _point_further(console: Console, settings: Settings) -> None:
+    program = "sessions-platform" if "VIRTUAL_ENV" in os.environ else ".venv/bin/sessions-platform"
+    console.print("[bold]Where to look next[/]")
+    console.print("  make dev                       the UI: asset graph, checks, plots")
+    console.print(f"  {program} status {STREAM}")
+    console.print(f'  {program} sql "select * from {STREAM}.sessions order by event_count desc limit 5"')
+    console.print(f'  {program} sql "select payload, reasons from {STREAM}.rejected_events limit 5"')
+    console.print(f"  everything rests in {settings.home}", soft_wrap=True)

@@ -1,0 +1,154 @@
+"""raw_events → events and rejected_events, published together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import polars as pl
+
+from sessions_platform.contracts.events import PROVENANCE, content_columns, event_columns
+from sessions_platform.contracts.raw import RAW_EVENTS
+from sessions_platform.contracts.rejections import REJECTED_EVENTS
+from sessions_platform.journey.workspace import Workspace
+from sessions_platform.storage.lake import StoredFile
+from sessions_platform.storage.ledger import KnownFile, LandingVersion, Snapshot
+from sessions_platform.storage.warehouse import Loaded
+from sessions_platform.transforms.parse import parse
+from sessions_platform.transforms.sessionize import touched_partitions
+from sessions_platform.transforms.validate import judge, rejections, settle
+
+_POSITION = ["source_uri", "position"]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A judged landing partition at rest in the lake, not yet published."""
+
+    landing_partition: str
+    raw_sequence: int
+    raw_files: tuple[KnownFile, ...]
+    events: StoredFile
+    rejected: StoredFile
+    duplicates: int
+    rejected_by_reason: dict[str, int]
+    first_event: datetime | None
+    last_event: datetime | None
+
+    @property
+    def raw_rows(self) -> int:
+        return sum(file.stored.rows for file in self.raw_files)
+
+
+@dataclass(frozen=True)
+class Published:
+    version: int
+    touched: tuple[str, ...]
+    rejected: Loaded
+
+
+def judge_partition(workspace: Workspace, landing_partition: str) -> Judged:
+    """Judge all raw rows of a landing partition and write events and rejected_events beside those that stand."""
+    stream, lake = workspace.stream, workspace.lake
+    files = tuple(file for file in workspace.ledger.files([landing_partition]) if file.path is not None)
+    paths = [file.stored.path for file in files]
+    accepted, refused = _judge_blocks(workspace, landing_partition, paths)
+    digests = {file.uri: file.digest or "" for file in files}
+    events, conflicts, duplicates = settle(accepted, stream, digests)
+    refused = pl.concat([refused, _with_payload(workspace, paths, conflicts)])
+    rejected = rejections(refused.sort(*_POSITION), stream)
+    return Judged(
+        landing_partition,
+        max((file.sequence or 0 for file in files), default=0),
+        files,
+        lake.write(workspace.folder("events", landing_partition), [events], event_columns(stream)),
+        lake.write(workspace.folder("rejected_events", landing_partition), [rejected], REJECTED_EVENTS),
+        duplicates,
+        _count_reasons(rejected),
+        *_span(events),
+    )
+
+
+def publish(workspace: Workspace, judged: Judged, run_id: str) -> Published:
+    """Make a judged landing partition current, in one transaction with what it touches and rejects.
+
+    Raises Superseded where rows that were read later are published already.
+    """
+    workspace.warehouse  # noqa: B018  its tables are made before the transaction
+    with workspace.database.transaction() as connection:
+        workspace.ledger.lock(connection)
+        landings = workspace.ledger.current(connection)
+        touched = _touched(workspace, landings, judged)
+        version = workspace.ledger.publish(connection, _row(workspace, judged, run_id), touched)
+        frames = workspace.lake.blocks([judged.rejected.path], REJECTED_EVENTS)
+        loaded = workspace.warehouse.load_rejected(connection, frames, judged.landing_partition, run_id)
+    return Published(version, tuple(touched), loaded)
+
+
+def _judge_blocks(
+    workspace: Workspace, landing_partition: str, paths: Sequence[str]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    blocks = [pl.DataFrame(schema=RAW_EVENTS), *workspace.lake.blocks(paths, RAW_EVENTS)]
+    verdicts = [judge(parse(block, workspace.stream), workspace.stream, landing_partition) for block in blocks]
+    return pl.concat(verdict.events for verdict in verdicts), pl.concat(verdict.rejected for verdict in verdicts)
+
+
+def _with_payload(workspace: Workspace, paths: Sequence[str], conflicts: pl.DataFrame) -> pl.DataFrame:
+    """The raw rows of what was found too late to have them at hand."""
+    raw = workspace.lake.scan(paths, RAW_EVENTS).select(*PROVENANCE, "payload")
+    return raw.join(conflicts.lazy(), on=_POSITION).collect()
+
+
+def _count_reasons(rejected: pl.DataFrame) -> dict[str, int]:
+    """How many rows each code stands on; a row with several codes counts under each."""
+    codes = rejected.select(code=pl.col("reasons").list.eval(pl.element().struct.field("code")).list.unique())
+    counts = codes.explode("code").drop_nulls().group_by("code").len().sort("code")
+    return dict(counts.iter_rows())
+
+
+def _span(events: pl.DataFrame) -> tuple[datetime | None, datetime | None]:
+    times = events["event_timestamp"]
+    return (times[0], times[-1]) if len(times) else (None, None)
+
+
+def _touched(workspace: Workspace, landings: Sequence[LandingVersion], judged: Judged) -> list[str]:
+    """The session partitions to refresh once the judged partition stands in the place of the old one."""
+    old = [landing.events_path for landing in landings if landing.landing_partition == judged.landing_partition]
+    changed = _changed(workspace, old, [judged.events.path])
+    read = workspace.reader(Snapshot(0, tuple(landings)), beside=[judged.events.path])
+    return sorted(touched_partitions(changed, read, workspace.stream))
+
+
+def _changed(workspace: Workspace, old: Sequence[str], new: Sequence[str]) -> pl.DataFrame:
+    """user_id and event_timestamp of the events that only one side holds, or that differ, in content or provenance.
+
+    Provenance counts because it decides which copy of an event is kept.
+    """
+    schema = event_columns(workspace.stream)
+    points = ["user_id", "event_timestamp"]
+    if not old:
+        return workspace.lake.scan(new, schema).select(points).collect()
+    row = pl.struct(*content_columns(workspace.stream), *PROVENANCE).struct.json_encode().alias("_row")
+    before = workspace.lake.scan(old, schema).select(*points, row)
+    after = workspace.lake.scan(new, schema).select(*points, row)
+    gone = before.join(after, on="_row", how="anti")
+    come = after.join(before, on="_row", how="anti")
+    return pl.concat([gone, come]).select(points).collect()
+
+
+def _row(workspace: Workspace, judged: Judged, run_id: str) -> dict[str, object]:
+    return {
+        "landing_partition": judged.landing_partition,
+        "raw_sequence": judged.raw_sequence,
+        "raw_files": [{"uri": file.uri, "digest": file.digest, "path": file.path} for file in judged.raw_files],
+        "events_path": judged.events.path,
+        "rejected_path": judged.rejected.path,
+        "raw_rows": judged.raw_rows,
+        "accepted": judged.events.rows,
+        "rejected": judged.rejected.rows,
+        "duplicates": judged.duplicates,
+        "rejected_by_reason": judged.rejected_by_reason,
+        "first_event": judged.first_event,
+        "last_event": judged.last_event,
+        "contract_version": workspace.stream.contract_version,
+        "run_id": run_id,
+    }

@@ -1,0 +1,71 @@
+"""Landing files → raw_events: a snapshot of the rows as they came."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from sessions_platform.contracts.raw import RAW_EVENTS
+from sessions_platform.journey.workspace import Workspace
+from sessions_platform.sources.base import LandingFile, Reading
+from sessions_platform.storage.ledger import KnownFile
+
+
+@dataclass(frozen=True)
+class Landed:
+    """What a landing partition holds now, and what this pass changed."""
+
+    files: int
+    rows: int
+    read: int  # files that were new or had changed
+    vanished: int  # files that are gone, whose rows are kept
+
+
+def land(workspace: Workspace, landing_partitions: Sequence[str], run_id: str) -> dict[str, Landed]:
+    """Bring the raw rows of these landing partitions up to date with their files.
+
+    A changed file's newest version replaces its rows, a vanished one keeps them. Files of a
+    flat glob that no partition has seen yet belong to the newest of these partitions.
+    """
+    found = workspace.source.find(landing_partitions)
+    _claim(workspace, found, landing_partitions)
+    return {partition: _land_partition(workspace, partition, found, run_id) for partition in landing_partitions}
+
+
+def _claim(workspace: Workspace, found: Sequence[LandingFile], landing_partitions: Sequence[str]) -> None:
+    newest = max(landing_partitions)
+    for partition in {file.landing_partition or newest for file in found}:
+        uris = [file.uri for file in found if (file.landing_partition or newest) == partition]
+        workspace.ledger.claim(uris, partition)
+
+
+def _land_partition(workspace: Workspace, partition: str, found: Sequence[LandingFile], run_id: str) -> Landed:
+    present = {file.uri: file for file in found}
+    known = workspace.ledger.files([partition])
+    read = sum(_read_again(workspace, file, present[file.uri], run_id) for file in known if file.uri in present)
+    held = [file for file in workspace.ledger.files([partition]) if file.path is not None]
+    vanished = sum(file.uri not in present for file in held)
+    return Landed(len(held), sum(file.stored.rows for file in held), read, vanished)
+
+
+def _read_again(workspace: Workspace, known: KnownFile, file: LandingFile, run_id: str) -> bool:
+    """Read a file that may have changed; False where it holds what it held."""
+    if known.fingerprint == file.fingerprint:
+        return False
+    reading = workspace.source.read(file)
+    blocks = _blocks(reading, known.landing_partition, file.uri)
+    try:
+        stored = workspace.lake.write(workspace.folder("raw_events", known.landing_partition), blocks, RAW_EVENTS)
+    except FileNotFoundError:
+        return False  # it vanished since it was found: its rows, if any are known, stay
+    if reading.digest == known.digest:
+        workspace.lake.remove(stored.path)
+        workspace.ledger.record_unchanged(file.uri, file.fingerprint)
+        return False
+    workspace.ledger.record_file(file.uri, file.fingerprint, reading.digest, stored, run_id)
+    return True
+
+
+def _blocks(reading: Reading, landing_partition: str, uri: str) -> Iterator[pl.DataFrame]:
+    for block in reading:
+        yield block.with_columns(landing_partition=pl.lit(landing_partition), source_uri=pl.lit(uri))

@@ -1,0 +1,68 @@
+"""sessionized_events → sessions: one row a session, in the warehouse."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from sessions_platform.contracts.sessions import sessionized_columns
+from sessions_platform.journey.workspace import Workspace
+from sessions_platform.storage.ledger import SessionVersion
+from sessions_platform.storage.warehouse import Loaded
+from sessions_platform.transforms.summarize import summarize
+
+
+@dataclass(frozen=True)
+class LoadedSessions:
+    """What a load changed; `sessions` counts the rows of each partition that was loaded.
+
+    A partition that a newer refresh has loaded meanwhile is left as it stands and not named.
+    """
+
+    changed: Loaded
+    sessions: dict[str, int]
+
+
+def load_sessions(
+    workspace: Workspace,
+    session_partitions: Sequence[str],
+    prove: Callable[[str, pl.DataFrame], None] = lambda _partition, _sessions: None,
+) -> LoadedSessions:
+    """Load the newest sessionized state of these partitions, all in one transaction.
+
+    `prove` sees each partition's sessions before they are loaded; what it raises stops the load.
+    """
+    versions = workspace.ledger.newest_sessions(session_partitions)
+    counts: dict[str, int] = {}
+    warehouse, ledger = workspace.warehouse, workspace.ledger
+    with workspace.database.transaction() as connection:
+        warehouse.stage(connection, warehouse.sessions, _proven(workspace, versions, prove, counts))
+        ledger.lock(connection)
+        overtaken = _overtaken(versions, ledger.loaded_sessions(connection))
+        if overtaken:
+            connection.execute("delete from staged where session_partition = any(%s)", [overtaken])
+        loading = [version for version in versions if version.session_partition not in overtaken]
+        partitions = [version.session_partition for version in loading]
+        changed = warehouse.load_staged_sessions(connection, partitions)
+        ledger.acknowledge(connection, loading)
+    return LoadedSessions(changed, {partition: counts[partition] for partition in partitions})
+
+
+def _proven(
+    workspace: Workspace,
+    versions: Sequence[SessionVersion],
+    prove: Callable[[str, pl.DataFrame], None],
+    counts: dict[str, int],
+) -> Iterator[pl.DataFrame]:
+    for version in versions:
+        events = workspace.lake.scan([version.path], sessionized_columns(workspace.stream)).collect()
+        sessions = summarize(events, workspace.stream)
+        prove(version.session_partition, sessions)
+        counts[version.session_partition] = sessions.height
+        yield sessions
+
+
+def _overtaken(versions: Sequence[SessionVersion], standing: Sequence[SessionVersion]) -> list[str]:
+    """Partitions of which the warehouse holds a state that has seen more."""
+    seen = {version.session_partition: version.snapshot for version in standing}
+    return [v.session_partition for v in versions if seen.get(v.session_partition, -1) > v.snapshot]

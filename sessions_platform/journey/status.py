@@ -1,0 +1,71 @@
+"""What a stream holds, and what waits to be done."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from sessions_platform.contracts.calendar import Calendar, contiguous_runs
+from sessions_platform.journey.workspace import Workspace
+
+_RANGES = 8
+
+
+def status(workspace: Workspace) -> dict[str, Any]:
+    """Counts of everything published and loaded, and what waits. Durations are in seconds."""
+    landings = workspace.ledger.landings()
+    by_reason: Counter[str] = Counter()
+    for landing in landings:
+        by_reason.update(landing.rejected_by_reason)
+    warehouse = workspace.warehouse
+    with workspace.database.transaction(read_only=True) as connection:
+        loaded = workspace.ledger.loaded_sessions(connection)
+        totals = warehouse.totals(connection)
+    return {
+        "stream": workspace.stream.name,
+        "raw_rows": sum(landing.raw_rows for landing in landings),
+        "accepted": sum(landing.accepted for landing in landings),
+        "rejected": sum(landing.rejected for landing in landings),
+        "duplicates": sum(landing.duplicates for landing in landings),
+        "rejected_by_reason": dict(sorted(by_reason.items())),
+        "duplicates_across": sum(version.duplicates_across for version in loaded),
+        "conflicts_across": sum(version.conflicts_across for version in loaded),
+        **totals,
+        "partitions": {"landing": len(landings), "session": len(loaded)},
+        "waiting": {
+            "landing": landing_partitions_waiting(workspace),
+            "session": workspace.ledger.waiting(workspace.stream.policy_version),
+        },
+        "warehouse": workspace.database.shown,
+    }
+
+
+def landing_partitions_waiting(workspace: Workspace, newest: str | None = None) -> list[str]:
+    """Landing partitions to materialize: files new, changed or not yet published; or judged by another contract.
+
+    `newest` is where files of a flat glob that nobody has seen yet belong to; they are left out without it.
+    """
+    known = {file.uri: file for file in workspace.ledger.files()}
+    published = {landing.landing_partition: landing for landing in workspace.ledger.landings()}
+    waiting: set[str] = set()
+    for file in workspace.source.find():
+        seen = known.get(file.uri)
+        partition = seen.landing_partition if seen else (file.landing_partition or newest)
+        if partition and (seen is None or seen.fingerprint != file.fingerprint):
+            waiting.add(partition)
+    for file in known.values():
+        landing = published.get(file.landing_partition)
+        if file.sequence is not None and (landing is None or landing.raw_sequence < file.sequence):
+            waiting.add(file.landing_partition)
+    contract = workspace.stream.contract_version
+    waiting.update(name for name, landing in published.items() if landing.contract_version != contract)
+    return sorted(waiting)
+
+
+def covering_ranges(partitions: Sequence[str], calendar: Calendar, most: int = _RANGES) -> list[tuple[str, str]]:
+    """Ranges that cover the partitions, `most` at the most: the narrowest breaks between them are bridged."""
+    ranges = [(run[0], run[-1]) for run in contiguous_runs(list(partitions), calendar)]
+    while len(ranges) > most:
+        breaks = [calendar.window(b[0]).start - calendar.window(a[1]).end for a, b in zip(ranges, ranges[1:], strict=False)]
+        narrowest = breaks.index(min(breaks))
+        ranges[narrowest : narrowest + 2] = [(ranges[narrowest][0], ranges[narrowest + 1][1])]
+    return ranges

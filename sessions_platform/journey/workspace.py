@@ -1,0 +1,123 @@
+"""One stream with everything that its stages work on."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+
+import polars as pl
+
+from sessions_platform.contracts.events import event_columns
+from sessions_platform.contracts.raw import RAW_EVENTS
+from sessions_platform.contracts.rejections import REJECTED_EVENTS
+from sessions_platform.contracts.sessions import sessionized_columns
+from sessions_platform.contracts.stream import Stream
+from sessions_platform.contracts.stream_file import load_streams
+from sessions_platform.mistakes import Mistake
+from sessions_platform.settings import Settings
+from sessions_platform.sources.base import Source
+from sessions_platform.sources.files import FileSource
+from sessions_platform.storage.database import Database
+from sessions_platform.storage.lake import Dataset, Lake, StoredFile
+from sessions_platform.storage.ledger import LandingVersion, Ledger, Snapshot
+from sessions_platform.storage.warehouse import Warehouse
+from sessions_platform.transforms.sessionize import EventReader
+
+
+@dataclass(frozen=True)
+class Workspace:
+    stream: Stream
+    source: Source
+    lake: Lake
+    database: Database
+    _prepared: list[bool] = field(default_factory=list, repr=False, compare=False)
+
+    @classmethod
+    def open(cls, stream: Stream, settings: Settings, source: Source | None = None) -> "Workspace":
+        """The stream's places as the settings name them; tests bring a source of their own."""
+        return cls(stream, source or FileSource(stream), Lake(settings.lake), Database(settings))
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        ledger = Ledger(self.database, self.stream.name)
+        ledger.prepare()
+        return ledger
+
+    @cached_property
+    def warehouse(self) -> Warehouse:
+        warehouse = Warehouse(self.stream)
+        with self.database.transaction() as connection:
+            warehouse.prepare(connection)
+        return warehouse
+
+    @property
+    def event_columns(self) -> dict[str, pl.DataType]:
+        return event_columns(self.stream)
+
+    def folder(self, asset: str, partition: str) -> str:
+        return f"{self.stream.name}/{asset}/{partition}"
+
+    # The stored state of each asset, as the ledger has it
+
+    def raw_events(self, landing_partitions: Sequence[str]) -> Dataset:
+        files: dict[str, list[StoredFile]] = {partition: [] for partition in landing_partitions}
+        for known in self.ledger.files(landing_partitions):
+            if known.path is not None:
+                files[known.landing_partition].append(known.stored)
+        return Dataset(self.lake, RAW_EVENTS, {partition: tuple(stored) for partition, stored in files.items()})
+
+    def events(self, landing_partitions: Sequence[str]) -> Dataset:
+        return self._landed(landing_partitions, "events")
+
+    def rejected_events(self, landing_partitions: Sequence[str]) -> Dataset:
+        return self._landed(landing_partitions, "rejected_events")
+
+    def sessionized_events(self, session_partitions: Sequence[str]) -> Dataset:
+        files: dict[str, tuple[StoredFile, ...]] = dict.fromkeys(session_partitions, ())
+        for version in self.ledger.newest_sessions(session_partitions):
+            files[version.session_partition] = (version.stored,)
+        return Dataset(self.lake, sessionized_columns(self.stream), files)
+
+    def reader(self, snapshot: Snapshot, beside: Iterable[str] = ()) -> EventReader:
+        """Reads accepted events of the snapshot, and of these lake files beside."""
+        paths = [(landing.events_path, landing.first_event, landing.last_event) for landing in snapshot.landings]
+        paths += [(path, None, None) for path in beside]
+        schema = event_columns(self.stream)
+
+        def read(start: datetime, end: datetime, users: pl.Series | None = None) -> pl.DataFrame:
+            near = [path for path, first, last in paths if _overlaps(first, last, start, end)]
+            events = self.lake.scan(near, schema)
+            events = events.filter(pl.col("event_timestamp") >= start, pl.col("event_timestamp") < end)
+            if users is not None:
+                events = events.join(users.to_frame("user_id").lazy(), on="user_id", how="semi")
+            return events.collect()
+
+        return read
+
+    def _landed(self, landing_partitions: Sequence[str], asset: str) -> Dataset:
+        asked = set(landing_partitions)
+        schema = event_columns(self.stream) if asset == "events" else REJECTED_EVENTS
+        files = {
+            landing.landing_partition: (self._landed_file(landing, asset),)
+            for landing in self.ledger.landings()
+            if landing.landing_partition in asked
+        }
+        return Dataset(self.lake, schema, {partition: files.get(partition, ()) for partition in landing_partitions})
+
+    def _landed_file(self, landing: LandingVersion, asset: str) -> StoredFile:
+        path = landing.events_path if asset == "events" else landing.rejected_path
+        rows = landing.accepted if asset == "events" else landing.rejected
+        return StoredFile(path, rows, (self.lake.root / path).stat().st_size)
+
+
+def open_workspaces(settings: Settings, names: Sequence[str] | None = None) -> list[Workspace]:
+    """The streams of these names, or all. Raises Mistake for a name that is none, or a stream that is wrong."""
+    streams = {stream.name: stream for stream in load_streams(settings.streams, settings.home)}
+    for name in names or []:
+        if name not in streams:
+            raise Mistake(f"{name}: there is no such stream. Mend: name one of {', '.join(streams)}.")
+    return [Workspace.open(streams[name], settings) for name in names or streams]
+
+
+def _overlaps(first: datetime | None, last: datetime | None, start: datetime, end: datetime) -> bool:
+    return first is None or last is None or (first < end and start <= last)

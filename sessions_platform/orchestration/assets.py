@@ -1,0 +1,266 @@
+"""The journey of an event, from top to bottom.
+
+An asset reads its inputs, calls one stage of the journey and tells what it saw.
+Whatever there is to decide about the data is decided over there.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+
+import dagster as dg
+import polars as pl
+
+from sessions_platform.contracts.events import events_schema
+from sessions_platform.contracts.rejections import REJECTED_EVENTS, rejected_schema
+from sessions_platform.contracts.raw import raw_schema
+from sessions_platform.contracts.sessions import sessionized_schema, sessions_schema
+from sessions_platform.contracts.stream import Stream
+from sessions_platform.journey.judge import Judged, Published, judge_partition, publish
+from sessions_platform.journey.land import land
+from sessions_platform.journey.load import load_sessions
+from sessions_platform.journey.sessionize import sessionize_partitions
+from sessions_platform.orchestration.checks import (
+    Evidence,
+    count_rows,
+    hold_against,
+    keeps_contract,
+    nothing_lost,
+    stop_if_broken,
+)
+from sessions_platform.orchestration.failures import TRANSIENT, retried_when_transient
+from sessions_platform.orchestration.partitions import partitions_definition
+from sessions_platform.orchestration.resources import Platform
+from sessions_platform.orchestration.types import column_schema, dataset_type
+from sessions_platform.storage.lake import Dataset
+
+LAKE = "lake"
+EVERY_PARTITION = dg.AllPartitionMapping()
+
+
+def stream_assets(stream: Stream) -> list[dg.AssetsDefinition]:
+    """All assets of one stream, in the order of the journey."""
+    return [_raw_events(stream), _judged_events(stream), _sessionized_events(stream), _sessions(stream)]
+
+
+def key(stream: Stream, name: str) -> dg.AssetKey:
+    return dg.AssetKey([stream.name, name])
+
+
+def _raw_events(stream: Stream) -> dg.AssetsDefinition:
+    schema = raw_schema()
+
+    @dg.asset(
+        key=key(stream, "raw_events"),
+        description="Rows as they came, with file and position; nothing judged.",
+        group_name="landing",
+        kinds={stream.source.format, "parquet"},
+        owners=stream.owners,
+        partitions_def=partitions_definition(stream.landing_calendar),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        retry_policy=TRANSIENT,
+        io_manager_key=LAKE,
+        dagster_type=dataset_type(schema),
+        metadata={"dagster/column_schema": column_schema(schema)},
+    )
+    def raw_events(context: dg.AssetExecutionContext, platform: Platform) -> Dataset:
+        workspace, partitions = platform.workspace(stream.name), context.partition_keys
+        with retried_when_transient():
+            for partition in partitions:
+                started = time.monotonic()
+                landed = land(workspace, [partition], context.run_id)[partition]
+                told = {
+                    "dagster/row_count": landed.rows,
+                    "files": landed.files,
+                    "files_read": landed.read,
+                    "files_vanished": landed.vanished,
+                    "seconds": _since(started),
+                }
+                context.add_asset_metadata(told, partition_key=partition)
+            return workspace.raw_events(partitions)
+
+    return raw_events
+
+
+def _judged_events(stream: Stream) -> dg.AssetsDefinition:
+    events, rejected = key(stream, "events"), key(stream, "rejected_events")
+    contract = events_schema(stream)
+    checks = [keeps_contract(events), keeps_contract(rejected), nothing_lost(events)]
+    common = {"group_name": "validation", "io_manager_key": LAKE, "owners": stream.owners}
+
+    @dg.multi_asset(
+        name=f"{stream.name}__judged_events",
+        ins={"raw_events": dg.AssetIn(key(stream, "raw_events"))},
+        outs={
+            "events": dg.AssetOut(
+                key=events,
+                description="Accepted rows, typed, in the order of time.",
+                kinds={"polars", "pandera", "parquet"},
+                dagster_type=dataset_type(contract),
+                metadata={"dagster/column_schema": column_schema(contract)},
+                **common,
+            ),
+            "rejected_events": dg.AssetOut(
+                key=rejected,
+                description="The dead-letter queue: rows that broke the contract, whole, with every reason.",
+                kinds={"polars", "parquet", "postgres"},
+                dagster_type=dataset_type(rejected_schema(stream)),
+                metadata={"dagster/column_schema": column_schema(rejected_schema(stream))},
+                **common,
+            ),
+        },
+        check_specs=checks,
+        partitions_def=partitions_definition(stream.landing_calendar),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        retry_policy=TRANSIENT,
+        code_version=stream.contract_version,
+    )
+    def judged_events(
+        context: dg.AssetExecutionContext, platform: Platform, raw_events: Dataset
+    ) -> Iterator[dg.AssetCheckResult | dg.Output[Dataset]]:
+        workspace, partitions = platform.workspace(stream.name), context.partition_keys
+        evidence = [Evidence() for _ in checks]
+        with retried_when_transient():
+            judged: list[Judged] = []
+            for partition in partitions:
+                started = time.monotonic()
+                verdict = judge_partition(workspace, partition)
+                stored = workspace.lake.blocks([verdict.events.path], workspace.event_columns)
+                hold_against(events_schema(stream, partition), partition, stored, evidence[0])
+                stored = workspace.lake.blocks([verdict.rejected.path], REJECTED_EVENTS)
+                hold_against(rejected_schema(stream), partition, stored, evidence[1])
+                count_rows(workspace.lake, verdict, evidence[2])
+                judged.append(verdict)
+                _tell_judged(context, stream, verdict, _since(started))
+            results = [seen.result(spec) for seen, spec in zip(evidence, checks, strict=True)]
+        yield from results
+        with retried_when_transient():
+            stop_if_broken(results)
+            for verdict in judged:
+                _tell_published(context, stream, verdict, publish(workspace, verdict, context.run_id))
+            yield dg.Output(workspace.events(partitions), "events")
+            yield dg.Output(workspace.rejected_events(partitions), "rejected_events")
+
+    return judged_events
+
+
+def _sessionized_events(stream: Stream) -> dg.AssetsDefinition:
+    schema = sessionized_schema(stream)
+    this = key(stream, "sessionized_events")
+    check = keeps_contract(this)
+
+    @dg.asset(
+        key=this,
+        description="Every event of every session that started in the partition.",
+        # The session partitions that a landing partition touches are known by its events alone.
+        deps=[dg.AssetDep(key(stream, "events"), partition_mapping=EVERY_PARTITION)],
+        group_name="sessionization",
+        kinds={"polars", "parquet"},
+        owners=stream.owners,
+        partitions_def=partitions_definition(stream.session_calendar),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        retry_policy=TRANSIENT,
+        io_manager_key=LAKE,
+        dagster_type=dataset_type(schema),
+        metadata={"dagster/column_schema": column_schema(schema)},
+        check_specs=[check],
+        code_version=stream.policy_version,
+    )
+    def sessionized_events(
+        context: dg.AssetExecutionContext, platform: Platform
+    ) -> Iterator[dg.AssetCheckResult | dg.Output[Dataset]]:
+        workspace, partitions = platform.workspace(stream.name), context.partition_keys
+        started, evidence = time.monotonic(), Evidence()
+        with retried_when_transient():
+            versions = sessionize_partitions(workspace, partitions, context.run_id)
+            dataset = workspace.sessionized_events(partitions)
+            for partition, version in versions.items():
+                hold_against(schema, partition, dataset.blocks(partition), evidence)
+                told = {
+                    "dagster/row_count": version.rows,
+                    "duplicates_across": version.duplicates_across,
+                    "conflicts_across": version.conflicts_across,
+                    "snapshot": version.snapshot,
+                    "seconds_of_run": _since(started),
+                }
+                context.add_asset_metadata(told, partition_key=partition)
+        yield (result := evidence.result(check))
+        stop_if_broken([result])
+        yield dg.Output(dataset)
+
+    return sessionized_events
+
+
+def _sessions(stream: Stream) -> dg.AssetsDefinition:
+    schema = sessions_schema(stream)
+    this = key(stream, "sessions")
+    check = keeps_contract(this)
+
+    @dg.asset(
+        key=this,
+        description="One row a session: the warehouse table.",
+        group_name="warehouse",
+        kinds={"postgres", "table"},
+        owners=stream.owners,
+        partitions_def=partitions_definition(stream.session_calendar),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        retry_policy=TRANSIENT,
+        deps=[key(stream, "sessionized_events")],
+        metadata={"dagster/column_schema": column_schema(schema), "dagster/table_name": f"{stream.name}.sessions"},
+        check_specs=[check],
+    )
+    def sessions(
+        context: dg.AssetExecutionContext, platform: Platform
+    ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
+        workspace, partitions = platform.workspace(stream.name), context.partition_keys
+        started, evidence = time.monotonic(), Evidence()
+
+        def prove(partition: str, rows: pl.DataFrame) -> None:
+            hold_against(schema, partition, [rows], evidence)
+            stop_if_broken([evidence.result(check)])
+
+        try:
+            with retried_when_transient():
+                loaded = load_sessions(workspace, partitions, prove)
+        finally:
+            result = evidence.result(check)
+            if not result.passed:
+                yield result
+        for partition, count in loaded.sessions.items():
+            context.add_asset_metadata({"dagster/row_count": count}, partition_key=partition)
+        changes = {"inserted": loaded.changed.inserted, "updated": loaded.changed.updated}
+        run = {**changes, "deleted": loaded.changed.deleted, "seconds_of_run": _since(started)}
+        yield dg.MaterializeResult(metadata=run, check_results=[result])
+
+    return sessions
+
+
+def _tell_judged(context: dg.AssetExecutionContext, stream: Stream, judged: Judged, seconds: float) -> None:
+    partition = judged.landing_partition
+    accepted = {"dagster/row_count": judged.events.rows, "duplicates": judged.duplicates, "seconds": seconds}
+    context.add_asset_metadata(accepted, asset_key=key(stream, "events"), partition_key=partition)
+    rate = judged.rejected.rows / judged.raw_rows if judged.raw_rows else 0.0
+    by_reason = {f"rejected_as/{code}": count for code, count in judged.rejected_by_reason.items()}
+    rejected = {
+        "dagster/row_count": judged.rejected.rows,
+        "rejected_share": rate,
+        "reasons": _reasons_table(judged.rejected_by_reason),
+        **by_reason,
+    }
+    context.add_asset_metadata(rejected, asset_key=key(stream, "rejected_events"), partition_key=partition)
+
+
+def _tell_published(
+    context: dg.AssetExecutionContext, stream: Stream, judged: Judged, published: Published
+) -> None:
+    told = {"version": published.version, "touched_session_partitions": list(published.touched)}
+    context.add_asset_metadata(told, asset_key=key(stream, "events"), partition_key=judged.landing_partition)
+
+
+def _reasons_table(by_reason: dict[str, int]) -> dg.MetadataValue:
+    records = [dg.TableRecord({"reason": code, "rows": count}) for code, count in by_reason.items()]
+    schema = dg.TableSchema([dg.TableColumn("reason", "string"), dg.TableColumn("rows", "int")])
+    return dg.MetadataValue.table(records, schema=schema)
+
+
+def _since(started: float) -> float:
+    return round(time.monotonic() - started, 3)

@@ -1,0 +1,89 @@
+"""The blocking checks: what is proved before anything is published or loaded.
+
+They run inside the step that materializes, ahead of the commit, because what a check of
+its own could stop would be in the ledger already.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import dagster as dg
+import pandera.polars as pa
+import polars as pl
+from pandera.errors import SchemaErrors
+
+from sessions_platform.journey.judge import Judged
+from sessions_platform.storage.lake import Lake
+
+_CASES_SHOWN = 20
+# Values of rejected rows are for the dead-letter queue; checks name columns, rules and rows alone.
+_CASE_COLUMNS = ("column", "check", "index")
+
+
+@dataclass
+class Evidence:
+    """What a check has seen so far, over all partitions of a run."""
+
+    rows: int = 0
+    broken: int = 0
+    cases: list[dict[str, object]] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        return self.broken == 0
+
+    def add(self, partition: str, rows: int, broken: int, cases: Iterable[dict[str, object]]) -> None:
+        self.rows += rows
+        self.broken += broken
+        room = _CASES_SHOWN - len(self.cases)
+        self.cases += [{"partition": partition, **case} for case in cases][: max(room, 0)]
+
+    def result(self, spec: dg.AssetCheckSpec) -> dg.AssetCheckResult:
+        metadata = {"rows": self.rows, "broken": self.broken, "cases": dg.MetadataValue.json(self.cases)}
+        return dg.AssetCheckResult(
+            asset_key=spec.asset_key, check_name=spec.name, passed=self.passed, metadata=metadata
+        )
+
+
+def keeps_contract(asset_key: dg.AssetKey) -> dg.AssetCheckSpec:
+    description = "Every row keeps the contract that the stream's file states."
+    return dg.AssetCheckSpec("keeps_contract", asset=asset_key, description=description, blocking=True)
+
+
+def nothing_lost(asset_key: dg.AssetKey) -> dg.AssetCheckSpec:
+    description = "In each landing partition, raw rows = accepted + rejected + duplicates."
+    return dg.AssetCheckSpec("nothing_lost", asset=asset_key, description=description, blocking=True)
+
+
+def hold_against(schema: pa.DataFrameSchema, partition: str, frames: Iterable[pl.DataFrame], evidence: Evidence) -> None:
+    """Validate eager blocks: on a LazyFrame pandera looks at the columns alone."""
+    for frame in frames:
+        try:
+            schema.validate(frame, lazy=True)
+        except SchemaErrors as error:
+            cases = error.failure_cases
+            shown = cases.head(_CASES_SHOWN).select(*_CASE_COLUMNS).to_dicts()
+            evidence.add(partition, frame.height, cases.height, shown)
+        else:
+            evidence.add(partition, frame.height, 0, [])
+
+
+def count_rows(lake: Lake, judged: Judged, evidence: Evidence) -> None:
+    """Count what is stored, file by file, and not what was meant to be."""
+    raw = sum(lake.rows(file.stored.path) for file in judged.raw_files)
+    accepted, rejected = lake.rows(judged.events.path), lake.rows(judged.rejected.path)
+    missing = raw - accepted - rejected - judged.duplicates
+    counts = {"raw": raw, "accepted": accepted, "rejected": rejected, "duplicates": judged.duplicates}
+    evidence.add(judged.landing_partition, raw, abs(missing), [{**counts, "missing": missing}] if missing else [])
+
+
+def stop_if_broken(results: Sequence[dg.AssetCheckResult]) -> None:
+    """Fail the step, for good: the same rows would break the same rules again."""
+    failed = [result for result in results if not result.passed]
+    if failed:
+        names = ", ".join(sorted({str(result.check_name) for result in failed}))
+        raise dg.Failure(
+            f"Nothing was published: {names} failed. The check's metadata shows where.",
+            metadata={"checks": names},
+            allow_retries=False,
+        )

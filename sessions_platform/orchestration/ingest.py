@@ -1,0 +1,85 @@
+"""Land files, take them in, refresh what they touch: what `sessions-platform ingest` does."""
+
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sessions_platform.journey.status import status
+from sessions_platform.journey.workspace import Workspace, open_workspaces
+from sessions_platform.mistakes import Mistake
+from sessions_platform.orchestration.jobs import (
+    job_name,
+    landing_ranges,
+    newest_partition,
+    session_ranges,
+)
+from sessions_platform.orchestration.runs import Runner, runner
+from sessions_platform.settings import Settings
+from sessions_platform.sources.files import FileSource
+
+
+def ingest_files(settings: Settings, name: str, files: Sequence[Path], partition: str | None) -> dict[str, Any]:
+    """Ingest files into a stream; its status afterwards. The same bytes again change nothing."""
+    (workspace,) = open_workspaces(settings, [name])
+    partition = _landing_partition(workspace, partition)
+    landed = [place_file(workspace, file, partition) for file in files]
+    with runner(settings) as runs:
+        run_what_waits(workspace, runs)
+    return {"landed": [str(path) for path in landed], **status(workspace)}
+
+
+def run_what_waits(workspace: Workspace, runs: Runner) -> None:
+    """Take in all landing partitions that wait, then refresh all session partitions that wait."""
+    for first, last in landing_ranges(workspace):
+        runs.run(job_name(workspace.stream, "ingest_events"), first, last)
+    for first, last in session_ranges(workspace):
+        runs.run(job_name(workspace.stream, "refresh_sessions"), first, last)
+
+
+def place_file(workspace: Workspace, file: Path, partition: str) -> Path:
+    """Copy a file to where its stream lands; under a name that tells its content, so that none replaces another.
+
+    Bytes that the stream has taken in before are left where they are. Raises Mistake where it can't be read.
+    """
+    source = workspace.source
+    if not isinstance(source, FileSource):
+        raise Mistake(f"stream {workspace.stream.name} takes in no files")
+    digest = _digest(file)
+    for known in workspace.ledger.files():
+        if known.digest == digest and source.path_of(known.uri).exists():
+            return source.path_of(known.uri)
+    stem, dot, suffixes = file.name.lstrip(".").partition(".")
+    place = source.place_for(f"{stem}-{digest[:12]}{dot}{suffixes}", partition)
+    if not place.exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = place.with_name(f".{uuid.uuid4().hex}.tmp")
+        shutil.copyfile(file, unfinished)
+        os.replace(unfinished, place)
+    return place
+
+
+def _landing_partition(workspace: Workspace, partition: str | None) -> str:
+    calendar = workspace.stream.landing_calendar
+    newest = newest_partition(calendar)
+    if partition is None:
+        return newest
+    try:
+        known = calendar.key_of(calendar.window(partition).start) == partition
+    except ValueError:
+        known = False
+    first = calendar.key_of(calendar.start)
+    if not known or not first <= partition <= newest:
+        raise Mistake(f"--partition: there is no landing partition {partition!r}. Mend: name one from {first} to {newest}.")
+    return partition
+
+
+def _digest(file: Path) -> str:
+    try:
+        with file.open("rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+    except OSError as error:
+        raise Mistake(f"{file}: it can't be read: {error.strerror}. Mend: name a file that is there.") from None

@@ -1,0 +1,30 @@
+"""Dagster's own storage: where runs, events, schedules and sensors are kept. dagster.yaml names it."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from dagster_postgres import DagsterPostgresStorage
+from sqlalchemy import make_url
+
+from sessions_platform.settings import Settings
+from sessions_platform.storage import embedded_postgres
+
+
+class InstanceStorage(DagsterPostgresStorage):
+    """PostgreSQL: the server that DAGSTER_POSTGRES_URL names, else the embedded one.
+
+    It takes no configuration, because a variable that is missing would stop every command,
+    and because what is configured shows in the UI and on the command lines of Dagster's processes.
+    """
+
+    @classmethod
+    def config_type(cls) -> dict[str, Any]:
+        return {}
+
+    @classmethod
+    def from_config_value(cls, inst_data: Any, config_value: Mapping[str, Any]) -> Self:  # noqa: ARG003
+        settings = Settings.from_environment()
+        url = settings.dagster_postgres_url or embedded_postgres.attach(settings.home).url("dagster")
+        # dagster-postgres speaks psycopg2, and SQLAlchemy 2.1 takes a plain postgresql:// for psycopg 3.
+        with_driver = make_url(url).set(drivername="postgresql+psycopg2")
+        return cls(with_driver.render_as_string(hide_password=False), inst_data=inst_data)

@@ -1,0 +1,89 @@
+"""How values travel between assets: as datasets of the lake, never pickled.
+
+The platform's own assets put their rows into the lake themselves, because a landing
+partition becomes current in one transaction; they hand on `Dataset`s, and whoever
+depends on one may ask for a Dataset, a LazyFrame or a DataFrame. Assets of yours may
+return frames, also one a partition: they are written whole or not at all.
+"""
+
+import os
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+from dagster_polars import PolarsParquetIOManager
+from upath import UPath
+
+from sessions_platform.orchestration.resources import Platform
+from sessions_platform.storage.lake import Dataset
+
+_STORED_BY_PLATFORM = ("raw_events", "events", "rejected_events", "sessionized_events")
+
+
+class LakeIOManager(PolarsParquetIOManager):
+    platform: dg.ResourceDependency[Platform]
+
+    def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+        if isinstance(obj, Dataset):
+            return  # at rest already; its asset has told what it saw
+        if isinstance(obj, Mapping):
+            for partition, frame in obj.items():
+                self._write(context, frame, self._path(context.asset_key, partition))
+                context.add_output_metadata({"partitions": len(obj)})
+            return
+        super().handle_output(context, obj)
+
+    def load_input(self, context: dg.InputContext) -> Any:
+        stream, asset = context.asset_key.path[0], context.asset_key.path[-1]
+        if asset not in _STORED_BY_PLATFORM:
+            return super().load_input(context)
+        dataset = getattr(self.platform.workspace(stream), asset)(context.asset_partition_keys)
+        return _as_asked(dataset, context.dagster_type.typing_type)
+
+    def write_df_to_path(self, context: dg.OutputContext, df: pl.DataFrame, path: UPath) -> None:
+        _replace(path, lambda unfinished: df.write_parquet(unfinished, compression_level=1))
+
+    def sink_df_to_path(self, context: dg.OutputContext, df: pl.LazyFrame, path: UPath) -> None:
+        _replace(path, lambda unfinished: df.sink_parquet(unfinished, compression_level=1))
+
+    def scan_df_from_path(
+        self, path: UPath, context: dg.InputContext, partition_key: str | None = None
+    ) -> pl.LazyFrame:
+        # dagster-polars 0.27.12 passes arguments that polars 2 no longer has
+        return pl.scan_parquet(str(path), glob=False)
+
+    def _write(self, context: dg.OutputContext, frame: pl.DataFrame | pl.LazyFrame, path: UPath) -> None:
+        if isinstance(frame, pl.LazyFrame):
+            self.sink_df_to_path(context, frame, path)
+        else:
+            self.write_df_to_path(context, frame, path)
+
+    def _path(self, key: dg.AssetKey, partition: str) -> UPath:
+        return UPath(str(self.base_dir)).joinpath(*key.path, f"{partition}.parquet")
+
+
+def _as_asked(dataset: Dataset, wanted: Any) -> Dataset | pl.LazyFrame | pl.DataFrame:
+    if wanted is pl.LazyFrame:
+        return dataset.scan()
+    if wanted is pl.DataFrame:
+        return dataset.scan().collect()
+    return dataset
+
+
+def _replace(path: UPath, write: Callable[[Path], object]) -> None:
+    """Readers see the old file or the new one; the new one is on the disk before it has the name."""
+    place = Path(str(path))
+    place.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = place.with_name(f"{place.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        write(unfinished)
+        for target in (unfinished, place.parent):
+            descriptor = os.open(target, os.O_RDONLY)
+            os.fsync(descriptor)
+            os.close(descriptor)
+        unfinished.replace(place)
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -1,0 +1,80 @@
+"""The two jobs of a stream, and which ranges of partitions they are wanted for."""
+
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+
+from sessions_platform.contracts.calendar import Calendar
+from sessions_platform.contracts.stream import Stream
+from sessions_platform.journey.status import covering_ranges, landing_partitions_waiting
+from sessions_platform.journey.workspace import Workspace
+from sessions_platform.orchestration.partitions import partitions_definition
+
+RANGE_START = "dagster/asset_partition_range_start"
+RANGE_END = "dagster/asset_partition_range_end"
+
+LANDING_ASSETS = ("raw_events", "events", "rejected_events")
+SESSION_ASSETS = ("sessionized_events", "sessions")
+
+
+def ingest_events(stream: Stream):
+    """Landing files to published events and rejected events."""
+    return _job(stream, "ingest_events", LANDING_ASSETS, "Take in what has landed: raw, accepted and rejected events.")
+
+
+def refresh_sessions(stream: Stream):
+    """Accepted events to the sessions table."""
+    return _job(stream, "refresh_sessions", SESSION_ASSETS, "Bring sessions up to date with the accepted events.")
+
+
+def materialize_all(stream: Stream):
+    """The whole journey in one run; None where the two axes differ, for a run has one axis."""
+    if partitions_definition(stream.landing_calendar) != partitions_definition(stream.session_calendar):
+        return None
+    return _job(stream, "materialize_all", LANDING_ASSETS + SESSION_ASSETS, "The whole journey, in one run.")
+
+
+def stream_jobs(stream: Stream):
+    every = materialize_all(stream)
+    return [ingest_events(stream), refresh_sessions(stream), *([every] if every else [])]
+
+
+def job_name(stream: Stream, job: str) -> str:
+    return f"{stream.name}__{job}"
+
+
+def landing_ranges(workspace: Workspace) -> list[tuple[str, str]]:
+    """Landing partitions that wait to be taken in, as ranges for one run each."""
+    calendar = workspace.stream.landing_calendar
+    waiting = landing_partitions_waiting(workspace, newest_partition(calendar))
+    return _ranges(waiting, calendar)
+
+
+def session_ranges(workspace: Workspace) -> list[tuple[str, str]]:
+    """Session partitions that wait for a refresh, as ranges for one run each."""
+    waiting = workspace.ledger.waiting(workspace.stream.policy_version)
+    return _ranges(waiting, workspace.stream.session_calendar)
+
+
+def newest_partition(calendar: Calendar) -> str:
+    """The partition that is going on; the last one of a stream that is over."""
+    now = datetime.now(UTC)
+    return calendar.key_of(now if calendar.end is None else min(now, calendar.end - timedelta(microseconds=1)))
+
+
+def range_tags(first: str, last: str) -> dict[str, str]:
+    return {RANGE_START: first, RANGE_END: last}
+
+
+def _ranges(waiting: list[str], calendar: Calendar) -> list[tuple[str, str]]:
+    """Those that exist by now: an event may lie a little in the future, and waits until its partition begins."""
+    first, newest = calendar.key_of(calendar.start), newest_partition(calendar)
+    return covering_ranges([key for key in waiting if first <= key <= newest], calendar)
+
+
+def _job(stream: Stream, job: str, assets: tuple[str, ...], description: str):
+    keys = [dg.AssetKey([stream.name, name]) for name in assets]
+    selection = dg.AssetSelection.assets(*keys)
+    return dg.define_asset_job(
+        job_name(stream, job), selection=selection, description=description, tags={"sessions/stream": stream.name}
+    )

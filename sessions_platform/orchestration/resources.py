@@ -1,0 +1,30 @@
+"""What assets, sensors and the IO manager reach the platform through."""
+
+from functools import cache
+
+import dagster as dg
+
+from sessions_platform.contracts.stream import Stream
+from sessions_platform.contracts.stream_file import load_streams
+from sessions_platform.journey.workspace import Workspace
+from sessions_platform.settings import Settings
+
+
+class Platform(dg.ConfigurableResource):
+    """The streams and their places, as the SESSIONS_… variables name them.
+
+    It has no configuration of its own: what is read from the environment when it is
+    needed can't leak into a run's configuration.
+    """
+
+    def workspace(self, stream: str) -> Workspace:
+        return _workspaces(Settings.from_environment())[stream]
+
+
+def streams_of(settings: Settings) -> list[Stream]:
+    return load_streams(settings.streams, settings.home)
+
+
+@cache
+def _workspaces(settings: Settings) -> dict[str, Workspace]:
+    return {stream.name: Workspace.open(stream, settings) for stream in streams_of(settings)}

@@ -1,0 +1,32 @@
+"""A schedule for those who don't run sensors: once a night, whatever waits is done."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from sessions_platform.contracts.stream import Stream
+from sessions_platform.orchestration.jobs import job_name, landing_ranges, session_ranges
+from sessions_platform.orchestration.resources import Platform
+from sessions_platform.orchestration.sensors import wanted_runs
+
+
+def ingest_nightly(stream: Stream) -> dg.ScheduleDefinition:
+    """Soon after midnight, takes in what has landed."""
+
+    @dg.schedule(name=f"{stream.name}__ingest_nightly", cron_schedule="5 0 * * *", job_name=job_name(stream, "ingest_events"))
+    def ingest_nightly(context: dg.ScheduleEvaluationContext, platform: Platform) -> Iterator[dg.RunRequest]:
+        ranges = landing_ranges(platform.workspace(stream.name))
+        yield from wanted_runs(context.instance, stream, "ingest_events", ranges)
+
+    return ingest_nightly
+
+
+def refresh_hourly(stream: Stream) -> dg.ScheduleDefinition:
+    """Every hour, refreshes the sessions that changed events touch."""
+
+    @dg.schedule(name=f"{stream.name}__refresh_hourly", cron_schedule="35 * * * *", job_name=job_name(stream, "refresh_sessions"))
+    def refresh_hourly(context: dg.ScheduleEvaluationContext, platform: Platform) -> Iterator[dg.RunRequest]:
+        ranges = session_ranges(platform.workspace(stream.name))
+        yield from wanted_runs(context.instance, stream, "refresh_sessions", ranges)
+
+    return refresh_hourly

@@ -1,0 +1,62 @@
+"""Every environment variable that the platform reads, named and validated here and nowhere else."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from sessions_platform.mistakes import Mistake
+
+
+class SettingsError(Mistake):
+    """An environment variable can't be used; the message names it, the reason and the mend."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where things rest. Secrets stay out of its repr."""
+
+    home: Path
+    lake: Path
+    streams: tuple[Path, ...]
+    warehouse_url: str | None = field(repr=False, default=None)
+    dagster_postgres_url: str | None = field(repr=False, default=None)
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
+        """Read the SESSIONS_… variables. Raises SettingsError."""
+        home = _folder(environment, "SESSIONS_HOME") or Path.home() / ".sessions_platform"
+        own_streams = _folder(environment, "SESSIONS_STREAMS")
+        return cls(
+            home=home,
+            lake=_folder(environment, "SESSIONS_LAKE") or home / "lake",
+            streams=(DEMO_STREAMS, own_streams) if own_streams else (DEMO_STREAMS,),
+            warehouse_url=_postgres_url(environment, "SESSIONS_WAREHOUSE_URL"),
+            dagster_postgres_url=_postgres_url(environment, "DAGSTER_POSTGRES_URL"),
+        )
+
+
+DEMO_STREAMS = Path(__file__).parent / "demo"
+
+
+def _folder(environment: Mapping[str, str], name: str) -> Path | None:
+    text = environment.get(name, "").strip()
+    if not text:
+        return None
+    if "://" in text:
+        raise SettingsError(f"{name}: {text!r} is a URL, and only folders are supported. Mend: name a folder.")
+    path = Path(text).expanduser()
+    if not path.is_absolute():
+        raise SettingsError(f"{name}: {text!r} is a relative path. Mend: write an absolute one.")
+    return path
+
+
+def _postgres_url(environment: Mapping[str, str], name: str) -> str | None:
+    text = environment.get(name, "").strip()
+    if not text:
+        return None
+    # The value may hold a password, so it is not shown.
+    if urlsplit(text).scheme.partition("+")[0] not in {"postgresql", "postgres"}:
+        raise SettingsError(f"{name}: it is no PostgreSQL URL. Mend: write postgresql://user@host/database.")
+    return text

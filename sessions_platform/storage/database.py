@@ -1,0 +1,96 @@
+"""The warehouse database: how it is reached, and which of its errors pass by themselves."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg import errors
+from psycopg.rows import dict_row
+
+from sessions_platform.mistakes import Mistake
+from sessions_platform.settings import Settings
+from sessions_platform.storage import embedded_postgres
+
+_LOCK_TIMEOUT = "120s"
+
+_TRANSIENT = (
+    errors.SerializationFailure,
+    errors.DeadlockDetected,
+    errors.LockNotAvailable,
+    errors.QueryCanceled,
+    errors.AdminShutdown,
+    errors.CrashShutdown,
+    errors.CannotConnectNow,
+    errors.TooManyConnections,
+    ConnectionError,
+    TimeoutError,
+    InterruptedError,
+)
+_PERMANENT = (errors.InvalidPassword, errors.InvalidAuthorizationSpecification, errors.InvalidCatalogName, errors.DiskFull)
+
+
+class QueryMistake(Mistake):
+    """PostgreSQL refused a statement; the message is its own."""
+
+
+class Database:
+    """PostgreSQL: the one that the settings name, else the embedded one, started when first needed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    @property
+    def url(self) -> str:
+        """May hold a password: never to be shown."""
+        return self._settings.warehouse_url or embedded_postgres.attach(self._settings.home).url("sessions")
+
+    @property
+    def shown(self) -> str:
+        """Where it is, without secrets."""
+        if self._settings.warehouse_url is None:
+            return f"embedded PostgreSQL of {self._settings.home}"
+        parts = psycopg.conninfo.conninfo_to_dict(self.url)
+        return f"postgresql://{parts.get('host', '')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
+
+    @contextmanager
+    def transaction(self, *, read_only: bool = False) -> Iterator[psycopg.Connection]:
+        """One transaction: committed at the end, rolled back where an error leaves it."""
+        with self._connect() as connection:
+            connection.read_only = read_only
+            yield connection
+
+    def query(self, sql: str) -> list[dict[str, Any]]:
+        """The rows of one statement that only reads. Raises QueryMistake."""
+        try:
+            with self.transaction(read_only=True) as connection, connection.cursor(row_factory=dict_row) as cursor:
+                cursor.execute(sql.encode())
+                return cursor.fetchall() if cursor.description else []
+        except psycopg.OperationalError:
+            raise
+        except psycopg.Error as error:
+            raise QueryMistake(str(error).strip()) from None
+
+    def _connect(self) -> psycopg.Connection:
+        options = f"-c lock_timeout={_LOCK_TIMEOUT} -c timezone=UTC -c client_min_messages=warning"
+        return psycopg.connect(
+            self.url, connect_timeout=10, application_name="sessions-platform", options=options
+        )
+
+
+def lock(connection: psycopg.Connection, name: str) -> None:
+    """Wait until no other transaction holds the name; held until this one ends. Readers are not blocked."""
+    key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
+    connection.execute("select pg_advisory_xact_lock(%s)", [key])
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same work may succeed a little later: connections, locks, timeouts; not data or configuration."""
+    if isinstance(error, _PERMANENT):
+        return False
+    if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
+        return True  # the connection could not be made, or was lost
+    if isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith(("08", "57P")):
+        return True
+    return isinstance(error, _TRANSIENT)

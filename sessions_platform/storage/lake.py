@@ -1,0 +1,137 @@
+"""The lake: immutable Parquet files in a folder.
+
+A file appears whole or not at all and never changes; which files are current is the
+ledger's to say. Nothing here knows streams or partitions.
+"""
+
+import os
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import pyarrow.parquet as pq
+
+# Small enough that the statistics of a row group tell a narrow span of time, large
+# enough that a footer stays small.
+ROW_GROUP_ROWS = 64 * 1024
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """`path` is relative to the lake."""
+
+    path: str
+    rows: int
+    bytes: int
+
+
+class Lake:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def write(self, folder: str, frames: Iterable[pl.DataFrame], schema: Mapping[str, pl.DataType]) -> StoredFile:
+        """Write frames, one after the other, as a new file of the folder.
+
+        It is on the disk, and visible under its name, when this returns; a process killed
+        before leaves at most a file that ends in .tmp.
+        """
+        place = self.root / folder
+        place.mkdir(parents=True, exist_ok=True)
+        name = uuid.uuid4().hex
+        unfinished = place / f"{name}.tmp"
+        try:
+            rows = _write_parquet(unfinished, frames, schema)
+            finished = place / f"{name}.parquet"
+            unfinished.rename(finished)
+            _sync_folder(place)
+        except BaseException:
+            unfinished.unlink(missing_ok=True)
+            raise
+        return StoredFile(f"{folder}/{name}.parquet", rows, finished.stat().st_size)
+
+    def scan(self, paths: Sequence[str], schema: Mapping[str, pl.DataType]) -> pl.LazyFrame:
+        """All rows of the files; an empty frame of the schema where there are none."""
+        if not paths:
+            return pl.LazyFrame(schema=dict(schema))
+        files = [self.root / path for path in paths]
+        return pl.scan_parquet(files, glob=False, missing_columns="insert", schema=dict(schema))
+
+    def blocks(self, paths: Sequence[str], schema: Mapping[str, pl.DataType]) -> Iterator[pl.DataFrame]:
+        """The rows of the files, one row group at a time."""
+        for path in paths:
+            with pq.ParquetFile(self.root / path) as file:
+                for group in range(file.num_row_groups):
+                    yield _as_polars(file.read_row_group(group), schema)
+
+    def rows(self, path: str) -> int:
+        """Counted from the stored file's footer."""
+        return pq.read_metadata(self.root / path).num_rows
+
+    def remove(self, path: str) -> None:
+        (self.root / path).unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The stored files of one asset, by partition; what travels between assets."""
+
+    lake: Lake
+    schema: Mapping[str, pl.DataType]
+    partitions: Mapping[str, tuple[StoredFile, ...]]
+
+    @property
+    def rows(self) -> int:
+        return sum(file.rows for file in self._files())
+
+    def rows_of(self, partition: str) -> int:
+        return sum(file.rows for file in self.partitions[partition])
+
+    def scan(self, partition: str | None = None) -> pl.LazyFrame:
+        return self.lake.scan(self._paths(partition), self.schema)
+
+    def blocks(self, partition: str | None = None) -> Iterator[pl.DataFrame]:
+        return self.lake.blocks(self._paths(partition), self.schema)
+
+    def _files(self, partition: str | None = None) -> list[StoredFile]:
+        chosen = self.partitions.values() if partition is None else [self.partitions[partition]]
+        return [file for files in chosen for file in files]
+
+    def _paths(self, partition: str | None) -> list[str]:
+        return [file.path for file in self._files(partition)]
+
+
+def _write_parquet(path: Path, frames: Iterable[pl.DataFrame], schema: Mapping[str, pl.DataType]) -> int:
+    empty = pl.DataFrame(schema=dict(schema))
+    arrow_schema = _as_arrow(empty).schema
+    rows = 0
+    with path.open("xb") as file:
+        with pq.ParquetWriter(file, arrow_schema, compression="zstd", compression_level=1) as writer:
+            for frame in frames:
+                table = _as_arrow(frame.select(pl.col(name).cast(dtype) for name, dtype in schema.items()))
+                writer.write_table(table.cast(arrow_schema), row_group_size=ROW_GROUP_ROWS)
+                rows += frame.height
+        file.flush()
+        os.fsync(file.fileno())
+    return rows
+
+
+def _as_arrow(frame: pl.DataFrame):  # noqa: ANN202
+    return frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+
+
+def _as_polars(table, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:  # noqa: ANN001
+    frame = pl.DataFrame(pl.from_arrow(table))
+    return frame.select(
+        (pl.col(name) if name in frame.columns else pl.lit(None)).cast(dtype).alias(name)
+        for name, dtype in schema.items()
+    )
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,315 @@
+"""The ledger: which version of each partition is current, and what waits for a refresh.
+
+It lives in the warehouse database, so that one transaction publishes a landing
+partition, or loads a refresh, together with what the ledger says of it. Versions are
+drawn under the stream's lock: a snapshot that holds a version holds all before it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+import psycopg
+import psycopg.sql
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from sessions_platform.storage.database import Database, lock
+from sessions_platform.storage.lake import StoredFile
+
+Row = TypeVar("Row")
+
+_TABLES = """
+create schema if not exists sessions_platform;
+create sequence if not exists sessions_platform.version;
+
+create table if not exists sessions_platform.landing_files (
+    stream text, uri text, landing_partition text not null,
+    first_seen_at timestamptz not null default now(),
+    -- what was last read of it; null until it was
+    fingerprint text, digest text, path text, rows bigint, bytes bigint,
+    sequence bigint, run_id text, read_at timestamptz,
+    primary key (stream, uri)
+);
+create index if not exists landing_files_of on sessions_platform.landing_files (stream, landing_partition);
+
+create table if not exists sessions_platform.landing_versions (
+    version bigint primary key,
+    stream text not null, landing_partition text not null, is_current boolean not null,
+    raw_sequence bigint not null, raw_files jsonb not null,
+    events_path text not null, rejected_path text not null,
+    raw_rows bigint not null, accepted bigint not null, rejected bigint not null, duplicates bigint not null,
+    rejected_by_reason jsonb not null,
+    first_event timestamptz, last_event timestamptz,
+    contract_version text not null, run_id text not null, published_at timestamptz not null default now()
+);
+create unique index if not exists landing_current
+    on sessions_platform.landing_versions (stream, landing_partition) where is_current;
+
+create table if not exists sessions_platform.session_versions (
+    version bigint primary key default nextval('sessions_platform.version'),
+    stream text not null, session_partition text not null, is_current boolean not null default false,
+    path text not null, rows bigint not null, bytes bigint not null,
+    duplicates_across bigint not null, conflicts_across bigint not null,
+    snapshot bigint not null, policy_version text not null,
+    run_id text not null, written_at timestamptz not null default now(), loaded_at timestamptz
+);
+create unique index if not exists session_current
+    on sessions_platform.session_versions (stream, session_partition) where is_current;
+create index if not exists session_newest
+    on sessions_platform.session_versions (stream, session_partition, version);
+
+-- A change of accepted events, and a session partition that it touches, until a refresh that
+-- has seen the change is loaded.
+create table if not exists sessions_platform.waiting (
+    stream text, session_partition text, version bigint,
+    primary key (stream, session_partition, version)
+);
+"""
+
+
+class Superseded(RuntimeError):
+    """A newer state of the same partition was published meanwhile; this one must not replace it."""
+
+
+@dataclass(frozen=True)
+class KnownFile:
+    """A landing file as it was last read; all but uri and landing_partition are None until it was."""
+
+    uri: str
+    landing_partition: str
+    fingerprint: str | None
+    digest: str | None
+    path: str | None
+    rows: int | None
+    bytes: int | None
+    sequence: int | None
+
+    @property
+    def stored(self) -> StoredFile:
+        if self.path is None or self.rows is None or self.bytes is None:
+            raise ValueError(f"{self.uri} was never read")
+        return StoredFile(self.path, self.rows, self.bytes)
+
+
+@dataclass(frozen=True)
+class LandingVersion:
+    """The published state of one landing partition."""
+
+    landing_partition: str
+    version: int
+    raw_sequence: int
+    events_path: str
+    rejected_path: str
+    raw_rows: int
+    accepted: int
+    rejected: int
+    duplicates: int
+    rejected_by_reason: dict[str, int]
+    first_event: datetime | None
+    last_event: datetime | None
+    contract_version: str
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All current landing versions of a stream; `version` is the newest of any that it holds."""
+
+    version: int
+    landings: tuple[LandingVersion, ...]
+
+
+@dataclass(frozen=True)
+class SessionVersion:
+    """One written state of one session partition; loaded into the warehouse or not yet."""
+
+    session_partition: str
+    version: int
+    path: str
+    rows: int
+    bytes: int
+    duplicates_across: int
+    conflicts_across: int
+    snapshot: int
+    policy_version: str
+
+    @property
+    def stored(self) -> StoredFile:
+        return StoredFile(self.path, self.rows, self.bytes)
+
+
+class Ledger:
+    """What one stream's ledger says. Reads take a transaction of their own, writes one that is given."""
+
+    def __init__(self, database: Database, stream: str) -> None:
+        self.database = database
+        self.stream = stream
+
+    def prepare(self) -> None:
+        """Make the tables where they are missing."""
+        with self.database.transaction() as connection:
+            if connection.execute("select to_regclass('sessions_platform.waiting')").fetchone() == (None,):
+                lock(connection, "sessions_platform")
+                connection.execute(_TABLES)
+
+    def lock(self, connection: psycopg.Connection) -> None:
+        """One publication or load of the stream at a time; readers go on."""
+        lock(connection, f"sessions_platform/{self.stream}")
+
+    # Landing files
+
+    def claim(self, uris: Iterable[str], landing_partition: str) -> None:
+        """Files belong to the landing partition that first saw them."""
+        rows = [(self.stream, uri, landing_partition) for uri in uris]
+        sql = """insert into sessions_platform.landing_files (stream, uri, landing_partition)
+                 values (%s, %s, %s) on conflict do nothing"""
+        with self.database.transaction() as connection, connection.cursor() as cursor:
+            cursor.executemany(sql, rows)
+
+    def files(self, landing_partitions: Sequence[str] | None = None) -> list[KnownFile]:
+        sql = """select uri, landing_partition, fingerprint, digest, path, rows, bytes, sequence
+                 from sessions_platform.landing_files
+                 where stream = %s and (%s::text[] is null or landing_partition = any(%s)) order by uri"""
+        asked = list(landing_partitions) if landing_partitions is not None else None
+        return self._read(KnownFile, sql, [self.stream, asked, asked])
+
+    def record_file(self, uri: str, fingerprint: str, digest: str, stored: StoredFile, run_id: str) -> None:
+        """What a file now holds. A later reading has a higher sequence."""
+        sql = """update sessions_platform.landing_files
+                 set fingerprint = %s, digest = %s, path = %s, rows = %s, bytes = %s, run_id = %s, read_at = now(),
+                     sequence = nextval('sessions_platform.version')
+                 where stream = %s and uri = %s"""
+        values = [fingerprint, digest, stored.path, stored.rows, stored.bytes, run_id, self.stream, uri]
+        with self.database.transaction() as connection:
+            connection.execute(sql, values)
+
+    def record_unchanged(self, uri: str, fingerprint: str) -> None:
+        sql = "update sessions_platform.landing_files set fingerprint = %s where stream = %s and uri = %s"
+        with self.database.transaction() as connection:
+            connection.execute(sql, [fingerprint, self.stream, uri])
+
+    # Landing partitions
+
+    def landings(self) -> list[LandingVersion]:
+        return list(self.snapshot().landings)
+
+    def snapshot(self) -> Snapshot:
+        with self.database.transaction(read_only=True) as connection:
+            landings = tuple(self.current(connection))
+        return Snapshot(max((landing.version for landing in landings), default=0), landings)
+
+    def current(self, connection: psycopg.Connection) -> list[LandingVersion]:
+        sql = """select landing_partition, version, raw_sequence, events_path, rejected_path, raw_rows, accepted,
+                        rejected, duplicates, rejected_by_reason, first_event, last_event, contract_version
+                 from sessions_platform.landing_versions where stream = %s and is_current
+                 order by landing_partition"""
+        with connection.cursor(row_factory=class_row(LandingVersion)) as cursor:
+            return cursor.execute(sql, [self.stream]).fetchall()
+
+    def publish(
+        self, connection: psycopg.Connection, landing: Mapping[str, Any], touched: Iterable[str]
+    ) -> int:
+        """Make a judged landing partition current and note what it touches; the stream's lock is held.
+
+        `landing` has the columns of landing_versions. Raises Superseded where rows read later
+        were published already.
+        """
+        where = [self.stream, landing["landing_partition"]]
+        newer = connection.execute(
+            """select max(raw_sequence) from sessions_platform.landing_versions
+               where stream = %s and landing_partition = %s and is_current""",
+            where,
+        ).fetchone()
+        if newer and newer[0] is not None and newer[0] > landing["raw_sequence"]:
+            raise Superseded(f"landing partition {where[1]}: rows that were read later are published already")
+        connection.execute(
+            """update sessions_platform.landing_versions set is_current = false
+               where stream = %s and landing_partition = %s and is_current""",
+            where,
+        )
+        version = _next_version(connection)
+        _insert(connection, "landing_versions", {**landing, "stream": self.stream, "version": version, "is_current": True})
+        with connection.cursor() as cursor:
+            cursor.executemany(
+                "insert into sessions_platform.waiting values (%s, %s, %s)",
+                [(self.stream, partition, version) for partition in touched],
+            )
+        return version
+
+    # Session partitions
+
+    def write_sessions(self, versions: Sequence[Mapping[str, Any]]) -> None:
+        """Note written session partitions; they are current once loaded."""
+        with self.database.transaction() as connection:
+            for version in versions:
+                _insert(connection, "session_versions", {**version, "stream": self.stream})
+
+    def newest_sessions(self, session_partitions: Sequence[str] | None = None) -> list[SessionVersion]:
+        """The newest written version of each session partition, loaded or not."""
+        sql = """select distinct on (session_partition) session_partition, version, path, rows, bytes,
+                        duplicates_across, conflicts_across, snapshot, policy_version
+                 from sessions_platform.session_versions
+                 where stream = %s and (%s::text[] is null or session_partition = any(%s))
+                 order by session_partition, snapshot desc, version desc"""
+        asked = list(session_partitions) if session_partitions is not None else None
+        return self._read(SessionVersion, sql, [self.stream, asked, asked])
+
+    def loaded_sessions(self, connection: psycopg.Connection) -> list[SessionVersion]:
+        """The versions that the warehouse holds."""
+        sql = """select session_partition, version, path, rows, bytes, duplicates_across, conflicts_across,
+                        snapshot, policy_version
+                 from sessions_platform.session_versions where stream = %s and is_current order by session_partition"""
+        with connection.cursor(row_factory=class_row(SessionVersion)) as cursor:
+            return cursor.execute(sql, [self.stream]).fetchall()
+
+    def acknowledge(self, connection: psycopg.Connection, loaded: Sequence[SessionVersion]) -> None:
+        """These versions are in the warehouse now: what they have seen waits no longer. The lock is held."""
+        partitions = [version.session_partition for version in loaded]
+        values = [partitions, [version.version for version in loaded], [version.snapshot for version in loaded]]
+        connection.execute(
+            """update sessions_platform.session_versions set is_current = false
+               where stream = %s and session_partition = any(%s) and is_current""",
+            [self.stream, partitions],
+        )
+        connection.execute(
+            """update sessions_platform.session_versions set is_current = true, loaded_at = now()
+               where version = any(%s)""",
+            [values[1]],
+        )
+        connection.execute(
+            """delete from sessions_platform.waiting w
+               using unnest(%s::text[], %s::bigint[]) as loaded (session_partition, snapshot)
+               where w.stream = %s and w.session_partition = loaded.session_partition and w.version <= loaded.snapshot""",
+            [partitions, values[2], self.stream],
+        )
+
+    def waiting(self, policy_version: str) -> list[str]:
+        """Session partitions to refresh: touched by a change, or made by another session rule."""
+        sql = """select session_partition from sessions_platform.waiting where stream = %s
+                 union
+                 select session_partition from sessions_platform.session_versions
+                 where stream = %s and is_current and policy_version <> %s
+                 order by 1"""
+        with self.database.transaction(read_only=True) as connection:
+            rows = connection.execute(sql, [self.stream, self.stream, policy_version]).fetchall()
+        return [partition for (partition,) in rows]
+
+    def _read(self, row: type[Row], sql: str, values: list[Any]) -> list[Row]:
+        with self.database.transaction(read_only=True) as connection:
+            with connection.cursor(row_factory=class_row(row)) as cursor:
+                return cursor.execute(sql, values).fetchall()
+
+
+def _next_version(connection: psycopg.Connection) -> int:
+    row = connection.execute("select nextval('sessions_platform.version')").fetchone()
+    assert row is not None
+    return row[0]
+
+
+def _insert(connection: psycopg.Connection, table: str, values: Mapping[str, Any]) -> None:
+    adapted = {name: Jsonb(value) if isinstance(value, dict | list) else value for name, value in values.items()}
+    columns = psycopg.sql.SQL(", ").join(map(psycopg.sql.Identifier, adapted))
+    holes = psycopg.sql.SQL(", ").join(map(psycopg.sql.Placeholder, adapted))
+    statement = psycopg.sql.SQL("insert into sessions_platform.{} ({}) values ({})")
+    connection.execute(statement.format(psycopg.sql.Identifier(table), columns, holes), adapted)

@@ -1,0 +1,253 @@
+"""The warehouse: one schema a stream, with the tables `sessions` and `rejected_events`.
+
+Tables derive from the contract. A load compares with what stands and changes only rows
+that differ, in the transaction it is given, so that readers see the old or the new.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import polars as pl
+import psycopg
+from psycopg.sql import SQL, Composed, Identifier
+
+from sessions_platform.contracts.rejections import REASONS, REJECTED_EVENTS
+from sessions_platform.contracts.sessions import KEPT_BY_WAREHOUSE, session_columns
+from sessions_platform.contracts.stream import Stream
+from sessions_platform.mistakes import Mistake
+from sessions_platform.storage.database import lock
+
+_TYPES: dict[pl.DataType, str] = {
+    pl.String(): "text",
+    pl.Int64(): "bigint",
+    pl.Float64(): "double precision",
+    pl.Boolean(): "boolean",
+    pl.Datetime("us", "UTC"): "timestamp with time zone",
+    REASONS: "jsonb",
+}
+_COPY_ROWS = 100_000
+_NULL = "\\N"
+_WHEN_REJECTED: dict[str, pl.DataType] = {"rejected_at": pl.Datetime("us", "UTC"), "run_id": pl.String()}
+
+
+class WarehouseError(Mistake):
+    """The tables that stand don't fit the contract; the message says which, and the mend."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """How many rows a load changed."""
+
+    inserted: int
+    updated: int
+    deleted: int
+
+    @property
+    def changed(self) -> int:
+        return self.inserted + self.updated + self.deleted
+
+
+@dataclass(frozen=True)
+class _Table:
+    name: str
+    key: str
+    columns: Mapping[str, pl.DataType]  # those that a load compares
+    kept: Mapping[str, pl.DataType]  # those that stay while a row is unchanged
+    indexes: tuple[tuple[str, ...], ...]
+
+
+class Warehouse:
+    """One stream's tables. Methods that take a connection work inside its transaction."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self.sessions = _Table(
+            "sessions",
+            "session_id",
+            session_columns(stream),
+            KEPT_BY_WAREHOUSE,
+            (("session_partition",), ("user_id", "session_start")),
+        )
+        self.rejected_events = _Table(
+            "rejected_events", "rejection_id", REJECTED_EVENTS, _WHEN_REJECTED, (("landing_partition",),)
+        )
+
+    def prepare(self, connection: psycopg.Connection) -> None:
+        """Make or widen the tables. Raises WarehouseError where a column changed its type."""
+        tables = (self.sessions, self.rejected_events)
+        if all(self._missing(connection, table) == {} for table in tables):
+            return
+        lock(connection, "sessions_platform")
+        connection.execute(SQL("create schema if not exists {}").format(Identifier(self.stream.name)))
+        for table in tables:
+            self._create(connection, table)
+
+    def load_sessions(
+        self, connection: psycopg.Connection, frames: Iterable[pl.DataFrame], session_partitions: Sequence[str]
+    ) -> Loaded:
+        """Make the sessions of these partitions those of the frames. The stream's lock is held."""
+        self.stage(connection, self.sessions, frames)
+        return self.load_staged_sessions(connection, session_partitions)
+
+    def stage(self, connection: psycopg.Connection, table: _Table, frames: Iterable[pl.DataFrame]) -> None:
+        """Copy frames into a temporary table that ends with the transaction. Takes no lock that others wait for."""
+        columns = _definitions(table.columns)
+        connection.execute(SQL("create temporary table staged ({}) on commit drop").format(columns))
+        names = SQL(", ").join(map(Identifier, table.columns))
+        statement = SQL("copy staged ({}) from stdin (format csv, null {})").format(names, _NULL)
+        with connection.cursor() as cursor, cursor.copy(statement) as copy:
+            for frame in frames:
+                for part in frame.iter_slices(_COPY_ROWS):
+                    copy.write(_as_csv(part, table.columns))
+        connection.execute("analyze staged")
+
+    def load_staged_sessions(self, connection: psycopg.Connection, session_partitions: Sequence[str]) -> Loaded:
+        concerned = self._users_concerned(connection, session_partitions)
+        loaded = self._merge(connection, self.sessions, "session_partition", session_partitions, {"loaded_at": "now()"})
+        if loaded.changed:
+            self._mark_open(connection, self.stream.session.gap)
+        connection.execute(SQL("drop table {}").format(Identifier(concerned)))
+        return loaded
+
+    def load_rejected(
+        self, connection: psycopg.Connection, frames: Iterable[pl.DataFrame], landing_partition: str, run_id: str
+    ) -> Loaded:
+        """Make the rejected rows of a landing partition those of the frames; known ones keep when they first came."""
+        self.stage(connection, self.rejected_events, frames)
+        stamps = {"rejected_at": "now()", "run_id": "%(run_id)s"}
+        return self._merge(
+            connection, self.rejected_events, "landing_partition", [landing_partition], stamps, {"run_id": run_id}
+        )
+
+    def totals(self, connection: psycopg.Connection) -> dict[str, float]:
+        """Sessions, users, events in sessions, total duration (seconds)."""
+        sql = SQL(
+            """select count(*), count(distinct user_id), coalesce(sum(event_count), 0)::bigint,
+                      coalesce(extract(epoch from sum(session_end - session_start)), 0)::double precision from {}"""
+        ).format(self._name(self.sessions))
+        names = ("sessions", "users", "events_in_sessions", "total_duration_seconds")
+        return dict(zip(names, connection.execute(sql).fetchone() or (), strict=True))
+
+    def _merge(  # noqa: PLR0913
+        self,
+        connection: psycopg.Connection,
+        table: _Table,
+        scope: str,
+        partitions: Sequence[str],
+        stamps: Mapping[str, str],
+        values: Mapping[str, str] | None = None,
+    ) -> Loaded:
+        """Delete, update and insert what differs between the staged rows and those that stand in the partitions."""
+        parts = self._parts(table, scope, stamps)
+        given = {"partitions": list(partitions), **(values or {})}
+        deleted = connection.execute(_DELETE.format(**parts), given).rowcount
+        updated = connection.execute(_UPDATE.format(**parts), given).rowcount
+        inserted = connection.execute(_INSERT.format(**parts), given).rowcount
+        return Loaded(inserted, updated, deleted)
+
+    def _parts(self, table: _Table, scope: str, stamps: Mapping[str, str]) -> dict[str, Composed | Identifier | SQL]:
+        # rejected_events keep the stamps of the first time, sessions take new ones when they change
+        restamped = stamps if table is self.sessions else {}
+        columns = list(table.columns)
+        return {
+            "table": self._name(table),
+            "key": Identifier(table.key),
+            "scope": Identifier(scope),
+            "columns": SQL(", ").join(map(Identifier, columns)),
+            "standing": SQL(", ").join(SQL("t.{}").format(Identifier(name)) for name in columns),
+            "incoming": SQL(", ").join(SQL("n.{}").format(Identifier(name)) for name in columns),
+            "set": SQL(", ").join(
+                [SQL("{0} = n.{0}").format(Identifier(name)) for name in columns]
+                + [SQL("{} = {}").format(Identifier(name), SQL(value)) for name, value in restamped.items()]
+            ),
+            "stamped": SQL(", ").join(map(Identifier, stamps)),
+            "stamps": SQL(", ").join(SQL(value) for value in stamps.values()),
+        }
+
+    def _users_concerned(self, connection: psycopg.Connection, session_partitions: Sequence[str]) -> str:
+        """The users whose sessions a load may end, open or take away."""
+        sql = """create temporary table concerned on commit drop as
+                 select user_id from staged union select user_id from {} where session_partition = any(%s)"""
+        connection.execute(SQL(sql).format(self._name(self.sessions)), [list(session_partitions)])
+        connection.execute("analyze concerned")
+        return "concerned"
+
+    def _mark_open(self, connection: psycopg.Connection, gap: timedelta) -> None:
+        """open_until of each user's last session is its end and the gap; a later event has ended the others."""
+        connection.execute(_MARK_OPEN.format(table=self._name(self.sessions)), {"gap": gap})
+
+    def _missing(self, connection: psycopg.Connection, table: _Table) -> dict[str, pl.DataType] | None:
+        """Columns that the standing table lacks; None where there is no table."""
+        rows = connection.execute(
+            "select column_name, data_type from information_schema.columns where table_schema = %s and table_name = %s",
+            [self.stream.name, table.name],
+        ).fetchall()
+        standing = dict(rows)
+        if not standing:
+            return None
+        wanted = {**table.columns, **table.kept}
+        for name, dtype in wanted.items():
+            if name in standing and standing[name] != _TYPES[dtype]:
+                self._refuse(table, name, standing[name], _TYPES[dtype])
+        return {name: dtype for name, dtype in wanted.items() if name not in standing}
+
+    def _refuse(self, table: _Table, column: str, standing: str, wanted: str) -> None:
+        raise WarehouseError(
+            f"{self.stream.path}: column {column}: the table {self.stream.name}.{table.name} holds it as {standing}, "
+            f"the contract says {wanted}. Mend: give the column another name, or change its type back."
+        )
+
+    def _create(self, connection: psycopg.Connection, table: _Table) -> None:
+        name, key = self._name(table), Identifier(table.key)
+        missing = self._missing(connection, table)
+        if missing is None:
+            columns = _definitions({**table.columns, **table.kept})
+            connection.execute(SQL("create table {} ({}, primary key ({}))").format(name, columns, key))
+            for index in table.indexes:
+                on = SQL(", ").join(map(Identifier, index))
+                connection.execute(SQL("create index on {} ({})").format(name, on))
+        for column, dtype in (missing or {}).items():
+            added = _definitions({column: dtype})
+            connection.execute(SQL("alter table {} add column {}").format(name, added))
+
+    def _name(self, table: _Table) -> Identifier:
+        return Identifier(self.stream.name, table.name)
+
+
+_DELETE = SQL("""
+delete from {table} t where t.{scope} = any(%(partitions)s)
+    and not exists (select from staged n where n.{key} = t.{key})""")
+_UPDATE = SQL("""
+update {table} t set {set} from staged n
+where t.{key} = n.{key} and row({standing}) is distinct from row({incoming})""")
+_INSERT = SQL("""
+insert into {table} ({columns}, {stamped})
+select {incoming}, {stamps} from staged n where not exists (select from {table} t where t.{key} = n.{key})""")
+_MARK_OPEN = SQL("""
+update {table} t set open_until = last.until
+from (
+    select session_id, case when lead(session_start) over of_user is null then session_end + %(gap)s end as until
+    from {table} where user_id in (select user_id from concerned)
+    window of_user as (partition by user_id order by session_start, session_id)
+) last
+where t.session_id = last.session_id and t.open_until is distinct from last.until""")
+
+
+def _definitions(columns: Mapping[str, pl.DataType]) -> Composed:
+    return SQL(", ").join(
+        SQL("{} {}").format(Identifier(name), SQL(_TYPES[dtype])) for name, dtype in columns.items()
+    )
+
+
+def _as_csv(frame: pl.DataFrame, columns: Mapping[str, pl.DataType]) -> bytes:
+    """CSV in which text is always quoted, so that a null is never mistaken for text that looks like one."""
+    as_json = [
+        pl.format("[{}]", pl.col(name).list.eval(pl.element().struct.json_encode()).list.join(",")).alias(name)
+        for name, dtype in columns.items()
+        if dtype == REASONS
+    ]
+    text = frame.select(*columns).with_columns(as_json).write_csv(
+        include_header=False, quote_style="non_numeric", null_value=_NULL, datetime_format="%Y-%m-%dT%H:%M:%S%.6f%:z"
+    )
+    return text.encode()

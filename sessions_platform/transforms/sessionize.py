@@ -1,0 +1,208 @@
+"""Cut each user's events into sessions.
+
+A *chain* is a maximal run of one user's events with no silence longer than the gap;
+every rule is decided inside one chain, so that a session partition can be computed
+from the accepted events around it alone, and never from another session partition.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import polars as pl
+
+from sessions_platform.contracts.calendar import Window
+from sessions_platform.contracts.events import PROVENANCE, content_columns
+from sessions_platform.contracts.sessions import sessionized_columns
+from sessions_platform.contracts.stream import Stream
+from sessions_platform.transforms.validate import time_order, uuid_of
+
+IDENTITY = ["user_id", "event_timestamp", "event_id"]
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class EventReader(Protocol):
+    """Reads accepted events of ``start <= event_timestamp < end``, of all users or of some, in any order."""
+
+    def __call__(self, start: datetime, end: datetime, users: pl.Series | None = None) -> pl.DataFrame: ...
+
+
+@dataclass(frozen=True)
+class Sessionized:
+    """The events of the sessions that started in a window, and per session partition how many copies were left out.
+
+    `left_out` has the columns session_partition, duplicates_across, conflicts_across.
+    """
+
+    events: pl.DataFrame
+    left_out: pl.DataFrame
+
+
+def sessionize(events: pl.DataFrame, stream: Stream) -> pl.DataFrame:
+    """Give every event of whole chains the id of the session that it belongs to.
+
+    A session goes on for as long as no silence is longer than the gap. Its id is made of its
+    opening event, so that a rerun over the same events names the same sessions, in whatever
+    order they arrived. The events must hold no copies.
+    """
+    ordered = events.sort("user_id", *time_order(stream), nulls_last=True)
+    silence = pl.when(_same_user()).then(pl.col("event_timestamp").diff())
+    opens = silence.is_null() | _is_cut(silence, stream)
+    marked = ordered.with_columns(_silence=silence, is_new_session=opens)
+    return marked.with_columns(
+        session_id=_forward(_session_ids(marked)),
+        session_partition=_forward(_opening(stream.session_calendar.key_expr())),
+        time_diff_seconds=pl.when(~pl.col("is_new_session")).then(pl.col("_silence").dt.total_microseconds() / 1e6),
+    ).drop("_silence")
+
+
+def sessionize_window(window: Window, read: EventReader, stream: Stream) -> Sessionized:
+    """Compute the sessions that started in the window, from accepted events alone.
+
+    Reads one gap to the left, which tells the events that continue an earlier session, and to
+    the right for as long as a user's session is still open.
+    """
+    gap = stream.session.gap
+    events = read(window.start - gap, window.end)
+    edge, reach = window.end, gap
+    while (waiting := _may_continue(events, edge, stream)).len():
+        more = read(edge, edge + reach, waiting)
+        events = pl.concat([events, more])
+        edge, reach = edge + reach, reach * 2
+    kept, copies = first_copies(events, stream)
+    inside = _started_in(sessionize(kept, stream), window)
+    return Sessionized(inside.select(*sessionized_columns(stream)), _left_out(inside, copies, stream))
+
+
+def first_copies(events: pl.DataFrame, stream: Stream) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The copy of each event that landed first, and all other copies.
+
+    An event is (user_id, event_timestamp, event_id); first is by landing partition, file, position.
+    """
+    ordered = events.sort(*IDENTITY, *PROVENANCE)
+    is_first = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift()) for name in IDENTITY)
+    marked = ordered.with_columns(_first=is_first | (pl.int_range(pl.len()) == 0))
+    return marked.filter("_first").drop("_first"), marked.filter(~pl.col("_first")).drop("_first")
+
+
+def touched_partitions(changed: pl.DataFrame, read: EventReader, stream: Stream) -> set[str]:
+    """The session partitions that hold any event of a chain of a changed user around a changed time.
+
+    `changed` has user_id and event_timestamp; `read` gives the events of before and after together.
+    A few partitions more may be named, never fewer.
+    """
+    touched: set[str] = set()
+    for window in _neighbourhoods(changed, stream):
+        here = changed.filter(_within(window))
+        chains = _chains_around(here, window, read, stream)
+        keys = chains.select(stream.session_calendar.key_expr().unique()).to_series()
+        touched.update(key for key in keys if key is not None)
+    return touched
+
+
+def _chains_around(changed: pl.DataFrame, window: Window, read: EventReader, stream: Stream) -> pl.DataFrame:
+    """The events of all chains that hold a changed event; user_id and event_timestamp."""
+    points = ["user_id", "event_timestamp"]
+    marks = changed.select(*points, _changed=pl.lit(True))
+    users = changed["user_id"].unique()
+    gap = stream.session.gap
+    start, end = window.start - gap, window.end + gap
+    events = read(start, end, users).select(*points, _changed=pl.lit(False))
+    reach = gap
+    while True:
+        chains = _changed_chains(pl.concat([marks, events]), gap)
+        earlier = _users_at(chains, start, start + gap)
+        later = _users_at(chains, end - gap - _MICROSECOND, end)
+        if not earlier.len() and not later.len():
+            return chains
+        if earlier.len():
+            more = read(start - reach, start, earlier).select(*points, _changed=pl.lit(False))
+            events, start = pl.concat([events, more]), start - reach
+        if later.len():
+            more = read(end, end + reach, later).select(*points, _changed=pl.lit(False))
+            events, end = pl.concat([events, more]), end + reach
+        reach *= 2
+
+
+def _changed_chains(points: pl.DataFrame, gap: timedelta) -> pl.DataFrame:
+    ordered = points.sort("user_id", "event_timestamp")
+    silence = pl.when(_same_user()).then(pl.col("event_timestamp").diff())
+    chain = (silence.is_null() | (silence > gap)).cum_sum()
+    return ordered.with_columns(_chain=chain).filter(pl.col("_changed").any().over("_chain"))
+
+
+def _users_at(chains: pl.DataFrame, start: datetime, end: datetime) -> pl.Series:
+    return chains.filter(pl.col("event_timestamp").is_between(start, end))["user_id"].unique()
+
+
+def _neighbourhoods(changed: pl.DataFrame, stream: Stream) -> Iterator[Window]:
+    """Windows that cover the changed times, far apart where those are."""
+    days = changed.select(pl.col("event_timestamp").dt.truncate("1d").unique().sort()).to_series().to_list()
+    yield from _merged(days, timedelta(days=1) + 2 * stream.session.gap)
+
+
+def _merged(days: Sequence[datetime], apart: timedelta) -> Iterator[Window]:
+    start: datetime | None = None
+    last = datetime.min
+    for day in days:
+        if start is not None and day - last > apart:
+            yield Window(start, last + timedelta(days=1))
+            start = None
+        start, last = start or day, day
+    if start is not None:
+        yield Window(start, last + timedelta(days=1))
+
+
+def _within(window: Window) -> pl.Expr:
+    return pl.col("event_timestamp").is_between(window.start, window.end, closed="left")
+
+
+def _may_continue(events: pl.DataFrame, edge: datetime, stream: Stream) -> pl.Series:
+    """Users with an event so close before the edge that one behind it could continue its session."""
+    return events.filter(pl.col("event_timestamp") >= edge - stream.session.gap)["user_id"].unique()
+
+
+def _is_cut(silence: pl.Expr, stream: Stream) -> pl.Expr:
+    gap = stream.session.gap
+    return silence >= gap if stream.session.gap_inclusive else silence > gap
+
+
+def _same_user() -> pl.Expr:
+    return pl.col("user_id") == pl.col("user_id").shift()
+
+
+def _opening(value: pl.Expr) -> pl.Expr:
+    return pl.when("is_new_session").then(value)
+
+
+def _forward(opening: pl.Expr | pl.Series) -> pl.Expr:
+    return (pl.lit(opening) if isinstance(opening, pl.Series) else opening).forward_fill()
+
+
+def _session_ids(marked: pl.DataFrame) -> pl.Series:
+    """The session's id on each opening event, null on the others."""
+    openers = marked.with_row_index("_row").filter("is_new_session")
+    rows = openers.select("user_id", pl.col("event_timestamp").dt.epoch("us"), "event_id").iter_rows()
+    ids = pl.Series([uuid_of(user, str(micros), event) for user, micros, event in rows], dtype=pl.String)
+    return pl.repeat(None, marked.height, dtype=pl.String, eager=True).scatter(openers["_row"], ids)
+
+
+def _started_in(sessionized: pl.DataFrame, window: Window) -> pl.DataFrame:
+    """The events of sessions whose opening event lies in the window.
+
+    What stands before the first opening event of the window continues an earlier session: its
+    true opener may lie further left than was read.
+    """
+    opened_at = pl.col("event_timestamp").first().over("session_id")
+    return sessionized.filter(opened_at.is_between(window.start, window.end, closed="left"))
+
+
+def _left_out(inside: pl.DataFrame, copies: pl.DataFrame, stream: Stream) -> pl.DataFrame:
+    content = pl.struct(content_columns(stream)).struct.json_encode()
+    kept = inside.join(copies, on=IDENTITY, how="semi").select(*IDENTITY, "session_partition", _kept=content)
+    pairs = copies.with_columns(_content=content).join(kept, on=IDENTITY)
+    differs = pl.col("_content") != pl.col("_kept")
+    return pairs.group_by("session_partition").agg(
+        duplicates_across=(~differs).sum().cast(pl.Int64), conflicts_across=differs.sum().cast(pl.Int64)
+    )

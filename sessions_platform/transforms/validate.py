@@ -1,0 +1,284 @@
+"""Judge rows: which are events, which are rejected and why.
+
+`judge` looks at each row of a block alone, `settle` at the rows of a whole landing
+partition together, for what only neighbours show: repeated ids and values.
+"""
+
+import base64
+import hashlib
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import polars as pl
+from pandera.errors import SchemaErrors
+
+from sessions_platform.contracts.events import (
+    PROVENANCE,
+    column_rules,
+    content_columns,
+    event_columns,
+    judged_columns,
+    judgement_schema,
+)
+from sessions_platform.contracts.rejections import REASON, REASONS, REJECTED_EVENTS, VALUE_SHOWN, Code
+from sessions_platform.contracts.stream import Column, ColumnType, Stream
+
+_ROW = "_row"
+_PAYLOAD_DIGEST = "_payload_digest"
+_EPOCH_MICROSECONDS = {"epoch_s": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1}
+_YEAR_10000 = 253_402_300_800 * 1_000_000  # beyond it no calendar here can follow
+_WHOLE_ROW = (Code.malformed, Code.unreadable_file)
+_UNIT_SEPARATOR = "\x1f"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`events` lack their final duplicates; `rejected` has the raw columns and `reasons`."""
+
+    events: pl.DataFrame
+    rejected: pl.DataFrame
+
+
+def judge(parsed: pl.DataFrame, stream: Stream, landing_partition: str) -> Verdict:
+    """Split parsed rows of one landing partition into events and rejected rows, each with all its reasons."""
+    typed = parsed.with_row_index(_ROW).with_columns(
+        _typed(name, column).alias(_typed_name(name)) for name, column in stream.columns.items()
+    )
+    reasons = _gathered(typed, _type_faults(typed, stream), _broken_rules(typed, stream, landing_partition))
+    judged = typed.join(reasons, on=_ROW, how="left", maintain_order="left")
+    accepted = judged.filter(pl.col("reasons").is_null())
+    rejected = judged.filter(pl.col("reasons").is_not_null())
+    return Verdict(_as_events(accepted, stream), rejected.select(*_RAW, "reasons"))
+
+
+def settle(
+    events: pl.DataFrame, stream: Stream, file_digests: Mapping[str, str]
+) -> tuple[pl.DataFrame, pl.DataFrame, int]:
+    """Give derived ids, drop and count duplicates, find conflicts; over a whole landing partition.
+
+    `file_digests` tells which files hold the same bytes. Returns the events in the order of
+    time, the conflicts (source_uri, position, reasons), and how many duplicates were dropped.
+    """
+    if stream.derives_event_id:
+        events = _with_derived_ids(events, file_digests)
+    events = events.select(*event_columns(stream)).sort("source_uri", "position")
+    events, copies = _first_of_each(events, "event_id")
+    conflicts = [_conflicts(events, copies, stream)]
+    duplicates = copies.height - conflicts[0].height
+    for name, column in stream.columns.items():
+        if column.unique and name != "event_id":
+            events, repeated = _first_of_each(events, name)
+            conflicts.append(_repeats(repeated, name))
+    return in_time(events, stream), pl.concat(conflicts), duplicates
+
+
+def in_time(events: pl.DataFrame, stream: Stream) -> pl.DataFrame:
+    """The order of events: time, then the stream's sequence, then event_id."""
+    return events.sort(time_order(stream), nulls_last=True, maintain_order=True)
+
+
+def time_order(stream: Stream) -> list[str]:
+    return ["event_timestamp", *([stream.sequence] if stream.sequence else []), "event_id"]
+
+
+def rejections(rejected: pl.DataFrame, stream: Stream) -> pl.DataFrame:
+    """The dead-letter rows of raw rows with reasons: payload as text, or base64 where text can't hold it."""
+    text = pl.col("payload").cast(pl.String, strict=False)
+    is_text = text.is_not_null() & ~text.str.contains("\0", literal=True)
+    return rejected.with_columns(
+        rejection_id=_rejection_ids(rejected, stream),
+        payload=pl.when(is_text).then(text).otherwise(pl.col("payload").bin.encode("base64")),
+        payload_encoding=pl.when(is_text).then(pl.lit("utf-8")).otherwise(pl.lit("base64")),
+        contract_version=pl.lit(stream.contract_version),
+    ).select(*REJECTED_EVENTS)
+
+
+def payload_bytes(payload: str, encoding: str) -> bytes:
+    """The bytes that a rejected row came as."""
+    return base64.b64decode(payload) if encoding == "base64" else payload.encode()
+
+
+_RAW = [*PROVENANCE, "payload"]
+
+
+def _typed_name(column: str) -> str:
+    return f"_typed_{column}"
+
+
+def _typed(name: str, column: Column) -> pl.Expr:
+    text = pl.col(name)
+    match column.type:
+        case ColumnType.string:
+            return text
+        case ColumnType.boolean:
+            return text.str.to_lowercase().replace_strict({"true": True, "false": False}, default=None)
+        case ColumnType.integer:
+            return text.cast(pl.Int64, strict=False)
+        case ColumnType.float:
+            number = text.cast(pl.Float64, strict=False)
+            return pl.when(number.is_finite()).then(number)
+        case ColumnType.timestamp:
+            return pl.coalesce(_timestamp(text, fmt, column.timezone) for fmt in column.formats or [])
+
+
+def _timestamp(text: pl.Expr, fmt: str, timezone: str) -> pl.Expr:
+    if fmt in _EPOCH_MICROSECONDS:
+        return _epoch(text, _EPOCH_MICROSECONDS[fmt])
+    if fmt == "%+" or "%z" in fmt or "%:z" in fmt or "%#z" in fmt:
+        return text.str.to_datetime(fmt, time_unit="us", time_zone="UTC", strict=False)
+    naive = text.str.to_datetime(fmt, time_unit="us", strict=False)
+    local = naive.dt.replace_time_zone(timezone, ambiguous="earliest", non_existent="null")
+    return local.dt.convert_time_zone("UTC")
+
+
+def _epoch(text: pl.Expr, microseconds: int) -> pl.Expr:
+    whole = text.cast(pl.Int64, strict=False)
+    part = (text.cast(pl.Float64, strict=False) * microseconds).round()
+    limit = _YEAR_10000 // microseconds
+    exact = pl.when(whole.is_between(-limit, limit)).then(whole * microseconds)
+    rounded = pl.when(part.is_between(-_YEAR_10000, _YEAR_10000)).then(part).cast(pl.Int64, strict=False)
+    value = pl.when(whole.is_null()).then(rounded).otherwise(exact)
+    return value.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+
+
+def _type_faults(typed: pl.DataFrame, stream: Stream) -> pl.DataFrame:
+    """Texts that are no value of their column's type: _row, column, reason."""
+    found = [
+        typed.filter(pl.col(name).is_not_null() & pl.col(_typed_name(name)).is_null()).select(
+            _ROW, column=pl.lit(name), reason=_reason(*_type_rule(column), column=name, value=pl.col(name))
+        )
+        for name, column in stream.columns.items()
+        if column.type is not ColumnType.string
+    ]
+    return pl.concat([_NO_REASONS, *found])
+
+
+def _type_rule(column: Column) -> tuple[Code, str]:
+    if column.type is ColumnType.timestamp:
+        return Code.bad_timestamp, f"formats {column.formats}, timezone {column.timezone}"
+    return Code.wrong_type, f"type {column.type.value}"
+
+
+def _reason(code: Code, rule: str, *, column: str, value: pl.Expr) -> pl.Expr:
+    return pl.struct(
+        code=pl.lit(code.value),
+        column=pl.lit(column),
+        rule=pl.lit(rule),
+        value=value.cast(pl.String).str.slice(0, VALUE_SHOWN),
+    )
+
+
+def _broken_rules(typed: pl.DataFrame, stream: Stream, landing_partition: str) -> pl.DataFrame:
+    """What pandera finds in the rows that could be read at all: _row, column, reason."""
+    readable = typed.filter(~_has_whole_row_fault())
+    frame = readable.select(pl.col(_typed_name(name)).alias(name) for name in judged_columns(stream))
+    try:
+        judgement_schema(stream, landing_partition).validate(frame, lazy=True)
+    except SchemaErrors as broken:
+        return _explained(broken.failure_cases, readable, stream, landing_partition)
+    return _NO_REASONS
+
+
+def _has_whole_row_fault() -> pl.Expr:
+    codes = pl.col("faults").list.eval(pl.element().struct.field("code"))
+    return codes.list.eval(pl.element().is_in([code.value for code in _WHOLE_ROW])).list.any()
+
+
+def _explained(cases: pl.DataFrame, readable: pl.DataFrame, stream: Stream, landing_partition: str) -> pl.DataFrame:
+    """Turn pandera's failure cases into reasons. A case without a row concerns the frame: that is a defect."""
+    if cases["index"].null_count():
+        raise RuntimeError(f"the judged frame does not have the contract's types: {cases.head(3).to_dicts()}")
+    latest = stream.latest_moment(landing_partition)
+    found = [_NO_REASONS]
+    for (column, number), group in cases.group_by("column", "check_number", maintain_order=True):
+        name = str(column)
+        code, text = _missing(name) if number is None else _rule(stream, name, number, latest)
+        hit = readable[group["index"].cast(pl.UInt32)]
+        value = pl.lit(None, pl.String) if number is None else pl.col(name)
+        found.append(hit.select(_ROW, column=pl.lit(name), reason=_reason(code, text, column=name, value=value)))
+    return pl.concat(found)
+
+
+def _missing(name: str) -> tuple[Code, str]:
+    return (Code.missing_identity if name == "user_id" else Code.missing_value), "not null"
+
+
+def _rule(stream: Stream, name: str, number: object, latest: object) -> tuple[Code, str]:
+    rule = column_rules(stream, name, latest)[int(str(number))]  # type: ignore[arg-type]
+    return rule.code, rule.text
+
+
+def _gathered(typed: pl.DataFrame, type_faults: pl.DataFrame, broken: pl.DataFrame) -> pl.DataFrame:
+    """All reasons of each row: _row, reasons. A value of the wrong type is not missing too."""
+    parse_faults = typed.select(_ROW, reason="faults").explode("reason").drop_nulls("reason")
+    parse_faults = parse_faults.select(_ROW, column=pl.col("reason").struct.field("column"), reason="reason")
+    known = pl.concat([_NO_REASONS, parse_faults, type_faults])
+    is_missing = pl.col("reason").struct.field("rule") == "not null"
+    absent = broken.filter(is_missing).join(known, on=[_ROW, "column"], how="anti")
+    every = pl.concat([known, absent, broken.filter(~is_missing)])
+    return every.group_by(_ROW, maintain_order=True).agg(reasons="reason")
+
+
+_NO_REASONS = pl.DataFrame(schema={_ROW: pl.UInt32, "column": pl.String, "reason": REASON})
+
+
+def _as_events(accepted: pl.DataFrame, stream: Stream) -> pl.DataFrame:
+    own = [pl.col(_typed_name(name)).alias(name) for name in judged_columns(stream)]
+    digest = [_payload_digests(accepted["payload"])] if stream.derives_event_id else []
+    return accepted.select(*own, "properties", *PROVENANCE, *digest)
+
+
+def _payload_digests(payloads: Iterable[bytes]) -> pl.Series:
+    digests = [hashlib.md5(payload, usedforsecurity=False).hexdigest() for payload in payloads]
+    return pl.Series(_PAYLOAD_DIGEST, digests, dtype=pl.String)
+
+
+def _with_derived_ids(events: pl.DataFrame, file_digests: Mapping[str, str]) -> pl.DataFrame:
+    """event_id from the payload and its occurrence number, so that identical lines stay separate events.
+
+    A file of the same bytes counts once: its rows take the ids of its first copy's, and so become duplicates.
+    """
+    first_copy: dict[str, str] = {}
+    original = {uri: first_copy.setdefault(file_digests[uri], uri) for uri in sorted(file_digests)}
+    events = events.with_columns(_original=pl.col("source_uri").replace_strict(original, return_dtype=pl.String))
+    originals = events.filter(pl.col("_original") == pl.col("source_uri")).sort("source_uri", "position")
+    numbered = originals.select(
+        "_original", "position", _occurrence=pl.int_range(pl.len()).over(_PAYLOAD_DIGEST)
+    )
+    events = events.join(numbered, on=["_original", "position"], how="left", maintain_order="left")
+    pairs = zip(events[_PAYLOAD_DIGEST], events["_occurrence"], strict=True)
+    ids = [uuid_of(digest, str(occurrence)) for digest, occurrence in pairs]
+    return events.with_columns(event_id=pl.Series(ids, dtype=pl.String))
+
+
+def uuid_of(*parts: str) -> str:
+    """The UUID made of md5 over the parts, joined by U+001F; SQL, Spark and Python agree on it."""
+    joined = _UNIT_SEPARATOR.join(parts).encode()
+    return str(uuid.UUID(bytes=hashlib.md5(joined, usedforsecurity=False).digest()))
+
+
+def _first_of_each(events: pl.DataFrame, column: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows that hold a value of the column first, and those that repeat one. Nulls repeat nothing."""
+    repeats = ~pl.col(column).is_first_distinct() & pl.col(column).is_not_null()
+    return events.filter(~repeats), events.filter(repeats)
+
+
+def _conflicts(events: pl.DataFrame, copies: pl.DataFrame, stream: Stream) -> pl.DataFrame:
+    """Copies whose content differs from that of the event that was kept under their id."""
+    content = pl.struct(content_columns(stream)).struct.json_encode()
+    kept = events.join(copies, on="event_id", how="semi").select("event_id", _kept=content)
+    differ = copies.with_columns(_content=content).join(kept, on="event_id")
+    return _repeats(differ.filter(pl.col("_content") != pl.col("_kept")), "event_id", "same id, same content")
+
+
+def _repeats(repeated: pl.DataFrame, column: str, rule: str = "unique") -> pl.DataFrame:
+    reason = _reason(Code.conflicting_duplicate, rule, column=column, value=pl.col(column))
+    listed = pl.concat_list(reason).cast(REASONS)
+    return repeated.select("source_uri", "position", reasons=listed)
+
+
+def _rejection_ids(rejected: pl.DataFrame, stream: Stream) -> pl.Series:
+    rows = rejected.select("source_uri", "position", "payload").iter_rows()
+    ids = [uuid_of(stream.name, uri, str(at), hashlib.sha256(payload).hexdigest()) for uri, at, payload in rows]
+    return pl.Series(ids, dtype=pl.String)

@@ -1,0 +1,151 @@
+from datetime import timedelta
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sessions_platform.contracts.calendar import Window
+from sessions_platform.contracts.stream import Stream
+from sessions_platform.transforms.sessionize import first_copies, sessionize, sessionize_window, touched_partitions
+from sessions_platform.transforms.summarize import summarize
+from sessions_platform_tests import oracle
+from sessions_platform_tests.streams import DAY_ONE, event, frame, reader, stream, timeline
+
+GAP = timedelta(minutes=30)
+
+
+def drawn(events: list[dict[str, Any]], of: Stream) -> str:
+    """The minutes of the events in time, with a bar where a session is cut."""
+    cut = sessionize(frame(events, of), of).sort("event_timestamp", "event_id")
+    parts = []
+    for row in cut.iter_rows(named=True):
+        minute = f"{(row['event_timestamp'] - DAY_ONE) / timedelta(minutes=1):g}"
+        parts += ["|", minute] if row["is_new_session"] and parts else [minute]
+    return " ".join(parts)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "sessions"),
+    [
+        pytest.param("0 30", "0 30", id="a silence of just the gap does not cut"),
+        pytest.param("0 31", "0 | 31", id="a longer one does"),
+        pytest.param("0 20 40 60", "0 20 40 60", id="a session may outlast the gap"),
+        pytest.param("60 0", "0 | 60", id="late arrivals take their place in time"),
+        pytest.param("0 0 0", "0 0 0", id="simultaneous events share a session"),
+        pytest.param("0 31 31 62.5", "0 | 31 31 | 62.5", id="and it may open with them"),
+        pytest.param("1430 1450 1470", "1430 1450 1470", id="midnight does not cut"),
+    ],
+)
+def test_silence_cuts_sessions(minutes: str, sessions: str) -> None:
+    assert drawn(timeline(minutes), stream()) == sessions
+
+
+def test_a_silence_of_one_microsecond_more_than_the_gap_cuts() -> None:
+    at = [DAY_ONE, DAY_ONE + GAP, DAY_ONE + 2 * GAP + timedelta(microseconds=1)]
+    cut = sessionize(frame([event("ann", moment, str(n)) for n, moment in enumerate(at)], stream()), stream())
+    assert cut["is_new_session"].to_list() == [True, False, True]
+
+
+def test_an_inclusive_gap_cuts_at_equality() -> None:
+    assert drawn(timeline("0 30 59"), stream(session={"gap_inclusive": True})) == "0 | 30 59"
+
+
+def test_users_do_not_share_sessions() -> None:
+    both = timeline("0 10", "ann") + timeline("5 15", "bob")
+    cut = sessionize(frame(both, stream()), stream())
+    assert cut.group_by("session_id").agg(pl.col("user_id").n_unique())["user_id"].to_list() == [1, 1]
+
+
+def test_time_diff_is_the_silence_within_the_session() -> None:
+    cut = sessionize(frame(timeline("0 1.5 60"), stream()), stream())
+    assert cut["time_diff_seconds"].to_list() == [None, 90.0, None]
+
+
+@pytest.mark.parametrize("key", ["2026-01-01", "2026-01-02"])
+def test_a_session_over_midnights_belongs_whole_to_the_day_it_started_in(key: str) -> None:
+    web = stream()
+    every_20_minutes = " ".join(str(minute) for minute in range(1400, 3 * 1440, 20))
+    result = sessionize_window(web.session_calendar.window(key), reader(frame(timeline(every_20_minutes), web)), web)
+    assert result.events.height == (len(every_20_minutes.split()) if key == "2026-01-01" else 0)
+
+
+def test_copies_on_other_days_are_left_out_and_counted() -> None:
+    web = stream()
+    first = event("ann", DAY_ONE, "a")
+    again = {**first, "landing_partition": "2026-01-02"}
+    other = {**first, "landing_partition": "2026-01-03", "event_type": "buy"}
+    result = sessionize_window(
+        web.session_calendar.window("2026-01-01"), reader(frame([other, again, first], web)), web
+    )
+    assert result.events["landing_partition"].to_list() == ["2026-01-01"]
+    assert result.left_out.to_dicts() == [
+        {"session_partition": "2026-01-01", "duplicates_across": 1, "conflicts_across": 1}
+    ]
+
+
+# Times crowd around exact gaps and midnights, where sessions go wrong.
+moments = st.builds(
+    lambda days, gaps, micros: DAY_ONE + timedelta(days=days, microseconds=micros) + gaps * GAP,
+    st.integers(0, 3),
+    st.integers(-2, 5),
+    st.sampled_from([-1, 0, 0, 0, 1]),
+).filter(lambda moment: moment >= DAY_ONE)
+events = st.lists(
+    st.builds(
+        lambda user, at, name, kind, landing, position: event(
+            user, at, name, event_type=kind, landing_partition=landing, position=position, page_url=kind
+        ),
+        st.sampled_from(["ann", "bob"]),
+        moments,
+        st.sampled_from("abcd"),
+        st.sampled_from(["view", "buy"]),
+        st.sampled_from(["2026-01-01", "2026-01-02"]),
+        st.integers(1, 9),
+    ),
+    max_size=30,
+    # two rows can't stand at one place of one file
+    unique_by=lambda e: (e["landing_partition"], e["position"]),
+)
+DAYS = [f"2026-01-0{day}" for day in range(1, 6)]
+
+
+@given(events, st.booleans())
+def test_any_window_holds_just_the_oracles_sessions_that_started_in_it(
+    landed: list[dict[str, Any]], inclusive: bool
+) -> None:
+    web = stream(session={"gap_inclusive": inclusive})
+    expected = oracle.sessions_of(landed, oracle.Rule(gap_inclusive=inclusive))
+    for first, last in [(0, 0), (1, 1), (2, 2), (0, 4), (1, 3)]:
+        window = Window(
+            web.session_calendar.window(DAYS[first]).start, web.session_calendar.window(DAYS[last]).end
+        )
+        rows = summarize(sessionize_window(window, reader(frame(landed, web)), web).events, web)
+        found = sorted(rows.drop("session_partition", "policy_version").to_dicts(), key=lambda row: row["session_id"])
+        inside = [s for s in expected if window.start <= s[0]["event_timestamp"] < window.end]
+        assert found == sorted(map(oracle.summary, inside), key=lambda row: row["session_id"])
+
+
+@given(events, events)
+def test_what_a_change_touches_holds_every_partition_that_changes(
+    before: list[dict[str, Any]], added: list[dict[str, Any]]
+) -> None:
+    web = stream()
+    late = [{**e, "landing_partition": "2026-01-09"} for e in added]
+    old, new = frame(before, web), frame(before + late, web)
+    touched = touched_partitions(frame(late, web).select("user_id", "event_timestamp"), reader(new), web)
+    for day in DAYS:
+        window = web.session_calendar.window(day)
+        if not sessionize_window(window, reader(old), web).events.equals(
+            sessionize_window(window, reader(new), web).events
+        ):
+            assert day in touched
+
+
+@given(events)
+def test_the_first_copy_of_each_event_is_kept_and_all_others_are_told(landed: list[dict[str, Any]]) -> None:
+    web = stream()
+    kept, copies = first_copies(frame(landed, web), web)
+    assert kept.height + copies.height == len(landed)
+    assert kept.height == len({(e["user_id"], e["event_timestamp"], e["event_id"]) for e in landed})
