@@ -47,6 +47,7 @@ def dev(port: Annotated[int, typer.Option(help="Of the UI, on loopback.")] = 300
     command = [sys.executable, "-m", "dagster", "dev", "-m", "sessions_platform.definitions"]
     typer.echo(f"The UI opens at http://127.0.0.1:{port}", err=True)
     environment = {**os.environ, "DAGSTER_HOME": str(home)}
+    os.chdir(home)  # Dagster warns of the dagster.yaml in any other folder
     os.execvpe(command[0], [*command, "-h", "127.0.0.1", "-p", str(port)], environment)
 
 

@@ -4,6 +4,7 @@ One pandera schema, made from the stream's columns, both routes rows (transforms
 and proves what is stored (the asset check `keeps_contract`).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,6 +19,18 @@ PROVENANCE: dict[str, pl.DataType] = {
     "landing_partition": pl.String(),
     "source_uri": pl.String(),
     "position": pl.Int64(),
+}
+
+
+_DESCRIPTIONS = {
+    "event_id": "Names the event; where the source has no id, made from the row and its occurrence number.",
+    "user_id": "Whose event it is.",
+    "event_timestamp": "When it happened, in UTC.",
+    "event_type": "What happened.",
+    "properties": "Source fields that no column names, as JSON.",
+    "landing_partition": "Where the row landed.",
+    "source_uri": "The file that it stood in.",
+    "position": "Its line, record or row in the file, from 1.",
 }
 
 
@@ -68,14 +81,14 @@ def events_schema(stream: Stream, landing_partition: str | None = None) -> pa.Da
     """The contract of the events that landed in one landing partition; or what all have in common."""
     here = [pa.Check.eq(landing_partition)] if landing_partition else []
     columns = {
-        "event_id": pa.Column(pl.String),
+        "event_id": pa.Column(pl.String, description=_DESCRIPTIONS["event_id"]),
         **judgement_schema(stream, landing_partition).columns,
-        "properties": pa.Column(pl.String, nullable=True),
-        "landing_partition": pa.Column(pl.String, here),
-        "source_uri": pa.Column(pl.String),
-        "position": pa.Column(pl.Int64, pa.Check.ge(1)),
+        "properties": _provenance("properties", pl.String, nullable=True),
+        "landing_partition": _provenance("landing_partition", pl.String, here),
+        "source_uri": _provenance("source_uri", pl.String),
+        "position": _provenance("position", pl.Int64, [pa.Check.ge(1)]),
     }
-    columns["event_id"] = pa.Column(pl.String, columns["event_id"].checks, unique=True)
+    columns["event_id"].unique = True
     return pa.DataFrameSchema(columns, strict=True, name=f"{stream.name}.events")
 
 
@@ -87,10 +100,15 @@ def judgement_schema(stream: Stream, landing_partition: str | None) -> pa.DataFr
             column.type.dtype,
             nullable=column.nullable,
             checks=[rule.check for rule in column_rules(stream, name, latest)],
+            description=column.description or _DESCRIPTIONS.get(name),
         )
         for name, column in judged_columns(stream).items()
     }
     return pa.DataFrameSchema(columns, name=f"{stream.name}.events")
+
+
+def _provenance(name: str, dtype: type[pl.DataType], checks: Sequence[pa.Check] = (), *, nullable: bool = False) -> pa.Column:
+    return pa.Column(dtype, list(checks), nullable=nullable, description=_DESCRIPTIONS[name])
 
 
 def _typed(column: Column) -> list[str | int | float]:
@@ -108,5 +126,5 @@ def _number(bound: float) -> str:
 
 def _contains(pattern: str) -> pa.Check:
     return pa.Check(
-        lambda data: data.lazyframe.select(pl.col(data.key).str.contains(pattern)), name="pattern", ignore_na=True
+        lambda data: data.lazyframe.select(pl.col(data.key).str.contains(pattern)), name="pattern", description=f"matches {pattern}"
     )

@@ -45,6 +45,17 @@ REASONS = pl.List(REASON)
 # A value is quoted so that a person recognizes it; the whole row stands in `payload`.
 VALUE_SHOWN = 200
 
+_DESCRIPTIONS = {
+    "rejection_id": "Names the rejected row: made of stream, file, position and payload.",
+    "landing_partition": "Where the row landed.",
+    "source_uri": "The file that it stood in.",
+    "position": "Its line, record or row in the file, from 1.",
+    "payload": "The row as it came, byte for byte.",
+    "payload_encoding": "utf-8, or base64 where the bytes are no UTF-8 or hold U+0000.",
+    "reasons": "All of them, each with code, column, rule and value.",
+    "contract_version": "The contract that it broke.",
+}
+
 REJECTED_EVENTS: dict[str, pl.DataType] = {
     "rejection_id": pl.String(),
     "landing_partition": pl.String(),
@@ -64,6 +75,8 @@ def rejected_schema(stream: Stream) -> pa.DataFrameSchema:
     columns["payload_encoding"] = pa.Column(pl.String, pa.Check.isin(["utf-8", "base64"]))
     columns["reasons"] = pa.Column(REASONS, [_is_explained()])
     columns["contract_version"] = pa.Column(pl.String, pa.Check.eq(stream.contract_version))
+    for name, column in columns.items():
+        column.description = _DESCRIPTIONS[name]
     return pa.DataFrameSchema(columns, strict=True, name=f"{stream.name}.rejected_events")
 
 

@@ -1,9 +1,11 @@
 """What a session is once it rests: the columns of `sessionized_events` and of the table `sessions`."""
 
+from collections.abc import Mapping
+
 import pandera.polars as pa
 import polars as pl
 
-from sessions_platform.contracts.events import event_columns
+from sessions_platform.contracts.events import event_columns, events_schema
 from sessions_platform.contracts.stream import Aggregate, Stream
 
 UTC_MICROSECONDS = pl.Datetime("us", "UTC")
@@ -32,6 +34,23 @@ _TRAILING: dict[str, pl.DataType] = {"session_partition": pl.String(), "policy_v
 KEPT_BY_WAREHOUSE = {"open_until": UTC_MICROSECONDS, "loaded_at": UTC_MICROSECONDS}
 
 
+_DESCRIPTIONS = {
+    "session_id": "Made of the opening event, so that it stays while that event does.",
+    "is_new_session": "Whether the event opens its session.",
+    "time_diff_seconds": "The silence before it within the session; null for the opening event.",
+    "session_partition": "The partition that the session started in.",
+    "user_id": "Whose session it is.",
+    "session_start": "The opening event's time, in UTC.",
+    "session_end": "The last event's time, in UTC.",
+    "duration_seconds": "From the first event to the last.",
+    "event_count": "Events in the session.",
+    "primary_action": "Its most frequent event type, or the first that occurs of the stream's list.",
+    "entry_page": "The first page of the session.",
+    "exit_page": "The last page of the session.",
+    "policy_version": "The session rule that made it.",
+}
+
+
 def sessionized_columns(stream: Stream) -> dict[str, pl.DataType]:
     return {**event_columns(stream), **SESSIONIZED}
 
@@ -44,8 +63,10 @@ def session_columns(stream: Stream) -> dict[str, pl.DataType]:
 
 def sessionized_schema(stream: Stream) -> pa.DataFrameSchema:
     nullable = {"properties", "time_diff_seconds"} | {n for n, c in stream.columns.items() if c.nullable}
+    own = {name: column.description for name, column in events_schema(stream).columns.items()}
     columns = {n: pa.Column(dtype, nullable=n in nullable) for n, dtype in sessionized_columns(stream).items()}
     columns["time_diff_seconds"] = pa.Column(pl.Float64, pa.Check.ge(0), nullable=True)
+    _describe(columns, {**own, **_DESCRIPTIONS})
     return pa.DataFrameSchema(columns, strict=True, name=f"{stream.name}.sessionized_events")
 
 
@@ -55,11 +76,18 @@ def sessions_schema(stream: Stream) -> pa.DataFrameSchema:
     columns["session_id"] = pa.Column(pl.String, unique=True)
     columns["duration_seconds"] = pa.Column(pl.Float64, pa.Check.ge(0))
     columns["event_count"] = pa.Column(pl.Int64, pa.Check.ge(1))
+    own_columns = {name: f"{a.function} of {a.column}" for name, a in stream.session.columns.items()}
+    _describe(columns, {**_DESCRIPTIONS, **own_columns})
     ends_after_it_starts = pa.Check(
         lambda data: data.lazyframe.select(pl.col("session_end") >= pl.col("session_start")),
         name="session_end is not before session_start",
     )
     return pa.DataFrameSchema(columns, checks=ends_after_it_starts, strict=True, name=f"{stream.name}.sessions")
+
+
+def _describe(columns: Mapping[str, pa.Column], descriptions: Mapping[str, str | None]) -> None:
+    for name, column in columns.items():
+        column.description = descriptions.get(name)
 
 
 def _aggregate_dtype(aggregate: Aggregate, stream: Stream) -> pl.DataType:

@@ -129,6 +129,7 @@ class Column(Model):
     join: list[str] | None = Field(
         None, min_length=2, description="Source fields to join with a space, as in a date and a time."
     )
+    description: str = Field("", description="Shown in the UI.")
     type: ColumnType = ColumnType.string
     nullable: bool = Field(False, description="Whether an event may lack it.")
     unique: bool = Field(False, description="Whether a value may stand only once in a landing partition.")
@@ -314,6 +315,8 @@ class Stream(Model):
         """Changes when rows would be judged otherwise."""
         judged = self.model_dump(mode="json", include={"start", "end", "source", "landing", "columns", "extra_columns"})
         judged["source"].pop("files")
+        for column in judged["columns"].values():
+            column.pop("description")
         return _digest({**judged, "max_future": self.session.max_future.total_seconds()})
 
     @property

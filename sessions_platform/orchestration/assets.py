@@ -67,7 +67,7 @@ def _raw_events(stream: Stream) -> dg.AssetsDefinition:
         with retried_when_transient():
             for partition in partitions:
                 started = time.monotonic()
-                landed = land(workspace, [partition], context.run_id)[partition]
+                landed = land(workspace, [partition], context.run.run_id)[partition]
                 told = {
                     "dagster/row_count": landed.rows,
                     "files": landed.files,
@@ -136,7 +136,7 @@ def _judged_events(stream: Stream) -> dg.AssetsDefinition:
         with retried_when_transient():
             stop_if_broken(results)
             for verdict in judged:
-                _tell_published(context, stream, verdict, publish(workspace, verdict, context.run_id))
+                _tell_published(context, stream, verdict, publish(workspace, verdict, context.run.run_id))
             yield dg.Output(workspace.events(partitions), "events")
             yield dg.Output(workspace.rejected_events(partitions), "rejected_events")
 
@@ -171,7 +171,7 @@ def _sessionized_events(stream: Stream) -> dg.AssetsDefinition:
         workspace, partitions = platform.workspace(stream.name), context.partition_keys
         started, evidence = time.monotonic(), Evidence()
         with retried_when_transient():
-            versions = sessionize_partitions(workspace, partitions, context.run_id)
+            versions = sessionize_partitions(workspace, partitions, context.run.run_id)
             dataset = workspace.sessionized_events(partitions)
             for partition, version in versions.items():
                 hold_against(schema, partition, dataset.blocks(partition), evidence)
@@ -238,7 +238,7 @@ def _tell_judged(context: dg.AssetExecutionContext, stream: Stream, judged: Judg
     partition = judged.landing_partition
     accepted = {"dagster/row_count": judged.events.rows, "duplicates": judged.duplicates, "seconds": seconds}
     context.add_asset_metadata(accepted, asset_key=key(stream, "events"), partition_key=partition)
-    rate = judged.rejected.rows / judged.raw_rows if judged.raw_rows else 0.0
+    rate = round(judged.rejected.rows / judged.raw_rows, 6) if judged.raw_rows else 0.0
     by_reason = {f"rejected_as/{code}": count for code, count in judged.rejected_by_reason.items()}
     rejected = {
         "dagster/row_count": judged.rejected.rows,

@@ -421,7 +421,7 @@ def _whole_lines(texts: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _lines(text: bytes) -> list[bytes]:
-    lines = text.replace(b"\r\n", b"\n").split(b"\n")
+    lines = (text.replace(b"\r\n", b"\n") if b"\r" in text else text).split(b"\n")
     return lines if lines[-1] else lines[:-1]
 
 
@@ -515,16 +515,27 @@ def _float(value: float) -> float | str:
 
 def _texts(array: Any) -> list[str | None]:
     """Bytes that are not UTF-8 become lone surrogates, which the parser finds and names."""
-    return _each(lambda value: value.decode(errors="surrogateescape"), array.cast(pa.binary()))
+    try:
+        return array.to_pylist()
+    except UnicodeDecodeError:
+        return _each(lambda value: value.decode(errors="surrogateescape"), array.cast(pa.binary()))
 
 
 def _moments(array: Any) -> list[str | None]:
-    """ISO 8601, as exact as the file has it. What no calendar holds stays a count, marked as such."""
+    """ISO 8601, as exact as the file has it, in UTC if it knows its zone."""
     kind = array.type
     naive = array.cast(pa.int64()).cast(pa.timestamp(kind.unit)) if pa.types.is_timestamp(kind) else array
     offset = "+00:00" if pa.types.is_timestamp(kind) and kind.tz else ""
-    texts = naive.cast(pa.string())
-    return _each(lambda text: re.sub(r"\.0+$", "", text).replace(" ", "T", 1) + offset, texts)
+    return _each(lambda text: _iso(text, offset), naive.cast(pa.string()))
+
+
+def _iso(text: str, offset: str) -> str:
+    """From pyarrow's text, which for what no calendar holds is "<value out of range: 123>"."""
+    if text.startswith("<"):
+        return text
+    seconds, _, fraction = text.replace(" ", "T").partition(".")
+    fraction = fraction.rstrip("0")
+    return f"{seconds}.{fraction}{offset}" if fraction else f"{seconds}{offset}"
 
 
 def _structs(array: Any) -> list[dict[str, Any] | None]:

@@ -14,7 +14,7 @@ import math
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import lru_cache
 from types import NoneType
 from typing import Any, NoReturn
@@ -62,7 +62,8 @@ class _Rows:
         self.reasons.append((row, Reason(code, _storable(column), rule, shown)))
 
     def faults(self) -> pl.Series:
-        reasons = pl.DataFrame([asdict(reason) for _, reason in self.reasons], schema=REASON.to_schema())
+        parts = {part: [getattr(reason, part) for _, reason in self.reasons] for part in REASON.to_schema()}
+        reasons = pl.DataFrame(parts, schema=REASON.to_schema())
         rows = pl.Series("row", [row for row, _ in self.reasons], dtype=pl.Int64)
         faults = reasons.group_by(rows, maintain_order=True).agg(faults=pl.struct(reasons.columns))
         every = pl.select(row=pl.int_range(len(self.fields), dtype=pl.Int64))
@@ -367,16 +368,16 @@ def _tree(paths: Iterable[str], literal: frozenset[str]) -> Tree:
 
 def _unnamed(fields: Fields, named: Tree) -> Fields:
     """The fields that no path names, in their order. Nulls say nothing, and are left out."""
-    rest = {key: _unnamed_below(value, named.get(key)) for key, value in fields.items()}
-    return {key: value for key, value in rest.items() if value is not None}
-
-
-def _unnamed_below(value: Any, named: Tree | None) -> Any:
-    if named is None:
-        return value
-    if not named:
-        return None
-    return (_unnamed(value, named) or None) if isinstance(value, dict) else value
+    rest: Fields = {}
+    for key, value in fields.items():
+        below = named.get(key)
+        if below and isinstance(value, dict):
+            kept = _unnamed(value, below) or None
+        else:
+            kept = None if below == {} else value
+        if kept is not None:
+            rest[key] = kept
+    return rest
 
 
 def _blame_extras(rows: _Rows, row: int, extras: Fields) -> None:

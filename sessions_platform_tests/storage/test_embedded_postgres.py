@@ -350,9 +350,10 @@ def test_ctrl_c_in_the_terminal_of_the_starter_does_not_reach_the_server(home, c
     assert answers(url)
 
 
-def test_a_forked_child_that_leaves_does_not_stop_the_server(home, clients):
+def test_a_forked_child_that_leaves_takes_neither_the_server_nor_its_parents_hold(home, clients):
     parent = clients(home, ATTACH + FORK_A_CHILD_THAT_LEAVES + STAY)
     url = parent.url()
+    attach(home).close()
     assert answers(url)
     parent.leave()
     assert not answers(url)

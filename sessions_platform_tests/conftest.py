@@ -1,0 +1,38 @@
+"""What tests of several rooms share: how hypothesis searches, and one real PostgreSQL for all of them."""
+
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from sessions_platform.settings import Settings
+from sessions_platform.storage import embedded_postgres
+from sessions_platform.storage.database import Database
+
+# A busy machine is slow now and then; that is no finding.
+hypothesis.settings.register_profile("house", deadline=None)
+hypothesis.settings.load_profile("house")
+
+_MEMORY = Path("/dev/shm")
+
+
+@pytest.fixture(scope="session")
+def database() -> Iterator[Database]:
+    """A real PostgreSQL, one for all tests, each of which takes names of its own for streams and tables.
+
+    In memory if there is enough, for most of a test's time goes into fsync.
+    """
+    roomy = _MEMORY.exists() and shutil.disk_usage(_MEMORY).free > 2**30
+    with tempfile.TemporaryDirectory(prefix="open-", dir=_MEMORY if roomy else "/tmp") as name:
+        home = Path(name)
+        home.chmod(0o755)  # the server's user has to enter
+        server = embedded_postgres.attach(home)
+        yield Database(Settings(home=home, lake=home / "lake", streams=()))
+        server.close()
+        for pid in home.rglob("postmaster.pid"):  # should another process still hold it
+            os.kill(int(pid.read_text().split()[0]), signal.SIGQUIT)

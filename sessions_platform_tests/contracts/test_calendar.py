@@ -1,0 +1,195 @@
+"""Time is cut without hole or overlap, and the same by Python, by polars and by Dagster."""
+
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sessions_platform.contracts.calendar import Cadence, Calendar, contiguous_runs
+from sessions_platform.orchestration.partitions import partitions_definition
+
+MICROSECOND = timedelta(microseconds=1)
+
+# Moments at which each zone's clocks did something odd.
+CROOKED = {
+    "UTC": [datetime(2016, 12, 31, 23, 59, 59, 999_999, UTC), datetime(2024, 2, 29, tzinfo=UTC)],
+    "Europe/Berlin": [datetime(2026, 3, 29, 1, tzinfo=UTC), datetime(2026, 10, 25, 1, tzinfo=UTC)],
+    # Summer time began at midnight, so that midnight did not exist, and ended at midnight, so that
+    # the hour before was there twice.
+    "America/Sao_Paulo": [datetime(2018, 11, 4, 3, tzinfo=UTC), datetime(2018, 2, 18, 2, tzinfo=UTC)],
+    # From 5:30 to 5:45.
+    "Asia/Kathmandu": [datetime(1985, 12, 31, 18, 30, tzinfo=UTC)],
+    # The 30th of December 2011 did not exist.
+    "Pacific/Apia": [datetime(2011, 12, 30, 10, tzinfo=UTC), datetime(2012, 3, 31, 14, tzinfo=UTC)],
+    # Midnight was there twice.
+    "America/Havana": [datetime(2026, 11, 1, 5, tzinfo=UTC), datetime(2026, 11, 1, 4, tzinfo=UTC)],
+}
+ZONES = sorted(CROOKED)
+
+# Hours in a zone of its own are no stream's: they repeat at the end of summer time.
+CUTS = [(Cadence.hourly, "UTC")] + [(cadence, zone) for cadence in list(Cadence)[1:] for zone in ZONES]
+cuts = pytest.mark.parametrize(("cadence", "zone"), CUTS)
+
+
+def calendar(cadence: Cadence, zone: str, start: date = date(1980, 1, 1), end: date | None = None) -> Calendar:
+    return Calendar(cadence, midnight(start, zone), zone, midnight(end, zone) if end else None)
+
+
+def midnight(day: date, zone: str) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(zone))
+
+
+def moments(zone: str) -> st.SearchStrategy[datetime]:
+    """Crowded around the zone's oddities, to the microsecond."""
+    anywhere = st.datetimes(datetime(1985, 1, 1), datetime(2030, 1, 1), timezones=st.just(UTC))
+    near = st.builds(
+        lambda turn, hours, micros: turn + timedelta(hours=hours, microseconds=micros),
+        st.sampled_from(CROOKED[zone]),
+        st.integers(-50, 50),
+        st.integers(-2, 2),
+    )
+    return near | anywhere
+
+
+def as_polars_has_it(times: list[datetime], of: Calendar) -> list[str]:
+    frame = pl.DataFrame({"event_timestamp": times}, schema={"event_timestamp": pl.Datetime("us", "UTC")})
+    return frame.select(of.key_expr()).to_series().to_list()
+
+
+@cuts
+@settings(max_examples=25)
+@given(data=st.data())
+def test_every_moment_lies_in_the_one_window_of_its_key(cadence: Cadence, zone: str, data: st.DataObject) -> None:
+    cal = calendar(cadence, zone)
+    times = data.draw(st.lists(moments(zone), min_size=1, max_size=40))
+    for moment in times:
+        key = cal.key_of(moment)
+        window = cal.window(key)
+        assert window.start <= moment < window.end
+        assert cal.key_of(window.start) == key
+        assert cal.key_of(window.end - MICROSECOND) == key
+        assert cal.key_of(window.end) > key
+    assert as_polars_has_it(times, cal) == [cal.key_of(moment) for moment in times]
+    in_time = [cal.key_of(moment) for moment in sorted(times)]
+    assert in_time == sorted(in_time)
+
+
+@cuts
+def test_windows_tile_time_around_the_odd_moments(cadence: Cadence, zone: str) -> None:
+    cal = calendar(cadence, zone)
+    for turn in CROOKED[zone]:
+        keys = cal.keys_between(cal.key_of(turn - timedelta(days=70)), cal.key_of(turn + timedelta(days=70)))
+        windows = [cal.window(key) for key in keys]
+        assert [earlier.end for earlier in windows[:-1]] == [later.start for later in windows[1:]]
+        assert all(window.start < window.end for window in windows)
+        assert keys == sorted(set(keys))
+
+
+@pytest.mark.parametrize(
+    ("cadence", "moment", "key"),
+    [
+        ("hourly", "2026-01-01T23:59:59.999999+00:00", "2026-01-01T23"),
+        ("daily", "2026-01-01T23:59:59.999999+00:00", "2026-01-01"),
+        ("weekly", "2026-01-04T23:59:59.999999+00:00", "2025-12-29"),
+        ("weekly", "2026-01-05T00:00:00+00:00", "2026-01-05"),
+        ("monthly", "2026-02-28T23:59:59.999999+00:00", "2026-02-01"),
+    ],
+)
+def test_a_key_is_the_start_of_its_window(cadence: str, moment: str, key: str) -> None:
+    assert calendar(Cadence(cadence), "UTC").key_of(datetime.fromisoformat(moment)) == key
+
+
+def test_a_local_day_is_as_long_as_the_clocks_make_it() -> None:
+    berlin = calendar(Cadence.daily, "Europe/Berlin")
+    hours = {key: (berlin.window(key).end - berlin.window(key).start) / timedelta(hours=1) for key in DST_DAYS}
+    assert hours == DST_DAYS
+
+
+DST_DAYS = {"2026-03-28": 24, "2026-03-29": 23, "2026-10-24": 24, "2026-10-25": 25}
+
+
+@given(st.sampled_from(CUTS), st.dates(date(2000, 1, 1), date(2030, 1, 1)))
+def test_the_first_partition_contains_the_start(cut: tuple[Cadence, str], start: date) -> None:
+    cal = calendar(*cut, start=start)
+    first = cal.window(cal.key_of(cal.first_start))
+    assert first.start == cal.first_start
+    assert first.start <= cal.start < first.end
+
+
+# As Dagster has it ---------------------------------------------------------------------------------------
+
+NOW = datetime(2026, 11, 15, 12, 34, 56, tzinfo=UTC)
+ON_BOUNDARIES = {"daily": date(2026, 10, 7), "weekly": date(2026, 10, 5), "monthly": date(2026, 10, 1)}
+
+
+def assert_dagster_agrees(cal: Calendar) -> None:
+    last = min(NOW, cal.end - MICROSECOND) if cal.end else NOW
+    keys = cal.keys_between(cal.key_of(cal.start), cal.key_of(last))
+    definition = partitions_definition(cal)
+    assert list(definition.get_partition_keys(current_time=NOW)) == keys
+    for key in keys:
+        window = definition.time_window_for_partition_key(key)
+        assert (window.start.astimezone(UTC), window.end.astimezone(UTC)) == (cal.window(key).start, cal.window(key).end)
+
+
+@cuts
+@pytest.mark.parametrize("start", [date(2026, 8, 12), date(2026, 8, 1), date(2026, 11, 15)], ids=str)
+def test_dagster_has_the_same_partitions_up_to_the_one_that_is_going_on(
+    cadence: Cadence, zone: str, start: date
+) -> None:
+    assert_dagster_agrees(calendar(cadence, zone, start))
+
+
+@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize("cadence", list(ON_BOUNDARIES))
+def test_dagster_has_the_same_partitions_of_a_stream_that_is_over(cadence: str, zone: str) -> None:
+    assert_dagster_agrees(calendar(Cadence(cadence), zone, date(2026, 8, 12), ON_BOUNDARIES[cadence]))
+    assert_dagster_agrees(calendar(Cadence(cadence), zone, date(2018, 1, 17), date(2018, 12, 3)))
+
+
+@pytest.mark.parametrize("cadence", ["weekly", "monthly"])
+def test_the_last_partition_contains_the_end(cadence: str) -> None:
+    """Events up to the end are accepted, so that their session partition has to be there."""
+    assert_dagster_agrees(calendar(Cadence(cadence), "UTC", date(2026, 8, 12), date(2026, 10, 8)))
+
+
+@pytest.mark.parametrize("cadence", ["daily", "weekly", "monthly"])
+def test_dagster_agrees_where_midnight_does_not_exist(cadence: str) -> None:
+    assert_dagster_agrees(calendar(Cadence(cadence), "America/Sao_Paulo", date(2017, 9, 1), date(2018, 12, 1)))
+
+
+def test_a_day_that_a_country_skipped_is_a_partition_to_dagster_and_empty_to_us() -> None:
+    apia = calendar(Cadence.daily, "Pacific/Apia", date(2011, 12, 28), date(2012, 1, 3))
+    skipped = "2011-12-30"
+    assert skipped in partitions_definition(apia).get_partition_keys(current_time=NOW)
+    assert skipped not in apia.keys_between("2011-12-28", "2012-01-02")
+    assert apia.window(skipped).start == apia.window(skipped).end == apia.window("2011-12-31").start
+
+
+def test_equal_calendars_have_equal_partitions_definitions() -> None:
+    """A run over both axes asks for that."""
+    one, two = calendar(Cadence.daily, "UTC"), calendar(Cadence.daily, "UTC")
+    assert partitions_definition(one) == partitions_definition(two)
+    assert partitions_definition(one) != partitions_definition(calendar(Cadence.daily, "Europe/Berlin"))
+
+
+# Runs of neighbours --------------------------------------------------------------------------------------
+
+
+@cuts
+@settings(max_examples=15)
+@given(chosen=st.sets(st.integers(0, 39)))
+def test_runs_hold_just_the_keys_and_are_whole_and_apart(cadence: Cadence, zone: str, chosen: set[int]) -> None:
+    cal = calendar(cadence, zone)
+    first = cal.key_of(CROOKED[zone][0] - timedelta(days=20))
+    every = cal.keys_between(first, cal.key_of(cal.window(first).start + timedelta(days=40 * 32)))[:40]
+    runs = contiguous_runs([every[n] for n in chosen], cal)
+    assert [key for run in runs for key in run] == [every[n] for n in sorted(chosen)]
+    for run in runs:
+        assert run == cal.keys_between(run[0], run[-1])
+    for earlier, later in pairwise(runs):
+        assert cal.window(earlier[-1]).end < cal.window(later[0]).start

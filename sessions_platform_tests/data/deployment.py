@@ -1,0 +1,68 @@
+"""A deployment of the platform for recorded data: one home, and a stream of its own for each case."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sessions_platform.journey.workspace import Workspace, open_workspaces
+from sessions_platform.orchestration.ingest import ingest_files
+from sessions_platform.settings import Settings
+
+STREAMS = Path(__file__).parent / "streams"
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A copy of one of the tests' streams, under another name and alone in its streams folder."""
+
+    home: Path
+    name: str
+
+    @classmethod
+    def copy(cls, home: Path, template: str, name: str, columns: dict[str, Any] | None = None, **session: Any):
+        """The stream's own file, with what the case changes in its session or its columns."""
+        raw = yaml.safe_load((STREAMS / f"{template}.yaml").read_text())
+        raw["name"] = name
+        raw["source"]["files"] = raw["source"]["files"].replace(f"/{template}/", f"/{name}/")
+        raw["session"] |= session
+        raw["columns"] = columns or raw["columns"]
+        copied = cls(home, name)
+        copied._folder.mkdir(parents=True)
+        (copied._folder / f"{name}.yaml").write_text(yaml.safe_dump(raw))
+        return copied
+
+    def ingest(self, *files: Path) -> dict[str, Any]:
+        """What `sessions-platform ingest` prints."""
+        with self._environment() as settings:
+            return ingest_files(settings, self.name, files, None)
+
+    def query(self, sql: str) -> list[dict[str, Any]]:
+        return self.workspace.database.query(sql.format(schema=self.name))
+
+    @cached_property
+    def workspace(self) -> Workspace:
+        with self._environment() as settings:
+            (workspace,) = open_workspaces(settings, [self.name])
+        return workspace
+
+    @property
+    def _folder(self) -> Path:
+        return self.home / "streams" / self.name
+
+    @contextmanager
+    def _environment(self) -> Iterator[Settings]:
+        with pytest.MonkeyPatch.context() as patch:
+            for name in _OTHERS:
+                patch.delenv(name, raising=False)
+            patch.setenv("SESSIONS_HOME", str(self.home))
+            patch.setenv("SESSIONS_STREAMS", str(self._folder))
+            yield Settings.from_environment()
+
+
+_OTHERS: Sequence[str] = ("SESSIONS_LAKE", "SESSIONS_WAREHOUSE_URL", "DAGSTER_POSTGRES_URL", "DAGSTER_HOME")

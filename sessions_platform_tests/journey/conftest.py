@@ -1,0 +1,47 @@
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sessions_platform.journey.workspace import Workspace
+from sessions_platform.settings import Settings
+from sessions_platform.storage import embedded_postgres
+from sessions_platform_tests.memory_source import MemorySource
+from sessions_platform_tests.streams import stream
+
+_names = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """One home with one PostgreSQL for the whole session."""
+    home: Path = tmp_path_factory.mktemp("home")
+    server = embedded_postgres.attach(home)
+    yield Settings(home=home, lake=home / "lake", streams=())
+    server.close()
+
+
+@pytest.fixture
+def open_workspace(settings: Settings) -> Callable[..., Workspace]:
+    """Makes an empty stream of a name of its own, fed from memory."""
+
+    def make(**changes: Any) -> Workspace:
+        named = stream(**{"name": f"web{next(_names)}", **changes})
+        return Workspace.open(named, settings, MemorySource())
+
+    return make
+
+
+@pytest.fixture
+def workspace(open_workspace: Callable[..., Workspace]) -> Workspace:
+    return open_workspace()
+
+
+def line(user: str | None, at: datetime | str, name: str, kind: str = "view", **more: Any) -> bytes:
+    """One event as its source writes it."""
+    ts = at if isinstance(at, str) else at.isoformat()
+    return json.dumps({"id": name, "user": user, "ts": ts, "type": kind, **more}).encode()

@@ -1,0 +1,48 @@
+"""The stages of the journey in a row, and what the warehouse then holds."""
+
+from typing import Any
+
+from sessions_platform.journey.judge import judge_partition, publish
+from sessions_platform.journey.land import land
+from sessions_platform.journey.load import LoadedSessions, load_sessions
+from sessions_platform.journey.sessionize import sessionize_partitions
+from sessions_platform.journey.workspace import Workspace
+from sessions_platform_tests.memory_source import MemorySource
+
+RUN = "a-run"
+
+
+def put(workspace: Workspace, uri: str, lines: list[bytes], landing_partition: str | None) -> None:
+    """Write or replace a landing file."""
+    assert isinstance(workspace.source, MemorySource)
+    workspace.source.put(uri, lines, landing_partition)
+
+
+def remove(workspace: Workspace, uri: str) -> None:
+    assert isinstance(workspace.source, MemorySource)
+    workspace.source.remove(uri)
+
+
+def take_in(workspace: Workspace, *landing_partitions: str) -> None:
+    """Landing files to published events."""
+    land(workspace, landing_partitions, RUN)
+    for partition in landing_partitions:
+        publish(workspace, judge_partition(workspace, partition), RUN)
+
+
+def waiting(workspace: Workspace) -> list[str]:
+    return workspace.ledger.waiting(workspace.stream.policy_version)
+
+
+def refresh(workspace: Workspace) -> LoadedSessions | None:
+    """Bring every session partition that waits up to date."""
+    partitions = waiting(workspace)
+    if not partitions:
+        return None
+    sessionize_partitions(workspace, partitions, RUN)
+    return load_sessions(workspace, partitions)
+
+
+def table(workspace: Workspace, name: str = "sessions") -> list[dict[str, Any]]:
+    """The whole table, with what the warehouse keeps by itself."""
+    return workspace.database.query(f"select * from {workspace.stream.name}.{name} order by 1")

@@ -1,0 +1,50 @@
+"""A source that is a dict of lines: behind the same protocol as files, and as quick as it gets."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+
+import polars as pl
+
+from sessions_platform.contracts.raw import RAW_EVENTS
+from sessions_platform.sources.base import LandingFile
+
+
+class MemorySource:
+    def __init__(self) -> None:
+        self.files: dict[str, tuple[str | None, list[bytes]]] = {}
+
+    def put(self, uri: str, lines: Iterable[bytes], landing_partition: str | None) -> None:
+        self.files[uri] = (landing_partition, list(lines))
+
+    def remove(self, uri: str) -> None:
+        del self.files[uri]
+
+    def find(self, landing_partitions: Iterable[str] | None = None) -> list[LandingFile]:
+        asked = None if landing_partitions is None else set(landing_partitions)
+        return [
+            LandingFile(uri, _digest(lines), partition)
+            for uri, (partition, lines) in sorted(self.files.items())
+            if asked is None or partition is None or partition in asked
+        ]
+
+    def read(self, file: LandingFile) -> "MemoryReading":
+        return MemoryReading(self.files[file.uri][1])
+
+
+class MemoryReading:
+    def __init__(self, lines: list[bytes]) -> None:
+        self.lines = lines
+        self.digest = _digest(lines)
+
+    def __iter__(self) -> Iterator[pl.DataFrame]:
+        columns = {
+            "position": list(range(1, len(self.lines) + 1)),
+            "payload": self.lines,
+            "header": [None] * len(self.lines),
+            "unreadable": [None] * len(self.lines),
+        }
+        yield pl.DataFrame(columns, schema={name: RAW_EVENTS[name] for name in columns})
+
+
+def _digest(lines: list[bytes]) -> str:
+    return hashlib.sha256(b"\n".join(lines)).hexdigest()

@@ -1,0 +1,19 @@
+"""The platform with a planted defect: judging drops a row in silence. Dagster loads it from the command line."""
+
+import dagster as dg
+
+from sessions_platform.journey import judge
+from sessions_platform.orchestration.build import build
+from sessions_platform.settings import Settings
+
+_settle = judge.settle
+
+
+@dg.definitions
+def platform() -> dg.Definitions:
+    def settle_and_lose(*args, **kwargs):  # noqa: ANN002, ANN003, ANN202
+        events, conflicts, duplicates = _settle(*args, **kwargs)
+        return events.head(-1), conflicts, duplicates
+
+    judge.settle = settle_and_lose
+    return build(Settings.from_environment())

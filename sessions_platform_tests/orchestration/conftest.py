@@ -1,0 +1,83 @@
+"""A home with a stream of files, for runs through the real Dagster."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+import yaml
+
+from sessions_platform.journey.workspace import Workspace, open_workspaces
+from sessions_platform.orchestration import resources
+from sessions_platform.orchestration.build import build
+from sessions_platform.settings import Settings
+from sessions_platform.storage import embedded_postgres
+from sessions_platform_tests.streams import DAY_ONE, PLAIN
+
+PROJECT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Home:
+    """One home, with one stream `web` that lands daily files."""
+
+    settings: Settings
+    folder: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        own = {"SESSIONS_HOME": str(self.settings.home), "SESSIONS_STREAMS": str(self.folder / "streams")}
+        return {**os.environ, **own, "DAGSTER_DISABLE_TELEMETRY": "1", "PYTHONWARNINGS": "ignore"}
+
+    @property
+    def workspace(self) -> Workspace:
+        return open_workspaces(self.settings, ["web"])[0]
+
+    def land(self, day: int, name: str, *rows: tuple[str, int, str]) -> None:
+        """Write a landing file; a row is user, minute of that day, event id."""
+        folder = self.folder / "streams" / "landing" / f"2026-01-{day:02}"
+        folder.mkdir(parents=True, exist_ok=True)
+        lines = [
+            {"id": event, "user": user, "ts": (DAY_ONE + timedelta(days=day - 1, minutes=minute)).isoformat(), "type": "view"}
+            for user, minute, event in rows
+        ]
+        (folder / f"{name}.ndjson").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    def execute(self, job: str, first: str, last: str, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
+        tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+        definition = build(self.settings).resolve_job_def(f"web__{job}")
+        return definition.execute_in_process(instance=instance, tags=tags, raise_on_error=False)
+
+    def shell(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a program of the virtual environment from the project's root, as CI would."""
+        program = [sys.executable, "-m", *command]
+        return subprocess.run(
+            program, cwd=PROJECT, env=self.environment, capture_output=True, text=True, check=False, timeout=240
+        )
+
+    def table(self, name: str = "sessions") -> list[dict[str, Any]]:
+        return self.workspace.database.query(f"select * from web.{name} order by 1")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+    streams = tmp_path / "streams"
+    streams.mkdir()
+    ending = {**PLAIN, "end": "2026-01-06"}
+    (streams / "web.yaml").write_text(yaml.safe_dump(ending, sort_keys=False))
+    monkeypatch.setenv("SESSIONS_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("SESSIONS_STREAMS", str(streams))
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    resources._workspaces.cache_clear()
+    settings = Settings.from_environment()
+    settings.home.mkdir()
+    server = embedded_postgres.attach(settings.home)
+    yield Home(settings, tmp_path)
+    server.close()

@@ -1,0 +1,27 @@
+"""A load that stops in the middle, with rows copied and the transaction open, until it is killed.
+
+Run as: python -m sessions_platform_tests.orchestration.slow_load STREAM PARTITION. It says `loading`.
+"""
+
+import sys
+import threading
+
+from sessions_platform.journey.load import load_sessions
+from sessions_platform.journey.workspace import open_workspaces
+from sessions_platform.settings import Settings
+from sessions_platform.storage.warehouse import Warehouse
+
+_load = Warehouse.load_staged_sessions
+
+
+def load_and_wait(self: Warehouse, *args):  # noqa: ANN002, ANN201
+    loaded = _load(self, *args)
+    print("loading", flush=True)
+    threading.Event().wait()
+    return loaded
+
+
+if __name__ == "__main__":
+    Warehouse.load_staged_sessions = load_and_wait
+    (workspace,) = open_workspaces(Settings.from_environment(), [sys.argv[1]])
+    load_sessions(workspace, [sys.argv[2]])

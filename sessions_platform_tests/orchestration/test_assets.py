@@ -1,0 +1,113 @@
+"""The journey through the real Dagster: in this process, and from the command line as CI runs it."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import dagster as dg
+import pytest
+
+from sessions_platform.journey.sessionize import sessionize_partitions
+from sessions_platform.orchestration import resources
+from sessions_platform_tests.orchestration.conftest import PROJECT, Home
+
+DAYS = ("2026-01-01", "2026-01-05")
+
+
+@pytest.fixture
+def instance():  # noqa: ANN201
+    with dg.DagsterInstance.ephemeral() as ephemeral:
+        yield ephemeral
+
+
+def test_a_range_is_one_run_and_each_partition_has_metadata_of_its_own(home: Home, instance: dg.DagsterInstance) -> None:
+    home.land(1, "a", ("ann", 0, "a"), ("bob", 0, "b"))
+    home.land(3, "b", ("ann", 0, "c"))
+    assert home.execute("materialize_all", *DAYS, instance).success
+    assert len(instance.get_run_records()) == 1
+    for asset in ("raw_events", "events", "sessionized_events", "sessions"):
+        key = dg.AssetKey(["web", asset])
+        records = instance.fetch_materializations(key, limit=10).records
+        rows = {r.partition_key: r.asset_materialization.metadata["dagster/row_count"].value for r in records}
+        assert rows == {"2026-01-01": 2, "2026-01-02": 0, "2026-01-03": 1, "2026-01-04": 0, "2026-01-05": 0}
+
+
+def test_a_range_twice_and_then_a_day_leave_the_same_tables_row_for_row(home: Home, instance: dg.DagsterInstance) -> None:
+    home.land(1, "a", ("ann", 1435, "a"), ("bob", 0, "b"))
+    home.land(2, "b", ("ann", 5, "c"))
+    home.execute("materialize_all", *DAYS, instance)
+    before = home.table(), home.table("rejected_events")
+    assert len(before[0]) == 2
+    for first, last in [DAYS, ("2026-01-02", "2026-01-02")]:
+        assert home.execute("materialize_all", first, last, instance).success
+        assert (home.table(), home.table("rejected_events")) == before
+
+
+def test_every_check_passes_and_says_how_many_rows_it_saw(home: Home, instance: dg.DagsterInstance) -> None:
+    home.land(1, "a", ("ann", 0, "a"))
+    result = home.execute("materialize_all", *DAYS, instance)
+    seen = {(e.asset_key.path[-1], e.check_name): e.metadata["rows"].value for e in result.get_asset_check_evaluations()}
+    assert seen == {
+        ("events", "keeps_contract"): 1,
+        ("events", "nothing_lost"): 1,
+        ("rejected_events", "keeps_contract"): 0,
+        ("sessionized_events", "keeps_contract"): 1,
+        ("sessions", "keeps_contract"): 1,
+    }
+    assert all(evaluation.passed for evaluation in result.get_asset_check_evaluations())
+
+
+@pytest.mark.slow
+def test_a_blocking_check_that_fails_stops_all_after_it_with_exit_code_1(home: Home) -> None:
+    home.land(1, "a", ("ann", 0, "a"))
+    every = ["dagster", "asset", "materialize", "--select", 'key:"web/*"', "--partition-range", "...".join(DAYS)]
+    assert home.shell(*every, "-m", "sessions_platform.definitions").returncode == 0
+    before = home.table()
+    home.land(1, "b", ("bob", 0, "b"))
+    failed = home.shell(*every, "-m", "sessions_platform_tests.orchestration.broken")
+    assert failed.returncode == 1
+    assert "nothing_lost" in failed.stderr
+    assert home.table() == before
+    assert home.workspace.events(["2026-01-01"]).rows == 1
+    mended = home.shell(*every, "-m", "sessions_platform.definitions")
+    assert mended.returncode == 0
+    assert len(home.table()) == 2
+
+
+def test_a_load_that_is_killed_leaves_the_old_table_and_the_next_run_completes_it(
+    home: Home, instance: dg.DagsterInstance
+) -> None:
+    home.land(1, "a", ("ann", 0, "a"))
+    home.execute("materialize_all", *DAYS, instance)
+    before = home.table()
+    home.land(1, "b", ("bob", 0, "b"))
+    home.execute("ingest_events", "2026-01-01", "2026-01-01", instance)
+    sessionize_partitions(home.workspace, ["2026-01-01"], "a-run")
+    module = "sessions_platform_tests.orchestration.slow_load"
+    command = [sys.executable, "-m", module, "web", "2026-01-01"]
+    with subprocess.Popen(command, cwd=PROJECT, env=home.environment, stdout=subprocess.PIPE, text=True) as loading:
+        assert loading.stdout is not None
+        assert loading.stdout.readline() == "loading\n"
+        assert home.table() == before
+        os.kill(loading.pid, signal.SIGKILL)
+    assert home.table() == before
+    assert home.execute("refresh_sessions", "2026-01-01", "2026-01-01", instance).success
+    assert sorted(row["user_id"] for row in home.table()) == ["ann", "bob"]
+
+
+def test_a_mistake_in_the_tables_fails_at_once_and_a_lost_connection_is_tried_again(
+    home: Home, instance: dg.DagsterInstance
+) -> None:
+    home.land(1, "a", ("ann", 0, "a"))
+    home.execute("materialize_all", *DAYS, instance)
+    with home.workspace.database.transaction() as connection:
+        connection.execute("alter table web.sessions alter column event_count type text")
+    resources._workspaces.cache_clear()
+    result = home.execute("refresh_sessions", *DAYS, instance)
+    assert not result.success
+    events = [event.event_type for event in result.all_events]
+    assert dg.DagsterEventType.STEP_UP_FOR_RETRY not in events
+    failure = next(e for e in result.all_events if e.event_type == dg.DagsterEventType.STEP_FAILURE)
+    assert failure.step_failure_data.user_failure_data is not None
+    assert "event_count" in str(failure.step_failure_data.user_failure_data.description)
