@@ -6,8 +6,9 @@ The platform's transforms are held against it. It shares no code with them.
 import hashlib
 import uuid
 from collections import Counter
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 Event = dict[str, Any]
 
@@ -15,6 +16,10 @@ Event = dict[str, Any]
 class Rule(NamedTuple):
     gap: timedelta = timedelta(minutes=30)
     gap_inclusive: bool = False
+    midnight_in: str | None = None  # the timezone whose midnights split
+    campaign: str | None = None  # the column whose changes split
+    max_length: timedelta | None = None
+    sequence: str | None = None
 
 
 def sessions_of(events: list[Event], rule: Rule = Rule()) -> list[list[Event]]:
@@ -22,12 +27,19 @@ def sessions_of(events: list[Event], rule: Rule = Rule()) -> list[list[Event]]:
     kept: dict[tuple[Any, ...], Event] = {}
     for event in sorted(events, key=lambda e: (e["landing_partition"], e["source_uri"], e["position"])):
         kept.setdefault((event["user_id"], event["event_timestamp"], event["event_id"]), event)
-    ordered = sorted(kept.values(), key=lambda e: (e["user_id"], e["event_timestamp"], e["event_id"]))
     sessions: list[list[Event]] = []
-    for event in ordered:
-        if not sessions or _cuts(sessions[-1][-1], event, rule):
+    last: Event | None = None
+    campaign: Any = None  # the last one that is not null, since the last silence
+    for event in sorted(kept.values(), key=lambda e: _order(e, rule)):
+        opens_chain = last is None or _is_silence(last, event, rule)
+        if opens_chain:
+            campaign = None
+        if opens_chain or _cuts(sessions[-1], event, campaign, rule):
             sessions.append([])
         sessions[-1].append(event)
+        last = event
+        if rule.campaign and event[rule.campaign] is not None:
+            campaign = event[rule.campaign]
     return sessions
 
 
@@ -59,7 +71,26 @@ def summary(session: list[Event]) -> dict[str, Any]:
     }
 
 
-def _cuts(last: Event, event: Event, rule: Rule) -> bool:
+def _order(event: Event, rule: Rule) -> tuple[Any, ...]:
+    sequence = event[rule.sequence] if rule.sequence else None
+    place = (sequence is None, sequence or 0)
+    return (event["user_id"], event["event_timestamp"], place, event["event_id"])
+
+
+def _is_silence(last: Event, event: Event, rule: Rule) -> bool:
     silence = event["event_timestamp"] - last["event_timestamp"]
-    cut = silence >= rule.gap if rule.gap_inclusive else silence > rule.gap
-    return event["user_id"] != last["user_id"] or cut
+    too_long = silence >= rule.gap if rule.gap_inclusive else silence > rule.gap
+    return event["user_id"] != last["user_id"] or too_long
+
+
+def _cuts(session: list[Event], event: Event, campaign: Any, rule: Rule) -> bool:
+    """Whether a rule other than silence cuts before the event."""
+    if rule.midnight_in and _day(session[-1], rule.midnight_in) != _day(event, rule.midnight_in):
+        return True
+    if rule.campaign and None not in (campaign, event[rule.campaign]) and event[rule.campaign] != campaign:
+        return True
+    return rule.max_length is not None and event["event_timestamp"] - session[0]["event_timestamp"] > rule.max_length
+
+
+def _day(event: Event, zone: str) -> date:
+    return event["event_timestamp"].astimezone(ZoneInfo(zone)).date()

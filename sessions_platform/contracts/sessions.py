@@ -1,6 +1,7 @@
 """What a session is once it rests: the columns of `sessionized_events` and of the table `sessions`."""
 
 from collections.abc import Mapping
+from enum import StrEnum
 
 import pandera.polars as pa
 import polars as pl
@@ -10,10 +11,20 @@ from sessions_platform.contracts.stream import Aggregate, Stream
 
 UTC_MICROSECONDS = pl.Datetime("us", "UTC")
 
+class Boundary(StrEnum):
+    """Why an event opens a session: the first of these that holds."""
+
+    inactivity = "inactivity"  # no event of the user within the gap before it
+    midnight = "midnight"
+    campaign = "campaign"
+    max_length = "max_length"
+
+
 SESSIONIZED: dict[str, pl.DataType] = {
     "session_id": pl.String(),
     "is_new_session": pl.Boolean(),
     "time_diff_seconds": pl.Float64(),
+    "boundary_reason": pl.String(),
     "session_partition": pl.String(),
 }
 
@@ -34,10 +45,21 @@ _TRAILING: dict[str, pl.DataType] = {"session_partition": pl.String(), "policy_v
 KEPT_BY_WAREHOUSE = {"open_until": UTC_MICROSECONDS, "loaded_at": UTC_MICROSECONDS}
 
 
+# The log of what loads did to the table `sessions`; change is appeared, changed or vanished.
+SESSION_CHANGES: dict[str, pl.DataType] = {
+    "session_id": pl.String(),
+    "change": pl.String(),
+    "successor_id": pl.String(),  # of a vanished session: where its earliest surviving event went
+    "session_partition": pl.String(),
+    "run_id": pl.String(),
+    "changed_at": UTC_MICROSECONDS,
+}
+
 _DESCRIPTIONS = {
     "session_id": "Made of the opening event, so that it stays while that event does.",
     "is_new_session": "Whether the event opens its session.",
     "time_diff_seconds": "The silence before it within the session; null for the opening event.",
+    "boundary_reason": "Why the event opens a session; null where it opens none.",
     "session_partition": "The partition that the session started in.",
     "user_id": "Whose session it is.",
     "session_start": "The opening event's time, in UTC.",
@@ -62,10 +84,11 @@ def session_columns(stream: Stream) -> dict[str, pl.DataType]:
 
 
 def sessionized_schema(stream: Stream) -> pa.DataFrameSchema:
-    nullable = {"properties", "time_diff_seconds"} | {n for n, c in stream.columns.items() if c.nullable}
+    nullable = {"properties", "time_diff_seconds", "boundary_reason"} | {n for n, c in stream.columns.items() if c.nullable}
     own = {name: column.description for name, column in events_schema(stream).columns.items()}
     columns = {n: pa.Column(dtype, nullable=n in nullable) for n, dtype in sessionized_columns(stream).items()}
     columns["time_diff_seconds"] = pa.Column(pl.Float64, pa.Check.ge(0), nullable=True)
+    columns["boundary_reason"] = pa.Column(pl.String, pa.Check.isin(list(map(str, Boundary))), nullable=True)
     _describe(columns, {**own, **_DESCRIPTIONS})
     return pa.DataFrameSchema(columns, strict=True, name=f"{stream.name}.sessionized_events")
 

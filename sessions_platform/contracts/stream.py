@@ -248,7 +248,14 @@ class Session(Model):
     gap: PositiveDuration = Field(timedelta(minutes=30), description="A longer silence ends the session.")
     gap_inclusive: bool = Field(False, description="Whether a silence of exactly the gap ends it too.")
     partition: Cadence = Cadence.daily
-    timezone: Timezone = Field("UTC", description="Of the session partitions.")
+    timezone: Timezone = Field("UTC", description="Of the session partitions and of midnight.")
+    split_at_midnight: bool = Field(False, description="Whether the first event of a new day opens a session.")
+    campaign: str | None = Field(
+        None, description="A column; a value that differs from the last one since the last silence opens a session."
+    )
+    max_length: PositiveDuration | None = Field(
+        None, description="The first event that is later than this after its session's start opens a session."
+    )
     primary_action: Literal["most_frequent"] | list[str] = Field(
         "most_frequent", description="Or a list of event types: the first that occurs in the session."
     )

@@ -197,9 +197,10 @@ def _cross_mistakes(path: Path, lines: dict[tuple[str, ...], int], raw: dict[str
         yield from _column_mistakes(str(name), column if isinstance(column, dict) else {}, mistake)
     for name, aggregate in _mapping(_mapping(raw, "session"), "columns").items():
         yield from _aggregate_mistakes(str(name), aggregate, columns, mistake)
-    sequence = raw.get("sequence")
-    if sequence is not None and sequence not in columns:
-        yield mistake(("sequence",), f"there is no column {sequence!r}", f"name one of {', '.join(columns)}")
+    for place in (("sequence",), ("session", "campaign")):
+        named = (_mapping(raw, place[0]) if len(place) > 1 else raw).get(place[-1])
+        if named is not None and named not in columns:
+            yield mistake(place, f"there is no column {named!r}", f"name one of {', '.join(columns)}")
     yield from _calendar_mistakes(raw, mistake)
     if str(raw.get("name")) in {"public", "information_schema", "sessions_platform"} or str(raw.get("name")).startswith("pg_"):
         yield mistake(("name",), f"{raw['name']!r} is a schema of its own in PostgreSQL", "choose another name")

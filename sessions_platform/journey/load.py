@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import polars as pl
 
 from sessions_platform.contracts.sessions import sessionized_columns
+from sessions_platform.journey.succession import find_successors
 from sessions_platform.journey.workspace import Workspace
 from sessions_platform.storage.ledger import SessionVersion
 from sessions_platform.storage.warehouse import Loaded
@@ -26,6 +28,7 @@ class LoadedSessions:
 def load_sessions(
     workspace: Workspace,
     session_partitions: Sequence[str],
+    run_id: str,
     prove: Callable[[str, pl.DataFrame], None] = lambda _partition, _sessions: None,
 ) -> LoadedSessions:
     """Load the newest sessionized state of these partitions, all in one transaction.
@@ -38,12 +41,15 @@ def load_sessions(
     with workspace.database.transaction() as connection:
         warehouse.stage(connection, warehouse.sessions, _proven(workspace, versions, prove, counts))
         ledger.lock(connection)
-        overtaken = _overtaken(versions, ledger.loaded_sessions(connection))
+        standing = ledger.loaded_sessions(connection)
+        overtaken = _overtaken(versions, standing)
         if overtaken:
             connection.execute("delete from staged where session_partition = any(%s)", [overtaken])
         loading = [version for version in versions if version.session_partition not in overtaken]
         partitions = [version.session_partition for version in loading]
-        changed = warehouse.load_staged_sessions(connection, partitions)
+        replaced = [version for version in standing if version.session_partition in partitions]
+        find = partial(find_successors, workspace, ledger.current(connection), replaced, loading)
+        changed = warehouse.load_staged_sessions(connection, partitions, run_id, find)
         ledger.acknowledge(connection, loading)
     return LoadedSessions(changed, {partition: counts[partition] for partition in partitions})
 

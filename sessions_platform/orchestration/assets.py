@@ -220,7 +220,7 @@ def _sessions(stream: Stream) -> dg.AssetsDefinition:
 
         try:
             with retried_when_transient():
-                loaded = load_sessions(workspace, partitions, prove)
+                loaded = load_sessions(workspace, partitions, context.run.run_id, prove)
         finally:
             result = evidence.result(check)
             if not result.passed:

@@ -75,7 +75,7 @@ class FileSource:
         else:
             everywhere = chain.from_iterable(self._matching(self._template.of(key)) for key in asked)
             found = (file for file in everywhere if file.landing_partition in asked)
-        return sorted(found, key=lambda file: file.uri)
+        return sorted(set(found), key=lambda file: file.uri)
 
     def read(self, file: LandingFile) -> "FileReading":
         return FileReading(self.path_of(file.uri), self._source, self._block_bytes)
@@ -116,7 +116,8 @@ class FileSource:
         return self._template.of(partition_key)
 
     def _matching(self, pattern: str) -> Iterator[LandingFile]:
-        for name in glob.glob(pattern, root_dir=self._root, recursive=True):  # noqa: PTH207 (Path.glob sees hidden files)
+        """Not by Path.glob, which goes into hidden folders."""
+        for name in glob.glob(pattern, root_dir=self._root, recursive=True):  # noqa: PTH207
             partition = self._template.partition_in(name) if self._template else None
             path = _absolute(self._root / name)
             if (self._template and partition is None) or _is_unfinished(path.name):
@@ -209,9 +210,7 @@ class _Template:
         if "%V" in told:
             told = {**told, "%u": "1"}
         try:
-            return datetime.strptime(" ".join(told.values()), " ".join(told)).replace(
-                tzinfo=self._calendar.zone
-            )
+            return datetime.strptime(" ".join(told.values()), " ".join(told)).replace(tzinfo=self._calendar.zone)
         except ValueError:
             return None
 
@@ -305,7 +304,7 @@ class FileReading:
         if packing is None:
             yield from self._pieces(handle, self._block_bytes)
         else:
-            unpacked = _unpacked(self._pieces(handle, _PACKED_PIECE), packing)
+            unpacked = _unpacked(self._pieces(handle, packing.piece_bytes), packing)
             yield from _gathered(self._readable(unpacked), self._block_bytes)
             self._hash_rest(handle)
 
@@ -338,9 +337,7 @@ class FileReading:
             self._unreadable = "the quote that the header opens is never closed"
 
 
-def _block(
-    position: int, payloads: list[bytes], header: bytes | None, unreadable: str | None = None
-) -> pl.DataFrame:
+def _block(position: int, payloads: list[bytes], header: bytes | None, unreadable: str | None = None) -> pl.DataFrame:
     return pl.DataFrame({"payload": payloads}, schema={"payload": RAW_EVENTS["payload"]}).select(
         pl.int_range(position, position + pl.len(), dtype=pl.Int64).alias("position"),
         "payload",
@@ -351,23 +348,38 @@ def _block(
 
 @dataclass(frozen=True)
 class _Packing:
-    """A compression, by the bytes that its files begin with."""
+    """A compression, by the bytes that its files begin with.
+
+    What `piece_bytes` can unfold to bounds the memory that a bomb takes: 32 MiB at most.
+    """
 
     name: str
     magic: re.Pattern[bytes]
+    piece_bytes: int
     begin: Callable[[], Any]
+    unpack: Callable[[Any, bytes], Iterable[bytes]]
+
+
+def _inflated(member: Any, piece: bytes) -> Iterator[bytes]:
+    """All that a piece holds: where it is broken, up to the broken byte, which raises zlib.error."""
+    before = member.copy()
+    try:
+        yield member.decompress(piece)
+    except zlib.error:
+        for at in range(len(piece)):
+            yield before.decompress(piece[at : at + 1])
 
 
 _PACKINGS = (
-    _Packing("gzip", re.compile(rb"\x1f\x8b"), lambda: zlib.decompressobj(wbits=31)),
+    _Packing("gzip", re.compile(rb"\x1f\x8b"), 8192, lambda: zlib.decompressobj(wbits=31), _inflated),
     _Packing(
         "zstd",
         re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"),
+        1024,
         lambda: zstandard.ZstdDecompressor().decompressobj(),
+        lambda frame, piece: [frame.decompress(piece)],
     ),
 )
-# What this many bytes can unfold to (32 MiB, where zstd packs best) bounds the memory that a bomb takes.
-_PACKED_PIECE = 1024
 
 
 def _unpacked(pieces: Iterable[bytes], packing: _Packing) -> Iterator[bytes]:
@@ -378,7 +390,7 @@ def _unpacked(pieces: Iterable[bytes], packing: _Packing) -> Iterator[bytes]:
         while rest := rest if member else rest.lstrip(b"\0"):
             member = member or packing.begin()
             try:
-                yield member.decompress(rest)
+                yield from packing.unpack(member, rest)
             except (zlib.error, zstandard.ZstdError) as error:
                 raise _Unreadable(f"the rest of the file is no {packing.name} data: {error}") from None
             rest, member = (member.unused_data, None) if member.eof else (b"", member)
@@ -456,8 +468,9 @@ def _parquet_rows(handle: BinaryIO, block_bytes: int) -> Iterator[list[bytes]]:
             page_checksum_verification=True,
             coerce_int96_timestamp_unit="us",  # nanoseconds would wrap around outside of 1677 to 2262
         )
-        for batch in file.iter_batches(batch_size=_rows_per_block(file.metadata, block_bytes)):
-            yield _json_rows(batch)
+        batch_size = _rows_per_block(file.metadata, block_bytes)
+        for group in range(file.num_row_groups):  # one by one: what breaks one leaves those before it
+            yield from map(_json_rows, file.iter_batches(batch_size, row_groups=[group]))
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
@@ -513,7 +526,7 @@ def _float(value: float) -> float | str:
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
-def _texts(array: Any) -> list[str | None]:
+def _strings(array: Any) -> list[str | None]:
     """Bytes that are not UTF-8 become lone surrogates, which the parser finds and names."""
     try:
         return array.to_pylist()
@@ -580,7 +593,7 @@ _JSON_VALUES: list[tuple[Callable[[pa.DataType], bool], Callable[[Any], list[Any
     (_one_of(_Kind.is_timestamp, _Kind.is_date, _Kind.is_time), _moments),
     (_Kind.is_floating, lambda array: _each(_float, array)),
     (_Kind.is_decimal, lambda array: _each(lambda value: format(value, "f"), array)),
-    (_one_of(_Kind.is_string, _Kind.is_large_string, _Kind.is_string_view), _texts),
+    (_one_of(_Kind.is_string, _Kind.is_large_string, _Kind.is_string_view), _strings),
     (_one_of(_Kind.is_boolean, _Kind.is_integer, _Kind.is_null), lambda array: array.to_pylist()),
     (
         _one_of(_Kind.is_binary, _Kind.is_large_binary, _Kind.is_binary_view, _Kind.is_fixed_size_binary),

@@ -4,16 +4,16 @@ Tables derive from the contract. A load compares with what stands and changes on
 that differ, in the transaction it is given, so that readers see the old or the new.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from typing import Any
 
 import polars as pl
 import psycopg
 from psycopg.sql import SQL, Composed, Identifier
 
 from sessions_platform.contracts.rejections import REASONS, REJECTED_EVENTS
-from sessions_platform.contracts.sessions import KEPT_BY_WAREHOUSE, session_columns
+from sessions_platform.contracts.sessions import KEPT_BY_WAREHOUSE, SESSION_CHANGES, session_columns
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.mistakes import Mistake
 from sessions_platform.storage.database import lock
@@ -26,6 +26,7 @@ _TYPES: dict[pl.DataType, str] = {
     pl.Datetime("us", "UTC"): "timestamp with time zone",
     REASONS: "jsonb",
 }
+_VIEW_NAME = "sessions_now"
 _COPY_ROWS = 100_000
 _NULL = "\\N"
 _WHEN_REJECTED: dict[str, pl.DataType] = {"rejected_at": pl.Datetime("us", "UTC"), "run_id": pl.String()}
@@ -51,7 +52,7 @@ class Loaded:
 @dataclass(frozen=True)
 class _Table:
     name: str
-    key: str
+    key: str | None
     columns: Mapping[str, pl.DataType]  # those that a load compares
     kept: Mapping[str, pl.DataType]  # those that stay while a row is unchanged
     indexes: tuple[tuple[str, ...], ...]
@@ -72,23 +73,18 @@ class Warehouse:
         self.rejected_events = _Table(
             "rejected_events", "rejection_id", REJECTED_EVENTS, _WHEN_REJECTED, (("landing_partition",),)
         )
+        self.session_changes = _Table("session_changes", None, SESSION_CHANGES, {}, (("session_id",), ("changed_at",)))
 
     def prepare(self, connection: psycopg.Connection) -> None:
         """Make or widen the tables. Raises WarehouseError where a column changed its type."""
-        tables = (self.sessions, self.rejected_events)
-        if all(self._missing(connection, table) == {} for table in tables):
+        tables = (self.sessions, self.rejected_events, self.session_changes)
+        if all(self._missing(connection, table) == {} for table in tables) and self._view_stands(connection):
             return
         lock(connection, "sessions_platform")
         connection.execute(SQL("create schema if not exists {}").format(Identifier(self.stream.name)))
         for table in tables:
             self._create(connection, table)
-
-    def load_sessions(
-        self, connection: psycopg.Connection, frames: Iterable[pl.DataFrame], session_partitions: Sequence[str]
-    ) -> Loaded:
-        """Make the sessions of these partitions those of the frames. The stream's lock is held."""
-        self.stage(connection, self.sessions, frames)
-        return self.load_staged_sessions(connection, session_partitions)
+        self._create_view(connection)
 
     def stage(self, connection: psycopg.Connection, table: _Table, frames: Iterable[pl.DataFrame]) -> None:
         """Copy frames into a temporary table that ends with the transaction. Takes no lock that others wait for."""
@@ -102,12 +98,25 @@ class Warehouse:
                     copy.write(_as_csv(part, table.columns))
         connection.execute("analyze staged")
 
-    def load_staged_sessions(self, connection: psycopg.Connection, session_partitions: Sequence[str]) -> Loaded:
-        concerned = self._users_concerned(connection, session_partitions)
-        loaded = self._merge(connection, self.sessions, "session_partition", session_partitions, {"loaded_at": "now()"})
+    def load_staged_sessions(
+        self,
+        connection: psycopg.Connection,
+        session_partitions: Sequence[str],
+        run_id: str,
+        find_successors: Callable[[Sequence[str]], Mapping[str, str]],
+    ) -> Loaded:
+        """Make the sessions of these partitions those that are staged, and log which changed. The stream's lock is held.
+
+        `find_successors` tells, for sessions that vanish, which ones hold their earliest surviving events.
+        """
+        self._note_users_concerned(connection, session_partitions)
+        vanished = self._vanishing(connection, session_partitions)
+        successors = find_successors(vanished) if vanished else {}
+        given = {"run_id": run_id, "vanished": list(successors), "successors": list(successors.values())}
+        stamps = {"loaded_at": "now()"}
+        loaded = self._merge(connection, self.sessions, "session_partition", session_partitions, stamps, given)
         if loaded.changed:
-            self._mark_open(connection, self.stream.session.gap)
-        connection.execute(SQL("drop table {}").format(Identifier(concerned)))
+            connection.execute(_MARK_OPEN.format(table=self._name(self.sessions)), {"gap": self.stream.session.gap})
         return loaded
 
     def load_rejected(
@@ -136,23 +145,39 @@ class Warehouse:
         scope: str,
         partitions: Sequence[str],
         stamps: Mapping[str, str],
-        values: Mapping[str, str] | None = None,
+        values: Mapping[str, Any] | None = None,
     ) -> Loaded:
         """Delete, update and insert what differs between the staged rows and those that stand in the partitions."""
         parts = self._parts(table, scope, stamps)
         given = {"partitions": list(partitions), **(values or {})}
-        deleted = connection.execute(_DELETE.format(**parts), given).rowcount
-        updated = connection.execute(_UPDATE.format(**parts), given).rowcount
-        inserted = connection.execute(_INSERT.format(**parts), given).rowcount
+        logs = table is self.sessions
+        deleted = self._change(connection, _DELETE, parts, given, _LOG_VANISHED if logs else None)
+        updated = self._change(connection, _UPDATE, parts, given, _LOG_CHANGED if logs else None)
+        inserted = self._change(connection, _INSERT, parts, given, _LOG_APPEARED if logs else None)
         return Loaded(inserted, updated, deleted)
 
-    def _parts(self, table: _Table, scope: str, stamps: Mapping[str, str]) -> dict[str, Composed | Identifier | SQL]:
+    def _change(
+        self,
+        connection: psycopg.Connection,
+        statement: SQL,
+        parts: Mapping[str, Any],
+        given: Mapping[str, Any],
+        log: SQL | None,
+    ) -> int:
+        """Run a statement, and log the sessions that it changes in the same breath; how many they are."""
+        changing = statement.format(**parts)
+        if log is not None:
+            changes = self._name(self.session_changes)
+            changing = _AND_LOG.format(changing=changing, log=log, changes=changes)
+        return connection.execute(changing, given).rowcount
+
+    def _parts(self, table: _Table, scope: str, stamps: Mapping[str, str]) -> dict[str, Any]:
         # rejected_events keep the stamps of the first time, sessions take new ones when they change
         restamped = stamps if table is self.sessions else {}
         columns = list(table.columns)
         return {
             "table": self._name(table),
-            "key": Identifier(table.key),
+            "key": Identifier(table.key or ""),
             "scope": Identifier(scope),
             "columns": SQL(", ").join(map(Identifier, columns)),
             "standing": SQL(", ").join(SQL("t.{}").format(Identifier(name)) for name in columns),
@@ -165,17 +190,38 @@ class Warehouse:
             "stamps": SQL(", ").join(SQL(value) for value in stamps.values()),
         }
 
-    def _users_concerned(self, connection: psycopg.Connection, session_partitions: Sequence[str]) -> str:
+    def _note_users_concerned(self, connection: psycopg.Connection, session_partitions: Sequence[str]) -> None:
         """The users whose sessions a load may end, open or take away."""
         sql = """create temporary table concerned on commit drop as
                  select user_id from staged union select user_id from {} where session_partition = any(%s)"""
         connection.execute(SQL(sql).format(self._name(self.sessions)), [list(session_partitions)])
         connection.execute("analyze concerned")
-        return "concerned"
 
-    def _mark_open(self, connection: psycopg.Connection, gap: timedelta) -> None:
-        """open_until of each user's last session is its end and the gap; a later event has ended the others."""
-        connection.execute(_MARK_OPEN.format(table=self._name(self.sessions)), {"gap": gap})
+    def _vanishing(self, connection: psycopg.Connection, session_partitions: Sequence[str]) -> list[str]:
+        sql = """select session_id from {} t where session_partition = any(%s)
+                 and not exists (select from staged n where n.session_id = t.session_id)"""
+        rows = connection.execute(SQL(sql).format(self._name(self.sessions)), [list(session_partitions)])
+        return [session_id for (session_id,) in rows.fetchall()]
+
+    def _create_view(self, connection: psycopg.Connection) -> None:
+        view = Identifier(self.stream.name, _VIEW_NAME)
+        connection.execute(SQL("drop view if exists {}").format(view))
+        comparison = SQL("<" if self.stream.session.gap_inclusive else "<=")
+        parts = {"table": self._name(self.sessions), "is_before": comparison, "stream": self.stream.name}
+        connection.execute(_VIEW.format(view=view, **parts))
+        connection.execute(SQL("comment on view {} is {}").format(view, self._view_comment))
+
+    @property
+    def _view_comment(self) -> str:
+        """Says what the view holds, and so tells whether it is still right."""
+        until = "before" if self.stream.session.gap_inclusive else "not after"
+        columns = ", ".join(self.sessions.columns)
+        return f"Sessions; open while the stream's newest event is {until} open_until. Columns: {columns}."
+
+    def _view_stands(self, connection: psycopg.Connection) -> bool:
+        name = f"{self.stream.name}.{_VIEW_NAME}"
+        row = connection.execute("select obj_description(to_regclass(%s), 'pg_class')", [name]).fetchone()
+        return row == (self._view_comment,)
 
     def _missing(self, connection: psycopg.Connection, table: _Table) -> dict[str, pl.DataType] | None:
         """Columns that the standing table lacks; None where there is no table."""
@@ -199,11 +245,13 @@ class Warehouse:
         )
 
     def _create(self, connection: psycopg.Connection, table: _Table) -> None:
-        name, key = self._name(table), Identifier(table.key)
+        name = self._name(table)
         missing = self._missing(connection, table)
         if missing is None:
             columns = _definitions({**table.columns, **table.kept})
-            connection.execute(SQL("create table {} ({}, primary key ({}))").format(name, columns, key))
+            connection.execute(SQL("create table {} ({})").format(name, columns))
+            if table.key:
+                connection.execute(SQL("alter table {} add primary key ({})").format(name, Identifier(table.key)))
             for index in table.indexes:
                 on = SQL(", ").join(map(Identifier, index))
                 connection.execute(SQL("create index on {} ({})").format(name, on))
@@ -222,8 +270,23 @@ _UPDATE = SQL("""
 update {table} t set {set} from staged n
 where t.{key} = n.{key} and row({standing}) is distinct from row({incoming})""")
 _INSERT = SQL("""
-insert into {table} ({columns}, {stamped})
+insert into {table} as t ({columns}, {stamped})
 select {incoming}, {stamps} from staged n where not exists (select from {table} t where t.{key} = n.{key})""")
+_AND_LOG = SQL("""
+with done as ({changing} returning t.session_id, t.session_partition)
+insert into {changes} (session_id, change, successor_id, session_partition, run_id, changed_at) {log}""")
+_LOG_VANISHED = SQL("""
+select session_id, 'vanished', successor_id, session_partition, %(run_id)s, now()
+from done left join unnest(%(vanished)s::text[], %(successors)s::text[]) as successor (vanished_id, successor_id)
+    on vanished_id = session_id""")
+_LOG_CHANGED = SQL("select session_id, 'changed', null, session_partition, %(run_id)s, now() from done")
+_LOG_APPEARED = SQL("select session_id, 'appeared', null, session_partition, %(run_id)s, now() from done")
+_VIEW = SQL("""
+create view {view} as
+select coalesce(newest.event {is_before} t.open_until, false) as is_open, t.*
+from {table} t, (
+    select max(last_event) as event from sessions_platform.landing_versions where stream = {stream} and is_current
+) newest""")
 _MARK_OPEN = SQL("""
 update {table} t set open_until = last.until
 from (

@@ -181,11 +181,7 @@ def _json_rule(text: str, error: Exception) -> str:
         return "is an empty line"
     if isinstance(error, msgspec.ValidationError):
         return "holds a number that is out of range"
-    detail = (
-        str(error)
-        .removeprefix("JSON is malformed: ")
-        .replace("Input data was truncated", "it ends too early")
-    )
+    detail = str(error).removeprefix("JSON is malformed: ").replace("Input data was truncated", "it ends too early")
     return f"is not one JSON object: {detail}"
 
 
@@ -371,10 +367,9 @@ def _unnamed(fields: Fields, named: Tree) -> Fields:
     rest: Fields = {}
     for key, value in fields.items():
         below = named.get(key)
+        kept = None if below == {} else value
         if below and isinstance(value, dict):
             kept = _unnamed(value, below) or None
-        else:
-            kept = None if below == {} else value
         if kept is not None:
             rest[key] = kept
     return rest

@@ -5,16 +5,18 @@ every rule is decided inside one chain, so that a session partition can be compu
 from the accepted events around it alone, and never from another session partition.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Protocol
 
 import polars as pl
 
 from sessions_platform.contracts.calendar import Window
 from sessions_platform.contracts.events import PROVENANCE, content_columns
-from sessions_platform.contracts.sessions import sessionized_columns
+from sessions_platform.contracts.sessions import Boundary, sessionized_columns
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.transforms.validate import time_order, uuid_of
 
@@ -42,37 +44,91 @@ class Sessionized:
 def sessionize(events: pl.DataFrame, stream: Stream) -> pl.DataFrame:
     """Give every event of whole chains the id of the session that it belongs to.
 
-    A session goes on for as long as no silence is longer than the gap. Its id is made of its
-    opening event, so that a rerun over the same events names the same sessions, in whatever
-    order they arrived. The events must hold no copies.
+    A session goes on for as long as no silence is longer than the gap and no other rule of the
+    stream cuts. Its id is made of its opening event, so that a rerun over the same events names
+    the same sessions, in whatever order they arrived. The events must hold no copies.
     """
     ordered = events.sort("user_id", *time_order(stream), nulls_last=True)
     silence = pl.when(_same_user()).then(pl.col("event_timestamp").diff())
-    opens = silence.is_null() | _is_cut(silence, stream)
-    marked = ordered.with_columns(_silence=silence, is_new_session=opens)
+    marked = ordered.with_columns(_silence=silence, _opens_chain=silence.is_null() | _is_cut(silence, stream))
+    marked = _with_boundaries(marked, stream).with_columns(is_new_session=pl.col("boundary_reason").is_not_null())
     return marked.with_columns(
         session_id=_forward(_session_ids(marked)),
         session_partition=_forward(_opening(stream.session_calendar.key_expr())),
         time_diff_seconds=pl.when(~pl.col("is_new_session")).then(pl.col("_silence").dt.total_microseconds() / 1e6),
-    ).drop("_silence")
+    ).drop("_silence", "_opens_chain")
 
 
 def sessionize_window(window: Window, read: EventReader, stream: Stream) -> Sessionized:
     """Compute the sessions that started in the window, from accepted events alone.
 
-    Reads one gap to the left, which tells the events that continue an earlier session, and to
-    the right for as long as a user's session is still open.
+    Reads one gap to the left, which tells the events that continue an earlier session, and further
+    where a rule depends on how that session began; and to the right for as long as a session may
+    still be open.
     """
     gap = stream.session.gap
     events = read(window.start - gap, window.end)
-    edge, reach = window.end, gap
-    while (waiting := _may_continue(events, edge, stream)).len():
-        more = read(edge, edge + reach, waiting)
-        events = pl.concat([events, more])
-        edge, reach = edge + reach, reach * 2
+    if stream.session.campaign or stream.session.max_length:
+        events = _with_beginnings(events, window.start, read, gap)
+    events = _with_endings(events, window.end, read, gap)
     kept, copies = first_copies(events, stream)
     inside = _started_in(sessionize(kept, stream), window)
     return Sessionized(inside.select(*sessionized_columns(stream)), _left_out(inside, copies, stream))
+
+
+def _with_beginnings(events: pl.DataFrame, start: datetime, read: EventReader, gap: timedelta) -> pl.DataFrame:
+    """Also the events before, of the users whose chain may have begun further left than `start - gap`."""
+    edge, reach = start - gap, gap
+    crossing = pl.col("event_timestamp") < start
+    while (users := events.filter(crossing, pl.col("event_timestamp") <= edge + gap)["user_id"].unique()).len():
+        more = read(edge - reach, edge, users)
+        events, edge, reach = pl.concat([events, more]), edge - reach, reach * 2
+    return events
+
+
+def _with_endings(events: pl.DataFrame, end: datetime, read: EventReader, gap: timedelta) -> pl.DataFrame:
+    """Also the events behind, of the users whose session may still be open at `end`."""
+    edge, reach = end, gap
+    while (users := events.filter(pl.col("event_timestamp") >= edge - gap)["user_id"].unique()).len():
+        more = read(edge, edge + reach, users)
+        events, edge, reach = pl.concat([events, more]), edge + reach, reach * 2
+    return events
+
+
+def _with_boundaries(marked: pl.DataFrame, stream: Stream) -> pl.DataFrame:
+    """Add boundary_reason: why an event opens a session, null where it opens none."""
+    rule, opens_chain = stream.session, pl.col("_opens_chain")
+    reason = pl.when(opens_chain).then(pl.lit(Boundary.inactivity.value))
+    if rule.split_at_midnight:
+        day = pl.col("event_timestamp").dt.convert_time_zone(rule.timezone).dt.date()
+        reason = reason.when(day != day.shift()).then(pl.lit(Boundary.midnight.value))
+    if rule.campaign:
+        marked = marked.with_columns(_chain=opens_chain.cum_sum())
+        last = pl.col(rule.campaign).forward_fill().over("_chain").shift().over("_chain")
+        reason = reason.when(pl.col(rule.campaign) != last).then(pl.lit(Boundary.campaign.value))
+    marked = marked.with_columns(boundary_reason=reason)
+    return _with_length_cuts(marked, rule.max_length) if rule.max_length else marked
+
+
+def _with_length_cuts(marked: pl.DataFrame, longest: timedelta) -> pl.DataFrame:
+    """Cut sessions that last too long: each next one begins more than `longest` after the one before."""
+    micros = marked["event_timestamp"].dt.epoch("us")
+    openings = marked["boundary_reason"].is_not_null().arg_true().to_list()
+    limit, cuts = longest // _MICROSECOND, []
+    for first, behind in pairwise([*openings, marked.height]):
+        if micros[behind - 1] - micros[first] > limit:
+            cuts += _length_cuts(micros[first:behind].to_list(), limit, first)
+    at = pl.int_range(pl.len()).is_in(pl.Series(cuts, dtype=pl.Int64).implode())
+    return marked.with_columns(
+        boundary_reason=pl.when(at).then(pl.lit(Boundary.max_length.value)).otherwise("boundary_reason")
+    )
+
+
+def _length_cuts(micros: list[int], limit: int, offset: int) -> list[int]:
+    cuts, start = [], 0
+    while (start := bisect_right(micros, micros[start] + limit, start)) < len(micros):
+        cuts.append(offset + start)
+    return cuts
 
 
 def first_copies(events: pl.DataFrame, stream: Stream) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -156,11 +212,6 @@ def _merged(days: Sequence[datetime], apart: timedelta) -> Iterator[Window]:
 
 def _within(window: Window) -> pl.Expr:
     return pl.col("event_timestamp").is_between(window.start, window.end, closed="left")
-
-
-def _may_continue(events: pl.DataFrame, edge: datetime, stream: Stream) -> pl.Series:
-    """Users with an event so close before the edge that one behind it could continue its session."""
-    return events.filter(pl.col("event_timestamp") >= edge - stream.session.gap)["user_id"].unique()
 
 
 def _is_cut(silence: pl.Expr, stream: Stream) -> pl.Expr:

@@ -1,7 +1,8 @@
-"""Where the recorded data is, and the deployment that takes it in."""
+"""Where the recorded data is, and the home that takes it in."""
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from sessions_platform.storage.embedded_postgres import attach
 
 PROJECT = Path(__file__).parents[2]
+MEMORY = Path("/dev/shm")
 
 
 @pytest.fixture(scope="session")
@@ -29,12 +31,13 @@ def expected(data: Path) -> dict[str, Any]:
     return json.loads((data / "expected.json").read_text())
 
 
-@pytest.fixture(scope="package")
-def home(data: Path) -> Iterator[Path]:  # noqa: ARG001 (without data no server is started)
-    """One home, with its server, for all cases. The server's own user has to be able to enter it."""
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(prefix="sessions-data-", dir=memory if memory.is_dir() else "/tmp") as name:
+@pytest.fixture(scope="module")
+def home() -> Iterator[Path]:
+    """One home, with its server, for all cases; in memory if there is enough."""
+    roomy = MEMORY.exists() and shutil.disk_usage(MEMORY).free > 4 * 2**30
+    with tempfile.TemporaryDirectory(prefix="open-", dir=MEMORY if roomy else "/tmp") as name:
         home = Path(name)
-        home.chmod(0o755)
+        home.chmod(0o755)  # the server's user has to enter
+        server = attach(home)
         yield home
-        attach(home).close()
+        server.close()

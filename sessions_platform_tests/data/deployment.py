@@ -15,6 +15,7 @@ from sessions_platform.orchestration.ingest import ingest_files
 from sessions_platform.settings import Settings
 
 STREAMS = Path(__file__).parent / "streams"
+UNSET = ("SESSIONS_LAKE", "SESSIONS_WAREHOUSE_URL", "DAGSTER_POSTGRES_URL", "DAGSTER_HOME")
 
 
 @dataclass(frozen=True)
@@ -25,13 +26,14 @@ class Deployed:
     name: str
 
     @classmethod
-    def copy(cls, home: Path, template: str, name: str, columns: dict[str, Any] | None = None, **session: Any):
-        """The stream's own file, with what the case changes in its session or its columns."""
+    def copy(cls, home: Path, template: str, name: str, without: Sequence[str] = (), **session: Any) -> "Deployed":
+        """The stream's file, with what the case changes in its session, and without some of its columns."""
         raw = yaml.safe_load((STREAMS / f"{template}.yaml").read_text())
         raw["name"] = name
         raw["source"]["files"] = raw["source"]["files"].replace(f"/{template}/", f"/{name}/")
         raw["session"] |= session
-        raw["columns"] = columns or raw["columns"]
+        for column in without:
+            del raw["columns"][column]
         copied = cls(home, name)
         copied._folder.mkdir(parents=True)
         (copied._folder / f"{name}.yaml").write_text(yaml.safe_dump(raw))
@@ -58,11 +60,8 @@ class Deployed:
     @contextmanager
     def _environment(self) -> Iterator[Settings]:
         with pytest.MonkeyPatch.context() as patch:
-            for name in _OTHERS:
+            for name in UNSET:
                 patch.delenv(name, raising=False)
             patch.setenv("SESSIONS_HOME", str(self.home))
             patch.setenv("SESSIONS_STREAMS", str(self._folder))
             yield Settings.from_environment()
-
-
-_OTHERS: Sequence[str] = ("SESSIONS_LAKE", "SESSIONS_WAREHOUSE_URL", "DAGSTER_POSTGRES_URL", "DAGSTER_HOME")

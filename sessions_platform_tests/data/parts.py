@@ -3,7 +3,6 @@
 import csv
 import gzip
 import random
-from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,7 +13,7 @@ SEED = 20260101
 
 
 def shuffled_in_ten(file: Path, folder: Path) -> list[Path]:
-    """Ten files of the same format and compression; each row is in one of them, no two hold the same bytes."""
+    """Ten files of the same format and compression; each row is in one, no two hold the same bytes."""
     parts = [folder / f"part_{number}{''.join(file.suffixes)}" for number in range(PARTS)]
     _CUT[file.name.removesuffix(".gz").rpartition(".")[2]](file, parts)
     # A file of the same bytes would count once.
@@ -47,12 +46,12 @@ def _cut_parquet(file: Path, parts: list[Path]) -> None:
 
 def _dealt(rows: int) -> list[list[int]]:
     """The places of the rows in another order, always the same one, dealt out to the parts."""
-    order = random.Random(SEED).sample(range(rows), rows)  # noqa: S311
+    order = random.Random(SEED).sample(range(rows), rows)
     return [order[part::PARTS] for part in range(PARTS)]
 
 
 def _opened(file: Path, mode: str) -> IO[Any]:
-    opener: Callable[..., IO[Any]] = gzip.open if file.suffix == ".gz" else open
+    opener: Any = gzip.open if file.suffix == ".gz" else open
     return opener(file, mode, encoding="utf-8", newline="")
 
 

@@ -3,7 +3,7 @@
 import csv
 from collections import Counter
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,6 +37,15 @@ EDGAR = [
     "jmshi/test_5",
 ]
 
+ACCOUNTED_FOR = (
+    "raw_rows",
+    "accepted",
+    "rejected_by_reason",
+    "duplicates",
+    "duplicates_across",
+    "conflicts_across",
+    "waiting",
+)
 FIGURES = """
     select count(*) as sessions,
            count(distinct user_id) as users,
@@ -45,9 +54,22 @@ FIGURES = """
            percentile_cont(0.5) within group (order by duration_seconds) as median_duration_s,
            max(duration_seconds) as max_duration_s,
            count(*) filter (where event_count = 1) as single_event_sessions,
-           max(event_count) as max_events
+           max(event_count) as max_events,
+           min(session_start) as time_min,
+           max(session_end) as time_max
     from {schema}.sessions"""
+VISITS = """
+    select concat_ws(',', user_id, session_start::timestamp, session_end::timestamp,
+                     duration_seconds + 1, event_count) as line
+    from {schema}.sessions"""
+PAGES_OF_ONE_TRACKER_SESSION = """
+    select user_id, session_start, session_end, entry_page, exit_page
+    from {schema}.sessions where tracker_sessions = 1"""
+REJECTED = """
+    select reasons -> 0 ->> 'code' as code, jsonb_array_length(reasons) as reasons, position, payload
+    from {schema}.rejected_events"""
 ROWS = "select session_id, md5(s::text) as row from {schema}.sessions s order by session_id"
+PARTITIONS = "select distinct session_partition from {schema}.sessions"
 
 
 class Case(NamedTuple):
@@ -72,12 +94,20 @@ class Case(NamedTuple):
         return Deployed.copy(home, self.stream, name, gap_inclusive=self.gap_inclusive)
 
     def answer(self, expected: Row) -> Row:
-        """What is expected of a stream that holds the file, and nothing else."""
-        told = expected[self.file]
-        nothing_left = {"landing": [], "session": []}
-        taken_in = {"raw_rows": told["rows"], "accepted": told["rows"], "rejected_by_reason": told["rejected"]}
-        copies = dict.fromkeys(("duplicates", "duplicates_across", "conflicts_across"), 0)
-        return {**told[self.rule], **taken_in, **copies, "waiting": nothing_left}
+        """What is known of a stream that holds the file, and nothing else."""
+        known = expected[self.file]
+        span = {end: datetime.fromisoformat(known[end]) for end in ("time_min", "time_max")}
+        return {
+            **known[self.rule],
+            **span,
+            "raw_rows": known["rows"],
+            "accepted": known["rows"],
+            "rejected_by_reason": known["rejected"],
+            "duplicates": 0,
+            "duplicates_across": 0,
+            "conflicts_across": 0,
+            "waiting": {"landing": [], "session": []},
+        }
 
 
 CASES = [Case(file, rule) for file in STREAM_OF for rule in GAP_INCLUSIVE]
@@ -137,9 +167,8 @@ def test_sessions_are_those_that_the_shop_itself_has_labelled(rule: str, whole: 
     stream, _ = whole(Case("retentioneering_ecom/ecom.csv.gz", rule))
     label = pl.col("properties").str.json_path_match("$.session_id")
     pairs = sessionized(stream).select("session_id", label=label)
-    counted = {"pairs": pairs.unique().height, "ours": pairs["session_id"].n_unique(), "labels": pairs["label"].n_unique()}
     assert pairs["label"].null_count() == 0
-    assert counted == dict.fromkeys(counted, 3605)
+    assert pairs.unique().height == pairs["session_id"].n_unique() == pairs["label"].n_unique() == 3605
 
 
 @every_edgar_case
@@ -158,7 +187,115 @@ def test_shuffled_rows_in_ten_files_make_the_sessions_of_another_programme(
     assert visits(stream) == known_visits(data, name)
 
 
+def test_the_row_without_a_user_is_rejected_and_kept_whole(data: Path, home: Path) -> None:
+    file = data / "fueled_web" / "fueled_web_events.csv"
+    stream = Deployed.copy(home, "fueled_web", "fueled_web_derived_ids", without=["event_id"])
+    status = stream.ingest(file)
+    (rejected,) = stream.query(REJECTED)
+    assert {name: status[name] for name in ("raw_rows", "accepted", "duplicates", "events_in_sessions")} == {
+        "raw_rows": 159,
+        "accepted": 158,
+        "duplicates": 0,
+        "events_in_sessions": 158,
+    }
+    assert rejected == {
+        "code": "missing_identity",
+        "reasons": 1,
+        "position": 1 + [row["domain_userid"] for row in csv_rows(file)].index(""),
+        "payload": file.read_bytes().split(b"\r\n")[rejected["position"]].decode(),
+    }
+
+
+def test_rows_that_repeat_an_event_id_at_another_time_are_rejected(fueled_web: Deployed, data: Path) -> None:
+    codes = Counter(row["code"] for row in fueled_web.query(REJECTED))
+    assert codes == {"missing_identity": 1, "conflicting_duplicate": 3}
+    assert fueled_web.query(FIGURES)[0]["events"] == len(web_events(data)) == 155
+
+
+def test_sessions_are_those_of_a_plain_loop_pages_included(fueled_web: Deployed, data: Path) -> None:
+    known = [oracle.summary(session) for session in oracle.sessions_of(web_events(data))]
+    columns = ", ".join(known[0])
+    stored = fueled_web.query(f"select {columns} from {{schema}}.sessions order by session_id")
+    assert stored == sorted(known, key=lambda session: session["session_id"])
+
+
+def test_entry_and_exit_pages_are_those_of_the_trackers_own_sessions(fueled_web: Deployed, data: Path) -> None:
+    """Where the tracker's sessions, which know no gap, begin and end with ours, and don't overlap."""
+    ours = {tuple(row.values()) for row in fueled_web.query(PAGES_OF_ONE_TRACKER_SESSION)}
+    spans = {session[:3] for session in ours}
+    theirs = map(tracked, csv_rows(data / "fueled_web" / "fueled_web_sessions_expected.csv"))
+    comparable = {session for session in theirs if session[:3] in spans}
+    assert len(comparable) == 4
+    assert comparable <= ours
+
+
+@pytest.fixture(scope="module")
+def fueled_web(data: Path, home: Path) -> Deployed:
+    stream = Deployed.copy(home, "fueled_web", "fueled_web_given_ids")
+    stream.ingest(data / "fueled_web" / "fueled_web_events.csv")
+    return stream
+
+
 def found(stream: Deployed, status: Row) -> Row:
-    told = ("raw_rows", "accepted", "rejected_by_reason", "duplicates", "duplicates_across", "conflicts_across", "waiting")
+    """What the warehouse and the status say, in the words of `Case.answer`."""
     (figures,) = stream.query(FIGURES)
-    return {**figures, **{name: status[name] for name in told}}
+    return {**figures, **{name: status[name] for name in ACCOUNTED_FOR}}
+
+
+def sessionized(stream: Deployed) -> pl.DataFrame:
+    """Every event in the lake, with its session."""
+    workspace = stream.workspace
+    partitions = [row["session_partition"] for row in stream.query(PARTITIONS)]
+    return workspace.sessionized_events(partitions).scan().collect()
+
+
+def edgar_stream(data: Path, home: Path, name: str, suffix: str) -> Deployed:
+    seconds = (data / "edgar" / name / "input" / "inactivity_period.txt").read_text().strip()
+    return Deployed.copy(home, "edgar", f"edgar_{name.replace('/', '_').lower()}_{suffix}", gap=f"{seconds}s")
+
+
+def visits(stream: Deployed) -> Counter[str]:
+    """Sessions as EDGAR's own programme writes them: with both ends counted in the duration."""
+    return Counter(row["line"] for row in stream.query(VISITS))
+
+
+def known_visits(data: Path, name: str) -> Counter[str]:
+    """A blank may stand at a line's end."""
+    lines = (data / "edgar" / name / "output" / "sessionization.txt").read_text().splitlines()
+    return Counter(line.strip() for line in lines)
+
+
+def csv_rows(file: Path) -> list[dict[str, str]]:
+    with file.open(newline="", encoding="utf-8") as text:
+        return list(csv.DictReader(text))
+
+
+def web_events(data: Path) -> list[Row]:
+    """The events to be accepted: those with a user, and the first of each id."""
+    events: dict[str, Row] = {}
+    for position, row in enumerate(csv_rows(data / "fueled_web" / "fueled_web_events.csv"), start=1):
+        if row["domain_userid"]:
+            events.setdefault(row["event_id"], as_event(row, position))
+    return list(events.values())
+
+
+def as_event(row: dict[str, str], position: int) -> Row:
+    return {
+        "event_id": row["event_id"],
+        "user_id": row["domain_userid"],
+        "event_timestamp": moment(row["derived_tstamp"]),
+        "event_type": row["event"],
+        "page_url": row["page_url"] or None,
+        "landing_partition": "",
+        "source_uri": "",
+        "position": position,
+    }
+
+
+def tracked(row: dict[str, str]) -> tuple[Any, ...]:
+    span = (moment(row["start_tstamp"]), moment(row["end_tstamp"]))
+    return (row["domain_userid"], *span, row["first_page_url"], row["last_page_url"])
+
+
+def moment(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)

@@ -40,7 +40,7 @@ def refresh(workspace: Workspace) -> LoadedSessions | None:
     if not partitions:
         return None
     sessionize_partitions(workspace, partitions, RUN)
-    return load_sessions(workspace, partitions)
+    return load_sessions(workspace, partitions, RUN)
 
 
 def table(workspace: Workspace, name: str = "sessions") -> list[dict[str, Any]]:

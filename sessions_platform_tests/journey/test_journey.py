@@ -58,7 +58,7 @@ def test_doing_everything_twice_changes_nothing(workspace: Workspace) -> None:
     take_in(workspace, "2026-01-01")
     assert waiting(workspace) == []
     sessionize_partitions(workspace, ["2026-01-01"], "another-run")
-    assert load_sessions(workspace, ["2026-01-01"]).changed.changed == 0
+    assert load_sessions(workspace, ["2026-01-01"], RUN).changed.changed == 0
     assert (table(workspace), table(workspace, "rejected_events")) == before
 
 
@@ -98,7 +98,7 @@ def test_a_change_that_a_refresh_has_not_seen_goes_on_waiting(workspace: Workspa
     sessionize_partitions(workspace, ["2026-01-01"], RUN)
     put(workspace, "b", [line("bob", DAY_ONE, "b")], "2026-01-01")
     take_in(workspace, "2026-01-01")
-    load_sessions(workspace, ["2026-01-01"])
+    load_sessions(workspace, ["2026-01-01"], RUN)
     assert waiting(workspace) == ["2026-01-01"]
     refresh(workspace)
     assert len(table(workspace)) == 2
@@ -126,7 +126,7 @@ def test_a_load_that_was_overtaken_leaves_the_newer_state(workspace: Workspace) 
             take_in(workspace, "2026-01-01")
             refresh(workspace)
 
-    assert load_sessions(workspace, ["2026-01-01"], newer_one_comes_between).sessions == {}
+    assert load_sessions(workspace, ["2026-01-01"], RUN, newer_one_comes_between).sessions == {}
     assert sorted(row["user_id"] for row in table(workspace)) == ["ann", "bob"]
 
 
@@ -143,7 +143,7 @@ def test_an_error_on_the_way_leaves_the_old_table_and_what_waits(workspace: Work
         raise RuntimeError
 
     with pytest.raises(RuntimeError):
-        load_sessions(workspace, ["2026-01-01"], refuse)
+        load_sessions(workspace, ["2026-01-01"], RUN, refuse)
     assert table(workspace) == before
     assert waiting(workspace) == ["2026-01-01"]
 
@@ -186,7 +186,7 @@ def test_twins_end_where_one_would(workspace: Workspace) -> None:
         try:
             take_in(workspace, *days)
             sessionize_partitions(workspace, days, RUN)
-            load_sessions(workspace, days)
+            load_sessions(workspace, days, RUN)
         except Superseded:
             pass
 
@@ -233,3 +233,95 @@ def test_ranges_cover_what_waits_with_few_runs() -> None:
         ("2026-01-01", "2026-01-03"),
         ("2026-02-01", "2026-02-01"),
     ]
+
+
+def changes(workspace: Workspace) -> list[tuple[str, str | None]]:
+    """The change log since it was last looked at: change and successor's opening event, in order."""
+    rows = workspace.database.query(
+        f"select change, successor_id from {workspace.stream.name}.session_changes order by changed_at, change"
+    )
+    with workspace.database.transaction() as connection:
+        connection.execute(f"delete from {workspace.stream.name}.session_changes")
+    return [(row["change"], row["successor_id"]) for row in rows]
+
+
+def test_a_bridge_merges_two_sessions_and_its_end_parts_them_again(workspace: Workspace) -> None:
+    put(workspace, "a", [line("ann", DAY_ONE, "a"), line("ann", DAY_ONE + 50 * MINUTE, "c")], "2026-01-01")
+    take_in(workspace, "2026-01-01")
+    refresh(workspace)
+    first, second = sorted(table(workspace), key=lambda row: row["session_start"])
+    assert changes(workspace) == [("appeared", None), ("appeared", None)]
+    put(workspace, "b", [line("ann", DAY_ONE + 25 * MINUTE, "b")], "2026-01-02")
+    take_in(workspace, "2026-01-02")
+    refresh(workspace)
+    assert [(row["session_id"], row["event_count"]) for row in table(workspace)] == [(first["session_id"], 3)]
+    assert changes(workspace) == [("changed", None), ("vanished", first["session_id"])]
+    put(workspace, "b", [], "2026-01-02")
+    take_in(workspace, "2026-01-02")
+    refresh(workspace)
+    ids = {row["session_id"] for row in table(workspace)}
+    assert ids == {first["session_id"], second["session_id"]}
+    assert changes(workspace) == [("appeared", None), ("changed", None)]
+
+
+def test_an_earlier_opening_event_gives_a_new_id_and_the_old_one_names_it_as_successor(workspace: Workspace) -> None:
+    midnight = DAY_ONE + timedelta(days=1)
+    put(workspace, "a", [line("ann", midnight + 5 * MINUTE, "a")], "2026-01-02")
+    take_in(workspace, "2026-01-02")
+    refresh(workspace)
+    changes(workspace)
+    put(workspace, "b", [line("ann", midnight - 5 * MINUTE, "b")], "2026-01-03")
+    take_in(workspace, "2026-01-03")
+    refresh(workspace)
+    (row,) = table(workspace)
+    assert row["session_partition"] == "2026-01-01"
+    assert changes(workspace) == [("appeared", None), ("vanished", row["session_id"])]
+
+
+def test_a_successor_is_named_also_where_its_partition_still_waits(workspace: Workspace) -> None:
+    midnight = DAY_ONE + timedelta(days=1)
+    put(workspace, "a", [line("ann", midnight + 5 * MINUTE, "a")], "2026-01-02")
+    take_in(workspace, "2026-01-02")
+    refresh(workspace)
+    changes(workspace)
+    put(workspace, "b", [line("ann", midnight - 5 * MINUTE, "b")], "2026-01-03")
+    take_in(workspace, "2026-01-03")
+    sessionize_partitions(workspace, ["2026-01-02"], RUN)
+    load_sessions(workspace, ["2026-01-02"], RUN)
+    ((change, successor),) = changes(workspace)
+    refresh(workspace)
+    assert (change, successor) == ("vanished", table(workspace)[0]["session_id"])
+
+
+def test_a_session_of_which_no_event_survives_has_no_successor(workspace: Workspace) -> None:
+    put(workspace, "a", [line("ann", DAY_ONE, "a")], "2026-01-01")
+    take_in(workspace, "2026-01-01")
+    refresh(workspace)
+    changes(workspace)
+    put(workspace, "a", [], "2026-01-01")
+    take_in(workspace, "2026-01-01")
+    refresh(workspace)
+    assert table(workspace) == []
+    assert changes(workspace) == [("vanished", None)]
+
+
+def test_a_session_is_open_until_the_gap_has_passed_or_the_user_came_back(workspace: Workspace) -> None:
+    put(workspace, "a", [line("ann", DAY_ONE, "a"), line("bob", DAY_ONE + 30 * MINUTE, "b")], "2026-01-01")
+    take_in(workspace, "2026-01-01")
+    refresh(workspace)
+    assert sorted((row["user_id"], row["is_open"]) for row in table(workspace, "sessions_now")) == [
+        ("ann", True),
+        ("bob", True),
+    ]
+    before = table(workspace)
+    put(workspace, "b", [line("ann", DAY_ONE + 61 * MINUTE, "c")], "2026-01-02")
+    take_in(workspace, "2026-01-02")
+    refresh(workspace)
+    state = {row["session_start"]: (row["is_open"], row["open_until"]) for row in table(workspace, "sessions_now")}
+    assert state == {
+        DAY_ONE: (False, None),
+        DAY_ONE + 30 * MINUTE: (False, DAY_ONE + 60 * MINUTE),
+        DAY_ONE + 61 * MINUTE: (True, DAY_ONE + 91 * MINUTE),
+    }
+    loaded_at = {row["session_id"]: row["loaded_at"] for row in table(workspace)}
+    assert all(loaded_at[row["session_id"]] == row["loaded_at"] for row in before)

@@ -24,4 +24,4 @@ def load_and_wait(self: Warehouse, *args):  # noqa: ANN002, ANN201
 if __name__ == "__main__":
     Warehouse.load_staged_sessions = load_and_wait
     (workspace,) = open_workspaces(Settings.from_environment(), [sys.argv[1]])
-    load_sessions(workspace, [sys.argv[2]])
+    load_sessions(workspace, [sys.argv[2]], "killed")

@@ -102,6 +102,7 @@ def test_a_mistake_in_the_tables_fails_at_once_and_a_lost_connection_is_tried_ag
     home.land(1, "a", ("ann", 0, "a"))
     home.execute("materialize_all", *DAYS, instance)
     with home.workspace.database.transaction() as connection:
+        connection.execute("drop view web.sessions_now")
         connection.execute("alter table web.sessions alter column event_count type text")
     resources._workspaces.cache_clear()
     result = home.execute("refresh_sessions", *DAYS, instance)

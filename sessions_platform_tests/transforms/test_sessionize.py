@@ -1,4 +1,4 @@
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -11,7 +11,7 @@ from sessions_platform.contracts.stream import Stream
 from sessions_platform.transforms.sessionize import first_copies, sessionize, sessionize_window, touched_partitions
 from sessions_platform.transforms.summarize import summarize
 from sessions_platform_tests import oracle
-from sessions_platform_tests.streams import DAY_ONE, event, frame, reader, stream, timeline
+from sessions_platform_tests.streams import DAY_ONE, PLAIN, event, frame, reader, stream, timeline
 
 GAP = timedelta(minutes=30)
 
@@ -46,6 +46,48 @@ def test_a_silence_of_one_microsecond_more_than_the_gap_cuts() -> None:
     at = [DAY_ONE, DAY_ONE + GAP, DAY_ONE + 2 * GAP + timedelta(microseconds=1)]
     cut = sessionize(frame([event("ann", moment, str(n)) for n, moment in enumerate(at)], stream()), stream())
     assert cut["is_new_session"].to_list() == [True, False, True]
+
+
+def reasons(events: list[dict[str, Any]], **session: Any) -> list[str | None]:
+    web = stream(session=session)
+    return sessionize(frame(events, web), web)["boundary_reason"].to_list()
+
+
+def test_midnight_splits_in_the_streams_timezone_also_on_the_day_that_clocks_change() -> None:
+    # In Berlin the 29th of March 2026 begins at 23:00 UTC and ends at 22:00 UTC.
+    moments = [datetime(2026, 3, day, hour, 50, tzinfo=UTC) for day, hour in [(28, 22), (28, 23), (29, 21), (29, 22)]]
+    landed = [event("ann", moment, str(n)) for n, moment in enumerate(moments)]
+    expected = ["inactivity", "midnight", None, "midnight"]
+    assert reasons(landed, gap="24h", split_at_midnight=True, timezone="Europe/Berlin") == expected
+
+
+def test_a_change_of_campaign_splits_and_none_does_not() -> None:
+    sources = [None, "mail", None, "mail", "ads", None, "mail"]
+    landed = [event("ann", DAY_ONE + n * timedelta(minutes=1), str(n), page_url=s) for n, s in enumerate(sources)]
+    expected = ["inactivity", None, None, None, "campaign", None, "campaign"]
+    assert reasons(landed, campaign="page_url") == expected
+
+
+def test_a_silence_forgets_the_campaign() -> None:
+    landed = [event("ann", DAY_ONE, "0", page_url="mail"), event("ann", DAY_ONE + 2 * GAP, "1", page_url="ads")]
+    assert reasons(landed, campaign="page_url") == ["inactivity", "inactivity"]
+
+
+def test_a_session_is_cut_when_it_lasts_longer_than_it_may_and_nothing_is_dropped() -> None:
+    expected = ["inactivity", None, None, None, "max_length", None, None, None, "max_length"]
+    assert reasons(timeline("0 20 40 60 80 100 120 140 160"), max_length="1h") == expected
+
+
+def test_of_several_reasons_the_first_of_the_list_is_told() -> None:
+    landed = [event("ann", DAY_ONE - timedelta(minutes=1), "0"), event("ann", DAY_ONE, "1", page_url="ads")]
+    assert reasons(landed, split_at_midnight=True, max_length="1ms") == ["inactivity", "midnight"]
+
+
+def test_simultaneous_events_stand_in_the_order_of_their_sequence_then_of_their_ids() -> None:
+    columns = {**PLAIN["columns"], "seq": {"type": "integer", "nullable": True}}
+    web = stream(columns=columns, sequence="seq")
+    landed = [event("ann", DAY_ONE, name, seq=seq) for name, seq in [("a", None), ("b", 2), ("c", 1), ("d", 2)]]
+    assert sessionize(frame(landed, web), web)["event_id"].to_list() == ["c", "b", "d", "a"]
 
 
 def test_an_inclusive_gap_cuts_at_equality() -> None:
@@ -111,27 +153,49 @@ events = st.lists(
 DAYS = [f"2026-01-0{day}" for day in range(1, 6)]
 
 
-@given(events, st.booleans())
+rules = st.builds(
+    oracle.Rule,
+    gap=st.just(GAP),
+    sequence=st.none(),
+    gap_inclusive=st.booleans(),
+    midnight_in=st.sampled_from([None, "UTC", "Europe/Berlin", "America/Los_Angeles"]),
+    campaign=st.sampled_from([None, "page_url"]),
+    max_length=st.sampled_from([None, GAP, timedelta(minutes=70), timedelta(hours=26)]),
+)
+
+
+def as_stream(rule: oracle.Rule) -> Stream:
+    return stream(
+        session={
+            "gap_inclusive": rule.gap_inclusive,
+            "split_at_midnight": rule.midnight_in is not None,
+            "timezone": rule.midnight_in or "UTC",
+            "campaign": rule.campaign,
+            "max_length": rule.max_length,
+        }
+    )
+
+
+@given(events, rules)
 def test_any_window_holds_just_the_oracles_sessions_that_started_in_it(
-    landed: list[dict[str, Any]], inclusive: bool
+    landed: list[dict[str, Any]], rule: oracle.Rule
 ) -> None:
-    web = stream(session={"gap_inclusive": inclusive})
-    expected = oracle.sessions_of(landed, oracle.Rule(gap_inclusive=inclusive))
+    web = as_stream(rule)
+    expected = oracle.sessions_of(landed, rule)
     for first, last in [(0, 0), (1, 1), (2, 2), (0, 4), (1, 3)]:
-        window = Window(
-            web.session_calendar.window(DAYS[first]).start, web.session_calendar.window(DAYS[last]).end
-        )
+        calendar = web.session_calendar
+        window = Window(calendar.window(DAYS[first]).start, calendar.window(DAYS[last]).end)
         rows = summarize(sessionize_window(window, reader(frame(landed, web)), web).events, web)
         found = sorted(rows.drop("session_partition", "policy_version").to_dicts(), key=lambda row: row["session_id"])
         inside = [s for s in expected if window.start <= s[0]["event_timestamp"] < window.end]
         assert found == sorted(map(oracle.summary, inside), key=lambda row: row["session_id"])
 
 
-@given(events, events)
+@given(events, events, rules)
 def test_what_a_change_touches_holds_every_partition_that_changes(
-    before: list[dict[str, Any]], added: list[dict[str, Any]]
+    before: list[dict[str, Any]], added: list[dict[str, Any]], rule: oracle.Rule
 ) -> None:
-    web = stream()
+    web = as_stream(rule)
     late = [{**e, "landing_partition": "2026-01-09"} for e in added]
     old, new = frame(before, web), frame(before + late, web)
     touched = touched_partitions(frame(late, web).select("user_id", "event_timestamp"), reader(new), web)

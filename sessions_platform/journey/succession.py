@@ -1,0 +1,49 @@
+"""Where the events of sessions that vanish have gone."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import polars as pl
+
+from sessions_platform.contracts.calendar import Window, contiguous_runs
+from sessions_platform.contracts.sessions import sessionized_columns
+from sessions_platform.journey.workspace import Workspace
+from sessions_platform.storage.ledger import LandingVersion, SessionVersion, Snapshot
+from sessions_platform.transforms.sessionize import IDENTITY, sessionize_window, touched_partitions
+from sessions_platform.transforms.validate import time_order
+
+
+def find_successors(
+    workspace: Workspace,
+    landings: Sequence[LandingVersion],
+    old: Sequence[SessionVersion],
+    new: Sequence[SessionVersion],
+    vanished: Sequence[str],
+) -> dict[str, str]:
+    """For each vanished session the one that holds its earliest surviving event; no entry where none survives."""
+    schema, order = sessionized_columns(workspace.stream), time_order(workspace.stream)
+    columns = list(dict.fromkeys([*IDENTITY, *order]))
+    before = workspace.lake.scan([version.path for version in old], schema)
+    events = before.filter(pl.col("session_id").is_in(list(vanished))).select(*columns, vanished="session_id").collect()
+    after = workspace.lake.scan([version.path for version in new], schema).select(*IDENTITY, "session_id")
+    here = events.lazy().join(after, on=IDENTITY).collect()
+    elsewhere = _sessions_elsewhere(workspace, landings, events.join(here, on=IDENTITY, how="anti"))
+    found = pl.concat([here, events.join(elsewhere, on=IDENTITY)]).sort(order, nulls_last=True)
+    first = found.unique("vanished", keep="first", maintain_order=True)
+    return dict(first.select("vanished", "session_id").iter_rows())
+
+
+def _sessions_elsewhere(workspace: Workspace, landings: Sequence[LandingVersion], lost: pl.DataFrame) -> pl.DataFrame:
+    """The sessions that hold events which this load does not; in partitions that still wait, as they will be."""
+    stream, users = workspace.stream, lost["user_id"].unique()
+    read_all = workspace.reader(Snapshot(0, tuple(landings)))
+
+    def read(start: datetime, end: datetime, some: pl.Series | None = None) -> pl.DataFrame:
+        return read_all(start, end, users if some is None else some)
+
+    found = [pl.DataFrame(schema={name: lost.schema[name] for name in IDENTITY} | {"session_id": pl.String})]
+    touched = touched_partitions(lost.select("user_id", "event_timestamp"), read, stream)
+    for run in contiguous_runs(sorted(touched), stream.session_calendar):
+        window = Window(stream.session_calendar.window(run[0]).start, stream.session_calendar.window(run[-1]).end)
+        found.append(sessionize_window(window, read, stream).events.select(*IDENTITY, "session_id"))
+    return pl.concat(found)

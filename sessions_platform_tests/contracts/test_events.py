@@ -1,0 +1,235 @@
+"""The contract is stated once, and what it says of columns, rules and stored rows agrees with itself."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pandera.polars as pa
+import polars as pl
+import pytest
+from pandera.errors import SchemaErrors
+
+from sessions_platform.contracts.events import (
+    PROVENANCE,
+    column_rules,
+    content_columns,
+    event_columns,
+    events_schema,
+    judgement_schema,
+)
+from sessions_platform.contracts.raw import RAW_EVENTS, raw_schema
+from sessions_platform.contracts.rejections import REJECTED_EVENTS, Code, rejected_schema
+from sessions_platform.contracts.sessions import (
+    session_columns,
+    sessionized_columns,
+    sessionized_schema,
+    sessions_schema,
+)
+from sessions_platform.transforms.sessionize import sessionize
+from sessions_platform.transforms.summarize import summarize
+from sessions_platform_tests.streams import DAY_ONE, PLAIN, event, frame, stream
+
+EVERY_RULE: dict[str, Any] = {
+    **PLAIN["columns"],
+    "event_type": {"from": "type", "isin": ["view", "buy"]},
+    "page_url": {"from": "url", "nullable": True, "pattern": "^https:"},
+    "amount": {"type": "float", "nullable": True, "ge": 0, "lt": 100},
+    "stars": {"type": "integer", "nullable": True, "isin": [1, 2, 3]},
+    "new": {"type": "boolean", "nullable": True},
+    "signed_up": {"type": "timestamp", "nullable": True, "formats": ["%+"]},
+}
+STRICT = stream(columns=EVERY_RULE)
+LANDING = "2026-01-01"
+UTC_MICROSECONDS = pl.Datetime("us", "UTC")
+
+
+def a_row(**changes: Any) -> dict[str, Any]:
+    own = {"page_url": "https://a", "amount": 1.5, "stars": 2, "new": True, "signed_up": DAY_ONE}
+    return event("ann", DAY_ONE, "a", **{**own, **changes})
+
+
+def stored(*rows: dict[str, Any]) -> pl.DataFrame:
+    return pl.DataFrame(list(rows), schema=event_columns(STRICT))
+
+
+def broken_checks(schema: pa.DataFrameSchema, rows: pl.DataFrame) -> set[tuple[str, str]]:
+    """Columns, and the checks that fail on them."""
+    try:
+        schema.validate(rows, lazy=True)
+    except SchemaErrors as broken:
+        return set(broken.failure_cases.select("column", "check").rows())
+    return set()
+
+
+def test_events_begin_with_who_when_and_what_and_end_with_where_from() -> None:
+    assert list(event_columns(STRICT)) == [
+        *("event_id", "user_id", "event_timestamp", "event_type"),
+        *("page_url", "amount", "stars", "new", "signed_up"),
+        *("properties", "landing_partition", "source_uri", "position"),
+    ]
+
+
+def test_the_order_of_the_file_does_not_matter_to_the_leading_columns() -> None:
+    reordered = dict(reversed(PLAIN["columns"].items()))
+    leading = ["event_id", "user_id", "event_timestamp", "event_type"]
+    assert list(event_columns(stream(columns=reordered)))[:4] == leading
+
+
+def test_an_event_has_an_id_even_where_the_source_has_none() -> None:
+    derived = stream(columns={name: column for name, column in PLAIN["columns"].items() if name != "event_id"})
+    assert derived.derives_event_id
+    assert list(event_columns(derived)) == list(event_columns(stream()))
+    assert list(events_schema(derived).columns) == list(event_columns(derived))
+
+
+def test_every_type_has_its_dtype() -> None:
+    own = {name: event_columns(STRICT)[name] for name in ("event_id", "amount", "stars", "new", "signed_up")}
+    assert list(own.values()) == [pl.String, pl.Float64, pl.Int64, pl.Boolean, UTC_MICROSECONDS]
+
+
+def test_copies_are_compared_by_all_but_where_they_came_from() -> None:
+    assert {*content_columns(STRICT)} | {*PROVENANCE} == {*event_columns(STRICT)}
+    assert not {*content_columns(STRICT)} & {*PROVENANCE}
+
+
+@pytest.mark.parametrize("landing_partition", [LANDING, None])
+def test_each_check_of_the_schema_has_its_rule_at_the_same_place(landing_partition: str | None) -> None:
+    """Pandera tells the number of the check that failed; the reason is looked up by it."""
+    latest = STRICT.latest_moment(landing_partition) if landing_partition else None
+    for name, column in judgement_schema(STRICT, landing_partition).columns.items():
+        rules = column_rules(STRICT, name, latest)
+        assert [check.name for check in column.checks] == [rule.check.name for rule in rules]
+
+
+def test_rules_read_as_the_stream_states_them() -> None:
+    latest = STRICT.latest_moment(LANDING)
+    texts = {
+        (rule.code, rule.text) for name in STRICT.columns for rule in column_rules(STRICT, name, latest)
+    }
+    assert texts == {
+        (Code.not_allowed, "isin ['view', 'buy']"),
+        (Code.pattern_mismatch, "pattern ^https:"),
+        (Code.out_of_range, "ge 0"),
+        (Code.out_of_range, "lt 100"),
+        (Code.not_allowed, "isin [1, 2, 3]"),
+        (Code.before_start, "not before 2026-01-01T00:00:00+00:00"),
+        (Code.future_timestamp, "not after 2026-01-02T00:05:00+00:00"),
+    }
+
+
+def test_good_events_keep_their_contract() -> None:
+    nulls = dict.fromkeys(["page_url", "amount", "stars", "new", "signed_up"])
+    rows = stored(a_row(), a_row(event_id="b", **nulls))
+    for schema in (events_schema(STRICT), events_schema(STRICT, LANDING)):
+        assert broken_checks(schema, rows) == set()
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("event_id", None),
+        ("user_id", None),
+        ("event_timestamp", None),
+        ("event_timestamp", DAY_ONE - timedelta(microseconds=1)),
+        ("event_timestamp", datetime(2026, 1, 2, 0, 5, 0, 1, tzinfo=UTC)),
+        ("event_type", None),
+        ("event_type", "sell"),
+        ("page_url", "http://a"),
+        ("amount", -0.01),
+        ("amount", 100.0),
+        ("stars", 4),
+        ("landing_partition", "2026-01-02"),
+        ("landing_partition", None),
+        ("source_uri", None),
+        ("position", None),
+        ("position", 0),
+    ],
+)
+def test_a_stored_event_that_breaks_the_contract_is_seen(column: str, value: object) -> None:
+    broken = broken_checks(events_schema(STRICT, LANDING), stored(a_row(), a_row(event_id="b") | {column: value}))
+    assert {name for name, _ in broken} == {column}
+
+
+def test_an_id_that_stands_twice_breaks_the_contract() -> None:
+    broken = broken_checks(events_schema(STRICT, LANDING), stored(a_row(), a_row()))
+    assert {name for name, _ in broken} == {"event_id"}
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param(lambda rows: rows.drop("properties"), id="a column less"),
+        pytest.param(lambda rows: rows.with_columns(more=1), id="a column more"),
+        pytest.param(lambda rows: rows.with_columns(pl.col("stars").cast(pl.Int32)), id="a narrower type"),
+        pytest.param(
+            lambda rows: rows.with_columns(pl.col("event_timestamp").dt.cast_time_unit("ms")), id="milliseconds"
+        ),
+    ],
+)
+def test_a_stored_frame_of_other_columns_breaks_the_contract(spoil: Any) -> None:
+    assert broken_checks(events_schema(STRICT), spoil(stored(a_row())))
+
+
+# The others ----------------------------------------------------------------------------------------------
+
+REASON: dict[str, Any] = {"code": "malformed", "column": "", "rule": "is an empty line", "value": None}
+
+
+def rejected(**changes: Any) -> pl.DataFrame:
+    row = {
+        "rejection_id": "a",
+        "landing_partition": LANDING,
+        "source_uri": "a.ndjson",
+        "position": 1,
+        "payload": "",
+        "payload_encoding": "utf-8",
+        "reasons": [REASON],
+        "contract_version": STRICT.contract_version,
+    }
+    return pl.DataFrame([row, {**row, "rejection_id": "b", **changes}], schema=REJECTED_EVENTS)
+
+
+def test_good_rejected_rows_keep_their_contract() -> None:
+    assert broken_checks(rejected_schema(STRICT), rejected()) == set()
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("rejection_id", "a"),
+        ("payload", None),
+        ("payload_encoding", "latin-1"),
+        ("contract_version", "another"),
+        ("reasons", []),
+        ("reasons", None),
+        ("reasons", [{**REASON, "code": "bad_luck"}]),
+        ("reasons", [REASON, {**REASON, "code": "bad_luck"}]),
+        ("reasons", [{**REASON, "code": None}]),
+    ],
+)
+def test_a_rejected_row_is_whole_and_explained(column: str, value: object) -> None:
+    broken = broken_checks(rejected_schema(STRICT), rejected(**{column: value}))
+    assert {name for name, _ in broken} == {column}
+
+
+def test_a_raw_row_is_whole() -> None:
+    row = {"landing_partition": LANDING, "source_uri": "a", "position": 1, "payload": b"\xff\0"}
+    good = pl.DataFrame([{**row, "header": None, "unreadable": None}], schema=RAW_EVENTS)
+    assert broken_checks(raw_schema(), good) == set()
+    without_payload = good.with_columns(payload=pl.lit(None, pl.Binary))
+    assert {name for name, _ in broken_checks(raw_schema(), without_payload)} == {"payload"}
+
+
+def test_what_the_transforms_make_keeps_the_contracts_of_sessions() -> None:
+    web = stream(
+        columns=EVERY_RULE,
+        session={"columns": {"total": {"sum": "amount"}, "pages": {"count_distinct": "page_url"}}},
+    )
+    events = frame([a_row(), a_row(event_id="b", page_url=None, amount=None)], web)
+    cut = sessionize(events, web).select(*sessionized_columns(web))
+    assert broken_checks(sessionized_schema(web), cut) == set()
+    sessions = summarize(cut, web)
+    assert broken_checks(sessions_schema(web), sessions) == set()
+    assert dict(sessions.schema) == session_columns(web)
+    assert broken_checks(sessions_schema(web), pl.concat([sessions, sessions])) == {("session_id", "field_uniqueness")}
+    backwards = sessions.with_columns(session_end=pl.col("session_start") - timedelta(seconds=1))
+    assert broken_checks(sessions_schema(web), backwards)

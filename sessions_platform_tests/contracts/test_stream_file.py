@@ -1,0 +1,618 @@
+"""A mistake in a stream's file is told by file, line, key, reason and mend; and all mistakes at once."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+import sessions_platform
+from sessions_platform.contracts.events import events_schema
+from sessions_platform.contracts.json_schema import json_schema
+from sessions_platform.contracts.sessions import sessions_schema
+from sessions_platform.contracts.stream import Stream
+from sessions_platform.contracts.stream_file import Fault, StreamError, load_stream, load_streams
+from sessions_platform.settings import DEMO_STREAMS
+
+REPOSITORY = Path(sessions_platform.__file__).parent.parent
+DEMO = DEMO_STREAMS / "web_shop.yaml"
+
+GOOD = """\
+name: web
+start: 2026-01-01
+source:
+  files: landing/{partition:%Y-%m-%d}/*.ndjson.gz
+  format: ndjson
+landing: {partition: daily, start: 2026-01-01}
+columns:
+  event_id: {from: id}
+  user_id: {from: [user.id, anonymous_id]}
+  event_timestamp: {from: ts, formats: ["%+", epoch_ms], timezone: UTC}
+  event_type: {from: event, isin: [login, view_page, add_to_cart, purchase]}
+  page_url: {from: url, nullable: true}
+  amount: {type: float, nullable: true, ge: 0}
+extra_columns: keep
+sequence: null
+session:
+  gap: 30m
+  gap_inclusive: false
+  partition: daily
+  timezone: UTC
+  primary_action: most_frequent
+  columns: {total_amount: {sum: amount}, landing_page: {first: page_url}}
+  max_future: 5m
+"""
+
+
+def changed(old: str = "", new: str = "") -> str:
+    """The good file with one piece changed, or with a line more."""
+    assert old in GOOD
+    return GOOD.replace(old, new, 1) if old else GOOD + new
+
+
+def faults(content: str | bytes, folder: Path) -> list[Fault]:
+    path = folder / "web.yaml"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    try:
+        load_stream(path, home=folder)
+    except StreamError as error:
+        return error.faults
+    return []
+
+
+def test_a_good_file_makes_a_stream(tmp_path: Path) -> None:
+    assert faults(GOOD, tmp_path) == []
+    stream = load_stream(tmp_path / "web.yaml", home=tmp_path)
+    assert (stream.name, stream.path, stream.session.gap) == (
+        "web",
+        tmp_path / "web.yaml",
+        timedelta(minutes=30),
+    )
+    assert stream.columns["user_id"].paths("user_id") == ["user.id", "anonymous_id"]
+    assert stream.columns["amount"].paths("amount") == ["amount"]
+    assert not stream.derives_event_id
+
+
+def test_what_is_not_stated_has_a_default(tmp_path: Path) -> None:
+    columns = "{user_id: {}, event_timestamp: {formats: [epoch_s]}, event_type: {}}"
+    path = tmp_path / "web.yml"
+    path.write_text(
+        f"name: web\nstart: 2026-01-01\nsource: {{files: '*.csv', format: csv}}\ncolumns: {columns}\n"
+    )
+    stream = load_stream(path, home=tmp_path)
+    assert stream.derives_event_id
+    assert stream.first_moment == datetime(2026, 1, 1, tzinfo=UTC)
+    assert stream.latest_moment("2026-01-01") == datetime(2026, 1, 2, 0, 5, tzinfo=UTC)
+    assert stream.session_calendar == stream.landing_calendar
+
+
+# Many mistakes at once -----------------------------------------------------------------------------------
+
+TWELVE = """\
+name: My Shop
+start: 2026-01-10
+end: 2026-01-01
+source:
+  files: landing/{date}/*.csv
+  format: tsv
+  encoding: utf-99
+columns:
+  user_id: {form: user}
+  event_timestamp: {from: ts}
+  page_url: {nullable: true, ge: 0, pattern: "("}
+  session_id: {}
+session:
+  gap: half an hour
+  timezone: Europe/Berln
+  columns: {pages: {sum: page_url}}
+"""
+TOLD = [  # line, key, in the mend
+    (1, "name", "lower-case letters"),
+    (3, "end", "a later day"),
+    (5, "source.files", "{partition:%Y-%m-%d}"),
+    (6, "source.format", "'ndjson', 'csv' or 'parquet'"),
+    (7, "source.encoding", "utf-8"),
+    (8, "columns.event_type", "add event_type"),
+    (9, "columns.user_id.form", "did you mean from?"),
+    (10, "columns.event_timestamp", "add formats"),
+    (11, "columns.page_url.ge", "add type: float"),
+    (11, "columns.page_url.pattern", "Rust syntax"),
+    (12, "columns.session_id", "another name"),
+    (14, "session.gap", "30m"),
+    (15, "session.timezone", "Europe/Berlin"),
+    (16, "session.columns.pages.sum", "integer or float"),
+]
+
+
+def test_all_mistakes_of_a_file_are_told_at_once(tmp_path: Path) -> None:
+    found = faults(TWELVE, tmp_path)
+    told = {(fault.line, fault.key): fault for fault in found}
+    assert len(found) >= 10
+    assert set(told) == {(line, key) for line, key, _ in TOLD}
+    for line, key, mend in TOLD:
+        fault = told[line, key]
+        assert fault.file == tmp_path / "web.yaml"
+        assert fault.reason
+        assert mend in fault.mend
+        shown = f"{tmp_path / 'web.yaml'}:{line}: {key}: {fault.reason}. Mend: {fault.mend}."
+        assert str(fault) == shown
+        assert "\n" not in shown
+
+
+def test_the_mistakes_of_all_files_are_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "one.yaml").write_text(changed("gap: 30m", "gap: 0s"))
+    (tmp_path / "two.yml").write_text("- no\n- stream\n")
+    (tmp_path / "good.yaml").write_text(GOOD)
+    (tmp_path / "notes.txt").write_text("no stream either, and none of ours")
+    with pytest.raises(StreamError) as caught:
+        load_streams([tmp_path], home=tmp_path)
+    assert [(fault.file.name, fault.key) for fault in caught.value.faults] == [
+        ("one.yaml", "session.gap"),
+        ("two.yml", "file"),
+    ]
+
+
+def test_two_streams_cannot_have_one_name(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.yaml").write_text(GOOD)
+    with pytest.raises(
+        StreamError, match=r"two\.yaml: name: .*one\.yaml has the same name\. Mend: rename one"
+    ):
+        load_streams([tmp_path], home=tmp_path)
+
+
+def test_streams_come_by_name_and_from_all_folders(tmp_path: Path) -> None:
+    for folder, name in [("a", "zebra"), ("b", "ant")]:
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "stream.yaml").write_text(changed("name: web", f"name: {name}"))
+    streams = load_streams([tmp_path / "a", tmp_path / "b"], home=tmp_path)
+    assert [stream.name for stream in streams] == ["ant", "zebra"]
+
+
+def test_a_folder_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
+    with pytest.raises(
+        StreamError, match=r"nowhere: SESSIONS_STREAMS: there is no such folder\. Mend: make it"
+    ):
+        load_streams([tmp_path / "nowhere"], home=tmp_path)
+
+
+@pytest.fixture(scope="module")
+def status_of_a_bad_folder(tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess[str]:
+    folder = tmp_path_factory.mktemp("streams of mine")
+    (folder / "shop.yaml").write_text(TWELVE)
+    places = {"SESSIONS_STREAMS": str(folder), "SESSIONS_HOME": str(folder / "home")}
+    command = [sys.executable, "-m", "sessions_platform", "status"]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("SESSIONS_")}
+    return subprocess.run(
+        command,
+        cwd=REPOSITORY,
+        env={**clean, **places},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_command_line_prints_a_line_for_each_mistake(
+    status_of_a_bad_folder: subprocess.CompletedProcess[str],
+) -> None:
+    assert status_of_a_bad_folder.returncode == 2
+    assert status_of_a_bad_folder.stdout == ""
+    lines = status_of_a_bad_folder.stderr.splitlines()
+    assert len(lines) == len(TOLD)
+    place = re.compile(r".*/streams of mine\d*/shop\.yaml:\d+: [\w.]+: .*\. Mend: .*\.")
+    assert [line for line in lines if not place.fullmatch(line)] == []
+    assert "Traceback" not in status_of_a_bad_folder.stderr
+
+
+# One mistake ---------------------------------------------------------------------------------------------
+
+CSV = "format: csv\n  "
+PAGE = "{from: url, nullable: true}"
+AMOUNT = "{type: float, nullable: true, ge: 0}"
+FORMATS = 'formats: ["%+", epoch_ms]'
+SUM = "{sum: amount}"
+EVENT = "{from: event, isin: [login, view_page, add_to_cart, purchase]}"
+
+
+def untold(reason: str) -> pytest.MarkDecorator:
+    return pytest.mark.xfail(strict=True, reason=reason)
+
+
+# What it is, the file, the key, and what the mend says of it.
+MISTAKES: dict[str, tuple[str | bytes, str, str]] = {
+    "unknown key": (changed("start: 2026-01-01", "strat: 2026-01-01"), "strat", "did you mean start?"),
+    "unknown key of a column": (changed(PAGE, "{nulable: true}"), "columns.page_url.nulable", "nullable?"),
+    "unknown key of the session": (changed("gap: 30m", "gpa: 30m"), "session.gpa", "did you mean gap?"),
+    "unknown key of landing": (
+        changed("{partition: daily", "{partitions: daily"),
+        "landing.partitions",
+        "partition?",
+    ),
+    "unknown function": (changed(SUM, "{summ: amount}"), "session.columns.total_amount.summ", "sum?"),
+    "a key like none": (changed(new="frequency: 3\n"), "frequency", "known here: "),
+    "missing key": (changed("start: 2026-01-01\n"), "start", "add it"),
+    "missing key of the source": (changed("  format: ndjson\n"), "source.format", "add it"),
+    "missing column": (changed(f"  event_type: {EVENT}\n"), "columns.event_type", "add event_type"),
+    "a key twice": (changed(new="name: other\n"), "name", "keep one of the two"),
+    "an inner key twice": (changed("gap: 30m", "gap: 30m\n  gap: 20m"), "session.gap", "keep one"),
+    "not YAML": (changed(new="owners: [a\n"), "file", "mend the line"),
+    "a tab": (changed(new="\tdescription: a\n"), "file", "mend the line"),
+    "a Python tag": (changed(new="description: !!python/object:os.system {}\n"), "file", "mend the line"),
+    "two documents": (changed(new="---\nname: second\n"), "file", "mend the line"),
+    "not UTF-8": (changed(new="description: caf\xe9\n").encode("latin-1"), "file", "save it as UTF-8"),
+    "empty": ("", "file", "begin with name:"),
+    "a list": ("- a\n- b\n", "file", "begin with name:"),
+    "no duration": (changed("gap: 30m", "gap: 30 minutes"), "session.gap", "as in 30m"),
+    "duration without a unit": (changed("gap: 30m", "gap: 30"), "session.gap", "a number and a unit"),
+    "negative duration": (changed("gap: 30m", "gap: -1m"), "session.gap", "a number and a unit"),
+    "no gap at all": (changed("gap: 30m", "gap: 0s"), "session.gap", "longer than nothing"),
+    "less than a microsecond": (changed("gap: 30m", "gap: 0.0001ms"), "session.gap", "longer than nothing"),
+    "bad max_future": (changed("max_future: 5m", "max_future: soon"), "session.max_future", "as in 30m"),
+    "no timezone": (changed("  timezone: UTC", "  timezone: CEST"), "session.timezone", "Europe/Berlin"),
+    "no timezone of a column": (
+        changed("timezone: UTC}", "timezone: Mars}"),
+        "columns.event_timestamp.timezone",
+        "IANA",
+    ),
+    "unknown file format": (changed("format: ndjson", "format: json"), "source.format", "'ndjson', 'csv'"),
+    "formats of a text": (changed(PAGE, "{formats: ['%+']}"), "columns.page_url.formats", "remove it"),
+    "no formats": (changed(f", {FORMATS}"), "columns.event_timestamp", 'formats: ["%+", epoch_ms]'),
+    "no formats of another column": (changed(PAGE, "{type: timestamp}"), "columns.page_url", "add formats"),
+    "unknown epoch": (
+        changed(FORMATS, "formats: [epoch_minutes]"),
+        "columns.event_timestamp.formats",
+        "epoch_s",
+    ),
+    "range of a text": (changed(PAGE, "{ge: 0}"), "columns.page_url.ge", "add type: float"),
+    "range of a time": (
+        changed("{from: ts,", "{lt: 9, from: ts,"),
+        "columns.event_timestamp.lt",
+        "remove it",
+    ),
+    "a bound that is no number": (changed("ge: 0}", "ge: zero}"), "columns.amount.ge", "valid number"),
+    "no regular expression": (changed(PAGE, "{pattern: '('}"), "columns.page_url.pattern", "Rust syntax"),
+    "no look-ahead": (changed(PAGE, "{pattern: '(?=a)'}"), "columns.page_url.pattern", "Rust syntax"),
+    "pattern of a number": (
+        changed("{type: float,", "{pattern: a, type: float,"),
+        "columns.amount.pattern",
+        "remove it",
+    ),
+    "reserved column": (changed("page_url:", "session_id:"), "columns.session_id", "another name"),
+    "column of the provenance": (changed("page_url:", "position:"), "columns.position", "another name"),
+    "no name of a column": (changed("page_url:", "Page-URL:"), "columns.Page-URL", "lower-case"),
+    "no name of a stream": (changed("name: web", "name: My Shop"), "name", "lower-case"),
+    "a name of PostgreSQL's": (changed("name: web", "name: pg_shop"), "name", "another name"),
+    "public": (changed("name: web", "name: public"), "name", "another name"),
+    "reserved aggregate": (
+        changed("total_amount:", "session_end:"),
+        "session.columns.session_end",
+        "another name",
+    ),
+    "sum of text": (changed(SUM, "{sum: page_url}"), "session.columns.total_amount.sum", "integer or float"),
+    "unknown column": (
+        changed(SUM, "{max: amonut}"),
+        "session.columns.total_amount.max",
+        "name one of event_id",
+    ),
+    "two functions": (
+        changed(SUM, "{sum: amount, max: amount}"),
+        "session.columns.total_amount",
+        "{sum: amount}",
+    ),
+    "no function": (changed(SUM, "{}"), "session.columns.total_amount", "{sum: amount}"),
+    "a column alone": (changed(SUM, "amount"), "session.columns.total_amount", "{sum: amount}"),
+    "no such sequence": (changed("sequence: null", "sequence: seq"), "sequence", "name one of event_id"),
+    "end before start": (changed("source:", "end: 2025-12-31\nsource:"), "end", "a later day"),
+    "end at start": (changed("source:", "end: 2026-01-01\nsource:"), "end", "a later day"),
+    "no header": (changed("format: ndjson", CSV + "header: false"), "source.header", "header: [user_id, ts]"),
+    "unknown encoding": (changed("format: ndjson", CSV + "encoding: utf-99"), "source.encoding", "utf-8"),
+    "utf-16": (changed("format: ndjson", CSV + "encoding: utf-16"), "source.encoding", "latin-1"),
+    "no text encoding": (changed("format: ndjson", CSV + "encoding: base64"), "source.encoding", "cp1252"),
+    "separator": (changed("format: ndjson", CSV + "separator: '||'"), "source.separator", "1 character"),
+    "isin": (changed("[login, view_page, add_to_cart, purchase]", "[]"), "columns.event_type.isin", "1"),
+    "placeholder": (changed("{partition:%Y-%m-%d}", "{date}"), "source.files", "{partition:%Y-%m-%d}"),
+    "half a placeholder": (changed("%Y-%m-%d}", "%Y-%m-%d"), "source.files", "{partition:%Y-%m-%d}"),
+    "cadence": (changed("  partition: daily", "  partition: yearly"), "session.partition", "'weekly'"),
+    "unknown cadence of landing": (
+        changed("{partition: daily", "{partition: yearly"),
+        "landing.partition",
+        "'weekly'",
+    ),
+    "extra columns": (changed("extra_columns: keep", "extra_columns: hide"), "extra_columns", "'reject'"),
+    "column type": (changed("type: float", "type: double"), "columns.amount.type", "'integer', 'float'"),
+    "primary action": (changed("most_frequent", "often"), "session.primary_action", "most_frequent"),
+    "no date": (changed("start: 2026-01-01", "start: yesterday"), "start", "2026-01-31"),
+    "a time": (changed("start: 2026-01-01", "start: 2026-01-01 12:00:00"), "start", "2026-01-31"),
+    "no date of landing": (changed("start: 2026-01-01}", "start: soon}"), "landing.start", "2026-01-31"),
+    "join": (changed("{from: id}", "{from: id, join: [a, b]}"), "columns.event_id.join", "one of the two"),
+    "a join of one": (changed("{from: id}", "{join: [a]}"), "columns.event_id.join", "2 items"),
+    "from nothing": (changed("{from: id}", "{from: []}"), "columns.event_id.from", "1 item"),
+    "null user": (
+        changed("[user.id, anonymous_id]", "id, nullable: true"),
+        "columns.user_id.nullable",
+        "remove",
+    ),
+    "typed id": (changed("{from: id}", "{type: integer}"), "columns.event_id.type", "remove the type"),
+    "local hours": (
+        changed("daily\n  timezone: UTC", "hourly\n  timezone: Europe/Berlin"),
+        "session.timezone",
+        "UTC",
+    ),
+    "owners that are no list": (changed(new="owners: team:data\n"), "owners", "list"),
+}
+
+# Mistakes that are let through so far, and what comes of them.
+LET_THROUGH = {
+    "a date of no calendar": (
+        changed("start: 2026-01-01", "start: 2026-13-45"),
+        "start",
+        "2026-01-31",
+        "YAML itself refuses the date, and neither key nor line is told",
+    ),
+    "a typo in a format": (
+        changed(FORMATS, 'formats: ["%Q"]'),
+        "columns.event_timestamp.formats",
+        "strftime",
+        "polars reads nothing with it: every row becomes a bad_timestamp",
+    ),
+    "half a time": (
+        changed(FORMATS, 'formats: ["%d.%m.%Y %I:%M"]'),
+        "columns.event_timestamp.formats",
+        "strftime",
+        "polars raises ComputeError when the first row is judged",
+    ),
+    "formats that are null": (
+        changed(FORMATS, "formats: null"),
+        "columns.event_timestamp",
+        "add formats",
+        "only an absent key counts as missing",
+    ),
+    "a time of text": (
+        changed("{from: ts,", "{type: string, from: ts,"),
+        "columns.event_timestamp.type",
+        "remove",
+        "the stream's type wins over timestamp, and sessions are cut from text",
+    ),
+    "words for numbers": (
+        changed(AMOUNT, "{type: integer, isin: [one, two]}"),
+        "columns.amount.isin",
+        "",
+        "int('one') raises when the contract is made",
+    ),
+    "fractions for whole numbers": (
+        changed(AMOUNT, "{type: integer, isin: [1.5]}"),
+        "columns.amount.isin",
+        "",
+        "the contract allows 1 instead",
+    ),
+    "words for times": (
+        changed(PAGE, "{type: timestamp, formats: ['%+'], isin: [a]}").replace(
+            "{first: page_url}", "{first: event_id}"
+        ),
+        "columns.page_url.isin",
+        "",
+        "text is compared with times when rows are judged",
+    ),
+    "yes and no": (
+        changed("[login, view_page, add_to_cart, purchase]", "[yes, no]"),
+        "columns.event_type.isin",
+        "quote",
+        "YAML reads booleans, and the contract allows the texts True and False",
+    ),
+    "a placeholder without a day": (
+        changed("%Y-%m-%d}", "%Y}"),
+        "source.files",
+        "{partition:%Y-%m-%d}",
+        "the file source refuses it, without key and mend",
+    ),
+    "a typo in the placeholder": (
+        changed("%Y-%m-%d}", "%Q}"),
+        "source.files",
+        "{partition:%Y-%m-%d}",
+        "the file source refuses it, without key and mend",
+    ),
+    "a name twice in the header": (
+        changed("format: ndjson", CSV + "header: [a, b, a]"),
+        "source.header",
+        "",
+        "every row becomes malformed",
+    ),
+    "an empty header": (
+        changed("format: ndjson", CSV + "header: []"),
+        "source.header",
+        "header: [user_id, ts]",
+        "it is taken for true",
+    ),
+    "the quote as separator": (
+        changed("format: ndjson", CSV + "separator: '\"'"),
+        "source.separator",
+        "",
+        "no row can be cut",
+    ),
+    "an owner that is none": (
+        changed(new="owners: [data platform]\n"),
+        "owners",
+        "team:",
+        "Dagster refuses it with a traceback when the assets are made",
+    ),
+    "a key that is not the user's": (
+        changed(new="path: elsewhere.yaml\n"),
+        "path",
+        "remove it",
+        "path and home are fields of the model, and are taken and overridden",
+    ),
+    "a quoted end": (
+        changed("start: 2026-01-01", "start: 2026-01-01\nend: '2025-01-01'"),
+        "end",
+        "a later day",
+        "dates of different YAML types are not compared",
+    ),
+    "a gap of ages": (
+        changed("gap: 30m", "gap: 999999999d"),
+        "session.gap",
+        "",
+        "window.start - gap overflows when sessions are cut",
+    ),
+    "a gap beyond all ages": (
+        changed("gap: 30m", "gap: 99999999999d"),
+        "session.gap",
+        "",
+        "timedelta raises OverflowError while the file is read",
+    ),
+    "no priorities": (
+        changed("most_frequent", "[]"),
+        "session.primary_action",
+        "",
+        "no session would have a primary action",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("content", "key", "mend"),
+    [pytest.param(*case, id=name) for name, case in MISTAKES.items()]
+    + [pytest.param(*case, id=name, marks=untold(reason)) for name, (*case, reason) in LET_THROUGH.items()],
+)
+def test_a_mistake_names_its_key_and_its_mend(
+    content: str | bytes, key: str, mend: str, tmp_path: Path
+) -> None:
+    found = [fault for fault in faults(content, tmp_path) if fault.key == key]
+    assert found
+    assert any(mend in fault.mend for fault in found)
+    for fault in found:
+        assert fault.file == tmp_path / "web.yaml"
+        assert fault.line or isinstance(content, bytes) or "missing" in fault.reason
+
+
+def test_the_line_is_that_of_the_key(tmp_path: Path) -> None:
+    (fault,) = faults(changed("gap_inclusive: false", "gap_inclusive: perhaps"), tmp_path)
+    assert fault.line == GOOD.splitlines().index("  gap_inclusive: false") + 1
+
+
+@untold("the last line of polars' message is its expression, not the regular expression's fault")
+def test_a_bad_pattern_is_told_in_its_own_words(tmp_path: Path) -> None:
+    (fault,) = faults(changed(PAGE, "{pattern: '('}"), tmp_path)
+    assert "unclosed group" in fault.reason
+
+
+@untold("PyYAML's own message has two lines")
+def test_a_mistake_is_one_line_whatever_yaml_says(tmp_path: Path) -> None:
+    (fault,) = faults(changed(new="description: \x01\n"), tmp_path)
+    assert "\n" not in str(fault)
+
+
+def _places(value: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield (*above, key)
+            yield from _places(inner, (*above, key))
+
+
+PLACES = sorted(_places(yaml.safe_load(GOOD)))
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.dates() | st.text(max_size=5)
+anything = scalars | st.lists(scalars, max_size=2) | st.dictionaries(st.text(max_size=3), scalars, max_size=2)
+
+
+@untold("values that can't be hashed, and durations that don't fit, raise what they raise")
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(PLACES), anything)
+@example(("session", "columns", "total_amount", "sum"), ["amount"])
+@example(("sequence",), ["amount"])
+@example(("columns", "amount", "type"), ["float"])
+@example(("session", "gap"), "99999999999d")
+@example(("start",), {"day": 1})
+def test_whatever_stands_in_a_place_the_file_makes_a_stream_or_a_stream_error(
+    tmp_path: Path, place: tuple[str, ...], value: object
+) -> None:
+    raw = yaml.safe_load(GOOD)
+    above = raw
+    for key in place[:-1]:
+        above = above[key]
+    above[place[-1]] = value
+    for fault in faults(yaml.safe_dump(raw), tmp_path):
+        assert fault.key
+        assert fault.mend
+
+
+# What is published of it ---------------------------------------------------------------------------------
+
+
+def test_the_published_schema_is_current() -> None:
+    assert (REPOSITORY / "docs" / "stream.schema.json").read_text(encoding="utf-8") == json_schema()
+
+
+@pytest.mark.parametrize("text", [DEMO.read_text(encoding="utf-8"), GOOD], ids=["demo", "everything stated"])
+def test_streams_keep_the_published_schema(text: str) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = json.loads(json_schema())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    as_json = json.loads(json.dumps(yaml.safe_load(text), default=str))
+    jsonschema.validate(as_json, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**as_json, "strat": "2026-01-01"}, schema)
+
+
+@untold("path and home are fields of the model")
+def test_the_published_schema_holds_no_keys_that_are_not_the_users() -> None:
+    assert not {"path", "home"} & set(json.loads(json_schema())["properties"])
+
+
+def test_the_demos_stream_makes_every_contract(tmp_path: Path) -> None:
+    demo = load_stream(DEMO, home=tmp_path)
+    assert list(events_schema(demo).columns)[:4] == ["event_id", "user_id", "event_timestamp", "event_type"]
+    assert {"total_amount", "landing_page", "pages"} <= set(sessions_schema(demo).columns)
+
+
+# When a change of the file changes a version -------------------------------------------------------------
+
+
+def versions(tmp_path: Path, content: str) -> tuple[str, str]:
+    assert faults(content, tmp_path) == []
+    stream: Stream = load_stream(tmp_path / "web.yaml", home=tmp_path)
+    return stream.contract_version, stream.policy_version
+
+
+@pytest.mark.parametrize(
+    ("content", "judged_otherwise", "cut_otherwise"),
+    [
+        pytest.param(
+            changed(new='description: of a shop\nowners: ["team:data"]\n'), False, False, id="words"
+        ),
+        pytest.param(
+            changed("{from: id}", "{from: id, description: the id}"), False, False, id="words of a column"
+        ),
+        pytest.param(changed("*.ndjson.gz", "*.ndjson"), False, False, id="where files are"),
+        pytest.param(changed("30m", "1800s"), False, False, id="the same gap in other words"),
+        pytest.param(changed("ge: 0}", "gt: 0}"), True, False, id="a rule"),
+        pytest.param(changed("max_future: 5m", "max_future: 6m"), True, False, id="max_future"),
+        pytest.param(changed("extra_columns: keep", "extra_columns: drop"), True, False, id="extra columns"),
+        pytest.param(changed("gap: 30m", "gap: 31m"), False, True, id="the gap"),
+        pytest.param(changed("sequence: null", "sequence: amount"), False, True, id="the sequence"),
+        pytest.param(changed("{first: page_url}", "{last: page_url}"), False, True, id="an aggregate"),
+    ],
+)
+def test_versions_change_with_what_they_stand_for(
+    content: str, judged_otherwise: bool, cut_otherwise: bool, tmp_path: Path
+) -> None:
+    contract, policy = versions(tmp_path, GOOD)
+    other_contract, other_policy = versions(tmp_path, content)
+    assert (other_contract != contract, other_policy != policy) == (judged_otherwise, cut_otherwise)
+
+
+def test_a_stream_that_is_over_takes_events_up_to_its_end(tmp_path: Path) -> None:
+    assert faults(changed("source:", "end: 2026-01-03\nsource:"), tmp_path) == []
+    stream = load_stream(tmp_path / "web.yaml", home=tmp_path)
+    assert stream.end == date(2026, 1, 3)
+    assert stream.latest_moment("2026-01-01") == datetime(2026, 1, 2, 0, 5, tzinfo=UTC)
+    assert stream.latest_moment("2026-01-02") == datetime(2026, 1, 2, 23, 59, 59, 999_999, tzinfo=UTC)

@@ -1,0 +1,429 @@
+"""From payloads to columns of text: what is read, what is kept aside, and what is found wrong."""
+
+import csv
+import io
+import json
+import math
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sessions_platform.contracts.raw import RAW_EVENTS
+from sessions_platform.contracts.rejections import REASONS, VALUE_SHOWN
+from sessions_platform.contracts.stream import Stream
+from sessions_platform.transforms.parse import DEEPEST, parse
+
+
+def stream(columns: dict[str, Any], extra_columns: str = "keep", **source: Any) -> Stream:
+    return Stream.model_validate(
+        {
+            "name": "web",
+            "start": "2026-01-01",
+            "source": {"files": "*", "format": "ndjson", **source},
+            "columns": columns,
+            "extra_columns": extra_columns,
+        }
+    )
+
+
+A = stream({"a": {}})
+CSV = stream({"a": {}}, format="csv")
+
+
+def raw(*payloads: bytes | str, header: bytes | None = None, unreadable: str | None = None) -> pl.DataFrame:
+    rows = [
+        ("2026-01-01", "a.ndjson", position, text.encode() if isinstance(text, str) else text, header, unreadable)
+        for position, text in enumerate(payloads, start=1)
+    ]
+    return pl.DataFrame(rows, schema=RAW_EVENTS, orient="row")
+
+
+def parsed(payload: bytes | str, of: Stream, header: bytes | None = None) -> dict[str, Any]:
+    """The columns of one row that has no fault, and its properties as an object."""
+    row = parse(raw(payload, header=header), of).row(0, named=True)
+    assert row["faults"] == []
+    return {
+        **{name: row[name] for name in of.columns},
+        **({"properties": json.loads(row["properties"])} if row["properties"] else {}),
+    }
+
+
+def faults(payload: bytes | str, of: Stream, header: bytes | None = None) -> list[tuple[str, str, str]]:
+    """Code, column and rule of each fault of one row."""
+    found = parse(raw(payload, header=header), of).row(0, named=True)["faults"]
+    return [(fault["code"], fault["column"], fault["rule"]) for fault in found]
+
+
+def test_rows_keep_their_order_and_gain_columns() -> None:
+    before = raw('{"a": "x", "b": 1}', "broken", "{}")
+    after = parse(before, A)
+    assert after.columns == [*RAW_EVENTS, "a", "properties", "faults"]
+    assert after.select(*RAW_EVENTS).equals(before)
+    assert after["a"].to_list() == ["x", None, None]
+    assert after["faults"].dtype == REASONS
+    assert after["faults"].list.len().to_list() == [0, 1, 0]
+
+
+def test_no_rows_give_the_same_columns() -> None:
+    assert parse(raw(), A).schema == parse(raw("{}"), A).schema
+
+
+# JSON values
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ('"x"', "x"),
+        ('""', ""),
+        ("null", None),
+        ("true", "true"),
+        ("false", "false"),
+        ("12", "12"),
+        ("-0", "0"),
+        ("123456789012345678901234567890", "123456789012345678901234567890"),
+        ("9" * 4300, "9" * 4300),
+        ("1.50", "1.5"),
+        ("1E2", "100.0"),
+        ("1e300", "1e+300"),
+        ("-0.0", "-0.0"),
+        ("1e-400", "0.0"),
+        (r'"\u00e9\ud83d\ude00\/"', "é😀/"),
+        (r'"\\u0000 \\ud800"', r"\u0000 \ud800"),
+    ],
+)
+def test_a_json_value_becomes_text(value: str, text: str | None) -> None:
+    assert parsed(f'{{"a": {value}}}', A) == {"a": text}
+
+
+def test_of_a_key_that_stands_twice_the_later_one_counts() -> None:
+    assert parsed('{"a": "x", "a": "y"}', A) == {"a": "y"}
+
+
+def test_another_encoding_is_read_as_the_stream_says() -> None:
+    latin = stream({"a": {}}, encoding="latin-1")
+    assert parsed('{"a": "é"}'.encode("latin-1"), latin) == {"a": "é"}
+    ascii_only = stream({"a": {}}, encoding="ascii")
+    assert faults('{"a": "é"}', ascii_only) == [("malformed", "", "is not ASCII")]
+
+
+def test_a_parquet_row_is_utf8_whatever_the_encoding() -> None:
+    assert parsed('{"a": "é"}', stream({"a": {}}, format="parquet", encoding="ascii")) == {"a": "é"}
+
+
+@pytest.mark.parametrize(
+    ("payload", "rule"),
+    [
+        (b"", "is an empty line"),
+        (b" \t\r", "is an empty line"),
+        (b"[1]", "is a JSON array, no object"),
+        (b'"a"', "is a JSON string, no object"),
+        (b"1", "is a JSON number, no object"),
+        (b"true", "is a JSON boolean, no object"),
+        (b"null", "is a JSON null, no object"),
+        (b'{"a": "x', "is not one JSON object: it ends too early"),
+        (b'{"a": 1} {"a": 2}', "is not one JSON object: trailing characters (byte 10)"),
+        (b'{"a": NaN}', "is not one JSON object: invalid character (byte 6)"),
+        (b'{"a": -Infinity}', "is not one JSON object: invalid character (byte 7)"),
+        (b"{'a': 1}", "is not one JSON object: object keys must be strings (byte 1)"),
+        (b'{"a": 1,}', "is not one JSON object: trailing comma in object (byte 8)"),
+        (b'{"a": 01}', "is not one JSON object: invalid number (byte 7)"),
+        (b'{"a": "\x00"}', "is not one JSON object: invalid character (byte 7)"),
+        (b'\xef\xbb\xbf{"a": 1}', "is not one JSON object: invalid character (byte 0)"),
+        (b'{"a": "\xff"}', "is not UTF-8"),
+        (b'{"a": "\xed\xa0\x80"}', "is not UTF-8"),
+        (b'\xff{"a": 1}', "is not UTF-8"),
+        (b'{"a": 1e999}', "holds a number that is out of range"),
+        (
+            b'{"a": "\\ud800", "b": 1e999}',
+            "is not one JSON object: unexpected end of escaped utf-16 surrogate pair (byte 13)",
+        ),
+        (b'{"a": ' + b"9" * 4301 + b"}", "holds a number that is out of range"),
+        (b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", f"is nested more than {DEEPEST} deep"),
+        (b"[" * 100_000, f"is nested more than {DEEPEST} deep"),
+    ],
+)
+def test_what_is_not_one_json_object_is_malformed(payload: bytes, rule: str) -> None:
+    assert faults(payload, A) == [("malformed", "", rule)]
+
+
+def test_how_deep_a_payload_may_be_does_not_depend_on_the_caller() -> None:
+    def nested(depth: int) -> str:
+        return '{"a":' * depth + "1" + "}" * depth
+
+    wanted = stream({"b": {"nullable": True}})
+    assert "a" in parsed(nested(DEEPEST), wanted)["properties"]
+    assert faults(nested(DEEPEST + 1), wanted) == [("malformed", "", f"is nested more than {DEEPEST} deep")]
+    assert faults('{"a": "%s"}' % ("{" * 1000), wanted) == []
+
+
+def test_a_row_that_could_not_be_read_says_why() -> None:
+    row = parse(raw(b"", unreadable="the file is cut off"), A).row(0, named=True)
+    assert row["faults"] == [{"code": "unreadable_file", "column": "", "rule": "the file is cut off", "value": None}]
+
+
+# Where columns are found
+
+
+@pytest.mark.parametrize(
+    ("column", "payload", "text"),
+    [
+        pytest.param({"from": "x.y"}, '{"x": {"y": 1}}', "1", id="a dot goes down"),
+        pytest.param({"from": "x.y.z"}, '{"x": {"y": {"z": "deep"}}}', "deep", id="as far as it takes"),
+        pytest.param({"from": "x.y"}, '{"x": {"y": 1}, "x.y": 2}', "2", id="a key with a dot in it goes first"),
+        pytest.param({"from": "x.y"}, '{"x": {"y": 1}, "x.y": null}', None, id="even where it is null"),
+        pytest.param({"from": "x.y"}, '{"x": "y"}', None, id="a value holds no fields"),
+        pytest.param({"from": "x.0"}, '{"x": ["y"]}', None, id="nor does a list"),
+        pytest.param({"from": "x.y"}, '{"x": null}', None, id="nor null"),
+        pytest.param({"from": ["x", "y"]}, '{"x": null, "y": 0}', "0", id="the first that is not null"),
+        pytest.param({"from": ["x", "y"]}, '{"x": "", "y": "z"}', "", id="empty text is a value"),
+        pytest.param({"from": ["x", "y", "z.a"]}, '{"z": {"a": "b"}}', "b", id="fallbacks may be nested"),
+        pytest.param({"join": ["x", "y"]}, '{"x": "2026-01-01", "y": 10}', "2026-01-01 10", id="two are joined"),
+        pytest.param({"join": ["x", "y"]}, '{"x": "2026-01-01"}', None, id="but only if both are there"),
+    ],
+)
+def test_a_column_is_found_by_its_paths(column: dict[str, Any], payload: str, text: str | None) -> None:
+    assert parsed(payload, stream({"a": column}, "drop")) == {"a": text}
+
+
+@pytest.mark.parametrize(
+    ("column", "payload", "rule"),
+    [
+        ({}, '{"a": {"b": 1}}', "a JSON object is no string"),
+        ({"type": "float"}, '{"a": []}', "a JSON array is no float"),
+        ({"from": ["b", "a"]}, '{"b": {}, "a": "x"}', "a JSON object is no string"),
+        ({"join": ["b", "c"]}, '{"b": "x", "c": [1]}', "a JSON array is no string"),
+    ],
+)
+def test_an_object_is_no_value(column: dict[str, Any], payload: str, rule: str) -> None:
+    assert faults(payload, stream({"a": column})) == [("wrong_type", "a", rule)]
+
+
+NUL_IN_A = ("bad_text", "a", "holds U+0000")
+
+
+def test_a_fault_quotes_the_value_and_leaves_its_column_null() -> None:
+    value = {"é": ["\0\ud800", "x" * VALUE_SHOWN]}
+    row = parse(raw(json.dumps({"a": value, "b": "fine"})), stream({"a": {}, "b": {}})).row(0, named=True)
+    (fault,) = row["faults"]
+    assert fault["value"].startswith('{"é": ["\\u0000\\ud800", "xxx')
+    assert len(fault["value"]) == VALUE_SHOWN
+    assert (row["a"], row["b"]) == (None, "fine")
+
+
+@pytest.mark.parametrize(
+    ("payload", "found"),
+    [
+        (r'{"a": "x\u0000y"}', [NUL_IN_A]),
+        (r'{"a": "\ud83d"}', [("bad_text", "a", "holds half of a character, U+D83D")]),
+        (r'{"a": "\uDE00\uD83D"}', [("bad_text", "a", "holds half of a character, U+DE00")]),
+        (r'{"a": 1, "b": ["\u0000"]}', [("bad_text", "properties", "holds U+0000")]),
+        (r'{"a": 1, "b": {"\ud800": 1}}', [("bad_text", "properties", "holds half of a character, U+D800")]),
+        (r'{"\u0000": 1}', [("bad_text", "properties", "holds U+0000")]),
+        (
+            r'{"a": "\u0000", "b": "\ud800"}',
+            [NUL_IN_A, ("bad_text", "properties", "holds half of a character, U+D800")],
+        ),
+        (r'{"a": "\ud800", "a": "fine"}', []),
+        (r'{"a": "\ud83d\ude00", "b": "\ud83d\ude00"}', []),
+    ],
+)
+def test_text_that_cannot_be_stored_is_a_fault_of_its_column(payload: str, found: list[tuple[str, str, str]]) -> None:
+    assert faults(payload, A) == found
+
+
+def test_text_that_nobody_keeps_may_be_anything() -> None:
+    assert parsed(r'{"a": "x", "b": "\u0000"}', stream({"a": {}}, "drop")) == {"a": "x"}
+    assert parsed(r'{"a": "x", "b": "\ud800"}', stream({"a": {}}, "drop")) == {"a": "x"}
+
+
+# Fields that no column names
+
+
+@pytest.mark.parametrize(
+    ("paths", "payload", "properties"),
+    [
+        pytest.param(["a"], '{"z": 1, "a": 2, "b": [1.5, "é"]}', '{"z":1,"b":[1.5,"é"]}', id="in their order"),
+        pytest.param(["a"], '{"a": 1, "b": null}', None, id="null says nothing"),
+        pytest.param(["a"], '{"a": 1, "b": 123456789012345678901}', '{"b":123456789012345678901}', id="exactly"),
+        pytest.param(["a.x"], '{"a": {"x": 1, "y": 2}}', '{"a":{"y":2}}', id="what is left beside a path"),
+        pytest.param(["a.x"], '{"a": {"x": 1}}', None, id="nothing is left"),
+        pytest.param(["a.x", "a.y.z"], '{"a": {"y": {"z": 1, "w": 2}}}', '{"a":{"y":{"w":2}}}', id="two paths"),
+        pytest.param(["a.x", "a"], '{"a": {"x": "1"}}', None, id="one path holds the other"),
+        pytest.param(["a.x"], '{"a": "text"}', '{"a":"text"}', id="the path leads nowhere"),
+        pytest.param(["a.x"], '{"a.x": 1, "a": {"x": 2}}', '{"a":{"x":2}}', id="a key with a dot is the path"),
+        pytest.param(["a", "b"], '{"a": 1, "b": 2}', None, id="a fallback is named, though not used"),
+    ],
+)
+def test_what_no_path_names_is_kept_as_properties(paths: list[str], payload: str, properties: str | None) -> None:
+    wanted = stream({f"c{place}": {"from": path} for place, path in enumerate(paths)})
+    assert parse(raw(payload), wanted)["properties"].to_list() == [properties]
+
+
+def test_the_stream_may_drop_them() -> None:
+    assert parse(raw('{"a": 1, "b": 2}'), stream({"a": {}}, "drop"))["properties"].to_list() == [None]
+
+
+def test_the_stream_may_reject_them_one_by_one() -> None:
+    payload = r'{"a": {"x": 1, "y": 2}, "b": null, "c": "text", "\u0000\ud800": 0}'
+    row = parse(raw(payload), stream({"a": {"from": "a.x"}}, "reject")).row(0, named=True)
+    assert [(fault["column"], fault["value"]) for fault in row["faults"]] == [
+        ("a", '{"y": 2}'),
+        ("c", '"text"'),
+        ("\\u0000\\ud800", "0"),
+    ]
+    assert {fault["code"] for fault in row["faults"]} == {"unexpected_column"}
+    assert (row["a"], row["properties"]) == ("1", None)
+
+
+# CSV
+
+
+@pytest.mark.parametrize(
+    ("header", "record", "columns"),
+    [
+        pytest.param("a,b", "1,2", {"a": "1", "properties": {"b": "2"}}, id="a header names the fields"),
+        pytest.param("b,a", "1,2", {"a": "2", "properties": {"b": "1"}}, id="wherever they stand"),
+        pytest.param('"a","b"', '"x, ""y""\n",', {"a": 'x, "y"\n'}, id="quotes hold anything"),
+        pytest.param("a,b", ',""', {"a": None}, id="an empty field is null, quoted or not"),
+        pytest.param("a.b,b", "1,2", {"a": None, "properties": {"a.b": "1", "b": "2"}}, id="a dot is a letter"),
+        pytest.param("a", 'say "x"', {"a": 'say "x"'}, id="a quote within is a letter"),
+        pytest.param("é,a", "1,2", {"a": "2", "properties": {"é": "1"}}, id="names are text"),
+    ],
+)
+def test_csv_records(header: str, record: str, columns: dict[str, Any]) -> None:
+    assert parsed(record, CSV, header.encode()) == columns
+
+
+@pytest.mark.parametrize(
+    ("source", "record", "value"),
+    [
+        pytest.param({"separator": ";"}, "x;y", "x", id="another separator"),
+        pytest.param({"separator": "\t", "quote": None}, '"x\ty', '"x', id="no quotes"),
+        pytest.param({"quote": "'"}, "'x,''',y", "x,'", id="another quote"),
+        pytest.param({"encoding": "latin-1"}, b"\xe9,y", "é", id="another encoding"),
+    ],
+)
+def test_csv_is_read_as_the_stream_says(source: dict[str, Any], record: bytes | str, value: str) -> None:
+    wanted = stream({"a": {}}, "drop", format="csv", header=["a", "b"], **source)
+    assert parsed(record, wanted) == {"a": value}
+
+
+@pytest.mark.parametrize(
+    ("header", "record", "rule"),
+    [
+        (b"a,b", b"", "is an empty line"),
+        (b"a,b", b"1", "the row has 1 fields, the header names 2"),
+        (b"a,b", b"1,2,3", "the row has 3 fields, the header names 2"),
+        (b"a,b", b'1,"2', "is not one CSV record: unexpected end of data"),
+        (b"a,b", b'1,"2"3', "is not one CSV record: ',' expected after '\"'"),
+        (b"a,b", b"1\r2,3", "is not one CSV record: new-line character seen in unquoted field"),
+        (b"a,b", b"1,\xff", "is not UTF-8"),
+        (b"a,\xff", b"1,2", "is not UTF-8"),
+        (b"a,a", b"1,2", "the header names 'a' twice"),
+        (b'a,"b', b"1,2", "is not one CSV record: unexpected end of data"),
+    ],
+)
+def test_what_is_no_csv_record_is_malformed(header: bytes, record: bytes, rule: str) -> None:
+    assert faults(record, CSV, header) == [("malformed", "", rule)]
+
+
+def test_a_nul_in_csv_is_bad_text() -> None:
+    assert faults(b"x\0,y\0", CSV, b"a,b") == [
+        NUL_IN_A,
+        ("bad_text", "properties", "holds U+0000"),
+    ]
+
+
+def test_a_csv_field_may_be_long() -> None:
+    assert parsed('"' + "x" * 1_000_000 + '"', CSV, b"a") == {"a": "x" * 1_000_000}
+
+
+FIELDS = st.text("ab\"',;\r\n \té\0", max_size=5)
+
+
+@given(st.lists(st.tuples(FIELDS, FIELDS), min_size=1), st.sampled_from(",;\t"), st.sampled_from("\"'"))
+def test_what_a_csv_writer_wrote_is_read_back(rows: list[tuple[str, str]], separator: str, quote: str) -> None:
+    def record(row: tuple[str, str]) -> str:
+        text = io.StringIO()
+        csv.writer(text, delimiter=separator, quotechar=quote, quoting=csv.QUOTE_ALL, lineterminator="").writerow(row)
+        return text.getvalue()
+
+    wanted = stream({"a": {}, "b": {}}, format="csv", header=["a", "b"], separator=separator, quote=quote)
+    found = parse(raw(*map(record, rows)), wanted)
+    assert found.select("a", "b").rows() == [
+        tuple(None if "\0" in field else field or None for field in row) for row in rows
+    ]
+
+
+# Anything
+
+SCALARS = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text("ab é😀")
+)
+KEYS = st.sampled_from(["a", "b", "a.b", "c", "é"])
+VALUES = SCALARS | st.lists(SCALARS, max_size=2) | st.dictionaries(KEYS, SCALARS, max_size=2)
+
+
+def text_of(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, float):
+        return repr(value)
+    return json.dumps(value)
+
+
+@given(st.dictionaries(KEYS, VALUES), st.booleans())
+def test_every_field_of_an_object_is_a_column_or_a_property(document: dict[str, Any], escaped: bool) -> None:
+    payload = json.dumps(document, ensure_ascii=escaped)
+    row = parse(raw(payload), stream({"a": {}, "b": {"from": ["b", "c"]}})).row(0, named=True)
+    chosen = {"a": document.get("a"), "b": document.get("b", document.get("c"))}
+    if chosen["b"] is None:
+        chosen["b"] = document.get("c")
+    composed = {name for name, value in chosen.items() if isinstance(value, dict | list)}
+    assert {fault["column"] for fault in row["faults"]} == composed
+    assert {name: row[name] for name in chosen} == {
+        name: None if name in composed else text_of(value) for name, value in chosen.items()
+    }
+    rest = {key: value for key, value in document.items() if key not in {"a", "b", "c"} and value is not None}
+    assert json.loads(row["properties"] or "{}") == rest
+
+
+TOKENS = st.sampled_from(
+    [*'{}[]:,".-0129eE\\"', '"a"', r"\ud800", r"\u0000", "null", "true", "NaN", "1e999", " ", "é", "\0", "\r"]
+)
+MESS = st.binary() | st.lists(TOKENS).map(lambda tokens: ('{"a":' + "".join(tokens) + "}").encode())
+
+
+@given(st.lists(MESS), st.sampled_from(["keep", "reject", "drop"]), st.sampled_from([A, CSV]))
+def test_no_payload_raises_and_every_row_stays(payloads: list[bytes], extra_columns: str, like: Stream) -> None:
+    wanted = like.model_copy(update={"extra_columns": extra_columns})
+    before = raw(*payloads, header=b"a")
+    after = parse(before, wanted)
+    assert after.select(*RAW_EVENTS).equals(before)
+    stored = after.select(pl.col("a", "properties")).to_dict(as_series=False)
+    assert not any("\0" in text for texts in stored.values() for text in texts if text)
+
+
+def is_json_object(payload: bytes) -> bool:
+    """As the standard library has it, made strict."""
+
+    def number(text: str) -> float:
+        if not math.isfinite(float(text)):
+            raise ValueError(text)
+        return float(text)
+
+    try:
+        found = json.loads(payload.decode(), parse_float=number, parse_constant=number)
+        return isinstance(found, dict)
+    except ValueError:
+        return False
+
+
+@given(MESS)
+def test_only_json_objects_are_not_malformed(payload: bytes) -> None:
+    malformed = any(code == "malformed" for code, _, _ in faults(payload, A))
+    assert malformed != is_json_object(payload)
