@@ -22,7 +22,10 @@ class Rule(NamedTuple):
     sequence: str | None = None
 
 
-def sessions_of(events: list[Event], rule: Rule = Rule()) -> list[list[Event]]:
+PLAIN = Rule()
+
+
+def sessions_of(events: list[Event], rule: Rule = PLAIN) -> list[list[Event]]:
     """The events of each session, in order. An event is (user_id, event_timestamp, event_id); copies count once."""
     kept: dict[tuple[Any, ...], Event] = {}
     for event in sorted(events, key=lambda e: (e["landing_partition"], e["source_uri"], e["position"])):

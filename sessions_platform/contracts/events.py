@@ -107,7 +107,9 @@ def judgement_schema(stream: Stream, landing_partition: str | None) -> pa.DataFr
     return pa.DataFrameSchema(columns, name=f"{stream.name}.events")
 
 
-def _provenance(name: str, dtype: type[pl.DataType], checks: Sequence[pa.Check] = (), *, nullable: bool = False) -> pa.Column:
+def _provenance(
+    name: str, dtype: type[pl.DataType], checks: Sequence[pa.Check] = (), *, nullable: bool = False
+) -> pa.Column:
     return pa.Column(dtype, list(checks), nullable=nullable, description=_DESCRIPTIONS[name])
 
 
@@ -126,5 +128,7 @@ def _number(bound: float) -> str:
 
 def _contains(pattern: str) -> pa.Check:
     return pa.Check(
-        lambda data: data.lazyframe.select(pl.col(data.key).str.contains(pattern)), name="pattern", description=f"matches {pattern}"
+        lambda data: data.lazyframe.select(pl.col(data.key).str.contains(pattern)),
+        name="pattern",
+        description=f"matches {pattern}",
     )

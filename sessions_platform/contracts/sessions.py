@@ -11,6 +11,7 @@ from sessions_platform.contracts.stream import Aggregate, Stream
 
 UTC_MICROSECONDS = pl.Datetime("us", "UTC")
 
+
 class Boundary(StrEnum):
     """Why an event opens a session: the first of these that holds."""
 
@@ -84,7 +85,9 @@ def session_columns(stream: Stream) -> dict[str, pl.DataType]:
 
 
 def sessionized_schema(stream: Stream) -> pa.DataFrameSchema:
-    nullable = {"properties", "time_diff_seconds", "boundary_reason"} | {n for n, c in stream.columns.items() if c.nullable}
+    nullable = {"properties", "time_diff_seconds", "boundary_reason"} | {
+        n for n, c in stream.columns.items() if c.nullable
+    }
     own = {name: column.description for name, column in events_schema(stream).columns.items()}
     columns = {n: pa.Column(dtype, nullable=n in nullable) for n, dtype in sessionized_columns(stream).items()}
     columns["time_diff_seconds"] = pa.Column(pl.Float64, pa.Check.ge(0), nullable=True)

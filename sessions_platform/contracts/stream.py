@@ -153,7 +153,7 @@ class Column(Model):
             if fmt not in _EPOCHS and "%" not in fmt:
                 raise _mistake(
                     f"{fmt!r} is no timestamp format",
-                    f"write a strftime pattern as in %Y-%m-%d %H:%M:%S, %+ for ISO 8601, or one of {', '.join(_EPOCHS)}",
+                    f"write a strftime pattern as in %Y-%m-%d %H:%M:%S, %+ (ISO 8601), or one of {', '.join(_EPOCHS)}",
                 )
         return formats
 
@@ -274,13 +274,13 @@ class Stream(Model):
     start: date = Field(description="First session partition; earlier events are rejected as before_start.")
     end: date | None = Field(None, description="Of a stream that is over: the day after its last.")
     source: Source
-    landing: Landing = Landing()
+    landing: Landing = Field(default_factory=lambda: Landing.model_validate({}))
     columns: dict[Identifier, Column]
     extra_columns: Literal["keep", "reject", "drop"] = Field(
         "keep", description="What becomes of source fields that no column names; kept ones go to `properties`."
     )
     sequence: str | None = Field(None, description="A column that orders simultaneous events.")
-    session: Session = Session()
+    session: Session = Field(default_factory=lambda: Session.model_validate({}))
 
     @field_validator("columns", mode="before")
     @classmethod
@@ -291,7 +291,7 @@ class Stream(Model):
 
     # Where the stream was read from; source paths are relative to its folder.
     path: Path = Field(Path("stream.yaml"), exclude=True)
-    home: Path = Field(Path("."), exclude=True)
+    home: Path = Field(Path(), exclude=True)
 
     @cached_property
     def landing_calendar(self) -> Calendar:
@@ -311,7 +311,9 @@ class Stream(Model):
     def latest_moment(self, landing_partition: str) -> datetime:
         """Events after it are rejected as future_timestamp; no wall clock, so that judging again agrees."""
         latest = self.landing_calendar.window(landing_partition).end + self.session.max_future
-        return min(latest, self.session_calendar.end - timedelta(microseconds=1)) if self.session_calendar.end else latest
+        return (
+            min(latest, self.session_calendar.end - timedelta(microseconds=1)) if self.session_calendar.end else latest
+        )
 
     @property
     def derives_event_id(self) -> bool:

@@ -10,14 +10,16 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from sessions_platform.contracts.calendar import Cadence
+from sessions_platform.contracts.stream import RESERVED, Aggregate, Column, ColumnType, Landing, Session, Source, Stream
 from sessions_platform.mistakes import Mistake
-from sessions_platform.contracts.stream import RESERVED, Aggregate, Column, ColumnType, Session, Source, Stream
 
 REQUIRED_COLUMNS = ("user_id", "event_timestamp", "event_type")
+_SCHEMAS = {"public", "information_schema", "sessions_platform"}
 _NUMERIC = {ColumnType.integer.value, ColumnType.float.value}
 _MODELS: dict[tuple[str, ...], type[BaseModel]] = {
     (): Stream,
     ("source",): Source,
+    ("landing",): Landing,
     ("session",): Session,
     ("columns", "*"): Column,
     ("session", "columns", "*"): Aggregate,
@@ -178,8 +180,6 @@ def _unknown_key(place: tuple[str, ...]) -> tuple[str, str]:
 
 
 def _model_at(place: tuple[str, ...]) -> type[BaseModel] | None:
-    if place == ("landing",):
-        return Stream.model_fields["landing"].annotation
     return _MODELS.get(place) or (_MODELS.get((*place[:-1], "*")) if place else None)
 
 
@@ -190,20 +190,28 @@ def _cross_mistakes(path: Path, lines: dict[tuple[str, ...], int], raw: dict[str
         return Fault(path, _line_of(lines, place), ".".join(place), reason, mend)
 
     columns = _mapping(raw, "columns")
-    for name in REQUIRED_COLUMNS:
-        if name not in columns and isinstance(raw.get("columns"), dict):
+    yield from _name_mistakes(str(raw.get("name")), mistake)
+    if isinstance(raw.get("columns"), dict):
+        for name in (name for name in REQUIRED_COLUMNS if name not in columns):
             yield mistake(("columns", name), "the column is missing", f"add {name}: {{from: …}}")
     for name, column in columns.items():
         yield from _column_mistakes(str(name), column if isinstance(column, dict) else {}, mistake)
     for name, aggregate in _mapping(_mapping(raw, "session"), "columns").items():
         yield from _aggregate_mistakes(str(name), aggregate, columns, mistake)
-    for place in (("sequence",), ("session", "campaign")):
-        named = (_mapping(raw, place[0]) if len(place) > 1 else raw).get(place[-1])
-        if named is not None and named not in columns:
-            yield mistake(place, f"there is no column {named!r}", f"name one of {', '.join(columns)}")
+    yield from _reference_mistakes(raw, columns, mistake)
     yield from _calendar_mistakes(raw, mistake)
-    if str(raw.get("name")) in {"public", "information_schema", "sessions_platform"} or str(raw.get("name")).startswith("pg_"):
-        yield mistake(("name",), f"{raw['name']!r} is a schema of its own in PostgreSQL", "choose another name")
+
+
+def _name_mistakes(name: str, mistake: Any) -> Iterator[Fault]:
+    if name in _SCHEMAS or name.startswith("pg_"):
+        yield mistake(("name",), f"{name!r} is a schema of its own in PostgreSQL", "choose another name")
+
+
+def _reference_mistakes(raw: dict[str, Any], columns: dict[str, Any], mistake: Any) -> Iterator[Fault]:
+    named = {("sequence",): raw.get("sequence"), ("session", "campaign"): _mapping(raw, "session").get("campaign")}
+    for place, column in named.items():
+        if column is not None and column not in columns:
+            yield mistake(place, f"there is no column {column!r}", f"name one of {', '.join(columns)}")
 
 
 def _mapping(raw: Any, key: str) -> dict[str, Any]:
@@ -224,6 +232,10 @@ def _column_mistakes(name: str, column: dict[str, Any], mistake: Any) -> Iterato
         yield mistake((*here, "join"), "from and join exclude each other", "keep one of the two")
     if kind == "timestamp" and "formats" not in column:
         yield mistake(here, "its formats are not named", 'add formats, as in formats: ["%+", epoch_ms]')
+    yield from _misplaced_rules(here, kind, column, mistake)
+
+
+def _misplaced_rules(here: tuple[str, ...], kind: str, column: dict[str, Any], mistake: Any) -> Iterator[Fault]:
     if kind != "timestamp" and "formats" in column:
         yield mistake((*here, "formats"), f"only a timestamp has formats, this is {kind}", "remove it")
     if kind not in _NUMERIC and (bounds := {"ge", "gt", "le", "lt"} & column.keys()):
@@ -240,7 +252,7 @@ def _aggregate_mistakes(name: str, aggregate: Any, columns: dict[str, Any], mist
     if not isinstance(aggregate, dict) or len(aggregate) != 1:
         yield mistake(here, "it takes one function and its column", "write it as in {sum: amount}")
         return
-    (function, column), = aggregate.items()
+    ((function, column),) = aggregate.items()
     if function in Aggregate.model_fields and column not in {*columns, "event_id"}:
         yield mistake((*here, function), f"there is no column {column!r}", f"name one of {', '.join(columns)}")
     elif function == "sum" and _mapping(columns, column).get("type") not in _NUMERIC:
@@ -253,4 +265,6 @@ def _calendar_mistakes(raw: dict[str, Any], mistake: Any) -> Iterator[Fault]:
         yield mistake(("end",), f"it is not after the start, {start}", "write a later day, or remove it")
     session = _mapping(raw, "session")
     if session.get("partition") == Cadence.hourly and session.get("timezone", "UTC") != "UTC":
-        yield mistake(("session", "timezone"), "hours repeat at the end of summer time", "write UTC, or partition: daily")
+        yield mistake(
+            ("session", "timezone"), "hours repeat at the end of summer time", "write UTC, or partition: daily"
+        )

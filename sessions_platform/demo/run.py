@@ -30,7 +30,9 @@ def _materialize(settings: Settings) -> None:
     (workspace,) = open_workspaces(settings, [STREAM])
     calendar = workspace.stream.landing_calendar
     with runner(settings) as runs:
-        runs.run(job_name(workspace.stream, "materialize_all"), calendar.key_of(calendar.start), newest_partition(calendar))
+        runs.run(
+            job_name(workspace.stream, "materialize_all"), calendar.key_of(calendar.start), newest_partition(calendar)
+        )
 
 
 def _print_summary(settings: Settings, planted: Planted) -> None:
@@ -46,7 +48,9 @@ def _print_summary(settings: Settings, planted: Planted) -> None:
     console.print()
     console.print(_counts(held, planted))
     console.print(_pairs("Rejected, by reason", "rows", held["rejected_by_reason"]))
-    console.print(_pairs("Top primary actions", "sessions", {row["primary_action"]: row["sessions"] for row in actions}))
+    console.print(
+        _pairs("Top primary actions", "sessions", {row["primary_action"]: row["sessions"] for row in actions})
+    )
     _point_further(console, settings)
 
 
@@ -61,7 +65,9 @@ def _counts(held: dict, planted: Planted) -> Table:
     table.add_row("  rejected, kept for replay", f"{rejected:,}")
     table.add_row("  duplicates within a day's landing", f"{held['duplicates']:,}")
     table.add_row("events in sessions", f"{held['events_in_sessions']:,}")
-    table.add_row("  left out: landed again on another day", f"{held['duplicates_across'] + held['conflicts_across']:,}")
+    table.add_row(
+        "  left out: landed again on another day", f"{held['duplicates_across'] + held['conflicts_across']:,}"
+    )
     table.add_row("  of them late by a day or more", f"{planted.late:,}")
     table.add_row("sessions", f"{held['sessions']:,}")
     table.add_row("users", f"{held['users']:,}")

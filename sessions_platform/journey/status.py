@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from sessions_platform.contracts.calendar import Calendar, contiguous_runs
@@ -65,7 +66,7 @@ def covering_ranges(partitions: Sequence[str], calendar: Calendar, most: int = _
     """Ranges that cover the partitions, `most` at the most: the narrowest breaks between them are bridged."""
     ranges = [(run[0], run[-1]) for run in contiguous_runs(list(partitions), calendar)]
     while len(ranges) > most:
-        breaks = [calendar.window(b[0]).start - calendar.window(a[1]).end for a, b in zip(ranges, ranges[1:], strict=False)]
+        breaks = [calendar.window(b[0]).start - calendar.window(a[1]).end for a, b in pairwise(ranges)]
         narrowest = breaks.index(min(breaks))
         ranges[narrowest : narrowest + 2] = [(ranges[narrowest][0], ranges[narrowest + 1][1])]
     return ranges

@@ -35,11 +35,11 @@ def find_successors(
 
 def _sessions_elsewhere(workspace: Workspace, landings: Sequence[LandingVersion], lost: pl.DataFrame) -> pl.DataFrame:
     """The sessions that hold events which this load does not; in partitions that still wait, as they will be."""
-    stream, users = workspace.stream, lost["user_id"].unique()
+    stream, concerned = workspace.stream, lost["user_id"].unique()
     read_all = workspace.reader(Snapshot(0, tuple(landings)))
 
-    def read(start: datetime, end: datetime, some: pl.Series | None = None) -> pl.DataFrame:
-        return read_all(start, end, users if some is None else some)
+    def read(start: datetime, end: datetime, users: pl.Series | None = None) -> pl.DataFrame:
+        return read_all(start, end, concerned if users is None else users)
 
     found = [pl.DataFrame(schema={name: lost.schema[name] for name in IDENTITY} | {"session_id": pl.String})]
     touched = touched_partitions(lost.select("user_id", "event_timestamp"), read, stream)

@@ -5,14 +5,14 @@ Whatever there is to decide about the data is decided over there.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import dagster as dg
 import polars as pl
 
 from sessions_platform.contracts.events import events_schema
-from sessions_platform.contracts.rejections import REJECTED_EVENTS, rejected_schema
 from sessions_platform.contracts.raw import raw_schema
+from sessions_platform.contracts.rejections import REJECTED_EVENTS, rejected_schema
 from sessions_platform.contracts.sessions import sessionized_schema, sessions_schema
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.journey.judge import Judged, Published, judge_partition, publish
@@ -89,7 +89,8 @@ def _judged_events(stream: Stream) -> dg.AssetsDefinition:
 
     @dg.multi_asset(
         name=f"{stream.name}__judged_events",
-        ins={"raw_events": dg.AssetIn(key(stream, "raw_events"))},
+        # It reads the files that the ledger names, which also those of a run of its own find there.
+        deps=[key(stream, "raw_events")],
         outs={
             "events": dg.AssetOut(
                 key=events,
@@ -115,7 +116,7 @@ def _judged_events(stream: Stream) -> dg.AssetsDefinition:
         code_version=stream.contract_version,
     )
     def judged_events(
-        context: dg.AssetExecutionContext, platform: Platform, raw_events: Dataset
+        context: dg.AssetExecutionContext, platform: Platform
     ) -> Iterator[dg.AssetCheckResult | dg.Output[Dataset]]:
         workspace, partitions = platform.workspace(stream.name), context.partition_keys
         evidence = [Evidence() for _ in checks]
@@ -249,9 +250,7 @@ def _tell_judged(context: dg.AssetExecutionContext, stream: Stream, judged: Judg
     context.add_asset_metadata(rejected, asset_key=key(stream, "rejected_events"), partition_key=partition)
 
 
-def _tell_published(
-    context: dg.AssetExecutionContext, stream: Stream, judged: Judged, published: Published
-) -> None:
+def _tell_published(context: dg.AssetExecutionContext, stream: Stream, judged: Judged, published: Published) -> None:
     told = {"version": published.version, "touched_session_partitions": list(published.touched)}
     context.add_asset_metadata(told, asset_key=key(stream, "events"), partition_key=judged.landing_partition)
 

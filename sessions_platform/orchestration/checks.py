@@ -55,7 +55,9 @@ def nothing_lost(asset_key: dg.AssetKey) -> dg.AssetCheckSpec:
     return dg.AssetCheckSpec("nothing_lost", asset=asset_key, description=description, blocking=True)
 
 
-def hold_against(schema: pa.DataFrameSchema, partition: str, frames: Iterable[pl.DataFrame], evidence: Evidence) -> None:
+def hold_against(
+    schema: pa.DataFrameSchema, partition: str, frames: Iterable[pl.DataFrame], evidence: Evidence
+) -> None:
     """Validate eager blocks: on a LazyFrame pandera looks at the columns alone."""
     for frame in frames:
         try:

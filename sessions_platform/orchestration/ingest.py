@@ -1,7 +1,6 @@
 """Land files, take them in, refresh what they touch: what `sessions-platform ingest` does."""
 
 import hashlib
-import os
 import shutil
 import uuid
 from collections.abc import Sequence
@@ -58,7 +57,7 @@ def place_file(workspace: Workspace, file: Path, partition: str) -> Path:
         place.parent.mkdir(parents=True, exist_ok=True)
         unfinished = place.with_name(f".{uuid.uuid4().hex}.tmp")
         shutil.copyfile(file, unfinished)
-        os.replace(unfinished, place)
+        unfinished.replace(place)
     return place
 
 
@@ -73,7 +72,9 @@ def _landing_partition(workspace: Workspace, partition: str | None) -> str:
         known = False
     first = calendar.key_of(calendar.start)
     if not known or not first <= partition <= newest:
-        raise Mistake(f"--partition: there is no landing partition {partition!r}. Mend: name one from {first} to {newest}.")
+        raise Mistake(
+            f"--partition: there is no landing partition {partition!r}. Mend: name one from {first} to {newest}."
+        )
     return partition
 
 

@@ -43,15 +43,13 @@ class LakeIOManager(PolarsParquetIOManager):
         dataset = getattr(self.platform.workspace(stream), asset)(context.asset_partition_keys)
         return _as_asked(dataset, context.dagster_type.typing_type)
 
-    def write_df_to_path(self, context: dg.OutputContext, df: pl.DataFrame, path: UPath) -> None:
+    def write_df_to_path(self, context: dg.OutputContext, df: pl.DataFrame, path: UPath) -> None:  # noqa: ARG002
         _replace(path, lambda unfinished: df.write_parquet(unfinished, compression_level=1))
 
-    def sink_df_to_path(self, context: dg.OutputContext, df: pl.LazyFrame, path: UPath) -> None:
+    def sink_df_to_path(self, context: dg.OutputContext, df: pl.LazyFrame, path: UPath) -> None:  # noqa: ARG002
         _replace(path, lambda unfinished: df.sink_parquet(unfinished, compression_level=1))
 
-    def scan_df_from_path(
-        self, path: UPath, context: dg.InputContext, partition_key: str | None = None
-    ) -> pl.LazyFrame:
+    def scan_df_from_path(self, path: UPath, *_unused: object, **_unused_too: object) -> pl.LazyFrame:
         # dagster-polars 0.27.12 passes arguments that polars 2 no longer has
         return pl.scan_parquet(str(path), glob=False)
 

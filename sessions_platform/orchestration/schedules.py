@@ -13,7 +13,9 @@ from sessions_platform.orchestration.sensors import wanted_runs
 def ingest_nightly(stream: Stream) -> dg.ScheduleDefinition:
     """Soon after midnight, takes in what has landed."""
 
-    @dg.schedule(name=f"{stream.name}__ingest_nightly", cron_schedule="5 0 * * *", job_name=job_name(stream, "ingest_events"))
+    @dg.schedule(
+        name=f"{stream.name}__ingest_nightly", cron_schedule="5 0 * * *", job_name=job_name(stream, "ingest_events")
+    )
     def ingest_nightly(context: dg.ScheduleEvaluationContext, platform: Platform) -> Iterator[dg.RunRequest]:
         ranges = landing_ranges(platform.workspace(stream.name))
         yield from wanted_runs(context.instance, stream, "ingest_events", ranges)
@@ -24,7 +26,9 @@ def ingest_nightly(stream: Stream) -> dg.ScheduleDefinition:
 def refresh_hourly(stream: Stream) -> dg.ScheduleDefinition:
     """Every hour, refreshes the sessions that changed events touch."""
 
-    @dg.schedule(name=f"{stream.name}__refresh_hourly", cron_schedule="35 * * * *", job_name=job_name(stream, "refresh_sessions"))
+    @dg.schedule(
+        name=f"{stream.name}__refresh_hourly", cron_schedule="35 * * * *", job_name=job_name(stream, "refresh_sessions")
+    )
     def refresh_hourly(context: dg.ScheduleEvaluationContext, platform: Platform) -> Iterator[dg.RunRequest]:
         ranges = session_ranges(platform.workspace(stream.name))
         yield from wanted_runs(context.instance, stream, "refresh_sessions", ranges)

@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg
 from psycopg import errors
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 
 from sessions_platform.mistakes import Mistake
@@ -28,7 +29,12 @@ _TRANSIENT = (
     TimeoutError,
     InterruptedError,
 )
-_PERMANENT = (errors.InvalidPassword, errors.InvalidAuthorizationSpecification, errors.InvalidCatalogName, errors.DiskFull)
+_PERMANENT = (
+    errors.InvalidPassword,
+    errors.InvalidAuthorizationSpecification,
+    errors.InvalidCatalogName,
+    errors.DiskFull,
+)
 
 
 class QueryMistake(Mistake):
@@ -51,7 +57,7 @@ class Database:
         """Where it is, without secrets."""
         if self._settings.warehouse_url is None:
             return f"embedded PostgreSQL of {self._settings.home}"
-        parts = psycopg.conninfo.conninfo_to_dict(self.url)
+        parts = conninfo_to_dict(self.url)
         return f"postgresql://{parts.get('host', '')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
 
     @contextmanager
@@ -74,9 +80,7 @@ class Database:
 
     def _connect(self) -> psycopg.Connection:
         options = f"-c lock_timeout={_LOCK_TIMEOUT} -c timezone=UTC -c client_min_messages=warning"
-        return psycopg.connect(
-            self.url, connect_timeout=10, application_name="sessions-platform", options=options
-        )
+        return psycopg.connect(self.url, connect_timeout=10, application_name="sessions-platform", options=options)
 
 
 def lock(connection: psycopg.Connection, name: str) -> None:

@@ -117,11 +117,11 @@ def _write_parquet(path: Path, frames: Iterable[pl.DataFrame], schema: Mapping[s
     return rows
 
 
-def _as_arrow(frame: pl.DataFrame):  # noqa: ANN202
+def _as_arrow(frame: pl.DataFrame):
     return frame.to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
-def _as_polars(table, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:  # noqa: ANN001
+def _as_polars(table, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
     frame = pl.DataFrame(pl.from_arrow(table))
     return frame.select(
         (pl.col(name) if name in frame.columns else pl.lit(None)).cast(dtype).alias(name)

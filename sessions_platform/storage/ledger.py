@@ -8,7 +8,7 @@ drawn under the stream's lock: a snapshot that holds a version holds all before 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, LiteralString, TypeVar
 
 import psycopg
 import psycopg.sql
@@ -207,9 +207,7 @@ class Ledger:
         with connection.cursor(row_factory=class_row(LandingVersion)) as cursor:
             return cursor.execute(sql, [self.stream]).fetchall()
 
-    def publish(
-        self, connection: psycopg.Connection, landing: Mapping[str, Any], touched: Iterable[str]
-    ) -> int:
+    def publish(self, connection: psycopg.Connection, landing: Mapping[str, Any], touched: Iterable[str]) -> int:
         """Make a judged landing partition current and note what it touches; the stream's lock is held.
 
         `landing` has the columns of landing_versions. Raises Superseded where rows read later
@@ -229,7 +227,9 @@ class Ledger:
             where,
         )
         version = _next_version(connection)
-        _insert(connection, "landing_versions", {**landing, "stream": self.stream, "version": version, "is_current": True})
+        _insert(
+            connection, "landing_versions", {**landing, "stream": self.stream, "version": version, "is_current": True}
+        )
         with connection.cursor() as cursor:
             cursor.executemany(
                 "insert into sessions_platform.waiting values (%s, %s, %s)",
@@ -280,7 +280,8 @@ class Ledger:
         connection.execute(
             """delete from sessions_platform.waiting w
                using unnest(%s::text[], %s::bigint[]) as loaded (session_partition, snapshot)
-               where w.stream = %s and w.session_partition = loaded.session_partition and w.version <= loaded.snapshot""",
+               where w.stream = %s and w.session_partition = loaded.session_partition
+                   and w.version <= loaded.snapshot""",
             [partitions, values[2], self.stream],
         )
 
@@ -295,10 +296,12 @@ class Ledger:
             rows = connection.execute(sql, [self.stream, self.stream, policy_version]).fetchall()
         return [partition for (partition,) in rows]
 
-    def _read(self, row: type[Row], sql: str, values: list[Any]) -> list[Row]:
-        with self.database.transaction(read_only=True) as connection:
-            with connection.cursor(row_factory=class_row(row)) as cursor:
-                return cursor.execute(sql, values).fetchall()
+    def _read(self, row: type[Row], sql: LiteralString, values: list[Any]) -> list[Row]:
+        with (
+            self.database.transaction(read_only=True) as connection,
+            connection.cursor(row_factory=class_row(row)) as cursor,
+        ):
+            return cursor.execute(sql, values).fetchall()
 
 
 def _next_version(connection: psycopg.Connection) -> int:

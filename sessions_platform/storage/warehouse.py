@@ -6,7 +6,7 @@ that differ, in the transaction it is given, so that readers see the old or the 
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, LiteralString
 
 import polars as pl
 import psycopg
@@ -18,7 +18,7 @@ from sessions_platform.contracts.stream import Stream
 from sessions_platform.mistakes import Mistake
 from sessions_platform.storage.database import lock
 
-_TYPES: dict[pl.DataType, str] = {
+_TYPES: dict[pl.DataType, LiteralString] = {
     pl.String(): "text",
     pl.Int64(): "bigint",
     pl.Float64(): "double precision",
@@ -105,7 +105,7 @@ class Warehouse:
         run_id: str,
         find_successors: Callable[[Sequence[str]], Mapping[str, str]],
     ) -> Loaded:
-        """Make the sessions of these partitions those that are staged, and log which changed. The stream's lock is held.
+        """Make the sessions of these partitions those that are staged, and log what changed. The stream's lock is held.
 
         `find_successors` tells, for sessions that vanish, which ones hold their earliest surviving events.
         """
@@ -113,7 +113,7 @@ class Warehouse:
         vanished = self._vanishing(connection, session_partitions)
         successors = find_successors(vanished) if vanished else {}
         given = {"run_id": run_id, "vanished": list(successors), "successors": list(successors.values())}
-        stamps = {"loaded_at": "now()"}
+        stamps: dict[str, LiteralString] = {"loaded_at": "now()"}
         loaded = self._merge(connection, self.sessions, "session_partition", session_partitions, stamps, given)
         if loaded.changed:
             connection.execute(_MARK_OPEN.format(table=self._name(self.sessions)), {"gap": self.stream.session.gap})
@@ -124,7 +124,7 @@ class Warehouse:
     ) -> Loaded:
         """Make the rejected rows of a landing partition those of the frames; known ones keep when they first came."""
         self.stage(connection, self.rejected_events, frames)
-        stamps = {"rejected_at": "now()", "run_id": "%(run_id)s"}
+        stamps: dict[str, LiteralString] = {"rejected_at": "now()", "run_id": "%(run_id)s"}
         return self._merge(
             connection, self.rejected_events, "landing_partition", [landing_partition], stamps, {"run_id": run_id}
         )
@@ -138,13 +138,13 @@ class Warehouse:
         names = ("sessions", "users", "events_in_sessions", "total_duration_seconds")
         return dict(zip(names, connection.execute(sql).fetchone() or (), strict=True))
 
-    def _merge(  # noqa: PLR0913
+    def _merge(
         self,
         connection: psycopg.Connection,
         table: _Table,
         scope: str,
         partitions: Sequence[str],
-        stamps: Mapping[str, str],
+        stamps: Mapping[str, LiteralString],
         values: Mapping[str, Any] | None = None,
     ) -> Loaded:
         """Delete, update and insert what differs between the staged rows and those that stand in the partitions."""
@@ -171,7 +171,7 @@ class Warehouse:
             changing = _AND_LOG.format(changing=changing, log=log, changes=changes)
         return connection.execute(changing, given).rowcount
 
-    def _parts(self, table: _Table, scope: str, stamps: Mapping[str, str]) -> dict[str, Any]:
+    def _parts(self, table: _Table, scope: str, stamps: Mapping[str, LiteralString]) -> dict[str, Any]:
         # rejected_events keep the stamps of the first time, sessions take new ones when they change
         restamped = stamps if table is self.sessions else {}
         columns = list(table.columns)
@@ -298,9 +298,7 @@ where t.session_id = last.session_id and t.open_until is distinct from last.unti
 
 
 def _definitions(columns: Mapping[str, pl.DataType]) -> Composed:
-    return SQL(", ").join(
-        SQL("{} {}").format(Identifier(name), SQL(_TYPES[dtype])) for name, dtype in columns.items()
-    )
+    return SQL(", ").join(SQL("{} {}").format(Identifier(name), SQL(_TYPES[dtype])) for name, dtype in columns.items())
 
 
 def _as_csv(frame: pl.DataFrame, columns: Mapping[str, pl.DataType]) -> bytes:
@@ -310,7 +308,14 @@ def _as_csv(frame: pl.DataFrame, columns: Mapping[str, pl.DataType]) -> bytes:
         for name, dtype in columns.items()
         if dtype == REASONS
     ]
-    text = frame.select(*columns).with_columns(as_json).write_csv(
-        include_header=False, quote_style="non_numeric", null_value=_NULL, datetime_format="%Y-%m-%dT%H:%M:%S%.6f%:z"
+    text = (
+        frame.select(*columns)
+        .with_columns(as_json)
+        .write_csv(
+            include_header=False,
+            quote_style="non_numeric",
+            null_value=_NULL,
+            datetime_format="%Y-%m-%dT%H:%M:%S%.6f%:z",
+        )
     )
     return text.encode()

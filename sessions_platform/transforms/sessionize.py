@@ -6,7 +6,7 @@ from the accepted events around it alone, and never from another session partiti
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -71,7 +71,7 @@ def sessionize_window(window: Window, read: EventReader, stream: Stream) -> Sess
     if stream.session.campaign or stream.session.max_length:
         events = _with_beginnings(events, window.start, read, gap)
     events = _with_endings(events, window.end, read, gap)
-    kept, copies = first_copies(events, stream)
+    kept, copies = first_copies(events)
     inside = _started_in(sessionize(kept, stream), window)
     return Sessionized(inside.select(*sessionized_columns(stream)), _left_out(inside, copies, stream))
 
@@ -131,7 +131,7 @@ def _length_cuts(micros: list[int], limit: int, offset: int) -> list[int]:
     return cuts
 
 
-def first_copies(events: pl.DataFrame, stream: Stream) -> tuple[pl.DataFrame, pl.DataFrame]:
+def first_copies(events: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The copy of each event that landed first, and all other copies.
 
     An event is (user_id, event_timestamp, event_id); first is by landing partition, file, position.
@@ -194,20 +194,11 @@ def _users_at(chains: pl.DataFrame, start: datetime, end: datetime) -> pl.Series
 
 def _neighbourhoods(changed: pl.DataFrame, stream: Stream) -> Iterator[Window]:
     """Windows that cover the changed times, far apart where those are."""
-    days = changed.select(pl.col("event_timestamp").dt.truncate("1d").unique().sort()).to_series().to_list()
-    yield from _merged(days, timedelta(days=1) + 2 * stream.session.gap)
-
-
-def _merged(days: Sequence[datetime], apart: timedelta) -> Iterator[Window]:
-    start: datetime | None = None
-    last = datetime.min
-    for day in days:
-        if start is not None and day - last > apart:
-            yield Window(start, last + timedelta(days=1))
-            start = None
-        start, last = start or day, day
-    if start is not None:
-        yield Window(start, last + timedelta(days=1))
+    day = timedelta(days=1)
+    days = changed.select(day=pl.col("event_timestamp").dt.truncate("1d").unique().sort())
+    is_far = (pl.col("day").diff() > day + 2 * stream.session.gap).fill_null(value=True)
+    spans = days.group_by(is_far.cum_sum(), maintain_order=True).agg(first=pl.min("day"), last=pl.max("day"))
+    yield from (Window(first, last + day) for first, last in spans.select("first", "last").iter_rows())
 
 
 def _within(window: Window) -> pl.Expr:

@@ -45,18 +45,13 @@ def _primary_actions(ordered: pl.DataFrame, stream: Stream) -> pl.DataFrame:
 def _aggregate(aggregate: Aggregate) -> pl.Expr:
     """As SQL has it: nulls are passed over, and a sum of nothing is null."""
     values = pl.col(aggregate.column).drop_nulls()
-    match aggregate.function:
-        case "first":
-            return values.first()
-        case "last":
-            return values.last()
-        case "sum":
-            return pl.when(values.len() > 0).then(values.sum())
-        case "min":
-            return values.min()
-        case "max":
-            return values.max()
-        case "count":
-            return values.len().cast(pl.Int64)
-        case _:
-            return values.n_unique().cast(pl.Int64)
+    functions = {
+        "first": values.first(),
+        "last": values.last(),
+        "sum": pl.when(values.len() > 0).then(values.sum()),
+        "min": values.min(),
+        "max": values.max(),
+        "count": values.len().cast(pl.Int64),
+        "count_distinct": values.n_unique().cast(pl.Int64),
+    }
+    return functions[aggregate.function]

@@ -243,9 +243,7 @@ def _with_derived_ids(events: pl.DataFrame, file_digests: Mapping[str, str]) -> 
     original = {uri: first_copy.setdefault(file_digests[uri], uri) for uri in sorted(file_digests)}
     events = events.with_columns(_original=pl.col("source_uri").replace_strict(original, return_dtype=pl.String))
     originals = events.filter(pl.col("_original") == pl.col("source_uri")).sort("source_uri", "position")
-    numbered = originals.select(
-        "_original", "position", _occurrence=pl.int_range(pl.len()).over(_PAYLOAD_DIGEST)
-    )
+    numbered = originals.select("_original", "position", _occurrence=pl.int_range(pl.len()).over(_PAYLOAD_DIGEST))
     events = events.join(numbered, on=["_original", "position"], how="left", maintain_order="left")
     pairs = zip(events[_PAYLOAD_DIGEST], events["_occurrence"], strict=True)
     ids = [uuid_of(digest, str(occurrence)) for digest, occurrence in pairs]

@@ -11,7 +11,7 @@ _settle = judge.settle
 
 @dg.definitions
 def platform() -> dg.Definitions:
-    def settle_and_lose(*args, **kwargs):  # noqa: ANN002, ANN003, ANN202
+    def settle_and_lose(*args, **kwargs):
         events, conflicts, duplicates = _settle(*args, **kwargs)
         return events.head(-1), conflicts, duplicates
 

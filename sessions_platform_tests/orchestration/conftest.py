@@ -45,7 +45,12 @@ class Home:
         folder = self.folder / "streams" / "landing" / f"2026-01-{day:02}"
         folder.mkdir(parents=True, exist_ok=True)
         lines = [
-            {"id": event, "user": user, "ts": (DAY_ONE + timedelta(days=day - 1, minutes=minute)).isoformat(), "type": "view"}
+            {
+                "id": event,
+                "user": user,
+                "ts": (DAY_ONE + timedelta(days=day - 1, minutes=minute)).isoformat(),
+                "type": "view",
+            }
             for user, minute, event in rows
         ]
         (folder / f"{name}.ndjson").write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -14,14 +14,15 @@ from sessions_platform.storage.warehouse import Warehouse
 _load = Warehouse.load_staged_sessions
 
 
-def load_and_wait(self: Warehouse, *args):  # noqa: ANN002, ANN201
+def load_and_wait(self: Warehouse, *args):
     loaded = _load(self, *args)
-    print("loading", flush=True)
+    sys.stdout.write("loading\n")
+    sys.stdout.flush()
     threading.Event().wait()
     return loaded
 
 
 if __name__ == "__main__":
-    Warehouse.load_staged_sessions = load_and_wait
+    setattr(Warehouse, "load_staged_sessions", load_and_wait)  # noqa: B010
     (workspace,) = open_workspaces(Settings.from_environment(), [sys.argv[1]])
     load_sessions(workspace, [sys.argv[2]], "killed")

