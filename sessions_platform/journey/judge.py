@@ -9,9 +9,10 @@ import polars as pl
 from sessions_platform.contracts.events import PROVENANCE, content_columns, event_columns
 from sessions_platform.contracts.raw import RAW_EVENTS
 from sessions_platform.contracts.rejections import REJECTED_EVENTS
+from sessions_platform.contracts.stream import Stream
 from sessions_platform.journey.workspace import Workspace
-from sessions_platform.storage.lake import StoredFile
-from sessions_platform.storage.ledger import KnownFile, LandingVersion, Snapshot
+from sessions_platform.storage.lake import Dataset, StoredFile
+from sessions_platform.storage.ledger import KnownFile, LandingVersion, Snapshot, Superseded
 from sessions_platform.storage.warehouse import Loaded
 from sessions_platform.transforms.parse import parse
 from sessions_platform.transforms.sessionize import touched_partitions
@@ -46,15 +47,17 @@ class Published:
     rejected: Loaded
 
 
-def judge_partition(workspace: Workspace, landing_partition: str) -> Judged:
-    """Judge all raw rows of a landing partition and write events and rejected_events beside those that stand."""
+def judge_partition(workspace: Workspace, landing_partition: str, raw: Dataset) -> Judged:
+    """Judge all raw rows of a landing partition and write events and rejected_events beside those that stand.
+
+    Raises Superseded where the landing files were read again meanwhile.
+    """
     stream, lake = workspace.stream, workspace.lake
-    files = tuple(file for file in workspace.ledger.files([landing_partition]) if file.path is not None)
-    paths = [file.stored.path for file in files]
-    accepted, refused = _judge_blocks(workspace, landing_partition, paths)
+    files = _files_of(workspace, landing_partition, raw)
+    accepted, refused = _judge_blocks(stream, landing_partition, raw)
     digests = {file.uri: file.digest or "" for file in files}
     events, conflicts, duplicates = settle(accepted, stream, digests)
-    refused = pl.concat([refused, _with_payload(workspace, paths, conflicts)])
+    refused = pl.concat([refused, _with_payload(raw, landing_partition, conflicts)])
     rejected = rejections(refused.sort(*_POSITION), stream)
     return Judged(
         landing_partition,
@@ -84,18 +87,25 @@ def publish(workspace: Workspace, judged: Judged, run_id: str) -> Published:
     return Published(version, tuple(touched), loaded)
 
 
-def _judge_blocks(
-    workspace: Workspace, landing_partition: str, paths: Sequence[str]
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    blocks = [pl.DataFrame(schema=RAW_EVENTS), *workspace.lake.blocks(paths, RAW_EVENTS)]
-    verdicts = [judge(parse(block, workspace.stream), workspace.stream, landing_partition) for block in blocks]
+def _files_of(workspace: Workspace, landing_partition: str, raw: Dataset) -> tuple[KnownFile, ...]:
+    """What the ledger knows of the files that the dataset holds."""
+    paths = {file.path for file in raw.partitions[landing_partition]}
+    files = tuple(file for file in workspace.ledger.files([landing_partition]) if file.path is not None)
+    if {file.path for file in files} != paths:
+        raise Superseded(f"landing partition {landing_partition}: its files were read again meanwhile")
+    return files
+
+
+def _judge_blocks(stream: Stream, landing_partition: str, raw: Dataset) -> tuple[pl.DataFrame, pl.DataFrame]:
+    blocks = [pl.DataFrame(schema=RAW_EVENTS), *raw.blocks(landing_partition)]
+    verdicts = [judge(parse(block, stream), stream, landing_partition) for block in blocks]
     return pl.concat(verdict.events for verdict in verdicts), pl.concat(verdict.rejected for verdict in verdicts)
 
 
-def _with_payload(workspace: Workspace, paths: Sequence[str], conflicts: pl.DataFrame) -> pl.DataFrame:
+def _with_payload(raw: Dataset, landing_partition: str, conflicts: pl.DataFrame) -> pl.DataFrame:
     """The raw rows of what was found too late to have them at hand."""
-    raw = workspace.lake.scan(paths, RAW_EVENTS).select(*PROVENANCE, "payload")
-    return raw.join(conflicts.lazy(), on=_POSITION).collect()
+    rows = raw.scan(landing_partition).select(*PROVENANCE, "payload")
+    return rows.join(conflicts.lazy(), on=_POSITION).collect()
 
 
 def _count_reasons(rejected: pl.DataFrame) -> dict[str, int]:

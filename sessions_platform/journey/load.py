@@ -6,9 +6,10 @@ from functools import partial
 
 import polars as pl
 
-from sessions_platform.contracts.sessions import sessionized_columns
+from sessions_platform.contracts.stream import Stream
 from sessions_platform.journey.succession import find_successors
 from sessions_platform.journey.workspace import Workspace
+from sessions_platform.storage.lake import Dataset
 from sessions_platform.storage.ledger import SessionVersion
 from sessions_platform.storage.warehouse import Loaded
 from sessions_platform.transforms.summarize import summarize
@@ -27,19 +28,19 @@ class LoadedSessions:
 
 def load_sessions(
     workspace: Workspace,
-    session_partitions: Sequence[str],
+    sessionized: Dataset,
     run_id: str,
     prove: Callable[[str, pl.DataFrame], None] = lambda _partition, _sessions: None,
 ) -> LoadedSessions:
-    """Load the newest sessionized state of these partitions, all in one transaction.
+    """Load these sessionized partitions, all in one transaction.
 
     `prove` sees each partition's sessions before they are loaded; what it raises stops the load.
     """
-    versions = workspace.ledger.newest_sessions(session_partitions)
+    versions = workspace.ledger.sessions_at([file.path for files in sessionized.partitions.values() for file in files])
     counts: dict[str, int] = {}
     warehouse, ledger = workspace.warehouse, workspace.ledger
     with workspace.database.transaction() as connection:
-        warehouse.stage(connection, warehouse.sessions, _proven(workspace, versions, prove, counts))
+        warehouse.stage(connection, warehouse.sessions, _proven(workspace.stream, sessionized, prove, counts))
         ledger.lock(connection)
         standing = ledger.loaded_sessions(connection)
         overtaken = _overtaken(versions, standing)
@@ -55,16 +56,12 @@ def load_sessions(
 
 
 def _proven(
-    workspace: Workspace,
-    versions: Sequence[SessionVersion],
-    prove: Callable[[str, pl.DataFrame], None],
-    counts: dict[str, int],
+    stream: Stream, sessionized: Dataset, prove: Callable[[str, pl.DataFrame], None], counts: dict[str, int]
 ) -> Iterator[pl.DataFrame]:
-    for version in versions:
-        events = workspace.lake.scan([version.path], sessionized_columns(workspace.stream)).collect()
-        sessions = summarize(events, workspace.stream)
-        prove(version.session_partition, sessions)
-        counts[version.session_partition] = sessions.height
+    for partition in sessionized.partitions:
+        sessions = summarize(sessionized.scan(partition).collect(), stream)
+        prove(partition, sessions)
+        counts[partition] = sessions.height
         yield sessions
 
 

@@ -89,8 +89,7 @@ def _judged_events(stream: Stream) -> dg.AssetsDefinition:
 
     @dg.multi_asset(
         name=f"{stream.name}__judged_events",
-        # It reads the files that the ledger names, which also those of a run of its own find there.
-        deps=[key(stream, "raw_events")],
+        ins={"raw_events": dg.AssetIn(key(stream, "raw_events"))},
         outs={
             "events": dg.AssetOut(
                 key=events,
@@ -116,7 +115,7 @@ def _judged_events(stream: Stream) -> dg.AssetsDefinition:
         code_version=stream.contract_version,
     )
     def judged_events(
-        context: dg.AssetExecutionContext, platform: Platform
+        context: dg.AssetExecutionContext, platform: Platform, raw_events: Dataset
     ) -> Iterator[dg.AssetCheckResult | dg.Output[Dataset]]:
         workspace, partitions = platform.workspace(stream.name), context.partition_keys
         evidence = [Evidence() for _ in checks]
@@ -124,7 +123,7 @@ def _judged_events(stream: Stream) -> dg.AssetsDefinition:
             judged: list[Judged] = []
             for partition in partitions:
                 started = time.monotonic()
-                verdict = judge_partition(workspace, partition)
+                verdict = judge_partition(workspace, partition, raw_events)
                 stored = workspace.lake.blocks([verdict.events.path], workspace.event_columns)
                 hold_against(events_schema(stream, partition), partition, stored, evidence[0])
                 stored = workspace.lake.blocks([verdict.rejected.path], REJECTED_EVENTS)
@@ -205,14 +204,14 @@ def _sessions(stream: Stream) -> dg.AssetsDefinition:
         partitions_def=partitions_definition(stream.session_calendar),
         backfill_policy=dg.BackfillPolicy.single_run(),
         retry_policy=TRANSIENT,
-        deps=[key(stream, "sessionized_events")],
+        ins={"sessionized_events": dg.AssetIn(key(stream, "sessionized_events"))},
         metadata={"dagster/column_schema": column_schema(schema), "dagster/table_name": f"{stream.name}.sessions"},
         check_specs=[check],
     )
     def sessions(
-        context: dg.AssetExecutionContext, platform: Platform
+        context: dg.AssetExecutionContext, platform: Platform, sessionized_events: Dataset
     ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
-        workspace, partitions = platform.workspace(stream.name), context.partition_keys
+        workspace = platform.workspace(stream.name)
         started, evidence = time.monotonic(), Evidence()
 
         def prove(partition: str, rows: pl.DataFrame) -> None:
@@ -221,7 +220,7 @@ def _sessions(stream: Stream) -> dg.AssetsDefinition:
 
         try:
             with retried_when_transient():
-                loaded = load_sessions(workspace, partitions, context.run.run_id, prove)
+                loaded = load_sessions(workspace, sessionized_events, context.run.run_id, prove)
         finally:
             result = evidence.result(check)
             if not result.passed:

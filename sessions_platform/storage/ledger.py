@@ -255,6 +255,14 @@ class Ledger:
         asked = list(session_partitions) if session_partitions is not None else None
         return self._read(SessionVersion, sql, [self.stream, asked, asked])
 
+    def sessions_at(self, paths: Sequence[str]) -> list[SessionVersion]:
+        """The written versions that rest in these lake files."""
+        sql = """select session_partition, version, path, rows, bytes, duplicates_across, conflicts_across,
+                        snapshot, policy_version
+                 from sessions_platform.session_versions
+                 where stream = %s and path = any(%s) order by session_partition"""
+        return self._read(SessionVersion, sql, [self.stream, list(paths)])
+
     def loaded_sessions(self, connection: psycopg.Connection) -> list[SessionVersion]:
         """The versions that the warehouse holds."""
         sql = """select session_partition, version, path, rows, bytes, duplicates_across, conflicts_across,

@@ -1,8 +1,9 @@
 """The stages of the journey in a row, and what the warehouse then holds."""
 
+from collections.abc import Callable
 from typing import Any
 
-from sessions_platform.journey.judge import judge_partition, publish
+from sessions_platform.journey.judge import Judged, judge_partition, publish
 from sessions_platform.journey.land import land
 from sessions_platform.journey.load import LoadedSessions, load_sessions
 from sessions_platform.journey.sessionize import sessionize_partitions
@@ -27,7 +28,18 @@ def take_in(workspace: Workspace, *landing_partitions: str) -> None:
     """Landing files to published events."""
     land(workspace, landing_partitions, RUN)
     for partition in landing_partitions:
-        publish(workspace, judge_partition(workspace, partition), RUN)
+        publish(workspace, judged(workspace, partition), RUN)
+
+
+def judged(workspace: Workspace, landing_partition: str) -> Judged:
+    return judge_partition(workspace, landing_partition, workspace.raw_events([landing_partition]))
+
+
+def load(
+    workspace: Workspace, *session_partitions: str, prove: Callable[..., None] = lambda *_: None
+) -> LoadedSessions:
+    """Load what was sessionized last."""
+    return load_sessions(workspace, workspace.sessionized_events(session_partitions), RUN, prove)
 
 
 def waiting(workspace: Workspace) -> list[str]:
@@ -40,7 +52,7 @@ def refresh(workspace: Workspace) -> LoadedSessions | None:
     if not partitions:
         return None
     sessionize_partitions(workspace, partitions, RUN)
-    return load_sessions(workspace, partitions, RUN)
+    return load(workspace, *partitions)
 
 
 def table(workspace: Workspace, name: str = "sessions") -> list[dict[str, Any]]:

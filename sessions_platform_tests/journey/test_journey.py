@@ -8,15 +8,14 @@ from typing import Any
 import psycopg
 import pytest
 
-from sessions_platform.journey.judge import judge_partition, publish
+from sessions_platform.journey.judge import publish
 from sessions_platform.journey.land import land
-from sessions_platform.journey.load import load_sessions
 from sessions_platform.journey.sessionize import sessionize_partitions
 from sessions_platform.journey.status import covering_ranges, landing_partitions_waiting, status
 from sessions_platform.journey.workspace import Workspace
 from sessions_platform.storage.ledger import Superseded
 from sessions_platform_tests.journey.conftest import line
-from sessions_platform_tests.journey.steps import RUN, put, refresh, remove, table, take_in, waiting
+from sessions_platform_tests.journey.steps import RUN, judged, load, put, refresh, remove, table, take_in, waiting
 from sessions_platform_tests.streams import DAY_ONE, stream
 
 MINUTE = timedelta(minutes=1)
@@ -58,7 +57,7 @@ def test_doing_everything_twice_changes_nothing(workspace: Workspace) -> None:
     take_in(workspace, "2026-01-01")
     assert waiting(workspace) == []
     sessionize_partitions(workspace, ["2026-01-01"], "another-run")
-    assert load_sessions(workspace, ["2026-01-01"], RUN).changed.changed == 0
+    assert load(workspace, "2026-01-01").changed.changed == 0
     assert (table(workspace), table(workspace, "rejected_events")) == before
 
 
@@ -98,7 +97,7 @@ def test_a_change_that_a_refresh_has_not_seen_goes_on_waiting(workspace: Workspa
     sessionize_partitions(workspace, ["2026-01-01"], RUN)
     put(workspace, "b", [line("bob", DAY_ONE, "b")], "2026-01-01")
     take_in(workspace, "2026-01-01")
-    load_sessions(workspace, ["2026-01-01"], RUN)
+    load(workspace, "2026-01-01")
     assert waiting(workspace) == ["2026-01-01"]
     refresh(workspace)
     assert len(table(workspace)) == 2
@@ -107,7 +106,7 @@ def test_a_change_that_a_refresh_has_not_seen_goes_on_waiting(workspace: Workspa
 def test_a_writer_that_was_overtaken_is_refused(workspace: Workspace) -> None:
     put(workspace, "a", [line("ann", DAY_ONE, "a")], "2026-01-01")
     land(workspace, ["2026-01-01"], RUN)
-    zombie = judge_partition(workspace, "2026-01-01")
+    zombie = judged(workspace, "2026-01-01")
     put(workspace, "a", [line("bob", DAY_ONE, "b")], "2026-01-01")
     take_in(workspace, "2026-01-01")
     with pytest.raises(Superseded):
@@ -126,7 +125,7 @@ def test_a_load_that_was_overtaken_leaves_the_newer_state(workspace: Workspace) 
             take_in(workspace, "2026-01-01")
             refresh(workspace)
 
-    assert load_sessions(workspace, ["2026-01-01"], RUN, newer_one_comes_between).sessions == {}
+    assert load(workspace, "2026-01-01", prove=newer_one_comes_between).sessions == {}
     assert sorted(row["user_id"] for row in table(workspace)) == ["ann", "bob"]
 
 
@@ -143,7 +142,7 @@ def test_an_error_on_the_way_leaves_the_old_table_and_what_waits(workspace: Work
         raise RuntimeError
 
     with pytest.raises(RuntimeError):
-        load_sessions(workspace, ["2026-01-01"], RUN, refuse)
+        load(workspace, "2026-01-01", prove=refuse)
     assert table(workspace) == before
     assert waiting(workspace) == ["2026-01-01"]
 
@@ -188,7 +187,7 @@ def test_twins_end_where_one_would(workspace: Workspace) -> None:
         try:
             take_in(workspace, *days)
             sessionize_partitions(workspace, days, RUN)
-            load_sessions(workspace, days, RUN)
+            load(workspace, *days)
         except Superseded:
             pass
 
@@ -289,7 +288,7 @@ def test_a_successor_is_named_also_where_its_partition_still_waits(workspace: Wo
     put(workspace, "b", [line("ann", midnight - 5 * MINUTE, "b")], "2026-01-03")
     take_in(workspace, "2026-01-03")
     sessionize_partitions(workspace, ["2026-01-02"], RUN)
-    load_sessions(workspace, ["2026-01-02"], RUN)
+    load(workspace, "2026-01-02")
     ((change, successor),) = changes(workspace)
     refresh(workspace)
     assert (change, successor) == ("vanished", table(workspace)[0]["session_id"])

@@ -25,4 +25,4 @@ def load_and_wait(self: Warehouse, *args):
 if __name__ == "__main__":
     setattr(Warehouse, "load_staged_sessions", load_and_wait)  # noqa: B010
     (workspace,) = open_workspaces(Settings.from_environment(), [sys.argv[1]])
-    load_sessions(workspace, [sys.argv[2]], "killed")
+    load_sessions(workspace, workspace.sessionized_events([sys.argv[2]]), "killed")
