@@ -57,6 +57,8 @@ def _postgres_url(environment: Mapping[str, str], name: str) -> str | None:
     if not text:
         return None
     # The value may hold a password, so it is not shown.
-    if urlsplit(text).scheme.partition("+")[0] not in {"postgresql", "postgres"}:
+    scheme = urlsplit(text).scheme
+    if scheme.partition("+")[0] not in {"postgresql", "postgres"}:
         raise SettingsError(f"{name}: it is no PostgreSQL URL. Mend: write postgresql://user@host/database.")
-    return text
+    # SQLAlchemy's spelling, postgresql+psycopg2://, is understood too
+    return text.replace(f"{scheme}://", "postgresql://", 1)

@@ -64,6 +64,11 @@ class Calendar:
         """The start of the partition that holds `start`, in local time."""
         return self._floor(self.start.astimezone(self.zone))
 
+    @property
+    def last_end(self) -> datetime | None:
+        """The end of the partition that holds the last moment before `end`."""
+        return self.window(self.key_of(self.end - timedelta(microseconds=1))).end if self.end else None
+
     def key_of(self, moment: datetime) -> str:
         return self._floor(moment.astimezone(self.zone)).strftime(self.key_format)
 

@@ -3,6 +3,8 @@
 import pandera.polars as pa
 import polars as pl
 
+from sessions_platform.contracts.stream import Stream
+
 RAW_EVENTS: dict[str, pl.DataType] = {
     "landing_partition": pl.String(),
     "source_uri": pl.String(),
@@ -13,7 +15,7 @@ RAW_EVENTS: dict[str, pl.DataType] = {
 }
 
 
-def raw_schema() -> pa.DataFrameSchema:
+def raw_schema(stream: Stream) -> pa.DataFrameSchema:
     nullable = {"header", "unreadable"}
     columns = {name: pa.Column(dtype, nullable=name in nullable) for name, dtype in RAW_EVENTS.items()}
-    return pa.DataFrameSchema(columns, strict=True, name="raw_events")
+    return pa.DataFrameSchema(columns, strict=True, name=f"{stream.name}.raw_events")

@@ -81,7 +81,7 @@ def rejected_schema(stream: Stream) -> pa.DataFrameSchema:
 
 
 def _is_explained() -> pa.Check:
-    known = pl.element().struct.field("code").is_in([code.value for code in Code])
+    known = pl.element().struct.field("code").is_in([code.value for code in Code]).fill_null(value=False)
 
     def has_known_codes(data: pa.PolarsData) -> pl.LazyFrame:
         reasons = pl.col(data.key)

@@ -16,14 +16,25 @@ from typing import Annotated, Any, ClassVar, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 import polars as pl
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    field_validator,
+)
+from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
 from sessions_platform.contracts.calendar import Cadence, Calendar
 
-_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)\s*$")
+_MILLISECONDS = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)]
+_DURATION = re.compile(r"^\s*(\d{1,9})\s*(ms|s|m|h|d)\s*$")
 _IDENTIFIER = re.compile(r"^[a-z][a-z0-9_]{0,47}$")
+_OWNER = re.compile(r"^(team:[A-Za-z0-9_-]+|[^@\s]+@[^@\s]+\.[^@\s]+)$")
 _EPOCHS = ("epoch_s", "epoch_ms", "epoch_us")
 
 # Columns that the platform adds to an event or a session; a stream can't name its own so.
@@ -40,12 +51,12 @@ def _mistake(reason: str, mend: str) -> PydanticCustomError:
 
 
 def _duration(text: Any) -> timedelta:
-    found = _DURATION.match(str(text))
     if isinstance(text, timedelta):
         return text
+    found = _DURATION.match(str(text))
     if not found:
-        raise _mistake(f"{text!r} is no duration", "write a number and a unit (ms, s, m, h, d), as in 30m")
-    return timedelta(seconds=float(found[1]) * _UNITS[found[2]])
+        raise _mistake(f"{text!r} is no duration", "write a whole number and a unit (ms, s, m, h, d), as in 30m")
+    return timedelta(milliseconds=int(found[1]) * dict(_MILLISECONDS)[found[2]])
 
 
 def _positive(duration: timedelta) -> timedelta:
@@ -82,7 +93,17 @@ def _several(value: Any) -> Any:
     return value if isinstance(value, list) else [value]
 
 
-Duration = Annotated[timedelta, BeforeValidator(_duration), WithJsonSchema({"type": "string", "examples": ["30m"]})]
+def _spelled(duration: timedelta) -> str:
+    milliseconds = duration // timedelta(milliseconds=1)
+    return next(f"{milliseconds // ms}{unit}" for unit, ms in _MILLISECONDS if milliseconds % ms == 0)
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_duration),
+    PlainSerializer(_spelled, when_used="json"),
+    WithJsonSchema({"type": "string", "examples": ["30m"]}),
+]
 PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
 Timezone = Annotated[str, AfterValidator(_timezone), WithJsonSchema({"type": "string", "examples": ["UTC"]})]
 Identifier = Annotated[str, AfterValidator(_identifier)]
@@ -245,7 +266,9 @@ class Aggregate(Model):
 class Session(Model):
     """What a session is. Part of the stream: two runs must not disagree about it."""
 
-    gap: PositiveDuration = Field(timedelta(minutes=30), description="A longer silence ends the session.")
+    gap: PositiveDuration = Field(
+        timedelta(minutes=30), description="A longer silence ends the session.", json_schema_extra={"default": "30m"}
+    )
     gap_inclusive: bool = Field(False, description="Whether a silence of exactly the gap ends it too.")
     partition: Cadence = Cadence.daily
     timezone: Timezone = Field("UTC", description="Of the session partitions and of midnight.")
@@ -261,7 +284,9 @@ class Session(Model):
     )
     columns: dict[Identifier, Aggregate] = Field(default_factory=dict)
     max_future: Duration = Field(
-        timedelta(minutes=5), description="How far an event may lie beyond the end of its landing partition."
+        timedelta(minutes=5),
+        description="How far an event may lie beyond the end of its landing partition.",
+        json_schema_extra={"default": "5m"},
     )
 
 
@@ -282,6 +307,14 @@ class Stream(Model):
     sequence: str | None = Field(None, description="A column that orders simultaneous events.")
     session: Session = Field(default_factory=lambda: Session.model_validate({}))
 
+    @field_validator("owners")
+    @classmethod
+    def _owners_are_known(cls, owners: list[str]) -> list[str]:
+        for owner in owners:
+            if not _OWNER.match(owner):
+                raise _mistake(f"{owner!r} is no owner", "write an e-mail address, or team:name")
+        return owners
+
     @field_validator("columns", mode="before")
     @classmethod
     def _event_timestamp_is_one(cls, columns: Any) -> Any:
@@ -290,8 +323,8 @@ class Stream(Model):
         return columns
 
     # Where the stream was read from; source paths are relative to its folder.
-    path: Path = Field(Path("stream.yaml"), exclude=True)
-    home: Path = Field(Path(), exclude=True)
+    path: SkipJsonSchema[Path] = Field(Path("stream.yaml"), exclude=True)
+    home: SkipJsonSchema[Path] = Field(Path(), exclude=True)
 
     @cached_property
     def landing_calendar(self) -> Calendar:

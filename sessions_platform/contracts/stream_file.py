@@ -1,7 +1,7 @@
 """Read a stream's YAML file, and say what is wrong with it: file, line, key, reason, mend."""
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,11 @@ from sessions_platform.contracts.stream import RESERVED, Aggregate, Column, Colu
 from sessions_platform.mistakes import Mistake
 
 REQUIRED_COLUMNS = ("user_id", "event_timestamp", "event_type")
+_ALLOWED: dict[str, Callable[[Any], bool]] = {
+    "string": lambda value: isinstance(value, str),
+    "integer": lambda value: type(value) is int,
+    "float": lambda value: type(value) in {int, float},
+}
 _SCHEMAS = {"public", "information_schema", "sessions_platform"}
 _NUMERIC = {ColumnType.integer.value, ColumnType.float.value}
 _MODELS: dict[tuple[str, ...], type[BaseModel]] = {
@@ -190,6 +195,7 @@ def _cross_mistakes(path: Path, lines: dict[tuple[str, ...], int], raw: dict[str
         return Fault(path, _line_of(lines, place), ".".join(place), reason, mend)
 
     columns = _mapping(raw, "columns")
+    yield from (mistake((key,), *_unknown_key((key,))) for key in ("path", "home") if key in raw)
     yield from _name_mistakes(str(raw.get("name")), mistake)
     if isinstance(raw.get("columns"), dict):
         for name in (name for name in REQUIRED_COLUMNS if name not in columns):
@@ -241,6 +247,13 @@ def _misplaced_rules(here: tuple[str, ...], kind: str, column: dict[str, Any], m
     if kind not in _NUMERIC and (bounds := {"ge", "gt", "le", "lt"} & column.keys()):
         bound = min(bounds)
         yield mistake((*here, bound), f"only a number has bounds, this is {kind}", "add type: float, or remove it")
+    fits = _ALLOWED.get(kind)
+    if "isin" in column and fits is None:
+        yield mistake((*here, "isin"), f"values of type {kind} can't be listed", "remove it")
+    elif fits and isinstance(column.get("isin"), list) and not all(map(fits, column["isin"])):
+        yield mistake(
+            (*here, "isin"), f"not all of its values are of type {kind}", "quote text, and write numbers bare"
+        )
     if kind != "string" and "pattern" in column:
         yield mistake((*here, "pattern"), f"only text has a pattern, this is {kind}", "remove it")
 

@@ -62,13 +62,13 @@ def _counts(held: dict, planted: Planted) -> Table:
     table.add_column("rows", justify="right")
     table.add_row("raw", f"{held['raw_rows']:,}")
     table.add_row("  accepted", f"{held['accepted']:,}")
-    table.add_row("  rejected, kept for replay", f"{rejected:,}")
+    table.add_row("  rejected, kept whole with their reasons", f"{rejected:,}")
     table.add_row("  duplicates within a day's landing", f"{held['duplicates']:,}")
     table.add_row("events in sessions", f"{held['events_in_sessions']:,}")
     table.add_row(
         "  left out: landed again on another day", f"{held['duplicates_across'] + held['conflicts_across']:,}"
     )
-    table.add_row("  of them late by a day or more", f"{planted.late:,}")
+    table.add_row("  in their place, though days late", f"{planted.late:,}")
     table.add_row("sessions", f"{held['sessions']:,}")
     table.add_row("users", f"{held['users']:,}")
     return table

@@ -32,7 +32,8 @@ def _write(
 ) -> dict[str, object]:
     here = pl.col("session_partition") == partition
     folder = workspace.folder("sessionized_events", partition)
-    stored = workspace.lake.write(folder, [result.events.filter(here)], sessionized_columns(workspace.stream))
+    events = result.events.filter(here)
+    stored = workspace.lake.write(folder, [events], sessionized_columns(workspace.stream))
     left_out = result.left_out.filter(here)
     return {
         "session_partition": partition,
@@ -41,6 +42,8 @@ def _write(
         "bytes": stored.bytes,
         "duplicates_across": left_out["duplicates_across"].sum(),
         "conflicts_across": left_out["conflicts_across"].sum(),
+        "first_event": events["event_timestamp"].min(),
+        "last_event": events["event_timestamp"].max(),
         "snapshot": snapshot.version,
         "policy_version": workspace.stream.policy_version,
         "run_id": run_id,

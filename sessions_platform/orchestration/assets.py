@@ -47,7 +47,7 @@ def key(stream: Stream, name: str) -> dg.AssetKey:
 
 
 def _raw_events(stream: Stream) -> dg.AssetsDefinition:
-    schema = raw_schema()
+    schema = raw_schema(stream)
 
     @dg.asset(
         key=key(stream, "raw_events"),

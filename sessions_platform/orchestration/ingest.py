@@ -26,6 +26,7 @@ def ingest_files(settings: Settings, name: str, files: Sequence[Path], partition
     (workspace,) = open_workspaces(settings, [name])
     partition = _landing_partition(workspace, partition)
     landed = [place_file(workspace, file, partition) for file in files]
+    _claim(workspace, landed, partition)
     with runner(settings) as runs:
         run_what_waits(workspace, runs)
     return {"landed": [str(path) for path in landed], **status(workspace)}
@@ -59,6 +60,14 @@ def place_file(workspace: Workspace, file: Path, partition: str) -> Path:
         shutil.copyfile(file, unfinished)
         unfinished.replace(place)
     return place
+
+
+def _claim(workspace: Workspace, landed: Sequence[Path], partition: str) -> None:
+    """Files whose place tells no date belong to the partition that they were ingested for."""
+    source = workspace.source
+    assert isinstance(source, FileSource)
+    undated = [file.uri for file in source.find() if file.landing_partition is None]
+    workspace.ledger.claim([uri for uri in undated if source.path_of(uri) in set(landed)], partition)
 
 
 def _landing_partition(workspace: Workspace, partition: str | None) -> str:

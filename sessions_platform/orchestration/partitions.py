@@ -1,5 +1,7 @@
 """The two axes as Dagster has them."""
 
+from datetime import datetime
+
 import dagster as dg
 
 from sessions_platform.contracts.calendar import Cadence, Calendar
@@ -15,10 +17,14 @@ _CRON = {
 def partitions_definition(calendar: Calendar) -> dg.TimeWindowPartitionsDefinition:
     """The partitions of a calendar up to the one that is going on; equal for equal calendars."""
     return dg.TimeWindowPartitionsDefinition(
-        start=calendar.first_start.replace(tzinfo=None),
-        end=calendar.end.replace(tzinfo=None) if calendar.end else None,
+        start=_local(calendar.first_start, calendar),
+        end=_local(calendar.last_end, calendar) if calendar.last_end else None,
         fmt=calendar.key_format,
         cron_schedule=_CRON[calendar.cadence],
         timezone=calendar.timezone,
         end_offset=1,
     )
+
+
+def _local(moment: datetime, calendar: Calendar) -> datetime:
+    return moment.astimezone(calendar.zone).replace(tzinfo=None)

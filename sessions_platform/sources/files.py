@@ -36,16 +36,18 @@ import zstandard
 from sessions_platform.contracts.calendar import Calendar
 from sessions_platform.contracts.raw import RAW_EVENTS
 from sessions_platform.contracts.stream import Source, Stream
+from sessions_platform.mistakes import Mistake
 from sessions_platform.sources.base import LandingFile
 
 HOME = "${SESSIONS_HOME}"
 BLOCK_BYTES = 8 * 1024 * 1024
+BLOCK_ROWS = 32_768  # at most: short rows take far more room once they are objects
 UNFINISHED = (".tmp", ".part", "~")
 
 _Item = TypeVar("_Item")
 
 
-class SourceError(ValueError):
+class SourceError(Mistake):
     """A stream's files can't be found or placed as its YAML file says; the message holds the mend."""
 
 
@@ -271,10 +273,10 @@ class FileReading:
         self._path = path
         self._source = source
         self._block_bytes = block_bytes
-        self._sha256 = hashlib.sha256()
-        self._unreadable: str | None = None
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
+        self._sha256 = hashlib.sha256()
+        self._unreadable: str | None = None
         header: bytes | None = None
         awaits_header = self._source.format == "csv" and self._source.header is True
         position = 1
@@ -283,8 +285,8 @@ class FileReading:
                 if awaits_header and payloads:
                     awaits_header, header = False, payloads.pop(0)
                     self._refuse_open_header(header)
-                if payloads:
-                    yield _block(position, payloads, header)
+                for start in range(0, len(payloads), BLOCK_ROWS):
+                    yield _block(position + start, payloads[start : start + BLOCK_ROWS], header)
                 position += len(payloads)
         if self._unreadable is not None:
             yield _block(position, [b""], header, self._unreadable)
@@ -481,10 +483,7 @@ def _parquet_rows(handle: BinaryIO, block_bytes: int) -> Iterator[list[bytes]]:
 def _rows_per_block(metadata: Any, block_bytes: int) -> int:
     sizes = (metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
     bytes_per_row = max(1, sum(sizes) // max(1, metadata.num_rows))
-    return min(max(1, block_bytes // bytes_per_row), _ROWS_AT_MOST)
-
-
-_ROWS_AT_MOST = 16_384  # what is dictionary-encoded takes more room than the metadata tell
+    return min(max(1, block_bytes // bytes_per_row), BLOCK_ROWS)
 
 
 def _json_rows(batch: pa.RecordBatch) -> list[bytes]:

@@ -11,7 +11,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 
 from sessions_platform.mistakes import Mistake
-from sessions_platform.settings import Settings
+from sessions_platform.settings import Settings, SettingsError
 from sessions_platform.storage import embedded_postgres
 
 _LOCK_TIMEOUT = "120s"
@@ -29,16 +29,20 @@ _TRANSIENT = (
     TimeoutError,
     InterruptedError,
 )
-_PERMANENT = (
-    errors.InvalidPassword,
-    errors.InvalidAuthorizationSpecification,
-    errors.InvalidCatalogName,
-    errors.DiskFull,
-)
+# The server answered, and its answer will be the same.
+_REFUSALS = ("does not exist", "authentication failed", "no pg_hba.conf entry", "permission denied", "no password")
 
 
 class QueryMistake(Mistake):
     """PostgreSQL refused a statement; the message is its own."""
+
+
+class Unreachable(Mistake):
+    """The database can't be connected to. `is_refusal` tells whether it would say the same again."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        self.is_refusal = any(refusal in reason for refusal in _REFUSALS)
+        super().__init__(f"{where} can't be reached: {reason}. Mend: start it, or mend SESSIONS_WAREHOUSE_URL.")
 
 
 class Database:
@@ -62,7 +66,7 @@ class Database:
 
     @contextmanager
     def transaction(self, *, read_only: bool = False) -> Iterator[psycopg.Connection]:
-        """One transaction: committed at the end, rolled back where an error leaves it."""
+        """One transaction: committed at the end, rolled back where an error leaves it. Raises Unreachable."""
         with self._connect() as connection:
             connection.read_only = read_only
             yield connection
@@ -71,7 +75,8 @@ class Database:
         """The rows of one statement that only reads. Raises QueryMistake."""
         try:
             with self.transaction(read_only=True) as connection, connection.cursor(row_factory=dict_row) as cursor:
-                cursor.execute(sql.encode())
+                # In binary a statement can't bring a second one, which could leave the transaction.
+                cursor.execute(sql.encode(), binary=True)
                 return cursor.fetchall() if cursor.description else []
         except psycopg.OperationalError:
             raise
@@ -80,7 +85,13 @@ class Database:
 
     def _connect(self) -> psycopg.Connection:
         options = f"-c lock_timeout={_LOCK_TIMEOUT} -c timezone=UTC -c client_min_messages=warning"
-        return psycopg.connect(self.url, connect_timeout=10, application_name="sessions-platform", options=options)
+        try:
+            return psycopg.connect(self.url, connect_timeout=10, application_name="sessions-platform", options=options)
+        except psycopg.OperationalError as error:
+            raise Unreachable(self.shown, str(error).strip()) from None
+        except psycopg.ProgrammingError:
+            # the message could quote the URL, which may hold a password
+            raise SettingsError("SESSIONS_WAREHOUSE_URL: it is no URL that PostgreSQL understands.") from None
 
 
 def lock(connection: psycopg.Connection, name: str) -> None:
@@ -91,10 +102,10 @@ def lock(connection: psycopg.Connection, name: str) -> None:
 
 def is_transient(error: BaseException) -> bool:
     """Whether the same work may succeed a little later: connections, locks, timeouts; not data or configuration."""
-    if isinstance(error, _PERMANENT):
-        return False
+    if isinstance(error, Unreachable):
+        return not error.is_refusal
     if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
-        return True  # the connection could not be made, or was lost
+        return True  # the connection was lost
     if isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith(("08", "57P")):
         return True
     return isinstance(error, _TRANSIENT)

@@ -30,6 +30,7 @@ class StoredFile:
 class Lake:
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._schemas: dict[str, dict[str, pl.DataType]] = {}
 
     def write(self, folder: str, frames: Iterable[pl.DataFrame], schema: Mapping[str, pl.DataType]) -> StoredFile:
         """Write frames, one after the other, as a new file of the folder.
@@ -52,11 +53,16 @@ class Lake:
         return StoredFile(f"{folder}/{name}.parquet", rows, finished.stat().st_size)
 
     def scan(self, paths: Sequence[str], schema: Mapping[str, pl.DataType]) -> pl.LazyFrame:
-        """All rows of the files; an empty frame of the schema where there are none."""
-        if not paths:
-            return pl.LazyFrame(schema=dict(schema))
-        files = [self.root / path for path in paths]
-        return pl.scan_parquet(files, glob=False, missing_columns="insert", schema=dict(schema))
+        """All rows of the files; an empty frame of the schema where there are none.
+
+        Files of an older contract are read as this one has it: what they lack, or hold as a value
+        that the column's type has no place for, is null.
+        """
+        same = [self.root / path for path in paths if self._schema(path) == dict(schema)]
+        other = [self.root / path for path in paths if self._schema(path) != dict(schema)]
+        alike = [pl.scan_parquet(same, glob=False)] if same else []
+        fitted = [_fitted(pl.scan_parquet(path, glob=False), schema) for path in other]
+        return pl.concat([*alike, *fitted]) if paths else pl.LazyFrame(schema=dict(schema))
 
     def blocks(self, paths: Sequence[str], schema: Mapping[str, pl.DataType]) -> Iterator[pl.DataFrame]:
         """The rows of the files, one row group at a time."""
@@ -68,6 +74,12 @@ class Lake:
     def rows(self, path: str) -> int:
         """Counted from the stored file's footer."""
         return pq.read_metadata(self.root / path).num_rows
+
+    def _schema(self, path: str) -> dict[str, pl.DataType]:
+        """The columns of a file; remembered, since files never change."""
+        if path not in self._schemas:
+            self._schemas[path] = dict(pl.read_parquet_schema(self.root / path))
+        return self._schemas[path]
 
     def remove(self, path: str) -> None:
         (self.root / path).unlink(missing_ok=True)
@@ -122,9 +134,13 @@ def _as_arrow(frame: pl.DataFrame):
 
 
 def _as_polars(table, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
-    frame = pl.DataFrame(pl.from_arrow(table))
+    return _fitted(pl.DataFrame(pl.from_arrow(table)).lazy(), schema).collect()
+
+
+def _fitted(frame: pl.LazyFrame, schema: Mapping[str, pl.DataType]) -> pl.LazyFrame:
+    standing = frame.collect_schema()
     return frame.select(
-        (pl.col(name) if name in frame.columns else pl.lit(None)).cast(dtype).alias(name)
+        (pl.col(name) if name in standing else pl.lit(None)).cast(dtype, strict=False).alias(name)
         for name, dtype in schema.items()
     )
 

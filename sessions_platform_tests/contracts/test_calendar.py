@@ -36,9 +36,7 @@ CUTS = [(Cadence.hourly, "UTC")] + [(cadence, zone) for cadence in list(Cadence)
 cuts = pytest.mark.parametrize(("cadence", "zone"), CUTS)
 
 
-def calendar(
-    cadence: Cadence, zone: str, start: date = date(1980, 1, 1), end: date | None = None
-) -> Calendar:
+def calendar(cadence: Cadence, zone: str, start: date = date(1980, 1, 1), end: date | None = None) -> Calendar:
     return Calendar(cadence, midnight(start, zone), zone, midnight(end, zone) if end else None)
 
 
@@ -48,9 +46,7 @@ def midnight(day: date, zone: str) -> datetime:
 
 def moments(zone: str) -> st.SearchStrategy[datetime]:
     """Crowded around the zone's oddities, to the microsecond."""
-    anywhere = st.integers(0, 40 * 366 * 24 * 3_600_000_000).map(
-        lambda micros: YEAR_1990 + micros * MICROSECOND
-    )
+    anywhere = st.integers(0, 40 * 366 * 24 * 3_600_000_000).map(lambda micros: YEAR_1990 + micros * MICROSECOND)
     near = st.builds(
         lambda turn, hours, micros: turn + timedelta(hours=hours, microseconds=micros),
         st.sampled_from(CROOKED[zone]),
@@ -68,9 +64,7 @@ def as_polars_has_it(times: list[datetime], of: Calendar) -> list[str]:
 @cuts
 @settings(max_examples=25)
 @given(data=st.data())
-def test_every_moment_lies_in_the_one_window_of_its_key(
-    cadence: Cadence, zone: str, data: st.DataObject
-) -> None:
+def test_every_moment_lies_in_the_one_window_of_its_key(cadence: Cadence, zone: str, data: st.DataObject) -> None:
     cal = calendar(cadence, zone)
     times = data.draw(st.lists(moments(zone), min_size=1, max_size=40))
     for moment in times:
@@ -96,9 +90,7 @@ def test_windows_tile_time_around_the_odd_moments(cadence: Cadence, zone: str) -
         assert keys == sorted(set(keys))
 
 
-@pytest.mark.xfail(
-    strict=True, raises=pl.exceptions.ComputeError, reason="polars truncates to a time that is none"
-)
+@pytest.mark.xfail(strict=True, raises=pl.exceptions.ComputeError, reason="polars truncates to a time that is none")
 def test_a_zone_may_have_moved_for_good_at_midnight() -> None:
     """Kathmandu went from 5:30 to 5:45 as 1986 began, and had no first quarter of an hour of it."""
     kathmandu = calendar(Cadence.daily, "Asia/Kathmandu")
@@ -122,9 +114,7 @@ def test_a_key_is_the_start_of_its_window(cadence: str, moment: str, key: str) -
 
 def test_a_local_day_is_as_long_as_the_clocks_make_it() -> None:
     berlin = calendar(Cadence.daily, "Europe/Berlin")
-    hours = {
-        key: (berlin.window(key).end - berlin.window(key).start) / timedelta(hours=1) for key in DST_DAYS
-    }
+    hours = {key: (berlin.window(key).end - berlin.window(key).start) / timedelta(hours=1) for key in DST_DAYS}
     assert hours == DST_DAYS
 
 
@@ -181,9 +171,7 @@ def test_dagster_has_the_same_partitions_of_a_stream_that_is_over(cadence: str, 
     assert_dagster_agrees(calendar(Cadence(cadence), zone, date(end.year, 8, 12), end))
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the end is handed to Dagster as it is, and Dagster keeps whole windows only"
-)
+@pytest.mark.xfail(strict=True, reason="the end is handed to Dagster as it is, and Dagster keeps whole windows only")
 @pytest.mark.parametrize("cadence", ["weekly", "monthly"])
 def test_the_last_partition_contains_the_end(cadence: str) -> None:
     """Events up to the end are accepted, so that their session partition has to be there."""
@@ -211,9 +199,7 @@ def test_equal_calendars_have_equal_partitions_definitions() -> None:
 @cuts
 @settings(max_examples=15)
 @given(chosen=st.sets(st.integers(0, 39)))
-def test_runs_hold_just_the_keys_and_are_whole_and_apart(
-    cadence: Cadence, zone: str, chosen: set[int]
-) -> None:
+def test_runs_hold_just_the_keys_and_are_whole_and_apart(cadence: Cadence, zone: str, chosen: set[int]) -> None:
     cal = calendar(cadence, zone)
     every = [cal.key_of(CROOKED[zone][0] - timedelta(days=20))]
     while len(every) < 40:

@@ -102,9 +102,7 @@ def test_each_check_of_the_schema_has_its_rule_at_the_same_place(landing_partiti
 
 def test_rules_read_as_the_stream_states_them() -> None:
     latest = STRICT.latest_moment(LANDING)
-    texts = {
-        (rule.code, rule.text) for name in STRICT.columns for rule in column_rules(STRICT, name, latest)
-    }
+    texts = {(rule.code, rule.text) for name in STRICT.columns for rule in column_rules(STRICT, name, latest)}
     assert texts == {
         (Code.not_allowed, "isin ['view', 'buy']"),
         (Code.pattern_mismatch, "pattern ^https:"),
@@ -218,9 +216,9 @@ def test_a_rejected_row_is_whole_and_explained(column: str, value: object) -> No
 def test_a_raw_row_is_whole() -> None:
     row = {"landing_partition": LANDING, "source_uri": "a", "position": 1, "payload": b"\xff\0"}
     good = pl.DataFrame([{**row, "header": None, "unreadable": None}], schema=RAW_EVENTS)
-    assert broken_checks(raw_schema(), good) == set()
+    assert broken_checks(raw_schema(stream()), good) == set()
     without_payload = good.with_columns(payload=pl.lit(None, pl.Binary))
-    assert {name for name, _ in broken_checks(raw_schema(), without_payload)} == {"payload"}
+    assert {name for name, _ in broken_checks(raw_schema(stream()), without_payload)} == {"payload"}
 
 
 def test_what_the_transforms_make_keeps_the_contracts_of_sessions() -> None:

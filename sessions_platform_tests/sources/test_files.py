@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from sessions_platform.contracts.raw import RAW_EVENTS
 from sessions_platform.contracts.stream import Source, Stream
 from sessions_platform.sources.base import LandingFile
-from sessions_platform.sources.files import BLOCK_BYTES, FileReading, FileSource, SourceError
+from sessions_platform.sources.files import BLOCK_BYTES, BLOCK_ROWS, FileReading, FileSource, SourceError
 
 COLUMNS = {"user_id": {}, "event_timestamp": {"formats": ["%+"]}, "event_type": {}}
 DAILY = "landing/{partition:%Y-%m-%d}/*.ndjson"
@@ -309,6 +309,17 @@ def test_the_size_of_blocks_changes_no_row(place: Path, content: bytes, block_by
     assert rows_of(reading(place, content, block_bytes, format=kind)).equals(whole)
     packed = rows_of(reading(place, gzip.compress(content, mtime=0), block_bytes, format=kind))
     assert packed.equals(whole)
+
+
+def test_a_block_holds_no_more_rows_than_memory_has_room_for(place: Path) -> None:
+    blocks = list(reading(place, b"\n" * (BLOCK_ROWS + 1)))
+    assert [block.height for block in blocks] == [BLOCK_ROWS, 1]
+    assert blocks[1]["position"].to_list() == [BLOCK_ROWS + 1]
+
+
+def test_a_file_can_be_read_again(place: Path) -> None:
+    again = reading(place, b"a\nb")
+    assert rows_of(again).equals(rows_of(again))
 
 
 # Compressed files

@@ -253,7 +253,7 @@ def test_text_that_nobody_keeps_may_be_anything() -> None:
         pytest.param(["a.x"], '{"a": {"x": 1, "y": 2}}', '{"a":{"y":2}}', id="what is left beside a path"),
         pytest.param(["a.x"], '{"a": {"x": 1}}', None, id="nothing is left"),
         pytest.param(["a.x", "a.y.z"], '{"a": {"y": {"z": 1, "w": 2}}}', '{"a":{"y":{"w":2}}}', id="two paths"),
-        pytest.param(["a.x", "a"], '{"a": {"x": "1", "y": 2}}', None, id="one path holds the other"),
+        pytest.param(["a.x", "a"], '{"a": {"x": "1", "y": 2}, "b": 3}', '{"b":3}', id="one path holds the other"),
         pytest.param(["a.x"], '{"a": "text"}', '{"a":"text"}', id="the path leads nowhere"),
         pytest.param(["a.x"], '{"a.x": 1, "a": {"x": 2}}', '{"a":{"x":2}}', id="a key with a dot is the path"),
         pytest.param(["a", "b"], '{"a": 1, "b": 2}', None, id="a fallback is named, though not used"),
