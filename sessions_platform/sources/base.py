@@ -21,6 +21,10 @@ class LandingFile:
     landing_partition: str | None
 
 
+class Unreadable(Exception):
+    """The rest of a file is no data of its format; the message is a sentence that says why."""
+
+
 class Reading(Protocol):
     """One pass over a file's rows. `digest` (SHA-256, hex) is of the bytes that were read, once all were."""
 

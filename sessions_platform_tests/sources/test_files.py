@@ -25,7 +25,8 @@ from hypothesis import strategies as st
 from sessions_platform.contracts.raw import RAW_EVENTS
 from sessions_platform.contracts.stream import Source, Stream
 from sessions_platform.sources.base import LandingFile
-from sessions_platform.sources.files import BLOCK_BYTES, BLOCK_ROWS, FileReading, FileSource, SourceError
+from sessions_platform.sources.files import FileSource, SourceError
+from sessions_platform.sources.reading import BLOCK_BYTES, BLOCK_ROWS, FileReading
 
 COLUMNS = {"user_id": {}, "event_timestamp": {"formats": ["%+"]}, "event_type": {}}
 DAILY = "landing/{partition:%Y-%m-%d}/*.ndjson"
