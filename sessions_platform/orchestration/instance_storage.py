@@ -27,4 +27,11 @@ class InstanceStorage(DagsterPostgresStorage):
         url = settings.dagster_postgres_url or embedded_postgres.attach(settings.home).url("dagster")
         # dagster-postgres speaks psycopg2, and SQLAlchemy 2.1 takes a plain postgresql:// for psycopg 3.
         with_driver = make_url(url).set(drivername="postgresql+psycopg2")
-        return cls(with_driver.render_as_string(hide_password=False), inst_data=inst_data)
+        storage = cls(with_driver.render_as_string(hide_password=False), inst_data=inst_data)
+        storage.keep_connections()
+        return storage
+
+    def keep_connections(self) -> None:
+        """Keep a connection open, as Dagster's webserver does: by default each event of a run opens one of its own."""
+        for storage in (self.run_storage, self.event_log_storage, self.schedule_storage):
+            storage.optimize_for_webserver(statement_timeout=60_000, pool_recycle=3600, max_overflow=20)

@@ -55,7 +55,7 @@ def sessionize(events: pl.DataFrame, stream: Stream) -> pl.DataFrame:
     return marked.with_columns(
         session_id=_forward(_session_ids(marked)),
         session_partition=_forward(_opening(stream.session_calendar.key_expr())),
-        time_diff_seconds=pl.when(~pl.col("is_new_session")).then(pl.col("_silence").dt.total_microseconds() / 1e6),
+        time_diff_seconds=pl.when(~pl.col("is_new_session")).then(in_seconds(pl.col("_silence"))),
     ).drop("_silence", "_opens_chain")
 
 
@@ -129,6 +129,15 @@ def _length_cuts(micros: list[int], limit: int, offset: int) -> list[int]:
     while (start := bisect_right(micros, micros[start] + limit, start)) < len(micros):
         cuts.append(offset + start)
     return cuts
+
+
+def in_seconds(duration: pl.Expr) -> pl.Expr:
+    """The float nearest to the duration, to the last bit.
+
+    Polars divides by a constant by multiplying with its inverse, which ends one bit off at times;
+    rounding brings the right float back.
+    """
+    return (duration.dt.total_microseconds() / 1_000_000).round(6)
 
 
 def first_copies(events: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -4,6 +4,7 @@ import polars as pl
 
 from sessions_platform.contracts.sessions import session_columns
 from sessions_platform.contracts.stream import Aggregate, Stream
+from sessions_platform.transforms.sessionize import in_seconds
 from sessions_platform.transforms.validate import time_order
 
 
@@ -20,7 +21,7 @@ def summarize(sessionized: pl.DataFrame, stream: Stream) -> pl.DataFrame:
         exit_page=page.last(),
         **{name: _aggregate(aggregate) for name, aggregate in stream.session.columns.items()},
     )
-    length = (pl.col("session_end") - pl.col("session_start")).dt.total_microseconds() / 1e6
+    length = in_seconds(pl.col("session_end") - pl.col("session_start"))
     return (
         sessions.join(_primary_actions(ordered, stream), on="session_id", how="left", maintain_order="left")
         .with_columns(duration_seconds=length, policy_version=pl.lit(stream.policy_version))

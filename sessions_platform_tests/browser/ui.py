@@ -1,0 +1,156 @@
+"""The platform as its user meets it: `sessions-platform dev` in processes of its own, and a Chromium to look at it."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import httpx
+from playwright.sync_api import Locator, Page, expect, sync_playwright
+
+from sessions_platform.storage import embedded_postgres
+
+STREAM = "web_shop"
+GROUPS = {
+    "landing": ["raw_events"],
+    "validation": ["events", "rejected_events"],
+    "sessionization": ["sessionized_events"],
+    "warehouse": ["sessions"],
+}
+ASSETS = [asset for assets in GROUPS.values() for asset in assets]
+
+# A busy machine is slow now and then; a quiet one is ready in twenty seconds and answers in one.
+STARTING_SECONDS = 240
+ANSWERING_SECONDS = 60
+STOPPING_SECONDS = 60
+
+# A server or a folder of the user's own must not be mistaken for the test's.
+UNSET = ("SESSIONS_LAKE", "SESSIONS_STREAMS", "SESSIONS_WAREHOUSE_URL", "DAGSTER_POSTGRES_URL", "DAGSTER_HOME")
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+class NoChromiumError(Exception):
+    """The message is a sentence that says what to do."""
+
+
+def chromium_program() -> str:
+    """Debian's Chromium. Raises NoChromiumError."""
+    if (found := shutil.which("chromium")) is None:
+        raise NoChromiumError("Chromium is missing. On Debian: apt-get install chromium")
+    return found
+
+
+def program(*arguments: str) -> list[str]:
+    """The command line, of the virtual environment that runs this."""
+    return [sys.executable, "-m", "sessions_platform", *arguments]
+
+
+def environment(home: Path) -> dict[str, str]:
+    ours = {name: value for name, value in os.environ.items() if name not in UNSET}
+    return {**ours, "SESSIONS_HOME": str(home), "DAGSTER_DISABLE_TELEMETRY": "1"}
+
+
+@contextmanager
+def served(home: Path, log: Path) -> Iterator[str]:
+    """The UI's address, once it answers. At the end its processes and their database are gone."""
+    url = f"http://127.0.0.1:{(port := _free_port())}"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            program("dev", "--port", str(port)),
+            env=environment(home),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        _wait_for(url, process, log)
+        yield url
+    finally:
+        _end(process)
+        _remove_database(home)
+
+
+@contextmanager
+def chromium(width: int = 1900, height: int = 1000) -> Iterator[Page]:
+    """An empty page. It is so wide that the nodes of the asset graph show their details."""
+    expect.set_options(timeout=ANSWERING_SECONDS * 1000)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium_program(), args=FLAGS, headless=True)
+        page = browser.new_page(viewport={"width": width, "height": height})
+        page.set_default_timeout(ANSWERING_SECONDS * 1000)
+        yield page
+        browser.close()
+
+
+def open_graph(page: Page, url: str) -> None:
+    """Open the asset graph, which begins with its groups closed, and open them all."""
+    page.goto(f"{url}/asset-groups")
+    for group in GROUPS:
+        graph_text(page, group).click()
+    for asset in ASSETS:
+        expect(graph_text(page, asset)).to_be_visible()
+
+
+def graph_text(page: Page, text: str) -> Locator:
+    return page.locator("svg foreignObject").get_by_text(text, exact=True)
+
+
+def open_asset(page: Page, url: str, asset: str, **place: str) -> None:
+    """Open the page of an asset; place is where on it, say view="partitions"."""
+    query = "&".join(f"{key}={value}" for key, value in place.items())
+    page.goto(f"{url}/assets/{STREAM}/{asset}?{query}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + STARTING_SECONDS
+    while time.monotonic() < deadline:
+        with suppress(httpx.TransportError):
+            if httpx.get(f"{url}/server_info", trust_env=False).is_success:
+                return
+        with suppress(subprocess.TimeoutExpired):
+            code = process.wait(0.2)
+            raise RuntimeError(f"sessions-platform dev ended with {code}:\n{_end_of(log)}")
+    raise TimeoutError(f"{url} does not answer after {STARTING_SECONDS} seconds:\n{_end_of(log)}")
+
+
+def _end_of(log: Path) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-30:])
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ask as Ctrl-C would; what is left of the process group after that is killed."""
+    process.send_signal(signal.SIGINT)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(STOPPING_SECONDS)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _remove_database(home: Path) -> None:
+    """Stop a server whose holders were killed; for root it rests outside of a home that nobody else may enter."""
+    cluster = home / "postgres" / "cluster"
+    if (cluster / "data" / "postmaster.pid").exists():
+        embedded_postgres.attach(home).close()
+    shutil.rmtree(cluster.resolve(), ignore_errors=True)

@@ -1,0 +1,531 @@
+"""The ledger says what is current and what waits; and the database, which of its errors pass by themselves."""
+
+import itertools
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, LiteralString
+
+import psycopg
+import pytest
+from psycopg import errors
+from psycopg.sql import SQL, Identifier
+
+from sessions_platform.contracts.rejections import Code
+from sessions_platform.settings import Settings
+from sessions_platform.storage.database import Database, QueryMistake, is_transient, lock
+from sessions_platform.storage.lake import StoredFile
+from sessions_platform.storage.ledger import KnownFile, LandingVersion, Ledger, SessionVersion, Snapshot, Superseded
+from sessions_platform_tests.streams import DAY_ONE
+
+ONE, TWO, THREE = "2026-01-01", "2026-01-02", "2026-01-03"
+POLICY = "a policy"
+STORED = StoredFile("raw/a.parquet", 3, 99)
+
+_names = itertools.count()
+
+
+@pytest.fixture
+def open_ledger(database: Database) -> Callable[[], Ledger]:
+    def make() -> Ledger:
+        ledger = Ledger(database, f"ledger{next(_names)}")
+        ledger.prepare()
+        return ledger
+
+    return make
+
+
+@pytest.fixture
+def ledger(open_ledger: Callable[[], Ledger]) -> Ledger:
+    return open_ledger()
+
+
+def landing(partition: str = ONE, raw_sequence: int = 1, **more: Any) -> dict[str, Any]:
+    row = {
+        "landing_partition": partition,
+        "raw_sequence": raw_sequence,
+        "raw_files": [{"uri": "a", "digest": "b", "path": "c"}],
+        "events_path": f"events/{partition}/{raw_sequence}",
+        "rejected_path": f"rejected/{partition}/{raw_sequence}",
+        "raw_rows": 4,
+        "accepted": 1,
+        "rejected": 2,
+        "duplicates": 1,
+        "rejected_by_reason": {Code.malformed.value: 2},
+        "first_event": DAY_ONE,
+        "last_event": None,
+        "contract_version": "a contract",
+        "run_id": "a run",
+    }
+    return {**row, **more}
+
+
+def publish(ledger: Ledger, *touched: str, **changes: Any) -> int:
+    with ledger.database.transaction() as connection:
+        ledger.lock(connection)
+        return ledger.publish(connection, landing(**changes), touched)
+
+
+def write(ledger: Ledger, partition: str, snapshot: int, policy: str = POLICY) -> SessionVersion:
+    row = {
+        "session_partition": partition,
+        "path": f"sessionized/{partition}/{next(_names)}",
+        "rows": 2,
+        "bytes": 9,
+        "duplicates_across": 1,
+        "conflicts_across": 0,
+        "snapshot": snapshot,
+        "policy_version": policy,
+        "run_id": "a run",
+    }
+    ledger.write_sessions([row])
+    (version,) = ledger.sessions_at([row["path"]])
+    return version
+
+
+def acknowledge(ledger: Ledger, *versions: SessionVersion) -> None:
+    with ledger.database.transaction() as connection:
+        ledger.lock(connection)
+        ledger.acknowledge(connection, versions)
+
+
+def loaded(ledger: Ledger) -> list[SessionVersion]:
+    with ledger.database.transaction(read_only=True) as connection:
+        return ledger.loaded_sessions(connection)
+
+
+def test_many_may_prepare_at_once_and_again(database: Database) -> None:
+    with database.transaction() as connection:
+        connection.execute("drop schema if exists sessions_platform cascade")
+    failures: list[BaseException] = []
+
+    def prepare() -> None:
+        try:
+            Ledger(database, "any").prepare()
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=prepare) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+# Landing files -------------------------------------------------------------------------------------------
+
+
+def test_files_belong_to_the_landing_partition_that_first_saw_them(ledger: Ledger) -> None:
+    ledger.claim(["b", "a"], ONE)
+    ledger.claim(["b", "c"], TWO)
+    ledger.claim([], THREE)
+    assert [(file.uri, file.landing_partition) for file in ledger.files()] == [("a", ONE), ("b", ONE), ("c", TWO)]
+    assert [file.uri for file in ledger.files([TWO])] == ["c"]
+    assert ledger.files([]) == []
+
+
+def test_a_file_that_was_claimed_is_known_and_not_read(ledger: Ledger) -> None:
+    ledger.claim(["a"], ONE)
+    (file,) = ledger.files()
+    assert file == KnownFile("a", ONE, None, None, None, None, None, None)
+    with pytest.raises(ValueError, match="never read"):
+        _ = file.stored
+
+
+def test_a_later_reading_has_a_higher_sequence(ledger: Ledger) -> None:
+    ledger.claim(["a", "b"], ONE)
+    ledger.record_file("a", "print 1", "digest 1", STORED, "a run")
+    ledger.record_file("b", "print 1", "digest 2", STORED, "a run")
+    first = {file.uri: file.sequence or 0 for file in ledger.files()}
+    ledger.record_file("a", "print 2", "digest 3", StoredFile("raw/b.parquet", 4, 100), "a run")
+    a, b = ledger.files()
+    assert (a.fingerprint, a.digest, a.stored) == ("print 2", "digest 3", StoredFile("raw/b.parquet", 4, 100))
+    assert first["a"] < first["b"] < (a.sequence or 0)
+    assert b.sequence == first["b"]
+
+
+def test_a_file_that_was_only_touched_keeps_its_sequence(ledger: Ledger) -> None:
+    ledger.claim(["a"], ONE)
+    ledger.record_file("a", "print 1", "digest", STORED, "a run")
+    (before,) = ledger.files()
+    ledger.record_unchanged("a", "print 2")
+    (after,) = ledger.files()
+    assert (after.fingerprint, after.sequence, after.stored) == ("print 2", before.sequence, STORED)
+
+
+# Publishing ----------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_published_at_first(ledger: Ledger) -> None:
+    assert ledger.snapshot() == Snapshot(0, ())
+    assert ledger.waiting(POLICY) == []
+
+
+def test_what_is_published_is_current_and_replaces_what_was(ledger: Ledger) -> None:
+    first = publish(ledger, raw_sequence=1)
+    other = publish(ledger, partition=TWO)
+    second = publish(ledger, raw_sequence=2, accepted=2)
+    assert first < other < second
+    expected = {**landing(raw_sequence=2, accepted=2), "version": second}
+    del expected["raw_files"], expected["run_id"]
+    one, two = ledger.landings()
+    assert one == LandingVersion(**expected)
+    assert (two.landing_partition, two.version) == (TWO, other)
+    assert ledger.snapshot().version == second
+
+
+def test_the_same_rows_may_be_judged_again(ledger: Ledger) -> None:
+    publish(ledger, raw_sequence=5, contract_version="old")
+    publish(ledger, raw_sequence=5, contract_version="new")
+    assert [version.contract_version for version in ledger.landings()] == ["new"]
+
+
+def test_rows_that_were_read_earlier_do_not_replace_later_ones(ledger: Ledger) -> None:
+    publish(ledger, raw_sequence=5)
+    before = ledger.snapshot()
+    with pytest.raises(Superseded, match=f"{ONE}: rows that were read later"):
+        publish(ledger, ONE, raw_sequence=4)
+    assert ledger.snapshot() == before
+    assert ledger.waiting(POLICY) == []
+    publish(ledger, partition=TWO, raw_sequence=4)
+
+
+def test_a_publication_that_fails_on_the_way_leaves_no_trace(ledger: Ledger) -> None:
+    publish(ledger, ONE)
+    before = ledger.snapshot(), ledger.waiting(POLICY)
+
+    def publish_and_fail() -> None:
+        with ledger.database.transaction() as connection:
+            ledger.publish(connection, landing(raw_sequence=2), [TWO])
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        publish_and_fail()
+    assert (ledger.snapshot(), ledger.waiting(POLICY)) == before
+
+
+def test_one_publishes_at_a_time_and_readers_go_on(ledger: Ledger) -> None:
+    publish(ledger, raw_sequence=1)
+    with ledger.database.transaction() as publishing:
+        ledger.lock(publishing)
+        ledger.publish(publishing, landing(raw_sequence=2), [])
+        assert [version.raw_sequence for version in ledger.landings()] == [1]
+        with ledger.database.transaction() as other:
+            other.execute("set lock_timeout = 1")
+            with pytest.raises(errors.LockNotAvailable) as caught:
+                ledger.lock(other)
+    assert is_transient(caught.value)
+    assert [version.raw_sequence for version in ledger.landings()] == [2]
+
+
+def test_whoever_waited_for_the_lock_sees_what_was_published_meanwhile(ledger: Ledger) -> None:
+    publish(ledger, raw_sequence=1)
+    outcome: list[str] = []
+    arrived = threading.Event()
+
+    def come_late() -> None:
+        with ledger.database.transaction() as connection:
+            connection.execute("select 1")  # the transaction has begun before the other one ends
+            arrived.set()
+            ledger.lock(connection)
+            try:
+                ledger.publish(connection, landing(raw_sequence=2), [])
+            except Superseded:
+                outcome.append("superseded")
+
+    with ledger.database.transaction() as publishing:
+        ledger.lock(publishing)
+        late = threading.Thread(target=come_late)
+        late.start()
+        arrived.wait()
+        ledger.publish(publishing, landing(raw_sequence=3), [])
+    late.join()
+    assert outcome == ["superseded"]
+
+
+def test_streams_do_not_wait_for_each_other(open_ledger: Callable[[], Ledger]) -> None:
+    one, two = open_ledger(), open_ledger()
+    with one.database.transaction() as first, two.database.transaction() as second:
+        second.execute("set lock_timeout = 1")
+        one.lock(first)
+        two.lock(second)
+    publish(one, ONE)
+    assert two.snapshot() == Snapshot(0, ())
+    assert two.waiting(POLICY) == []
+
+
+# What waits ----------------------------------------------------------------------------------------------
+
+
+def test_what_is_touched_waits_until_a_load_has_seen_it(ledger: Ledger) -> None:
+    seen = publish(ledger, ONE, TWO)
+    assert ledger.waiting(POLICY) == [ONE, TWO]
+    acknowledge(ledger, write(ledger, ONE, snapshot=seen))
+    assert ledger.waiting(POLICY) == [TWO]
+    acknowledge(ledger, write(ledger, TWO, snapshot=seen))
+    assert ledger.waiting(POLICY) == []
+
+
+def test_what_came_after_the_snapshot_goes_on_waiting(ledger: Ledger) -> None:
+    seen = publish(ledger, ONE, TWO)
+    version = write(ledger, ONE, snapshot=seen)
+    unseen = publish(ledger, ONE, partition=TWO)
+    acknowledge(ledger, version)
+    assert ledger.waiting(POLICY) == [ONE, TWO]
+    acknowledge(ledger, write(ledger, ONE, snapshot=unseen))
+    assert ledger.waiting(POLICY) == [TWO]
+
+
+def test_a_snapshot_before_all_changes_acknowledges_none(ledger: Ledger) -> None:
+    publish(ledger, ONE)
+    acknowledge(ledger, write(ledger, ONE, snapshot=0))
+    assert ledger.waiting(POLICY) == [ONE]
+
+
+def test_each_partition_is_acknowledged_by_its_own_snapshot(ledger: Ledger) -> None:
+    first = publish(ledger, ONE, TWO)
+    second = publish(ledger, ONE, TWO, partition=TWO)
+    acknowledge(ledger, write(ledger, ONE, snapshot=first), write(ledger, TWO, snapshot=second))
+    assert ledger.waiting(POLICY) == [ONE]
+
+
+def test_another_streams_changes_go_on_waiting(open_ledger: Callable[[], Ledger]) -> None:
+    one, two = open_ledger(), open_ledger()
+    publish(one, ONE)
+    seen = publish(two, ONE)
+    acknowledge(two, write(two, ONE, snapshot=seen))
+    assert one.waiting(POLICY) == [ONE]
+
+
+def test_a_load_that_fails_leaves_what_waits(ledger: Ledger) -> None:
+    version = write(ledger, ONE, snapshot=publish(ledger, ONE))
+
+    def acknowledge_and_fail() -> None:
+        with ledger.database.transaction() as connection:
+            ledger.acknowledge(connection, [version])
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        acknowledge_and_fail()
+    assert ledger.waiting(POLICY) == [ONE]
+    assert loaded(ledger) == []
+
+
+def test_partitions_made_by_another_rule_wait_too(ledger: Ledger) -> None:
+    acknowledge(ledger, write(ledger, ONE, 0, "old rule"), write(ledger, TWO, 0))
+    write(ledger, THREE, 0, "old rule")  # never loaded: whether it waits is told by what touched it
+    assert ledger.waiting(POLICY) == [ONE]
+    acknowledge(ledger, write(ledger, ONE, 0))
+    assert ledger.waiting(POLICY) == []
+
+
+# Versions of session partitions --------------------------------------------------------------------------
+
+
+def test_what_is_written_is_not_loaded_before_it_is_acknowledged(ledger: Ledger) -> None:
+    version = write(ledger, ONE, snapshot=7)
+    assert loaded(ledger) == []
+    acknowledge(ledger, version)
+    assert loaded(ledger) == [version]
+    assert (version.rows, version.duplicates_across, version.snapshot) == (2, 1, 7)
+
+
+def test_one_version_of_a_partition_is_loaded_at_a_time(ledger: Ledger) -> None:
+    first, other = write(ledger, ONE, 1), write(ledger, TWO, 1)
+    acknowledge(ledger, first, other)
+    second = write(ledger, ONE, 2)
+    acknowledge(ledger, second)
+    acknowledge(ledger, second)
+    assert loaded(ledger) == [second, other]
+
+
+def test_the_newest_version_is_the_one_that_has_seen_most_and_then_the_last(ledger: Ledger) -> None:
+    write(ledger, ONE, 2)
+    last = write(ledger, ONE, 2)
+    write(ledger, ONE, 1)
+    other = write(ledger, TWO, 0)
+    assert ledger.newest_sessions() == [last, other]
+    assert ledger.newest_sessions([TWO]) == [other]
+    assert ledger.newest_sessions([]) == []
+
+
+# Errors of the database ----------------------------------------------------------------------------------
+
+Fails = Callable[[psycopg.Connection, psycopg.Connection], object]
+
+
+def backend_is_terminated(mine: psycopg.Connection, other: psycopg.Connection) -> None:
+    other.execute("select pg_terminate_backend(%s)", [mine.info.backend_pid])
+    mine.execute("select pg_sleep(5)")
+
+
+def connection_was_lost_before(mine: psycopg.Connection, other: psycopg.Connection) -> None:
+    try:
+        backend_is_terminated(mine, other)
+    except psycopg.OperationalError:
+        mine.execute("select 1")
+
+
+def statement_is_cancelled(mine: psycopg.Connection, _: psycopg.Connection) -> None:
+    mine.execute("set statement_timeout = 10")
+    mine.execute("select pg_sleep(5)")
+
+
+def lock_is_taken(mine: psycopg.Connection, other: psycopg.Connection) -> None:
+    lock(other, "a name")
+    mine.execute("set lock_timeout = 10")
+    lock(mine, "a name")
+
+
+def somebody_else_wrote_meanwhile(mine: psycopg.Connection, other: psycopg.Connection) -> None:
+    mine.execute("set transaction isolation level repeatable read")
+    mine.execute("select * from fails")
+    other.execute("update fails set number = number + 1")
+    other.commit()
+    mine.execute("update fails set number = number + 1")
+
+
+def deadlock(mine: psycopg.Connection, other: psycopg.Connection) -> None:
+    for connection, name in ((mine, "one"), (other, "two")):
+        connection.execute("set deadlock_timeout = '10s'")
+        lock(connection, name)
+    mine.execute("set deadlock_timeout = 10")
+    waiting = threading.Thread(target=lock, args=(other, "one"))
+    waiting.start()
+    try:
+        lock(mine, "two")
+    finally:
+        mine.rollback()
+        waiting.join()
+
+
+def sql(statement: LiteralString) -> Fails:
+    return lambda mine, _: mine.execute(statement)
+
+
+def caught(database: Database, fail: Fails) -> BaseException:
+    with database.transaction() as setup:
+        setup.execute("drop table if exists fails")
+        setup.execute("create table fails (number int primary key, word text not null)")
+        setup.execute("insert into fails values (1, 'a')")
+    # not as a context, which would hide what ends the connection
+    mine, other = psycopg.connect(database.url), psycopg.connect(database.url)
+    try:
+        fail(mine, other)
+    except Exception as error:
+        return error
+    finally:
+        mine.close()
+        other.close()
+    raise AssertionError("it did not fail")
+
+
+@pytest.mark.parametrize(
+    ("fail", "error"),
+    [
+        (backend_is_terminated, errors.AdminShutdown),
+        (connection_was_lost_before, psycopg.OperationalError),
+        (statement_is_cancelled, errors.QueryCanceled),
+        (lock_is_taken, errors.LockNotAvailable),
+        (somebody_else_wrote_meanwhile, errors.SerializationFailure),
+        (deadlock, errors.DeadlockDetected),
+    ],
+    ids=lambda case: case.__name__,
+)
+def test_what_may_go_well_a_little_later_is_transient(
+    database: Database, fail: Fails, error: type[BaseException]
+) -> None:
+    found = caught(database, fail)
+    assert isinstance(found, error)
+    assert is_transient(found)
+
+
+@pytest.mark.parametrize(
+    ("fail", "error"),
+    [
+        (sql("selekt 1"), errors.SyntaxError),
+        (sql("select * from nowhere"), errors.UndefinedTable),
+        (sql("insert into fails values (1, 'b')"), errors.UniqueViolation),
+        (sql("insert into fails values (2, null)"), errors.NotNullViolation),
+        (sql("insert into fails values (2147483648, 'b')"), errors.NumericValueOutOfRange),
+        (sql("select 'x'::int"), errors.InvalidTextRepresentation),
+        (sql("select 1 / 0"), errors.DivisionByZero),
+        (lambda mine, _: mine.execute("select %s", ["a\0"]), psycopg.DataError),
+    ],
+    ids=lambda case: getattr(case, "__name__", ""),
+)
+def test_what_would_fail_again_is_not(database: Database, fail: Fails, error: type[BaseException]) -> None:
+    found = caught(database, fail)
+    assert isinstance(found, error)
+    assert not is_transient(found)
+
+
+@pytest.mark.parametrize("error", [ValueError("a"), KeyError("a"), OSError(28, "No space left"), Superseded("a")])
+def test_errors_of_others_are_not_transient(error: BaseException) -> None:
+    assert not is_transient(error)
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError(), TimeoutError(), InterruptedError(), BrokenPipeError()])
+def test_but_lost_connections_and_timeouts_are(error: BaseException) -> None:
+    assert is_transient(error)
+
+
+def reached(database: Database, url: str) -> BaseException:
+    settings = Settings(home=database._settings.home, lake=database._settings.lake, streams=(), warehouse_url=url)
+    with pytest.raises(Exception) as caught, Database(settings).transaction():
+        pass
+    return caught.value
+
+
+def test_a_server_that_is_not_there_may_come_back(database: Database) -> None:
+    error = reached(database, "postgresql://ann:secret@127.0.0.1:1/shop")
+    assert is_transient(error)
+    assert "secret" not in str(error)
+
+
+def test_a_database_that_is_not_there_will_not(database: Database) -> None:
+    error = reached(database, database.url.replace("/sessions?", "/nowhere?"))
+    assert '"nowhere" does not exist' in str(error)
+    assert not is_transient(error)
+
+
+def test_a_role_that_is_not_there_will_not_either(database: Database) -> None:
+    error = reached(database, database.url + "&user=nobody_at_all&password=secret")
+    assert not is_transient(error)
+    assert "secret" not in str(error)
+
+
+# Queries -------------------------------------------------------------------------------------------------
+
+
+def test_a_query_gives_rows_by_name_and_in_utc(database: Database) -> None:
+    (row,) = database.query("select 1 as one, 'é' as \"ü\", '2026-07-01 00:00+02'::timestamptz as at, null as nothing")
+    assert row == {"one": 1, "ü": "é", "at": datetime(2026, 6, 30, 22, tzinfo=UTC), "nothing": None}
+    assert database.query("select 10 % 3 as rest")[0]["rest"] == 1
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "delete from {}",
+        "drop table {}",
+        "select 1; delete from {}",
+        "rollback; delete from {}",
+        "commit; delete from {}; commit",
+        "set transaction read write; delete from {}",
+        "with gone as (delete from {} returning *) select * from gone",
+        "selekt",
+        "",
+    ],
+)
+def test_a_query_only_reads(database: Database, statement: str) -> None:
+    table = f"kept{next(_names)}"
+    with database.transaction() as connection:
+        connection.execute(SQL("create table {} as select 1 as number").format(Identifier(table)))
+    try:
+        assert database.query(statement.format(table)) == []
+        assert statement == ""
+    except QueryMistake as mistake:
+        assert str(mistake)
+    assert database.query(f"select * from {table}") == [{"number": 1}]
