@@ -62,7 +62,7 @@ def _counts(held: dict, planted: Planted) -> Table:
     table.add_column("rows", justify="right")
     table.add_row("raw", f"{held['raw_rows']:,}")
     table.add_row("  accepted", f"{held['accepted']:,}")
-    table.add_row("  rejected, kept whole with their reasons", f"{rejected:,}")
+    table.add_row("  rejected, kept whole with reasons", f"{rejected:,}")
     table.add_row("  duplicates within a day's landing", f"{held['duplicates']:,}")
     table.add_row("events in sessions", f"{held['events_in_sessions']:,}")
     table.add_row(

@@ -1,5 +1,6 @@
 """Take the pictures of the README: `python -m sessions_platform_tests.browser.pictures FOLDER`."""
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -9,17 +10,16 @@ from playwright.sync_api import Locator, Page, expect
 
 from sessions_platform_tests.browser.ui import (
     ASSETS,
-    GROUPS,
     chromium,
     environment,
-    graph_text,
     open_asset,
     open_graph,
     program,
     served,
 )
 
-WIDTH, HEIGHT = 1400, 1300
+WIDTH, HEIGHT = 1400, 1600
+WIDTH_OF_GRAPH = 2000
 MARGIN = 24
 BUSIEST_DAY = "2026-01-11"
 
@@ -39,38 +39,47 @@ def take_pictures(folder: Path) -> None:
 
 
 def picture_asset_graph(page: Page, url: str, path: Path) -> None:
-    page.set_viewport_size({"width": 2000, "height": HEIGHT})
+    page.set_viewport_size({"width": WIDTH_OF_GRAPH, "height": HEIGHT})
     open_graph(page, url)
     page.reload()  # fits the opened groups into the window
-    for asset in ASSETS:
-        expect(graph_text(page, asset)).to_be_visible()
     expect(page.locator("svg").get_by_text("100% filled")).to_have_count(len(ASSETS))
-    groups = page.locator("svg foreignObject")
-    take(page, path, groups.all())
+    lefts, tops, rights, bottoms = zip(*(edges(node) for node in page.locator("svg foreignObject").all()), strict=True)
+    take(page, path, min(lefts) - MARGIN, min(tops) - MARGIN, max(rights) + MARGIN, max(bottoms) + MARGIN)
     page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
 
 
 def picture_events(page: Page, url: str, path: Path) -> None:
     open_asset(page, url, "events")
     page.get_by_role("button", name="Plots").click()
-    page.get_by_role("button", name="materialization Events").click()
-    expect(page.locator("canvas").first).to_be_visible()
-    page.screenshot(path=path)
+    # By event: Dagster plots by partition only what lies among the 120 newest days of the calendar.
+    by_event = page.get_by_role("button").filter(has_text=re.compile("^Events$"))
+    by_event.click()
+    by_event.blur()
+    take_down_to(page, path, page.locator("canvas").first)
 
 
 def picture_rejected_events(page: Page, url: str, path: Path) -> None:
     open_asset(page, url, "rejected_events", view="partitions", partition=BUSIEST_DAY)
-    reasons = page.get_by_role("row").filter(has=page.get_by_role("cell", name="reasons", exact=True))
-    expect(reasons).to_be_visible()
-    page.screenshot(path=path)
+    reasons = page.get_by_role("cell", name="reasons", exact=True)
+    take_down_to(page, path, page.get_by_role("row").filter(has=reasons))
 
 
-def take(page: Page, path: Path, shown: list[Locator]) -> None:
-    """A picture of these and a margin around them."""
-    boxes = [box for box in (locator.bounding_box() for locator in shown) if box]
-    left, top = min(box["x"] for box in boxes) - MARGIN, min(box["y"] for box in boxes) - MARGIN
-    right = max(box["x"] + box["width"] for box in boxes) + MARGIN
-    bottom = max(box["y"] + box["height"] for box in boxes) + MARGIN
+def take_down_to(page: Page, path: Path, last: Locator) -> None:
+    """A picture of the page without its navigation, as far down as this."""
+    expect(last).to_be_visible()
+    _, _, beside_navigation, _ = edges(page.get_by_role("navigation"))
+    _, _, _, bottom = edges(last)
+    take(page, path, beside_navigation, 0, WIDTH, bottom + MARGIN)
+
+
+def edges(locator: Locator) -> tuple[float, float, float, float]:
+    """Left, top, right, bottom."""
+    box = locator.bounding_box()
+    assert box, f"{locator} is not to be seen"
+    return box["x"], box["y"], box["x"] + box["width"], box["y"] + box["height"]
+
+
+def take(page: Page, path: Path, left: float, top: float, right: float, bottom: float) -> None:
     page.screenshot(path=path, clip={"x": left, "y": top, "width": right - left, "height": bottom - top})
 
 

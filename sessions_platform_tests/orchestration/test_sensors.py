@@ -1,0 +1,92 @@
+"""Sensors and schedules read what waits from the ledger, and ask for just the runs that are missing."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+import pytest
+
+from sessions_platform.orchestration.build import build
+from sessions_platform.orchestration.sensors import wanted_runs
+from sessions_platform_tests.orchestration.conftest import Home
+
+Range = tuple[str, str]
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as ephemeral:
+        yield ephemeral
+
+
+def asked(home: Home, sensor: str, instance: dg.DagsterInstance) -> list[Range]:
+    """The ranges for which a sensor asks for a run."""
+    definitions = build(home.settings)
+    definition = definitions.resolve_sensor_def(f"web__{sensor}")
+    with dg.build_sensor_context(
+        instance=instance, repository_def=definitions.get_repository_def(), resources=definitions.resources or {}
+    ) as context:
+        tick = definition.evaluate_tick(context)
+    return [ranges(request) for request in tick.run_requests or []]
+
+
+def ranges(request: dg.RunRequest) -> Range:
+    assert request.run_key is None  # Dagster would remember it for ever
+    return (request.tags["dagster/asset_partition_range_start"], request.tags["dagster/asset_partition_range_end"])
+
+
+def test_a_new_file_and_then_a_changed_one_ask_for_a_run_of_their_partition(
+    home: Home, instance: dg.DagsterInstance
+) -> None:
+    assert asked(home, "new_files", instance) == []
+    home.land(2, "a", ("ann", 0, "a"))
+    assert asked(home, "new_files", instance) == [("2026-01-02", "2026-01-02")]
+    home.execute("ingest_events", "2026-01-02", "2026-01-02", instance)
+    assert asked(home, "new_files", instance) == []
+    home.land(2, "a", ("ann", 0, "a"), ("ann", 1, "b"))
+    assert asked(home, "new_files", instance) == [("2026-01-02", "2026-01-02")]
+
+
+def test_touched_sessions_ask_for_one_run_a_range_until_they_are_loaded(
+    home: Home, instance: dg.DagsterInstance
+) -> None:
+    for day in (1, 2, 4):
+        home.land(day, "a", ("ann", 600, f"e{day}"))
+    home.execute("ingest_events", "2026-01-01", "2026-01-05", instance)
+    waiting = [("2026-01-01", "2026-01-02"), ("2026-01-04", "2026-01-04")]
+    assert asked(home, "touched_sessions", instance) == waiting
+    home.execute("refresh_sessions", "2026-01-01", "2026-01-02", instance)
+    assert asked(home, "touched_sessions", instance) == waiting[1:]
+
+
+def wanted(home: Home, instance: dg.DagsterInstance, *wanted_ranges: Range) -> list[Range]:
+    return [ranges(r) for r in wanted_runs(instance, home.workspace.stream, "ingest_events", list(wanted_ranges))]
+
+
+def start(home: Home, instance: dg.DagsterInstance, first: str, last: str) -> dg.DagsterRun:
+    tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+    job = build(home.settings).resolve_job_def("web__ingest_events")
+    return instance.create_run_for_job(job, tags=tags, status=dg.DagsterRunStatus.STARTED)
+
+
+def test_at_most_one_run_is_under_way_for_the_same_partitions(home: Home, instance: dg.DagsterInstance) -> None:
+    first, second = ("2026-01-01", "2026-01-03"), ("2026-01-05", "2026-01-05")
+    start(home, instance, "2026-01-03", "2026-01-04")
+    assert wanted(home, instance, first, second) == [second]
+
+
+def test_a_run_that_failed_a_moment_ago_is_not_asked_for_again_yet(home: Home, instance: dg.DagsterInstance) -> None:
+    one = ("2026-01-01", "2026-01-01")
+    instance.report_run_failed(start(home, instance, *one))
+    assert wanted(home, instance, one) == []
+    assert wanted(home, instance, ("2026-01-02", "2026-01-02")) == [("2026-01-02", "2026-01-02")]
+
+
+def test_the_schedules_ask_for_the_same_runs_as_the_sensors(home: Home, instance: dg.DagsterInstance) -> None:
+    home.land(1, "a", ("ann", 0, "a"))
+    definitions = build(home.settings)
+    schedule = definitions.resolve_schedule_def("web__ingest_nightly")
+    with dg.build_schedule_context(
+        instance=instance, repository_def=definitions.get_repository_def(), resources=definitions.resources or {}
+    ) as context:
+        tick = schedule.evaluate_tick(context)
+    assert [ranges(request) for request in tick.run_requests or []] == asked(home, "new_files", instance)
