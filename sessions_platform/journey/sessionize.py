@@ -44,6 +44,7 @@ def _write(
         "conflicts_across": left_out["conflicts_across"].sum(),
         "first_event": events["event_timestamp"].min(),
         "last_event": events["event_timestamp"].max(),
+        "longest_chain_seconds": result.longest_chains.filter(here)["seconds"].max() or 0.0,
         "snapshot": snapshot.version,
         "policy_version": workspace.stream.policy_version,
         "run_id": run_id,

@@ -21,10 +21,15 @@ from sessions_platform.journey.load import load_sessions
 from sessions_platform.journey.sessionize import sessionize_partitions
 from sessions_platform.orchestration.checks import (
     Evidence,
+    audited,
+    chains_stay_short,
     count_rows,
+    every_event_once,
+    held_short,
     hold_against,
     keeps_contract,
     nothing_lost,
+    nothing_waits,
     stop_if_broken,
 )
 from sessions_platform.orchestration.failures import TRANSIENT, retried_when_transient
@@ -146,7 +151,7 @@ def _judged_events(stream: Stream) -> dg.AssetsDefinition:
 def _sessionized_events(stream: Stream) -> dg.AssetsDefinition:
     schema = sessionized_schema(stream)
     this = key(stream, "sessionized_events")
-    check = keeps_contract(this)
+    check, chains = keeps_contract(this), chains_stay_short(this)
 
     @dg.asset(
         key=this,
@@ -162,7 +167,7 @@ def _sessionized_events(stream: Stream) -> dg.AssetsDefinition:
         io_manager_key=LAKE,
         dagster_type=dataset_type(schema),
         metadata={"dagster/column_schema": column_schema(schema)},
-        check_specs=[check],
+        check_specs=[check, chains],
         code_version=stream.policy_version,
     )
     def sessionized_events(
@@ -184,6 +189,7 @@ def _sessionized_events(stream: Stream) -> dg.AssetsDefinition:
                 }
                 context.add_asset_metadata(told, partition_key=partition)
         yield (result := evidence.result(check))
+        yield held_short(versions.values(), chains)
         stop_if_broken([result])
         yield dg.Output(dataset)
 
@@ -193,7 +199,7 @@ def _sessionized_events(stream: Stream) -> dg.AssetsDefinition:
 def _sessions(stream: Stream) -> dg.AssetsDefinition:
     schema = sessions_schema(stream)
     this = key(stream, "sessions")
-    check = keeps_contract(this)
+    check, audits = keeps_contract(this), [every_event_once(this), nothing_waits(this)]
 
     @dg.asset(
         key=this,
@@ -206,7 +212,7 @@ def _sessions(stream: Stream) -> dg.AssetsDefinition:
         retry_policy=TRANSIENT,
         ins={"sessionized_events": dg.AssetIn(key(stream, "sessionized_events"))},
         metadata={"dagster/column_schema": column_schema(schema), "dagster/table_name": f"{stream.name}.sessions"},
-        check_specs=[check],
+        check_specs=[check, *audits],
     )
     def sessions(
         context: dg.AssetExecutionContext, platform: Platform, sessionized_events: Dataset
@@ -221,6 +227,7 @@ def _sessions(stream: Stream) -> dg.AssetsDefinition:
         try:
             with retried_when_transient():
                 loaded = load_sessions(workspace, sessionized_events, context.run.run_id, prove)
+                audited_ = audited(workspace, list(loaded.sessions), audits)
         finally:
             result = evidence.result(check)
             if not result.passed:
@@ -229,7 +236,7 @@ def _sessions(stream: Stream) -> dg.AssetsDefinition:
             context.add_asset_metadata({"dagster/row_count": count}, partition_key=partition)
         changes = {"inserted": loaded.changed.inserted, "updated": loaded.changed.updated}
         run = {**changes, "deleted": loaded.changed.deleted, "seconds_of_run": _since(started)}
-        yield dg.MaterializeResult(metadata=run, check_results=[result])
+        yield dg.MaterializeResult(metadata=run, check_results=[result, *audited_])
 
     return sessions
 

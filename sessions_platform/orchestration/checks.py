@@ -4,17 +4,23 @@ They run inside the step that materializes, ahead of the commit, because what a 
 its own could stop would be in the ledger already.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
 
 import dagster as dg
 import pandera.polars as pa
 import polars as pl
 from pandera.errors import SchemaErrors
 
+from sessions_platform.journey.audit import audit_windows
 from sessions_platform.journey.judge import Judged
+from sessions_platform.journey.workspace import Workspace
 from sessions_platform.storage.lake import Lake
+from sessions_platform.storage.ledger import SessionVersion
 
+LONG_CHAIN = timedelta(days=7)
 _CASES_SHOWN = 20
 # Values of rejected rows are for the dead-letter queue; checks name columns, rules and rows alone.
 _CASE_COLUMNS = ("column", "check", "index")
@@ -53,6 +59,50 @@ def keeps_contract(asset_key: dg.AssetKey) -> dg.AssetCheckSpec:
 def nothing_lost(asset_key: dg.AssetKey) -> dg.AssetCheckSpec:
     description = "In each landing partition, raw rows = accepted + rejected + duplicates."
     return dg.AssetCheckSpec("nothing_lost", asset=asset_key, description=description, blocking=True)
+
+
+def every_event_once(asset_key: dg.AssetKey) -> dg.AssetCheckSpec:
+    description = "Each accepted event in the time of these partitions stands in one session, and in one only."
+    return dg.AssetCheckSpec("every_event_once", asset=asset_key, description=description)
+
+
+def nothing_waits(asset_key: dg.AssetKey) -> dg.AssetCheckSpec:
+    description = "No session partition waits for a refresh."
+    return dg.AssetCheckSpec("nothing_waits", asset=asset_key, description=description)
+
+
+def chains_stay_short(asset_key: dg.AssetKey) -> dg.AssetCheckSpec:
+    description = f"No user goes on for more than {LONG_CHAIN.days} days without a silence; a robot does."
+    return dg.AssetCheckSpec("chains_stay_short", asset=asset_key, description=description)
+
+
+def audited(
+    workspace: Workspace, partitions: Sequence[str], specs: Sequence[dg.AssetCheckSpec]
+) -> Sequence[dg.AssetCheckResult]:
+    """The results of every_event_once and nothing_waits, after a load of these partitions."""
+    waiting = workspace.ledger.waiting(workspace.stream.policy_version)
+    audit = audit_windows(workspace, partitions)
+    agree = audit.twice == 0 and (audit.accepted == audit.sessionized or bool(waiting))
+    counts = {"accepted": audit.accepted, "sessionized": audit.sessionized, "in_two_sessions": audit.twice}
+    once = {**counts, "waiting": len(waiting)}
+    return [
+        _result(specs[0], agree, once, dg.AssetCheckSeverity.ERROR),
+        _result(specs[1], not waiting, {"waiting": waiting}, dg.AssetCheckSeverity.WARN),
+    ]
+
+
+def held_short(versions: Iterable[SessionVersion], spec: dg.AssetCheckSpec) -> dg.AssetCheckResult:
+    longest = max((version.longest_chain_seconds for version in versions), default=0.0)
+    told = {"longest_chain_days": round(longest / timedelta(days=1).total_seconds(), 3)}
+    return _result(spec, longest <= LONG_CHAIN.total_seconds(), told, dg.AssetCheckSeverity.WARN)
+
+
+def _result(
+    spec: dg.AssetCheckSpec, passed: bool, metadata: Mapping[str, Any], severity: dg.AssetCheckSeverity
+) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key=spec.asset_key, check_name=spec.name, passed=passed, metadata=metadata, severity=severity
+    )
 
 
 def hold_against(

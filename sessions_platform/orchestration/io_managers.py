@@ -32,7 +32,7 @@ class LakeIOManager(PolarsParquetIOManager):
         if isinstance(obj, Mapping):
             for partition, frame in obj.items():
                 self._write(context, frame, self._path(context.asset_key, partition))
-                context.add_output_metadata({"partitions": len(obj)})
+            context.add_output_metadata({"partitions": len(obj)})
             return
         super().handle_output(context, obj)
 

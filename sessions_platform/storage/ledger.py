@@ -52,7 +52,7 @@ create table if not exists sessions_platform.session_versions (
     stream text not null, session_partition text not null, is_current boolean not null default false,
     path text not null, rows bigint not null, bytes bigint not null,
     duplicates_across bigint not null, conflicts_across bigint not null,
-    first_event timestamptz, last_event timestamptz,
+    first_event timestamptz, last_event timestamptz, longest_chain_seconds double precision not null,
     snapshot bigint not null, policy_version text not null,
     run_id text not null, written_at timestamptz not null default now(), loaded_at timestamptz
 );
@@ -134,6 +134,7 @@ class SessionVersion:
     conflicts_across: int
     first_event: datetime | None
     last_event: datetime | None
+    longest_chain_seconds: float
     snapshot: int
     policy_version: str
 
@@ -252,7 +253,7 @@ class Ledger:
         """The newest written version of each session partition, loaded or not."""
         sql = """select distinct on (session_partition) session_partition, version, path, rows, bytes,
                         duplicates_across, conflicts_across,
-                        first_event, last_event, snapshot, policy_version
+                        first_event, last_event, longest_chain_seconds, snapshot, policy_version
                  from sessions_platform.session_versions
                  where stream = %s and (%s::text[] is null or session_partition = any(%s))
                  order by session_partition, snapshot desc, version desc"""
@@ -262,7 +263,7 @@ class Ledger:
     def sessions_at(self, paths: Sequence[str]) -> list[SessionVersion]:
         """The written versions that rest in these lake files."""
         sql = """select session_partition, version, path, rows, bytes, duplicates_across, conflicts_across,
-                        first_event, last_event, snapshot, policy_version
+                        first_event, last_event, longest_chain_seconds, snapshot, policy_version
                  from sessions_platform.session_versions
                  where stream = %s and path = any(%s) order by session_partition"""
         return self._read(SessionVersion, sql, [self.stream, list(paths)])
@@ -270,7 +271,7 @@ class Ledger:
     def loaded_sessions(self, connection: psycopg.Connection) -> list[SessionVersion]:
         """The versions that the warehouse holds."""
         sql = """select session_partition, version, path, rows, bytes, duplicates_across, conflicts_across,
-                        first_event, last_event, snapshot, policy_version
+                        first_event, last_event, longest_chain_seconds, snapshot, policy_version
                  from sessions_platform.session_versions where stream = %s and is_current order by session_partition"""
         with connection.cursor(row_factory=class_row(SessionVersion)) as cursor:
             return cursor.execute(sql, [self.stream]).fetchall()

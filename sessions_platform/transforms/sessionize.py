@@ -34,15 +34,17 @@ class EventReader(Protocol):
 class Sessionized:
     """The events of the sessions that started in a window, and per session partition how many copies were left out.
 
-    `left_out` has the columns session_partition, duplicates_across, conflicts_across.
+    `left_out` has the columns session_partition, duplicates_across, conflicts_across; `longest_chains`
+    session_partition and seconds, of the chains that hold an event of the partition's sessions.
     """
 
     events: pl.DataFrame
     left_out: pl.DataFrame
+    longest_chains: pl.DataFrame
 
 
 def sessionize(events: pl.DataFrame, stream: Stream) -> pl.DataFrame:
-    """Give every event of whole chains the id of the session that it belongs to.
+    """Give every event of whole chains the id of the session that it belongs to, and its chain a number.
 
     A session goes on for as long as no silence is longer than the gap and no other rule of the
     stream cuts. Its id is made of its opening event, so that a rerun over the same events names
@@ -56,6 +58,7 @@ def sessionize(events: pl.DataFrame, stream: Stream) -> pl.DataFrame:
         session_id=_forward(_session_ids(marked)),
         session_partition=_forward(_opening(stream.session_calendar.key_expr())),
         time_diff_seconds=pl.when(~pl.col("is_new_session")).then(in_seconds(pl.col("_silence"))),
+        chain=pl.col("_opens_chain").cum_sum(),
     ).drop("_silence", "_opens_chain")
 
 
@@ -72,8 +75,10 @@ def sessionize_window(window: Window, read: EventReader, stream: Stream) -> Sess
         events = _with_beginnings(events, window.start, read, gap)
     events = _with_endings(events, window.end, read, gap)
     kept, copies = first_copies(events)
-    inside = _started_in(sessionize(kept, stream), window)
-    return Sessionized(inside.select(*sessionized_columns(stream)), _left_out(inside, copies, stream))
+    sessionized = sessionize(kept, stream)
+    inside = _started_in(sessionized, window)
+    events = inside.select(*sessionized_columns(stream))
+    return Sessionized(events, _left_out(inside, copies, stream), _longest_chains(sessionized, inside))
 
 
 def _with_beginnings(events: pl.DataFrame, start: datetime, read: EventReader, gap: timedelta) -> pl.DataFrame:
@@ -247,6 +252,13 @@ def _started_in(sessionized: pl.DataFrame, window: Window) -> pl.DataFrame:
     """
     opened_at = pl.col("event_timestamp").first().over("session_id")
     return sessionized.filter(opened_at.is_between(window.start, window.end, closed="left"))
+
+
+def _longest_chains(sessionized: pl.DataFrame, inside: pl.DataFrame) -> pl.DataFrame:
+    time = pl.col("event_timestamp")
+    spans = sessionized.group_by("chain").agg(seconds=in_seconds(time.max() - time.min()))
+    chains = inside.select("chain", "session_partition").unique().join(spans, on="chain")
+    return chains.group_by("session_partition").agg(pl.col("seconds").max())
 
 
 def _left_out(inside: pl.DataFrame, copies: pl.DataFrame, stream: Stream) -> pl.DataFrame:

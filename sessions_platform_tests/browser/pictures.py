@@ -21,6 +21,7 @@ from sessions_platform_tests.browser.ui import (
 WIDTH, HEIGHT = 1400, 1600
 WIDTH_OF_GRAPH = 2000
 MARGIN = 24
+LINE = 2
 BUSIEST_DAY = "2026-01-11"
 
 
@@ -69,7 +70,7 @@ def take_down_to(page: Page, path: Path, last: Locator) -> None:
     expect(last).to_be_visible()
     _, _, beside_navigation, _ = edges(page.get_by_role("navigation"))
     _, _, _, bottom = edges(last)
-    take(page, path, beside_navigation, 0, WIDTH, bottom + MARGIN)
+    take(page, path, beside_navigation + LINE, 0, WIDTH, bottom + LINE)
 
 
 def edges(locator: Locator) -> tuple[float, float, float, float]:

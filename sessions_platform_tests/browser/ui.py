@@ -8,10 +8,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
-import httpx
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from sessions_platform.storage import embedded_postgres
@@ -67,7 +67,7 @@ def environment(home: Path) -> dict[str, str]:
 @contextmanager
 def served(home: Path, log: Path) -> Iterator[str]:
     """The UI's address, once it answers. At the end its processes and their database are gone."""
-    url = f"http://127.0.0.1:{(port := _free_port())}"
+    port = _free_port()
     with log.open("wb") as output:
         process = subprocess.Popen(
             program("dev", "--port", str(port)),
@@ -78,8 +78,8 @@ def served(home: Path, log: Path) -> Iterator[str]:
             start_new_session=True,
         )
     try:
-        _wait_for(url, process, log)
-        yield url
+        _wait_for(port, process, log)
+        yield f"http://127.0.0.1:{port}"
     finally:
         _end(process)
         _remove_database(home)
@@ -122,16 +122,21 @@ def _free_port() -> int:
         return probe.getsockname()[1]
 
 
-def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + STARTING_SECONDS
-    while time.monotonic() < deadline:
-        with suppress(httpx.TransportError):
-            if httpx.get(f"{url}/server_info", trust_env=False).is_success:
-                return
+    while not _answers(port):
         with suppress(subprocess.TimeoutExpired):
             code = process.wait(0.2)
             raise RuntimeError(f"sessions-platform dev ended with {code}:\n{_end_of(log)}")
-    raise TimeoutError(f"{url} does not answer after {STARTING_SECONDS} seconds:\n{_end_of(log)}")
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"Port {port} does not answer after {STARTING_SECONDS} seconds:\n{_end_of(log)}")
+
+
+def _answers(port: int) -> bool:
+    with closing(HTTPConnection("127.0.0.1", port, timeout=10)) as connection, suppress(OSError, HTTPException):
+        connection.request("GET", "/server_info")
+        return connection.getresponse().status == 200
+    return False
 
 
 def _end_of(log: Path) -> str:

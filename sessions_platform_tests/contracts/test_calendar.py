@@ -171,7 +171,6 @@ def test_dagster_has_the_same_partitions_of_a_stream_that_is_over(cadence: str, 
     assert_dagster_agrees(calendar(Cadence(cadence), zone, date(end.year, 8, 12), end))
 
 
-@pytest.mark.xfail(strict=True, reason="the end is handed to Dagster as it is, and Dagster keeps whole windows only")
 @pytest.mark.parametrize("cadence", ["weekly", "monthly"])
 def test_the_last_partition_contains_the_end(cadence: str) -> None:
     """Events up to the end are accepted, so that their session partition has to be there."""

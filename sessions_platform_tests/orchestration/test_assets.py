@@ -49,20 +49,41 @@ def test_a_range_twice_and_then_a_day_leave_the_same_tables_row_for_row(
         assert (home.table(), home.table("rejected_events")) == before
 
 
-def test_every_check_passes_and_says_how_many_rows_it_saw(home: Home, instance: dg.DagsterInstance) -> None:
+def test_every_check_passes_and_says_what_it_saw(home: Home, instance: dg.DagsterInstance) -> None:
     home.land(1, "a", ("ann", 0, "a"))
     result = home.execute("materialize_all", *DAYS, instance)
-    seen = {
-        (e.asset_key.path[-1], e.check_name): e.metadata["rows"].value for e in result.get_asset_check_evaluations()
+    evaluations = result.get_asset_check_evaluations()
+    assert all(evaluation.passed for evaluation in evaluations)
+    told = {
+        "keeps_contract": "rows",
+        "nothing_lost": "rows",
+        "every_event_once": "sessionized",
+        "nothing_waits": "waiting",
     }
-    assert seen == {
+    seen = {(e.asset_key.path[-1], e.check_name): e.metadata.get(told.get(e.check_name, "")) for e in evaluations}
+    assert {check: value.value if value else None for check, value in seen.items()} == {
         ("events", "keeps_contract"): 1,
         ("events", "nothing_lost"): 1,
         ("rejected_events", "keeps_contract"): 0,
         ("sessionized_events", "keeps_contract"): 1,
+        ("sessionized_events", "chains_stay_short"): None,
         ("sessions", "keeps_contract"): 1,
+        ("sessions", "every_event_once"): 1,
+        ("sessions", "nothing_waits"): [],
     }
-    assert all(evaluation.passed for evaluation in result.get_asset_check_evaluations())
+
+
+def test_a_chain_of_more_than_seven_days_is_warned_of(home: Home, instance: dg.DagsterInstance) -> None:
+    web = home.folder / "streams" / "web.yaml"
+    web.write_text(web.read_text().replace("end: '2026-01-06'", "end: '2026-01-16'"))
+    resources._workspaces.cache_clear()
+    for day in range(1, 10):
+        home.land(day, "a", *(("robot", minute, f"{day}-{minute}") for minute in range(0, 1440, 30)))
+    result = home.execute("materialize_all", "2026-01-01", "2026-01-09", instance)
+    assert result.success
+    (check,) = [e for e in result.get_asset_check_evaluations() if e.check_name == "chains_stay_short"]
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert check.metadata["longest_chain_days"].value == 8.979
 
 
 @pytest.mark.slow

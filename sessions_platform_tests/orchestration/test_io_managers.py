@@ -177,17 +177,11 @@ def in_lazy_range(context: dg.AssetExecutionContext) -> Mapping[str, pl.LazyFram
     return {day: pl.LazyFrame({"day": [day]}) for day in context.partition_keys}
 
 
-METADATA_IN_A_LOOP = pytest.mark.xfail(
-    strict=True, raises=dg.DagsterInvalidMetadata, reason="metadata of the output are added once a partition"
-)
-
-
 @partitioned()
 def after_range(in_range: dict[str, pl.DataFrame]) -> Mapping[str, pl.DataFrame]:
     return {day: frame.head(1) for day, frame in in_range.items()}
 
 
-@METADATA_IN_A_LOOP
 def test_a_range_run_writes_each_partition(run: Callable[..., dg.ExecuteInProcessResult], folder: Path) -> None:
     assert run([in_range, in_lazy_range], THREE_DAYS[0], THREE_DAYS[-1]).success
     heights = {name: frame.height for name, frame in stored(folder).items()}
@@ -196,7 +190,6 @@ def test_a_range_run_writes_each_partition(run: Callable[..., dg.ExecuteInProces
     }
 
 
-@METADATA_IN_A_LOOP
 def test_a_range_run_reads_each_partition(run: Callable[..., dg.ExecuteInProcessResult], folder: Path) -> None:
     assert run([in_range, after_range], THREE_DAYS[0], THREE_DAYS[-1]).success
     assert [frame.height for name, frame in stored(folder).items() if name.startswith("after")] == [1, 1, 1]

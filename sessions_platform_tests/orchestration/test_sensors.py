@@ -1,6 +1,7 @@
 """Sensors and schedules read what waits from the ledger, and ask for just the runs that are missing."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -13,9 +14,9 @@ Range = tuple[str, str]
 
 
 @pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as ephemeral:
-        yield ephemeral
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as local:
+        yield local
 
 
 def asked(home: Home, sensor: str, instance: dg.DagsterInstance) -> list[Range]:

@@ -249,9 +249,7 @@ def test_both_databases_are_there_in_utf8_sorted_by_bytes_in_utc_and_safe_on_dis
     for database in ("sessions", "dagster"):
         url = server.url(database)
         assert ask(url, "select current_database()") == database
-        assert (
-            ask(url, "select string_agg(x, '' order by x) from unnest(array['b', 'é', 'B', 'a']) x") == "Babé"
-        )
+        assert ask(url, "select string_agg(x, '' order by x) from unnest(array['b', 'é', 'B', 'a']) x") == "Babé"
         assert ask(url, "select upper('é')") == "É"
         assert ask(url, "show timezone") == "UTC"
         assert ask(url, "show fsync") == ask(url, "show data_checksums") == "on"
@@ -393,9 +391,7 @@ def test_a_private_home_works_and_no_folder_around_it_changes(private_home):
     assert permissions(private_home.parents) == before
 
 
-@pytest.mark.skipif(
-    not AS_ROOT, reason="only root's server runs as somebody else, to whom a virtualenv can be closed"
-)
+@pytest.mark.skipif(not AS_ROOT, reason="only root's server runs as somebody else, to whom a virtualenv can be closed")
 def test_a_private_virtualenv_works_and_stays_private(private_home, tmp_path, monkeypatch):
     packages = wheel().parent
     private = tmp_path / "private-packages"
@@ -500,9 +496,7 @@ def test_a_moved_home_takes_its_database_along(private_home):
 def test_data_of_another_major_version_is_refused_with_a_clear_error(home):
     attach(home).close()
     (cluster(home) / "data" / "PG_VERSION").write_text("17\n")
-    with pytest.raises(
-        EmbeddedPostgresError, match=r"is of PostgreSQL 17, and this is 18\..*SESSIONS_WAREHOUSE_URL"
-    ):
+    with pytest.raises(EmbeddedPostgresError, match=r"is of PostgreSQL 17, and this is 18\..*SESSIONS_WAREHOUSE_URL"):
         attach(home)
 
 
