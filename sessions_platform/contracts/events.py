@@ -22,6 +22,14 @@ PROVENANCE: dict[str, pl.DataType] = {
 }
 
 
+# What the job audit_event_ids finds: ids that stand under two users or times, with all their places.
+REPEATED_EVENT_IDS: dict[str, pl.DataType] = {
+    "user_id": pl.String(),
+    "event_timestamp": pl.Datetime("us", "UTC"),
+    "event_id": pl.String(),
+    **PROVENANCE,
+}
+
 _DESCRIPTIONS = {
     "event_id": "Names the event; where the source has no id, made from the row and its occurrence number.",
     "user_id": "Whose event it is.",

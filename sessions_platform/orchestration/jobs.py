@@ -6,9 +6,12 @@ import dagster as dg
 
 from sessions_platform.contracts.calendar import Calendar
 from sessions_platform.contracts.stream import Stream
+from sessions_platform.journey.audit import repeated_event_ids
 from sessions_platform.journey.status import covering_ranges, landing_partitions_waiting
 from sessions_platform.journey.workspace import Workspace
+from sessions_platform.orchestration.failures import TRANSIENT, retried_when_transient
 from sessions_platform.orchestration.partitions import partitions_definition
+from sessions_platform.orchestration.resources import Platform
 
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
@@ -34,9 +37,35 @@ def materialize_all(stream: Stream):
     return _job(stream, "materialize_all", LANDING_ASSETS + SESSION_ASSETS, "The whole journey, in one run.")
 
 
+def audit_event_ids(stream: Stream) -> dg.JobDefinition:
+    """Looks through the whole lake for ids that name two events."""
+
+    @dg.op(name=f"{stream.name}__find_repeated_event_ids", retry_policy=TRANSIENT)
+    def find(context: dg.OpExecutionContext, platform: Platform) -> None:
+        workspace = platform.workspace(stream.name)
+        with retried_when_transient():
+            found = repeated_event_ids(workspace)
+            warehouse = workspace.warehouse
+            with workspace.database.transaction() as connection:
+                warehouse.replace_repeated_event_ids(connection, found)
+        ids = found["event_id"].n_unique()
+        table = f"{stream.name}.repeated_event_ids"
+        context.add_output_metadata({"ids": ids, "events": found.height, "table": table})
+
+    @dg.job(
+        name=job_name(stream, "audit_event_ids"),
+        description=f"List every event id that stands under two users or times, in {stream.name}.repeated_event_ids.",
+        tags={"sessions/stream": stream.name},
+    )
+    def audit() -> None:
+        find()
+
+    return audit
+
+
 def stream_jobs(stream: Stream):
     every = materialize_all(stream)
-    return [ingest_events(stream), refresh_sessions(stream), *([every] if every else [])]
+    return [ingest_events(stream), refresh_sessions(stream), audit_event_ids(stream), *([every] if every else [])]
 
 
 def job_name(stream: Stream, job: str) -> str:

@@ -12,6 +12,7 @@ import polars as pl
 import psycopg
 from psycopg.sql import SQL, Composed, Identifier
 
+from sessions_platform.contracts.events import REPEATED_EVENT_IDS
 from sessions_platform.contracts.rejections import REASONS, REJECTED_EVENTS
 from sessions_platform.contracts.sessions import KEPT_BY_WAREHOUSE, SESSION_CHANGES, session_columns
 from sessions_platform.contracts.stream import Stream
@@ -75,9 +76,11 @@ class Warehouse:
         )
         self.session_changes = _Table("session_changes", None, SESSION_CHANGES, {}, (("session_id",), ("changed_at",)))
 
+        self.repeated_event_ids = _Table("repeated_event_ids", None, REPEATED_EVENT_IDS, {}, (("event_id",),))
+
     def prepare(self, connection: psycopg.Connection) -> None:
         """Make or widen the tables. Raises WarehouseError where a column changed its type."""
-        tables = (self.sessions, self.rejected_events, self.session_changes)
+        tables = (self.sessions, self.rejected_events, self.session_changes, self.repeated_event_ids)
         if all(self._missing(connection, table) == {} for table in tables) and self._view_stands(connection):
             return
         lock(connection, "sessions_platform")
@@ -128,6 +131,13 @@ class Warehouse:
         return self._merge(
             connection, self.rejected_events, "landing_partition", [landing_partition], stamps, {"run_id": run_id}
         )
+
+    def replace_repeated_event_ids(self, connection: psycopg.Connection, found: pl.DataFrame) -> None:
+        """Make the table what the newest audit has found."""
+        table = self.repeated_event_ids
+        self.stage(connection, table, [found])
+        connection.execute(SQL("delete from {}").format(self._name(table)))
+        connection.execute(SQL("insert into {} select * from staged").format(self._name(table)))
 
     def totals(self, connection: psycopg.Connection) -> dict[str, float]:
         """Sessions, users, events in sessions, total duration (seconds)."""

@@ -10,6 +10,7 @@ import pytest
 
 from sessions_platform.journey.sessionize import sessionize_partitions
 from sessions_platform.orchestration import resources
+from sessions_platform.orchestration.build import build
 from sessions_platform_tests.orchestration.conftest import PROJECT, Home
 
 DAYS = ("2026-01-01", "2026-01-05")
@@ -140,3 +141,19 @@ def test_a_mistake_in_the_tables_fails_at_once_and_a_lost_connection_is_tried_ag
     failure = next(e for e in result.all_events if e.event_type == dg.DagsterEventType.STEP_FAILURE)
     assert failure.step_failure_data.user_failure_data is not None
     assert "event_count" in str(failure.step_failure_data.user_failure_data.description)
+
+
+def test_the_audit_lists_ids_that_stand_under_two_users_or_times(home: Home, instance: dg.DagsterInstance) -> None:
+    home.land(1, "a", ("ann", 0, "shared"), ("ann", 1, "moved"), ("ann", 2, "again"), ("ann", 3, "one"))
+    home.land(2, "b", ("bob", -1440, "shared"), ("ann", -1438, "again"))
+    home.land(3, "c", ("ann", 0, "moved"))
+    home.execute("materialize_all", *DAYS, instance)
+    job = build(home.settings).resolve_job_def("web__audit_event_ids")
+    assert job.execute_in_process(instance=instance).success
+    found = {(row["event_id"], row["user_id"], row["landing_partition"]) for row in home.table("repeated_event_ids")}
+    assert found == {
+        ("shared", "ann", "2026-01-01"),
+        ("shared", "bob", "2026-01-02"),
+        ("moved", "ann", "2026-01-01"),
+        ("moved", "ann", "2026-01-03"),
+    }
