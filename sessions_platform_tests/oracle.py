@@ -27,23 +27,38 @@ PLAIN = Rule()
 
 def sessions_of(events: list[Event], rule: Rule = PLAIN) -> list[list[Event]]:
     """The events of each session, in order. An event is (user_id, event_timestamp, event_id); copies count once."""
-    kept: dict[tuple[Any, ...], Event] = {}
-    for event in sorted(events, key=lambda e: (e["landing_partition"], e["source_uri"], e["position"])):
-        kept.setdefault((event["user_id"], event["event_timestamp"], event["event_id"]), event)
-    sessions: list[list[Event]] = []
+    return [session for _, session in cut(events, rule)]
+
+
+def cut(events: list[Event], rule: Rule = PLAIN) -> list[tuple[str, list[Event]]]:
+    """The same, and before each session the reason why its first event opens it."""
+    sessions: list[tuple[str, list[Event]]] = []
     last: Event | None = None
     campaign: Any = None  # the last one that is not null, since the last silence
-    for event in sorted(kept.values(), key=lambda e: _order(e, rule)):
+    for event in sorted((copies[0] for copies in copies_of(events)), key=lambda e: order(e, rule)):
         opens_chain = last is None or _is_silence(last, event, rule)
         if opens_chain:
             campaign = None
-        if opens_chain or _cuts(sessions[-1], event, campaign, rule):
-            sessions.append([])
-        sessions[-1].append(event)
+        reason = "inactivity" if opens_chain else _reason_to_cut(sessions[-1][1], event, campaign, rule)
+        if reason:
+            sessions.append((reason, []))
+        sessions[-1][1].append(event)
         last = event
         if rule.campaign and event[rule.campaign] is not None:
             campaign = event[rule.campaign]
     return sessions
+
+
+def copies_of(events: list[Event]) -> list[list[Event]]:
+    """All copies of each event, the one that landed first in front."""
+    copies: dict[tuple[Any, ...], list[Event]] = {}
+    for event in sorted(events, key=lambda e: (e["landing_partition"], e["source_uri"], e["position"])):
+        copies.setdefault(identity(event), []).append(event)
+    return list(copies.values())
+
+
+def identity(event: Event) -> tuple[Any, ...]:
+    return (event["user_id"], event["event_timestamp"], event["event_id"])
 
 
 def session_id(session: list[Event]) -> str:
@@ -74,7 +89,8 @@ def summary(session: list[Event]) -> dict[str, Any]:
     }
 
 
-def _order(event: Event, rule: Rule) -> tuple[Any, ...]:
+def order(event: Event, rule: Rule) -> tuple[Any, ...]:
+    """What events are sorted by."""
     sequence = event[rule.sequence] if rule.sequence else None
     place = (sequence is None, sequence or 0)
     return (event["user_id"], event["event_timestamp"], place, event["event_id"])
@@ -86,13 +102,15 @@ def _is_silence(last: Event, event: Event, rule: Rule) -> bool:
     return event["user_id"] != last["user_id"] or too_long
 
 
-def _cuts(session: list[Event], event: Event, campaign: Any, rule: Rule) -> bool:
-    """Whether a rule other than silence cuts before the event."""
+def _reason_to_cut(session: list[Event], event: Event, campaign: Any, rule: Rule) -> str | None:
+    """The first rule other than silence that cuts before the event."""
     if rule.midnight_in and _day(session[-1], rule.midnight_in) != _day(event, rule.midnight_in):
-        return True
+        return "midnight"
     if rule.campaign and None not in (campaign, event[rule.campaign]) and event[rule.campaign] != campaign:
-        return True
-    return rule.max_length is not None and event["event_timestamp"] - session[0]["event_timestamp"] > rule.max_length
+        return "campaign"
+    if rule.max_length is not None and event["event_timestamp"] - session[0]["event_timestamp"] > rule.max_length:
+        return "max_length"
+    return None
 
 
 def _day(event: Event, zone: str) -> date:

@@ -337,6 +337,16 @@ class Stream(Model):
         return Calendar(self.session.partition, _midnight(self.start, zone), zone, _midnight_or_none(self.end, zone))
 
     @property
+    def calendars(self) -> dict[str, str]:
+        """What gives partition keys their meaning; it can't change while there are partitions."""
+        session = self.session
+        return {
+            "landing.partition": self.landing.partition.value,
+            "session.partition": session.partition.value,
+            "session.timezone": session.timezone,
+        }
+
+    @property
     def first_moment(self) -> datetime:
         """Events before it are rejected as before_start."""
         return self.session_calendar.window(self.session_calendar.key_of(self.session_calendar.start)).start

@@ -40,7 +40,7 @@ class Workspace:
     @cached_property
     def ledger(self) -> Ledger:
         ledger = Ledger(self.database, self.stream.name)
-        ledger.prepare()
+        ledger.prepare(self.stream.calendars)
         return ledger
 
     @cached_property

@@ -15,6 +15,7 @@ import psycopg.sql
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
+from sessions_platform.mistakes import Mistake
 from sessions_platform.storage.database import Database, lock
 from sessions_platform.storage.lake import StoredFile
 
@@ -23,6 +24,9 @@ Row = TypeVar("Row")
 _TABLES = """
 create schema if not exists sessions_platform;
 create sequence if not exists sessions_platform.version;
+
+-- What partition keys mean; under another meaning none of the rows below could be understood.
+create table if not exists sessions_platform.streams (stream text primary key, calendars jsonb not null);
 
 create table if not exists sessions_platform.landing_files (
     stream text, uri text, landing_partition text not null,
@@ -68,6 +72,15 @@ create table if not exists sessions_platform.waiting (
     primary key (stream, session_partition, version)
 );
 """
+
+
+_BEGIN = """
+with begun as (insert into sessions_platform.streams values (%s, %s) on conflict do nothing returning calendars)
+select calendars from sessions_platform.streams where stream = %s union all select calendars from begun"""
+
+
+class CalendarChanged(Mistake):
+    """A stream's cadence or timezone is another than its partitions were made with."""
 
 
 class Superseded(RuntimeError):
@@ -150,12 +163,22 @@ class Ledger:
         self.database = database
         self.stream = stream
 
-    def prepare(self) -> None:
-        """Make the tables where they are missing."""
+    def prepare(self, calendars: Mapping[str, str]) -> None:
+        """Make the tables where they are missing, and note the stream's calendars.
+
+        Raises CalendarChanged where the stream began with others.
+        """
         with self.database.transaction() as connection:
             if connection.execute("select to_regclass('sessions_platform.waiting')").fetchone() == (None,):
                 lock(connection, "sessions_platform")
                 connection.execute(_TABLES)
+            began_with = connection.execute(_BEGIN, [self.stream, Jsonb(dict(calendars)), self.stream]).fetchone()
+        for key, value in began_with[0].items() if began_with else ():
+            if calendars[key] != value:
+                raise CalendarChanged(
+                    f"{self.stream}: {key}: it is {calendars[key]} now, and the stream's partitions were made with "
+                    f"{value}. Mend: write {value} again, or begin a stream of another name."
+                )
 
     def lock(self, connection: psycopg.Connection) -> None:
         """One publication or load of the stream at a time; readers go on."""

@@ -28,6 +28,7 @@ pytestmark = pytest.mark.browser
 
 DAY = "2026-01-11"  # of the small week, the one with the most kinds of rejected rows
 CHECKS_OF_EVENTS = {"keeps_contract": "Every row keeps the contract", "nothing_lost": "raw rows = accepted"}
+ALL_PASSED = re.compile(r"\b([1-9]\d*) / \1 Passed")
 ONE_OF_THE_WEEK = f"{100 // DAYS}% filled"
 
 
@@ -78,9 +79,8 @@ def materialize_all_assets_of_one_day(page: Page) -> None:
 def every_asset_turns_green(page: Page, url: str) -> None:
     for asset in ASSETS:
         expect(link_of(page, asset, "partitions").first).to_have_text(ONE_OF_THE_WEEK)
-    expect(link_of(page, "events", "checks")).to_contain_text("2 / 2 Passed")
-    for asset in ("rejected_events", "sessionized_events", "sessions"):
-        expect(link_of(page, asset, "checks")).to_contain_text("1 / 1 Passed")
+    for asset in ASSETS[1:]:  # on raw events nothing is checked
+        expect(link_of(page, asset, "checks")).to_contain_text(ALL_PASSED)
 
     page.goto(f"{url}/runs")
     expect(page.get_by_text(f"partition: {DAY}").first).to_be_visible()

@@ -13,7 +13,7 @@ from sessions_platform.journey.land import land
 from sessions_platform.journey.sessionize import sessionize_partitions
 from sessions_platform.journey.status import covering_ranges, landing_partitions_waiting, status
 from sessions_platform.journey.workspace import Workspace
-from sessions_platform.storage.ledger import Superseded
+from sessions_platform.storage.ledger import CalendarChanged, Superseded
 from sessions_platform_tests.journey.conftest import line
 from sessions_platform_tests.journey.steps import RUN, judged, load, put, refresh, remove, table, take_in, waiting
 from sessions_platform_tests.streams import DAY_ONE, stream
@@ -326,3 +326,23 @@ def test_a_session_is_open_until_the_gap_has_passed_or_the_user_came_back(worksp
     }
     loaded_at = {row["session_id"]: row["loaded_at"] for row in table(workspace)}
     assert all(loaded_at[row["session_id"]] == row["loaded_at"] for row in before)
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"session": {"partition": "weekly"}}, "session.partition"),
+        ({"session": {"timezone": "Europe/Berlin"}}, "session.timezone"),
+        ({"landing": {"partition": "hourly"}}, "landing.partition"),
+    ],
+)
+def test_a_stream_keeps_the_calendars_that_it_began_with(workspace: Workspace, change: Any, key: str) -> None:
+    put(workspace, "a", [line("ann", DAY_ONE, "a")], "2026-01-01")
+    take_in(workspace, "2026-01-01")
+    other = Workspace(
+        stream(name=workspace.stream.name, **change), workspace.source, workspace.lake, workspace.database
+    )
+    with pytest.raises(CalendarChanged, match=key):
+        status(other)
+    refresh(workspace)
+    assert len(table(workspace)) == 1

@@ -75,6 +75,7 @@ def write(ledger: Ledger, partition: str, snapshot: int, policy: str = POLICY) -
         "bytes": 9,
         "duplicates_across": 1,
         "conflicts_across": 0,
+        "longest_chain_seconds": 0.0,
         "snapshot": snapshot,
         "policy_version": policy,
         "run_id": "a run",
