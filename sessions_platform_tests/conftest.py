@@ -22,8 +22,8 @@ _MEMORY = Path("/dev/shm")
 
 
 @pytest.fixture(scope="session")
-def database() -> Iterator[Database]:
-    """A real PostgreSQL, one for all tests, each of which takes names of its own for streams and tables.
+def settings() -> Iterator[Settings]:
+    """A home with a real PostgreSQL, one for all tests, each of which takes names of its own for streams and tables.
 
     In memory if there is enough, for most of a test's time goes into fsync.
     """
@@ -32,7 +32,12 @@ def database() -> Iterator[Database]:
         home = Path(name)
         home.chmod(0o755)  # the server's user has to enter
         server = embedded_postgres.attach(home)
-        yield Database(Settings(home=home, lake=home / "lake", streams=()))
+        yield Settings(home=home, lake=home / "lake", streams=())
         server.close()
         for pid in home.rglob("postmaster.pid"):  # should another process still hold it
             os.kill(int(pid.read_text().split()[0]), signal.SIGQUIT)
+
+
+@pytest.fixture(scope="session")
+def database(settings: Settings) -> Database:
+    return Database(settings)

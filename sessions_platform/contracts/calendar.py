@@ -6,7 +6,7 @@ timezone. Partition keys are the window's start as text, so that they sort in ti
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
@@ -21,7 +21,7 @@ class Cadence(StrEnum):
 
 
 _FORMAT = {Cadence.hourly: "%Y-%m-%dT%H"}
-_STEP = {Cadence.hourly: "1h", Cadence.daily: "1d", Cadence.weekly: "1w", Cadence.monthly: "1mo"}
+_STEP = {Cadence.daily: "1d", Cadence.weekly: "1w", Cadence.monthly: "1mo"}
 _SHORTEST = {
     Cadence.hourly: timedelta(hours=1),
     Cadence.daily: timedelta(hours=23),
@@ -81,9 +81,27 @@ class Calendar:
         return list(self._walk(first, last))
 
     def key_expr(self, column: str = "event_timestamp") -> pl.Expr:
-        """The partition key of each timestamp (UTC microseconds), as text."""
+        """The partition key of each timestamp (UTC microseconds), as text.
+
+        Days are cut as dates: where the clocks left a midnight out, no time can be truncated to it.
+        """
         local = pl.col(column).dt.convert_time_zone(self.timezone)
-        return local.dt.truncate(_STEP[self.cadence]).dt.strftime(self.key_format)
+        if self.cadence is not Cadence.hourly:
+            local = local.dt.date().dt.truncate(_STEP[self.cadence])
+        return local.dt.strftime(self.key_format)
+
+    def torn_midnight(self, before: date) -> date | None:
+        """The first day from `start` on that does not begin as the one before it ends; days go up to `before`.
+
+        Clocks skipped or repeated the midnight from amid its eve: those of St. John's went from 0:01
+        back to 23:01 until 2010. What lies between two such midnights is not one date.
+        """
+        day = self.first_start
+        while day.date() < before:
+            if _is_odd(day) and _is_odd(day - timedelta(microseconds=1)):
+                return day.date()
+            day += timedelta(days=1)
+        return None
 
     def partitions_within(self, span: timedelta) -> int:
         """How many partitions a span of time can reach into, counted generously."""
@@ -109,6 +127,15 @@ class Calendar:
         if self.cadence is Cadence.monthly:
             return (local.replace(day=1) + timedelta(days=32)).replace(day=1)
         return local + timedelta(days=7 if self.cadence is Cadence.weekly else 1)
+
+
+def midnight(day: date, timezone: str) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(timezone))
+
+
+def _is_odd(local: datetime) -> bool:
+    """Whether the clocks skip or repeat it."""
+    return local.astimezone(UTC) != local.replace(fold=1).astimezone(UTC)
 
 
 def contiguous_runs(keys: list[str], calendar: Calendar) -> list[list[str]]:

@@ -41,6 +41,7 @@ _LEADING: dict[str, pl.DataType] = {
     "exit_page": pl.String(),
 }
 _TRAILING: dict[str, pl.DataType] = {"session_partition": pl.String(), "policy_version": pl.String()}
+SESSIONS = {**_LEADING, **_TRAILING}  # but for the stream's own columns, which stand in between
 
 # What the warehouse keeps beside them, by itself: neither counts as a change of the session.
 KEPT_BY_WAREHOUSE = {"open_until": UTC_MICROSECONDS, "loaded_at": UTC_MICROSECONDS}

@@ -4,116 +4,35 @@ One YAML file states all of it, once. From these models derive the pandera schem
 the Dagster column schemas, the warehouse's tables and the JSON schema in `docs/`.
 """
 
-import codecs
 import hashlib
 import json
-import re
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
-from zoneinfo import ZoneInfo, available_timezones
+from typing import Annotated, Any, Literal
 
 import polars as pl
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    WithJsonSchema,
-    field_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic.json_schema import SkipJsonSchema
-from pydantic_core import PydanticCustomError
 
-from sessions_platform.contracts.calendar import Cadence, Calendar
-
-_MILLISECONDS = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)]
-_DURATION = re.compile(r"^\s*(\d{1,9})\s*(ms|s|m|h|d)\s*$")
-_IDENTIFIER = re.compile(r"^[a-z][a-z0-9_]{0,47}$")
-_OWNER = re.compile(r"^(team:[A-Za-z0-9_-]+|[^@\s]+@[^@\s]+\.[^@\s]+)$")
-_EPOCHS = ("epoch_s", "epoch_ms", "epoch_us")
-
-# Columns that the platform adds to an event or a session; a stream can't name its own so.
-PROVENANCE = ("landing_partition", "source_uri", "position")
-RESERVED = {
-    *PROVENANCE, "properties", "session_id", "is_new_session", "time_diff_seconds", "boundary_reason",
-    "session_partition", "session_start", "session_end", "duration_seconds", "event_count", "primary_action",
-    "entry_page", "exit_page", "open_until", "policy_version", "loaded_at",
-}  # fmt: skip
-
-
-def _mistake(reason: str, mend: str) -> PydanticCustomError:
-    return PydanticCustomError("mistake", "{reason}|{mend}", {"reason": reason, "mend": mend})
-
-
-def _duration(text: Any) -> timedelta:
-    if isinstance(text, timedelta):
-        return text
-    found = _DURATION.match(str(text))
-    if not found:
-        raise _mistake(f"{text!r} is no duration", "write a whole number and a unit (ms, s, m, h, d), as in 30m")
-    return timedelta(milliseconds=int(found[1]) * dict(_MILLISECONDS)[found[2]])
-
-
-def _positive(duration: timedelta) -> timedelta:
-    if duration <= timedelta(0):
-        raise _mistake("the duration is zero", "write one that is longer than nothing, as in 30m")
-    return duration
-
-
-def _timezone(name: str) -> str:
-    if name not in available_timezones():
-        raise _mistake(f"{name!r} is no timezone", "write an IANA name, as in Europe/Berlin or UTC")
-    return name
-
-
-def _identifier(name: str) -> str:
-    if not _IDENTIFIER.match(name):
-        raise _mistake(
-            f"{name!r} can't name a table or column",
-            "write lower-case letters, digits and underscores, beginning with a letter, 48 at most",
-        )
-    return name
-
-
-def _pattern(pattern: str) -> str:
-    try:
-        pl.Series([""]).str.contains(pattern)
-    except pl.exceptions.PolarsError as error:
-        reason = str(error).splitlines()[-1]
-        raise _mistake(f"{pattern!r} is no regular expression: {reason}", "mend it (Rust syntax)") from None
-    return pattern
-
-
-def _several(value: Any) -> Any:
-    return value if isinstance(value, list) else [value]
-
-
-def _spelled(duration: timedelta) -> str:
-    milliseconds = duration // timedelta(milliseconds=1)
-    return next(f"{milliseconds // ms}{unit}" for unit, ms in _MILLISECONDS if milliseconds % ms == 0)
-
-
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(_duration),
-    PlainSerializer(_spelled, when_used="json"),
-    WithJsonSchema({"type": "string", "examples": ["30m"]}),
-]
-PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
-Timezone = Annotated[str, AfterValidator(_timezone), WithJsonSchema({"type": "string", "examples": ["UTC"]})]
-Identifier = Annotated[str, AfterValidator(_identifier)]
-Pattern = Annotated[str, AfterValidator(_pattern)]
-SourcePaths = Annotated[
-    list[str],
-    BeforeValidator(_several),
-    Field(min_length=1),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}),
-]
+from sessions_platform.contracts.calendar import Cadence, Calendar, midnight
+from sessions_platform.contracts.path_template import PLACEHOLDER
+from sessions_platform.contracts.values import (
+    Character,
+    Day,
+    Duration,
+    Encoding,
+    Identifier,
+    Owner,
+    Pattern,
+    PositiveDuration,
+    SourcePaths,
+    TimestampFormat,
+    Timezone,
+    mistake,
+    shown,
+)
 
 
 class Model(BaseModel):
@@ -160,23 +79,12 @@ class Column(Model):
     le: float | None = Field(None, description="At most.")
     lt: float | None = Field(None, description="Less than.")
     pattern: Pattern | None = Field(None, description="A regular expression (Rust syntax) found in the text.")
-    formats: list[str] | None = Field(
+    formats: list[TimestampFormat] | None = Field(
         None,
         min_length=1,
         description="Timestamps: tried in turn; %+ is ISO 8601 with an offset; epoch_s, epoch_ms, epoch_us.",
     )
     timezone: Timezone = Field("UTC", description="Timestamps: of those that state none.")
-
-    @field_validator("formats")
-    @classmethod
-    def _formats_are_known(cls, formats: list[str] | None) -> list[str] | None:
-        for fmt in formats or []:
-            if fmt not in _EPOCHS and "%" not in fmt:
-                raise _mistake(
-                    f"{fmt!r} is no timestamp format",
-                    f"write a strftime pattern as in %Y-%m-%d %H:%M:%S, %+ (ISO 8601), or one of {', '.join(_EPOCHS)}",
-                )
-        return formats
 
     @property
     def bounds(self) -> dict[str, float]:
@@ -196,47 +104,42 @@ class Source(Model):
         "a file belongs to the landing partition that first saw it. Relative to the stream's file."
     )
     format: Literal["ndjson", "csv", "parquet"]
-    separator: str = Field(",", min_length=1, max_length=1)
-    header: bool | list[str] = Field(True, description="CSV: whether the first record names the fields, or the names.")
-    quote: Annotated[str, Field(min_length=1, max_length=1)] | None = Field('"', description="CSV: null for none.")
-    encoding: str = Field("utf-8", description="NDJSON and CSV.")
-
-    PLACEHOLDER: ClassVar[re.Pattern[str]] = re.compile(r"\{partition(?::([^}]*))?\}")
+    separator: Character = ","
+    header: bool | Annotated[list[str], Field(min_length=1)] = Field(
+        True, description="CSV: whether the first record names the fields, or the names."
+    )
+    quote: Character | None = Field('"', description="CSV: null for none.")
+    encoding: Encoding = Field("utf-8", description="NDJSON and CSV.")
 
     @field_validator("files")
     @classmethod
     def _placeholder_is_whole(cls, files: str) -> str:
-        rest = cls.PLACEHOLDER.sub("", files).replace("${SESSIONS_HOME}", "")
+        rest = PLACEHOLDER.sub("", files).replace("${SESSIONS_HOME}", "")
         if "{" in rest or "}" in rest:
-            raise _mistake(f"{files!r} has a placeholder that is not known", "write {partition:%Y-%m-%d}")
+            raise mistake(f"{files!r} has a placeholder that is not known", "write {partition:%Y-%m-%d}")
+        if not files.strip():
+            raise mistake("it names no files", "write a path, as in landing/{partition:%Y-%m-%d}/*.csv")
         return files
 
-    @field_validator("header")
+    @field_validator("header", mode="before")
     @classmethod
-    def _header_names_fields(cls, header: bool | list[str]) -> bool | list[str]:
-        if header is False:
-            raise _mistake("without a header the fields have no names", "list them: header: [user_id, ts]")
+    def _header_names_fields(cls, header: Any) -> Any:
+        if header is True:
+            return header
+        if not isinstance(header, list) or not header or not all(isinstance(name, str) and name for name in header):
+            raise mistake(f"{shown(header)} gives the fields no names", "list them: header: [user_id, ts]")
+        if repeated := next((name for name in header if header.count(name) > 1), None):
+            raise mistake(f"{repeated!r} stands twice", "give each field a name of its own")
         return header
-
-    @field_validator("encoding")
-    @classmethod
-    def _encoding_keeps_lines(cls, encoding: str) -> str:
-        try:
-            if "\n,;\t\"'".encode(encoding) == b"\n,;\t\"'":
-                return codecs.lookup(encoding).name
-            reason = "cuts no lines at byte 10"
-        except LookupError:
-            reason = "is not known"
-        raise _mistake(f"the encoding {encoding!r} {reason}", "write utf-8, latin-1, cp1252 or the like")
 
     @property
     def dated(self) -> bool:
-        return bool(self.PLACEHOLDER.search(self.files))
+        return bool(PLACEHOLDER.search(self.files))
 
 
 class Landing(Model):
     partition: Cadence = Cadence.daily
-    start: date | None = Field(None, description="First landing partition; the stream's start where absent.")
+    start: Day | None = Field(None, description="First landing partition; the stream's start where absent.")
 
 
 class Aggregate(Model):
@@ -279,7 +182,7 @@ class Session(Model):
     max_length: PositiveDuration | None = Field(
         None, description="The first event that is later than this after its session's start opens a session."
     )
-    primary_action: Literal["most_frequent"] | list[str] = Field(
+    primary_action: Literal["most_frequent"] | Annotated[list[str], Field(min_length=1)] = Field(
         "most_frequent", description="Or a list of event types: the first that occurs in the session."
     )
     columns: dict[Identifier, Aggregate] = Field(default_factory=dict)
@@ -289,15 +192,24 @@ class Session(Model):
         json_schema_extra={"default": "5m"},
     )
 
+    @field_validator("primary_action", mode="before")
+    @classmethod
+    def _primary_action_can_be_found(cls, action: Any) -> Any:
+        is_list = isinstance(action, list) and action and all(isinstance(name, str) for name in action)
+        if not is_list and action != "most_frequent":
+            mend = "write most_frequent, or list event types, as in [purchase, add_to_cart]"
+            raise mistake(f"{shown(action)} tells no action", mend)
+        return action
+
 
 class Stream(Model):
     """One stream of events."""
 
     name: Identifier = Field(description="Names the assets and the warehouse's schema.")
     description: str = ""
-    owners: list[str] = Field(default_factory=list, description="E-mail addresses, or team:name.")
-    start: date = Field(description="First session partition; earlier events are rejected as before_start.")
-    end: date | None = Field(None, description="Of a stream that is over: the day after its last.")
+    owners: list[Owner] = Field(default_factory=list, description="E-mail addresses, or team:name.")
+    start: Day = Field(description="First session partition; earlier events are rejected as before_start.")
+    end: Day | None = Field(None, description="Of a stream that is over: the day after its last.")
     source: Source
     landing: Landing = Field(default_factory=lambda: Landing.model_validate({}))
     columns: dict[Identifier, Column]
@@ -306,14 +218,6 @@ class Stream(Model):
     )
     sequence: str | None = Field(None, description="A column that orders simultaneous events.")
     session: Session = Field(default_factory=lambda: Session.model_validate({}))
-
-    @field_validator("owners")
-    @classmethod
-    def _owners_are_known(cls, owners: list[str]) -> list[str]:
-        for owner in owners:
-            if not _OWNER.match(owner):
-                raise _mistake(f"{owner!r} is no owner", "write an e-mail address, or team:name")
-        return owners
 
     @field_validator("columns", mode="before")
     @classmethod
@@ -329,12 +233,14 @@ class Stream(Model):
     @cached_property
     def landing_calendar(self) -> Calendar:
         start = self.landing.start or self.start
-        return Calendar(self.landing.partition, _midnight(start, "UTC"), "UTC", _midnight_or_none(self.end, "UTC"))
+        end = midnight(self.end, "UTC") if self.end else None
+        return Calendar(self.landing.partition, midnight(start, "UTC"), "UTC", end)
 
     @cached_property
     def session_calendar(self) -> Calendar:
         zone = self.session.timezone
-        return Calendar(self.session.partition, _midnight(self.start, zone), zone, _midnight_or_none(self.end, zone))
+        end = midnight(self.end, zone) if self.end else None
+        return Calendar(self.session.partition, midnight(self.start, zone), zone, end)
 
     @property
     def calendars(self) -> dict[str, str]:
@@ -376,14 +282,6 @@ class Stream(Model):
         """Changes when the same events would make other sessions."""
         rule = self.session.model_dump(mode="json", exclude={"max_future"})
         return _digest({"session": rule, "sequence": self.sequence})
-
-
-def _midnight(day: date, zone: str) -> datetime:
-    return datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(zone))
-
-
-def _midnight_or_none(day: date | None, zone: str) -> datetime | None:
-    return None if day is None else _midnight(day, zone)
 
 
 def _digest(what: Any) -> str:

@@ -1,6 +1,7 @@
 """Read a stream's YAML file, and say what is wrong with it: file, line, key, reason, mend."""
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,19 +10,14 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from sessions_platform.contracts.calendar import Cadence
-from sessions_platform.contracts.stream import RESERVED, Aggregate, Column, ColumnType, Landing, Session, Source, Stream
+from sessions_platform.contracts.stream import Aggregate, Column, Landing, Session, Source, Stream
+from sessions_platform.contracts.stream_checks import Finding, cross_findings
+from sessions_platform.contracts.values import shown
 from sessions_platform.mistakes import Mistake
 
-REQUIRED_COLUMNS = ("user_id", "event_timestamp", "event_type")
-_ALLOWED: dict[str, Callable[[Any], bool]] = {
-    "string": lambda value: isinstance(value, str),
-    "integer": lambda value: type(value) is int,
-    "float": lambda value: type(value) in {int, float},
-}
-_SCHEMAS = {"public", "information_schema", "sessions_platform"}
-_NUMERIC = {ColumnType.integer.value, ColumnType.float.value}
-_MODELS: dict[tuple[str, ...], type[BaseModel]] = {
+Place = tuple[str, ...]
+
+_MODELS: dict[Place, type[BaseModel]] = {
     (): Stream,
     ("source",): Source,
     ("landing",): Landing,
@@ -29,6 +25,8 @@ _MODELS: dict[tuple[str, ...], type[BaseModel]] = {
     ("columns", "*"): Column,
     ("session", "columns", "*"): Aggregate,
 }
+_SUBJECT = re.compile(r"^(Input|List|String|Dictionary|Keys|Value error,) ")
+_HALF_A_CHARACTER_OR_NUL = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class Fault:
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else str(self.file)
-        return f"{place}: {self.key}: {self.reason}. Mend: {self.mend}."
+        return f"{place}: {_in_one_line(f'{self.key}: {self.reason}. Mend: {self.mend}.')}"
 
 
 class StreamError(Mistake):
@@ -55,11 +53,18 @@ class StreamError(Mistake):
 def load_stream(path: Path, home: Path) -> Stream:
     """Read one stream; `home` is what ${SESSIONS_HOME} stands for. Raises StreamError with every mistake."""
     lines, raw = _read_yaml(path)
-    mistakes = list(_schema_mistakes(path, lines, {**raw, "path": path, "home": home}))
-    mistakes += _cross_mistakes(path, lines, raw)
-    if mistakes:
-        raise StreamError(mistakes)
-    return Stream.model_validate({**raw, "path": path, "home": home})
+    own = {**raw, "path": path, "home": home}
+    findings = list(_schema_findings(own, lines))
+    places = {place for place, _, _ in findings}
+    findings += [finding for finding in cross_findings(raw) if finding[0] not in places]
+    if findings:
+        raise StreamError([_fault(path, lines, finding) for finding in findings])
+    return Stream.model_validate(own)
+
+
+def _fault(path: Path, lines: dict[Place, int], finding: Finding) -> Fault:
+    place, reason, mend = finding
+    return Fault(path, _line_of(lines, place), ".".join(place), reason, mend)
 
 
 def load_streams(folders: Iterable[Path], home: Path) -> list[Stream]:
@@ -88,69 +93,101 @@ def _stream_files(folders: Iterable[Path]) -> Iterator[Path]:
         yield from sorted(path for path in folder.iterdir() if path.suffix in {".yaml", ".yml"})
 
 
-def _read_yaml(path: Path) -> tuple[dict[tuple[str, ...], int], dict[str, Any]]:
+class _Loader(yaml.SafeLoader):
+    """Leaves a scalar that is no date or number after all, as 2026-02-30, to the rule of its key, as text."""
+
+    def construct_scalar(self, node: Any) -> Any:
+        text = super().construct_scalar(node)
+        if _HALF_A_CHARACTER_OR_NUL.search(text):
+            raise yaml.MarkedYAMLError(problem="text that can't be stored", problem_mark=node.start_mark)
+        return text
+
+
+def _or_text(construct: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    def constructed(loader: _Loader, node: yaml.Node) -> Any:
+        try:
+            return construct(loader, node)
+        except (ValueError, ArithmeticError, LookupError, AttributeError):
+            return loader.construct_scalar(node)
+
+    return constructed
+
+
+for _tag in (f"tag:yaml.org,2002:{name}" for name in ("bool", "int", "float", "timestamp")):
+    _Loader.add_constructor(_tag, _or_text(yaml.SafeLoader.yaml_constructors[_tag]))
+
+
+def _read_yaml(path: Path) -> tuple[dict[Place, int], dict[str, Any]]:
     """The file's content, and the line of each key."""
+    repeated: list[Fault] = []
     try:
-        node = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        loader = _Loader(path.read_text(encoding="utf-8"))
+        node = loader.get_single_node()
+        lines = dict(_key_lines(path, node, (), repeated))
+        raw = loader.construct_document(node) if node else None
     except OSError as error:
         mend = "name a file that can be read"
         raise StreamError([Fault(path, None, "file", error.strerror or str(error), mend)]) from None
     except UnicodeDecodeError:
         raise StreamError([Fault(path, None, "file", "it is not UTF-8", "save it as UTF-8")]) from None
-    except (yaml.YAMLError, ValueError) as error:
+    except RecursionError:
+        mend = "write it flat, and let no anchor hold itself"
+        raise StreamError([Fault(path, None, "file", "it is nested without end", mend)]) from None
+    except yaml.YAMLError as error:
         raise StreamError([_yaml_mistake(path, error)]) from None
-    if not isinstance(raw, dict) or not isinstance(node, yaml.MappingNode):
+    if not isinstance(raw, dict):
         mend = "begin with name:, start:, source: and columns:"
         raise StreamError([Fault(path, 1, "file", "it holds no keys and values", mend)])
-    repeated: list[Fault] = []
-    lines = dict(_key_lines(path, node, (), repeated))
     if repeated:
         raise StreamError(repeated)
     return lines, raw
 
 
-def _yaml_mistake(path: Path, error: Exception) -> Fault:
+def _yaml_mistake(path: Path, error: yaml.YAMLError) -> Fault:
     mark = getattr(error, "problem_mark", None)
     reason = getattr(error, "problem", None) or str(error)
-    return Fault(path, mark.line + 1 if mark else None, "file", f"not YAML: {reason}", "mend the line")
+    return Fault(path, mark.line + 1 if mark else None, "file", _in_one_line(f"not YAML: {reason}"), "mend the line")
 
 
-def _key_lines(
-    path: Path, node: yaml.Node, above: tuple[str, ...], repeated: list[Fault]
-) -> Iterator[tuple[tuple[str, ...], int]]:
+def _in_one_line(text: str) -> str:
+    return " ".join(text.splitlines())
+
+
+def _key_lines(path: Path, node: yaml.Node | None, above: Place, repeated: list[Fault]) -> Iterator[tuple[Place, int]]:
     if not isinstance(node, yaml.MappingNode):
         return
     seen: set[str] = set()
     for key, value in node.value:
-        here, line = (*above, str(key.value)), key.start_mark.line + 1
-        if key.value in seen:
+        name, line = str(key.value), key.start_mark.line + 1
+        here = (*above, name)
+        if name in seen:
             repeated.append(Fault(path, line, ".".join(here), "the key stands twice", "keep one of the two"))
-        seen.add(key.value)
+        seen.add(name)
         yield here, line
         yield from _key_lines(path, value, here, repeated)
 
 
-def _line_of(lines: dict[tuple[str, ...], int], place: tuple[str, ...]) -> int | None:
+def _line_of(lines: dict[Place, int], place: Place) -> int | None:
     while place and place not in lines:
         place = place[:-1]
     return lines.get(place)
 
 
-def _schema_mistakes(path: Path, lines: dict[tuple[str, ...], int], raw: dict[str, Any]) -> Iterator[Fault]:
+def _schema_findings(raw: dict[str, Any], lines: dict[Place, int]) -> Iterator[Finding]:
     try:
         Stream.model_validate(raw)
     except ValidationError as error:
-        seen: set[tuple[str, ...]] = set()
+        seen: set[tuple[Place, Any]] = set()
         for problem in error.errors():
-            place = _place(problem["loc"], lines, missing=problem["type"] == "missing")
-            if place not in seen:  # a union reports each of its members
-                seen.add(place)
-                reason, mend = _explained(problem, place)
-                yield Fault(path, _line_of(lines, place), ".".join(place), reason, mend)
+            loc = problem["loc"]
+            place = _place(loc, lines, missing=problem["type"] == "missing")
+            item = next((part for part in loc[len(place) :] if isinstance(part, int)), None)
+            if (place, item) not in seen:  # a union reports each of its members
+                seen.add((place, item))
+                yield (place, *_explained(problem, place))
 
 
-def _place(loc: tuple[int | str, ...], lines: dict[tuple[str, ...], int], *, missing: bool) -> tuple[str, ...]:
+def _place(loc: tuple[int | str, ...], lines: dict[Place, int], *, missing: bool) -> Place:
     """Where in the file a problem is; pydantic's own path also names union members and list places."""
     place = tuple(str(part) for part in loc)
     if missing:
@@ -160,20 +197,19 @@ def _place(loc: tuple[int | str, ...], lines: dict[tuple[str, ...], int], *, mis
     return place
 
 
-def _explained(problem: Any, place: tuple[str, ...]) -> tuple[str, str]:
-    kind, context = problem["type"], problem.get("ctx", {})
+def _explained(problem: Any, place: Place) -> tuple[str, str]:
+    kind, context, value = problem["type"], problem.get("ctx", {}), shown(problem["input"])
     if kind == "mistake":
         return context["reason"], context["mend"]
     if kind == "extra_forbidden":
         return _unknown_key(place)
     if kind == "missing":
         return "the key is missing", "add it"
+    if problem["loc"][-1] == "[key]":
+        return f"{value} is no text, and can't be a key", "quote it"
     if kind in {"literal_error", "enum"}:
-        return f"{problem['input']!r} is not allowed", f"write {context['expected']}"
-    if kind.startswith("date"):
-        return f"{problem['input']!r} is no date", "write one as in 2026-01-31"
-    message = problem["msg"].removeprefix("Input ").removeprefix("Value error, ")
-    return f"{problem['input']!r} does not fit", f"it {message}"
+        return f"{value} is not allowed", f"write {context['expected']}"
+    return f"{value} does not fit", f"it {_SUBJECT.sub('', problem['msg'])}"
 
 
 def _unknown_key(place: tuple[str, ...]) -> tuple[str, str]:
@@ -186,98 +222,3 @@ def _unknown_key(place: tuple[str, ...]) -> tuple[str, str]:
 
 def _model_at(place: tuple[str, ...]) -> type[BaseModel] | None:
     return _MODELS.get(place) or (_MODELS.get((*place[:-1], "*")) if place else None)
-
-
-def _cross_mistakes(path: Path, lines: dict[tuple[str, ...], int], raw: dict[str, Any]) -> Iterator[Fault]:
-    """What one key says of another. Works on the raw file, so that all mistakes are told at once."""
-
-    def mistake(place: tuple[str, ...], reason: str, mend: str) -> Fault:
-        return Fault(path, _line_of(lines, place), ".".join(place), reason, mend)
-
-    columns = _mapping(raw, "columns")
-    yield from (mistake((key,), *_unknown_key((key,))) for key in ("path", "home") if key in raw)
-    yield from _name_mistakes(str(raw.get("name")), mistake)
-    if isinstance(raw.get("columns"), dict):
-        for name in (name for name in REQUIRED_COLUMNS if name not in columns):
-            yield mistake(("columns", name), "the column is missing", f"add {name}: {{from: …}}")
-    for name, column in columns.items():
-        yield from _column_mistakes(str(name), column if isinstance(column, dict) else {}, mistake)
-    for name, aggregate in _mapping(_mapping(raw, "session"), "columns").items():
-        yield from _aggregate_mistakes(str(name), aggregate, columns, mistake)
-    yield from _reference_mistakes(raw, columns, mistake)
-    yield from _calendar_mistakes(raw, mistake)
-
-
-def _name_mistakes(name: str, mistake: Any) -> Iterator[Fault]:
-    if name in _SCHEMAS or name.startswith("pg_"):
-        yield mistake(("name",), f"{name!r} is a schema of its own in PostgreSQL", "choose another name")
-
-
-def _reference_mistakes(raw: dict[str, Any], columns: dict[str, Any], mistake: Any) -> Iterator[Fault]:
-    named = {("sequence",): raw.get("sequence"), ("session", "campaign"): _mapping(raw, "session").get("campaign")}
-    for place, column in named.items():
-        if column is not None and column not in columns:
-            yield mistake(place, f"there is no column {column!r}", f"name one of {', '.join(columns)}")
-
-
-def _mapping(raw: Any, key: str) -> dict[str, Any]:
-    value = raw.get(key) if isinstance(raw, dict) else None
-    return value if isinstance(value, dict) else {}
-
-
-def _column_mistakes(name: str, column: dict[str, Any], mistake: Any) -> Iterator[Fault]:
-    here = ("columns", name)
-    kind = "timestamp" if name == "event_timestamp" else column.get("type", "string")
-    if name in RESERVED:
-        yield mistake(here, "the platform has a column of that name", "choose another name")
-    if name in {"user_id", "event_id", "event_type"} and kind != "string":
-        yield mistake((*here, "type"), f"{name} is text", "remove the type")
-    if name in {*REQUIRED_COLUMNS, "event_id"} and column.get("nullable"):
-        yield mistake((*here, "nullable"), f"an event must have {name}", "remove nullable")
-    if "from" in column and "join" in column:
-        yield mistake((*here, "join"), "from and join exclude each other", "keep one of the two")
-    if kind == "timestamp" and "formats" not in column:
-        yield mistake(here, "its formats are not named", 'add formats, as in formats: ["%+", epoch_ms]')
-    yield from _misplaced_rules(here, kind, column, mistake)
-
-
-def _misplaced_rules(here: tuple[str, ...], kind: str, column: dict[str, Any], mistake: Any) -> Iterator[Fault]:
-    if kind != "timestamp" and "formats" in column:
-        yield mistake((*here, "formats"), f"only a timestamp has formats, this is {kind}", "remove it")
-    if kind not in _NUMERIC and (bounds := {"ge", "gt", "le", "lt"} & column.keys()):
-        bound = min(bounds)
-        yield mistake((*here, bound), f"only a number has bounds, this is {kind}", "add type: float, or remove it")
-    fits = _ALLOWED.get(kind)
-    if "isin" in column and fits is None:
-        yield mistake((*here, "isin"), f"values of type {kind} can't be listed", "remove it")
-    elif fits and isinstance(column.get("isin"), list) and not all(map(fits, column["isin"])):
-        yield mistake(
-            (*here, "isin"), f"not all of its values are of type {kind}", "quote text, and write numbers bare"
-        )
-    if kind != "string" and "pattern" in column:
-        yield mistake((*here, "pattern"), f"only text has a pattern, this is {kind}", "remove it")
-
-
-def _aggregate_mistakes(name: str, aggregate: Any, columns: dict[str, Any], mistake: Any) -> Iterator[Fault]:
-    here = ("session", "columns", name)
-    if name in RESERVED or name in {"user_id"}:
-        yield mistake(here, "the sessions table has a column of that name", "choose another name")
-    if not isinstance(aggregate, dict) or len(aggregate) != 1:
-        yield mistake(here, "it takes one function and its column", "write it as in {sum: amount}")
-        return
-    ((function, column),) = aggregate.items()
-    if function in Aggregate.model_fields and column not in {*columns, "event_id"}:
-        yield mistake((*here, function), f"there is no column {column!r}", f"name one of {', '.join(columns)}")
-    elif function == "sum" and _mapping(columns, column).get("type") not in _NUMERIC:
-        yield mistake((*here, function), f"{column} is no number", "sum a column of type integer or float")
-
-
-def _calendar_mistakes(raw: dict[str, Any], mistake: Any) -> Iterator[Fault]:
-    start, end = raw.get("start"), raw.get("end")
-    if start is not None and end is not None and type(start) is type(end) and not start < end:
-        yield mistake(("end",), f"it is not after the start, {start}", "write a later day, or remove it")
-    session = _mapping(raw, "session")
-    if session.get("partition") == Cadence.hourly and session.get("timezone", "UTC") != "UTC":
-        yield mistake(
-            ("session", "timezone"), "hours repeat at the end of summer time", "write UTC, or partition: daily"
-        )

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 EPOCHS = {"epoch_s": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1}  # in microseconds
+_PASSED_OVER = ("%Z", "%+")  # by polars, unless it stands alone
 _YEAR_10000 = 253_402_300_800 * 1_000_000  # beyond it no calendar here can follow
 
 # Early in a zone ahead of UTC, where another day is told by whoever mixes up local time and UTC.
@@ -39,8 +40,9 @@ def format_fault(fmt: str) -> str | None:
     """Why no timestamp can be read by the format; None if one can: the day that it writes has to come back."""
     if fmt in EPOCHS:
         return None
-    if "%Z" in fmt.replace("%%", ""):
-        return "the name of a zone is passed over, and tells no offset"
+    for directive in _PASSED_OVER:
+        if directive in fmt.replace("%%", "") and fmt != directive:
+            return f"the offset that {directive} stands for is passed over"
     try:
         return None if _keeps_the_day(fmt) else "it does not tell the day"
     except (pl.exceptions.PolarsError, Warning) as error:

@@ -38,7 +38,7 @@ class LakeIOManager(PolarsParquetIOManager):
 
     def load_input(self, context: dg.InputContext) -> Any:
         stream, asset = context.asset_key.path[0], context.asset_key.path[-1]
-        if asset not in _STORED_BY_PLATFORM:
+        if asset not in _STORED_BY_PLATFORM or not self.platform.has(stream):
             return super().load_input(context)
         dataset = getattr(self.platform.workspace(stream), asset)(context.asset_partition_keys)
         return _as_asked(dataset, context.dagster_type.typing_type)

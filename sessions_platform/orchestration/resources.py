@@ -20,6 +20,9 @@ class Platform(dg.ConfigurableResource):
     def workspace(self, stream: str) -> Workspace:
         return _workspaces(Settings.from_environment())[stream]
 
+    def has(self, stream: str) -> bool:
+        return stream in _workspaces(Settings.from_environment())
+
 
 def streams_of(settings: Settings) -> list[Stream]:
     return load_streams(settings.streams, settings.home)

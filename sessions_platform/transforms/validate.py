@@ -23,11 +23,10 @@ from sessions_platform.contracts.events import (
 )
 from sessions_platform.contracts.rejections import REASON, REASONS, REJECTED_EVENTS, VALUE_SHOWN, Code
 from sessions_platform.contracts.stream import Column, ColumnType, Stream
+from sessions_platform.contracts.timestamps import read_timestamp
 
 _ROW = "_row"
 _PAYLOAD_DIGEST = "_payload_digest"
-_EPOCH_MICROSECONDS = {"epoch_s": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1}
-_YEAR_10000 = 253_402_300_800 * 1_000_000  # beyond it no calendar here can follow
 _WHOLE_ROW = (Code.malformed, Code.unreadable_file)
 _UNIT_SEPARATOR = "\x1f"
 
@@ -119,27 +118,7 @@ def _typed(name: str, column: Column) -> pl.Expr:
             number = text.cast(pl.Float64, strict=False)
             return pl.when(number.is_finite()).then(number)
         case ColumnType.timestamp:
-            return pl.coalesce(_timestamp(text, fmt, column.timezone) for fmt in column.formats or [])
-
-
-def _timestamp(text: pl.Expr, fmt: str, timezone: str) -> pl.Expr:
-    if fmt in _EPOCH_MICROSECONDS:
-        return _epoch(text, _EPOCH_MICROSECONDS[fmt])
-    if fmt == "%+" or "%z" in fmt or "%:z" in fmt or "%#z" in fmt:
-        return text.str.to_datetime(fmt, time_unit="us", time_zone="UTC", strict=False)
-    naive = text.str.to_datetime(fmt, time_unit="us", strict=False)
-    local = naive.dt.replace_time_zone(timezone, ambiguous="earliest", non_existent="null")
-    return local.dt.convert_time_zone("UTC")
-
-
-def _epoch(text: pl.Expr, microseconds: int) -> pl.Expr:
-    whole = text.cast(pl.Int64, strict=False)
-    part = (text.cast(pl.Float64, strict=False) * microseconds).round()
-    limit = _YEAR_10000 // microseconds
-    exact = pl.when(whole.is_between(-limit, limit)).then(whole * microseconds)
-    rounded = pl.when(part.is_between(-_YEAR_10000, _YEAR_10000)).then(part).cast(pl.Int64, strict=False)
-    value = pl.when(whole.is_null()).then(rounded).otherwise(exact)
-    return value.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+            return pl.coalesce(read_timestamp(text, fmt, column.timezone) for fmt in column.formats or [])
 
 
 def _type_faults(typed: pl.DataFrame, stream: Stream) -> pl.DataFrame:

@@ -14,6 +14,7 @@ from sessions_platform_tests.browser.ui import (
     environment,
     open_asset,
     open_graph,
+    open_groups,
     program,
     served,
 )
@@ -42,6 +43,7 @@ def take_pictures(folder: Path) -> None:
 def picture_asset_graph(page: Page, url: str, path: Path) -> None:
     page.set_viewport_size({"width": WIDTH_OF_GRAPH, "height": HEIGHT})
     open_graph(page, url)
+    open_groups(page)
     page.reload()  # fits the opened groups into the window
     expect(page.locator("svg").get_by_text("100% filled")).to_have_count(len(ASSETS))
     lefts, tops, rights, bottoms = zip(*(edges(node) for node in page.locator("svg foreignObject").all()), strict=True)

@@ -1,6 +1,7 @@
 """What a newcomer does first in the UI, done with a mouse: pick a day, materialize it, look at what came of it."""
 
 import gzip
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from playwright.sync_api import Locator, Page, expect
 from sessions_platform.demo.events import DAYS, land_week
 from sessions_platform_tests.browser.ui import (
     ASSETS,
-    GROUPS,
+    RUNNING_SECONDS,
     STREAM,
     NoChromiumError,
     chromium,
@@ -21,15 +22,24 @@ from sessions_platform_tests.browser.ui import (
     graph_text,
     open_asset,
     open_graph,
+    open_groups,
     served,
 )
 
 pytestmark = pytest.mark.browser
 
-DAY = "2026-01-11"  # of the small week, the one with the most kinds of rejected rows
+DAY = "2026-01-05"  # nothing of it came late, so that no other day waits for it, and some of it is rejected
 CHECKS_OF_EVENTS = {"keeps_contract": "Every row keeps the contract", "nothing_lost": "raw rows = accepted"}
 ALL_PASSED = re.compile(r"\b([1-9]\d*) / \1 Passed")
 ONE_OF_THE_WEEK = f"{100 // DAYS}% filled"
+
+WHY_RUNS_FAILED = """{
+  runsOrError(limit: 3) { ... on Runs { results { runId status eventConnection { events {
+    ... on RunFailureEvent { message error { message } }
+    ... on ExecutionStepFailureEvent { stepKey error { message } }
+    ... on EngineEvent { message error { message } }
+  } } } } }
+}"""
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +56,7 @@ def test_a_day_materialized_with_the_mouse_turns_green_and_shows_what_came_of_it
     home, log = tmp_path / "home", tmp_path / "dev.log"
     landed = home / "landing" / STREAM
     land_week(landed, events=3000)
-    with served(home, log) as url, chromium() as page, pictured_on_failure(page, tmp_path):
+    with served(home, log) as url, chromium() as page, told_on_failure(page, url, tmp_path):
         the_graph_shows_the_journey(page, url)
         materialize_all_assets_of_one_day(page)
         every_asset_turns_green(page, url)
@@ -55,12 +65,10 @@ def test_a_day_materialized_with_the_mouse_turns_green_and_shows_what_came_of_it
 
 
 def the_graph_shows_the_journey(page: Page, url: str) -> None:
-    page.goto(f"{url}/asset-groups")
-    for group in GROUPS:
-        expect(graph_text(page, group)).to_be_visible()
+    open_graph(page, url)
     for asset in ASSETS:
         expect(graph_text(page, asset)).to_have_count(0)
-    open_graph(page, url)
+    open_groups(page)
     for asset in ASSETS:
         expect(link_of(page, asset, "partitions").first).to_have_text("0% filled")
 
@@ -78,7 +86,8 @@ def materialize_all_assets_of_one_day(page: Page) -> None:
 
 def every_asset_turns_green(page: Page, url: str) -> None:
     for asset in ASSETS:
-        expect(link_of(page, asset, "partitions").first).to_have_text(ONE_OF_THE_WEEK)
+        filled = link_of(page, asset, "partitions").first
+        expect(filled).to_have_text(ONE_OF_THE_WEEK, timeout=RUNNING_SECONDS * 1000)
     for asset in ASSETS[1:]:  # on raw events nothing is checked
         expect(link_of(page, asset, "checks")).to_contain_text(ALL_PASSED)
 
@@ -147,11 +156,14 @@ def lines_in(folder: Path) -> int:
 
 
 @contextmanager
-def pictured_on_failure(page: Page, folder: Path) -> Iterator[None]:
+def told_on_failure(page: Page, url: str, folder: Path) -> Iterator[None]:
+    """Keep what the page showed, and add what the runs said, for the database goes with the test."""
     try:
         yield
     except BaseException as error:
         picture = folder / "failure.png"
         page.screenshot(path=picture)
         error.add_note(f"What the page showed: {picture}; what the server said: {folder / 'dev.log'}")
+        runs = page.request.post(f"{url}/graphql", data={"query": WHY_RUNS_FAILED}).json()
+        error.add_note(f"How the runs went: {json.dumps(runs, indent=1)}")
         raise

@@ -1,28 +1,17 @@
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sessions_platform.journey.workspace import Workspace
 from sessions_platform.settings import Settings
-from sessions_platform.storage import embedded_postgres
 from sessions_platform_tests.memory_source import MemorySource
 from sessions_platform_tests.streams import stream
 
 _names = itertools.count()
-
-
-@pytest.fixture(scope="session")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """One home with one PostgreSQL for the whole session."""
-    home: Path = tmp_path_factory.mktemp("home")
-    server = embedded_postgres.attach(home)
-    yield Settings(home=home, lake=home / "lake", streams=())
-    server.close()
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
-"""A home with a stream of files, for runs through the real Dagster."""
+"""A stream of files, for runs through the real Dagster."""
 
+import itertools
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -18,18 +18,20 @@ from sessions_platform.journey.workspace import Workspace, open_workspaces
 from sessions_platform.orchestration import resources
 from sessions_platform.orchestration.build import build
 from sessions_platform.settings import Settings
-from sessions_platform.storage import embedded_postgres
 from sessions_platform_tests.streams import DAY_ONE, PLAIN
 
 PROJECT = Path(__file__).parents[2]
 
+_numbers = itertools.count()
+
 
 @dataclass(frozen=True)
 class Home:
-    """One home, with one stream `web` that lands daily files."""
+    """A stream of a name of its own, which lands daily files."""
 
     settings: Settings
     folder: Path
+    name: str
 
     @property
     def environment(self) -> dict[str, str]:
@@ -38,7 +40,7 @@ class Home:
 
     @property
     def workspace(self) -> Workspace:
-        return open_workspaces(self.settings, ["web"])[0]
+        return open_workspaces(self.settings, [self.name])[0]
 
     def land(self, day: int, name: str, *rows: tuple[str, int, str]) -> None:
         """Write a landing file; a row is user, minute of that day, event id."""
@@ -57,7 +59,7 @@ class Home:
 
     def execute(self, job: str, first: str, last: str, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
         tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
-        definition = build(self.settings).resolve_job_def(f"web__{job}")
+        definition = build(self.settings).resolve_job_def(f"{self.name}__{job}")
         return definition.execute_in_process(instance=instance, tags=tags, raise_on_error=False)
 
     def shell(self, *command: str) -> subprocess.CompletedProcess[str]:
@@ -68,21 +70,17 @@ class Home:
         )
 
     def table(self, name: str = "sessions") -> list[dict[str, Any]]:
-        return self.workspace.database.query(f"select * from web.{name} order by 1")
+        return self.workspace.database.query(f"select * from {self.name}.{name} order by 1")
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+def home(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     streams = tmp_path / "streams"
     streams.mkdir()
-    ending = {**PLAIN, "end": "2026-01-06"}
-    (streams / "web.yaml").write_text(yaml.safe_dump(ending, sort_keys=False))
-    monkeypatch.setenv("SESSIONS_HOME", str(tmp_path / "home"))
+    name = f"shop{next(_numbers)}"
+    (streams / "web.yaml").write_text(yaml.safe_dump({**PLAIN, "name": name, "end": "2026-01-06"}, sort_keys=False))
+    monkeypatch.setenv("SESSIONS_HOME", str(settings.home))
     monkeypatch.setenv("SESSIONS_STREAMS", str(streams))
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     resources._workspaces.cache_clear()
-    settings = Settings.from_environment()
-    settings.home.mkdir()
-    server = embedded_postgres.attach(settings.home)
-    yield Home(settings, tmp_path)
-    server.close()
+    return Home(Settings.from_environment(), tmp_path, name)

@@ -30,7 +30,7 @@ def test_a_range_is_one_run_and_each_partition_has_metadata_of_its_own(
     assert home.execute("materialize_all", *DAYS, instance).success
     assert len(instance.get_run_records()) == 1
     for asset in ("raw_events", "events", "sessionized_events", "sessions"):
-        key = dg.AssetKey(["web", asset])
+        key = dg.AssetKey([home.name, asset])
         records = instance.fetch_materializations(key, limit=10).records
         rows = {r.partition_key: r.event_log_entry.asset_materialization for r in records}
         rows = {day: told.metadata["dagster/row_count"].value for day, told in rows.items() if told}
@@ -90,7 +90,15 @@ def test_a_chain_of_more_than_seven_days_is_warned_of(home: Home, instance: dg.D
 @pytest.mark.slow
 def test_a_blocking_check_that_fails_stops_all_after_it_with_exit_code_1(home: Home) -> None:
     home.land(1, "a", ("ann", 0, "a"))
-    every = ["dagster", "asset", "materialize", "--select", 'key:"web/*"', "--partition-range", "...".join(DAYS)]
+    every = [
+        "dagster",
+        "asset",
+        "materialize",
+        "--select",
+        f'key:"{home.name}/*"',
+        "--partition-range",
+        "...".join(DAYS),
+    ]
     assert home.shell(*every, "-m", "sessions_platform.definitions").returncode == 0
     before = home.table()
     home.land(1, "b", ("bob", 0, "b"))
@@ -114,7 +122,7 @@ def test_a_load_that_is_killed_leaves_the_old_table_and_the_next_run_completes_i
     home.execute("ingest_events", "2026-01-01", "2026-01-01", instance)
     sessionize_partitions(home.workspace, ["2026-01-01"], "a-run")
     module = "sessions_platform_tests.orchestration.slow_load"
-    command = [sys.executable, "-m", module, "web", "2026-01-01"]
+    command = [sys.executable, "-m", module, home.name, "2026-01-01"]
     with subprocess.Popen(command, cwd=PROJECT, env=home.environment, stdout=subprocess.PIPE, text=True) as loading:
         assert loading.stdout is not None
         assert loading.stdout.readline() == "loading\n"
@@ -131,8 +139,8 @@ def test_a_mistake_in_the_tables_fails_at_once_and_a_lost_connection_is_tried_ag
     home.land(1, "a", ("ann", 0, "a"))
     home.execute("materialize_all", *DAYS, instance)
     with home.workspace.database.transaction() as connection:
-        connection.execute("drop view web.sessions_now")
-        connection.execute("alter table web.sessions alter column event_count type text")
+        connection.execute(f"drop view {home.name}.sessions_now".encode())
+        connection.execute(f"alter table {home.name}.sessions alter column event_count type text".encode())
     resources._workspaces.cache_clear()
     result = home.execute("refresh_sessions", *DAYS, instance)
     assert not result.success
@@ -148,7 +156,7 @@ def test_the_audit_lists_ids_that_stand_under_two_users_or_times(home: Home, ins
     home.land(2, "b", ("bob", -1440, "shared"), ("ann", -1438, "again"))
     home.land(3, "c", ("ann", 0, "moved"))
     home.execute("materialize_all", *DAYS, instance)
-    job = build(home.settings).resolve_job_def("web__audit_event_ids")
+    job = build(home.settings).resolve_job_def(f"{home.name}__audit_event_ids")
     assert job.execute_in_process(instance=instance).success
     found = {(row["event_id"], row["user_id"], row["landing_partition"]) for row in home.table("repeated_event_ids")}
     assert found == {

@@ -22,7 +22,7 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 def asked(home: Home, sensor: str, instance: dg.DagsterInstance) -> list[Range]:
     """The ranges for which a sensor asks for a run."""
     definitions = build(home.settings)
-    definition = definitions.resolve_sensor_def(f"web__{sensor}")
+    definition = definitions.resolve_sensor_def(f"{home.name}__{sensor}")
     with dg.build_sensor_context(
         instance=instance, repository_def=definitions.get_repository_def(), resources=definitions.resources or {}
     ) as context:
@@ -65,7 +65,7 @@ def wanted(home: Home, instance: dg.DagsterInstance, *wanted_ranges: Range) -> l
 
 def start(home: Home, instance: dg.DagsterInstance, first: str, last: str) -> dg.DagsterRun:
     tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
-    job = build(home.settings).resolve_job_def("web__ingest_events")
+    job = build(home.settings).resolve_job_def(f"{home.name}__ingest_events")
     return instance.create_run_for_job(job, tags=tags, status=dg.DagsterRunStatus.STARTED)
 
 
@@ -85,7 +85,7 @@ def test_a_run_that_failed_a_moment_ago_is_not_asked_for_again_yet(home: Home, i
 def test_the_schedules_ask_for_the_same_runs_as_the_sensors(home: Home, instance: dg.DagsterInstance) -> None:
     home.land(1, "a", ("ann", 0, "a"))
     definitions = build(home.settings)
-    schedule = definitions.resolve_schedule_def("web__ingest_nightly")
+    schedule = definitions.resolve_schedule_def(f"{home.name}__ingest_nightly")
     with dg.build_schedule_context(
         instance=instance, repository_def=definitions.get_repository_def(), resources=definitions.resources or {}
     ) as context:

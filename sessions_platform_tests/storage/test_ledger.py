@@ -16,11 +16,20 @@ from sessions_platform.contracts.rejections import Code
 from sessions_platform.mistakes import Mistake
 from sessions_platform.storage.database import Database, QueryMistake, is_transient, lock
 from sessions_platform.storage.lake import StoredFile
-from sessions_platform.storage.ledger import KnownFile, LandingVersion, Ledger, SessionVersion, Snapshot, Superseded
+from sessions_platform.storage.ledger import (
+    CalendarChanged,
+    KnownFile,
+    LandingVersion,
+    Ledger,
+    SessionVersion,
+    Snapshot,
+    Superseded,
+)
 from sessions_platform_tests.streams import DAY_ONE
 
 ONE, TWO, THREE = "2026-01-01", "2026-01-02", "2026-01-03"
 POLICY = "a policy"
+CALENDARS = {"landing.partition": "daily", "session.timezone": "UTC"}
 STORED = StoredFile("raw/a.parquet", 3, 99)
 
 _names = itertools.count()
@@ -30,7 +39,7 @@ _names = itertools.count()
 def open_ledger(database: Database) -> Callable[[], Ledger]:
     def make() -> Ledger:
         ledger = Ledger(database, f"ledger{next(_names)}")
-        ledger.prepare()
+        ledger.prepare({})
         return ledger
 
     return make
@@ -104,7 +113,7 @@ def test_many_may_prepare_at_once_and_again(database: Database) -> None:
 
     def prepare() -> None:
         try:
-            Ledger(fresh, "any").prepare()
+            Ledger(fresh, "any").prepare({})
         except BaseException as error:
             failures.append(error)
 
@@ -115,6 +124,17 @@ def test_many_may_prepare_at_once_and_again(database: Database) -> None:
         thread.join()
     assert failures == []
     assert Ledger(fresh, "any").snapshot() == Snapshot(0, ())
+
+
+def test_a_stream_keeps_the_calendars_that_it_began_with(ledger: Ledger) -> None:
+    """Or its partition keys would mean other times."""
+    ledger.prepare(CALENDARS)
+    with pytest.raises(CalendarChanged) as caught:
+        ledger.prepare({**CALENDARS, "session.timezone": "Europe/Berlin"})
+    told = str(caught.value)
+    assert told.startswith(f"{ledger.stream}: session.timezone: it is Europe/Berlin now")
+    assert "Mend: write UTC again" in told
+    ledger.prepare(CALENDARS)
 
 
 # Landing files -------------------------------------------------------------------------------------------

@@ -124,7 +124,7 @@ def open_shop(database: Database) -> Callable[..., Shop]:
 
     def make(**changes: Any) -> Shop:
         named = {"name": f"shop{next(_names)}", "columns": COLUMNS, "session": {"columns": OWN}, **changes}
-        Ledger(database, named["name"]).prepare()
+        Ledger(database, named["name"]).prepare({})
         return Shop(database, stream(**named)).prepare()
 
     return make
@@ -138,7 +138,7 @@ def shop(open_shop: Callable[..., Shop]) -> Shop:
 @pytest.fixture(scope="module")
 def one_shop(database: Database) -> Shop:
     """For tests that leave nothing behind."""
-    Ledger(database, "shop").prepare()
+    Ledger(database, "shop").prepare({})
     return Shop(database, stream(name="shop", columns=COLUMNS, session={"columns": OWN})).prepare()
 
 
@@ -292,7 +292,7 @@ def test_tables_that_stand_are_left_alone(shop: Shop) -> None:
 def test_many_may_prepare_at_once(database: Database) -> None:
     """As the assets of a new stream do that start together."""
     named = stream(name=f"shop{next(_names)}")
-    Ledger(database, named.name).prepare()
+    Ledger(database, named.name).prepare({})
     failures: list[BaseException] = []
 
     def prepare() -> None:

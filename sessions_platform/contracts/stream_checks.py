@@ -1,0 +1,200 @@
+"""What one key of a stream's file says of another.
+
+Works on the raw file, so that all mistakes are told at once: a value that is none by itself
+is passed over here, for the models tell it.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from datetime import date
+from typing import Any
+
+from sessions_platform.contracts.calendar import Cadence, Calendar, midnight
+from sessions_platform.contracts.path_template import PLACEHOLDER, PathTemplate, TemplateError
+from sessions_platform.contracts.raw import RAW_EVENTS
+from sessions_platform.contracts.sessions import KEPT_BY_WAREHOUSE, SESSIONIZED, SESSIONS
+from sessions_platform.contracts.stream import Aggregate, ColumnType
+from sessions_platform.contracts.values import as_day, is_timezone
+
+Finding = tuple[tuple[str, ...], str, str]  # the key's place, the reason, the mend
+Raw = dict[str, Any]
+
+REQUIRED_COLUMNS = ("user_id", "event_timestamp", "event_type")
+_TYPES = {
+    **dict.fromkeys(("event_id", "user_id", "event_type", "page_url"), ColumnType.string.value),
+    "event_timestamp": ColumnType.timestamp.value,
+}
+# Columns that the platform, or PostgreSQL, adds to a row, an event or a session.
+RESERVED = {
+    *RAW_EVENTS, "faults", "reasons", "properties", "chain", *SESSIONIZED, *SESSIONS, *KEPT_BY_WAREHOUSE, "is_open",
+    "tableoid", "ctid", "xmin", "xmax", "cmin", "cmax",
+} - {"user_id"}  # fmt: skip
+_SCHEMAS = {"public", "information_schema", "sessions_platform"}
+_NUMERIC = {ColumnType.integer.value, ColumnType.float.value}
+_ALLOWED: dict[str, Callable[[Any], bool]] = {
+    "string": lambda value: isinstance(value, str),
+    "integer": lambda value: type(value) is int and -(2**63) <= value < 2**63,
+    "float": lambda value: type(value) in {int, float} and abs(value) <= sys.float_info.max,
+}
+_SOME_DAY = date(2026, 1, 1)
+_ODD_MIDNIGHTS_END = date(2038, 1, 1)  # zones repeat the same years from then on
+
+
+def cross_findings(raw: Raw) -> Iterator[Finding]:
+    columns, session = _mapping(raw, "columns"), _mapping(raw, "session")
+    yield from (((key,), "the key is not known", "remove it") for key in ("path", "home") if key in raw)
+    yield from _name_findings(raw.get("name"))
+    if isinstance(raw.get("columns"), dict):
+        for name in (name for name in REQUIRED_COLUMNS if name not in columns):
+            yield ("columns", name), "the column is missing", f"add {name}: {{from: …}}"
+    for name in columns:
+        yield from _column_findings(name, _mapping(columns, name))
+    for name, aggregate in _mapping(session, "columns").items():
+        yield from _aggregate_findings(name, aggregate, columns)
+    yield from _reference_findings(raw, columns)
+    yield from _character_findings(_mapping(raw, "source"))
+    yield from _day_findings(raw)
+    yield from _landing_findings(raw)
+    yield from _timezone_findings(raw)
+
+
+def _mapping(raw: Raw, key: str) -> Raw:
+    value = raw.get(key)
+    return {key: inner for key, inner in value.items() if isinstance(key, str)} if isinstance(value, dict) else {}
+
+
+def _name_findings(name: Any) -> Iterator[Finding]:
+    if isinstance(name, str) and (name in _SCHEMAS or name.startswith("pg_")):
+        yield ("name",), f"{name!r} is a schema of its own in PostgreSQL", "choose another name"
+
+
+def _reference_findings(raw: Raw, columns: Raw) -> Iterator[Finding]:
+    named = {("sequence",): raw.get("sequence"), ("session", "campaign"): _mapping(raw, "session").get("campaign")}
+    for place, column in named.items():
+        if isinstance(column, str) and column not in columns:
+            yield place, f"there is no column {column!r}", f"name one of {', '.join(columns)}"
+
+
+# Columns -------------------------------------------------------------------------------------------------
+
+
+def _column_findings(name: str, column: Raw) -> Iterator[Finding]:
+    here = ("columns", name)
+    stated = {key for key, value in column.items() if value is not None}
+    required = _TYPES.get(name)
+    kind = required or column.get("type", ColumnType.string.value)
+    if name in RESERVED:
+        yield here, "the platform has a column of that name", "choose another name"
+    if required and column.get("type", required) != required:
+        yield (*here, "type"), f"the platform needs {name} as {required}", "remove the type"
+    if name in {*REQUIRED_COLUMNS, "event_id"} and column.get("nullable"):
+        yield (*here, "nullable"), f"an event must have {name}", "remove nullable"
+    if {"from", "join"} <= stated:
+        yield (*here, "join"), "from and join exclude each other", "keep one of the two"
+    if kind == ColumnType.timestamp and "formats" not in stated:
+        yield here, "its formats are not named", 'add formats, as in formats: ["%+", epoch_ms]'
+    if isinstance(kind, str) and kind in ColumnType.__members__:
+        yield from _misplaced_rules(here, kind, stated)
+        yield from _listed_findings((*here, "isin"), kind, column.get("isin"))
+
+
+def _misplaced_rules(here: tuple[str, ...], kind: str, stated: set[str]) -> Iterator[Finding]:
+    if kind != "timestamp" and "formats" in stated:
+        yield (*here, "formats"), f"only a timestamp has formats, this is {kind}", "remove it"
+    if kind not in _NUMERIC and (bounds := {"ge", "gt", "le", "lt"} & stated):
+        yield (*here, min(bounds)), f"only a number has bounds, this is {kind}", "add type: float, or remove it"
+    if kind != "string" and "pattern" in stated:
+        yield (*here, "pattern"), f"only text has a pattern, this is {kind}", "remove it"
+
+
+def _listed_findings(here: tuple[str, ...], kind: str, listed: Any) -> Iterator[Finding]:
+    fits = _ALLOWED.get(kind)
+    if listed is not None and fits is None:
+        yield here, f"values of type {kind} can't be listed", "remove it"
+    elif fits and isinstance(listed, list) and not all(map(fits, listed)):
+        yield here, f"not all of its values are of type {kind}", "quote text, and write numbers bare"
+
+
+def _aggregate_findings(name: str, aggregate: Any, columns: Raw) -> Iterator[Finding]:
+    here = ("session", "columns", name)
+    if name in RESERVED or name == "user_id":
+        yield here, "the sessions table has a column of that name", "choose another name"
+    if not isinstance(aggregate, dict) or len(aggregate) != 1:
+        yield here, "it takes one function and its column", "write it as in {sum: amount}"
+        return
+    ((function, column),) = aggregate.items()
+    if function not in Aggregate.model_fields or not isinstance(column, str):
+        return
+    if column not in {*columns, "event_id"}:
+        yield (*here, function), f"there is no column {column!r}", f"name one of {', '.join(columns)}"
+    elif function == "sum" and _mapping(columns, column).get("type") not in _NUMERIC:
+        yield (*here, function), f"{column} is no number", "sum a column of type integer or float"
+
+
+# Files ---------------------------------------------------------------------------------------------------
+
+
+def _character_findings(source: Raw) -> Iterator[Finding]:
+    written = {"separator": source.get("separator", ","), "quote": source.get("quote", '"')}
+    encoding = source.get("encoding", "utf-8")
+    for key, character in written.items():
+        if isinstance(character, str) and (character in {"\n", "\r"} or not _is_a_byte(character, encoding)):
+            reason = f"{character!r} ends a line, or is no single byte in {encoding}"
+            yield ("source", key), reason, "write a character of ASCII, as in ; or \\t"
+    if written["separator"] == written["quote"]:
+        key = "separator" if "separator" in source else "quote"
+        yield ("source", key), "separator and quote are the same", "write another one; quote: null if there is none"
+
+
+def _is_a_byte(character: str, encoding: Any) -> bool:
+    """Also where the encoding is none."""
+    try:
+        return len(character.encode(encoding)) == 1
+    except UnicodeEncodeError:
+        return False
+    except (LookupError, UnicodeError, TypeError):
+        return True
+
+
+def _landing_findings(raw: Raw) -> Iterator[Finding]:
+    files, landing = _mapping(raw, "source").get("files"), _mapping(raw, "landing")
+    calendar = _calendar(landing, as_day(landing.get("start")) or as_day(raw.get("start")), "UTC")
+    if calendar and isinstance(files, str) and PLACEHOLDER.search(files):
+        try:
+            PathTemplate(files, calendar)
+        except TemplateError as error:
+            yield ("source", "files"), str(error), f"write {{partition:{calendar.key_format}}}"
+
+
+# Time ----------------------------------------------------------------------------------------------------
+
+
+def _day_findings(raw: Raw) -> Iterator[Finding]:
+    landing_start = _mapping(raw, "landing").get("start")
+    start, first, end = map(as_day, (raw.get("start"), landing_start, raw.get("end")))
+    if start and end and end <= start:
+        yield ("end",), f"it is not after the start, {start}", "write a later day, or remove it"
+    elif first and end and end <= first:
+        yield ("landing", "start"), f"it is not before the end, {end}", "write an earlier day, or remove it"
+
+
+def _timezone_findings(raw: Raw) -> Iterator[Finding]:
+    here, session = ("session", "timezone"), _mapping(raw, "session")
+    zone = session.get("timezone", "UTC")
+    if zone == "UTC" or not is_timezone(zone):
+        return
+    if session.get("partition") == Cadence.hourly:
+        yield here, "hours repeat at the end of summer time", "write UTC, or partition: daily"
+        return
+    calendar = _calendar(session, as_day(raw.get("start")), zone)
+    before = min(as_day(raw.get("end")) or _ODD_MIDNIGHTS_END, _ODD_MIDNIGHTS_END)
+    if calendar and (day := calendar.torn_midnight(before)):
+        reason = f"its clocks skipped or repeated the midnight before {day} together with some of its eve"
+        yield here, reason, "write UTC, another zone or a later start"
+
+
+def _calendar(axis: Raw, start: date | None, zone: str) -> Calendar | None:
+    cadence = axis.get("partition", Cadence.daily)
+    if not isinstance(cadence, str) or cadence not in Cadence.__members__:
+        return None
+    return Calendar(Cadence(cadence), midnight(start or _SOME_DAY, zone), zone)
