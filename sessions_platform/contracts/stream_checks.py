@@ -21,8 +21,8 @@ Raw = dict[str, Any]
 
 REQUIRED_COLUMNS = ("user_id", "event_timestamp", "event_type")
 _TYPES = {
-    **dict.fromkeys(("event_id", "user_id", "event_type", "page_url"), ColumnType.string.value),
-    "event_timestamp": ColumnType.timestamp.value,
+    **dict.fromkeys(("event_id", "user_id", "event_type", "page_url"), "string"),
+    "event_timestamp": "timestamp",
 }
 # Columns that the platform, or PostgreSQL, adds to a row, an event or a session.
 RESERVED = {
@@ -30,7 +30,7 @@ RESERVED = {
     "tableoid", "ctid", "xmin", "xmax", "cmin", "cmax",
 } - {"user_id"}  # fmt: skip
 _SCHEMAS = {"public", "information_schema", "sessions_platform"}
-_NUMERIC = {ColumnType.integer.value, ColumnType.float.value}
+_NUMERIC = {"integer", "float"}
 _ALLOWED: dict[str, Callable[[Any], bool]] = {
     "string": lambda value: isinstance(value, str),
     "integer": lambda value: type(value) is int and -(2**63) <= value < 2**63,
@@ -60,7 +60,7 @@ def cross_findings(raw: Raw) -> Iterator[Finding]:
 
 def _mapping(raw: Raw, key: str) -> Raw:
     value = raw.get(key)
-    return {key: inner for key, inner in value.items() if isinstance(key, str)} if isinstance(value, dict) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _name_findings(name: Any) -> Iterator[Finding]:
@@ -81,8 +81,7 @@ def _reference_findings(raw: Raw, columns: Raw) -> Iterator[Finding]:
 def _column_findings(name: str, column: Raw) -> Iterator[Finding]:
     here = ("columns", name)
     stated = {key for key, value in column.items() if value is not None}
-    required = _TYPES.get(name)
-    kind = required or column.get("type", ColumnType.string.value)
+    required, kind = _TYPES.get(name), _kind(name, column)
     if name in RESERVED:
         yield here, "the platform has a column of that name", "choose another name"
     if required and column.get("type", required) != required:
@@ -91,11 +90,17 @@ def _column_findings(name: str, column: Raw) -> Iterator[Finding]:
         yield (*here, "nullable"), f"an event must have {name}", "remove nullable"
     if {"from", "join"} <= stated:
         yield (*here, "join"), "from and join exclude each other", "keep one of the two"
-    if kind == ColumnType.timestamp and "formats" not in stated:
+    if kind == "timestamp" and "formats" not in stated:
         yield here, "its formats are not named", 'add formats, as in formats: ["%+", epoch_ms]'
-    if isinstance(kind, str) and kind in ColumnType.__members__:
+    if kind:
         yield from _misplaced_rules(here, kind, stated)
         yield from _listed_findings((*here, "isin"), kind, column.get("isin"))
+
+
+def _kind(name: str, column: Raw) -> str | None:
+    """The column's type; None where it states one that there is not."""
+    kind = "timestamp" if name == "event_timestamp" else column.get("type", "string")
+    return kind if isinstance(kind, str) and kind in ColumnType.__members__ else None
 
 
 def _misplaced_rules(here: tuple[str, ...], kind: str, stated: set[str]) -> Iterator[Finding]:
@@ -119,7 +124,7 @@ def _aggregate_findings(name: str, aggregate: Any, columns: Raw) -> Iterator[Fin
     here = ("session", "columns", name)
     if name in RESERVED or name == "user_id":
         yield here, "the sessions table has a column of that name", "choose another name"
-    if not isinstance(aggregate, dict) or len(aggregate) != 1:
+    if not isinstance(aggregate, dict) or len(aggregate) != 1 or None in aggregate.values():
         yield here, "it takes one function and its column", "write it as in {sum: amount}"
         return
     ((function, column),) = aggregate.items()
@@ -127,7 +132,7 @@ def _aggregate_findings(name: str, aggregate: Any, columns: Raw) -> Iterator[Fin
         return
     if column not in {*columns, "event_id"}:
         yield (*here, function), f"there is no column {column!r}", f"name one of {', '.join(columns)}"
-    elif function == "sum" and _mapping(columns, column).get("type") not in _NUMERIC:
+    elif function == "sum" and _kind(column, _mapping(columns, column)) not in {None, *_NUMERIC}:
         yield (*here, function), f"{column} is no number", "sum a column of type integer or float"
 
 
@@ -138,7 +143,7 @@ def _character_findings(source: Raw) -> Iterator[Finding]:
     written = {"separator": source.get("separator", ","), "quote": source.get("quote", '"')}
     encoding = source.get("encoding", "utf-8")
     for key, character in written.items():
-        if isinstance(character, str) and (character in {"\n", "\r"} or not _is_a_byte(character, encoding)):
+        if isinstance(character, str) and len(character) == 1 and not _is_a_byte(character, encoding):
             reason = f"{character!r} ends a line, or is no single byte in {encoding}"
             yield ("source", key), reason, "write a character of ASCII, as in ; or \\t"
     if written["separator"] == written["quote"]:
@@ -147,9 +152,9 @@ def _character_findings(source: Raw) -> Iterator[Finding]:
 
 
 def _is_a_byte(character: str, encoding: Any) -> bool:
-    """Also where the encoding is none."""
+    """And ends no line. Also where the encoding is none."""
     try:
-        return len(character.encode(encoding)) == 1
+        return len(character.encode(encoding)) == 1 and character not in "\r\n"
     except UnicodeEncodeError:
         return False
     except (LookupError, UnicodeError, TypeError):

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from yaml.reader import ReaderError
 
 from sessions_platform.contracts.stream import Aggregate, Column, Landing, Session, Source, Stream
 from sessions_platform.contracts.stream_checks import Finding, cross_findings
@@ -26,6 +27,7 @@ _MODELS: dict[Place, type[BaseModel]] = {
     ("session", "columns", "*"): Aggregate,
 }
 _SUBJECT = re.compile(r"^(Input|List|String|Dictionary|Keys|Value error,) ")
+_KEY_TAGS = {"tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"}
 _HALF_A_CHARACTER_OR_NUL = re.compile("[\0\ud800-\udfff]")
 
 
@@ -39,7 +41,8 @@ class Fault:
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else str(self.file)
-        return f"{place}: {_in_one_line(f'{self.key}: {self.reason}. Mend: {self.mend}.')}"
+        told = f"{self.key}: {self.reason}. Mend: {self.mend}."
+        return f"{place}: {' '.join(told.splitlines())}"
 
 
 class StreamError(Mistake):
@@ -54,17 +57,18 @@ def load_stream(path: Path, home: Path) -> Stream:
     """Read one stream; `home` is what ${SESSIONS_HOME} stands for. Raises StreamError with every mistake."""
     lines, raw = _read_yaml(path)
     own = {**raw, "path": path, "home": home}
-    findings = list(_schema_findings(own, lines))
+    findings = list(cross_findings(raw))
     places = {place for place, _, _ in findings}
-    findings += [finding for finding in cross_findings(raw) if finding[0] not in places]
+    findings += [finding for finding in _schema_findings(own, lines) if finding[0] not in places]
     if findings:
-        raise StreamError([_fault(path, lines, finding) for finding in findings])
+        faults = [_fault(path, lines, finding) for finding in findings]
+        raise StreamError(sorted(faults, key=lambda fault: fault.line or 0))
     return Stream.model_validate(own)
 
 
 def _fault(path: Path, lines: dict[Place, int], finding: Finding) -> Fault:
     place, reason, mend = finding
-    return Fault(path, _line_of(lines, place), ".".join(place), reason, mend)
+    return Fault(path, _line_of(lines, place), _dotted(place), reason, mend)
 
 
 def load_streams(folders: Iterable[Path], home: Path) -> list[Stream]:
@@ -119,41 +123,46 @@ for _tag in (f"tag:yaml.org,2002:{name}" for name in ("bool", "int", "float", "t
 
 def _read_yaml(path: Path) -> tuple[dict[Place, int], dict[str, Any]]:
     """The file's content, and the line of each key."""
-    repeated: list[Fault] = []
+    text = _read_text(path)
+    faults: list[Fault] = []
     try:
-        loader = _Loader(path.read_text(encoding="utf-8"))
+        loader = _Loader(text)
         node = loader.get_single_node()
-        lines = dict(_key_lines(path, node, (), repeated))
+        lines = dict(_key_lines(path, node, (), faults))
         raw = loader.construct_document(node) if node else None
+    except RecursionError:
+        mend = "write it flat, and let no anchor hold itself"
+        raise StreamError([Fault(path, None, "file", "it is nested without end", mend)]) from None
+    except yaml.YAMLError as error:
+        raise StreamError([_yaml_fault(path, text, error)]) from None
+    if not isinstance(raw, dict):
+        mend = "begin with name:, start:, source: and columns:"
+        raise StreamError([Fault(path, 1, "file", "it holds no keys and values", mend)])
+    if faults:
+        raise StreamError(faults)
+    return lines, raw
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         mend = "name a file that can be read"
         raise StreamError([Fault(path, None, "file", error.strerror or str(error), mend)]) from None
     except UnicodeDecodeError:
         raise StreamError([Fault(path, None, "file", "it is not UTF-8", "save it as UTF-8")]) from None
-    except RecursionError:
-        mend = "write it flat, and let no anchor hold itself"
-        raise StreamError([Fault(path, None, "file", "it is nested without end", mend)]) from None
-    except yaml.YAMLError as error:
-        raise StreamError([_yaml_mistake(path, error)]) from None
-    if not isinstance(raw, dict):
-        mend = "begin with name:, start:, source: and columns:"
-        raise StreamError([Fault(path, 1, "file", "it holds no keys and values", mend)])
-    if repeated:
-        raise StreamError(repeated)
-    return lines, raw
 
 
-def _yaml_mistake(path: Path, error: yaml.YAMLError) -> Fault:
-    mark = getattr(error, "problem_mark", None)
-    reason = getattr(error, "problem", None) or str(error)
-    return Fault(path, mark.line + 1 if mark else None, "file", _in_one_line(f"not YAML: {reason}"), "mend the line")
+def _yaml_fault(path: Path, text: str, error: yaml.YAMLError) -> Fault:
+    line, reason = None, str(error)
+    if isinstance(error, ReaderError):
+        line, reason = text.count("\n", 0, error.position) + 1, error.reason
+    elif isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        line, reason = error.problem_mark.line + 1, error.problem or reason
+    return Fault(path, line, "file", f"not YAML: {reason}", "mend the line")
 
 
-def _in_one_line(text: str) -> str:
-    return " ".join(text.splitlines())
-
-
-def _key_lines(path: Path, node: yaml.Node | None, above: Place, repeated: list[Fault]) -> Iterator[tuple[Place, int]]:
+def _key_lines(path: Path, node: yaml.Node | None, above: Place, faults: list[Fault]) -> Iterator[tuple[Place, int]]:
     if not isinstance(node, yaml.MappingNode):
         return
     seen: set[str] = set()
@@ -161,10 +170,16 @@ def _key_lines(path: Path, node: yaml.Node | None, above: Place, repeated: list[
         name, line = str(key.value), key.start_mark.line + 1
         here = (*above, name)
         if name in seen:
-            repeated.append(Fault(path, line, ".".join(here), "the key stands twice", "keep one of the two"))
+            faults.append(Fault(path, line, _dotted(here), "the key stands twice", "keep one of the two"))
+        if key.tag not in _KEY_TAGS:
+            faults.append(Fault(path, line, _dotted(here), "YAML takes the key for no text", "quote it"))
         seen.add(name)
         yield here, line
-        yield from _key_lines(path, value, here, repeated)
+        yield from _key_lines(path, value, here, faults)
+
+
+def _dotted(place: Place) -> str:
+    return ".".join(part or '""' for part in place) or "file"
 
 
 def _line_of(lines: dict[Place, int], place: Place) -> int | None:
@@ -180,17 +195,17 @@ def _schema_findings(raw: dict[str, Any], lines: dict[Place, int]) -> Iterator[F
         seen: set[tuple[Place, Any]] = set()
         for problem in error.errors():
             loc = problem["loc"]
-            place = _place(loc, lines, missing=problem["type"] == "missing")
+            place = _place(loc, lines, is_key=problem["type"] in {"missing", "extra_forbidden"})
             item = next((part for part in loc[len(place) :] if isinstance(part, int)), None)
             if (place, item) not in seen:  # a union reports each of its members
                 seen.add((place, item))
                 yield (place, *_explained(problem, place))
 
 
-def _place(loc: tuple[int | str, ...], lines: dict[Place, int], *, missing: bool) -> Place:
-    """Where in the file a problem is; pydantic's own path also names union members and list places."""
+def _place(loc: tuple[int | str, ...], lines: dict[Place, int], *, is_key: bool) -> Place:
+    """Where in the file a problem is; where it is no key, pydantic's path also names union members and list places."""
     place = tuple(str(part) for part in loc)
-    if missing:
+    if is_key:
         return place
     while place and place not in lines:
         place = place[:-1]
@@ -205,8 +220,6 @@ def _explained(problem: Any, place: Place) -> tuple[str, str]:
         return _unknown_key(place)
     if kind == "missing":
         return "the key is missing", "add it"
-    if problem["loc"][-1] == "[key]":
-        return f"{value} is no text, and can't be a key", "quote it"
     if kind in {"literal_error", "enum"}:
         return f"{value} is not allowed", f"write {context['expected']}"
     return f"{value} does not fit", f"it {_SUBJECT.sub('', problem['msg'])}"

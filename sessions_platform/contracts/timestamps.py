@@ -16,7 +16,12 @@ _SAMPLE = datetime(2021, 11, 23, 2, 35, 47, 123_456, tzinfo=ZoneInfo(_ZONE))
 
 
 def read_timestamp(text: pl.Expr, fmt: str, timezone: str) -> pl.Expr:
-    """UTC microseconds; null where the format does not fit, or where `timezone` had no such time."""
+    """UTC microseconds; null where the format does not fit, `timezone` had no such time, or no calendar the year."""
+    moment = _read(text, fmt, timezone)
+    return pl.when(moment.dt.year().is_between(1, 9999)).then(moment)
+
+
+def _read(text: pl.Expr, fmt: str, timezone: str) -> pl.Expr:
     if fmt in EPOCHS:
         return _from_epoch(text, EPOCHS[fmt])
     if fmt == "%+" or "%z" in fmt or "%:z" in fmt or "%#z" in fmt:

@@ -32,7 +32,7 @@ def _duration(text: Any) -> timedelta:
         return text
     found = _DURATION.match(str(text))
     if not found:
-        raise mistake(f"{text!r} is no duration", "write a whole number and a unit (ms, s, m, h, d), as in 30m")
+        raise mistake(f"{shown(text)} is no duration", "write a whole number and a unit (ms, s, m, h, d), as in 30m")
     return timedelta(milliseconds=int(found[1]) * dict(_MILLISECONDS)[found[2]])
 
 
@@ -89,14 +89,14 @@ def _is_known_to_polars(timezone: str) -> bool:
 
 def _timezone(name: str) -> str:
     if not is_timezone(name):
-        raise mistake(f"{name!r} is no timezone", "write an IANA name, as in Europe/Berlin or UTC")
+        raise mistake(f"{shown(name)} is no timezone", "write an IANA name, as in Europe/Berlin or UTC")
     return name
 
 
 def _identifier(name: str) -> str:
     if not _IDENTIFIER.match(name):
         raise mistake(
-            f"{name!r} can't name a table or column",
+            f"{shown(name)} can't name a table or column",
             "write lower-case letters, digits and underscores, beginning with a letter, 48 at most",
         )
     return name
@@ -104,7 +104,7 @@ def _identifier(name: str) -> str:
 
 def _owner(owner: str) -> str:
     if not _OWNER.match(owner):
-        raise mistake(f"{owner!r} is no owner", "write an e-mail address, or team:name")
+        raise mistake(f"{shown(owner)} is no owner", "write an e-mail address, or team:name")
     return owner
 
 
@@ -114,14 +114,14 @@ def _pattern(pattern: str) -> str:
     except pl.exceptions.PolarsError as error:
         lines = str(error).splitlines()
         reason = next((line.removeprefix("error: ") for line in lines if line.startswith("error: ")), lines[0])
-        raise mistake(f"{pattern!r} is no regular expression: {reason}", "mend it (Rust syntax)") from None
+        raise mistake(f"{shown(pattern)} is no regular expression: {reason}", "mend it (Rust syntax)") from None
     return pattern
 
 
 def _format(fmt: str) -> str:
     if reason := format_fault(fmt):
         patterns = "write a strftime pattern as in %Y-%m-%d %H:%M:%S%.f, %+ (ISO 8601)"
-        raise mistake(f"{fmt!r} reads no timestamp: {reason}", f"{patterns}, or one of {', '.join(EPOCHS)}")
+        raise mistake(f"{shown(fmt)} reads no timestamp: {reason}", f"{patterns}, or one of {', '.join(EPOCHS)}")
     return fmt
 
 
@@ -132,7 +132,7 @@ def _encoding(encoding: str) -> str:
         reason = "can't be cut into lines at byte 10"
     except (LookupError, UnicodeError):
         reason = "is not known"
-    raise mistake(f"the encoding {encoding!r} {reason}", "write utf-8, latin-1, cp1252 or the like")
+    raise mistake(f"the encoding {shown(encoding)} {reason}", "write utf-8, latin-1, cp1252 or the like")
 
 
 def _spells_alike_everywhere(encoding: str) -> bool:

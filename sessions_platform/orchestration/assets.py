@@ -234,8 +234,12 @@ def _sessions(stream: Stream) -> dg.AssetsDefinition:
                 yield result
         for partition, count in loaded.sessions.items():
             context.add_asset_metadata({"dagster/row_count": count}, partition_key=partition)
-        changes = {"inserted": loaded.changed.inserted, "updated": loaded.changed.updated}
-        run = {**changes, "deleted": loaded.changed.deleted, "seconds_of_run": _since(started)}
+        changed = {
+            "inserted_by_run": loaded.changed.inserted,
+            "updated_by_run": loaded.changed.updated,
+            "deleted_by_run": loaded.changed.deleted,
+        }
+        run = {**changed, "seconds_of_run": _since(started)}
         yield dg.MaterializeResult(metadata=run, check_results=[result, *audited_])
 
     return sessions
@@ -245,12 +249,12 @@ def _tell_judged(context: dg.AssetExecutionContext, stream: Stream, judged: Judg
     partition = judged.landing_partition
     accepted = {"dagster/row_count": judged.events.rows, "duplicates": judged.duplicates, "seconds": seconds}
     context.add_asset_metadata(accepted, asset_key=key(stream, "events"), partition_key=partition)
-    rate = round(judged.rejected.rows / judged.raw_rows, 6) if judged.raw_rows else 0.0
+    percent = round(100 * judged.rejected.rows / judged.raw_rows, 4) if judged.raw_rows else 0.0
     by_reason = {f"rejected_as/{code}": count for code, count in judged.rejected_by_reason.items()}
     rejected = {
         "dagster/row_count": judged.rejected.rows,
-        "rejected_share": rate,
-        "reasons": _reasons_table(judged.rejected_by_reason),
+        "rejected_percent": percent,
+        **({"reasons": _reasons_table(judged.rejected_by_reason)} if judged.rejected_by_reason else {}),
         **by_reason,
     }
     context.add_asset_metadata(rejected, asset_key=key(stream, "rejected_events"), partition_key=partition)

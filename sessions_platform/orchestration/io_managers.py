@@ -8,7 +8,7 @@ return frames, also one a partition: they are written whole or not at all.
 
 import os
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ class LakeIOManager(PolarsParquetIOManager):
         if isinstance(obj, Dataset):
             return  # at rest already; its asset has told what it saw
         if isinstance(obj, Mapping):
+            _refuse_other_partitions(obj, context.asset_partition_keys)
             for partition, frame in obj.items():
                 self._write(context, frame, self._path(context.asset_key, partition))
             context.add_output_metadata({"partitions": len(obj)})
@@ -61,6 +62,11 @@ class LakeIOManager(PolarsParquetIOManager):
 
     def _path(self, key: dg.AssetKey, partition: str) -> UPath:
         return UPath(str(self.base_dir)).joinpath(*key.path, f"{partition}.parquet")
+
+
+def _refuse_other_partitions(frames: Mapping[str, object], partitions: Sequence[str]) -> None:
+    if set(frames) != set(partitions):
+        raise ValueError(f"the asset has to return a frame for each partition of the run, {', '.join(partitions)}")
 
 
 def _as_asked(dataset: Dataset, wanted: Any) -> Dataset | pl.LazyFrame | pl.DataFrame:

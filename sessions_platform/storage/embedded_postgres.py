@@ -185,9 +185,7 @@ def _forget_in_child() -> None:
     _in_turn.release()
 
 
-os.register_at_fork(
-    before=_in_turn.acquire, after_in_parent=_in_turn.release, after_in_child=_forget_in_child
-)
+os.register_at_fork(before=_in_turn.acquire, after_in_parent=_in_turn.release, after_in_child=_forget_in_child)
 
 
 @dataclass(frozen=True)
@@ -419,14 +417,10 @@ class _Cluster:
         output: IO[bytes] | int = subprocess.PIPE,
         keep: tuple[int, ...] = (),
     ) -> subprocess.CompletedProcess[bytes]:
-        return self.account.run(
-            self.programs / program, *arguments, cwd=self.folder, output=output, keep=keep
-        )
+        return self.account.run(self.programs / program, *arguments, cwd=self.folder, output=output, keep=keep)
 
     def _failure(self, sentence: str, last_words: str) -> EmbeddedPostgresError:
-        return EmbeddedPostgresError(
-            f"{sentence} Its log is {self._log}; the last words:\n{last_words}\n{OWN_SERVER}"
-        )
+        return EmbeddedPostgresError(f"{sentence} Its log is {self._log}; the last words:\n{last_words}\n{OWN_SERVER}")
 
 
 def _cluster_of(home: Path) -> _Cluster:
@@ -476,9 +470,7 @@ def _check_link(home: Path, outside: Path) -> None:
     if origin.readlink() == home:
         return
     if (origin / "postgres" / "cluster").resolve() == outside:
-        raise EmbeddedPostgresError(
-            f"{home} is a copy of {origin.readlink()}, which the database stays with. {begin}"
-        )
+        raise EmbeddedPostgresError(f"{home} is a copy of {origin.readlink()}, which the database stays with. {begin}")
     origin.unlink()
     origin.symlink_to(home)
 
@@ -518,9 +510,7 @@ def _copied(packages: Path) -> Path:
             shutil.rmtree(copy, ignore_errors=True)
             for name in (PACKAGE, f"{PACKAGE}.libs"):
                 if (packages / name).exists():
-                    shutil.copytree(
-                        packages / name, copy / name, ignore=shutil.ignore_patterns(*NOT_NEEDED_TO_RUN)
-                    )
+                    shutil.copytree(packages / name, copy / name, ignore=shutil.ignore_patterns(*NOT_NEEDED_TO_RUN))
             for path in (copy, *copy.rglob("*")):
                 path.chmod(0o755)
             os.sync()

@@ -30,7 +30,7 @@ class StoredFile:
 class Lake:
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._schemas: dict[str, dict[str, pl.DataType]] = {}
+        self._schemas: dict[str, list[tuple[str, pl.DataType]]] = {}
 
     def write(self, folder: str, frames: Iterable[pl.DataFrame], schema: Mapping[str, pl.DataType]) -> StoredFile:
         """Write frames, one after the other, as a new file of the folder.
@@ -58,8 +58,9 @@ class Lake:
         Files of an older contract are read as this one has it: what they lack, or hold as a value
         that the column's type has no place for, is null.
         """
-        same = [self.root / path for path in paths if self._schema(path) == dict(schema)]
-        other = [self.root / path for path in paths if self._schema(path) != dict(schema)]
+        wanted = list(schema.items())
+        same = [self.root / path for path in paths if self._schema(path) == wanted]
+        other = [self.root / path for path in paths if self._schema(path) != wanted]
         alike = [pl.scan_parquet(same, glob=False)] if same else []
         fitted = [_fitted(pl.scan_parquet(path, glob=False), schema) for path in other]
         return pl.concat([*alike, *fitted]) if paths else pl.LazyFrame(schema=dict(schema))
@@ -75,10 +76,11 @@ class Lake:
         """Counted from the stored file's footer."""
         return pq.read_metadata(self.root / path).num_rows
 
-    def _schema(self, path: str) -> dict[str, pl.DataType]:
+    def _schema(self, path: str) -> list[tuple[str, pl.DataType]]:
         """The columns of a file; remembered, since files never change."""
         if path not in self._schemas:
-            self._schemas[path] = dict(pl.read_parquet_schema(self.root / path))
+            with (self.root / path).open("rb") as file:
+                self._schemas[path] = list(pl.read_parquet_schema(file).items())
         return self._schemas[path]
 
     def remove(self, path: str) -> None:
@@ -139,10 +141,18 @@ def _as_polars(table, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
 
 def _fitted(frame: pl.LazyFrame, schema: Mapping[str, pl.DataType]) -> pl.LazyFrame:
     standing = frame.collect_schema()
-    return frame.select(
-        (pl.col(name) if name in standing else pl.lit(None)).cast(dtype, strict=False).alias(name)
-        for name, dtype in schema.items()
-    )
+    kept = {name for name, dtype in schema.items() if name in standing and _can_be_cast(standing[name], dtype)}
+    fitted = {
+        name: (pl.col(name) if name in kept else pl.lit(None)).cast(schema[name], strict=False) for name in schema
+    }
+    return frame.with_columns(**fitted).select(*schema)
+
+
+def _can_be_cast(standing: pl.DataType, wanted: pl.DataType) -> bool:
+    """Whether values of an older type can be read as the wanted one; texts and numbers as each other."""
+    text = (pl.String, pl.Boolean)
+    text_or_number = all(dtype in text or dtype.is_numeric() for dtype in (standing, wanted))
+    return standing == wanted or (text_or_number and (standing, wanted) != (pl.String, pl.Boolean))
 
 
 def _sync_folder(folder: Path) -> None:

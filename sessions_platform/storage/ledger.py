@@ -174,7 +174,7 @@ class Ledger:
                 connection.execute(_TABLES)
             began_with = connection.execute(_BEGIN, [self.stream, Jsonb(dict(calendars)), self.stream]).fetchone()
         for key, value in began_with[0].items() if began_with else ():
-            if calendars[key] != value:
+            if calendars.get(key, value) != value:
                 raise CalendarChanged(
                     f"{self.stream}: {key}: it is {calendars[key]} now, and the stream's partitions were made with "
                     f"{value}. Mend: write {value} again, or begin a stream of another name."

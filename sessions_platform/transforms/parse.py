@@ -5,7 +5,7 @@ no text to judge: its payload is not one JSON object or CSV record, a column fin
 object where it wants a value, or a text can't be stored (U+0000, lone surrogates).
 
 A JSON object that names a key twice means the later one, as most parsers have it. An
-empty CSV field is null, and so is a key that is absent.
+empty CSV field is null, and so are a key that is absent and an empty text of `user_id`.
 """
 
 import csv
@@ -252,6 +252,8 @@ def _distinct(names: list[str]) -> list[str]:
 
 def _column(rows: _Rows, name: str, column: Column) -> pl.Series:
     found = [_values(rows.fields, path) for path in column.paths(name)]
+    if name == "user_id":
+        found = list(map(_without_empty, found))
     values: list[Any] = list(map(_joined, zip(*found, strict=True))) if column.join else _first_of(found)
     kinds = set(map(type, values))
     if kinds & {dict, list}:
@@ -282,6 +284,11 @@ def _value_at(fields: Fields, path: str, steps: list[str]) -> Any:
             return None
         value = value.get(step)
     return value
+
+
+def _without_empty(values: list[Any]) -> list[Any]:
+    """An empty text names nobody: it is as good as null, and the next path is asked."""
+    return [None if value == "" else value for value in values]
 
 
 def _first_of(found: list[list[Any]]) -> list[Any]:

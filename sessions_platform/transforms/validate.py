@@ -65,11 +65,11 @@ def settle(
     events, copies = _first_of_each(events, "event_id")
     conflicts = [_conflicts(events, copies, stream)]
     duplicates = copies.height - conflicts[0].height
-    for name, column in stream.columns.items():
-        if column.unique and name != "event_id":
-            events, repeated = _first_of_each(events, name)
-            conflicts.append(_repeats(repeated, name))
-    return in_time(events, stream), pl.concat(conflicts), duplicates
+    unique = [name for name, column in stream.columns.items() if column.unique and name != "event_id"]
+    conflicts += [_repeats(_first_of_each(events, name)[1], name) for name in unique]
+    told = pl.concat(conflicts).group_by("source_uri", "position", maintain_order=True)
+    told = told.agg(pl.col("reasons").list.explode(keep_nulls=False, empty_as_null=False))
+    return in_time(events.join(told, on=["source_uri", "position"], how="anti"), stream), told, duplicates
 
 
 def in_time(events: pl.DataFrame, stream: Stream) -> pl.DataFrame:
@@ -83,14 +83,21 @@ def time_order(stream: Stream) -> list[str]:
 
 def rejections(rejected: pl.DataFrame, stream: Stream) -> pl.DataFrame:
     """The dead-letter rows of raw rows with reasons: payload as text, or base64 where text can't hold it."""
-    text = pl.col("payload").cast(pl.String, strict=False)
-    is_text = text.is_not_null() & ~text.str.contains("\0", literal=True)
+    shown = [_payload_shown(payload) for payload in rejected["payload"]]
     return rejected.with_columns(
         rejection_id=_rejection_ids(rejected, stream),
-        payload=pl.when(is_text).then(text).otherwise(pl.col("payload").bin.encode("base64")),
-        payload_encoding=pl.when(is_text).then(pl.lit("utf-8")).otherwise(pl.lit("base64")),
+        payload=pl.Series([text for text, _ in shown], dtype=pl.String),
+        payload_encoding=pl.Series([encoding for _, encoding in shown], dtype=pl.String),
         contract_version=pl.lit(stream.contract_version),
     ).select(*REJECTED_EVENTS)
+
+
+def _payload_shown(payload: bytes) -> tuple[str, str]:
+    try:
+        text = payload.decode()
+    except UnicodeDecodeError:
+        text = "\0"
+    return (base64.b64encode(payload).decode(), "base64") if "\0" in text else (text, "utf-8")
 
 
 def payload_bytes(payload: str, encoding: str) -> bytes:

@@ -91,7 +91,32 @@ def test_windows_tile_time_around_the_odd_moments(cadence: Cadence, zone: str) -
         assert keys == sorted(set(keys))
 
 
-@pytest.mark.xfail(strict=True, raises=pl.exceptions.ComputeError, reason="polars truncates to a time that is none")
+@pytest.mark.parametrize("cadence", ["daily", "weekly", "monthly"])
+def test_the_midnight_that_begins_a_partition_may_be_left_out(cadence: str) -> None:
+    """In Lima summer time began with 1990, on a Monday: there was no hour from 0:00 on."""
+    lima = calendar(Cadence(cadence), "America/Lima")
+    moved = datetime(1990, 1, 1, 5, tzinfo=UTC)
+    before, after = as_polars_has_it([moved - MICROSECOND, moved], lima)
+    assert (before, after) == (lima.key_of(moved - MICROSECOND), "1990-01-01")
+    assert lima.window(before).end == lima.window(after).start == moved
+
+
+@pytest.mark.parametrize(
+    ("zone", "since", "torn"),
+    [
+        ("America/St_Johns", "2010-01-01", "2010-11-07"),
+        ("America/St_Johns", "2010-11-08", None),
+        ("America/Toronto", "1919-01-01", "1919-03-31"),
+        ("Antarctica/Casey", "2010-01-01", "2010-03-05"),
+        *((zone, "1990-01-01", None) for zone in ZONES),
+    ],
+)
+def test_a_midnight_amid_an_hour_that_was_skipped_or_repeated_is_found(zone: str, since: str, torn: str | None) -> None:
+    """All other days of these zones begin as the ones before them end."""
+    found = calendar(Cadence.daily, zone, date.fromisoformat(since)).torn_midnight(date(2038, 1, 1))
+    assert found == (date.fromisoformat(torn) if torn else None)
+
+
 def test_a_zone_may_have_moved_for_good_at_midnight() -> None:
     """Kathmandu went from 5:30 to 5:45 as 1986 began, and had no first quarter of an hour of it."""
     kathmandu = calendar(Cadence.daily, "Asia/Kathmandu")

@@ -202,7 +202,6 @@ def test_a_partition_alone_may_come_as_a_mapping_too(
     assert list(stored(folder)) == ["in_range/2026-01-02.parquet"]
 
 
-@pytest.mark.xfail(strict=True, reason="whatever the mapping names is written, and what it leaves out stays as it was")
 @pytest.mark.parametrize("named", [[], [*THREE_DAYS[:2], "2026-01-04"], ["../other"]])
 def test_a_mapping_names_just_the_partitions_of_the_run(
     run: Callable[..., dg.ExecuteInProcessResult], folder: Path, named: list[str]

@@ -39,7 +39,7 @@ _names = itertools.count()
 def open_ledger(database: Database) -> Callable[[], Ledger]:
     def make() -> Ledger:
         ledger = Ledger(database, f"ledger{next(_names)}")
-        ledger.prepare({})
+        ledger.prepare(CALENDARS)
         return ledger
 
     return make
@@ -113,7 +113,7 @@ def test_many_may_prepare_at_once_and_again(database: Database) -> None:
 
     def prepare() -> None:
         try:
-            Ledger(fresh, "any").prepare({})
+            Ledger(fresh, "any").prepare(CALENDARS)
         except BaseException as error:
             failures.append(error)
 

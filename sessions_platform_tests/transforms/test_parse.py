@@ -191,6 +191,24 @@ def test_a_column_is_found_by_its_paths(column: dict[str, Any], payload: str, te
 
 
 @pytest.mark.parametrize(
+    ("column", "payload", "user"),
+    [
+        pytest.param({}, '{"user_id": ""}', None, id="an empty text names nobody"),
+        pytest.param(
+            {"from": ["user.id", "cookie"]}, '{"user": {"id": ""}, "cookie": "c"}', "c", id="the next is asked"
+        ),
+        pytest.param({"from": ["user.id", "cookie"]}, '{"user": {"id": ""}, "cookie": ""}', None, id="to the last"),
+        pytest.param({"from": ["id", "cookie"]}, '{"id": 0, "cookie": "c"}', "0", id="zero is a number"),
+        pytest.param({"from": ["id", "cookie"]}, '{"id": " ", "cookie": "c"}', " ", id="a space is a text"),
+        pytest.param({"join": ["site", "id"]}, '{"site": "", "id": "7"}', None, id="nor does half a name"),
+        pytest.param({"join": ["site", "id"]}, '{"site": "a", "id": "7"}', "a 7", id="a whole one does"),
+    ],
+)
+def test_an_empty_user_is_none(column: dict[str, Any], payload: str, user: str | None) -> None:
+    assert parsed(payload, stream({"user_id": column}, "drop")) == {"user_id": user}
+
+
+@pytest.mark.parametrize(
     ("column", "payload", "rule"),
     [
         ({}, '{"a": {"b": 1}}', "a JSON object is no string"),
