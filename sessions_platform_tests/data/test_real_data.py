@@ -111,7 +111,12 @@ class Case(NamedTuple):
 
 
 CASES = [Case(file, rule) for file in STREAM_OF for rule in GAP_INCLUSIVE]
-every_case = pytest.mark.parametrize("case", CASES, ids=" ".join)
+LONG = {"git_by_author_time", "git_by_commit_time"}  # 19 years of partitions
+every_case = pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, marks=pytest.mark.slow) if STREAM_OF[case.file] in LONG else case for case in CASES],
+    ids=" ".join,
+)
 every_edgar_case = pytest.mark.parametrize("name", EDGAR)
 
 
