@@ -296,7 +296,6 @@ def test_the_order_of_columns_may_have_changed(lake: Lake) -> None:
         assert read_both_ways(lake, paths, reordered).height == 2 * len(paths)
 
 
-@pytest.mark.xfail(strict=True, reason="of literals alone polars makes one row, however many the file has")
 @example(({"column_0": UTC_MICROSECONDS}, []), list(range(9)), {"column_0": pl.String()})
 @in_one_folder
 @given(frames_of_a_schema(), st.permutations(range(9)), schemas)
