@@ -22,12 +22,6 @@ class Cadence(StrEnum):
 
 _FORMAT = {Cadence.hourly: "%Y-%m-%dT%H"}
 _STEP = {Cadence.daily: "1d", Cadence.weekly: "1w", Cadence.monthly: "1mo"}
-_SHORTEST = {
-    Cadence.hourly: timedelta(hours=1),
-    Cadence.daily: timedelta(hours=23),
-    Cadence.weekly: timedelta(days=7, hours=-1),
-    Cadence.monthly: timedelta(days=28, hours=-1),
-}
 
 
 @dataclass(frozen=True)
@@ -102,10 +96,6 @@ class Calendar:
                 return day.date()
             day += timedelta(days=1)
         return None
-
-    def partitions_within(self, span: timedelta) -> int:
-        """How many partitions a span of time can reach into, counted generously."""
-        return -(-span // _SHORTEST[self.cadence])
 
     def _walk(self, first: str, last: str) -> Iterator[str]:
         key = first

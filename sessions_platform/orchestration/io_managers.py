@@ -84,10 +84,14 @@ def _replace(path: UPath, write: Callable[[Path], object]) -> None:
     unfinished = place.with_name(f"{place.name}.{uuid.uuid4().hex}.tmp")
     try:
         write(unfinished)
-        for target in (unfinished, place.parent):
-            descriptor = os.open(target, os.O_RDONLY)
-            os.fsync(descriptor)
-            os.close(descriptor)
+        _sync(unfinished)
         unfinished.replace(place)
+        _sync(place.parent)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)
