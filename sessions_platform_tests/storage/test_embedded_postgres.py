@@ -31,6 +31,11 @@ from pathlib import Path
 from sessions_platform.storage.embedded_postgres import attach
 server = attach(Path(sys.argv[1]))
 """
+# Whoever runs the tests in the background has Ctrl-C ignored, and their children with them.
+HEED_CTRL_C = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+"""
 STAY = """
 print(server.url(), flush=True)
 sys.stdin.read()
@@ -353,7 +358,7 @@ def test_a_home_may_have_any_name(open_folder, name):
 
 
 def test_ctrl_c_in_the_terminal_of_the_starter_does_not_reach_the_server(home, clients):
-    starter = clients(home)
+    starter = clients(home, HEED_CTRL_C + ATTACH + STAY)
     url = starter.url()
     attach(home)
     os.killpg(starter.process.pid, signal.SIGINT)
