@@ -136,9 +136,7 @@ def test_landing_the_week_again_touches_no_file(tmp_path: Path) -> None:
     before = [path.stat() for path in files(tmp_path)]
     land_week(tmp_path, 1_000)
     after = [path.stat() for path in files(tmp_path)]
-    assert [(file.st_ino, file.st_mtime_ns) for file in after] == [
-        (file.st_ino, file.st_mtime_ns) for file in before
-    ]
+    assert [(file.st_ino, file.st_mtime_ns) for file in after] == [(file.st_ino, file.st_mtime_ns) for file in before]
 
 
 def test_only_finished_files_are_left(week: Week) -> None:
@@ -162,9 +160,7 @@ def test_a_write_that_dies_leaves_the_old_file_whole(tmp_path: Path, monkeypatch
 def test_every_row_that_is_rejected_alone_has_one_reason_and_is_counted(week: Week) -> None:
     judged = [reasons(row) for row in week.rows]
     assert max(map(len, judged)) == 1
-    alone = {
-        code: count for code, count in week.planted.rejected.items() if code != Code.conflicting_duplicate
-    }
+    alone = {code: count for code, count in week.planted.rejected.items() if code != Code.conflicting_duplicate}
     assert Counter(reason for (reason,) in filter(None, judged)) == alone
     assert len(week.rows) == week.planted.lines
 
