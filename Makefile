@@ -55,6 +55,10 @@ dev: setup ## Open the UI, with schedules and sensors, on this machine only
 test: setup ## Run the tests that are quick, in under five minutes
 	$(BIN)/pytest -m "not slow and not browser"
 
+.PHONY: prove
+prove: setup ## Hold 500 random journeys of 30 steps against one sort of all events, for half an hour or more
+	SESSIONS_TEST_EXAMPLES=500 SESSIONS_TEST_STEPS=30 $(BIN)/pytest -m slow sessions_platform_tests/exactness/test_exactness.py
+
 .PHONY: check
 check: setup ## Hold the code against its linters, its types, its walls and Dagster
 	$(BIN)/ruff check

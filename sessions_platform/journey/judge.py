@@ -160,5 +160,6 @@ def _row(workspace: Workspace, judged: Judged, run_id: str) -> dict[str, object]
         "first_event": judged.first_event,
         "last_event": judged.last_event,
         "contract_version": workspace.stream.contract_version,
+        "policy_version": workspace.stream.policy_version,
         "run_id": run_id,
     }

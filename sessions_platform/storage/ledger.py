@@ -46,7 +46,8 @@ create table if not exists sessions_platform.landing_versions (
     raw_rows bigint not null, accepted bigint not null, rejected bigint not null, duplicates bigint not null,
     rejected_by_reason jsonb not null,
     first_event timestamptz, last_event timestamptz,
-    contract_version text not null, run_id text not null, published_at timestamptz not null default now()
+    contract_version text not null, policy_version text not null, -- what it touches was told by this rule
+    run_id text not null, published_at timestamptz not null default now()
 );
 create unique index if not exists landing_current
     on sessions_platform.landing_versions (stream, landing_partition) where is_current;
@@ -77,6 +78,16 @@ create table if not exists sessions_platform.waiting (
 _BEGIN = """
 with begun as (insert into sessions_platform.streams values (%s, %s) on conflict do nothing returning calendars)
 select calendars from sessions_platform.streams where stream = %s union all select calendars from begun"""
+
+
+_WAITING = """
+select session_partition from sessions_platform.waiting where stream = %(stream)s
+union
+select session_partition from sessions_platform.session_versions
+where stream = %(stream)s and is_current and (policy_version <> %(policy)s or snapshot < (
+    select max(version) from sessions_platform.landing_versions
+    where stream = %(stream)s and policy_version <> %(policy)s))
+order by 1"""
 
 
 class CalendarChanged(Mistake):
@@ -322,14 +333,13 @@ class Ledger:
         )
 
     def waiting(self, policy_version: str) -> list[str]:
-        """Session partitions to refresh: touched by a change, or made by another session rule."""
-        sql = """select session_partition from sessions_platform.waiting where stream = %s
-                 union
-                 select session_partition from sessions_platform.session_versions
-                 where stream = %s and is_current and policy_version <> %s
-                 order by 1"""
+        """Session partitions to refresh: touched by a change, or made by another session rule.
+
+        So are all that have not seen a change whose touch was told by another rule, for chains
+        are as long as the rule has them.
+        """
         with self.database.transaction(read_only=True) as connection:
-            rows = connection.execute(sql, [self.stream, self.stream, policy_version]).fetchall()
+            rows = connection.execute(_WAITING, {"stream": self.stream, "policy": policy_version}).fetchall()
         return [partition for (partition,) in rows]
 
     def _read(self, row: type[Row], sql: LiteralString, values: list[Any]) -> list[Row]:

@@ -300,9 +300,9 @@ from {table} t, (
 _MARK_OPEN = SQL("""
 update {table} t set open_until = last.until
 from (
-    select session_id, case when lead(session_start) over of_user is null then session_end + %(gap)s end as until
+    select session_id, case when rank() over of_user = 1 then session_end + %(gap)s end as until
     from {table} where user_id in (select user_id from concerned)
-    window of_user as (partition by user_id order by session_start, session_id)
+    window of_user as (partition by user_id order by session_start desc, session_end desc)
 ) last
 where t.session_id = last.session_id and t.open_until is distinct from last.until""")
 

@@ -1,0 +1,249 @@
+"""What ought to rest in the lake and the warehouse, told from the landed lines alone.
+
+Loops over dicts, standard library only, and nothing of the platform's: the counterpart that the
+whole journey is held against.
+"""
+
+import hashlib
+import json
+import uuid
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from sessions_platform_tests import oracle
+from sessions_platform_tests.exactness.terms import AGGREGATES, Terms, first_moment, last_moment, partition_of
+from sessions_platform_tests.oracle import Event
+
+Row = dict[str, Any]
+Place = tuple[str, int]  # a file and a line of it
+
+PROVENANCE = ("landing_partition", "source_uri", "position")
+
+
+# Landing partitions ---------------------------------------------------------------------------------------
+
+
+class Judgement(NamedTuple):
+    """The rows of one landing partition: raw = accepted + rejected + duplicates."""
+
+    raw: int
+    accepted: list[Event]
+    rejected: dict[Place, tuple[bytes, set[str]]]  # the line, and the codes of its reasons
+    duplicates: int
+
+
+def judge(files: Mapping[str, Sequence[bytes]], landing_partition: str, terms: Terms) -> Judgement:
+    lines = {(uri, at): line for uri in sorted(files) for at, line in enumerate(files[uri], 1)}
+    events: list[Event] = []
+    rejected: dict[Place, tuple[bytes, set[str]]] = {}
+    for (uri, at), line in lines.items():
+        event, codes = _read(line, landing_partition, terms)
+        if codes:
+            rejected[uri, at] = (line, codes)
+        else:
+            events.append({**event, "landing_partition": landing_partition, "source_uri": uri, "position": at})
+    if not terms.has_ids:
+        _give_ids(events, files)
+    first: dict[str, Event] = {}
+    duplicates = 0
+    for event in events:
+        kept = first.setdefault(event["event_id"], event)
+        if kept is not event and content(kept) == content(event):
+            duplicates += 1
+        elif kept is not event:
+            place = (event["source_uri"], event["position"])
+            rejected[place] = (lines[place], {"conflicting_duplicate"})
+    return Judgement(len(lines), list(first.values()), rejected, duplicates)
+
+
+def content(event: Event) -> Row:
+    """What two copies of an event are compared by."""
+    return {name: value for name, value in event.items() if name not in PROVENANCE}
+
+
+def same_bytes(lines: Sequence[bytes], others: Sequence[bytes] | None) -> bool:
+    return others is not None and b"\n".join(lines) == b"\n".join(others)
+
+
+def _read(line: bytes, landing_partition: str, terms: Terms) -> tuple[Event, set[str]]:
+    """The event that a line holds, and what is wrong with it; no ids yet where they are derived."""
+    try:
+        fields = json.loads(line)
+    except ValueError:
+        return {}, {"malformed"}
+    if not isinstance(fields, dict):
+        return {}, {"malformed"}
+    user = fields.get("user") if fields.get("user") is not None else fields.get("anon")
+    event: Event = {"event_id": fields.get("id") if terms.has_ids else None, "user_id": user}
+    codes = {"missing_identity"} if user is None else set[str]()
+    if terms.has_ids and event["event_id"] is None:
+        codes.add("missing_value")
+    event["event_timestamp"], fault = _time(fields.get("ts"), landing_partition, terms)
+    event["event_type"] = fields.get("type")
+    if event["event_type"] is None:
+        codes.add("missing_value")
+    elif terms.allowed and event["event_type"] not in terms.allowed:
+        codes.add("not_allowed")
+    event["page_url"] = fields.get("url")
+    event["amount"] = amount = fields.get("amount")
+    if isinstance(amount, str):
+        codes.add("wrong_type")
+    elif amount is not None and terms.at_least is not None and amount < terms.at_least:
+        codes.add("out_of_range")
+    event["campaign"], event["seq"] = fields.get("campaign"), fields.get("seq")
+    named = {"user", "anon", "ts", "type", "url", "amount", "campaign", "seq"} | ({"id"} if terms.has_ids else set())
+    extras = {name: value for name, value in fields.items() if name not in named and value is not None}
+    event["properties"] = json.dumps(extras, separators=(",", ":")) if extras else None
+    return event, codes | fault
+
+
+def _time(text: str | None, landing_partition: str, terms: Terms) -> tuple[datetime | None, set[str]]:
+    if text is None:
+        return None, {"missing_value"}
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None, {"bad_timestamp"}
+    if moment < first_moment(terms):
+        return moment, {"before_start"}
+    return moment, {"future_timestamp"} if moment > last_moment(landing_partition, terms) else set()
+
+
+def _give_ids(events: list[Event], files: Mapping[str, Sequence[bytes]]) -> None:
+    """From the line and its occurrence number; a file of the same bytes as an earlier one repeats its ids."""
+    ids: dict[Place, str] = {}
+    seen: Counter[bytes] = Counter()
+    for event in events:
+        uri, at = event["source_uri"], event["position"]
+        line = files[uri][at - 1]
+        original = min(other for other in files if same_bytes(files[other], files[uri]))
+        if original == uri:
+            text = hashlib.md5(line, usedforsecurity=False).hexdigest() + "\x1f" + str(seen[line])
+            ids[uri, at] = str(uuid.UUID(bytes=hashlib.md5(text.encode(), usedforsecurity=False).digest()))
+            seen[line] += 1
+        event["event_id"] = ids[original, at]
+
+
+# Session partitions ---------------------------------------------------------------------------------------
+
+
+class Partition(NamedTuple):
+    """What rests of the sessions that started in one session partition."""
+
+    sessions: list[list[Event]]
+    reasons: list[str]  # why each of them opened
+    duplicates: int
+    conflicts: int
+
+
+NOTHING = Partition([], [], 0, 0)
+
+
+def partitions(events: list[Event], terms: Terms) -> dict[str, Partition]:
+    """One sort of all accepted events; the sessions by the partition that they started in."""
+    counts = {oracle.identity(copies[0]): _left_out(copies) for copies in oracle.copies_of(events)}
+    found: dict[str, Partition] = {}
+    for reason, session in oracle.cut(events, terms.rule):
+        key = partition_of(session[0]["event_timestamp"], terms.partition, terms.timezone)
+        sessions, reasons, duplicates, conflicts = found.get(key, NOTHING)
+        duplicates += sum(counts[oracle.identity(event)][0] for event in session)
+        conflicts += sum(counts[oracle.identity(event)][1] for event in session)
+        found[key] = Partition([*sessions, session], [*reasons, reason], duplicates, conflicts)
+    return found
+
+
+def _left_out(copies: list[Event]) -> tuple[int, int]:
+    """How many copies of an event beyond the first are the same as it, and how many differ."""
+    same = sum(content(copy) == content(copies[0]) for copy in copies[1:])
+    return same, len(copies) - 1 - same
+
+
+def sessionized_rows(key: str, partition: Partition) -> list[Row]:
+    """The rows of sessionized_events, by user and in time."""
+    rows: list[Row] = []
+    for reason, session in zip(partition.reasons, partition.sessions, strict=True):
+        last: Event | None = None
+        for event in session:
+            silence = (event["event_timestamp"] - last["event_timestamp"]) / timedelta(seconds=1) if last else None
+            rows.append(
+                {
+                    **event,
+                    "session_id": oracle.session_id(session),
+                    "is_new_session": last is None,
+                    "time_diff_seconds": silence,
+                    "boundary_reason": None if last else reason,
+                    "session_partition": key,
+                }
+            )
+            last = event
+    return rows
+
+
+def session_rows(key: str, partition: Partition, terms: Terms) -> dict[str, Row]:
+    """The rows of the table `sessions` by their ids, but for what tells of the rule and of the load."""
+    return {
+        oracle.session_id(session): {
+            **oracle.summary(session),
+            "primary_action": _primary_action(session, terms),
+            **{name: _aggregate(name, session) for name in terms.columns},
+            "session_partition": key,
+        }
+        for session in partition.sessions
+    }
+
+
+def open_until(events: list[Event], terms: Terms) -> dict[str, datetime | None]:
+    """Of each session. A user's last session is open until the gap has passed; all others are over.
+
+    Of sessions that begin and end at one moment none has ended the other.
+    """
+    sessions = oracle.sessions_of(events, terms.rule)
+    span = {id(s): (s[0]["event_timestamp"], s[-1]["event_timestamp"]) for s in sessions}
+    last = {session[0]["user_id"]: span[id(session)] for session in sessions}
+    return {
+        oracle.session_id(s): s[-1]["event_timestamp"] + terms.gap if span[id(s)] == last[s[0]["user_id"]] else None
+        for s in sessions
+    }
+
+
+def is_open(until: datetime | None, newest: datetime | None, terms: Terms) -> bool:
+    """Whether an event at the moment of the stream's newest would still belong to the session."""
+    if until is None or newest is None:
+        return False
+    return newest < until if terms.gap_inclusive else newest <= until
+
+
+def successor(vanished: list[Event], events: list[Event], terms: Terms) -> str | None:
+    """The session that holds the earliest surviving event of one that vanished."""
+    holder = {
+        oracle.identity(event): oracle.session_id(session)
+        for session in oracle.sessions_of(events, terms.rule)
+        for event in session
+    }
+    for event in sorted(vanished, key=lambda e: oracle.order(e, terms.rule)):
+        if oracle.identity(event) in holder:
+            return holder[oracle.identity(event)]
+    return None
+
+
+def _primary_action(session: list[Event], terms: Terms) -> str | None:
+    if not terms.priorities:
+        return oracle.summary(session)["primary_action"]
+    kinds = {event["event_type"] for event in session}
+    return next((kind for kind in terms.priorities if kind in kinds), None)
+
+
+def _aggregate(name: str, session: list[Event]) -> Any:
+    function, column = AGGREGATES[name]
+    values = [event[column] for event in session if event[column] is not None]
+    if function == "count":
+        return len(values)
+    if function == "count_distinct":
+        return len(set(values))
+    if not values:
+        return None
+    if function in {"first", "last"}:
+        return values[0] if function == "first" else values[-1]
+    return {"sum": sum, "min": min, "max": max}[function](values)

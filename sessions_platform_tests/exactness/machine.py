@@ -1,0 +1,421 @@
+"""Streams, and what may happen to them, at random.
+
+What is drawn is small and crowded on purpose: few users, few moments, silences of just the gap and of a
+microsecond more or less, midnights and hours that the clocks repeat or leave out.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import hypothesis
+from hypothesis import HealthCheck, Phase
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from sessions_platform.contracts.calendar import Calendar
+from sessions_platform_tests.exactness.pair import Draft, Pair, Site, Work
+from sessions_platform_tests.exactness.terms import AGGREGATES, Terms, partition_of, turn_before
+
+MICROSECOND = timedelta(microseconds=1)
+HOUR = timedelta(hours=1)
+
+# Where events crowd: on the stream's first days, at turns of weeks, months and years, and where the clocks
+# change in the zones below; in Havana that is at midnight.
+ANCHORS = [
+    datetime(2026, 1, 5, tzinfo=UTC),
+    datetime(2026, 2, 1, tzinfo=UTC),
+    datetime(2026, 3, 8, 5, tzinfo=UTC),
+    datetime(2026, 3, 29, 1, tzinfo=UTC),
+    datetime(2026, 10, 25, 0, tzinfo=UTC),
+    datetime(2026, 11, 1, 5, tzinfo=UTC),
+    datetime(2028, 12, 31, 22, tzinfo=UTC),
+]
+ZONES = ["UTC", "Europe/Berlin", "America/Havana", "Asia/Kathmandu"]
+CADENCES = ["daily", "hourly", "weekly", "monthly"]
+
+# type, url, amount, campaign, seq, note; amounts are such that their sums are exact
+FLAVOURS: list[tuple[Any, ...]] = [
+    ("view", None, None, None, None, None),
+    ("view", "/a", None, None, None, None),
+    ("view", "/b", 1, "mail", None, None),
+    ("buy", "/b", 2.5, None, 1, None),
+    ("buy", None, -0.25, "ads", 2, None),
+    ("login", "/c", None, "ads", 1, "x"),
+    ("login", "", None, "", 0, None),
+]
+JUNK = [
+    b"{broken",
+    b"[1]",
+    b"",
+    b'{"id": "j1", "ts": "2026-01-01T00:00:00+00:00", "type": "view"}',
+    b'{"id": "j2", "user": "ann", "ts": "yesterday", "type": "view"}',
+    b'{"id": "j3", "user": "ann", "type": "view"}',
+    b'{"user": "ann", "ts": "2026-01-01T00:00:00+00:00"}',
+    b'{"id": "j5", "user": "bob", "ts": "2025-06-01T00:00:00+00:00", "type": "view"}',
+    b'{"id": "j6", "user": "bob", "ts": "2061-06-01T00:00:00+00:00", "type": "view", "amount": "much"}',
+]
+
+Fields = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Train:
+    """Events of one user, as far from each other as `spacing` says: a number of gaps, and microseconds beside it."""
+
+    user: str
+    anchor: int
+    offset: tuple[timedelta, float]  # from the anchor, and how many gaps more
+    shift: int  # microseconds
+    spacing: tuple[float, int]
+    letter: str  # of their ids
+    flavours: list[int]
+
+    def rows(self, anchors: Sequence[datetime], gap: timedelta) -> list[Fields]:
+        start = anchors[self.anchor % len(anchors)] + self.offset[0] + self.offset[1] * gap + self.shift * MICROSECOND
+        step = self.spacing[0] * gap + self.spacing[1] * MICROSECOND
+        return [self._row(place, start + place * step, flavour) for place, flavour in enumerate(self.flavours)]
+
+    def _row(self, place: int, moment: datetime, flavour: int) -> Fields:
+        kind, url, amount, campaign, seq, note = FLAVOURS[flavour]
+        name = f"{self.letter}{place if self.spacing == (0, 0) else ''}@{moment:%m%dT%H%M%S.%f}"
+        return {
+            "id": name,
+            "user" if place % 2 == 0 else "anon": self.user,
+            "ts": moment.isoformat(),
+            "type": kind,
+            "url": url,
+            "amount": amount,
+            "campaign": campaign,
+            "seq": seq,
+            "note": note,
+        }
+
+
+@dataclass(frozen=True)
+class Echo:
+    """A row that has landed before: as it was, with something changed, or another one close to it."""
+
+    which: int
+    change: str | None
+    moved: tuple[float, int]  # by so many gaps and microseconds
+
+    def of(self, row: Fields, gap: timedelta) -> Fields:
+        moment = datetime.fromisoformat(row["ts"]) + self.moved[0] * gap + self.moved[1] * MICROSECOND
+        row = {**row, "ts": moment.isoformat()}
+        if self.moved != (0, 0) and self.change != "ts":
+            row["id"] = f"{row['id']}{self.moved[0]:+}"
+        if self.change == "user":
+            return {**row, "user": "eve"}
+        if self.change == "id":
+            return {**row, "id": f"0{row['id']}"}
+        return {**row, self.change: "other"} if self.change in {"type", "note"} else row
+
+
+@dataclass(frozen=True)
+class Batch:
+    trains: list[Train]
+    echoes: list[Echo]
+    junk: list[int]
+
+
+trains = st.builds(
+    Train,
+    user=st.sampled_from(["ann", "bob", "eve"]),
+    anchor=st.integers(0, 5),
+    offset=st.sampled_from(
+        [(0 * HOUR, gaps) for gaps in (0, -1, -0.5, -2, 1, -1.5)]
+        + [(HOUR, 0), (-HOUR, 0), (24 * HOUR, -1), (23 * HOUR, 0), (744 * HOUR, 0)]
+    ),
+    shift=st.sampled_from([0, 0, -1, 1]),
+    spacing=st.sampled_from([(1, 0), (0, 0), (0.5, 0), (1, 1), (1, -1), (0, 1), (0.75, 0), (0.75, 1)]),
+    letter=st.sampled_from("ab"),
+    flavours=st.lists(st.integers(0, len(FLAVOURS) - 1), min_size=1, max_size=5),
+)
+echoes = st.builds(
+    Echo,
+    st.integers(0, 40),
+    st.sampled_from([None, None, "type", "user", "ts", "id", "note"]),
+    st.sampled_from([(0, 0), (0, 0), (0.5, 0), (-0.5, 0), (1, 0), (-1, 0), (1, 1), (-1, -1), (0.25, 0)]),
+)
+batches = st.builds(
+    Batch,
+    st.lists(trains, min_size=1, max_size=3),
+    st.lists(echoes, max_size=4),
+    st.lists(st.integers(0, len(JUNK) - 1), max_size=2),
+)
+contracts: st.SearchStrategy[Fields] = st.fixed_dictionaries(
+    {
+        "allowed": st.sampled_from([None, None, ("view", "buy"), ("view", "login", "buy", "other")]),
+        "at_least": st.sampled_from([None, None, 0.0, 2.0]),
+    }
+)
+rules: st.SearchStrategy[Fields] = st.fixed_dictionaries(
+    {
+        "gap": st.sampled_from([timedelta(minutes=30), timedelta(hours=5), timedelta(hours=30)]),
+        "gap_inclusive": st.booleans(),
+        "split_at_midnight": st.booleans(),
+        "by_campaign": st.booleans(),
+        "max_length": st.sampled_from([None, timedelta(minutes=30), timedelta(hours=7), timedelta(hours=26)]),
+        "in_sequence": st.booleans(),
+        "priorities": st.sampled_from([(), ("buy", "view")]),
+        "columns": st.sampled_from([(), tuple(AGGREGATES), ("total", "kinds")]),
+    }
+)
+
+
+@st.composite
+def terms(draw: st.DrawFn) -> Terms:
+    cadence = draw(st.sampled_from(CADENCES))
+    return Terms(
+        start=draw(st.sampled_from([date(2025, 12, 1), date(2026, 1, 4)])),
+        landing=draw(st.sampled_from(CADENCES)),
+        partition=cadence,
+        timezone="UTC" if cadence == "hourly" else draw(st.sampled_from(ZONES)),
+        has_ids=draw(st.sampled_from([True, True, False])),
+        max_future=draw(st.sampled_from([timedelta(days=days) for days in (366, 366, 366, 0)])),
+        **draw(contracts),
+        **draw(rules),
+    )
+
+
+picks = st.lists(st.integers(0, 9), min_size=1, max_size=4)
+letters = st.sampled_from("mza")
+
+
+def chosen(among: Sequence[str], places: Sequence[int]) -> list[str]:
+    """Some of them, in the order of the places."""
+    return list(dict.fromkeys(among[place % len(among)] for place in places))
+
+
+class ExactSessions(RuleBasedStateMachine):
+    """Whatever is drawn, the warehouse ends up with what one sort of all accepted events makes."""
+
+    def __init__(self, site: Site) -> None:
+        super().__init__()
+        self.site = site
+        self.pair: Pair | None = None
+        self.rows: list[Fields] = []
+        self.files = 0
+        self.drafts: list[Draft] = []
+        self.works: list[Work] = []
+
+    @property
+    def at(self) -> Pair:
+        assert self.pair
+        return self.pair
+
+    @initialize(
+        terms=terms(),
+        anchors=st.lists(st.sampled_from(ANCHORS), min_size=1, max_size=2, unique=True),
+        first=st.lists(st.tuples(st.integers(0, 9), letters, batches), min_size=2, max_size=4),
+    )
+    def begin(self, terms: Terms, anchors: list[datetime], first: list[tuple[int, str, Batch]]) -> None:
+        self.pair = Pair(self.site, terms)
+        self.anchors = [turn_before(moment, terms) for moment in anchors] + anchors
+        moments = {moment + days * 24 * HOUR for moment in anchors for days in (0, 31)}
+        moments |= {datetime(2029, 2, 1, tzinfo=UTC), datetime(2029, 7, 1, tzinfo=UTC)}
+        self.places = sorted({partition_of(moment, terms.landing) for moment in moments}, reverse=True)
+        for where, letter, batch in first:
+            self.at.take_in(self._put(where, letter, batch))
+
+    # Landing ----------------------------------------------------------------------------------------------
+
+    @rule(where=st.integers(0, 9), letter=letters, batch=batches)
+    def land_a_file(self, where: int, letter: str, batch: Batch) -> None:
+        self._put(where, letter, batch)
+
+    @rule(where=st.integers(0, 9), letter=letters, batch=batches)
+    def take_in_a_file(self, where: int, letter: str, batch: Batch) -> None:
+        self.at.take_in(self._put(where, letter, batch))
+
+    @rule(where=st.integers(0, 9), letter=letters, batch=batches)
+    def take_in_a_file_and_refresh(self, where: int, letter: str, batch: Batch) -> None:
+        self.at.take_in(self._put(where, letter, batch))
+        self.at.refresh(*(self.at.waiting() or self._range(0, 0, 0)))
+
+    @precondition(lambda self: self.at.source.files)
+    @rule(which=st.integers(0, 9), batch=batches)
+    def change_a_file(self, which: int, batch: Batch) -> None:
+        uri = self._file(which)
+        self.at.put(uri, self._lines(batch), uri.partition("/")[0])
+
+    @precondition(lambda self: self.at.source.files)
+    @rule(which=st.integers(0, 9), where=st.integers(0, 9), letter=letters)
+    def land_the_same_file_again(self, which: int, where: int, letter: str) -> None:
+        lines = self.at.source.files[self._file(which)][1]
+        self.at.put(self._new_file(where, letter), lines, self.places[where % len(self.places)])
+
+    @precondition(lambda self: self.at.source.files)
+    @rule(which=st.integers(0, 9))
+    def remove_a_file(self, which: int) -> None:
+        self.at.remove(self._file(which))
+
+    @precondition(lambda self: self.at.landing_waiting())
+    @rule(places=picks)
+    def take_in_some(self, places: list[int]) -> None:
+        self.at.take_in(*chosen(self.at.landing_waiting(), places))
+
+    @rule(place=st.integers(0, 9))
+    def materialize_again(self, place: int) -> None:
+        self.at.take_in(self.places[place % len(self.places)])
+
+    # Judging and publishing -------------------------------------------------------------------------------
+
+    @rule(place=st.integers(0, 9))
+    def judge_and_publish_later(self, place: int) -> None:
+        key = self.places[place % len(self.places)]
+        self.at.land(key)
+        self.drafts.append(self.at.judge(key))
+
+    @precondition(lambda self: self.drafts)
+    @rule(which=st.integers(0, 9))
+    def publish_late(self, which: int) -> None:
+        self.at.publish(self.drafts.pop(which % len(self.drafts)))
+
+    @rule(contract=contracts)
+    def change_the_contract(self, contract: Fields) -> None:
+        self.at.change(replace(self.at.terms, **contract))
+
+    @rule(session=rules)
+    def change_the_session_rule(self, session: Fields) -> None:
+        self.at.change(replace(self.at.terms, **session))
+
+    # Refreshing -------------------------------------------------------------------------------------------
+
+    @precondition(lambda self: self.at.waits)
+    @rule()
+    def refresh_all(self) -> None:
+        self.at.refresh(*self.at.waits)
+
+    @rule()
+    def catch_up(self) -> None:
+        self.at.catch_up()
+
+    @precondition(lambda self: self.at.waits)
+    @rule(places=picks, at_once=st.booleans())
+    def refresh_some(self, places: list[int], at_once: bool) -> None:
+        partitions = chosen(self.at.waits, places)
+        for some in [partitions] if at_once else [[partition] for partition in partitions]:
+            self.at.refresh(*some)
+
+    @rule(place=st.integers(0, 9), before=st.integers(0, 2), behind=st.integers(0, 2))
+    def refresh_a_range(self, place: int, before: int, behind: int) -> None:
+        self.at.refresh(*self._range(place, before, behind))
+
+    @rule(place=st.integers(0, 9), behind=st.integers(0, 2))
+    def sessionize_and_load_later(self, place: int, behind: int) -> None:
+        self.works.append(self.at.sessionize(*self._range(place, 0, behind)))
+
+    @precondition(lambda self: self.works)
+    @rule(which=st.integers(0, 9), keep=st.booleans())
+    def load_late(self, which: int, keep: bool) -> None:
+        work = self.works[which % len(self.works)]
+        if not keep:
+            self.works.remove(work)
+        self.at.load(work)
+
+    @precondition(lambda self: self.at.written)
+    @rule(places=picks)
+    def load_again(self, places: list[int]) -> None:
+        self.at.load_again(*chosen(sorted(self.at.written), places))
+
+    @rule(place=st.integers(0, 9), behind=st.integers(0, 2))
+    def load_in_vain(self, place: int, behind: int) -> None:
+        self.at.load_in_vain(self.at.sessionize(*self._range(place, 0, behind)))
+
+    # ------------------------------------------------------------------------------------------------------
+
+    @invariant()
+    def is_as_expected(self) -> None:
+        if self.pair:
+            self.pair.check()  # and sees what waits
+
+    def teardown(self) -> None:
+        if not self.pair:
+            return
+        try:
+            if sys.exc_info()[0] is None:
+                self.pair.catch_up()
+                self.pair.check()
+                self.pair.compare_totals()
+                assert not self.pair.waits
+        finally:
+            self.pair.close()
+
+    def _put(self, where: int, letter: str, batch: Batch) -> str:
+        key = self.places[where % len(self.places)]
+        self.at.put(self._new_file(where, letter), self._lines(batch), key)
+        return key
+
+    def _new_file(self, where: int, letter: str) -> str:
+        self.files += 1
+        return f"{self.places[where % len(self.places)]}/{letter}{self.files}"
+
+    def _file(self, which: int) -> str:
+        files = sorted(self.at.source.files)
+        return files[which % len(files)]
+
+    def _lines(self, batch: Batch) -> list[bytes]:
+        rows = [row for train in batch.trains for row in train.rows(self.anchors, self.at.terms.gap)]
+        for echo in batch.echoes:
+            if known := self.rows + rows:
+                rows.append(echo.of(known[-1 - echo.which % len(known)], self.at.terms.gap))
+        self.rows += rows
+        return [_line(row) for row in rows] + [JUNK[place] for place in batch.junk]
+
+    def _range(self, place: int, before: int, behind: int) -> list[str]:
+        """A session partition that waits, if any does, and some of its neighbours."""
+        calendar = self.at.version.workspace.stream.session_calendar
+        first = calendar.key_of(calendar.start)
+        known = self.at.waits or sorted(self.at.written) or [first]
+        key = known[place % len(known)]
+        keys = [key]
+        for _ in range(before):
+            keys = [max(_before(keys[0], calendar), first), *keys]
+        for _ in range(behind):
+            keys = [*keys, calendar.key_of(calendar.window(keys[-1]).end)]
+        return list(dict.fromkeys(keys))
+
+
+def _line(row: Fields) -> bytes:
+    return json.dumps({name: value for name, value in row.items() if value is not None}).encode()
+
+
+def _before(key: str, calendar: Calendar) -> str:
+    return calendar.key_of(calendar.window(key).start - MICROSECOND)
+
+
+def prove(site: Site, examples: int, steps: int, seed: int, *, shrinks: bool = True) -> None:
+    """Let the machine run. A seed stands for the same examples; one that fails is made small."""
+
+    @hypothesis.seed(seed)
+    class Machine(ExactSessions):
+        def __init__(self) -> None:
+            super().__init__(site)
+
+    settings = hypothesis.settings(
+        max_examples=examples,
+        stateful_step_count=steps,
+        deadline=None,
+        database=None,
+        print_blob=True,
+        report_multiple_bugs=False,
+        phases=[Phase.generate, Phase.shrink] if shrinks else [Phase.generate],
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+    )
+    try:
+        run_state_machine_as_test(Machine, settings=settings)
+    except Exception as error:
+        error.add_note(f"{examples} examples of {steps} steps, seed {seed}")
+        raise

@@ -1,0 +1,127 @@
+"""What a stream says, once: the platform is given it as a stream, the oracle as a rule."""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from sessions_platform.contracts.stream import Stream
+from sessions_platform_tests.oracle import Rule
+
+# Columns of the sessions table that a stream may ask for.
+AGGREGATES: dict[str, tuple[str, str]] = {
+    "total": ("sum", "amount"),
+    "least": ("min", "amount"),
+    "greatest": ("max", "amount"),
+    "came_by": ("first", "campaign"),
+    "last_page": ("last", "page_url"),
+    "pages": ("count", "page_url"),
+    "kinds": ("count_distinct", "event_type"),
+}
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The contract and the session rule of a stream, as far as they differ from one example to the next."""
+
+    start: date = date(2026, 1, 1)
+    landing: str = "daily"
+    partition: str = "daily"
+    timezone: str = "UTC"
+    has_ids: bool = True
+    max_future: timedelta = timedelta(days=366)
+    # the contract
+    allowed: tuple[str, ...] | None = None  # event types
+    at_least: float | None = None  # amount
+    # the session rule
+    gap: timedelta = timedelta(minutes=30)
+    gap_inclusive: bool = False
+    split_at_midnight: bool = False
+    by_campaign: bool = False
+    max_length: timedelta | None = None
+    in_sequence: bool = False
+    priorities: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+
+    @property
+    def rule(self) -> Rule:
+        return Rule(
+            self.gap,
+            self.gap_inclusive,
+            self.timezone if self.split_at_midnight else None,
+            "campaign" if self.by_campaign else None,
+            self.max_length,
+            "seq" if self.in_sequence else None,
+        )
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.timezone)
+
+    def stream(self, name: str) -> Stream:
+        ids = {"event_id": {"from": "id"}} if self.has_ids else {}
+        columns = {
+            **ids,
+            "user_id": {"from": ["user", "anon"]},
+            "event_timestamp": {"from": "ts", "formats": ["%+"]},
+            "event_type": {"from": "type", "isin": list(self.allowed) if self.allowed else None},
+            "page_url": {"from": "url", "nullable": True},
+            "amount": {"type": "float", "nullable": True, "ge": self.at_least},
+            "campaign": {"nullable": True},
+            "seq": {"type": "integer", "nullable": True},
+        }
+        session = {
+            "gap": self.gap,
+            "gap_inclusive": self.gap_inclusive,
+            "partition": self.partition,
+            "timezone": self.timezone,
+            "split_at_midnight": self.split_at_midnight,
+            "campaign": self.rule.campaign,
+            "max_length": self.max_length,
+            "primary_action": list(self.priorities) or "most_frequent",
+            "columns": {column: dict([AGGREGATES[column]]) for column in self.columns},
+            "max_future": self.max_future,
+        }
+        return Stream.model_validate(
+            {
+                "name": name,
+                "start": self.start,
+                "source": {"files": "landing/{partition:%Y-%m-%d}/*.ndjson", "format": "ndjson"},
+                "landing": {"partition": self.landing},
+                "columns": columns,
+                "sequence": self.rule.sequence,
+                "session": session,
+            }
+        )
+
+
+def partition_of(moment: datetime, cadence: str, zone: str = "UTC") -> str:
+    """The key of the partition that a moment lies in."""
+    local = moment.astimezone(ZoneInfo(zone))
+    day = local.date()
+    if cadence == "hourly":
+        return local.strftime("%Y-%m-%dT%H")
+    if cadence == "weekly":
+        day -= timedelta(days=day.weekday())
+    if cadence == "monthly":
+        day = day.replace(day=1)
+    return day.isoformat()
+
+
+def first_moment(terms: Terms) -> datetime:
+    """The start of the session partition that holds the stream's first midnight."""
+    return turn_before(datetime(terms.start.year, terms.start.month, terms.start.day, tzinfo=terms.zone), terms)
+
+
+def turn_before(moment: datetime, terms: Terms) -> datetime:
+    """The start of the session partition that holds the moment."""
+    key = partition_of(moment, terms.partition, terms.timezone)
+    return datetime.fromisoformat(key).replace(tzinfo=terms.zone).astimezone(UTC)
+
+
+def last_moment(landing_partition: str, terms: Terms) -> datetime:
+    """The latest that an event may be which landed there."""
+    start = datetime.fromisoformat(landing_partition).replace(tzinfo=UTC)
+    lengths = {"hourly": timedelta(hours=1), "daily": timedelta(days=1), "weekly": timedelta(days=7)}
+    is_monthly = terms.landing == "monthly"
+    end = (start + timedelta(days=32)).replace(day=1) if is_monthly else start + lengths[terms.landing]
+    return end + terms.max_future
