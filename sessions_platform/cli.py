@@ -65,6 +65,17 @@ def ingest(
 
 
 @app.command()
+def rebuild(stream: Annotated[str, typer.Argument(help="The stream's name.")], as_json: AsJson = False) -> None:
+    """Make everything of a stream anew from its raw rows, beside what stands, and switch at once.
+
+    For a change of a cadence, of the session timezone or of a column's type.
+    """
+    from sessions_platform.orchestration.ingest import rebuild_stream
+
+    _print(rebuild_stream(Settings.from_environment(), stream), as_json)
+
+
+@app.command()
 def status(
     stream: Annotated[str | None, typer.Argument(help="The stream's name; all of them without it.")] = None,
     as_json: AsJson = False,

@@ -30,6 +30,9 @@ class MemorySource:
     def read(self, file: LandingFile) -> "MemoryReading":
         return MemoryReading(self.files[file.uri][1])
 
+    def partition_of(self, uri: str) -> str | None:
+        return self.files[uri][0] if uri in self.files else None
+
 
 class MemoryReading:
     def __init__(self, lines: list[bytes]) -> None:

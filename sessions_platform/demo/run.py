@@ -30,9 +30,8 @@ def _materialize(settings: Settings) -> None:
     (workspace,) = open_workspaces(settings, [STREAM])
     calendar = workspace.stream.landing_calendar
     with runner(settings) as runs:
-        runs.run(
-            job_name(workspace.stream, "materialize_all"), calendar.key_of(calendar.start), newest_partition(calendar)
-        )
+        week = calendar.key_of(calendar.start), newest_partition(calendar)
+        runs.run(job_name(workspace.stream, "materialize_all"), week)
 
 
 def _print_summary(settings: Settings, planted: Planted) -> None:

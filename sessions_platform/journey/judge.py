@@ -81,9 +81,9 @@ def publish(workspace: Workspace, judged: Judged, run_id: str) -> Published:
         workspace.ledger.lock(connection)
         landings = workspace.ledger.current(connection)
         touched = _touched(workspace, landings, judged)
-        version = workspace.ledger.publish(connection, _row(workspace, judged, run_id), touched)
+        version = workspace.ledger.publish(connection, ledger_row(workspace, judged, run_id), touched)
         frames = workspace.lake.blocks([judged.rejected.path], REJECTED_EVENTS)
-        loaded = workspace.warehouse.load_rejected(connection, frames, judged.landing_partition, run_id)
+        loaded = workspace.warehouse.load_rejected(connection, frames, [judged.landing_partition], run_id)
     return Published(version, tuple(touched), loaded)
 
 
@@ -145,7 +145,8 @@ def _changed(workspace: Workspace, old: Sequence[str], new: Sequence[str]) -> pl
     return pl.concat([gone, come]).select(points).collect()
 
 
-def _row(workspace: Workspace, judged: Judged, run_id: str) -> dict[str, object]:
+def ledger_row(workspace: Workspace, judged: Judged, run_id: str) -> dict[str, object]:
+    """A judged landing partition as the ledger notes it."""
     return {
         "landing_partition": judged.landing_partition,
         "raw_sequence": judged.raw_sequence,

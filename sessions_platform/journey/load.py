@@ -10,7 +10,7 @@ from sessions_platform.contracts.stream import Stream
 from sessions_platform.journey.succession import find_successors
 from sessions_platform.journey.workspace import Workspace
 from sessions_platform.storage.lake import Dataset
-from sessions_platform.storage.ledger import SessionVersion
+from sessions_platform.storage.ledger import SessionVersion, Superseded
 from sessions_platform.storage.warehouse import Loaded
 from sessions_platform.transforms.summarize import summarize
 
@@ -35,12 +35,16 @@ def load_sessions(
     """Load these sessionized partitions, all in one transaction.
 
     `prove` sees each partition's sessions before they are loaded; what it raises stops the load.
+    Raises Superseded where the stream was rebuilt since they were sessionized.
     """
-    versions = workspace.ledger.sessions_at([file.path for files in sessionized.partitions.values() for file in files])
+    paths = [file.path for files in sessionized.partitions.values() for file in files]
+    versions = workspace.ledger.sessions_at(paths)
+    if len(versions) < len(paths):
+        raise Superseded(f"{workspace.stream.name}: it was rebuilt since these sessions were made")
     counts: dict[str, int] = {}
     warehouse, ledger = workspace.warehouse, workspace.ledger
     with workspace.database.transaction() as connection:
-        warehouse.stage(connection, warehouse.sessions, _proven(workspace.stream, sessionized, prove, counts))
+        warehouse.stage(connection, warehouse.sessions, proven(workspace.stream, sessionized, prove, counts))
         ledger.lock(connection)
         standing = ledger.loaded_sessions(connection)
         overtaken = _overtaken(versions, standing)
@@ -55,9 +59,10 @@ def load_sessions(
     return LoadedSessions(changed, {partition: counts[partition] for partition in partitions})
 
 
-def _proven(
+def proven(
     stream: Stream, sessionized: Dataset, prove: Callable[[str, pl.DataFrame], None], counts: dict[str, int]
 ) -> Iterator[pl.DataFrame]:
+    """The sessions of each partition, once they are proved; `counts` comes to say how many."""
     for partition in sessionized.partitions:
         sessions = summarize(sessionized.scan(partition).collect(), stream)
         prove(partition, sessions)

@@ -1,7 +1,7 @@
 """One stream with everything that its stages work on."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
@@ -30,7 +30,7 @@ class Workspace:
     source: Source
     lake: Lake
     database: Database
-    _prepared: list[bool] = field(default_factory=list, repr=False, compare=False)
+    ledger_beside: bool = False  # while a stream is rebuilt
 
     @classmethod
     def open(cls, stream: Stream, settings: Settings, source: Source | None = None) -> "Workspace":
@@ -39,7 +39,8 @@ class Workspace:
 
     @cached_property
     def ledger(self) -> Ledger:
-        ledger = Ledger(self.database, self.stream.name)
+        standing = Ledger(self.database, self.stream.name)
+        ledger = standing.beside if self.ledger_beside else standing
         ledger.prepare(self.stream.calendars)
         return ledger
 

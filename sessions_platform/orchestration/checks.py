@@ -14,10 +14,14 @@ import pandera.polars as pa
 import polars as pl
 from pandera.errors import SchemaErrors
 
+from sessions_platform.contracts.events import events_schema
+from sessions_platform.contracts.rejections import REJECTED_EVENTS, rejected_schema
+from sessions_platform.contracts.sessions import sessionized_schema, sessions_schema
+from sessions_platform.contracts.stream import Stream
 from sessions_platform.journey.audit import audit_windows
 from sessions_platform.journey.judge import Judged
 from sessions_platform.journey.workspace import Workspace
-from sessions_platform.storage.lake import Lake
+from sessions_platform.storage.lake import Dataset, Lake
 from sessions_platform.storage.ledger import SessionVersion
 
 LONG_CHAIN = timedelta(days=7)
@@ -127,6 +131,37 @@ def count_rows(lake: Lake, judged: Judged, evidence: Evidence) -> None:
     missing = raw - accepted - rejected - judged.duplicates
     counts = {"raw": raw, "accepted": accepted, "rejected": rejected, "duplicates": judged.duplicates}
     evidence.add(judged.landing_partition, raw, abs(missing), [{**counts, "missing": missing}] if missing else [])
+
+
+class ProofByChecks:
+    """Holds what is rebuilt against the blocking checks, which stop it at the first row that breaks one."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._sessionized, self._sessions = sessionized_schema(stream), sessions_schema(stream)
+
+    def judged(self, workspace: Workspace, judged: Judged) -> None:
+        partition, events = judged.landing_partition, dg.AssetKey([self._stream.name, "events"])
+        stored = workspace.lake.blocks([judged.events.path], workspace.event_columns)
+        self._hold(keeps_contract(events), events_schema(self._stream, partition), partition, stored)
+        stored = workspace.lake.blocks([judged.rejected.path], REJECTED_EVENTS)
+        self._hold(keeps_contract(events), rejected_schema(self._stream), partition, stored)
+        count_rows(workspace.lake, judged, evidence := Evidence())
+        stop_if_broken([evidence.result(nothing_lost(events))])
+
+    def sessionized(self, partition: str, events: Dataset) -> None:
+        key = dg.AssetKey([self._stream.name, "sessionized_events"])
+        self._hold(keeps_contract(key), self._sessionized, partition, events.blocks(partition))
+
+    def sessions(self, partition: str, rows: pl.DataFrame) -> None:
+        key = dg.AssetKey([self._stream.name, "sessions"])
+        self._hold(keeps_contract(key), self._sessions, partition, [rows])
+
+    def _hold(
+        self, spec: dg.AssetCheckSpec, schema: pa.DataFrameSchema, partition: str, frames: Iterable[pl.DataFrame]
+    ) -> None:
+        hold_against(schema, partition, frames, evidence := Evidence())
+        stop_if_broken([evidence.result(spec)])
 
 
 def stop_if_broken(results: Sequence[dg.AssetCheckResult]) -> None:

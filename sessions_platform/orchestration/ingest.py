@@ -1,4 +1,4 @@
-"""Land files, take them in, refresh what they touch: what `sessions-platform ingest` does."""
+"""What `sessions-platform ingest` and `rebuild` do, with the jobs that the UI starts too."""
 
 import hashlib
 import shutil
@@ -32,12 +32,20 @@ def ingest_files(settings: Settings, name: str, files: Sequence[Path], partition
     return {"landed": [str(path) for path in landed], **status(workspace)}
 
 
+def rebuild_stream(settings: Settings, name: str) -> dict[str, Any]:
+    """Make everything of a stream anew, beside what stands; its status afterwards."""
+    (workspace,) = open_workspaces(settings, [name])
+    with runner(settings) as runs:
+        runs.run(job_name(workspace.stream, "rebuild"))
+    return status(workspace)
+
+
 def run_what_waits(workspace: Workspace, runs: Runner) -> None:
     """Take in all landing partitions that wait, then refresh all session partitions that wait."""
-    for first, last in landing_ranges(workspace):
-        runs.run(job_name(workspace.stream, "ingest_events"), first, last)
-    for first, last in session_ranges(workspace):
-        runs.run(job_name(workspace.stream, "refresh_sessions"), first, last)
+    for partitions in landing_ranges(workspace):
+        runs.run(job_name(workspace.stream, "ingest_events"), partitions)
+    for partitions in session_ranges(workspace):
+        runs.run(job_name(workspace.stream, "refresh_sessions"), partitions)
 
 
 def place_file(workspace: Workspace, file: Path, partition: str) -> Path:

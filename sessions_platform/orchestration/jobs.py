@@ -1,5 +1,6 @@
-"""The two jobs of a stream, and which ranges of partitions they are wanted for."""
+"""The jobs of a stream, and which ranges of partitions they are wanted for."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -7,8 +8,10 @@ import dagster as dg
 from sessions_platform.contracts.calendar import Calendar
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.journey.audit import repeated_event_ids
+from sessions_platform.journey.rebuild import Rebuilt, rebuild
 from sessions_platform.journey.status import covering_ranges, landing_partitions_waiting
 from sessions_platform.journey.workspace import Workspace
+from sessions_platform.orchestration.checks import ProofByChecks
 from sessions_platform.orchestration.failures import TRANSIENT, retried_when_transient
 from sessions_platform.orchestration.partitions import partitions_definition
 from sessions_platform.orchestration.resources import Platform
@@ -63,9 +66,39 @@ def audit_event_ids(stream: Stream) -> dg.JobDefinition:
     return audit
 
 
+def rebuild_stream(stream: Stream) -> dg.JobDefinition:
+    """Makes everything anew, beside what stands, and switches at once."""
+
+    @dg.op(name=f"{stream.name}__make_anew_and_switch", retry_policy=TRANSIENT)
+    def make_anew(context: dg.OpExecutionContext, platform: Platform) -> None:
+        workspace = platform.workspace(stream.name)
+        with retried_when_transient():
+            proof = ProofByChecks(stream)
+            rebuilt = rebuild(workspace, context.run_id, proof, context.log.info)
+        for asset, partition, rows in _rebuilt_partitions(rebuilt):
+            key = dg.AssetKey([stream.name, asset])
+            told = dg.AssetMaterialization(key, partition=partition, metadata={"dagster/row_count": rows})
+            context.log_event(told)
+        changed = rebuilt.changed
+        told = {"inserted": changed.inserted, "updated": changed.updated, "deleted": changed.deleted}
+        context.add_output_metadata({"sessions": sum(rebuilt.sessions.values()), **told})
+
+    @dg.job(
+        name=job_name(stream, "rebuild"),
+        description="Make everything anew from the raw rows, and switch at once: after a change of a cadence, of the "
+        "session timezone or of a column's type.",
+        tags={"sessions/stream": stream.name},
+    )
+    def rebuild_all() -> None:
+        make_anew()
+
+    return rebuild_all
+
+
 def stream_jobs(stream: Stream):
     every = materialize_all(stream)
-    return [ingest_events(stream), refresh_sessions(stream), audit_event_ids(stream), *([every] if every else [])]
+    jobs = [ingest_events(stream), refresh_sessions(stream), audit_event_ids(stream), rebuild_stream(stream)]
+    return [*jobs, *([every] if every else [])]
 
 
 def job_name(stream: Stream, job: str) -> str:
@@ -99,6 +132,16 @@ def _ranges(waiting: list[str], calendar: Calendar) -> list[tuple[str, str]]:
     """Those that exist by now: an event may lie a little in the future, and waits until its partition begins."""
     first, newest = calendar.key_of(calendar.start), newest_partition(calendar)
     return covering_ranges([key for key in waiting if first <= key <= newest], calendar)
+
+
+def _rebuilt_partitions(rebuilt: Rebuilt) -> Iterator[tuple[str, str, int]]:
+    """What Dagster is told to be materialized: asset, partition, rows."""
+    for landing in rebuilt.landings:
+        rows = {"raw_events": landing.raw_rows, "events": landing.accepted, "rejected_events": landing.rejected}
+        yield from ((asset, landing.landing_partition, count) for asset, count in rows.items())
+    for version in rebuilt.sessionized:
+        yield "sessionized_events", version.session_partition, version.rows
+        yield "sessions", version.session_partition, rebuilt.sessions[version.session_partition]
 
 
 def _job(stream: Stream, job: str, assets: tuple[str, ...], description: str):

@@ -23,11 +23,11 @@ class Runner:
         self._instance = instance
         self._definitions = build(settings)
 
-    def run(self, job: str, first: str, last: str) -> str:
-        """Run a job for a range of partitions; its run id. Raises RunFailed."""
+    def run(self, job: str, partitions: tuple[str, str] | None = None) -> str:
+        """Run a job, for a range of partitions where it has any; its run id. Raises RunFailed."""
         result = self._definitions.resolve_job_def(job).execute_in_process(
             instance=self._instance,
-            tags=range_tags(first, last),
+            tags=range_tags(*partitions) if partitions else {},
             run_config={"loggers": {"progress": {}}},
             raise_on_error=False,
         )

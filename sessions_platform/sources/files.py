@@ -53,6 +53,13 @@ class FileSource:
     def read(self, file: LandingFile) -> FileReading:
         return FileReading(self.path_of(file.uri), self._source, self._block_bytes)
 
+    def partition_of(self, uri: str) -> str | None:
+        """The landing partition that a file's name tells, whether it is there or not; None where it tells none."""
+        path = self.path_of(uri)
+        if self._template is None or not path.is_relative_to(self._root):
+            return None
+        return self._template.partition_in(path.relative_to(self._root).as_posix())
+
     def path_of(self, uri: str) -> Path:
         if uri.startswith(f"{HOME}/"):
             return self._home / uri.removeprefix(f"{HOME}/")

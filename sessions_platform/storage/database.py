@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
-from psycopg import errors
+from psycopg import IsolationLevel, errors
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 
@@ -69,7 +69,17 @@ class Database:
         """One transaction: committed at the end, rolled back where an error leaves it. Raises Unreachable."""
         with self._connect() as connection:
             connection.read_only = read_only
+            if read_only:  # all that is read is of one moment
+                connection.isolation_level = IsolationLevel.REPEATABLE_READ
             yield connection
+
+    @contextmanager
+    def alone(self, name: str) -> Iterator[bool]:
+        """Whether nobody else is doing what the name says; nobody begins before this ends."""
+        with self._connect() as connection:
+            connection.autocommit = True
+            row = connection.execute("select pg_try_advisory_lock(%s)", [_lock_key(name)]).fetchone()
+            yield row == (True,)
 
     def query(self, sql: str) -> list[dict[str, Any]]:
         """The rows of one statement that only reads. Raises QueryMistake."""
@@ -96,8 +106,11 @@ class Database:
 
 def lock(connection: psycopg.Connection, name: str) -> None:
     """Wait until no other transaction holds the name; held until this one ends. Readers are not blocked."""
-    key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
-    connection.execute("select pg_advisory_xact_lock(%s)", [key])
+    connection.execute("select pg_advisory_xact_lock(%s)", [_lock_key(name)])
+
+
+def _lock_key(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
 
 
 def is_transient(error: BaseException) -> bool:

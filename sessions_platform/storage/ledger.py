@@ -5,7 +5,8 @@ partition, or loads a refresh, together with what the ledger says of it. Version
 drawn under the stream's lock: a snapshot that holds a version holds all before it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, LiteralString, TypeVar
@@ -75,9 +76,20 @@ create table if not exists sessions_platform.waiting (
 """
 
 
-_BEGIN = """
-with begun as (insert into sessions_platform.streams values (%s, %s) on conflict do nothing returning calendars)
-select calendars from sessions_platform.streams where stream = %s union all select calendars from begun"""
+_BEGIN = "insert into sessions_platform.streams values (%s, %s) on conflict do nothing"
+
+_OF_A_STREAM = tuple(
+    psycopg.sql.Identifier("sessions_platform", table)
+    for table in ("streams", "landing_files", "landing_versions", "session_versions", "waiting")
+)
+_FORGET = psycopg.sql.SQL("delete from {table} where stream = %(stream)s")
+_RENAME = psycopg.sql.SQL("update {table} set stream = %(stream)s where stream = %(rebuilt)s")
+_ADOPT = """
+insert into sessions_platform.landing_files
+    (stream, uri, landing_partition, first_seen_at, fingerprint, digest, path, rows, bytes, sequence, run_id, read_at)
+select %(stream)s, uri, %(partition)s, first_seen_at, fingerprint, digest, %(path)s, rows, bytes, sequence, run_id,
+    read_at
+from sessions_platform.landing_files where stream = %(of)s and uri = %(uri)s"""
 
 
 _WAITING = """
@@ -100,10 +112,11 @@ class Superseded(RuntimeError):
 
 @dataclass(frozen=True)
 class KnownFile:
-    """A landing file as it was last read; all but uri and landing_partition are None until it was."""
+    """A landing file as it was last read, at `seen_at`; until then when it was found, and the rest is None."""
 
     uri: str
     landing_partition: str
+    seen_at: datetime
     fingerprint: str | None
     digest: str | None
     path: str | None
@@ -173,27 +186,45 @@ class Ledger:
     def __init__(self, database: Database, stream: str) -> None:
         self.database = database
         self.stream = stream
+        self._calendars: Mapping[str, str] = {}
 
     def prepare(self, calendars: Mapping[str, str]) -> None:
         """Make the tables where they are missing, and note the stream's calendars.
 
         Raises CalendarChanged where the stream began with others.
         """
+        self._calendars = calendars
         with self.database.transaction() as connection:
-            if connection.execute("select to_regclass('sessions_platform.waiting')").fetchone() == (None,):
-                lock(connection, "sessions_platform")
-                connection.execute(_TABLES)
-            began_with = connection.execute(_BEGIN, [self.stream, Jsonb(dict(calendars)), self.stream]).fetchone()
-        for key, value in began_with[0].items() if began_with else ():
-            if calendars.get(key, value) != value:
-                raise CalendarChanged(
-                    f"{self.stream}: {key}: it is {calendars[key]} now, and the stream's partitions were made with "
-                    f"{value}. Mend: write {value} again, or begin a stream of another name."
-                )
+            _make_tables(connection)
+            connection.execute(_BEGIN, [self.stream, Jsonb(dict(calendars))])
+            self._hold(connection)
 
     def lock(self, connection: psycopg.Connection) -> None:
-        """One publication or load of the stream at a time; readers go on."""
+        """One publication or load of the stream at a time; readers go on.
+
+        Raises CalendarChanged where the stream was rebuilt meanwhile, and keys mean other times.
+        """
         lock(connection, f"sessions_platform/{self.stream}")
+        self._hold(connection)
+
+    def _hold(self, connection: psycopg.Connection) -> None:
+        """Until the transaction ends the stream is not replaced by a rebuilt one."""
+        row = connection.execute(
+            "select calendars from sessions_platform.streams where stream = %s for share", [self.stream]
+        ).fetchone()
+        for key, value in row[0].items() if row else ():
+            if self._calendars.get(key, value) != value:
+                raise CalendarChanged(
+                    f"{self.stream}: {key}: it is {self._calendars[key]} here, and the stream's partitions were made "
+                    f"with {value}. Mend: run `sessions-platform rebuild {self.stream}`, or write {value} again; "
+                    f"after a rebuild, reload the code location in Dagster."
+                )
+
+    @contextmanager
+    def _writing(self) -> Iterator[psycopg.Connection]:
+        with self.database.transaction() as connection:
+            self._hold(connection)
+            yield connection
 
     # Landing files
 
@@ -202,11 +233,12 @@ class Ledger:
         rows = [(self.stream, uri, landing_partition) for uri in uris]
         sql = """insert into sessions_platform.landing_files (stream, uri, landing_partition)
                  values (%s, %s, %s) on conflict do nothing"""
-        with self.database.transaction() as connection, connection.cursor() as cursor:
+        with self._writing() as connection, connection.cursor() as cursor:
             cursor.executemany(sql, rows)
 
     def files(self, landing_partitions: Sequence[str] | None = None) -> list[KnownFile]:
-        sql = """select uri, landing_partition, fingerprint, digest, path, rows, bytes, sequence
+        sql = """select uri, landing_partition, coalesce(read_at, first_seen_at) as seen_at,
+                        fingerprint, digest, path, rows, bytes, sequence
                  from sessions_platform.landing_files
                  where stream = %s and (%s::text[] is null or landing_partition = any(%s)) order by uri"""
         asked = list(landing_partitions) if landing_partitions is not None else None
@@ -219,12 +251,12 @@ class Ledger:
                      sequence = nextval('sessions_platform.version')
                  where stream = %s and uri = %s"""
         values = [fingerprint, digest, stored.path, stored.rows, stored.bytes, run_id, self.stream, uri]
-        with self.database.transaction() as connection:
+        with self._writing() as connection:
             connection.execute(sql, values)
 
     def record_unchanged(self, uri: str, fingerprint: str) -> None:
         sql = "update sessions_platform.landing_files set fingerprint = %s where stream = %s and uri = %s"
-        with self.database.transaction() as connection:
+        with self._writing() as connection:
             connection.execute(sql, [fingerprint, self.stream, uri])
 
     # Landing partitions
@@ -279,7 +311,7 @@ class Ledger:
 
     def write_sessions(self, versions: Sequence[Mapping[str, Any]]) -> None:
         """Note written session partitions; they are current once loaded."""
-        with self.database.transaction() as connection:
+        with self._writing() as connection:
             for version in versions:
                 _insert(connection, "session_versions", {**version, "stream": self.stream})
 
@@ -311,7 +343,10 @@ class Ledger:
             return cursor.execute(sql, [self.stream]).fetchall()
 
     def acknowledge(self, connection: psycopg.Connection, loaded: Sequence[SessionVersion]) -> None:
-        """These versions are in the warehouse now: what they have seen waits no longer. The lock is held."""
+        """These versions are in the warehouse now: what they have seen waits no longer. The lock is held.
+
+        Raises Superseded where the ledger has them no longer, because the stream was rebuilt meanwhile.
+        """
         partitions = [version.session_partition for version in loaded]
         values = [partitions, [version.version for version in loaded], [version.snapshot for version in loaded]]
         connection.execute(
@@ -319,11 +354,13 @@ class Ledger:
                where stream = %s and session_partition = any(%s) and is_current""",
             [self.stream, partitions],
         )
-        connection.execute(
+        found = connection.execute(
             """update sessions_platform.session_versions set is_current = true, loaded_at = now()
-               where version = any(%s)""",
-            [values[1]],
+               where stream = %s and version = any(%s)""",
+            [self.stream, values[1]],
         )
+        if found.rowcount < len(loaded):
+            raise Superseded(f"{self.stream}: it was rebuilt since these sessions were made")
         connection.execute(
             """delete from sessions_platform.waiting w
                using unnest(%s::text[], %s::bigint[]) as loaded (session_partition, snapshot)
@@ -342,12 +379,60 @@ class Ledger:
             rows = connection.execute(_WAITING, {"stream": self.stream, "policy": policy_version}).fetchall()
         return [partition for (partition,) in rows]
 
+    # A stream that is rebuilt
+
+    @property
+    def beside(self) -> "Ledger":
+        """Where a stream is rebuilt while it stands. No stream's name has a tilde in it."""
+        return Ledger(self.database, f"{self.stream}~next")
+
+    def began_with(self) -> dict[str, str]:
+        """The calendars that the standing partitions were made with; empty for a stream without any."""
+        with self.database.transaction() as connection:
+            _make_tables(connection)
+            sql = "select calendars from sessions_platform.streams where stream = %s"
+            row = connection.execute(sql, [self.stream]).fetchone()
+        return row[0] if row else {}
+
+    def forget(self) -> None:
+        """Leave nothing of the stream in the ledger."""
+        with self.database.transaction() as connection:
+            for table in _OF_A_STREAM:
+                connection.execute(_FORGET.format(table=table), {"stream": self.stream})
+
+    def adopt(self, file: KnownFile, of: "Ledger", landing_partition: str, path: str | None) -> None:
+        """Take a landing file over as another ledger knows it, for this landing partition."""
+        given = {"stream": self.stream, "of": of.stream, "uri": file.uri, "partition": landing_partition, "path": path}
+        with self._writing() as connection:
+            connection.execute(_ADOPT, given)
+
+    def holds(self, connection: psycopg.Connection, files: Sequence[KnownFile]) -> bool:
+        """Whether these are the landing files, as they were last read; they stay so until the transaction ends.
+
+        The stream's lock is held.
+        """
+        connection.execute("select from sessions_platform.streams where stream = %s for update", [self.stream])
+        sql = "select uri, sequence from sessions_platform.landing_files where stream = %s"
+        return dict(connection.execute(sql, [self.stream]).fetchall()) == {file.uri: file.sequence for file in files}
+
+    def replace_by(self, connection: psycopg.Connection, rebuilt: "Ledger") -> None:
+        """What another ledger says is said of this stream from now on. Both locks are held."""
+        for table in _OF_A_STREAM:
+            connection.execute(_FORGET.format(table=table), {"stream": self.stream})
+            connection.execute(_RENAME.format(table=table), {"stream": self.stream, "rebuilt": rebuilt.stream})
+
     def _read(self, row: type[Row], sql: LiteralString, values: list[Any]) -> list[Row]:
         with (
             self.database.transaction(read_only=True) as connection,
             connection.cursor(row_factory=class_row(row)) as cursor,
         ):
             return cursor.execute(sql, values).fetchall()
+
+
+def _make_tables(connection: psycopg.Connection) -> None:
+    if connection.execute("select to_regclass('sessions_platform.waiting')").fetchone() == (None,):
+        lock(connection, "sessions_platform")
+        connection.execute(_TABLES)
 
 
 def _next_version(connection: psycopg.Connection) -> int:

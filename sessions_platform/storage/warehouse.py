@@ -75,23 +75,36 @@ class Warehouse:
             "rejected_events", "rejection_id", REJECTED_EVENTS, _WHEN_REJECTED, (("landing_partition",),)
         )
         self.session_changes = _Table("session_changes", None, SESSION_CHANGES, {}, (("session_id",), ("changed_at",)))
-
         self.repeated_event_ids = _Table("repeated_event_ids", None, REPEATED_EVENT_IDS, {}, (("event_id",),))
+        self._tables = (self.sessions, self.rejected_events, self.session_changes, self.repeated_event_ids)
 
     def prepare(self, connection: psycopg.Connection) -> None:
         """Make or widen the tables. Raises WarehouseError where a column changed its type."""
-        tables = (self.sessions, self.rejected_events, self.session_changes, self.repeated_event_ids)
-        if all(self._missing(connection, table) == {} for table in tables) and self._view_stands(connection):
+        if all(self._missing(connection, table) == {} for table in self._tables) and self._view_stands(connection):
             return
         lock(connection, "sessions_platform")
         connection.execute(SQL("create schema if not exists {}").format(Identifier(self.stream.name)))
-        for table in tables:
+        for table in self._tables:
             self._create(connection, table)
         self._create_view(connection)
+
+    def retype(self, connection: psycopg.Connection) -> None:
+        """Empty the columns that have another type now, and give it to them; whoever calls loads every row anew.
+
+        Raises WarehouseError where something that is not the platform's own depends on such a column.
+        """
+        view = Identifier(self.stream.name, _VIEW_NAME)
+        for table in self._tables:
+            standing = self._standing(connection, table)
+            for name, dtype in table.columns.items():
+                if standing.get(name, _TYPES[dtype]) != _TYPES[dtype]:
+                    connection.execute(SQL("drop view if exists {}").format(view))
+                    self._retype_column(connection, table, name, _TYPES[dtype])
 
     def stage(self, connection: psycopg.Connection, table: _Table, frames: Iterable[pl.DataFrame]) -> None:
         """Copy frames into a temporary table that ends with the transaction. Takes no lock that others wait for."""
         columns = _definitions(table.columns)
+        connection.execute("drop table if exists pg_temp.staged")
         connection.execute(SQL("create temporary table staged ({}) on commit drop").format(columns))
         names = SQL(", ").join(map(Identifier, table.columns))
         statement = SQL("copy staged ({}) from stdin (format csv, null {})").format(names, _NULL)
@@ -123,13 +136,17 @@ class Warehouse:
         return loaded
 
     def load_rejected(
-        self, connection: psycopg.Connection, frames: Iterable[pl.DataFrame], landing_partition: str, run_id: str
+        self,
+        connection: psycopg.Connection,
+        frames: Iterable[pl.DataFrame],
+        landing_partitions: Sequence[str],
+        run_id: str,
     ) -> Loaded:
-        """Make the rejected rows of a landing partition those of the frames; known ones keep when they first came."""
+        """Make the rejected rows of landing partitions those of the frames; known ones keep when they first came."""
         self.stage(connection, self.rejected_events, frames)
         stamps: dict[str, LiteralString] = {"rejected_at": "now()", "run_id": "%(run_id)s"}
         return self._merge(
-            connection, self.rejected_events, "landing_partition", [landing_partition], stamps, {"run_id": run_id}
+            connection, self.rejected_events, "landing_partition", landing_partitions, stamps, {"run_id": run_id}
         )
 
     def replace_repeated_event_ids(self, connection: psycopg.Connection, found: pl.DataFrame) -> None:
@@ -138,6 +155,14 @@ class Warehouse:
         self.stage(connection, table, [found])
         connection.execute(SQL("delete from {}").format(self._name(table)))
         connection.execute(SQL("insert into {} select * from staged").format(self._name(table)))
+
+    def partitions(self, connection: psycopg.Connection) -> dict[str, list[str]]:
+        """The session partitions of the standing sessions, the landing partitions of the standing rejected rows."""
+        found: dict[str, list[str]] = {}
+        for table, column in ((self.sessions, "session_partition"), (self.rejected_events, "landing_partition")):
+            sql = SQL("select distinct {} from {}").format(Identifier(column), self._name(table))
+            found[column] = [key for (key,) in connection.execute(sql).fetchall()]
+        return found
 
     def totals(self, connection: psycopg.Connection) -> dict[str, float]:
         """Sessions, users, events in sessions, total duration (seconds)."""
@@ -233,13 +258,28 @@ class Warehouse:
         row = connection.execute("select obj_description(to_regclass(%s), 'pg_class')", [name]).fetchone()
         return row == (self._view_comment,)
 
-    def _missing(self, connection: psycopg.Connection, table: _Table) -> dict[str, pl.DataType] | None:
-        """Columns that the standing table lacks; None where there is no table."""
+    def _retype_column(self, connection: psycopg.Connection, table: _Table, column: str, dtype: LiteralString) -> None:
+        retype = SQL("alter table {table} alter {column} type {dtype} using null")
+        parts = {"table": self._name(table), "column": Identifier(column), "dtype": SQL(dtype)}
+        try:
+            connection.execute(retype.format(**parts))
+        except psycopg.errors.FeatureNotSupported as error:
+            raise WarehouseError(
+                f"{self.stream.name}.{table.name}: column {column} can't become {dtype}: {error.diag.message_detail}. "
+                f"Mend: drop that, rebuild, and make it again."
+            ) from None
+
+    def _standing(self, connection: psycopg.Connection, table: _Table) -> dict[str, str]:
+        """The columns of the table that stands, and their types; none where there is no table."""
         rows = connection.execute(
             "select column_name, data_type from information_schema.columns where table_schema = %s and table_name = %s",
             [self.stream.name, table.name],
         ).fetchall()
-        standing = dict(rows)
+        return dict(rows)
+
+    def _missing(self, connection: psycopg.Connection, table: _Table) -> dict[str, pl.DataType] | None:
+        """Columns that the standing table lacks; None where there is no table."""
+        standing = self._standing(connection, table)
         if not standing:
             return None
         wanted = {**table.columns, **table.kept}
@@ -251,7 +291,8 @@ class Warehouse:
     def _refuse(self, table: _Table, column: str, standing: str, wanted: str) -> None:
         raise WarehouseError(
             f"{self.stream.path}: column {column}: the table {self.stream.name}.{table.name} holds it as {standing}, "
-            f"the contract says {wanted}. Mend: give the column another name, or change its type back."
+            f"the contract says {wanted}. Mend: run `sessions-platform rebuild {self.stream.name}`, give the column "
+            f"another name, or change its type back."
         )
 
     def _create(self, connection: psycopg.Connection, table: _Table) -> None:

@@ -42,6 +42,12 @@ class Home:
     def workspace(self) -> Workspace:
         return open_workspaces(self.settings, [self.name])[0]
 
+    def write_stream(self, **changes: Any) -> None:
+        """Write the stream's file, with other top-level keys than the plain ones."""
+        told = {**PLAIN, "name": self.name, "end": "2026-01-06", **changes}
+        (self.folder / "streams" / "web.yaml").write_text(yaml.safe_dump(told, sort_keys=False))
+        resources._workspaces.cache_clear()
+
     def land(self, day: int, name: str, *rows: tuple[str, int, str]) -> None:
         """Write a landing file; a row is user, minute of that day, event id."""
         folder = self.folder / "streams" / "landing" / f"2026-01-{day:02}"
@@ -78,9 +84,9 @@ def home(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     streams = tmp_path / "streams"
     streams.mkdir()
     name = f"shop{next(_numbers)}"
-    (streams / "web.yaml").write_text(yaml.safe_dump({**PLAIN, "name": name, "end": "2026-01-06"}, sort_keys=False))
     monkeypatch.setenv("SESSIONS_HOME", str(settings.home))
     monkeypatch.setenv("SESSIONS_STREAMS", str(streams))
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
-    resources._workspaces.cache_clear()
-    return Home(Settings.from_environment(), tmp_path, name)
+    home = Home(Settings.from_environment(), tmp_path, name)
+    home.write_stream()
+    return home

@@ -1,5 +1,6 @@
 """The journey through the real Dagster: in this process, and from the command line as CI runs it."""
 
+import json
 import os
 import signal
 import subprocess
@@ -165,3 +166,48 @@ def test_the_audit_lists_ids_that_stand_under_two_users_or_times(home: Home, ins
         ("moved", "ann", "2026-01-01"),
         ("moved", "ann", "2026-01-03"),
     }
+
+
+def test_a_rebuild_by_another_calendar_tells_dagster_which_partitions_there_are(
+    home: Home, instance: dg.DagsterInstance
+) -> None:
+    home.land(1, "a", ("ann", 1439, "a"), ("ann", 1443, "b"))
+    home.land(2, "a", ("bob", 10, "c"))
+    ingested = home.execute("ingest_events", "2026-01-01", "2026-01-02", instance)
+    refreshed = home.execute("refresh_sessions", "2026-01-01", "2026-01-02", instance)
+    before = [(row["session_id"], row["event_count"]) for row in home.table()]
+    assert ingested.success
+    assert refreshed.success
+    assert len(before) == 2
+
+    home.write_stream(session={"partition": "weekly"})
+    refused = home.execute("refresh_sessions", "2025-12-29", "2025-12-29", instance)
+    assert not refused.success
+    rebuilt = build(home.settings).resolve_job_def(f"{home.name}__rebuild").execute_in_process(instance=instance)
+
+    assert [(row["session_id"], row["event_count"]) for row in home.table()] == before
+    told = {
+        (event.asset_key.path[-1], event.partition): event.materialization.metadata["dagster/row_count"].value
+        for event in rebuilt.all_events
+        if event.is_step_materialization and event.asset_key
+    }
+    landed = {("raw_events", "2026-01-01"): 2, ("raw_events", "2026-01-02"): 1}
+    landed |= {("events", "2026-01-01"): 2, ("events", "2026-01-02"): 1}
+    landed |= {("rejected_events", "2026-01-01"): 0, ("rejected_events", "2026-01-02"): 0}
+    assert told == {**landed, ("sessionized_events", "2025-12-29"): 3, ("sessions", "2025-12-29"): 2}
+    assert home.execute("refresh_sessions", "2025-12-29", "2025-12-29", instance).success
+
+
+def test_the_command_line_rebuilds_and_says_what_stands(home: Home) -> None:
+    home.land(1, "a", ("ann", 1439, "a"), ("ann", 1443, "b"))
+    (home.folder / "late.ndjson").write_bytes((home.folder / "streams/landing/2026-01-01/a.ndjson").read_bytes())
+    assert home.shell("sessions_platform", "ingest", home.name, str(home.folder / "late.ndjson")).returncode == 0
+    home.write_stream(session={"partition": "hourly"})
+    refused = home.shell("sessions_platform", "status", home.name)
+    assert refused.returncode == 2
+    assert f"Mend: run `sessions-platform rebuild {home.name}`" in refused.stderr
+    rebuilt = home.shell("sessions_platform", "rebuild", home.name, "--json")
+    assert rebuilt.returncode == 0, rebuilt.stderr
+    told = json.loads(rebuilt.stdout)
+    assert (told["sessions"], told["waiting"]) == (1, {"landing": [], "session": []})
+    assert [row["session_partition"] for row in home.table()] == ["2026-01-01T23"]

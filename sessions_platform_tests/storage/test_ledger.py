@@ -65,6 +65,7 @@ def landing(partition: str = ONE, raw_sequence: int = 1, **more: Any) -> dict[st
         "first_event": DAY_ONE,
         "last_event": None,
         "contract_version": "a contract",
+        "policy_version": POLICY,
         "run_id": "a run",
     }
     return {**row, **more}
@@ -132,8 +133,8 @@ def test_a_stream_keeps_the_calendars_that_it_began_with(ledger: Ledger) -> None
     with pytest.raises(CalendarChanged) as caught:
         ledger.prepare({**CALENDARS, "session.timezone": "Europe/Berlin"})
     told = str(caught.value)
-    assert told.startswith(f"{ledger.stream}: session.timezone: it is Europe/Berlin now")
-    assert "Mend: write UTC again" in told
+    assert told.startswith(f"{ledger.stream}: session.timezone: it is Europe/Berlin here")
+    assert f"Mend: run `sessions-platform rebuild {ledger.stream}`, or write UTC again" in told
     ledger.prepare(CALENDARS)
 
 
@@ -152,7 +153,7 @@ def test_files_belong_to_the_landing_partition_that_first_saw_them(ledger: Ledge
 def test_a_file_that_was_claimed_is_known_and_not_read(ledger: Ledger) -> None:
     ledger.claim(["a"], ONE)
     (file,) = ledger.files()
-    assert file == KnownFile("a", ONE, None, None, None, None, None, None)
+    assert file == KnownFile("a", ONE, file.seen_at, None, None, None, None, None, None)
     with pytest.raises(ValueError, match="never read"):
         _ = file.stored
 
@@ -192,7 +193,7 @@ def test_what_is_published_is_current_and_replaces_what_was(ledger: Ledger) -> N
     second = publish(ledger, raw_sequence=2, accepted=2)
     assert first < other < second
     expected = {**landing(raw_sequence=2, accepted=2), "version": second}
-    del expected["raw_files"], expected["run_id"]
+    del expected["raw_files"], expected["run_id"], expected["policy_version"]
     one, two = ledger.landings()
     assert one == LandingVersion(**expected)
     assert (two.landing_partition, two.version) == (TWO, other)
@@ -289,6 +290,16 @@ def test_what_is_touched_waits_until_a_load_has_seen_it(ledger: Ledger) -> None:
     assert ledger.waiting(POLICY) == [TWO]
     acknowledge(ledger, write(ledger, TWO, snapshot=seen))
     assert ledger.waiting(POLICY) == []
+
+
+def test_what_has_not_seen_a_change_that_another_rule_told_of_waits_too(ledger: Ledger) -> None:
+    """By the rule that stands now the chains around the change may reach into it."""
+    seen = publish(ledger, ONE, TWO)
+    acknowledge(ledger, write(ledger, ONE, snapshot=seen), write(ledger, TWO, snapshot=seen))
+    later = publish(ledger, ONE, policy_version="the rule before")
+    assert ledger.waiting(POLICY) == [ONE, TWO]
+    acknowledge(ledger, write(ledger, TWO, snapshot=later))
+    assert ledger.waiting(POLICY) == [ONE]
 
 
 def test_what_came_after_the_snapshot_goes_on_waiting(ledger: Ledger) -> None:

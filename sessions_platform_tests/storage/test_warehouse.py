@@ -101,7 +101,7 @@ class Shop:
     def reject(self, *rows: Row, landing: str = ONE, run_id: str = "a run") -> Loaded:
         frame = pl.DataFrame(list(rows), schema=REJECTED_EVENTS, orient="row")
         with self.database.transaction() as connection:
-            return self.warehouse.load_rejected(connection, [frame], landing, run_id)
+            return self.warehouse.load_rejected(connection, [frame], [landing], run_id)
 
     def table(self, name: str = "sessions", columns: str = "*") -> list[Row]:
         return self.database.query(f"select {columns} from {self.stream.name}.{name} order by 1")
@@ -343,7 +343,7 @@ def test_a_changed_type_is_told_with_file_column_and_mend(open_shop: Callable[..
     told = str(caught.value)
     assert told.startswith(f"{old.stream.path}: column best: ")
     assert f"{old.stream.name}.sessions holds it as bigint, the contract says double precision" in told
-    assert "Mend: give the column another name, or change its type back." in told
+    assert f"Mend: run `sessions-platform rebuild {old.stream.name}`, give the column another name, or change" in told
     assert "\n" not in told
     assert [row["best"] for row in old.table()] == [5]
 
@@ -534,7 +534,7 @@ def test_readers_see_the_old_until_they_see_the_new_and_wait_for_nothing(shop: S
             assert seen() == ["a", "b"]
             connection.execute("drop table staged, concerned")
             empty = pl.DataFrame(schema=REJECTED_EVENTS)
-            shop.warehouse.load_rejected(connection, [empty, rejected_rows(shop, "b")], ONE, "a run")
+            shop.warehouse.load_rejected(connection, [empty, rejected_rows(shop, "b")], [ONE], "a run")
             assert seen() == ["a", "b"]
         assert seen() == ["a", "c"]
 

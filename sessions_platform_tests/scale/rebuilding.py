@@ -1,0 +1,101 @@
+"""Processes of their own that rebuild session partitions, and a reader that looks on."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context
+from multiprocessing.synchronize import Barrier
+from typing import NamedTuple
+
+from psycopg import Connection
+
+from sessions_platform.contracts.stream import Stream
+from sessions_platform.journey.workspace import Workspace
+from sessions_platform.settings import Settings
+from sessions_platform_tests.journey.steps import RUN, load, sessionize_partitions
+from sessions_platform_tests.memory_source import MemorySource
+
+SECONDS = 120  # who takes longer hangs
+
+_starts: list[Barrier] = []
+
+
+class Processes:
+    """Some processes, which set out at one moment: as soon as each of them has something to do."""
+
+    def __init__(self, count: int) -> None:
+        context = get_context("spawn")
+        self._pool = ProcessPoolExecutor(count, context, _meet, (context.Barrier(count),))
+
+    def rebuild(self, workspace: Workspace, of_each: Sequence[Sequence[Sequence[str]]]) -> list[Future[None]]:
+        """Each process rebuilds its ranges of session partitions one by one, each range in one transaction."""
+        settings = workspace.database._settings
+        return [self._pool.submit(_rebuild, settings, workspace.stream, ranges) for ranges in of_each]
+
+    def end(self) -> None:
+        for process in list(self._pool._processes.values()):
+            process.terminate()  # one that hangs would be waited for
+        self._pool.shutdown()
+
+
+def finish(rebuilding: Sequence[Future[None]]) -> None:
+    """Raises what one of them has raised, and TimeoutError where one hangs."""
+    for future in rebuilding:
+        future.result(timeout=SECONDS)
+
+
+class Seen(NamedTuple):
+    """One look at the table `sessions`: by session partition, sessions and the events in them; and overlaps.
+
+    Sessions of a user that overlap hold events twice.
+    """
+
+    partitions: dict[str, tuple[int, int]]
+    overlaps: int
+
+    def events(self, partitions: Sequence[str]) -> int:
+        return sum(self.partitions.get(partition, (0, 0))[1] for partition in partitions)
+
+
+@contextmanager
+def watched(workspace: Workspace) -> Iterator[list[Seen]]:
+    """What a reader sees that looks all the time; at first what stands before, at last what stands after."""
+    over = threading.Event()
+    with ThreadPoolExecutor(1) as pool, workspace.database.transaction() as connection:
+        looks = [_look(connection, workspace.stream)]
+        reader = pool.submit(_look_on, connection, workspace.stream, looks, over)
+        try:
+            yield looks
+        finally:
+            over.set()
+        reader.result()
+
+
+def _look_on(connection: Connection, stream: Stream, looks: list[Seen], over: threading.Event) -> None:
+    while not over.is_set():
+        looks.append(_look(connection, stream))
+    looks.append(_look(connection, stream))
+
+
+def _look(connection: Connection, stream: Stream) -> Seen:
+    of_users = f"""
+        select *, session_start <= lag(session_end) over (partition by user_id order by session_start) as is_early
+        from {stream.name}.sessions"""
+    sql = f"""
+        select session_partition, count(*), sum(event_count)::bigint, count(*) filter (where is_early)
+        from ({of_users}) sessions group by session_partition"""
+    rows = connection.execute(sql.encode()).fetchall()
+    return Seen({key: (sessions, events) for key, sessions, events, _ in rows}, sum(early for *_, early in rows))
+
+
+def _meet(start: Barrier) -> None:
+    _starts.append(start)
+
+
+def _rebuild(settings: Settings, stream: Stream, ranges: Sequence[Sequence[str]]) -> None:
+    workspace = Workspace.open(stream, settings, MemorySource())
+    _starts[0].wait(SECONDS)
+    for partitions in ranges:
+        sessionize_partitions(workspace, partitions, RUN)
+        load(workspace, *partitions)

@@ -1,0 +1,40 @@
+"""The whole table `sessions`: as it is stored, and as one sort of all landed events has it."""
+
+from typing import Any
+
+from sessions_platform.journey.workspace import Workspace
+from sessions_platform_tests import oracle
+from sessions_platform_tests.oracle import Event
+
+Row = tuple[Any, ...]
+
+COLUMNS = (
+    "session_id, user_id, session_start, session_end, duration_seconds, event_count, primary_action,"
+    " entry_page, exit_page, session_partition, open_until"
+)
+_SHOWN = 5
+
+
+def stored(workspace: Workspace) -> list[Row]:
+    rows = workspace.database.query(f"select {COLUMNS} from {workspace.stream.name}.sessions")
+    return [tuple(row.values()) for row in rows]
+
+
+def known(events: list[Event], partition: str = "%Y-%m-%d") -> list[Row]:
+    """What ought to be stored; `partition` spells the session partition of a moment."""
+    sessions = oracle.sessions_of(events)
+    last = {session[0]["user_id"]: session for session in sessions}
+    return [
+        (
+            *oracle.summary(session).values(),
+            session[0]["event_timestamp"].strftime(partition),
+            session[-1]["event_timestamp"] + oracle.PLAIN.gap if last[session[0]["user_id"]] is session else None,
+        )
+        for session in sessions
+    ]
+
+
+def differing(these: list[Row], those: list[Row]) -> list[Row]:
+    """Some of the rows that only one side has. Of whole tables, pytest would spell out too much."""
+    assert len(these) == len(set(these))
+    return sorted(set(these) ^ set(those), key=str)[:_SHOWN]

@@ -1,0 +1,128 @@
+"""Nineteen years of commits in no order, landing in slices: the sessions are right after each of them."""
+
+import gzip
+import json
+import random
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sessions_platform.journey.status import status
+from sessions_platform.journey.workspace import Workspace
+from sessions_platform.settings import Settings
+from sessions_platform_tests.journey.steps import put, refresh, take_in
+from sessions_platform_tests.memory_source import MemorySource
+from sessions_platform_tests.oracle import Event
+from sessions_platform_tests.scale.tables import differing, known, stored
+from sessions_platform_tests.streams import stream
+
+pytestmark = [pytest.mark.data, pytest.mark.slow]
+
+SEED = 20260822
+SLICES = 20
+COMPARED_BY_DAY = (0, 5, 12, 19)
+# Older than no commit. Some of them get several slices.
+LANDING_PARTITIONS = [f"2026-08-{day}" for day in range(23, 32)]
+COLUMNS = {
+    "event_id": {},
+    "user_id": {"from": "user"},
+    "event_timestamp": {"from": "author_time", "formats": ["%+"]},
+    "event_type": {"from": "action", "isin": ["commit", "merge"]},
+    "page_url": {"from": "repo"},
+}
+FIGURES = """
+    select count(*) as sessions,
+           count(distinct user_id) as users,
+           sum(event_count)::bigint as events,
+           sum(duration_seconds) as total_duration_s,
+           percentile_cont(0.5) within group (order by duration_seconds) as median_duration_s,
+           max(duration_seconds) as max_duration_s,
+           count(*) filter (where event_count = 1) as single_event_sessions,
+           max(event_count) as max_events
+    from {schema}.sessions"""
+
+
+class Slices:
+    """The commits in random slices, each with a landing partition; always the same ones."""
+
+    def __init__(self, lines: Sequence[bytes]) -> None:
+        dice = random.Random(SEED)
+        shuffled = dice.sample(lines, len(lines))
+        self.lines = [shuffled[number::SLICES] for number in range(SLICES)]
+        self.partitions = [dice.choice(LANDING_PARTITIONS) for _ in range(SLICES)]
+
+    def land(self, workspace: Workspace, number: int) -> None:
+        """Take a slice in, beside what has landed in its partition before."""
+        put(workspace, f"slice-{number}", self.lines[number], self.partitions[number])
+        take_in(workspace, self.partitions[number])
+
+    def events(self, number: int) -> list[Event]:
+        """What a reading that shares no code with the platform finds in a slice."""
+        place = {"landing_partition": self.partitions[number], "source_uri": f"slice-{number}"}
+        lines = enumerate(self.lines[number], start=1)
+        return [{**_event(json.loads(line)), **place, "position": position} for position, line in lines]
+
+
+@pytest.fixture(scope="module")
+def slices(data: Path) -> Slices:
+    with gzip.open(data / "git_history" / "commits.ndjson.gz") as file:
+        return Slices(file.read().splitlines())
+
+
+@pytest.mark.parametrize(
+    ("cadence", "partition", "compared"),
+    [
+        pytest.param("monthly", "%Y-%m-01", range(SLICES), id="after every slice, with monthly session partitions"),
+        pytest.param("daily", "%Y-%m-%d", COMPARED_BY_DAY, id="after four of the slices, with daily ones"),
+    ],
+)
+def test_sessions_equal_those_of_all_that_has_landed(
+    slices: Slices, settings: Settings, expected: dict[str, Any], cadence: str, partition: str, compared: Sequence[int]
+) -> None:
+    workspace, landed = history(settings, cadence), []
+    for number in range(SLICES):
+        slices.land(workspace, number)
+        landed += slices.events(number)
+        if number in compared:
+            refresh(workspace)
+            assert differing(stored(workspace), known(landed, partition)) == [], f"after slice {number}"
+    of_file = expected["git_history/commits.ndjson.gz by author_time"]
+    known_figures = of_file["longer_than_30_minutes_cuts"]
+    assert known_figures["sessions"] == 78_034
+    assert workspace.database.query(FIGURES.format(schema=workspace.stream.name)) == [known_figures]
+    assert accounted_for(workspace) == {
+        "raw_rows": of_file["rows"],
+        "accepted": of_file["rows"],
+        "rejected_by_reason": of_file["rejected"],
+        "duplicates_across": 0,
+        "waiting": {"landing": [], "session": []},
+    }
+
+
+def history(settings: Settings, cadence: str) -> Workspace:
+    named = stream(
+        name=f"git_history_{cadence}",
+        start="2007-01-01",
+        end="2026-09-01",
+        columns=COLUMNS,
+        session={"partition": cadence},
+    )
+    return Workspace.open(named, settings, MemorySource())
+
+
+def accounted_for(workspace: Workspace) -> dict[str, Any]:
+    told = status(workspace)
+    return {name: told[name] for name in ("raw_rows", "accepted", "rejected_by_reason", "duplicates_across", "waiting")}
+
+
+def _event(fields: dict[str, str]) -> Event:
+    return {
+        "event_id": fields["event_id"],
+        "user_id": fields["user"],
+        "event_timestamp": datetime.fromisoformat(fields["author_time"]).astimezone(UTC),
+        "event_type": fields["action"],
+        "page_url": fields["repo"],
+    }
