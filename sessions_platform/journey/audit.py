@@ -1,15 +1,22 @@
 """Hold what rests against what it should be, once more and from another side."""
 
+import math
+import random
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import polars as pl
 
 from sessions_platform.contracts.calendar import Window, contiguous_runs
 from sessions_platform.contracts.events import event_columns
 from sessions_platform.contracts.sessions import sessionized_columns
+from sessions_platform.contracts.stream import Stream
 from sessions_platform.journey.workspace import Workspace
+from sessions_platform.storage.ledger import LandingVersion
+from sessions_platform.transforms import plain
 from sessions_platform.transforms.sessionize import IDENTITY
 
 
@@ -22,6 +29,16 @@ class DaysAudit:
     twice: int
 
 
+@dataclass(frozen=True)
+class SampleAudit:
+    """Some users recomputed: how many, their accepted events and sessions, and the ids of sessions that differ."""
+
+    users: int
+    events: int
+    sessions: int
+    differing: list[str]
+
+
 def audit_windows(workspace: Workspace, session_partitions: Sequence[str]) -> DaysAudit:
     """Compare accepted and sessionized events in the time of these partitions, whatever partition holds them.
 
@@ -32,6 +49,78 @@ def audit_windows(workspace: Workspace, session_partitions: Sequence[str]) -> Da
         window = Window(calendar.window(run[0]).start, calendar.window(run[-1]).end)
         counts.append(_audit(workspace, window))
     return DaysAudit(*(sum(column) for column in zip(*counts, strict=True))) if counts else DaysAudit(0, 0, 0)
+
+
+def audit_sample(workspace: Workspace, size: int, dice: random.Random) -> SampleAudit:
+    """Recompute all sessions of some users from all of their accepted events, by the plain oracle.
+
+    About half of the users are drawn from the sessions, the others from the events. Partitions that
+    wait for a refresh are left out on both sides, since what they should hold is known and not there yet.
+    """
+    ledger, warehouse = workspace.ledger, workspace.warehouse
+    with workspace.database.transaction(read_only=True) as connection:
+        landings = ledger.current(connection)
+        drawn = warehouse.sample_users(connection, size // 2, str(uuid.UUID(int=dice.getrandbits(128))))
+        users = sorted({*drawn, *_users_of_events(workspace, landings, size - size // 2, dice)})
+        standing = {row["session_id"]: row for row in warehouse.sessions_of(connection, users)}
+        stale = set(ledger.waiting_in(connection, workspace.stream.policy_version))
+    of_users = pl.col("user_id").is_in(users)
+    paths = [landing.events_path for landing in landings]
+    events = workspace.lake.scan(paths, event_columns(workspace.stream)).filter(of_users).collect().to_dicts()
+    should = _plain_sessions(workspace.stream, events)
+    return SampleAudit(
+        len(users),
+        len(events),
+        len(should),
+        sorted(
+            session_id
+            for session_id in should.keys() | standing.keys()
+            if _differ(should.get(session_id), standing.get(session_id), stale)
+        ),
+    )
+
+
+def _users_of_events(
+    workspace: Workspace, landings: Sequence[LandingVersion], size: int, dice: random.Random
+) -> set[str]:
+    """The users of some events, each of another landing partition as long as there are any."""
+    filled = [landing for landing in landings if landing.accepted]
+    schema = {"user_id": pl.String()}
+    users: set[str] = set()
+    for landing in dice.choices(filled, k=size) if filled else []:
+        column = workspace.lake.scan([landing.events_path], event_columns(workspace.stream)).select(*schema)
+        users.update(column.slice(dice.randrange(landing.accepted), 1).collect().to_series())
+    return users
+
+
+def _plain_sessions(stream: Stream, events: list[plain.Event]) -> dict[str, dict[str, Any]]:
+    """The rows that these events should have in the table, by session id."""
+    session = stream.session
+    zone = session.timezone if session.split_at_midnight else None
+    rule = plain.Rule(session.gap, session.gap_inclusive, zone, session.campaign, session.max_length, stream.sequence)
+    priorities = () if session.primary_action == "most_frequent" else session.primary_action
+    columns = {name: (aggregate.function, aggregate.column) for name, aggregate in session.columns.items()}
+    rows: dict[str, dict[str, Any]] = {}
+    for found in plain.sessions_of(events, rule):
+        partition = stream.session_calendar.key_of(found[0]["event_timestamp"])
+        told = {"session_partition": partition, "policy_version": stream.policy_version}
+        rows[plain.session_id(found)] = {**plain.summary(found, priorities, columns), **told}
+    return rows
+
+
+def _differ(should: dict[str, Any] | None, standing: dict[str, Any] | None, stale: set[str]) -> bool:
+    if any(row is not None and row["session_partition"] in stale for row in (should, standing)):
+        return False
+    if should is None or standing is None:
+        return True
+    return any(not _equal(value, standing[name]) for name, value in should.items())
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Sums of fractions depend on the order of their parts, in the last bits."""
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-9) or (math.isnan(one) and math.isnan(other))
+    return one == other
 
 
 def repeated_event_ids(workspace: Workspace) -> pl.DataFrame:

@@ -4,6 +4,7 @@ They run inside the step that materializes, ahead of the commit, because what a 
 its own could stop would be in the ledger already.
 """
 
+import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -18,13 +19,17 @@ from sessions_platform.contracts.events import events_schema
 from sessions_platform.contracts.rejections import REJECTED_EVENTS, rejected_schema
 from sessions_platform.contracts.sessions import sessionized_schema, sessions_schema
 from sessions_platform.contracts.stream import Stream
-from sessions_platform.journey.audit import audit_windows
+from sessions_platform.journey.audit import audit_sample, audit_windows
 from sessions_platform.journey.judge import Judged
 from sessions_platform.journey.workspace import Workspace
+from sessions_platform.orchestration.failures import TRANSIENT, retried_when_transient
+from sessions_platform.orchestration.resources import Platform
 from sessions_platform.storage.lake import Dataset, Lake
 from sessions_platform.storage.ledger import SessionVersion
 
 LONG_CHAIN = timedelta(days=7)
+SAMPLE_AGREES = "sample_agrees"
+_SAMPLE = 20
 _CASES_SHOWN = 20
 # Values of rejected rows are for the dead-letter queue; checks name columns, rules and rows alone.
 _CASE_COLUMNS = ("column", "check", "index")
@@ -78,6 +83,27 @@ def nothing_waits(asset_key: dg.AssetKey) -> dg.AssetCheckSpec:
 def chains_stay_short(asset_key: dg.AssetKey) -> dg.AssetCheckSpec:
     description = f"No user goes on for more than {LONG_CHAIN.days} days without a silence; a robot does."
     return dg.AssetCheckSpec("chains_stay_short", asset=asset_key, description=description)
+
+
+def sample_agrees(stream: Stream) -> dg.AssetChecksDefinition:
+    """Reads the whole lake for a few users, so it has a job and a schedule of its own."""
+
+    @dg.asset_check(
+        asset=dg.AssetKey([stream.name, "sessions"]),
+        name=SAMPLE_AGREES,
+        description=f"The sessions of some {_SAMPLE} users, drawn anew each time, are those that a plain loop over all "
+        "of their accepted events finds.",
+        retry_policy=TRANSIENT,
+    )
+    def check(platform: Platform) -> dg.AssetCheckResult:
+        seed = random.SystemRandom().getrandbits(32)
+        with retried_when_transient():
+            audit = audit_sample(platform.workspace(stream.name), _SAMPLE, random.Random(seed))
+        counts = {"users": audit.users, "events": audit.events, "sessions": audit.sessions, "seed": seed}
+        told = {**counts, "differing": len(audit.differing), "cases": dg.MetadataValue.json(audit.differing[:20])}
+        return dg.AssetCheckResult(passed=not audit.differing, metadata=told)
+
+    return check
 
 
 def audited(

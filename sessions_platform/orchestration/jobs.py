@@ -11,7 +11,7 @@ from sessions_platform.journey.audit import repeated_event_ids
 from sessions_platform.journey.rebuild import Rebuilt, rebuild
 from sessions_platform.journey.status import covering_ranges, landing_partitions_waiting
 from sessions_platform.journey.workspace import Workspace
-from sessions_platform.orchestration.checks import ProofByChecks
+from sessions_platform.orchestration.checks import SAMPLE_AGREES, ProofByChecks
 from sessions_platform.orchestration.failures import TRANSIENT, retried_when_transient
 from sessions_platform.orchestration.partitions import partitions_definition
 from sessions_platform.orchestration.resources import Platform
@@ -38,6 +38,16 @@ def materialize_all(stream: Stream):
     if partitions_definition(stream.landing_calendar) != partitions_definition(stream.session_calendar):
         return None
     return _job(stream, "materialize_all", LANDING_ASSETS + SESSION_ASSETS, "The whole journey, in one run.")
+
+
+def audit_sample(stream: Stream):
+    """Recomputes some users from all their events."""
+    return dg.define_asset_job(
+        job_name(stream, "audit_sample"),
+        selection=_sample_check(stream),
+        description="Hold the sessions of some users, drawn anew each time, against a plain loop over their events.",
+        tags={"sessions/stream": stream.name},
+    )
 
 
 def audit_event_ids(stream: Stream) -> dg.JobDefinition:
@@ -97,8 +107,8 @@ def rebuild_stream(stream: Stream) -> dg.JobDefinition:
 
 def stream_jobs(stream: Stream):
     every = materialize_all(stream)
-    jobs = [ingest_events(stream), refresh_sessions(stream), audit_event_ids(stream), rebuild_stream(stream)]
-    return [*jobs, *([every] if every else [])]
+    rare = [audit_sample(stream), audit_event_ids(stream), rebuild_stream(stream)]
+    return [ingest_events(stream), refresh_sessions(stream), *([every] if every else []), *rare]
 
 
 def job_name(stream: Stream, job: str) -> str:
@@ -134,6 +144,10 @@ def _ranges(waiting: list[str], calendar: Calendar) -> list[tuple[str, str]]:
     return covering_ranges([key for key in waiting if first <= key <= newest], calendar)
 
 
+def _sample_check(stream: Stream) -> dg.AssetSelection:
+    return dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey([stream.name, "sessions"]), SAMPLE_AGREES))
+
+
 def _rebuilt_partitions(rebuilt: Rebuilt) -> Iterator[tuple[str, str, int]]:
     """What Dagster is told to be materialized: asset, partition, rows."""
     for landing in rebuilt.landings:
@@ -146,7 +160,7 @@ def _rebuilt_partitions(rebuilt: Rebuilt) -> Iterator[tuple[str, str, int]]:
 
 def _job(stream: Stream, job: str, assets: tuple[str, ...], description: str):
     keys = [dg.AssetKey([stream.name, name]) for name in assets]
-    selection = dg.AssetSelection.assets(*keys)
+    selection = dg.AssetSelection.assets(*keys) - _sample_check(stream)
     return dg.define_asset_job(
         job_name(stream, job), selection=selection, description=description, tags={"sessions/stream": stream.name}
     )

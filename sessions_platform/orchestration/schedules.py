@@ -1,4 +1,4 @@
-"""A schedule for those who don't run sensors: once a night, whatever waits is done."""
+"""For those who don't run sensors, whatever waits is done by the clock; and what stands is audited."""
 
 from collections.abc import Iterator
 
@@ -8,6 +8,10 @@ from sessions_platform.contracts.stream import Stream
 from sessions_platform.orchestration.jobs import job_name, landing_ranges, session_ranges
 from sessions_platform.orchestration.resources import Platform
 from sessions_platform.orchestration.sensors import wanted_runs
+
+
+def stream_schedules(stream: Stream) -> list[dg.ScheduleDefinition]:
+    return [ingest_nightly(stream), refresh_hourly(stream), audit_nightly(stream)]
 
 
 def ingest_nightly(stream: Stream) -> dg.ScheduleDefinition:
@@ -34,3 +38,10 @@ def refresh_hourly(stream: Stream) -> dg.ScheduleDefinition:
         yield from wanted_runs(context.instance, stream, "refresh_sessions", ranges)
 
     return refresh_hourly
+
+
+def audit_nightly(stream: Stream) -> dg.ScheduleDefinition:
+    """Every night, holds the sessions of some users against a plain recomputation."""
+    return dg.ScheduleDefinition(
+        name=f"{stream.name}__audit_nightly", cron_schedule="45 3 * * *", job_name=job_name(stream, "audit_sample")
+    )

@@ -376,7 +376,11 @@ class Ledger:
         are as long as the rule has them.
         """
         with self.database.transaction(read_only=True) as connection:
-            rows = connection.execute(_WAITING, {"stream": self.stream, "policy": policy_version}).fetchall()
+            return self.waiting_in(connection, policy_version)
+
+    def waiting_in(self, connection: psycopg.Connection, policy_version: str) -> list[str]:
+        """The same, as a transaction that is going on sees it."""
+        rows = connection.execute(_WAITING, {"stream": self.stream, "policy": policy_version}).fetchall()
         return [partition for (partition,) in rows]
 
     # A stream that is rebuilt

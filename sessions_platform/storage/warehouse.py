@@ -10,6 +10,7 @@ from typing import Any, LiteralString
 
 import polars as pl
 import psycopg
+from psycopg.rows import dict_row
 from psycopg.sql import SQL, Composed, Identifier
 
 from sessions_platform.contracts.events import REPEATED_EVENT_IDS
@@ -164,6 +165,19 @@ class Warehouse:
             found[column] = [key for (key,) in connection.execute(sql).fetchall()]
         return found
 
+    def sample_users(self, connection: psycopg.Connection, size: int, start: str) -> list[str]:
+        """The users of some sessions: those whose ids come next after `start`. Ids are random, as md5 is."""
+        sql = SQL("select user_id from {} where session_id >= %s order by session_id limit %s")
+        rows = connection.execute(sql.format(self._name(self.sessions)), [start, size]).fetchall()
+        return sorted({user for (user,) in rows})
+
+    def sessions_of(self, connection: psycopg.Connection, users: Sequence[str]) -> list[dict[str, Any]]:
+        """All sessions of these users, with the columns of the contract."""
+        columns = SQL(", ").join(map(Identifier, self.sessions.columns))
+        sql = SQL("select {} from {} where user_id = any(%s)").format(columns, self._name(self.sessions))
+        with connection.cursor(row_factory=dict_row) as cursor:
+            return cursor.execute(sql, [list(users)]).fetchall()
+
     def totals(self, connection: psycopg.Connection) -> dict[str, float]:
         """Sessions, users, events in sessions, total duration (seconds)."""
         sql = SQL(
@@ -251,7 +265,10 @@ class Warehouse:
         """Says what the view holds, and so tells whether it is still right."""
         until = "before" if self.stream.session.gap_inclusive else "not after"
         columns = ", ".join(self.sessions.columns)
-        return f"Sessions; open while the stream's newest event is {until} open_until. Columns: {columns}."
+        return (
+            f"Sessions; open while the stream's newest event is {until} open_until, first where the user has none "
+            f"before. Columns: {columns}."
+        )
 
     def _view_stands(self, connection: psycopg.Connection) -> bool:
         name = f"{self.stream.name}.{_VIEW_NAME}"
@@ -332,12 +349,15 @@ from done left join unnest(%(vanished)s::text[], %(successors)s::text[]) as succ
     on vanished_id = session_id""")
 _LOG_CHANGED = SQL("select session_id, 'changed', null, session_partition, %(run_id)s, now() from done")
 _LOG_APPEARED = SQL("select session_id, 'appeared', null, session_partition, %(run_id)s, now() from done")
+# Who asks for no is_first does not pay for it: a join that nothing is read of is left out by the planner.
 _VIEW = SQL("""
 create view {view} as
-select coalesce(newest.event {is_before} t.open_until, false) as is_open, t.*
-from {table} t, (
+select coalesce(newest.event {is_before} t.open_until, false) as is_open, t.session_start = own.first as is_first, t.*
+from {table} t
+cross join (
     select max(last_event) as event from sessions_platform.landing_versions where stream = {stream} and is_current
-) newest""")
+) newest
+left join (select user_id, min(session_start) as first from {table} group by user_id) own on own.user_id = t.user_id""")
 _MARK_OPEN = SQL("""
 update {table} t set open_until = last.until
 from (

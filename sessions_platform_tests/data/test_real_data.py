@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import polars as pl
 import pytest
 
-from sessions_platform_tests import oracle
+from sessions_platform.transforms import plain
 from sessions_platform_tests.data.deployment import Deployed
 from sessions_platform_tests.data.parts import shuffled_in_ten
 
@@ -218,7 +218,7 @@ def test_rows_that_repeat_an_event_id_at_another_time_are_rejected(fueled_web: D
 
 
 def test_sessions_are_those_of_a_plain_loop_pages_included(fueled_web: Deployed, data: Path) -> None:
-    known = [oracle.summary(session) for session in oracle.sessions_of(web_events(data))]
+    known = [plain.summary(session) for session in plain.sessions_of(web_events(data))]
     columns = ", ".join(known[0])
     stored = fueled_web.query(f"select {columns} from {{schema}}.sessions order by session_id")
     assert stored == sorted(known, key=lambda session: session["session_id"])

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sessions_platform_tests import oracle
+from sessions_platform.transforms import plain
+from sessions_platform.transforms.plain import Event
 from sessions_platform_tests.exactness.terms import AGGREGATES, Terms, first_moment, last_moment, partition_of
-from sessions_platform_tests.oracle import Event
 
 Row = dict[str, Any]
 Place = tuple[str, int]  # a file and a line of it
@@ -143,13 +143,13 @@ NOTHING = Partition([], [], 0, 0)
 
 def partitions(events: list[Event], terms: Terms) -> dict[str, Partition]:
     """One sort of all accepted events; the sessions by the partition that they started in."""
-    counts = {oracle.identity(copies[0]): _left_out(copies) for copies in oracle.copies_of(events)}
+    counts = {plain.identity(copies[0]): _left_out(copies) for copies in plain.copies_of(events)}
     found: dict[str, Partition] = {}
-    for reason, session in oracle.cut(events, terms.rule):
+    for reason, session in plain.cut(events, terms.rule):
         key = partition_of(session[0]["event_timestamp"], terms.partition, terms.timezone)
         sessions, reasons, duplicates, conflicts = found.get(key, NOTHING)
-        duplicates += sum(counts[oracle.identity(event)][0] for event in session)
-        conflicts += sum(counts[oracle.identity(event)][1] for event in session)
+        duplicates += sum(counts[plain.identity(event)][0] for event in session)
+        conflicts += sum(counts[plain.identity(event)][1] for event in session)
         found[key] = Partition([*sessions, session], [*reasons, reason], duplicates, conflicts)
     return found
 
@@ -170,7 +170,7 @@ def sessionized_rows(key: str, partition: Partition) -> list[Row]:
             rows.append(
                 {
                     **event,
-                    "session_id": oracle.session_id(session),
+                    "session_id": plain.session_id(session),
                     "is_new_session": last is None,
                     "time_diff_seconds": silence,
                     "boundary_reason": None if last else reason,
@@ -184,10 +184,8 @@ def sessionized_rows(key: str, partition: Partition) -> list[Row]:
 def session_rows(key: str, partition: Partition, terms: Terms) -> dict[str, Row]:
     """The rows of the table `sessions` by their ids, but for what tells of the rule and of the load."""
     return {
-        oracle.session_id(session): {
-            **oracle.summary(session),
-            "primary_action": _primary_action(session, terms),
-            **{name: _aggregate(name, session) for name in terms.columns},
+        plain.session_id(session): {
+            **plain.summary(session, terms.priorities, {name: AGGREGATES[name] for name in terms.columns}),
             "session_partition": key,
         }
         for session in partition.sessions
@@ -199,13 +197,19 @@ def open_until(events: list[Event], terms: Terms) -> dict[str, datetime | None]:
 
     Of sessions that begin and end at one moment none has ended the other.
     """
-    sessions = oracle.sessions_of(events, terms.rule)
+    sessions = plain.sessions_of(events, terms.rule)
     span = {id(s): (s[0]["event_timestamp"], s[-1]["event_timestamp"]) for s in sessions}
     last = {session[0]["user_id"]: span[id(session)] for session in sessions}
     return {
-        oracle.session_id(s): s[-1]["event_timestamp"] + terms.gap if span[id(s)] == last[s[0]["user_id"]] else None
+        plain.session_id(s): s[-1]["event_timestamp"] + terms.gap if span[id(s)] == last[s[0]["user_id"]] else None
         for s in sessions
     }
+
+
+def is_first(session: list[Event], events: list[Event]) -> bool:
+    """Whether no session of the user began before."""
+    user, start = session[0]["user_id"], session[0]["event_timestamp"]
+    return all(event["event_timestamp"] >= start for event in events if event["user_id"] == user)
 
 
 def is_open(until: datetime | None, newest: datetime | None, terms: Terms) -> bool:
@@ -218,32 +222,11 @@ def is_open(until: datetime | None, newest: datetime | None, terms: Terms) -> bo
 def successor(vanished: list[Event], events: list[Event], terms: Terms) -> str | None:
     """The session that holds the earliest surviving event of one that vanished."""
     holder = {
-        oracle.identity(event): oracle.session_id(session)
-        for session in oracle.sessions_of(events, terms.rule)
+        plain.identity(event): plain.session_id(session)
+        for session in plain.sessions_of(events, terms.rule)
         for event in session
     }
-    for event in sorted(vanished, key=lambda e: oracle.order(e, terms.rule)):
-        if oracle.identity(event) in holder:
-            return holder[oracle.identity(event)]
+    for event in sorted(vanished, key=lambda e: plain.order(e, terms.rule)):
+        if plain.identity(event) in holder:
+            return holder[plain.identity(event)]
     return None
-
-
-def _primary_action(session: list[Event], terms: Terms) -> str | None:
-    if not terms.priorities:
-        return oracle.summary(session)["primary_action"]
-    kinds = {event["event_type"] for event in session}
-    return next((kind for kind in terms.priorities if kind in kinds), None)
-
-
-def _aggregate(name: str, session: list[Event]) -> Any:
-    function, column = AGGREGATES[name]
-    values = [event[column] for event in session if event[column] is not None]
-    if function == "count":
-        return len(values)
-    if function == "count_distinct":
-        return len(set(values))
-    if not values:
-        return None
-    if function in {"first", "last"}:
-        return values[0] if function == "first" else values[-1]
-    return {"sum": sum, "min": min, "max": max}[function](values)

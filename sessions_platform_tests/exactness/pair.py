@@ -6,6 +6,7 @@ holds and each session partition should hold, as `expected` has it from the line
 
 import base64
 import itertools
+import random
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from psycopg.rows import DictRow
 from psycopg.sql import SQL, Identifier
 
 from sessions_platform.contracts.sessions import session_columns
+from sessions_platform.journey.audit import audit_sample
 from sessions_platform.journey.judge import Judged, judge_partition, publish
 from sessions_platform.journey.land import land
 from sessions_platform.journey.load import load_sessions
@@ -27,12 +29,12 @@ from sessions_platform.journey.workspace import Workspace
 from sessions_platform.settings import Settings
 from sessions_platform.storage.lake import Dataset
 from sessions_platform.storage.ledger import Superseded
-from sessions_platform_tests import oracle
+from sessions_platform.transforms import plain
+from sessions_platform.transforms.plain import Event
 from sessions_platform_tests.exactness import expected
 from sessions_platform_tests.exactness.expected import NOTHING, Judgement, Partition, Row
 from sessions_platform_tests.exactness.terms import Terms
 from sessions_platform_tests.memory_source import MemorySource
-from sessions_platform_tests.oracle import Event
 
 _names = itertools.count()
 _LEDGER = ("landing_files", "landing_versions", "session_versions", "waiting")
@@ -190,7 +192,7 @@ class Pair:
         overtaken = {p for p, w in work.written.items() if self._loaded_snapshot(p) > w.snapshot}
         assert set(done.sessions) == set(work.written) - overtaken
         replaced = [self.loaded[p].written.expected for p in done.sessions if p in self.loaded]
-        events = {oracle.session_id(session): session for partition in replaced for session in partition.sessions}
+        events = {plain.session_id(session): session for partition in replaced for session in partition.sessions}
         for partition in done.sessions:
             rows = expected.session_rows(partition, work.written[partition].expected, work.version.terms)
             policy = {"policy_version": work.version.workspace.stream.policy_version}
@@ -259,6 +261,8 @@ class Pair:
             assert told == (verdict.raw, len(verdict.accepted), len(verdict.rejected), verdict.duplicates)
             assert landing.raw_rows == landing.accepted + landing.rejected + landing.duplicates
         assert landing_partitions_waiting(self.version.workspace) == self.landing_waiting()
+        audit = audit_sample(self.version.workspace, 6, random.Random(self.publications))
+        assert audit.differing == []
         self.waits = self.waiting()
         stale = {key for key in self._partitions.keys() | self.loaded.keys() if self._is_stale(key)}
         forgotten = sorted(stale - set(self.waits))
@@ -299,6 +303,8 @@ class Pair:
             for key, partition in self._partitions.items()
             for session_id, row in expected.session_rows(key, partition, self.terms).items()
         }
+        for session in (session for partition in self._partitions.values() for session in partition.sessions):
+            rows[plain.session_id(session)]["is_first"] = expected.is_first(session, accepted)
         for session_id, until in expected.open_until(accepted, self.terms).items():
             rows[session_id] |= {"open_until": until, "is_open": expected.is_open(until, newest, self.terms)}
         view = self.site.eyes.execute(SQL("select * from {}").format(Identifier(self.name, "sessions_now"))).fetchall()
@@ -375,7 +381,7 @@ def _compare(should: dict[str, Row], standing: dict[str, Row]) -> None:
 
 
 def _identity(row: Row) -> tuple[Any, ...]:
-    return oracle.identity(row)
+    return plain.identity(row)
 
 
 def _payload(row: Row) -> bytes:

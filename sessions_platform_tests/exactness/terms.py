@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from sessions_platform.contracts.stream import Stream
-from sessions_platform_tests.oracle import Rule
+from sessions_platform.transforms.plain import Rule
 
 # Columns of the sessions table that a stream may ask for.
 AGGREGATES: dict[str, tuple[str, str]] = {

@@ -24,9 +24,9 @@ from sessions_platform.sources.files import FileSource
 from sessions_platform.storage.lake import Dataset
 from sessions_platform.storage.ledger import CalendarChanged, Superseded
 from sessions_platform.storage.warehouse import WarehouseError
+from sessions_platform.transforms.plain import Event, session_id, sessions_of
 from sessions_platform_tests.journey.conftest import line
 from sessions_platform_tests.journey.steps import RUN, judged, put, refresh, table, take_in, waiting
-from sessions_platform_tests.oracle import Event, session_id, sessions_of
 from sessions_platform_tests.streams import DAY_ONE, PLAIN
 
 LANDING = ["2026-01-05", "2026-01-06", "2026-01-20"]

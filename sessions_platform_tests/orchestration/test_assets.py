@@ -152,6 +152,21 @@ def test_a_mistake_in_the_tables_fails_at_once_and_a_lost_connection_is_tried_ag
     assert "event_count" in str(failure.step_failure_data.user_failure_data.description)
 
 
+def test_the_sample_is_audited_by_a_job_of_its_own_and_by_no_refresh(home: Home, instance: dg.DagsterInstance) -> None:
+    home.land(1, "a", ("ann", 0, "a"), ("ann", 45, "b"), ("bob", 5, "c"))
+    refresh = home.execute("materialize_all", *DAYS, instance)
+    assert "sample_agrees" not in {told.check_name for told in refresh.get_asset_check_evaluations()}
+    job = build(home.settings).resolve_job_def(f"{home.name}__audit_sample")
+    (told,) = job.execute_in_process(instance=instance).get_asset_check_evaluations()
+    assert (told.check_name, told.passed) == ("sample_agrees", True)
+    assert (told.metadata["users"].value, told.metadata["sessions"].value) == (2, 3)
+    with home.workspace.database.transaction() as connection:
+        connection.execute(f"update {home.name}.sessions set event_count = 7".encode())
+    (told,) = job.execute_in_process(instance=instance).get_asset_check_evaluations()
+    assert not told.passed
+    assert told.metadata["differing"].value == 3
+
+
 def test_the_audit_lists_ids_that_stand_under_two_users_or_times(home: Home, instance: dg.DagsterInstance) -> None:
     home.land(1, "a", ("ann", 0, "shared"), ("ann", 1, "moved"), ("ann", 2, "again"), ("ann", 3, "one"))
     home.land(2, "b", ("bob", -1440, "shared"), ("ann", -1438, "again"))

@@ -3,8 +3,8 @@
 from typing import Any
 
 from sessions_platform.journey.workspace import Workspace
-from sessions_platform_tests import oracle
-from sessions_platform_tests.oracle import Event
+from sessions_platform.transforms import plain
+from sessions_platform.transforms.plain import Event
 
 Row = tuple[Any, ...]
 
@@ -22,13 +22,13 @@ def stored(workspace: Workspace) -> list[Row]:
 
 def known(events: list[Event], partition: str = "%Y-%m-%d") -> list[Row]:
     """What ought to be stored; `partition` spells the session partition of a moment."""
-    sessions = oracle.sessions_of(events)
+    sessions = plain.sessions_of(events)
     last = {session[0]["user_id"]: session for session in sessions}
     return [
         (
-            *oracle.summary(session).values(),
+            *plain.summary(session).values(),
             session[0]["event_timestamp"].strftime(partition),
-            session[-1]["event_timestamp"] + oracle.PLAIN.gap if last[session[0]["user_id"]] is session else None,
+            session[-1]["event_timestamp"] + plain.PLAIN.gap if last[session[0]["user_id"]] is session else None,
         )
         for session in sessions
     ]

@@ -13,9 +13,9 @@ import pytest
 from sessions_platform.journey.status import status
 from sessions_platform.journey.workspace import Workspace
 from sessions_platform.settings import Settings
+from sessions_platform.transforms.plain import Event
 from sessions_platform_tests.journey.steps import put, refresh, take_in
 from sessions_platform_tests.memory_source import MemorySource
-from sessions_platform_tests.oracle import Event
 from sessions_platform_tests.scale.tables import differing, known, stored
 from sessions_platform_tests.streams import stream
 

@@ -10,10 +10,10 @@ import pytest
 
 from sessions_platform.journey.workspace import Workspace
 from sessions_platform.settings import Settings
+from sessions_platform.transforms.plain import Event
 from sessions_platform_tests.journey.conftest import line
 from sessions_platform_tests.journey.steps import put, refresh, take_in, waiting
 from sessions_platform_tests.memory_source import MemorySource
-from sessions_platform_tests.oracle import Event
 from sessions_platform_tests.scale.reading import events_in
 from sessions_platform_tests.scale.rebuilding import SECONDS, Processes, finish, watched
 from sessions_platform_tests.scale.tables import differing, known, stored

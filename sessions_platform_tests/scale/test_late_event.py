@@ -11,11 +11,11 @@ from sessions_platform.orchestration.jobs import session_ranges
 from sessions_platform.orchestration.runs import Runner
 from sessions_platform.settings import Settings
 from sessions_platform.storage import lake
-from sessions_platform_tests import oracle
+from sessions_platform.transforms import plain
+from sessions_platform.transforms.plain import Event
 from sessions_platform_tests.journey.conftest import line
 from sessions_platform_tests.journey.steps import put, refresh, table, take_in, waiting
 from sessions_platform_tests.memory_source import MemorySource
-from sessions_platform_tests.oracle import Event
 from sessions_platform_tests.scale.reach import bytes_read, only_readable
 from sessions_platform_tests.scale.reading import events_in
 from sessions_platform_tests.scale.tables import differing, known, stored
@@ -58,9 +58,9 @@ def test_an_event_three_years_late_is_taken_in_and_refreshed_by_reading_its_days
         assert materialized(instance, asset, reloading) == its_days
     after = stored(workspace)
     assert differing(after, known(days.events())) == []
-    assert {row[0] for row in differing(before, after)} == {oracle.session_id(session)}
+    assert {row[0] for row in differing(before, after)} == {plain.session_id(session)}
     changes = [row for row in table(workspace, "session_changes") if row["run_id"] == reloading]
-    assert [(row["session_id"], row["change"]) for row in changes] == [(oracle.session_id(session), "changed")]
+    assert [(row["session_id"], row["change"]) for row in changes] == [(plain.session_id(session), "changed")]
 
     to_publish, to_refresh = read[1] - read[0] - in_any_case[0], read[2] - read[1] - in_any_case[1]
     figures = f"readable: {reach}; read to publish: {to_publish:,} bytes, to refresh: {to_refresh:,}"
@@ -103,7 +103,7 @@ def read_for_nothing(runner: Runner) -> tuple[int, int]:
 
 def over_midnight(events: list[Event], since: datetime) -> list[Event]:
     """A session that ends on the day after it began."""
-    sessions = [s for s in oracle.sessions_of(events) if s[0]["event_timestamp"] > since]
+    sessions = [s for s in plain.sessions_of(events) if s[0]["event_timestamp"] > since]
     return next(s for s in sessions if s[0]["event_timestamp"].date() < s[-1]["event_timestamp"].date())
 
 

@@ -12,8 +12,8 @@ import yaml
 
 from sessions_platform.journey.workspace import Workspace, open_workspaces
 from sessions_platform.settings import Settings
+from sessions_platform.transforms.plain import Event
 from sessions_platform_tests.journey.conftest import line
-from sessions_platform_tests.oracle import Event
 from sessions_platform_tests.scale.reading import events_in
 from sessions_platform_tests.streams import PLAIN
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from sessions_platform.contracts.calendar import Window
 from sessions_platform.contracts.stream import Stream
+from sessions_platform.transforms import plain
 from sessions_platform.transforms.sessionize import first_copies, sessionize, sessionize_window, touched_partitions
 from sessions_platform.transforms.summarize import summarize
-from sessions_platform_tests import oracle
 from sessions_platform_tests.streams import DAY_ONE, PLAIN, event, frame, reader, stream, timeline
 
 GAP = timedelta(minutes=30)
@@ -154,7 +154,7 @@ DAYS = [f"2026-01-0{day}" for day in range(1, 6)]
 
 
 rules = st.builds(
-    oracle.Rule,
+    plain.Rule,
     gap=st.just(GAP),
     sequence=st.none(),
     gap_inclusive=st.booleans(),
@@ -164,7 +164,7 @@ rules = st.builds(
 )
 
 
-def as_stream(rule: oracle.Rule) -> Stream:
+def as_stream(rule: plain.Rule) -> Stream:
     return stream(
         session={
             "gap_inclusive": rule.gap_inclusive,
@@ -178,22 +178,22 @@ def as_stream(rule: oracle.Rule) -> Stream:
 
 @given(events, rules)
 def test_any_window_holds_just_the_oracles_sessions_that_started_in_it(
-    landed: list[dict[str, Any]], rule: oracle.Rule
+    landed: list[dict[str, Any]], rule: plain.Rule
 ) -> None:
     web = as_stream(rule)
-    expected = oracle.sessions_of(landed, rule)
+    expected = plain.sessions_of(landed, rule)
     for first, last in [(0, 0), (1, 1), (2, 2), (0, 4), (1, 3)]:
         calendar = web.session_calendar
         window = Window(calendar.window(DAYS[first]).start, calendar.window(DAYS[last]).end)
         rows = summarize(sessionize_window(window, reader(frame(landed, web)), web).events, web)
         found = sorted(rows.drop("session_partition", "policy_version").to_dicts(), key=lambda row: row["session_id"])
         inside = [s for s in expected if window.start <= s[0]["event_timestamp"] < window.end]
-        assert found == sorted(map(oracle.summary, inside), key=lambda row: row["session_id"])
+        assert found == sorted(map(plain.summary, inside), key=lambda row: row["session_id"])
 
 
 @given(events, events, rules)
 def test_what_a_change_touches_holds_every_partition_that_changes(
-    before: list[dict[str, Any]], added: list[dict[str, Any]], rule: oracle.Rule
+    before: list[dict[str, Any]], added: list[dict[str, Any]], rule: plain.Rule
 ) -> None:
     web = as_stream(rule)
     late = [{**e, "landing_partition": "2026-01-09"} for e in added]

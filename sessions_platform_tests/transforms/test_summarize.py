@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from sessions_platform.contracts.sessions import session_columns, sessions_schema
 from sessions_platform.contracts.stream import Stream
+from sessions_platform.transforms import plain
 from sessions_platform.transforms.sessionize import sessionize
 from sessions_platform.transforms.summarize import summarize
-from sessions_platform_tests import oracle
 from sessions_platform_tests.streams import DAY_ONE, PLAIN, event, frame, stream
 
 COLUMNS: dict[str, Any] = {
@@ -241,7 +241,7 @@ def test_sessions_are_the_oracles_with_every_aggregate(landed: list[dict[str, An
     found = summarize(sessionize(frame(landed, web), web), web)
     sessions_schema(web).validate(found, lazy=True)
     assert dict(found.schema) == session_columns(web)
-    expected = [{**oracle.summary(session), **expected_aggregates(session)} for session in oracle.sessions_of(landed)]
+    expected = [{**plain.summary(session), **expected_aggregates(session)} for session in plain.sessions_of(landed)]
     rows = found.drop("session_partition", "policy_version").sort("session_id").to_dicts()
     assert rows == sorted(expected, key=lambda row: row["session_id"])
 

@@ -1,11 +1,13 @@
 """What sessions are, once more and as plainly as possible: one sort and one loop, standard library only.
 
-The platform's transforms are held against it. It shares no code with them.
+The other transforms are held against it, in tests and in the check `sample_agrees`. It shares
+no code with them.
 """
 
 import hashlib
 import uuid
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -70,10 +72,14 @@ def session_id(session: list[Event]) -> str:
     return str(uuid.UUID(bytes=hashlib.md5(text.encode(), usedforsecurity=False).digest()))
 
 
-def summary(session: list[Event]) -> dict[str, Any]:
-    """The row that the session has in the table `sessions`, as far as no stream of its own says more."""
-    counts = Counter(event["event_type"] for event in session)
-    most = max(counts.values())
+def summary(
+    session: list[Event], priorities: Sequence[str] = (), columns: Mapping[str, tuple[str, str]] | None = None
+) -> dict[str, Any]:
+    """The row that the session has in the table `sessions`, but for its partition and the rule's version.
+
+    `priorities` choose the primary action, where there are any; `columns` of the stream's own are
+    pairs of a function and the column that it is applied to.
+    """
     start, end = session[0]["event_timestamp"], session[-1]["event_timestamp"]
     pages = [event["page_url"] for event in session if event.get("page_url") is not None]
     return {
@@ -83,9 +89,10 @@ def summary(session: list[Event]) -> dict[str, Any]:
         "session_end": end,
         "duration_seconds": (end - start) / timedelta(seconds=1),
         "event_count": len(session),
-        "primary_action": next(e["event_type"] for e in session if counts[e["event_type"]] == most),
+        "primary_action": _primary_action(session, priorities),
         "entry_page": pages[0] if pages else None,
         "exit_page": pages[-1] if pages else None,
+        **{name: _aggregate(function, column, session) for name, (function, column) in (columns or {}).items()},
     }
 
 
@@ -94,6 +101,26 @@ def order(event: Event, rule: Rule) -> tuple[Any, ...]:
     sequence = event[rule.sequence] if rule.sequence else None
     place = (sequence is None, sequence or 0)
     return (event["user_id"], event["event_timestamp"], place, event["event_id"])
+
+
+def _primary_action(session: list[Event], priorities: Sequence[str]) -> str | None:
+    kinds = Counter(event["event_type"] for event in session)
+    if priorities:
+        return next((kind for kind in priorities if kind in kinds), None)
+    return next(event["event_type"] for event in session if kinds[event["event_type"]] == max(kinds.values()))
+
+
+def _aggregate(function: str, column: str, session: list[Event]) -> Any:
+    values = [event[column] for event in session if event[column] is not None]
+    if function == "count":
+        return len(values)
+    if function == "count_distinct":
+        return len(set(values))
+    if not values:
+        return None
+    if function in {"first", "last"}:
+        return values[0] if function == "first" else values[-1]
+    return {"sum": sum, "min": min, "max": max}[function](values)
 
 
 def _is_silence(last: Event, event: Event, rule: Rule) -> bool:

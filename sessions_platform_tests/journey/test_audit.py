@@ -1,0 +1,83 @@
+"""The sample that is recomputed plainly: it agrees with what is right, and finds what is not."""
+
+import random
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from sessions_platform.journey.audit import SampleAudit, audit_sample
+from sessions_platform.journey.workspace import Workspace
+from sessions_platform_tests.journey.conftest import line
+from sessions_platform_tests.journey.steps import put, refresh, take_in, waiting
+from sessions_platform_tests.streams import DAY_ONE, PLAIN
+
+MINUTE = timedelta(minutes=1)
+COLUMNS = {**PLAIN["columns"], "amount": {"type": "float", "nullable": True}}
+USERS = [f"user{number}" for number in range(8)]
+
+
+@pytest.fixture
+def filled(open_workspace: Callable[..., Workspace]) -> Workspace:
+    """Sums of fractions, and sessions over midnights."""
+    workspace = open_workspace(columns=COLUMNS, session={"columns": {"total": {"sum": "amount"}}})
+    dice = random.Random(3)
+    for day in (1, 2, 3):
+        moments = [(dice.choice(USERS), DAY_ONE + dice.randrange(day * 24 * 60) * MINUTE) for _ in range(100)]
+        lines = [line(user, at, f"{day}-{number}", amount=0.1) for number, (user, at) in enumerate(moments)]
+        put(workspace, f"file{day}", lines, f"2026-01-0{day}")
+    put(workspace, "all-days", [line(user, DAY_ONE + 720 * MINUTE, f"noon-{user}") for user in USERS], "2026-01-04")
+    take_in(workspace, *[f"2026-01-0{day}" for day in (1, 2, 3, 4)])
+    refresh(workspace)
+    return workspace
+
+
+def audit(workspace: Workspace, seed: int = 0) -> SampleAudit:
+    return audit_sample(workspace, 60, random.Random(seed))  # enough to draw all users
+
+
+def test_it_agrees(filled: Workspace) -> None:
+    seen = audit(filled)
+    assert (seen.users, seen.differing) == (len(USERS), [])
+    assert seen.events > 100
+    assert seen.sessions > len(USERS)
+
+
+def test_what_waits_is_no_disagreement(filled: Workspace) -> None:
+    put(filled, "late", [line(user, DAY_ONE + 725 * MINUTE, f"late-{user}") for user in USERS], "2026-01-05")
+    take_in(filled, "2026-01-05")
+    assert waiting(filled) == ["2026-01-01"]
+    assert audit(filled).differing == []
+
+
+@pytest.mark.parametrize(
+    "defect",
+    [
+        "update {table} set event_count = event_count + 1",
+        "update {table} set total = total + 0.1",
+        "update {table} set session_end = session_end + interval '1 microsecond'",
+        "update {table} set session_partition = '2026-01-09'",
+        "delete from {table}",
+        "insert into {table} select md5(session_id), user_id, session_start, session_end, duration_seconds,"
+        " event_count, primary_action, entry_page, exit_page, total, session_partition, policy_version from {table}",
+    ],
+)
+def test_it_finds_a_table_that_is_wrong(filled: Workspace, defect: str) -> None:
+    with filled.database.transaction() as connection:
+        connection.execute(defect.format(table=f"{filled.stream.name}.sessions").encode())
+    assert audit(filled).differing
+
+
+def test_it_finds_one_wrong_session_sooner_or_later(filled: Workspace) -> None:
+    table = f"{filled.stream.name}.sessions"
+    one = f"update {table} set event_count = 99 where session_id = (select min(session_id) from {table})"
+    with filled.database.transaction() as connection:
+        connection.execute(one.encode())
+    found: list[Any] = [audit_sample(filled, 2, random.Random(seed)).differing for seed in range(40)]
+    assert [] in found
+    assert max(map(len, found)) == 1
+
+
+def test_nothing_is_right_too(workspace: Workspace) -> None:
+    assert audit(workspace) == SampleAudit(0, 0, 0, [])
