@@ -26,6 +26,7 @@ from hypothesis.stateful import (
 from sessions_platform.contracts.calendar import Calendar
 from sessions_platform_tests.exactness.pair import Draft, Pair, Site, Work
 from sessions_platform_tests.exactness.terms import AGGREGATES, Terms, partition_of, turn_before
+from sessions_platform_tests.exactness.through_assets import AssetPair
 
 MICROSECOND = timedelta(microseconds=1)
 HOUR = timedelta(hours=1)
@@ -201,7 +202,8 @@ def chosen(among: Sequence[str], places: Sequence[int]) -> list[str]:
 class ExactSessions(RuleBasedStateMachine):
     """Whatever is drawn, the warehouse ends up with what one sort of all accepted events makes."""
 
-    pair_of = Pair
+    pair_of: type[Pair] = Pair
+    latest = datetime(2030, 1, 1, tzinfo=UTC)  # nothing is drawn that comes after it
 
     def __init__(self, site: Site) -> None:
         super().__init__()
@@ -223,13 +225,19 @@ class ExactSessions(RuleBasedStateMachine):
         first=st.lists(st.tuples(st.integers(0, 9), letters, batches), min_size=2, max_size=4),
     )
     def begin(self, terms: Terms, anchors: list[datetime], first: list[tuple[int, str, Batch]]) -> None:
+        terms = self.possible(terms)
         self.pair = self.pair_of(self.site, terms)
+        anchors = [anchor for anchor in anchors if anchor < self.latest] or ANCHORS[:1]
         self.anchors = [turn_before(moment, terms) for moment in anchors] + anchors
         moments = {moment + days * 24 * HOUR for moment in anchors for days in (0, 31)}
         moments |= {datetime(2029, 2, 1, tzinfo=UTC), datetime(2029, 7, 1, tzinfo=UTC)}
-        self.places = sorted({partition_of(moment, terms.landing) for moment in moments}, reverse=True)
+        near = [moment for moment in moments if moment < self.latest]
+        self.places = sorted({partition_of(moment, terms.landing) for moment in near}, reverse=True)
         for where, letter, batch in first:
             self.at.take_in(self._put(where, letter, batch))
+
+    def possible(self, terms: Terms) -> Terms:
+        return terms
 
     # Landing ----------------------------------------------------------------------------------------------
 
@@ -285,7 +293,7 @@ class ExactSessions(RuleBasedStateMachine):
     @rule(other=terms())
     def rebuild(self, other: Terms) -> None:
         kept = ("start", "landing", "has_ids")
-        self.at.rebuild(replace(other, **{name: getattr(self.at.terms, name) for name in kept}))
+        self.at.rebuild(self.possible(replace(other, **{name: getattr(self.at.terms, name) for name in kept})))
         self.drafts.clear()
         self.works.clear()
 
@@ -399,6 +407,20 @@ class ExactInterleavings(ExactSessions):
     @rule(place=st.integers(0, 9), behind=st.integers(0, 2))
     def load_in_vain(self, place: int, behind: int) -> None:
         self.at.load_in_vain(self.at.sessionize(*self._range(place, 0, behind)))
+
+
+class ExactSessionsThroughAssets(ExactSessions):
+    """Each step is a run of Dagster's, which knows partitions up to today's.
+
+    No hours: a range of some months would be thousands of partitions in one run.
+    """
+
+    pair_of = AssetPair
+    latest = datetime(2026, 9, 1, tzinfo=UTC)
+
+    def possible(self, terms: Terms) -> Terms:
+        changes = {name: "daily" for name in ("landing", "partition") if getattr(terms, name) == "hourly"}
+        return replace(terms, **changes)
 
 
 def _line(row: Fields) -> bytes:

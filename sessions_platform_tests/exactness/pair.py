@@ -194,19 +194,24 @@ class Pair:
             self.publish(self.judge(partition))
 
     def sessionize(self, *session_partitions: str) -> Work:
-        workspace, snapshot = self.version.workspace, self.publications
+        workspace = self.version.workspace
         versions = sessionize_partitions(workspace, session_partitions, "a-run")
         dataset = workspace.sessionized_events(session_partitions)
-        work = Work(self.version, dataset, {})
-        for partition in session_partitions:
-            should = self._partitions.get(partition, NOTHING)
-            work.written[partition] = Written(self.version, should, snapshot)
+        work = replace(self.expected_work(session_partitions), dataset=dataset)
+        for partition, written in work.written.items():
+            should = written.expected
             events = dataset.scan(partition).collect().to_dicts()
             assert sorted(events, key=_identity) == sorted(expected.sessionized_rows(partition, should), key=_identity)
             told = versions[partition]
             assert (told.duplicates_across, told.conflicts_across) == (should.duplicates, should.conflicts)
         self.written.update(work.written)
         return work
+
+    def expected_work(self, session_partitions: Sequence[str]) -> Work:
+        """These partitions as they should be by all that is published."""
+        should = {p: self._partitions.get(p, NOTHING) for p in session_partitions}
+        written = {p: Written(self.version, partition, self.publications) for p, partition in should.items()}
+        return Work(self.version, None, written)
 
     def load(self, work: Work) -> None:
         before = self.table()
@@ -262,11 +267,12 @@ class Pair:
         self._expect_rebuilt(run, before)
 
     def _expect_rebuilt(self, run: str, before: dict[str, Row]) -> None:
+        """Every landing partition with files is judged anew, and every session partition made."""
         self.published.clear()
         self._expect_published(*[self._draft(partition, None) for partition in self.held if self.held[partition]])
-        written = {p: Written(self.version, should, self.publications) for p, should in self._partitions.items()}
-        replaced, self.loaded, self.written = self.loaded, {}, written
-        self._expect_loaded(run, Work(self.version, None, written), replaced, before)
+        work = self.expected_work(list(self._partitions))
+        replaced, self.loaded, self.written = self.loaded, {}, work.written
+        self._expect_loaded(run, work, replaced, before)
 
     def catch_up(self) -> None:
         """Take in and refresh all that waits."""

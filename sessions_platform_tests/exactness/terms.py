@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from sessions_platform.contracts.stream import Stream
@@ -58,6 +59,10 @@ class Terms:
         return ZoneInfo(self.timezone)
 
     def stream(self, name: str) -> Stream:
+        return Stream.model_validate(self.told(name))
+
+    def told(self, name: str) -> dict[str, Any]:
+        """The stream's file."""
         ids = {"event_id": {"from": "id"}} if self.has_ids else {}
         columns = {
             **ids,
@@ -70,28 +75,30 @@ class Terms:
             "seq": {"type": "integer", "nullable": True},
         }
         session = {
-            "gap": self.gap,
+            "gap": _spelled(self.gap),
             "gap_inclusive": self.gap_inclusive,
             "partition": self.partition,
             "timezone": self.timezone,
             "split_at_midnight": self.split_at_midnight,
             "campaign": self.rule.campaign,
-            "max_length": self.max_length,
+            "max_length": _spelled(self.max_length) if self.max_length else None,
             "primary_action": list(self.priorities) or "most_frequent",
             "columns": {column: dict([AGGREGATES[column]]) for column in self.columns},
-            "max_future": self.max_future,
+            "max_future": _spelled(self.max_future),
         }
-        return Stream.model_validate(
-            {
-                "name": name,
-                "start": self.start,
-                "source": {"files": "landing/{partition:%Y-%m-%d}/*.ndjson", "format": "ndjson"},
-                "landing": {"partition": self.landing},
-                "columns": columns,
-                "sequence": self.rule.sequence,
-                "session": session,
-            }
-        )
+        return {
+            "name": name,
+            "start": self.start,
+            "source": {"files": "landing/{partition}/*.ndjson", "format": "ndjson"},
+            "landing": {"partition": self.landing},
+            "columns": columns,
+            "sequence": self.rule.sequence,
+            "session": session,
+        }
+
+
+def _spelled(duration: timedelta) -> str:
+    return f"{duration // timedelta(seconds=1)}s"
 
 
 def partition_of(moment: datetime, cadence: str, zone: str = "UTC") -> str:

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import pytest
 
-from sessions_platform_tests.exactness.machine import prove
+from sessions_platform_tests.exactness.machine import ExactSessionsThroughAssets, prove
 from sessions_platform_tests.exactness.pair import Pair, Site
 from sessions_platform_tests.exactness.terms import Terms
 from sessions_platform_tests.streams import DAY_ONE
@@ -30,6 +30,11 @@ def test_the_warehouse_equals_one_sort_of_all_events_in_many_examples(
     with capsys.disabled():
         os.write(1, f"\n{examples} examples of {steps} steps, SESSIONS_TEST_SEED={seed}\n".encode())
     prove(site, examples, steps, seed)
+
+
+@pytest.mark.slow
+def test_the_warehouse_equals_one_sort_of_all_events_through_dagsters_assets(site: Site) -> None:
+    prove(site, examples=5, steps=10, seed=secrets.randbits(32), shrinks=False, machine=ExactSessionsThroughAssets)
 
 
 # Found by it once, and told shortly here ------------------------------------------------------------------
