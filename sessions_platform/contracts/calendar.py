@@ -4,7 +4,7 @@ Both axes, landing and session, are a `Calendar`: a cadence from a start on, in 
 timezone. Partition keys are the window's start as text, so that they sort in time.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
@@ -126,6 +126,11 @@ def midnight(day: date, timezone: str) -> datetime:
 def _is_odd(local: datetime) -> bool:
     """Whether the clocks skip or repeat it."""
     return local.astimezone(UTC) != local.replace(fold=1).astimezone(UTC)
+
+
+def label(keys: Sequence[str]) -> str:
+    """Names some partitions shortly."""
+    return keys[0] if len(keys) == 1 else f"{min(keys)}...{max(keys)}"
 
 
 def contiguous_runs(keys: list[str], calendar: Calendar) -> list[list[str]]:

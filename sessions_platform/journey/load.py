@@ -6,6 +6,7 @@ from functools import partial
 
 import polars as pl
 
+from sessions_platform.contracts.calendar import label
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.journey.succession import find_successors
 from sessions_platform.journey.workspace import Workspace
@@ -13,6 +14,8 @@ from sessions_platform.storage.lake import Dataset
 from sessions_platform.storage.ledger import SessionVersion, Superseded
 from sessions_platform.storage.warehouse import Loaded
 from sessions_platform.transforms.summarize import summarize
+
+_EVENTS_AT_ONCE = 256 * 1024
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ def load_sessions(
 ) -> LoadedSessions:
     """Load these sessionized partitions, all in one transaction.
 
-    `prove` sees each partition's sessions before they are loaded; what it raises stops the load.
+    `prove` sees all sessions before they are loaded, some partitions at a time; what it raises stops the load.
     Raises Superseded where the stream was rebuilt since they were sessionized.
     """
     paths = [file.path for files in sessionized.partitions.values() for file in files]
@@ -62,11 +65,12 @@ def load_sessions(
 def proven(
     stream: Stream, sessionized: Dataset, prove: Callable[[str, pl.DataFrame], None], counts: dict[str, int]
 ) -> Iterator[pl.DataFrame]:
-    """The sessions of each partition, once they are proved; `counts` comes to say how many."""
-    for partition in sessionized.partitions:
-        sessions = summarize(sessionized.scan(partition).collect(), stream)
-        prove(partition, sessions)
-        counts[partition] = sessions.height
+    """The sessions of some partitions at a time, once they are proved; `counts` comes to say how many each has."""
+    for batch in sessionized.batches(_EVENTS_AT_ONCE):
+        sessions = summarize(batch.scan().collect(), stream)
+        prove(label(list(batch.partitions)), sessions)
+        counts.update(dict.fromkeys(batch.partitions, 0))
+        counts.update(sessions.group_by("session_partition").len().iter_rows())
         yield sessions
 
 

@@ -34,9 +34,9 @@ class Proof(Protocol):
 
     def judged(self, workspace: Workspace, judged: Judged, /) -> None: ...
 
-    def sessionized(self, partition: str, events: Dataset, /) -> None: ...
+    def sessionized(self, events: Dataset, /) -> None: ...
 
-    def sessions(self, partition: str, rows: pl.DataFrame, /) -> None: ...
+    def sessions(self, partitions: str, rows: pl.DataFrame, /) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,7 @@ def _attempt(workspace: Workspace, run_id: str, proof: Proof, tell: Callable[[st
     for first in range(0, len(partitions), _PARTITIONS_AT_ONCE):
         sessionize_partitions(beside, partitions[first : first + _PARTITIONS_AT_ONCE], run_id)
     sessionized = beside.sessionized_events(partitions)
-    for partition in partitions:
-        proof.sessionized(partition, sessionized)
+    proof.sessionized(sessionized)
     tell("to switch")
     return _switch(workspace, standing, beside, files, sessionized, run_id, proof)
 

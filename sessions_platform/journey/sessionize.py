@@ -21,18 +21,26 @@ def sessionize_partitions(
     for run in contiguous_runs(list(session_partitions), calendar):
         window = Window(calendar.window(run[0]).start, calendar.window(run[-1]).end)
         result = sessionize_window(window, workspace.reader(snapshot), workspace.stream)
-        rows += [_write(workspace, partition, result, snapshot, run_id) for partition in run]
+        of_partition = result.events.partition_by("session_partition", as_dict=True)
+        empty = result.events.clear()
+        for partition in run:
+            events = of_partition.get((partition,), empty)
+            rows.append(_write(workspace, partition, events, result, snapshot, run_id))
     workspace.ledger.write_sessions(rows)
     written = {version.session_partition: version for version in workspace.ledger.newest_sessions(session_partitions)}
     return {partition: written[partition] for partition in session_partitions}
 
 
 def _write(
-    workspace: Workspace, partition: str, result: Sessionized, snapshot: Snapshot, run_id: str
+    workspace: Workspace,
+    partition: str,
+    events: pl.DataFrame,
+    result: Sessionized,
+    snapshot: Snapshot,
+    run_id: str,
 ) -> dict[str, object]:
     here = pl.col("session_partition") == partition
     folder = workspace.folder("sessionized_events", partition)
-    events = result.events.filter(here)
     stored = workspace.lake.write(folder, [events], sessionized_columns(workspace.stream))
     left_out = result.left_out.filter(here)
     return {

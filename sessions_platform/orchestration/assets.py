@@ -27,6 +27,7 @@ from sessions_platform.orchestration.checks import (
     every_event_once,
     held_short,
     hold_against,
+    hold_dataset_against,
     keeps_contract,
     nothing_lost,
     nothing_waits,
@@ -178,8 +179,8 @@ def _sessionized_events(stream: Stream) -> dg.AssetsDefinition:
         with retried_when_transient():
             versions = sessionize_partitions(workspace, partitions, context.run.run_id)
             dataset = workspace.sessionized_events(partitions)
+            hold_dataset_against(schema, dataset, evidence)
             for partition, version in versions.items():
-                hold_against(schema, partition, dataset.blocks(partition), evidence)
                 told = {
                     "dagster/row_count": version.rows,
                     "duplicates_across": version.duplicates_across,

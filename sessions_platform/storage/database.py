@@ -1,8 +1,9 @@
 """The warehouse database: how it is reached, and which of its errors pass by themselves."""
 
 import hashlib
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -50,6 +51,7 @@ class Database:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._seen_running: tuple[int, str] | None = None  # by which process, and where
 
     @property
     def url(self) -> str:
@@ -94,14 +96,25 @@ class Database:
             raise QueryMistake(str(error).strip()) from None
 
     def _connect(self) -> psycopg.Connection:
-        options = f"-c lock_timeout={_LOCK_TIMEOUT} -c timezone=UTC -c client_min_messages=warning"
+        """Whether the embedded server runs is asked for once, and on failure: to ask takes as long as to connect."""
+        if self._seen_running and self._seen_running[0] == os.getpid():
+            with suppress(psycopg.OperationalError):
+                return _open(self._seen_running[1])
         try:
-            return psycopg.connect(self.url, connect_timeout=10, application_name="sessions-platform", options=options)
+            url = self.url
+            connection = _open(url)
+            self._seen_running = (os.getpid(), url)
+            return connection
         except psycopg.OperationalError as error:
             raise Unreachable(self.shown, str(error).strip()) from None
         except psycopg.ProgrammingError:
             # the message could quote the URL, which may hold a password
             raise SettingsError("SESSIONS_WAREHOUSE_URL: it is no URL that PostgreSQL understands.") from None
+
+
+def _open(url: str) -> psycopg.Connection:
+    options = f"-c lock_timeout={_LOCK_TIMEOUT} -c timezone=UTC -c client_min_messages=warning"
+    return psycopg.connect(url, connect_timeout=10, application_name="sessions-platform", options=options)
 
 
 def lock(connection: psycopg.Connection, name: str) -> None:

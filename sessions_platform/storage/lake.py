@@ -7,7 +7,7 @@ ledger's to say. Nothing here knows streams or partitions.
 import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
@@ -101,6 +101,19 @@ class Dataset:
 
     def rows_of(self, partition: str) -> int:
         return sum(file.rows for file in self.partitions[partition])
+
+    def batches(self, rows: int) -> Iterator["Dataset"]:
+        """The same, cut into datasets of neighbouring partitions of so many rows at most; or of one partition."""
+        batch: dict[str, tuple[StoredFile, ...]] = {}
+        held = 0
+        for partition, files in self.partitions.items():
+            held += self.rows_of(partition)
+            if batch and held > rows:
+                yield replace(self, partitions=batch)
+                batch, held = {}, self.rows_of(partition)
+            batch[partition] = files
+        if batch:
+            yield replace(self, partitions=batch)
 
     def scan(self, partition: str | None = None) -> pl.LazyFrame:
         return self.lake.scan(self._paths(partition), self.schema)

@@ -22,6 +22,7 @@ from sessions_platform.transforms.validate import time_order, uuid_of
 
 IDENTITY = ["user_id", "event_timestamp", "event_id"]
 _MICROSECOND = timedelta(microseconds=1)
+_MOST_WINDOWS = 16  # each of them is a pass over the files near it
 
 
 class EventReader(Protocol):
@@ -207,10 +208,12 @@ def _users_at(chains: pl.DataFrame, start: datetime, end: datetime) -> pl.Series
 
 
 def _neighbourhoods(changed: pl.DataFrame, stream: Stream) -> Iterator[Window]:
-    """Windows that cover the changed times, far apart where those are."""
+    """Windows that cover the changed times, apart where the breaks between those are widest."""
     day = timedelta(days=1)
     days = changed.select(day=pl.col("event_timestamp").dt.truncate("1d").unique().sort())
-    is_far = (pl.col("day").diff() > day + 2 * stream.session.gap).fill_null(value=True)
+    width = pl.col("day").diff()
+    is_among_widest = width.rank("ordinal", descending=True) < _MOST_WINDOWS
+    is_far = (is_among_widest & (width > day + 2 * stream.session.gap)).fill_null(value=True)
     spans = days.group_by(is_far.cum_sum(), maintain_order=True).agg(first=pl.min("day"), last=pl.max("day"))
     yield from (Window(first, last + day) for first, last in spans.select("first", "last").iter_rows())
 

@@ -45,11 +45,12 @@ class Watch:
         assert workspace.ledger_beside
         self._at_judged()
 
-    def sessionized(self, partition: str, events: Dataset) -> None:
-        assert partition in events.partitions
+    def sessionized(self, events: Dataset) -> None:
+        assert events.rows
 
-    def sessions(self, partition: str, rows: pl.DataFrame) -> None:
-        assert set(rows["session_partition"]) <= {partition}
+    def sessions(self, partitions: str, rows: pl.DataFrame) -> None:
+        first, _, last = partitions.partition("...")
+        assert rows["session_partition"].is_between(pl.lit(first), pl.lit(last or first)).all()
         self._at_sessions()
 
 
@@ -275,3 +276,26 @@ def test_files_come_to_the_landing_partition_that_their_name_or_their_reading_te
     assert raw.scan("2026-01-05").select("landing_partition").unique().collect().to_series().to_list() == ["2026-01-05"]
     assert table(weekly) == before
     assert landing_partitions_waiting(opened("weekly")) == []
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {**PLAIN["columns"], "amount": {"type": "float", "nullable": True}},
+        {**PLAIN["columns"], "amount": {"type": "string", "nullable": True}},
+        PLAIN["columns"],
+    ],
+    ids=["a number", "a text", "gone"],
+)
+def test_an_event_column_of_another_type_or_gone_needs_none(standing: Workspace, columns: dict[str, Any]) -> None:
+    """No table holds it: what stands is judged again, and refreshed."""
+    whole = changed(standing, columns={**PLAIN["columns"], **AMOUNT})
+    take_in(whole, *LANDING)
+    refresh(whole)
+    before = [(row["session_id"], row["event_count"]) for row in table(whole)]
+    other = changed(standing, columns=columns)
+    assert landing_partitions_waiting(other) == LANDING
+    take_in(other, *LANDING)
+    refresh(other)
+    assert status(other)["waiting"] == {"landing": [], "session": []}
+    assert [(row["session_id"], row["event_count"]) for row in table(other)] == before
