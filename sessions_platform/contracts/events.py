@@ -11,7 +11,7 @@ from datetime import datetime
 import pandera.polars as pa
 import polars as pl
 
-from sessions_platform.contracts.rejections import Code
+from sessions_platform.contracts.reasons import Code
 from sessions_platform.contracts.stream import Column, ColumnType, Stream
 
 LEADING = ("event_id", "user_id", "event_timestamp", "event_type")

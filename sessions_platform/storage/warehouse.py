@@ -13,7 +13,8 @@ import psycopg
 from psycopg.sql import SQL, Composed, Identifier
 
 from sessions_platform.contracts.events import REPEATED_EVENT_IDS
-from sessions_platform.contracts.rejections import REASONS, REJECTED_EVENTS
+from sessions_platform.contracts.reasons import REASONS
+from sessions_platform.contracts.rejections import REJECTED_EVENTS
 from sessions_platform.contracts.sessions import KEPT_BY_WAREHOUSE, SESSION_CHANGES, session_columns
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.mistakes import Mistake

@@ -23,7 +23,7 @@ import msgspec
 import polars as pl
 
 from sessions_platform.contracts.raw import RAW_EVENTS
-from sessions_platform.contracts.rejections import REASON, VALUE_SHOWN, Code, Reason
+from sessions_platform.contracts.reasons import REASON, VALUE_SHOWN, Code, Reason
 from sessions_platform.contracts.stream import Column, Source, Stream
 
 # Deeper payloads are malformed. A limit of our own, because the interpreter's depends on who calls.

@@ -21,7 +21,8 @@ from sessions_platform.contracts.events import (
     judged_columns,
     judgement_schema,
 )
-from sessions_platform.contracts.rejections import REASON, REASONS, REJECTED_EVENTS, VALUE_SHOWN, Code
+from sessions_platform.contracts.reasons import REASON, REASONS, VALUE_SHOWN, Code
+from sessions_platform.contracts.rejections import REJECTED_EVENTS
 from sessions_platform.contracts.stream import Column, ColumnType, Stream
 from sessions_platform.contracts.timestamps import read_timestamp
 

@@ -17,7 +17,8 @@ from sessions_platform.contracts.events import (
     judgement_schema,
 )
 from sessions_platform.contracts.raw import RAW_EVENTS, raw_schema
-from sessions_platform.contracts.rejections import REJECTED_EVENTS, Code, rejected_schema
+from sessions_platform.contracts.reasons import Code
+from sessions_platform.contracts.rejections import REJECTED_EVENTS, rejected_schema
 from sessions_platform.contracts.sessions import (
     session_columns,
     sessionized_columns,

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from sessions_platform.contracts.events import event_columns, events_schema
 from sessions_platform.contracts.raw import RAW_EVENTS
-from sessions_platform.contracts.rejections import REASONS, REJECTED_EVENTS, rejected_schema
+from sessions_platform.contracts.reasons import REASONS
+from sessions_platform.contracts.rejections import REJECTED_EVENTS, rejected_schema
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.transforms.parse import parse
 from sessions_platform.transforms.validate import Verdict, judge, payload_bytes, rejections, settle, uuid_of
