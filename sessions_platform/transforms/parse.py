@@ -25,6 +25,7 @@ import polars as pl
 from sessions_platform.contracts.raw import RAW_EVENTS
 from sessions_platform.contracts.reasons import REASON, VALUE_SHOWN, Code, Reason
 from sessions_platform.contracts.stream import Column, Source, Stream
+from sessions_platform.transforms.shape import Shape, shape_of
 
 # Deeper payloads are malformed. A limit of our own, because the interpreter's depends on who calls.
 DEEPEST = 200
@@ -39,10 +40,16 @@ def parse(raw: pl.DataFrame, stream: Stream) -> pl.DataFrame:
     A column at fault is null, and so are all columns of a row that is malformed or
     unreadable: that they are null is then no second fault.
     """
+    return parse_with_shape(raw, stream)[0]
+
+
+def parse_with_shape(raw: pl.DataFrame, stream: Stream) -> tuple[pl.DataFrame, Shape]:
+    """The same, and which fields the rows have."""
     rows = _decoded(raw, _decoder(stream.source))
     columns = [_column(rows, name, column) for name, column in stream.columns.items()]
     properties = _properties(rows, stream)
-    return raw.select(list(RAW_EVENTS)).hstack([*columns, properties, rows.faults()])
+    parsed = raw.select(list(RAW_EVENTS)).hstack([*columns, properties, rows.faults()])
+    return parsed, shape_of(rows.fields, stream)
 
 
 class Malformed(Exception):
