@@ -115,9 +115,7 @@ def events_schema(
     return pa.DataFrameSchema(columns, strict=True, name=f"{stream.name}.events")
 
 
-def judgement_schema(
-    stream: Stream, landing_partition: str | None, known: Known | None = None
-) -> pa.DataFrameSchema:
+def judgement_schema(stream: Stream, landing_partition: str | None, known: Known | None = None) -> pa.DataFrameSchema:
     """The rules that one row can be held against without looking at others."""
     latest = stream.latest_moment(landing_partition) if landing_partition else None
     columns = {

@@ -26,6 +26,7 @@ from sessions_platform.contracts.raw import RAW_EVENTS
 from sessions_platform.contracts.reasons import REASON, VALUE_SHOWN, Code, Reason
 from sessions_platform.contracts.stream import Column, Source, Stream
 from sessions_platform.transforms.shape import Shape, shape_of
+from sessions_platform.transforms.text import storable
 
 # Deeper payloads are malformed. A limit of our own, because the interpreter's depends on who calls.
 DEEPEST = 200
@@ -65,8 +66,8 @@ class _Rows:
     reasons: list[tuple[int, Reason]] = field(default_factory=list)
 
     def blame(self, row: int, code: Code, column: str, rule: str, value: Any = None) -> None:
-        shown = None if value is None else _storable(json.dumps(value, ensure_ascii=False))[:VALUE_SHOWN]
-        self.reasons.append((row, Reason(code, _storable(column), rule, shown)))
+        shown = None if value is None else storable(json.dumps(value, ensure_ascii=False))[:VALUE_SHOWN]
+        self.reasons.append((row, Reason(code, storable(column), rule, shown)))
 
     def faults(self) -> pl.Series:
         parts = {part: [getattr(reason, part) for _, reason in self.reasons] for part in REASON.to_schema()}
@@ -125,10 +126,6 @@ def _unstorable(text: str) -> str | None:
     if found is None:
         return None
     return "holds U+0000" if found[0] == "\0" else f"holds half of a character, U+{ord(found[0]):X}"
-
-
-def _storable(text: str) -> str:
-    return text.replace("\0", "\\u0000").encode(errors="backslashreplace").decode()
 
 
 def _strings(value: Any) -> Iterator[str]:
@@ -250,7 +247,7 @@ def _csv_splitter(source: Source) -> Callable[[bytes], list[str]]:
 def _distinct(names: list[str]) -> list[str]:
     if len(set(names)) < len(names):
         repeated = next(name for name in names if names.count(name) > 1)
-        raise Malformed(f"the header names {_storable(repeated)!r} twice")
+        raise Malformed(f"the header names {storable(repeated)!r} twice")
     return names
 
 

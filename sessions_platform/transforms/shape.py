@@ -13,6 +13,7 @@ from typing import Any
 
 from sessions_platform.contracts.stream import Column, ColumnType, Stream
 from sessions_platform.contracts.timestamps import EPOCHS
+from sessions_platform.transforms.text import storable
 
 # How many fields a shape holds at most. Beyond, field names are data.
 MOST_FIELDS = 1000
@@ -172,6 +173,6 @@ def _kind(fields: Mapping[str, Any], entered: Entered) -> tuple[Any, ...]:
 def _types(fields: Mapping[str, Any], entered: Entered, above: str = "") -> Iterator[tuple[str, str]]:
     """Each field's path and the type of its value."""
     for key, value in fields.items():
-        yield f"{above}{key}", _NAMES[type(value)]
+        yield storable(f"{above}{key}"), _NAMES[type(value)]
         if key in entered and type(value) is dict:
             yield from _types(value, entered[key], f"{above}{key}.")
