@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import polars as pl
 
@@ -21,6 +22,7 @@ from sessions_platform.transforms.shape import NO_SHAPE, Drift, Shape, drift
 from sessions_platform.transforms.validate import judge, rejections, settle
 
 _POSITION = ["source_uri", "position"]
+_SAMPLES = 5
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Judged:
     rejected: StoredFile
     duplicates: int
     rejected_by_reason: dict[str, int]
+    samples: tuple[dict[str, Any], ...]  # a few rejected rows, whole
     references: References
     shape: Shape
     first_event: datetime | None
@@ -75,6 +78,7 @@ def judge_partition(
         lake.write(workspace.folder("rejected_events", landing_partition), [rejected], REJECTED_EVENTS),
         duplicates,
         _count_reasons(rejected),
+        _samples(rejected),
         references,
         shape,
         *_span(events),
@@ -144,6 +148,13 @@ def _count_reasons(rejected: pl.DataFrame) -> dict[str, int]:
     codes = rejected.select(code=pl.col("reasons").list.eval(pl.element().struct.field("code")).list.unique())
     counts = codes.explode("code").drop_nulls().group_by("code").len().sort("code")
     return dict(counts.iter_rows())
+
+
+def _samples(rejected: pl.DataFrame) -> tuple[dict[str, Any], ...]:
+    """A few rows, of as many different reasons as there are."""
+    codes = pl.col("reasons").list.eval(pl.element().struct.field("code")).list.join(" ")
+    nth = pl.int_range(pl.len()).over(codes)
+    return tuple(rejected.sort(nth, maintain_order=True).head(_SAMPLES).to_dicts())
 
 
 def _span(events: pl.DataFrame) -> tuple[datetime | None, datetime | None]:

@@ -14,11 +14,16 @@ import pandera.polars as pa
 import polars as pl
 from pandera.errors import SchemaErrors
 
+from sessions_platform.contracts.stream import Rejected
+from sessions_platform.contracts.values import as_percent
 from sessions_platform.journey.audit import audit_windows
 from sessions_platform.journey.judge import Judged
 from sessions_platform.journey.workspace import Workspace
+from sessions_platform.orchestration.metadata import as_rounded_percent, as_table, drifted, samples_of
 from sessions_platform.storage.lake import Lake
 from sessions_platform.storage.ledger import SessionVersion
+from sessions_platform.transforms.shape import Drift
+from sessions_platform.transforms.thresholds import Excess, excesses
 
 LONG_CHAIN = timedelta(days=7)
 _CASES_SHOWN = 20
@@ -61,6 +66,16 @@ def nothing_lost(asset_key: dg.AssetKey) -> dg.AssetCheckSpec:
     return dg.AssetCheckSpec("nothing_lost", asset=asset_key, description=description, blocking=True)
 
 
+def rejections_stay_few(asset_key: dg.AssetKey) -> dg.AssetCheckSpec:
+    description = "No greater share of a landing partition's rows is rejected than the stream's file allows."
+    return dg.AssetCheckSpec("rejections_stay_few", asset=asset_key, description=description, blocking=True)
+
+
+def keeps_its_shape(asset_key: dg.AssetKey) -> dg.AssetCheckSpec:
+    description = "No field of the landing files is new, missing or of another type than its column."
+    return dg.AssetCheckSpec("keeps_its_shape", asset=asset_key, description=description)
+
+
 def every_event_once(asset_key: dg.AssetKey) -> dg.AssetCheckSpec:
     description = "Each accepted event in the time of these partitions stands in one session, and in one only."
     return dg.AssetCheckSpec("every_event_once", asset=asset_key, description=description)
@@ -97,6 +112,39 @@ def held_short(versions: Iterable[SessionVersion], spec: dg.AssetCheckSpec) -> d
     return _result(spec, longest <= LONG_CHAIN.total_seconds(), told, dg.AssetCheckSeverity.WARN)
 
 
+def held_few(allowed: Rejected, judged: Iterable[Judged], spec: dg.AssetCheckSpec) -> dg.AssetCheckResult:
+    """Whether thresholds are exceeded; and if so a few rejected rows, for what is not published shows nowhere else."""
+    exceeded: list[dict[str, str | float]] = []
+    samples: list[dict[str, str | float]] = []
+    fails = False
+    for verdict in judged:
+        found = excesses(allowed, verdict.raw_rows, verdict.rejected.rows, verdict.rejected_by_reason)
+        exceeded += [{"partition": verdict.landing_partition, **_told(excess)} for excess in found]
+        fails = fails or any(excess.fails for excess in found)
+        if found:
+            samples += samples_of(verdict)
+    severity = dg.AssetCheckSeverity.ERROR if fails else dg.AssetCheckSeverity.WARN
+    metadata = {"thresholds": len(exceeded), **as_table("exceeded", exceeded), **as_table("samples", samples)}
+    return _result(spec, not exceeded, metadata, severity)
+
+
+def _told(excess: Excess) -> dict[str, str | float]:
+    return {
+        "reason": excess.code or "any",
+        "rows": excess.rows,
+        "of": excess.of,
+        "percent": as_rounded_percent(excess.rows, excess.of),
+        "limit": as_percent(excess.limit),
+        "outcome": "fails" if excess.fails else "warns",
+    }
+
+
+def held_in_shape(drifts: Mapping[str, Sequence[Drift]], spec: dg.AssetCheckSpec) -> dg.AssetCheckResult:
+    records = [{"partition": partition, **told} for partition, found in drifts.items() for told in drifted(found)]
+    metadata = {"drifted": len(records), **as_table("drift", records)}
+    return _result(spec, not records, metadata, dg.AssetCheckSeverity.WARN)
+
+
 def _result(
     spec: dg.AssetCheckSpec, passed: bool, metadata: Mapping[str, Any], severity: dg.AssetCheckSeverity
 ) -> dg.AssetCheckResult:
@@ -131,7 +179,7 @@ def count_rows(lake: Lake, judged: Judged, evidence: Evidence) -> None:
 
 def stop_if_broken(results: Sequence[dg.AssetCheckResult]) -> None:
     """Fail the step, for good: the same rows would break the same rules again."""
-    failed = [result for result in results if not result.passed]
+    failed = [result for result in results if not result.passed and result.severity is dg.AssetCheckSeverity.ERROR]
     if failed:
         names = ", ".join(sorted({str(result.check_name) for result in failed}))
         raise dg.Failure(

@@ -159,7 +159,7 @@ def _type_rule(column: Column) -> tuple[Code, str]:
     if column.type is ColumnType.timestamp:
         formats = ", ".join(column.formats or [])
         return Code.bad_timestamp, f"a timestamp of the formats {formats}; in {column.timezone} if it states no zone"
-    return Code.wrong_type, f"{_VALUE_OF[column.type]}, as type {column.type.value} has it"
+    return Code.wrong_type, f"{_VALUE_OF[column.type]} (type {column.type.value})"
 
 
 _VALUE_OF = {
@@ -199,7 +199,7 @@ def _has_whole_row_fault() -> pl.Expr:
 def _explained(cases: pl.DataFrame, readable: pl.DataFrame, rules: Mapping[str, list[Rule]]) -> pl.DataFrame:
     """Turn pandera's failure cases into reasons. A case without a row concerns the frame: that is a defect."""
     if cases["index"].null_count():
-        raise RuntimeError(f"the judged frame does not have the contract's types: {cases.head(3).to_dicts()}")
+        raise RuntimeError(f"the judged frame does not have the contract's types: {_without_values(cases)}")
     found = [_NO_REASONS]
     for (column, number), group in cases.group_by("column", "check_number", maintain_order=True):
         name = str(column)
@@ -208,6 +208,10 @@ def _explained(cases: pl.DataFrame, readable: pl.DataFrame, rules: Mapping[str, 
         value = pl.lit(None, pl.String) if number is None else pl.col(name)
         found.append(hit.select(_ROW, column=pl.lit(name), reason=_reason(code, text, column=name, value=value)))
     return pl.concat(found)
+
+
+def _without_values(cases: pl.DataFrame) -> list[dict[str, str]]:
+    return cases.head(3).select(pl.col("column", "check").cast(pl.String)).to_dicts()
 
 
 def _missing(name: str) -> tuple[Code, str]:
