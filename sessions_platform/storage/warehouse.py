@@ -306,7 +306,7 @@ select coalesce(newest.event {is_before} t.open_until, false) as is_open, t.*
 from {table} t, (
     select max(last_event) as event from sessions_platform.landing_versions where stream = {stream} and is_current
 ) newest""")
-_REJECTED_VIEW_COMMENT = "Rejected rows by the day they landed and by reason. A row counts once under each of its codes."
+_REJECTED_VIEW_COMMENT = "Rejected rows by day of landing and by reason. A row counts once under each of its codes."
 _REJECTED_VIEW = SQL("""
 create view {view} as
 select left(t.landing_partition, 10)::date as day, reason ->> 'code' as code, count(distinct t.rejection_id) as rows

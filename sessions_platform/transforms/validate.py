@@ -292,7 +292,7 @@ def _held(copies: pl.DataFrame, events: pl.DataFrame, column: str) -> pl.DataFra
     return pairs.filter((pl.col("_uri") < pl.col("source_uri")) | is_before)
 
 
-def _repeats(repeated: pl.DataFrame, column: str, rule: str = "unique") -> pl.DataFrame:
+def _repeats(repeated: pl.DataFrame, column: str, rule: str = "stands only once (unique)") -> pl.DataFrame:
     reason = _reason(Code.conflicting_duplicate, rule, column=column, value=pl.col(column))
     listed = pl.concat_list(reason).cast(REASONS)
     return repeated.select("source_uri", "position", reasons=listed)

@@ -65,6 +65,7 @@ def landing(partition: str = ONE, raw_sequence: int = 1, **more: Any) -> dict[st
         "first_event": DAY_ONE,
         "last_event": None,
         "contract_version": "a contract",
+        "reference_digests": {"product_id": "a digest"},
         "run_id": "a run",
     }
     return {**row, **more}
