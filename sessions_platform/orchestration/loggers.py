@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _SHOWN = {
     dg.DagsterEventType.STEP_START: "…",
     dg.DagsterEventType.STEP_SUCCESS: "✓",
@@ -59,8 +60,8 @@ class _AsJson(logging.Formatter):
         return json.dumps({key: value for key, value in line.items() if value is not None}, ensure_ascii=False)
 
 
-def _json_lines(_context: dg.InitLoggerContext) -> logging.Logger:
-    logger = logging.Logger("sessions_platform.json", logging.INFO)
+def _json_lines(context: dg.InitLoggerContext) -> logging.Logger:
+    logger = logging.Logger("sessions_platform.json", context.logger_config["log_level"])
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_AsJson())
     logger.addHandler(handler)
@@ -68,4 +69,8 @@ def _json_lines(_context: dg.InitLoggerContext) -> logging.Logger:
 
 
 progress = dg.LoggerDefinition(_progress, description="One line a step, on standard error.")
-json_lines = dg.LoggerDefinition(_json_lines, description="One JSON document a line, on standard error; no metadata.")
+json_lines = dg.LoggerDefinition(
+    _json_lines,
+    config_schema={"log_level": dg.Field(dg.Enum("Level", list(map(dg.EnumValue, _LEVELS))), default_value="INFO")},
+    description="One JSON document a line, on standard error; no metadata.",
+)

@@ -38,7 +38,7 @@ def reasons_of(payloads: list[bytes], columns: Columns, extra: str, known: dict[
     held: dict[str, set[Any]] = {name: set() for name, column in columns.items() if column.get("unique")}
     for position, payload in enumerate(payloads, start=1):
         reasons, values, extras = judge_alone(payload, columns, extra, known)
-        event_id = values.get("event_id")
+        event_id: Any = values.get("event_id")
         content = (*map(repr, values.values()), json.dumps(extras) if extra == "keep" else "")
         if not reasons and kept.get(event_id) == content:
             continue  # a duplicate
