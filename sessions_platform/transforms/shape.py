@@ -78,19 +78,30 @@ class Drift:
 def shape_of(rows: Iterable[Mapping[str, Any]], stream: Stream) -> Shape:
     """The shape of decoded rows. Most rows are alike, so each kind of row is looked at once."""
     entered = _entered(_paths(stream))
-    counts: Counter[tuple[Any, ...]] = Counter()
-    examples: dict[tuple[Any, ...], Mapping[str, Any]] = {}
-    for fields in rows:
-        if fields:
-            kind = _kind(fields, entered)
-            counts[kind] += 1
-            examples.setdefault(kind, fields)
+    kinds: dict[tuple[Any, ...], _Kind] = {}
+    for fields in filter(None, rows):
+        kind = (*fields, *map(type, fields.values()))
+        if entered:
+            kind += _inner(fields, entered)
+        seen = kinds.get(kind)
+        if seen is None:
+            kinds[kind] = _Kind(fields)
+        else:
+            seen.rows += 1
     found: dict[str, Counter[str]] = {}
-    for kind, example in examples.items():
-        for path, name in _types(example, entered):
+    for seen in kinds.values():
+        for path, name in _types(seen.example, entered):
             if path in found or len(found) < MOST_FIELDS:
-                found.setdefault(path, Counter())[name] += counts[kind]
-    return Shape(counts.total(), found)
+                found.setdefault(path, Counter())[name] += seen.rows
+    return Shape(sum(seen.rows for seen in kinds.values()), found)
+
+
+@dataclass
+class _Kind:
+    """Rows that have the same fields, in the same order, of the same types."""
+
+    example: Mapping[str, Any]
+    rows: int = 1
 
 
 def drift(shape: Shape, before: Shape, stream: Stream) -> list[Drift]:
@@ -164,10 +175,14 @@ def _entered(paths: Mapping[str, list[str]]) -> Entered:
     return tree
 
 
-def _kind(fields: Mapping[str, Any], entered: Entered) -> tuple[Any, ...]:
-    """The names and types of a row's fields; equal for rows that are alike."""
-    inner = [_kind(fields[key], below) for key, below in entered.items() if type(fields.get(key)) is dict]
-    return (*fields, *map(type, fields.values()), *inner)
+def _inner(fields: Mapping[str, Any], entered: Entered) -> tuple[Any, ...]:
+    """The names and types in the objects that columns go down into."""
+    kinds: list[Any] = []
+    for key, below in entered.items():
+        value = fields.get(key)
+        if type(value) is dict:
+            kinds += (key, *value, *map(type, value.values()), _inner(value, below))
+    return tuple(kinds)
 
 
 def _types(fields: Mapping[str, Any], entered: Entered, above: str = "") -> Iterator[tuple[str, str]]:
