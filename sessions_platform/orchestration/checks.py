@@ -114,22 +114,24 @@ def held_short(versions: Iterable[SessionVersion], spec: dg.AssetCheckSpec) -> d
 
 def held_few(allowed: Rejected, judged: Iterable[Judged], spec: dg.AssetCheckSpec) -> dg.AssetCheckResult:
     """Whether thresholds are exceeded; and if so a few rejected rows, for what is not published shows nowhere else."""
-    exceeded: list[dict[str, str | float]] = []
-    samples: list[dict[str, str | float]] = []
-    fails = False
-    for verdict in judged:
-        found = excesses(allowed, verdict.raw_rows, verdict.rejected.rows, verdict.rejected_by_reason)
-        exceeded += [{"partition": verdict.landing_partition, **_told(excess)} for excess in found]
-        fails = fails or any(excess.fails for excess in found)
-        if found:
-            samples += samples_of(verdict)
+    found = [(verdict, excess) for verdict in judged for excess in _excesses(allowed, verdict)]
+    found.sort(key=lambda pair: not pair[1].fails)  # what fails first, for not all may be shown
+    partitions = {verdict.landing_partition: verdict for verdict, _ in found}
+    samples = [sample for verdict in partitions.values() for sample in samples_of(verdict)]
+    exceeded = [_told(verdict.landing_partition, excess) for verdict, excess in found]
+    fails = any(excess.fails for _, excess in found)
     severity = dg.AssetCheckSeverity.ERROR if fails else dg.AssetCheckSeverity.WARN
     metadata = {"thresholds": len(exceeded), **as_table("exceeded", exceeded), **as_table("samples", samples)}
-    return _result(spec, not exceeded, metadata, severity)
+    return _result(spec, not found, metadata, severity)
 
 
-def _told(excess: Excess) -> dict[str, str | float]:
+def _excesses(allowed: Rejected, judged: Judged) -> list[Excess]:
+    return excesses(allowed, judged.raw_rows, judged.rejected.rows, judged.rejected_by_reason)
+
+
+def _told(partition: str, excess: Excess) -> dict[str, str | float]:
     return {
+        "partition": partition,
         "reason": excess.code or "any",
         "rows": excess.rows,
         "of": excess.of,

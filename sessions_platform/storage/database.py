@@ -1,6 +1,7 @@
 """The warehouse database: how it is reached, and which of its errors pass by themselves."""
 
 import hashlib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +17,7 @@ from sessions_platform.storage import embedded_postgres
 
 _LOCK_TIMEOUT = "120s"
 
+_QUOTES_ROWS = re.compile(r"\n(?:DETAIL|CONTEXT):")
 _TRANSIENT = (
     errors.SerializationFailure,
     errors.DeadlockDetected,
@@ -67,9 +69,13 @@ class Database:
     @contextmanager
     def transaction(self, *, read_only: bool = False) -> Iterator[psycopg.Connection]:
         """One transaction: committed at the end, rolled back where an error leaves it. Raises Unreachable."""
-        with self._connect() as connection:
-            connection.read_only = read_only
-            yield connection
+        try:
+            with self._connect() as connection:
+                connection.read_only = read_only
+                yield connection
+        except psycopg.Error as error:
+            error.args = (_without_rows(str(error)),)
+            raise
 
     def query(self, sql: str) -> list[dict[str, Any]]:
         """The rows of one statement that only reads. Raises QueryMistake."""
@@ -92,6 +98,11 @@ class Database:
         except psycopg.ProgrammingError:
             # the message could quote the URL, which may hold a password
             raise SettingsError("SESSIONS_WAREHOUSE_URL: it is no URL that PostgreSQL understands.") from None
+
+
+def _without_rows(message: str) -> str:
+    """What PostgreSQL says but for its details and context, which quote rows: payloads must not reach logs."""
+    return _QUOTES_ROWS.split(message, maxsplit=1)[0]
 
 
 def lock(connection: psycopg.Connection, name: str) -> None:

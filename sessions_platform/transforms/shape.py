@@ -60,7 +60,7 @@ NO_SHAPE = Shape(0, {})
 
 class DriftKind(StrEnum):
     new = "new"  # no column names the field, and the partition before did not have it
-    missing = "missing"  # a column names it, and no row has it
+    missing = "missing"  # a column names it, no row has it, and the partition before had it, or there is none
     retyped = "retyped"  # its values have another type than its column's and than in the partition before
 
 
@@ -120,11 +120,11 @@ def _new(shape: Shape, before: Shape, stream: Stream) -> Iterator[Drift]:
 
 
 def _missing(shape: Shape, before: Shape, stream: Stream) -> Iterator[Drift]:
-    """Of several paths of a column one may never be there; it is missing once it has been."""
+    """Gone since the partition before; in the first one, of several paths of a column one has to be there."""
     for paths in _paths(stream).values():
         absent = [path for path in paths if path not in shape.fields]
         for path in absent:
-            if len(absent) == len(paths) or path in before.fields:
+            if path in before.fields or (len(absent) == len(paths) and not before.rows):
                 yield Drift(DriftKind.missing, path, "", 0, shape.rows)
 
 

@@ -52,6 +52,7 @@ class Home:
                 "user": user,
                 "ts": (DAY_ONE + timedelta(days=day - 1, minutes=minute)).isoformat(),
                 "type": "view",
+                "url": None,
             }
             for user, minute, event in rows
         ]
@@ -77,7 +78,7 @@ class Home:
 def home(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     streams = tmp_path / "streams"
     streams.mkdir()
-    name = f"shop{next(_numbers)}"
+    name = f"store{next(_numbers)}"
     (streams / "web.yaml").write_text(yaml.safe_dump({**PLAIN, "name": name, "end": "2026-01-06"}, sort_keys=False))
     monkeypatch.setenv("SESSIONS_HOME", str(settings.home))
     monkeypatch.setenv("SESSIONS_STREAMS", str(streams))

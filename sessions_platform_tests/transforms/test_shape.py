@@ -88,6 +88,8 @@ def test_a_new_field_tells_in_how_many_rows_it_is() -> None:
 def test_a_column_is_missing_where_no_row_has_it() -> None:
     without = {key: value for key, value in PERSON.items() if key != "amount"}
     assert drifts(NESTED, [without]) == {("missing", "amount")}
+    assert drifts(NESTED, [without], [PERSON]) == {("missing", "amount")}
+    assert drifts(NESTED, [without], [without]) == set()
     assert drifts(NESTED, [without, PERSON]) == set()
     assert drifts(NESTED, [{**PERSON, "amount": None}]) == set()
 
