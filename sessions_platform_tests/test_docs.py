@@ -9,7 +9,7 @@ import pytest
 
 from sessions_platform.cli import app
 from sessions_platform.contracts.json_schema import json_schema
-from sessions_platform.contracts.rejections import Code
+from sessions_platform.contracts.reasons import Code
 from sessions_platform.contracts.stream_file import load_stream
 
 PROJECT = Path(__file__).parents[1]
@@ -59,14 +59,17 @@ def test_the_readme_lists_the_commands_that_there_are() -> None:
     assert listed == real
 
 
+MODELS = ("Source", "Landing", "Column", "Reference", "Session", "Rejected")
+
+
 def test_every_key_of_a_stream_is_explained() -> None:
     schema: dict[str, Any] = json.loads(json_schema())
-    models = [schema, *(schema["$defs"][name] for name in ("Source", "Landing", "Column", "Session"))]
+    models = [schema, *(schema["$defs"][name] for name in MODELS)]
     keys = {key for model in models for key in model["properties"]} - {"path", "home"}
     assert keys - in_code(first_cells(STREAMS)) == set()
 
 
 def test_every_code_that_is_explained_is_one() -> None:
     rejections = STREAMS.read_text().partition("\n## Rejections\n")[2]
-    explained = set(re.findall(r"^\| `(\w+)` \|", rejections, re.MULTILINE))
-    assert explained == {code.value for code in Code} - {Code.unknown_reference.value}
+    explained = set(re.findall(r"^\| \[`(\w+)`\]\(rejections/\1\.md\) \|", rejections, re.MULTILINE))
+    assert explained == {code.value for code in Code}

@@ -4,15 +4,15 @@ One pandera schema, made from the stream's columns, both routes rows (transforms
 and proves what is stored (the asset check `keeps_contract`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import pandera.polars as pa
 import polars as pl
 
-from sessions_platform.contracts.rejections import Code
-from sessions_platform.contracts.stream import Column, ColumnType, Stream
+from sessions_platform.contracts.reasons import Code
+from sessions_platform.contracts.stream import Column, ColumnType, Reference, Stream
 
 LEADING = ("event_id", "user_id", "event_timestamp", "event_type")
 PROVENANCE: dict[str, pl.DataType] = {
@@ -21,6 +21,11 @@ PROVENANCE: dict[str, pl.DataType] = {
     "position": pl.Int64(),
 }
 
+# The values of each column that has `references`, typed as the column is; as of one reading.
+Known = Mapping[str, pl.Series]
+
+_VALUES_LISTED = 10
+_BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 
 # What the job audit_event_ids finds: ids that stand under two users or times, with all their places.
 REPEATED_EVENT_IDS: dict[str, pl.DataType] = {
@@ -68,29 +73,39 @@ def content_columns(stream: Stream) -> list[str]:
     return [name for name in event_columns(stream) if name not in PROVENANCE]
 
 
-def column_rules(stream: Stream, name: str, latest: datetime | None) -> list[Rule]:
-    """The rules of one column beyond its type, in the order of the schema's checks."""
+def column_rules(stream: Stream, name: str, latest: datetime | None, known: Known | None = None) -> list[Rule]:
+    """The rules of one column beyond its type, in the order of the schema's checks.
+
+    `latest` is the last moment that its landing partition allows, `known` what references hold; a
+    rule that lacks what it needs is left out.
+    """
     column = stream.columns[name]
-    rules = [Rule(Code.out_of_range, f"{kind} {_number(b)}", _bound(kind, b)) for kind, b in column.bounds.items()]
+    rules = [Rule(Code.out_of_range, f"{_BOUNDS[kind]} {b:.15g}", _bound(kind, b)) for kind, b in column.bounds.items()]
     if column.isin is not None:
         allowed = _typed(column)
-        rules.append(Rule(Code.not_allowed, f"isin {allowed}", pa.Check.isin(allowed)))
+        rules.append(Rule(Code.not_allowed, f"one of {_listed(allowed)}", pa.Check.isin(allowed)))
     if column.pattern is not None:
-        rules.append(Rule(Code.pattern_mismatch, f"pattern {column.pattern}", _contains(column.pattern)))
+        rules.append(Rule(Code.pattern_mismatch, f"holds the pattern {column.pattern}", _contains(column.pattern)))
+    if column.references and known is not None:
+        there = _stands_in(column.references, known[name])
+        rules.append(Rule(Code.unknown_reference, f"stands in {column.references}", there))
     if name == "event_timestamp":
         first = stream.first_moment
-        rules.append(Rule(Code.before_start, f"not before {first.isoformat()}", pa.Check.ge(first)))
+        rules.append(Rule(Code.before_start, f"not before {first.isoformat()}, the stream's start", pa.Check.ge(first)))
         if latest is not None:
-            rules.append(Rule(Code.future_timestamp, f"not after {latest.isoformat()}", pa.Check.le(latest)))
+            text = f"not after {latest.isoformat()}, the latest in its landing partition"
+            rules.append(Rule(Code.future_timestamp, text, pa.Check.le(latest)))
     return rules
 
 
-def events_schema(stream: Stream, landing_partition: str | None = None) -> pa.DataFrameSchema:
+def events_schema(
+    stream: Stream, landing_partition: str | None = None, known: Known | None = None
+) -> pa.DataFrameSchema:
     """The contract of the events that landed in one landing partition; or what all have in common."""
     here = [pa.Check.eq(landing_partition)] if landing_partition else []
     columns = {
         "event_id": pa.Column(pl.String, description=_DESCRIPTIONS["event_id"]),
-        **judgement_schema(stream, landing_partition).columns,
+        **judgement_schema(stream, landing_partition, known).columns,
         "properties": _provenance("properties", pl.String, nullable=True),
         "landing_partition": _provenance("landing_partition", pl.String, here),
         "source_uri": _provenance("source_uri", pl.String),
@@ -100,14 +115,14 @@ def events_schema(stream: Stream, landing_partition: str | None = None) -> pa.Da
     return pa.DataFrameSchema(columns, strict=True, name=f"{stream.name}.events")
 
 
-def judgement_schema(stream: Stream, landing_partition: str | None) -> pa.DataFrameSchema:
+def judgement_schema(stream: Stream, landing_partition: str | None, known: Known | None = None) -> pa.DataFrameSchema:
     """The rules that one row can be held against without looking at others."""
     latest = stream.latest_moment(landing_partition) if landing_partition else None
     columns = {
         name: pa.Column(
             column.type.dtype,
             nullable=column.nullable,
-            checks=[rule.check for rule in column_rules(stream, name, latest)],
+            checks=[rule.check for rule in column_rules(stream, name, latest, known)],
             description=column.description or _DESCRIPTIONS.get(name),
         )
         for name, column in judged_columns(stream).items()
@@ -130,8 +145,10 @@ def _bound(kind: str, bound: float) -> pa.Check:
     return getattr(pa.Check, kind)(bound)
 
 
-def _number(bound: float) -> str:
-    return f"{bound:g}"
+def _listed(values: Sequence[object]) -> str:
+    """Some of the values, and how many there are."""
+    shown = ", ".join(map(str, values[:_VALUES_LISTED]))
+    return shown if len(values) <= _VALUES_LISTED else f"{shown}, … ({len(values)} in all)"
 
 
 def _contains(pattern: str) -> pa.Check:
@@ -139,4 +156,12 @@ def _contains(pattern: str) -> pa.Check:
         lambda data: data.lazyframe.select(pl.col(data.key).str.contains(pattern)),
         name="pattern",
         description=f"matches {pattern}",
+    )
+
+
+def _stands_in(reference: Reference, known: pl.Series) -> pa.Check:
+    return pa.Check(
+        lambda data: data.lazyframe.select(pl.col(data.key).is_in(known.implode())),
+        name="references",
+        description=f"stands in {reference}",
     )

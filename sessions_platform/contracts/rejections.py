@@ -1,49 +1,10 @@
-"""Why a row is rejected, and what is kept of it."""
-
-from dataclasses import dataclass
-from enum import StrEnum
+"""What is kept of a rejected row."""
 
 import pandera.polars as pa
 import polars as pl
 
+from sessions_platform.contracts.reasons import REASONS, Code
 from sessions_platform.contracts.stream import Stream
-
-
-class Code(StrEnum):
-    """The closed enumeration of reasons. Codes are stable: tables and dashboards hold them."""
-
-    malformed = "malformed"
-    missing_identity = "missing_identity"
-    missing_value = "missing_value"
-    wrong_type = "wrong_type"
-    bad_timestamp = "bad_timestamp"
-    bad_text = "bad_text"
-    future_timestamp = "future_timestamp"
-    before_start = "before_start"
-    not_allowed = "not_allowed"
-    out_of_range = "out_of_range"
-    pattern_mismatch = "pattern_mismatch"
-    unknown_reference = "unknown_reference"
-    conflicting_duplicate = "conflicting_duplicate"
-    unexpected_column = "unexpected_column"
-    unreadable_file = "unreadable_file"
-
-
-@dataclass(frozen=True)
-class Reason:
-    """One reason of one row. `column` is "" where the whole row is meant."""
-
-    code: Code
-    column: str
-    rule: str
-    value: str | None
-
-
-REASON = pl.Struct({"code": pl.String, "column": pl.String, "rule": pl.String, "value": pl.String})
-REASONS = pl.List(REASON)
-
-# A value is quoted so that a person recognizes it; the whole row stands in `payload`.
-VALUE_SHOWN = 200
 
 _DESCRIPTIONS = {
     "rejection_id": "Names the rejected row: made of stream, file, position and payload.",

@@ -9,7 +9,7 @@ import json
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
 import polars as pl
@@ -18,6 +18,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from sessions_platform.contracts.calendar import Cadence, Calendar, midnight
 from sessions_platform.contracts.path_template import PLACEHOLDER
+from sessions_platform.contracts.reasons import Code
 from sessions_platform.contracts.values import (
     Character,
     Day,
@@ -27,7 +28,10 @@ from sessions_platform.contracts.values import (
     Owner,
     Pattern,
     PositiveDuration,
+    Retention,
+    Share,
     SourcePaths,
+    Table,
     TimestampFormat,
     Timezone,
     mistake,
@@ -36,7 +40,7 @@ from sessions_platform.contracts.values import (
 
 
 class Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ColumnType(StrEnum):
@@ -60,6 +64,44 @@ _DTYPES: dict[str, pl.DataType] = {
 }
 
 
+Format = Literal["ndjson", "csv", "parquet"]
+
+_FORMATS: dict[str, Format] = {".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson", ".parquet": "parquet"}
+_PACKED = {".gz", ".zst"}
+
+
+class Reference(Model):
+    """Where the values stand that a column may hold: a column of a file, or of a table in the warehouse database."""
+
+    file: str | None = Field(
+        None,
+        description="CSV, NDJSON or Parquet, by its suffix; plain, gzip or zstd. Relative to the stream's file.",
+    )
+    table: Table | None = Field(None, description="A table or view of the warehouse database: schema.table.")
+    column: str = Field(min_length=1, description="The column or field that holds the values.")
+
+    @field_validator("file")
+    @classmethod
+    def _format_is_known(cls, file: str | None) -> str | None:
+        if file is not None and _format_of(file) is None:
+            raise mistake(f"{shown(file)} tells no format", f"let it end in {', '.join(_FORMATS)}, or these and .gz")
+        return file
+
+    @property
+    def format(self) -> Format | None:
+        return _format_of(self.file) if self.file else None
+
+    def __str__(self) -> str:
+        return f"{self.file or self.table}, column {self.column}"
+
+
+def _format_of(file: str) -> Format | None:
+    suffixes = [suffix.lower() for suffix in PurePosixPath(file).suffixes]
+    if suffixes and suffixes[-1] in _PACKED:
+        suffixes.pop()
+    return _FORMATS.get(suffixes[-1]) if suffixes else None
+
+
 class Column(Model):
     """One column of an event: where it is found in the source, its type and its rules."""
 
@@ -79,6 +121,7 @@ class Column(Model):
     le: float | None = Field(None, description="At most.")
     lt: float | None = Field(None, description="Less than.")
     pattern: Pattern | None = Field(None, description="A regular expression (Rust syntax) found in the text.")
+    references: Reference | None = Field(None, description="Where its values have to stand. Null needs none.")
     formats: list[TimestampFormat] | None = Field(
         None,
         min_length=1,
@@ -103,7 +146,7 @@ class Source(Model):
         description="A path with wildcards. {partition:%Y-%m-%d} stands for the landing partition; without it "
         "a file belongs to the landing partition that first saw it. Relative to the stream's file."
     )
-    format: Literal["ndjson", "csv", "parquet"]
+    format: Format
     separator: Character = ","
     header: bool | Annotated[list[str], Field(min_length=1)] = Field(
         True, description="CSV: whether the first record names the fields, or the names."
@@ -202,6 +245,20 @@ class Session(Model):
         return action
 
 
+class Thresholds(Model):
+    """Shares of the raw rows of a landing partition."""
+
+    warn_above: Share | None = Field(None, description="A greater share of rejected rows is warned of.")
+    fail_above: Share | None = Field(None, description="A greater share fails the partition: nothing is published.")
+
+
+class Rejected(Thresholds):
+    """How many rejected rows are too many, and how long they are kept."""
+
+    by_reason: dict[Code, Thresholds] = Field(default_factory=dict, description="The same, for single reasons.")
+    keep_for: Retention | None = Field(None, description="How long rejected rows are kept; for ever where absent.")
+
+
 class Stream(Model):
     """One stream of events."""
 
@@ -218,6 +275,7 @@ class Stream(Model):
     )
     sequence: str | None = Field(None, description="A column that orders simultaneous events.")
     session: Session = Field(default_factory=lambda: Session.model_validate({}))
+    rejected: Rejected = Field(default_factory=lambda: Rejected.model_validate({}))
 
     @field_validator("columns", mode="before")
     @classmethod
@@ -263,6 +321,11 @@ class Stream(Model):
         return (
             min(latest, self.session_calendar.end - timedelta(microseconds=1)) if self.session_calendar.end else latest
         )
+
+    @property
+    def references(self) -> dict[str, Reference]:
+        """By column."""
+        return {name: column.references for name, column in self.columns.items() if column.references}
 
     @property
     def derives_event_id(self) -> bool:

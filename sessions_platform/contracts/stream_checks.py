@@ -4,8 +4,10 @@ Works on the raw file, so that all mistakes are told at once: a value that is no
 is passed over here, for the models tell it.
 """
 
+import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import date
 from typing import Any
 
@@ -14,7 +16,7 @@ from sessions_platform.contracts.path_template import PLACEHOLDER, PathTemplate,
 from sessions_platform.contracts.raw import RAW_EVENTS
 from sessions_platform.contracts.sessions import KEPT_BY_WAREHOUSE, SESSIONIZED, SESSIONS
 from sessions_platform.contracts.stream import Aggregate, ColumnType
-from sessions_platform.contracts.values import as_day, is_timezone
+from sessions_platform.contracts.values import as_day, as_share, is_timezone
 
 Finding = tuple[tuple[str, ...], str, str]  # the key's place, the reason, the mend
 Raw = dict[str, Any]
@@ -26,11 +28,12 @@ _TYPES = {
 }
 # Columns that the platform, or PostgreSQL, adds to a row, an event or a session.
 RESERVED = {
-    *RAW_EVENTS, "faults", "reasons", "properties", "chain", *SESSIONIZED, *SESSIONS, *KEPT_BY_WAREHOUSE, "is_open",
+    *RAW_EVENTS, "faults", "reasons", "properties", *SESSIONIZED, *SESSIONS, *KEPT_BY_WAREHOUSE, "is_open",
     "tableoid", "ctid", "xmin", "xmax", "cmin", "cmax",
 } - {"user_id"}  # fmt: skip
 _SCHEMAS = {"public", "information_schema", "sessions_platform"}
 _NUMERIC = {"integer", "float"}
+_LOOKED_UP = ("string", "integer")
 _ALLOWED: dict[str, Callable[[Any], bool]] = {
     "string": lambda value: isinstance(value, str),
     "integer": lambda value: type(value) is int and -(2**63) <= value < 2**63,
@@ -51,7 +54,8 @@ def cross_findings(raw: Raw) -> Iterator[Finding]:
         yield from _column_findings(name, _mapping(columns, name))
     for name, aggregate in _mapping(session, "columns").items():
         yield from _aggregate_findings(name, aggregate, columns)
-    yield from _reference_findings(raw, columns)
+    yield from _named_column_findings(raw, columns)
+    yield from _threshold_findings(_mapping(raw, "rejected"))
     yield from _character_findings(_mapping(raw, "source"))
     yield from _day_findings(raw)
     yield from _landing_findings(raw)
@@ -68,7 +72,7 @@ def _name_findings(name: Any) -> Iterator[Finding]:
         yield ("name",), f"{name!r} is a schema of its own in PostgreSQL", "choose another name"
 
 
-def _reference_findings(raw: Raw, columns: Raw) -> Iterator[Finding]:
+def _named_column_findings(raw: Raw, columns: Raw) -> Iterator[Finding]:
     named = {("sequence",): raw.get("sequence"), ("session", "campaign"): _mapping(raw, "session").get("campaign")}
     for place, column in named.items():
         if isinstance(column, str) and column not in columns:
@@ -95,6 +99,9 @@ def _column_findings(name: str, column: Raw) -> Iterator[Finding]:
     if kind:
         yield from _misplaced_rules(here, kind, stated)
         yield from _listed_findings((*here, "isin"), kind, column.get("isin"))
+        yield from _reference_findings((*here, "references"), kind, column.get("references"))
+    if kind in _NUMERIC:
+        yield from _bound_findings(here, kind, column)
 
 
 def _kind(name: str, column: Raw) -> str | None:
@@ -120,6 +127,57 @@ def _listed_findings(here: tuple[str, ...], kind: str, listed: Any) -> Iterator[
         yield here, f"not all of its values are of type {kind}", "quote text, and write numbers bare"
 
 
+def _reference_findings(here: tuple[str, ...], kind: str, reference: Any) -> Iterator[Finding]:
+    if reference is None:
+        return
+    if kind not in _LOOKED_UP:
+        yield here, f"values of type {kind} can't be looked up", f"write type: {' or '.join(_LOOKED_UP)}"
+    if not isinstance(reference, dict):
+        yield here, "it names no file and no table", "write it as in {file: products.csv, column: id}"
+    elif len([place for place in ("file", "table") if reference.get(place) is not None]) != 1:
+        yield here, "it takes a file or a table", "name one of the two, as in {file: products.csv, column: id}"
+
+
+def _bound_findings(here: tuple[str, ...], kind: str, column: Raw) -> Iterator[Finding]:
+    """Bounds that nothing can pass, alone or with the values that are listed."""
+    bounds = {key: bound for key in ("ge", "gt", "le", "lt") if (bound := _number(column.get(key))) is not None}
+    for key in (key for key, bound in bounds.items() if not math.isfinite(bound)):
+        yield (*here, key), "it is no finite number", "write a number, or remove it"
+        return
+    least, most = _span(bounds, whole=kind == "integer")
+    stated = " and ".join(f"{key} {column[key]}" for key in bounds)
+    if least > most or (least == most and kind == "float" and _is_left_out(least, bounds)):
+        yield (*here, max(bounds)), f"no number keeps {stated}", "mend one of them"
+        return
+    listed = column.get("isin")
+    numbers = [value for value in map(_number, listed) if value is not None] if isinstance(listed, list) else []
+    if numbers and not any(least <= value <= most and not _is_left_out(value, bounds) for value in numbers):
+        yield (*here, "isin"), f"none of its values keeps {stated}", "mend the list or the bounds"
+
+
+def _number(value: Any) -> float | None:
+    """A number as the models read it; None for what is none."""
+    with suppress(ValueError, OverflowError):
+        if isinstance(value, int | float | str) and not isinstance(value, bool):
+            return float(value)
+    return None
+
+
+def _span(bounds: dict[str, float], *, whole: bool) -> tuple[float, float]:
+    """The least and the greatest number within the bounds, which may themselves be left out unless `whole`."""
+    least = max((bounds[key] for key in ("ge", "gt") if key in bounds), default=-math.inf)
+    most = min((bounds[key] for key in ("le", "lt") if key in bounds), default=math.inf)
+    if whole and math.isfinite(least):
+        least = math.floor(least) + 1 if _is_left_out(least, bounds) else math.ceil(least)
+    if whole and math.isfinite(most):
+        most = math.ceil(most) - 1 if _is_left_out(most, bounds) else math.floor(most)
+    return least, most
+
+
+def _is_left_out(value: float, bounds: dict[str, float]) -> bool:
+    return value in {bounds.get("gt"), bounds.get("lt")}
+
+
 def _aggregate_findings(name: str, aggregate: Any, columns: Raw) -> Iterator[Finding]:
     here = ("session", "columns", name)
     if name in RESERVED or name == "user_id":
@@ -134,6 +192,23 @@ def _aggregate_findings(name: str, aggregate: Any, columns: Raw) -> Iterator[Fin
         yield (*here, function), f"there is no column {column!r}", f"name one of {', '.join(columns)}"
     elif function == "sum" and _kind(column, _mapping(columns, column)) not in {None, *_NUMERIC}:
         yield (*here, function), f"{column} is no number", "sum a column of type integer or float"
+
+
+# Rejections ----------------------------------------------------------------------------------------------
+
+
+def _threshold_findings(rejected: Raw) -> Iterator[Finding]:
+    yield from _order_findings(("rejected",), rejected)
+    for code, thresholds in _mapping(rejected, "by_reason").items():
+        if isinstance(thresholds, dict):
+            yield from _order_findings(("rejected", "by_reason", str(code)), thresholds)
+
+
+def _order_findings(here: Sequence[str], thresholds: Raw) -> Iterator[Finding]:
+    warns, fails = as_share(thresholds.get("warn_above")), as_share(thresholds.get("fail_above"))
+    if warns is not None and fails is not None and warns > fails:
+        reason = f"it would never warn, for the partition fails above {thresholds['fail_above']}"
+        yield (*here, "warn_above"), reason, "write a smaller percentage, or remove it"
 
 
 # Files ---------------------------------------------------------------------------------------------------

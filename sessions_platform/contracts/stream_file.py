@@ -11,7 +11,17 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from yaml.reader import ReaderError
 
-from sessions_platform.contracts.stream import Aggregate, Column, Landing, Session, Source, Stream
+from sessions_platform.contracts.stream import (
+    Aggregate,
+    Column,
+    Landing,
+    Reference,
+    Rejected,
+    Session,
+    Source,
+    Stream,
+    Thresholds,
+)
 from sessions_platform.contracts.stream_checks import Finding, cross_findings
 from sessions_platform.contracts.values import shown
 from sessions_platform.mistakes import Mistake
@@ -23,7 +33,10 @@ _MODELS: dict[Place, type[BaseModel]] = {
     ("source",): Source,
     ("landing",): Landing,
     ("session",): Session,
+    ("rejected",): Rejected,
+    ("rejected", "by_reason", "*"): Thresholds,
     ("columns", "*"): Column,
+    ("columns", "*", "references"): Reference,
     ("session", "columns", "*"): Aggregate,
 }
 _SUBJECT = re.compile(r"^(Input|List|String|Dictionary|Keys|Value error,) ")
@@ -233,5 +246,10 @@ def _unknown_key(place: tuple[str, ...]) -> tuple[str, str]:
     return "the key is not known", f"remove it, or rename it ({hint})"
 
 
-def _model_at(place: tuple[str, ...]) -> type[BaseModel] | None:
-    return _MODELS.get(place) or (_MODELS.get((*place[:-1], "*")) if place else None)
+def _model_at(place: Place) -> type[BaseModel] | None:
+    found = (model for pattern, model in _MODELS.items() if len(pattern) == len(place) and _fits(place, pattern))
+    return next(found, None)
+
+
+def _fits(place: Place, pattern: Place) -> bool:
+    return all(wanted in {part, "*"} for part, wanted in zip(place, pattern, strict=True))

@@ -4,6 +4,7 @@ import codecs
 import re
 from contextlib import suppress
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from typing import Annotated, Any
 from zoneinfo import available_timezones
 
@@ -16,6 +17,9 @@ from sessions_platform.contracts.timestamps import EPOCHS, format_fault
 _MILLISECONDS = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)]
 _DURATION = re.compile(r"^\s*(\d{1,9})\s*(ms|s|m|h|d)\s*$")
 _LONGEST = timedelta(days=366)
+_KEPT_LONGEST = timedelta(days=36_500)
+_SHARE = re.compile(r"^\s*(\d{1,3}(?:\.\d{1,6})?)\s*%\s*$")
+_TABLE = re.compile(r"^[^.\s]+\.[^.\s]+$")
 _FIRST_DAY, _LAST_DAY = date(1900, 1, 1), date(2199, 12, 31)
 _IDENTIFIER = re.compile(r"^[a-z][a-z0-9_]{0,47}$")
 _OWNER = re.compile(r"^(team:[A-Za-z0-9_-]+|[^@\s]+@[^@\s]+\.[^@\s]+)$")
@@ -42,6 +46,12 @@ def _at_most_a_year(duration: timedelta) -> timedelta:
     return duration
 
 
+def _at_most_a_century(duration: timedelta) -> timedelta:
+    if duration > _KEPT_LONGEST:
+        raise mistake("the duration is longer than a century", f"write {_spelled(_KEPT_LONGEST)} at most")
+    return duration
+
+
 def _positive(duration: timedelta) -> timedelta:
     if duration <= timedelta(0):
         raise mistake("the duration is zero", "write one that is longer than nothing, as in 30m")
@@ -51,6 +61,32 @@ def _positive(duration: timedelta) -> timedelta:
 def _spelled(duration: timedelta) -> str:
     milliseconds = duration // timedelta(milliseconds=1)
     return next(f"{milliseconds // ms}{unit}" for unit, ms in _MILLISECONDS if milliseconds % ms == 0)
+
+
+def as_share(value: Any) -> Decimal | None:
+    """A percentage as a part of one, exactly: 1% is 0.01. None for what is none."""
+    if isinstance(value, Decimal):
+        return value
+    found = _SHARE.match(value) if isinstance(value, str) else None
+    share = Decimal(found[1]) / 100 if found else None
+    return share if share is not None and share <= 1 else None
+
+
+def _share(value: Any) -> Decimal:
+    share = as_share(value)
+    if share is None:
+        raise mistake(f"{shown(value)} is no percentage", "write one from 0% to 100%, as in 0.5%")
+    return share
+
+
+def as_percent(share: Decimal) -> str:
+    return f"{(share * 100).normalize():f}%"
+
+
+def _table(name: str) -> str:
+    if not _TABLE.match(name):
+        raise mistake(f"{shown(name)} names no table", "write its schema and its name, as in public.products")
+    return name
 
 
 def as_day(value: Any) -> date | None:
@@ -156,6 +192,21 @@ Duration = Annotated[
     WithJsonSchema({"type": "string", "examples": ["30m"]}),
 ]
 PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
+Retention = Annotated[
+    timedelta,
+    BeforeValidator(_duration),
+    AfterValidator(_positive),
+    AfterValidator(_at_most_a_century),
+    PlainSerializer(_spelled, when_used="json"),
+    WithJsonSchema({"type": "string", "examples": ["400d"]}),
+]
+Share = Annotated[
+    Decimal,
+    BeforeValidator(_share),
+    PlainSerializer(as_percent, when_used="json"),
+    WithJsonSchema({"type": "string", "examples": ["1%"]}),
+]
+Table = Annotated[str, AfterValidator(_table), WithJsonSchema({"type": "string", "examples": ["public.products"]})]
 Day = Annotated[date, BeforeValidator(_day)]
 Timezone = Annotated[str, AfterValidator(_timezone), WithJsonSchema({"type": "string", "examples": ["UTC"]})]
 Identifier = Annotated[str, AfterValidator(_identifier)]

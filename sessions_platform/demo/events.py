@@ -19,7 +19,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple, TypeVar
 
-from sessions_platform.contracts.rejections import Code
+from sessions_platform.contracts.reasons import Code
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 DAYS = 7

@@ -3,22 +3,26 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import polars as pl
 
-from sessions_platform.contracts.events import PROVENANCE, content_columns, event_columns
+from sessions_platform.contracts.events import PROVENANCE, Known, content_columns, event_columns
 from sessions_platform.contracts.raw import RAW_EVENTS
 from sessions_platform.contracts.rejections import REJECTED_EVENTS
 from sessions_platform.contracts.stream import Stream
+from sessions_platform.journey.references import References, read_references
 from sessions_platform.journey.workspace import Workspace
 from sessions_platform.storage.lake import Dataset, StoredFile
 from sessions_platform.storage.ledger import KnownFile, LandingVersion, Snapshot, Superseded
 from sessions_platform.storage.warehouse import Loaded
-from sessions_platform.transforms.parse import parse
+from sessions_platform.transforms.parse import parse_with_shape
 from sessions_platform.transforms.sessionize import touched_partitions
+from sessions_platform.transforms.shape import NO_SHAPE, Drift, Shape, drift
 from sessions_platform.transforms.validate import judge, rejections, settle
 
 _POSITION = ["source_uri", "position"]
+_SAMPLES = 5
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,9 @@ class Judged:
     rejected: StoredFile
     duplicates: int
     rejected_by_reason: dict[str, int]
+    samples: tuple[dict[str, Any], ...]  # a few rejected rows, whole
+    references: References
+    shape: Shape
     first_event: datetime | None
     last_event: datetime | None
 
@@ -47,14 +54,18 @@ class Published:
     rejected: Loaded
 
 
-def judge_partition(workspace: Workspace, landing_partition: str, raw: Dataset) -> Judged:
+def judge_partition(
+    workspace: Workspace, landing_partition: str, raw: Dataset, references: References | None = None
+) -> Judged:
     """Judge all raw rows of a landing partition and write events and rejected_events beside those that stand.
 
+    `references` are read here unless a run over several partitions has read them before.
     Raises Superseded where the landing files were read again meanwhile.
     """
     stream, lake = workspace.stream, workspace.lake
+    references = references or read_references(workspace)
     files = _files_of(workspace, landing_partition, raw)
-    accepted, refused = _judge_blocks(stream, landing_partition, raw)
+    accepted, refused, shape = _judge_blocks(stream, landing_partition, raw, references.known)
     digests = {file.uri: file.digest or "" for file in files}
     events, conflicts, duplicates = settle(accepted, stream, digests)
     refused = pl.concat([refused, _with_payload(raw, landing_partition, conflicts)])
@@ -67,8 +78,26 @@ def judge_partition(workspace: Workspace, landing_partition: str, raw: Dataset) 
         lake.write(workspace.folder("rejected_events", landing_partition), [rejected], REJECTED_EVENTS),
         duplicates,
         _count_reasons(rejected),
+        _samples(rejected),
+        references,
+        shape,
         *_span(events),
     )
+
+
+def drifts(workspace: Workspace, judged: Sequence[Judged]) -> dict[str, list[Drift]]:
+    """How the shape of each of these partitions differs from the contract and from the partition before it.
+
+    That one may be among them, and is not published yet then. Partitions without rows are passed over.
+    """
+    own = {verdict.landing_partition: verdict.shape for verdict in judged}
+    found: dict[str, list[Drift]] = {}
+    for partition, shape in own.items():
+        others = workspace.ledger.shape_before(partition, besides=list(own))
+        earlier = {key: seen for key, seen in own.items() if key < partition and seen.rows}
+        earlier |= {key: Shape(**seen) for key, seen in others.items()}
+        found[partition] = drift(shape, earlier[max(earlier)] if earlier else NO_SHAPE, workspace.stream)
+    return found
 
 
 def publish(workspace: Workspace, judged: Judged, run_id: str) -> Published:
@@ -96,10 +125,16 @@ def _files_of(workspace: Workspace, landing_partition: str, raw: Dataset) -> tup
     return files
 
 
-def _judge_blocks(stream: Stream, landing_partition: str, raw: Dataset) -> tuple[pl.DataFrame, pl.DataFrame]:
-    blocks = [pl.DataFrame(schema=RAW_EVENTS), *raw.blocks(landing_partition)]
-    verdicts = [judge(parse(block, stream), stream, landing_partition) for block in blocks]
-    return pl.concat(verdict.events for verdict in verdicts), pl.concat(verdict.rejected for verdict in verdicts)
+def _judge_blocks(
+    stream: Stream, landing_partition: str, raw: Dataset, known: Known
+) -> tuple[pl.DataFrame, pl.DataFrame, Shape]:
+    """Accepted rows, rejected rows and the shape of all."""
+    verdicts, shape = [], NO_SHAPE
+    for block in [pl.DataFrame(schema=RAW_EVENTS), *raw.blocks(landing_partition)]:
+        parsed, seen = parse_with_shape(block, stream)
+        verdicts.append(judge(parsed, stream, landing_partition, known))
+        shape += seen
+    return pl.concat(verdict.events for verdict in verdicts), pl.concat(verdict.rejected for verdict in verdicts), shape
 
 
 def _with_payload(raw: Dataset, landing_partition: str, conflicts: pl.DataFrame) -> pl.DataFrame:
@@ -113,6 +148,13 @@ def _count_reasons(rejected: pl.DataFrame) -> dict[str, int]:
     codes = rejected.select(code=pl.col("reasons").list.eval(pl.element().struct.field("code")).list.unique())
     counts = codes.explode("code").drop_nulls().group_by("code").len().sort("code")
     return dict(counts.iter_rows())
+
+
+def _samples(rejected: pl.DataFrame) -> tuple[dict[str, Any], ...]:
+    """A few rows, of as many different reasons as there are."""
+    codes = pl.col("reasons").list.eval(pl.element().struct.field("code")).list.join(" ")
+    nth = pl.int_range(pl.len()).over(codes)
+    return tuple(rejected.sort(nth, maintain_order=True).head(_SAMPLES).to_dicts())
 
 
 def _span(events: pl.DataFrame) -> tuple[datetime | None, datetime | None]:
@@ -160,6 +202,8 @@ def ledger_row(workspace: Workspace, judged: Judged, run_id: str) -> dict[str, o
         "rejected_by_reason": judged.rejected_by_reason,
         "first_event": judged.first_event,
         "last_event": judged.last_event,
+        "reference_digests": judged.references.digests,
+        "shape": {"rows": judged.shape.rows, "fields": judged.shape.fields},
         "contract_version": workspace.stream.contract_version,
         "policy_version": workspace.stream.policy_version,
         "run_id": run_id,

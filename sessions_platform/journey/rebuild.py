@@ -17,6 +17,7 @@ from sessions_platform.contracts.raw import RAW_EVENTS
 from sessions_platform.contracts.rejections import REJECTED_EVENTS
 from sessions_platform.journey.judge import Judged, judge_partition, ledger_row
 from sessions_platform.journey.load import proven
+from sessions_platform.journey.references import References, read_references
 from sessions_platform.journey.sessionize import sessionize_partitions
 from sessions_platform.journey.succession import find_successors
 from sessions_platform.journey.workspace import Workspace
@@ -81,8 +82,9 @@ def _attempt(workspace: Workspace, run_id: str, proof: Proof, tell: Callable[[st
         _adopt(beside, standing, file, _landing_partition(file, workspace, began_with))
     landing_partitions = sorted({file.landing_partition for file in beside.ledger.files() if file.path is not None})
     tell(f"{len(landing_partitions)} landing partitions to judge")
+    references = read_references(beside)
     for partition in landing_partitions:
-        _judge(beside, partition, run_id, proof)
+        _judge(beside, partition, references, run_id, proof)
     partitions = _session_partitions(beside)
     tell(f"{len(partitions)} session partitions to make")
     for first in range(0, len(partitions), _PARTITIONS_AT_ONCE):
@@ -127,8 +129,8 @@ def _moved(beside: Workspace, path: str, landing_partition: str) -> Iterator[pl.
         yield block.with_columns(landing_partition=pl.lit(landing_partition))
 
 
-def _judge(beside: Workspace, partition: str, run_id: str, proof: Proof) -> None:
-    judged = judge_partition(beside, partition, beside.raw_events([partition]))
+def _judge(beside: Workspace, partition: str, references: References, run_id: str, proof: Proof) -> None:
+    judged = judge_partition(beside, partition, beside.raw_events([partition]), references)
     proof.judged(beside, judged)
     with beside.database.transaction() as connection:
         beside.ledger.lock(connection)

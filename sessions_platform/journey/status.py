@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 from sessions_platform.contracts.calendar import Calendar, contiguous_runs
+from sessions_platform.journey.references import read_references
 from sessions_platform.journey.workspace import Workspace
 
 _RANGES = 8
@@ -36,6 +37,7 @@ def status(workspace: Workspace) -> dict[str, Any]:
             "landing": landing_partitions_waiting(workspace),
             "session": workspace.ledger.waiting(workspace.stream.policy_version),
         },
+        "judged_by_older_references": judged_by_older_references(workspace),
         "warehouse": workspace.database.shown,
     }
 
@@ -60,6 +62,17 @@ def landing_partitions_waiting(workspace: Workspace, newest: str | None = None) 
     contract = workspace.stream.contract_version
     waiting.update(name for name, landing in published.items() if landing.contract_version != contract)
     return sorted(waiting)
+
+
+def judged_by_older_references(workspace: Workspace) -> list[str]:
+    """Landing partitions that were judged when a reference held other values.
+
+    They don't wait: a table of products that grows each day would have all of history judged each day. Whoever
+    wants their rows judged by what it holds now materializes them.
+    """
+    digests = read_references(workspace).digests
+    published = workspace.ledger.landings() if digests else []
+    return [landing.landing_partition for landing in published if landing.reference_digests != digests]
 
 
 def covering_ranges(partitions: Sequence[str], calendar: Calendar, most: int = _RANGES) -> list[tuple[str, str]]:

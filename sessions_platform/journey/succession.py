@@ -24,13 +24,14 @@ def find_successors(
     schema, order = sessionized_columns(workspace.stream), time_order(workspace.stream)
     columns = list(dict.fromkeys([*IDENTITY, *order]))
     before = workspace.lake.scan([version.path for version in old], schema)
-    events = before.filter(pl.col("session_id").is_in(list(vanished))).select(*columns, vanished="session_id").collect()
+    lost = before.filter(pl.col("session_id").is_in(list(vanished)))
+    events = lost.select(*columns, _vanished="session_id").collect()
     after = workspace.lake.scan([version.path for version in new], schema).select(*IDENTITY, "session_id")
     here = events.lazy().join(after, on=IDENTITY).collect()
     elsewhere = _sessions_elsewhere(workspace, landings, events.join(here, on=IDENTITY, how="anti"))
     found = pl.concat([here, events.join(elsewhere, on=IDENTITY)]).sort(order, nulls_last=True)
-    first = found.unique("vanished", keep="first", maintain_order=True)
-    return dict(first.select("vanished", "session_id").iter_rows())
+    first = found.unique("_vanished", keep="first", maintain_order=True)
+    return dict(first.select("_vanished", "session_id").iter_rows())
 
 
 def _sessions_elsewhere(workspace: Workspace, landings: Sequence[LandingVersion], lost: pl.DataFrame) -> pl.DataFrame:

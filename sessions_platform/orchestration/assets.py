@@ -5,7 +5,7 @@ Whatever there is to decide about the data is decided over there.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
 import polars as pl
@@ -15,29 +15,37 @@ from sessions_platform.contracts.raw import raw_schema
 from sessions_platform.contracts.rejections import REJECTED_EVENTS, rejected_schema
 from sessions_platform.contracts.sessions import sessionized_schema, sessions_schema
 from sessions_platform.contracts.stream import Stream
-from sessions_platform.journey.judge import Judged, Published, judge_partition, publish
+from sessions_platform.journey.judge import Judged, Published, drifts, judge_partition, publish
 from sessions_platform.journey.land import land
 from sessions_platform.journey.load import load_sessions
+from sessions_platform.journey.references import read_references
 from sessions_platform.journey.sessionize import sessionize_partitions
+from sessions_platform.journey.workspace import Workspace
 from sessions_platform.orchestration.checks import (
     Evidence,
     audited,
     chains_stay_short,
     count_rows,
     every_event_once,
+    held_few,
+    held_in_shape,
     held_short,
     hold_against,
     hold_dataset_against,
     keeps_contract,
+    keeps_its_shape,
     nothing_lost,
     nothing_waits,
+    rejections_stay_few,
     stop_if_broken,
 )
 from sessions_platform.orchestration.failures import TRANSIENT, retried_when_transient
+from sessions_platform.orchestration.metadata import as_rounded_percent, as_table, drifted, samples_of
 from sessions_platform.orchestration.partitions import partitions_definition
 from sessions_platform.orchestration.resources import Platform
 from sessions_platform.orchestration.types import column_schema, dataset_type
 from sessions_platform.storage.lake import Dataset
+from sessions_platform.transforms.shape import Drift
 
 LAKE = "lake"
 EVERY_PARTITION = dg.AllPartitionMapping()
@@ -90,7 +98,8 @@ def _raw_events(stream: Stream) -> dg.AssetsDefinition:
 def _judged_events(stream: Stream) -> dg.AssetsDefinition:
     events, rejected = key(stream, "events"), key(stream, "rejected_events")
     contract = events_schema(stream)
-    checks = [keeps_contract(events), keeps_contract(rejected), nothing_lost(events)]
+    proofs = [keeps_contract(events), keeps_contract(rejected), nothing_lost(events)]
+    few, shape = rejections_stay_few(rejected), keeps_its_shape(events)
     common = {"group_name": "validation", "io_manager_key": LAKE, "owners": stream.owners}
 
     @dg.multi_asset(
@@ -114,7 +123,7 @@ def _judged_events(stream: Stream) -> dg.AssetsDefinition:
                 **common,
             ),
         },
-        check_specs=checks,
+        check_specs=[*proofs, few, shape],
         partitions_def=partitions_definition(stream.landing_calendar),
         backfill_policy=dg.BackfillPolicy.single_run(),
         retry_policy=TRANSIENT,
@@ -124,20 +133,24 @@ def _judged_events(stream: Stream) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, platform: Platform, raw_events: Dataset
     ) -> Iterator[dg.AssetCheckResult | dg.Output[Dataset]]:
         workspace, partitions = platform.workspace(stream.name), context.partition_keys
-        evidence = [Evidence() for _ in checks]
+        evidence = [Evidence() for _ in proofs]
         with retried_when_transient():
-            judged: list[Judged] = []
+            references, judged = read_references(workspace), list[Judged]()
             for partition in partitions:
                 started = time.monotonic()
-                verdict = judge_partition(workspace, partition, raw_events)
+                verdict = judge_partition(workspace, partition, raw_events, references)
                 stored = workspace.lake.blocks([verdict.events.path], workspace.event_columns)
-                hold_against(events_schema(stream, partition), partition, stored, evidence[0])
+                hold_against(events_schema(stream, partition, references.known), partition, stored, evidence[0])
                 stored = workspace.lake.blocks([verdict.rejected.path], REJECTED_EVENTS)
                 hold_against(rejected_schema(stream), partition, stored, evidence[1])
                 count_rows(workspace.lake, verdict, evidence[2])
                 judged.append(verdict)
-                _tell_judged(context, stream, verdict, _since(started))
-            results = [seen.result(spec) for seen, spec in zip(evidence, checks, strict=True)]
+                _tell_accepted(context, stream, verdict, _since(started))
+            _tell_rejected(context, workspace, judged)
+            found = drifts(workspace, judged)
+            _tell_drift(context, stream, found)
+            results = [seen.result(spec) for seen, spec in zip(evidence, proofs, strict=True)]
+            results += [held_few(stream.rejected, judged, few), held_in_shape(found, shape)]
         yield from results
         with retried_when_transient():
             stop_if_broken(results)
@@ -246,30 +259,45 @@ def _sessions(stream: Stream) -> dg.AssetsDefinition:
     return sessions
 
 
-def _tell_judged(context: dg.AssetExecutionContext, stream: Stream, judged: Judged, seconds: float) -> None:
-    partition = judged.landing_partition
-    accepted = {"dagster/row_count": judged.events.rows, "duplicates": judged.duplicates, "seconds": seconds}
-    context.add_asset_metadata(accepted, asset_key=key(stream, "events"), partition_key=partition)
-    percent = round(100 * judged.rejected.rows / judged.raw_rows, 4) if judged.raw_rows else 0.0
-    by_reason = {f"rejected_as/{code}": count for code, count in judged.rejected_by_reason.items()}
-    rejected = {
-        "dagster/row_count": judged.rejected.rows,
-        "rejected_percent": percent,
-        **({"reasons": _reasons_table(judged.rejected_by_reason)} if judged.rejected_by_reason else {}),
-        **by_reason,
-    }
-    context.add_asset_metadata(rejected, asset_key=key(stream, "rejected_events"), partition_key=partition)
+def _tell_accepted(context: dg.AssetExecutionContext, stream: Stream, judged: Judged, seconds: float) -> None:
+    told = {"dagster/row_count": judged.events.rows, "duplicates": judged.duplicates, "seconds": seconds}
+    context.add_asset_metadata(told, asset_key=key(stream, "events"), partition_key=judged.landing_partition)
+
+
+def _tell_drift(context: dg.AssetExecutionContext, stream: Stream, drifts: Mapping[str, Sequence[Drift]]) -> None:
+    for partition, found in drifts.items():
+        told = {"drifted": len(found), **as_table("drift", drifted(found))}
+        context.add_asset_metadata(told, asset_key=key(stream, "events"), partition_key=partition)
+
+
+def _tell_rejected(context: dg.AssetExecutionContext, workspace: Workspace, judged: Sequence[Judged]) -> None:
+    """Reasons that any partition has had are told with a zero too, so that their plots have no holes."""
+    stream = workspace.stream
+    counted = [landing.rejected_by_reason for landing in workspace.ledger.landings()]
+    codes = sorted(
+        {code for counts in [*counted, *(verdict.rejected_by_reason for verdict in judged)] for code in counts}
+    )
+    for verdict in judged:
+        by_reason, raw_rows = verdict.rejected_by_reason, verdict.raw_rows
+        reasons = [
+            {"reason": code, "rows": rows, "percent": as_rounded_percent(rows, raw_rows)}
+            for code, rows in sorted(by_reason.items(), key=lambda counted: (-counted[1], counted[0]))
+        ]
+        told = {
+            "dagster/row_count": verdict.rejected.rows,
+            "rejected_percent": as_rounded_percent(verdict.rejected.rows, raw_rows),
+            **as_table("reasons", reasons),
+            **as_table("samples", samples_of(verdict)),
+            **{f"rejected_as/{code}": by_reason.get(code, 0) for code in codes},
+        }
+        context.add_asset_metadata(
+            told, asset_key=key(stream, "rejected_events"), partition_key=verdict.landing_partition
+        )
 
 
 def _tell_published(context: dg.AssetExecutionContext, stream: Stream, judged: Judged, published: Published) -> None:
     told = {"version": published.version, "touched_session_partitions": list(published.touched)}
     context.add_asset_metadata(told, asset_key=key(stream, "events"), partition_key=judged.landing_partition)
-
-
-def _reasons_table(by_reason: dict[str, int]) -> dg.MetadataValue:
-    records = [dg.TableRecord({"reason": code, "rows": count}) for code, count in by_reason.items()]
-    schema = dg.TableSchema([dg.TableColumn("reason", "string"), dg.TableColumn("rows", "int")])
-    return dg.MetadataValue.table(records, schema=schema)
 
 
 def _since(started: float) -> float:

@@ -19,14 +19,18 @@ from sessions_platform.contracts.calendar import label
 from sessions_platform.contracts.events import events_schema
 from sessions_platform.contracts.rejections import REJECTED_EVENTS, rejected_schema
 from sessions_platform.contracts.sessions import sessionized_schema, sessions_schema
-from sessions_platform.contracts.stream import Stream
+from sessions_platform.contracts.stream import Rejected, Stream
+from sessions_platform.contracts.values import as_percent
 from sessions_platform.journey.audit import audit_sample, audit_windows
 from sessions_platform.journey.judge import Judged
 from sessions_platform.journey.workspace import Workspace
 from sessions_platform.orchestration.failures import TRANSIENT, retried_when_transient
+from sessions_platform.orchestration.metadata import as_rounded_percent, as_table, drifted, samples_of
 from sessions_platform.orchestration.resources import Platform
 from sessions_platform.storage.lake import ROW_GROUP_ROWS, Dataset, Lake
 from sessions_platform.storage.ledger import SessionVersion
+from sessions_platform.transforms.shape import Drift
+from sessions_platform.transforms.thresholds import Excess, excesses
 
 LONG_CHAIN = timedelta(days=7)
 SAMPLE_AGREES = "sample_agrees"
@@ -69,6 +73,16 @@ def keeps_contract(asset_key: dg.AssetKey) -> dg.AssetCheckSpec:
 def nothing_lost(asset_key: dg.AssetKey) -> dg.AssetCheckSpec:
     description = "In each landing partition, raw rows = accepted + rejected + duplicates."
     return dg.AssetCheckSpec("nothing_lost", asset=asset_key, description=description, blocking=True)
+
+
+def rejections_stay_few(asset_key: dg.AssetKey) -> dg.AssetCheckSpec:
+    description = "No greater share of a landing partition's rows is rejected than the stream's file allows."
+    return dg.AssetCheckSpec("rejections_stay_few", asset=asset_key, description=description, blocking=True)
+
+
+def keeps_its_shape(asset_key: dg.AssetKey) -> dg.AssetCheckSpec:
+    description = "No field of the landing files is new, missing or of another type than its column."
+    return dg.AssetCheckSpec("keeps_its_shape", asset=asset_key, description=description)
 
 
 def every_event_once(asset_key: dg.AssetKey) -> dg.AssetCheckSpec:
@@ -126,6 +140,41 @@ def held_short(versions: Iterable[SessionVersion], spec: dg.AssetCheckSpec) -> d
     longest = max((version.longest_chain_seconds for version in versions), default=0.0)
     told = {"longest_chain_days": round(longest / timedelta(days=1).total_seconds(), 3)}
     return _result(spec, longest <= LONG_CHAIN.total_seconds(), told, dg.AssetCheckSeverity.WARN)
+
+
+def held_few(allowed: Rejected, judged: Iterable[Judged], spec: dg.AssetCheckSpec) -> dg.AssetCheckResult:
+    """Whether thresholds are exceeded; and if so a few rejected rows, for what is not published shows nowhere else."""
+    found = [(verdict, excess) for verdict in judged for excess in _excesses(allowed, verdict)]
+    found.sort(key=lambda pair: not pair[1].fails)  # what fails first, for not all may be shown
+    partitions = {verdict.landing_partition: verdict for verdict, _ in found}
+    samples = [sample for verdict in partitions.values() for sample in samples_of(verdict)]
+    exceeded = [_told(verdict.landing_partition, excess) for verdict, excess in found]
+    fails = any(excess.fails for _, excess in found)
+    severity = dg.AssetCheckSeverity.ERROR if fails else dg.AssetCheckSeverity.WARN
+    metadata = {"thresholds": len(exceeded), **as_table("exceeded", exceeded), **as_table("samples", samples)}
+    return _result(spec, not found, metadata, severity)
+
+
+def _excesses(allowed: Rejected, judged: Judged) -> list[Excess]:
+    return excesses(allowed, judged.raw_rows, judged.rejected.rows, judged.rejected_by_reason)
+
+
+def _told(partition: str, excess: Excess) -> dict[str, str | float]:
+    return {
+        "partition": partition,
+        "reason": excess.code or "any",
+        "rows": excess.rows,
+        "of": excess.of,
+        "percent": as_rounded_percent(excess.rows, excess.of),
+        "limit": as_percent(excess.limit),
+        "outcome": "fails" if excess.fails else "warns",
+    }
+
+
+def held_in_shape(drifts: Mapping[str, Sequence[Drift]], spec: dg.AssetCheckSpec) -> dg.AssetCheckResult:
+    records = [{"partition": partition, **told} for partition, found in drifts.items() for told in drifted(found)]
+    metadata = {"drifted": len(records), **as_table("drift", records)}
+    return _result(spec, not records, metadata, dg.AssetCheckSeverity.WARN)
 
 
 def _result(
@@ -202,7 +251,7 @@ class ProofByChecks:
 
 def stop_if_broken(results: Sequence[dg.AssetCheckResult]) -> None:
     """Fail the step, for good: the same rows would break the same rules again."""
-    failed = [result for result in results if not result.passed]
+    failed = [result for result in results if not result.passed and result.severity is dg.AssetCheckSeverity.ERROR]
     if failed:
         names = ", ".join(sorted({str(result.check_name) for result in failed}))
         raise dg.Failure(

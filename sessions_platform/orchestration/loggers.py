@@ -1,12 +1,13 @@
 """Two ways to follow a run beside Dagster's own: JSON lines for machines, one line a step for people."""
 
+import json
 import logging
 import sys
+from datetime import UTC, datetime
 
 import dagster as dg
 
-json_lines = dg.json_console_logger
-
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _SHOWN = {
     dg.DagsterEventType.STEP_START: "…",
     dg.DagsterEventType.STEP_SUCCESS: "✓",
@@ -37,4 +38,39 @@ def _progress(_context: dg.InitLoggerContext) -> logging.Logger:
     return logger
 
 
+class _AsJson(logging.Formatter):
+    """A line for what was said, when and by which step.
+
+    Dagster's own JSON logger writes an event with all of its metadata, and so the samples of
+    rejected payloads.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        told = getattr(record, "dagster_meta", {})
+        event = told.get("dagster_event")
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "level": record.levelname,
+            "message": record.getMessage(),
+            "run_id": told.get("run_id"),
+            "job": told.get("job_name"),
+            "step": told.get("step_key"),
+            "event": event.event_type_value if isinstance(event, dg.DagsterEvent) else None,
+        }
+        return json.dumps({key: value for key, value in line.items() if value is not None}, ensure_ascii=False)
+
+
+def _json_lines(context: dg.InitLoggerContext) -> logging.Logger:
+    logger = logging.Logger("sessions_platform.json", context.logger_config["log_level"])
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_AsJson())
+    logger.addHandler(handler)
+    return logger
+
+
 progress = dg.LoggerDefinition(_progress, description="One line a step, on standard error.")
+json_lines = dg.LoggerDefinition(
+    _json_lines,
+    config_schema={"log_level": dg.Field(dg.Enum("Level", list(map(dg.EnumValue, _LEVELS))), default_value="INFO")},
+    description="One JSON document a line, on standard error; no metadata.",
+)

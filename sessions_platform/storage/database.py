@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -17,6 +18,7 @@ from sessions_platform.storage import embedded_postgres
 
 _LOCK_TIMEOUT = "120s"
 
+_QUOTES_ROWS = re.compile(r"\n(?:DETAIL|CONTEXT):")
 _TRANSIENT = (
     errors.SerializationFailure,
     errors.DeadlockDetected,
@@ -69,11 +71,15 @@ class Database:
     @contextmanager
     def transaction(self, *, read_only: bool = False) -> Iterator[psycopg.Connection]:
         """One transaction: committed at the end, rolled back where an error leaves it. Raises Unreachable."""
-        with self._connect() as connection:
-            connection.read_only = read_only
-            if read_only:  # all that is read is of one moment
-                connection.isolation_level = IsolationLevel.REPEATABLE_READ
-            yield connection
+        try:
+            with self._connect() as connection:
+                connection.read_only = read_only
+                if read_only:  # all that is read is of one moment
+                    connection.isolation_level = IsolationLevel.REPEATABLE_READ
+                yield connection
+        except psycopg.Error as error:
+            error.args = (_without_rows(str(error)),)
+            raise
 
     @contextmanager
     def alone(self, name: str) -> Iterator[bool]:
@@ -115,6 +121,11 @@ class Database:
 def _open(url: str) -> psycopg.Connection:
     options = f"-c lock_timeout={_LOCK_TIMEOUT} -c timezone=UTC -c client_min_messages=warning"
     return psycopg.connect(url, connect_timeout=10, application_name="sessions-platform", options=options)
+
+
+def _without_rows(message: str) -> str:
+    """What PostgreSQL says but for its details and context, which quote rows: payloads must not reach logs."""
+    return _QUOTES_ROWS.split(message, maxsplit=1)[0]
 
 
 def lock(connection: psycopg.Connection, name: str) -> None:

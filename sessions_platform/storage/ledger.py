@@ -48,7 +48,9 @@ create table if not exists sessions_platform.landing_versions (
     rejected_by_reason jsonb not null,
     first_event timestamptz, last_event timestamptz,
     contract_version text not null, policy_version text not null, -- what it touches was told by this rule
-    run_id text not null, published_at timestamptz not null default now()
+    run_id text not null, published_at timestamptz not null default now(),
+    -- which state of each column's reference its rows were judged against, and which fields they had
+    reference_digests jsonb not null default '{}', shape jsonb not null default '{"rows": 0, "fields": {}}'
 );
 create unique index if not exists landing_current
     on sessions_platform.landing_versions (stream, landing_partition) where is_current;
@@ -148,6 +150,7 @@ class LandingVersion:
     first_event: datetime | None
     last_event: datetime | None
     contract_version: str
+    reference_digests: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -271,11 +274,21 @@ class Ledger:
 
     def current(self, connection: psycopg.Connection) -> list[LandingVersion]:
         sql = """select landing_partition, version, raw_sequence, events_path, rejected_path, raw_rows, accepted,
-                        rejected, duplicates, rejected_by_reason, first_event, last_event, contract_version
+                        rejected, duplicates, rejected_by_reason, first_event, last_event, contract_version,
+                        reference_digests
                  from sessions_platform.landing_versions where stream = %s and is_current
                  order by landing_partition"""
         with connection.cursor(row_factory=class_row(LandingVersion)) as cursor:
             return cursor.execute(sql, [self.stream]).fetchall()
+
+    def shape_before(self, landing_partition: str, besides: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """The shape of the newest published partition before this one that has rows, by its key; besides some."""
+        sql = """select landing_partition, shape from sessions_platform.landing_versions
+                 where stream = %s and is_current and landing_partition < %s and landing_partition <> all(%s)
+                     and (shape ->> 'rows')::bigint > 0
+                 order by landing_partition desc limit 1"""
+        with self.database.transaction(read_only=True) as connection:
+            return dict(connection.execute(sql, [self.stream, landing_partition, list(besides)]).fetchall())
 
     def publish(self, connection: psycopg.Connection, landing: Mapping[str, Any], touched: Iterable[str]) -> int:
         """Make a judged landing partition current and note what it touches; the stream's lock is held.

@@ -14,7 +14,8 @@ from psycopg.rows import dict_row
 from psycopg.sql import SQL, Composed, Identifier
 
 from sessions_platform.contracts.events import REPEATED_EVENT_IDS
-from sessions_platform.contracts.rejections import REASONS, REJECTED_EVENTS
+from sessions_platform.contracts.reasons import REASONS
+from sessions_platform.contracts.rejections import REJECTED_EVENTS
 from sessions_platform.contracts.sessions import KEPT_BY_WAREHOUSE, SESSION_CHANGES, session_columns
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.mistakes import Mistake
@@ -29,6 +30,7 @@ _TYPES: dict[pl.DataType, LiteralString] = {
     REASONS: "jsonb",
 }
 _VIEW_NAME = "sessions_now"
+_REJECTED_VIEW_NAME = "rejected_by_day"
 _COPY_ROWS = 100_000
 _NULL = "\\N"
 _WHEN_REJECTED: dict[str, pl.DataType] = {"rejected_at": pl.Datetime("us", "UTC"), "run_id": pl.String()}
@@ -81,13 +83,14 @@ class Warehouse:
 
     def prepare(self, connection: psycopg.Connection) -> None:
         """Make or widen the tables. Raises WarehouseError where a column changed its type."""
-        if all(self._missing(connection, table) == {} for table in self._tables) and self._view_stands(connection):
+        if all(self._missing(connection, table) == {} for table in self._tables) and self._views_stand(connection):
             return
         lock(connection, "sessions_platform")
         connection.execute(SQL("create schema if not exists {}").format(Identifier(self.stream.name)))
         for table in self._tables:
             self._create(connection, table)
         self._create_view(connection)
+        self._create_rejected_view(connection)
 
     def retype(self, connection: psycopg.Connection) -> None:
         """Empty the columns that have another type now, and give it to them; whoever calls loads every row anew.
@@ -260,6 +263,12 @@ class Warehouse:
         connection.execute(_VIEW.format(view=view, **parts))
         connection.execute(SQL("comment on view {} is {}").format(view, self._view_comment))
 
+    def _create_rejected_view(self, connection: psycopg.Connection) -> None:
+        view = Identifier(self.stream.name, _REJECTED_VIEW_NAME)
+        connection.execute(SQL("drop view if exists {}").format(view))
+        connection.execute(_REJECTED_VIEW.format(view=view, table=self._name(self.rejected_events)))
+        connection.execute(SQL("comment on view {} is {}").format(view, _REJECTED_VIEW_COMMENT))
+
     @property
     def _view_comment(self) -> str:
         """Says what the view holds, and so tells whether it is still right."""
@@ -270,10 +279,10 @@ class Warehouse:
             f"before. Columns: {columns}."
         )
 
-    def _view_stands(self, connection: psycopg.Connection) -> bool:
-        name = f"{self.stream.name}.{_VIEW_NAME}"
-        row = connection.execute("select obj_description(to_regclass(%s), 'pg_class')", [name]).fetchone()
-        return row == (self._view_comment,)
+    def _views_stand(self, connection: psycopg.Connection) -> bool:
+        sql = "select obj_description(to_regclass(%s), 'pg_class'), obj_description(to_regclass(%s), 'pg_class')"
+        names = [f"{self.stream.name}.{view}" for view in (_VIEW_NAME, _REJECTED_VIEW_NAME)]
+        return connection.execute(sql, names).fetchone() == (self._view_comment, _REJECTED_VIEW_COMMENT)
 
     def _retype_column(self, connection: psycopg.Connection, table: _Table, column: str, dtype: LiteralString) -> None:
         retype = SQL("alter table {table} alter {column} type {dtype} using null")
@@ -358,6 +367,12 @@ cross join (
     select max(last_event) as event from sessions_platform.landing_versions where stream = {stream} and is_current
 ) newest
 left join (select user_id, min(session_start) as first from {table} group by user_id) own on own.user_id = t.user_id""")
+_REJECTED_VIEW_COMMENT = "Rejected rows by day of landing and by reason. A row counts once under each of its codes."
+_REJECTED_VIEW = SQL("""
+create view {view} as
+select left(t.landing_partition, 10)::date as day, reason ->> 'code' as code, count(distinct t.rejection_id) as rows
+from {table} t, jsonb_array_elements(t.reasons) as reason
+group by 1, 2""")
 _MARK_OPEN = SQL("""
 update {table} t set open_until = last.until
 from (

@@ -23,8 +23,10 @@ import msgspec
 import polars as pl
 
 from sessions_platform.contracts.raw import RAW_EVENTS
-from sessions_platform.contracts.rejections import REASON, VALUE_SHOWN, Code, Reason
+from sessions_platform.contracts.reasons import REASON, VALUE_SHOWN, Code, Reason
 from sessions_platform.contracts.stream import Column, Source, Stream
+from sessions_platform.transforms.shape import Shape, shape_of
+from sessions_platform.transforms.text import storable
 
 # Deeper payloads are malformed. A limit of our own, because the interpreter's depends on who calls.
 DEEPEST = 200
@@ -39,10 +41,16 @@ def parse(raw: pl.DataFrame, stream: Stream) -> pl.DataFrame:
     A column at fault is null, and so are all columns of a row that is malformed or
     unreadable: that they are null is then no second fault.
     """
+    return parse_with_shape(raw, stream)[0]
+
+
+def parse_with_shape(raw: pl.DataFrame, stream: Stream) -> tuple[pl.DataFrame, Shape]:
+    """The same, and which fields the rows have."""
     rows = _decoded(raw, _decoder(stream.source))
     columns = [_column(rows, name, column) for name, column in stream.columns.items()]
     properties = _properties(rows, stream)
-    return raw.select(list(RAW_EVENTS)).hstack([*columns, properties, rows.faults()])
+    parsed = raw.select(list(RAW_EVENTS)).hstack([*columns, properties, rows.faults()])
+    return parsed, shape_of(rows.fields, stream)
 
 
 class Malformed(Exception):
@@ -58,8 +66,8 @@ class _Rows:
     reasons: list[tuple[int, Reason]] = field(default_factory=list)
 
     def blame(self, row: int, code: Code, column: str, rule: str, value: Any = None) -> None:
-        shown = None if value is None else _storable(json.dumps(value, ensure_ascii=False))[:VALUE_SHOWN]
-        self.reasons.append((row, Reason(code, _storable(column), rule, shown)))
+        shown = None if value is None else storable(json.dumps(value, ensure_ascii=False))[:VALUE_SHOWN]
+        self.reasons.append((row, Reason(code, storable(column), rule, shown)))
 
     def faults(self) -> pl.Series:
         parts = {part: [getattr(reason, part) for _, reason in self.reasons] for part in REASON.to_schema()}
@@ -118,10 +126,6 @@ def _unstorable(text: str) -> str | None:
     if found is None:
         return None
     return "holds U+0000" if found[0] == "\0" else f"holds half of a character, U+{ord(found[0]):X}"
-
-
-def _storable(text: str) -> str:
-    return text.replace("\0", "\\u0000").encode(errors="backslashreplace").decode()
 
 
 def _strings(value: Any) -> Iterator[str]:
@@ -243,7 +247,7 @@ def _csv_splitter(source: Source) -> Callable[[bytes], list[str]]:
 def _distinct(names: list[str]) -> list[str]:
     if len(set(names)) < len(names):
         repeated = next(name for name in names if names.count(name) > 1)
-        raise Malformed(f"the header names {_storable(repeated)!r} twice")
+        raise Malformed(f"the header names {storable(repeated)!r} twice")
     return names
 
 

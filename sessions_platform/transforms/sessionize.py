@@ -59,7 +59,7 @@ def sessionize(events: pl.DataFrame, stream: Stream) -> pl.DataFrame:
         session_id=_forward(_session_ids(marked)),
         session_partition=_forward(_opening(stream.session_calendar.key_expr())),
         time_diff_seconds=pl.when(~pl.col("is_new_session")).then(in_seconds(pl.col("_silence"))),
-        chain=pl.col("_opens_chain").cum_sum(),
+        _chain=pl.col("_opens_chain").cum_sum(),
     ).drop("_silence", "_opens_chain")
 
 
@@ -259,8 +259,8 @@ def _started_in(sessionized: pl.DataFrame, window: Window) -> pl.DataFrame:
 
 def _longest_chains(sessionized: pl.DataFrame, inside: pl.DataFrame) -> pl.DataFrame:
     time = pl.col("event_timestamp")
-    spans = sessionized.group_by("chain").agg(seconds=in_seconds(time.max() - time.min()))
-    chains = inside.select("chain", "session_partition").unique().join(spans, on="chain")
+    spans = sessionized.group_by("_chain").agg(seconds=in_seconds(time.max() - time.min()))
+    chains = inside.select("_chain", "session_partition").unique().join(spans, on="_chain")
     return chains.group_by("session_partition").agg(pl.col("seconds").max())
 
 

@@ -15,19 +15,23 @@ from pandera.errors import SchemaErrors
 
 from sessions_platform.contracts.events import (
     PROVENANCE,
+    Known,
+    Rule,
     column_rules,
     content_columns,
     event_columns,
     judged_columns,
     judgement_schema,
 )
-from sessions_platform.contracts.rejections import REASON, REASONS, REJECTED_EVENTS, VALUE_SHOWN, Code
+from sessions_platform.contracts.reasons import REASON, REASONS, VALUE_SHOWN, Code
+from sessions_platform.contracts.rejections import REJECTED_EVENTS
 from sessions_platform.contracts.stream import Column, ColumnType, Stream
 from sessions_platform.contracts.timestamps import read_timestamp
 
 _ROW = "_row"
 _PAYLOAD_DIGEST = "_payload_digest"
 _WHOLE_ROW = (Code.malformed, Code.unreadable_file)
+_PLACE = ["source_uri", "position"]
 _UNIT_SEPARATOR = "\x1f"
 
 
@@ -39,12 +43,16 @@ class Verdict:
     rejected: pl.DataFrame
 
 
-def judge(parsed: pl.DataFrame, stream: Stream, landing_partition: str) -> Verdict:
-    """Split parsed rows of one landing partition into events and rejected rows, each with all its reasons."""
+def judge(parsed: pl.DataFrame, stream: Stream, landing_partition: str, known: Known | None = None) -> Verdict:
+    """Split parsed rows of one landing partition into events and rejected rows, each with all its reasons.
+
+    `known` has the values that stand in the references; a stream without any needs none.
+    """
+    known = known or {}
     typed = parsed.with_row_index(_ROW).with_columns(
         _typed(name, column).alias(_typed_name(name)) for name, column in stream.columns.items()
     )
-    reasons = _gathered(typed, _type_faults(typed, stream), _broken_rules(typed, stream, landing_partition))
+    reasons = _gathered(typed, _type_faults(typed, stream), _broken_rules(typed, stream, landing_partition, known))
     judged = typed.join(reasons, on=_ROW, how="left", maintain_order="left")
     accepted = judged.filter(pl.col("reasons").is_null())
     rejected = judged.filter(pl.col("reasons").is_not_null())
@@ -66,10 +74,12 @@ def settle(
     conflicts = [_conflicts(events, copies, stream)]
     duplicates = copies.height - conflicts[0].height
     unique = [name for name, column in stream.columns.items() if column.unique and name != "event_id"]
-    conflicts += [_repeats(_first_of_each(events, name)[1], name) for name in unique]
-    told = pl.concat(conflicts).group_by("source_uri", "position", maintain_order=True)
+    differing = copies.join(conflicts[0], on=_PLACE, how="semi")
+    for name in unique:
+        conflicts += [_repeats(_first_of_each(events, name)[1], name), _repeats(_held(differing, events, name), name)]
+    told = pl.concat(conflicts).group_by(_PLACE, maintain_order=True)
     told = told.agg(pl.col("reasons").list.explode(keep_nulls=False, empty_as_null=False))
-    return in_time(events.join(told, on=["source_uri", "position"], how="anti"), stream), told, duplicates
+    return in_time(events.join(told, on=_PLACE, how="anti"), stream), told, duplicates
 
 
 def in_time(events: pl.DataFrame, stream: Stream) -> pl.DataFrame:
@@ -112,6 +122,11 @@ def _typed_name(column: str) -> str:
     return f"_typed_{column}"
 
 
+def as_typed(texts: pl.Series, column: Column) -> pl.Series:
+    """Texts as values of the column's type; null where they are none."""
+    return texts.to_frame().select(_typed(texts.name, column).alias(texts.name)).to_series()
+
+
 def _typed(name: str, column: Column) -> pl.Expr:
     text = pl.col(name)
     match column.type:
@@ -142,8 +157,16 @@ def _type_faults(typed: pl.DataFrame, stream: Stream) -> pl.DataFrame:
 
 def _type_rule(column: Column) -> tuple[Code, str]:
     if column.type is ColumnType.timestamp:
-        return Code.bad_timestamp, f"formats {column.formats}, timezone {column.timezone}"
-    return Code.wrong_type, f"type {column.type.value}"
+        formats = ", ".join(column.formats or [])
+        return Code.bad_timestamp, f"a timestamp of the formats {formats}; in {column.timezone} if it states no zone"
+    return Code.wrong_type, f"{_VALUE_OF[column.type]} (type {column.type.value})"
+
+
+_VALUE_OF = {
+    ColumnType.integer: "a whole number of 64 bits",
+    ColumnType.float: "a finite number",
+    ColumnType.boolean: "true or false",
+}
 
 
 def _reason(code: Code, rule: str, *, column: str, value: pl.Expr) -> pl.Expr:
@@ -155,14 +178,16 @@ def _reason(code: Code, rule: str, *, column: str, value: pl.Expr) -> pl.Expr:
     )
 
 
-def _broken_rules(typed: pl.DataFrame, stream: Stream, landing_partition: str) -> pl.DataFrame:
+def _broken_rules(typed: pl.DataFrame, stream: Stream, landing_partition: str, known: Known) -> pl.DataFrame:
     """What pandera finds in the rows that could be read at all: _row, column, reason."""
     readable = typed.filter(~_has_whole_row_fault())
     frame = readable.select(pl.col(_typed_name(name)).alias(name) for name in judged_columns(stream))
     try:
-        judgement_schema(stream, landing_partition).validate(frame, lazy=True)
+        judgement_schema(stream, landing_partition, known).validate(frame, lazy=True)
     except SchemaErrors as broken:
-        return _explained(broken.failure_cases, readable, stream, landing_partition)
+        latest = stream.latest_moment(landing_partition)
+        rules = {name: column_rules(stream, name, latest, known) for name in stream.columns}
+        return _explained(broken.failure_cases, readable, rules)
     return _NO_REASONS
 
 
@@ -171,27 +196,30 @@ def _has_whole_row_fault() -> pl.Expr:
     return codes.list.eval(pl.element().is_in([code.value for code in _WHOLE_ROW])).list.any()
 
 
-def _explained(cases: pl.DataFrame, readable: pl.DataFrame, stream: Stream, landing_partition: str) -> pl.DataFrame:
+def _explained(cases: pl.DataFrame, readable: pl.DataFrame, rules: Mapping[str, list[Rule]]) -> pl.DataFrame:
     """Turn pandera's failure cases into reasons. A case without a row concerns the frame: that is a defect."""
     if cases["index"].null_count():
-        raise RuntimeError(f"the judged frame does not have the contract's types: {cases.head(3).to_dicts()}")
-    latest = stream.latest_moment(landing_partition)
+        raise RuntimeError(f"the judged frame does not have the contract's types: {_without_values(cases)}")
     found = [_NO_REASONS]
     for (column, number), group in cases.group_by("column", "check_number", maintain_order=True):
         name = str(column)
-        code, text = _missing(name) if number is None else _rule(stream, name, number, latest)
+        code, text = _missing(name) if number is None else _broken(rules[name], number)
         hit = readable[group["index"].cast(pl.UInt32)]
         value = pl.lit(None, pl.String) if number is None else pl.col(name)
         found.append(hit.select(_ROW, column=pl.lit(name), reason=_reason(code, text, column=name, value=value)))
     return pl.concat(found)
 
 
+def _without_values(cases: pl.DataFrame) -> list[dict[str, str]]:
+    return cases.head(3).select(pl.col("column", "check").cast(pl.String)).to_dicts()
+
+
 def _missing(name: str) -> tuple[Code, str]:
     return (Code.missing_identity if name == "user_id" else Code.missing_value), "not null"
 
 
-def _rule(stream: Stream, name: str, number: object, latest: object) -> tuple[Code, str]:
-    rule = column_rules(stream, name, latest)[int(str(number))]  # type: ignore[arg-type]
+def _broken(rules: list[Rule], number: object) -> tuple[Code, str]:
+    rule = rules[int(str(number))]
     return rule.code, rule.text
 
 
@@ -256,7 +284,15 @@ def _conflicts(events: pl.DataFrame, copies: pl.DataFrame, stream: Stream) -> pl
     return _repeats(differ.filter(pl.col("_content") != pl.col("_kept")), "event_id", "same id, same content")
 
 
-def _repeats(repeated: pl.DataFrame, column: str, rule: str = "unique") -> pl.DataFrame:
+def _held(copies: pl.DataFrame, events: pl.DataFrame, column: str) -> pl.DataFrame:
+    """The copies that hold a value of the column which an event before them holds."""
+    holders = _first_of_each(events, column)[0].select(column, _uri="source_uri", _position="position")
+    pairs = copies.join(holders, on=column)
+    is_before = (pl.col("_uri") == pl.col("source_uri")) & (pl.col("_position") < pl.col("position"))
+    return pairs.filter((pl.col("_uri") < pl.col("source_uri")) | is_before)
+
+
+def _repeats(repeated: pl.DataFrame, column: str, rule: str = "stands only once (unique)") -> pl.DataFrame:
     reason = _reason(Code.conflicting_duplicate, rule, column=column, value=pl.col(column))
     listed = pl.concat_list(reason).cast(REASONS)
     return repeated.select("source_uri", "position", reasons=listed)

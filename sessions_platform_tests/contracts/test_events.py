@@ -17,7 +17,8 @@ from sessions_platform.contracts.events import (
     judgement_schema,
 )
 from sessions_platform.contracts.raw import RAW_EVENTS, raw_schema
-from sessions_platform.contracts.rejections import REJECTED_EVENTS, Code, rejected_schema
+from sessions_platform.contracts.reasons import Code
+from sessions_platform.contracts.rejections import REJECTED_EVENTS, rejected_schema
 from sessions_platform.contracts.sessions import (
     session_columns,
     sessionized_columns,
@@ -104,13 +105,13 @@ def test_rules_read_as_the_stream_states_them() -> None:
     latest = STRICT.latest_moment(LANDING)
     texts = {(rule.code, rule.text) for name in STRICT.columns for rule in column_rules(STRICT, name, latest)}
     assert texts == {
-        (Code.not_allowed, "isin ['view', 'buy']"),
-        (Code.pattern_mismatch, "pattern ^https:"),
-        (Code.out_of_range, "ge 0"),
-        (Code.out_of_range, "lt 100"),
-        (Code.not_allowed, "isin [1, 2, 3]"),
-        (Code.before_start, "not before 2026-01-01T00:00:00+00:00"),
-        (Code.future_timestamp, "not after 2026-01-02T00:05:00+00:00"),
+        (Code.not_allowed, "one of view, buy"),
+        (Code.pattern_mismatch, "holds the pattern ^https:"),
+        (Code.out_of_range, "at least 0"),
+        (Code.out_of_range, "less than 100"),
+        (Code.not_allowed, "one of 1, 2, 3"),
+        (Code.before_start, "not before 2026-01-01T00:00:00+00:00, the stream's start"),
+        (Code.future_timestamp, "not after 2026-01-02T00:05:00+00:00, the latest in its landing partition"),
     }
 
 

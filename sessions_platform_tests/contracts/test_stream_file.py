@@ -40,6 +40,7 @@ columns:
   event_type: {from: event, isin: [login, view_page, add_to_cart, purchase]}
   page_url: {from: url, nullable: true}
   amount: {type: float, nullable: true, ge: 0}
+  product_id: {nullable: true, references: {file: products.csv, column: id}}
 extra_columns: keep
 sequence: null
 session:
@@ -50,6 +51,7 @@ session:
   primary_action: most_frequent
   columns: {total_amount: {sum: amount}, landing_page: {first: page_url}}
   max_future: 5m
+rejected: {warn_above: 1%, fail_above: 20%, keep_for: 400d, by_reason: {missing_identity: {warn_above: 0.5%}}}
 """
 
 
@@ -219,6 +221,9 @@ SUM = "{sum: amount}"
 EVENT = "{from: event, isin: [login, view_page, add_to_cart, purchase]}"
 
 
+FILE = "{file: products.csv, column: id}"
+REFERENCE = "columns.product_id.references"
+
 # What it is, the file, the key, and what the mend says of it.
 MISTAKES: dict[str, tuple[str | bytes, str, str]] = {
     "unknown key": (changed("start: 2026-01-01", "strat: 2026-01-01"), "strat", "did you mean start?"),
@@ -229,6 +234,37 @@ MISTAKES: dict[str, tuple[str | bytes, str, str]] = {
         "landing.partitions",
         "partition?",
     ),
+    "a name of ours for a key": (changed("{from: id}", "{from_: id}"), "columns.event_id.from_", "did you mean from?"),
+    "unknown key of a reference": (
+        changed(FILE, "{fiel: a.csv, column: id}"),
+        f"{REFERENCE}.fiel",
+        "did you mean file?",
+    ),
+    "a reference to nothing": (changed(FILE, "{column: id}"), REFERENCE, "name one of the two"),
+    "a reference to two": (changed(FILE, "{file: a.csv, table: a.b, column: id}"), REFERENCE, "name one of the two"),
+    "a reference in short": (changed(FILE, "products.csv"), REFERENCE, "write it as in {file: products.csv"),
+    "a reference without a column": (changed(FILE, "{file: a.csv}"), f"{REFERENCE}.column", "add it"),
+    "a reference of no format": (changed(FILE, "{file: a.xlsx, column: id}"), f"{REFERENCE}.file", "end in .csv"),
+    "a table without a schema": (changed(FILE, "{table: a, column: id}"), f"{REFERENCE}.table", "public.products"),
+    "a reference of a float": (changed("ge: 0}", f"references: {FILE}}}"), "columns.amount.references", "type: string"),
+    "unknown key of rejected": (changed("{warn_above: 1%", "{warn_over: 1%"), "rejected.warn_over", "warn_above?"),
+    "a share that is a number": (changed("{warn_above: 1%", "{warn_above: 0.01"), "rejected.warn_above", "as in 0.5%"),
+    "more than all": (changed("fail_above: 20%", "fail_above: 101%"), "rejected.fail_above", "to 100%"),
+    "less than nothing": (changed("fail_above: 20%", "fail_above: -1%"), "rejected.fail_above", "from 0%"),
+    "a warning that never comes": (changed("{warn_above: 1%", "{warn_above: 21%"), "rejected.warn_above", "smaller"),
+    "one of a reason": (
+        changed("{warn_above: 0.5%}", "{warn_above: 2%, fail_above: 1%}"),
+        "rejected.by_reason.missing_identity.warn_above",
+        "smaller",
+    ),
+    "unknown reason": (changed("missing_identity:", "no_user:"), "rejected.by_reason.no_user", "'missing_identity'"),
+    "unknown key of a reason": (
+        changed("{warn_above: 0.5%}", "{warn: 1%}"),
+        "rejected.by_reason.missing_identity.warn",
+        "warn_above",
+    ),
+    "kept for no time": (changed("keep_for: 400d", "keep_for: 0d"), "rejected.keep_for", "longer than nothing"),
+    "kept for ages": (changed("keep_for: 400d", "keep_for: 99999d"), "rejected.keep_for", "36500d at most"),
     "unknown function": (changed(SUM, "{summ: amount}"), "session.columns.total_amount.summ", "sum?"),
     "a key like none": (changed(new="zzz: 3\n"), "zzz", "known here: "),
     "missing key": (changed("start: 2026-01-01\n"), "start", "add it"),
@@ -470,6 +506,41 @@ def test_a_mistake_names_its_key_and_its_mend(content: str | bytes, key: str, me
 def test_of_a_list_each_mistake_is_told(tmp_path: Path) -> None:
     found = faults(changed(FORMATS, 'formats: ["%Q", "%+", "%H"]'), tmp_path)
     assert [fault.key for fault in found] == ["columns.event_timestamp.formats"] * 2
+
+
+@pytest.mark.parametrize(
+    ("column", "key"),
+    [
+        ("{type: float, ge: 5, le: 1}", "le"),
+        ("{type: float, gt: 1, le: 1}", "le"),
+        ("{type: float, ge: 1, lt: 1}", "lt"),
+        ("{type: float, ge: 0, gt: 2, le: 1}", "le"),
+        ("{type: integer, gt: 1, lt: 2}", "lt"),
+        ("{type: integer, ge: 1.2, le: 1.8}", "le"),
+        ("{type: integer, ge: 3, isin: [1, 2]}", "isin"),
+        ("{type: float, gt: 1, isin: [1]}", "isin"),
+        ("{type: float, ge: .nan}", "ge"),
+        ("{type: float, le: -.inf}", "le"),
+    ],
+)
+def test_bounds_that_nothing_can_keep_are_a_mistake(column: str, key: str, tmp_path: Path) -> None:
+    (fault,) = faults(changed(AMOUNT, column), tmp_path)
+    assert fault.key == f"columns.amount.{key}"
+    assert fault.reason
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        "{type: float, ge: 1, le: 1}",
+        "{type: float, gt: 1, lt: 2}",
+        "{type: integer, gt: 1, lt: 3}",
+        "{type: integer, ge: 0.5, le: 1.5}",
+        "{type: float, ge: 1, isin: [0, 1]}",
+    ],
+)
+def test_bounds_that_something_keeps_are_none(column: str, tmp_path: Path) -> None:
+    assert faults(changed(AMOUNT, column), tmp_path) == []
 
 
 @pytest.mark.parametrize("content", ["a: &a {b: *a}\n", "a: " + "[" * 5000], ids=["an anchor", "brackets"])

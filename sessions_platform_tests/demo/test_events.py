@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from sessions_platform.contracts.rejections import Code
+from sessions_platform.contracts.reasons import Code
 from sessions_platform.contracts.stream_file import load_stream
 from sessions_platform.demo.events import DAYS, SESSION_GAP, START, Planted, land_week
 from sessions_platform.settings import DEMO_STREAMS

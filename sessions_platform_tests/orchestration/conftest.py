@@ -58,6 +58,7 @@ class Home:
                 "user": user,
                 "ts": (DAY_ONE + timedelta(days=day - 1, minutes=minute)).isoformat(),
                 "type": "view",
+                "url": None,
             }
             for user, minute, event in rows
         ]
@@ -83,7 +84,7 @@ class Home:
 def home(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     streams = tmp_path / "streams"
     streams.mkdir()
-    name = f"shop{next(_numbers)}"
+    name = f"store{next(_numbers)}"
     monkeypatch.setenv("SESSIONS_HOME", str(settings.home))
     monkeypatch.setenv("SESSIONS_STREAMS", str(streams))
     monkeypatch.delenv("DAGSTER_HOME", raising=False)

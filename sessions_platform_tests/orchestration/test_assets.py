@@ -61,12 +61,16 @@ def test_every_check_passes_and_says_what_it_saw(home: Home, instance: dg.Dagste
         "nothing_lost": "rows",
         "every_event_once": "sessionized",
         "nothing_waits": "waiting",
+        "rejections_stay_few": "thresholds",
+        "keeps_its_shape": "drifted",
     }
     seen = {(e.asset_key.path[-1], e.check_name): e.metadata.get(told.get(e.check_name, "")) for e in evaluations}
     assert {check: value.value if value else None for check, value in seen.items()} == {
         ("events", "keeps_contract"): 1,
         ("events", "nothing_lost"): 1,
+        ("events", "keeps_its_shape"): 0,
         ("rejected_events", "keeps_contract"): 0,
+        ("rejected_events", "rejections_stay_few"): 0,
         ("sessionized_events", "keeps_contract"): 1,
         ("sessionized_events", "chains_stay_short"): None,
         ("sessions", "keeps_contract"): 1,

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 import sessions_platform
 from sessions_platform.contracts.raw import RAW_EVENTS
-from sessions_platform.contracts.rejections import REASONS, REJECTED_EVENTS
+from sessions_platform.contracts.reasons import REASONS
+from sessions_platform.contracts.rejections import REJECTED_EVENTS
 from sessions_platform.storage.lake import ROW_GROUP_ROWS, Dataset, Lake, StoredFile
 
 REPOSITORY = Path(sessions_platform.__file__).parent.parent

@@ -12,7 +12,7 @@ import pytest
 from psycopg import errors
 from psycopg.sql import SQL, Identifier
 
-from sessions_platform.contracts.rejections import Code
+from sessions_platform.contracts.reasons import Code
 from sessions_platform.mistakes import Mistake
 from sessions_platform.storage.database import Database, QueryMistake, is_transient, lock
 from sessions_platform.storage.lake import StoredFile
@@ -66,6 +66,7 @@ def landing(partition: str = ONE, raw_sequence: int = 1, **more: Any) -> dict[st
         "last_event": None,
         "contract_version": "a contract",
         "policy_version": POLICY,
+        "reference_digests": {"product_id": "a digest"},
         "run_id": "a run",
     }
     return {**row, **more}

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sessions_platform.contracts.raw import RAW_EVENTS
-from sessions_platform.contracts.rejections import REASONS, VALUE_SHOWN
+from sessions_platform.contracts.reasons import REASONS, VALUE_SHOWN
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.transforms.parse import DEEPEST, parse
 

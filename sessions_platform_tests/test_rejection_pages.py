@@ -1,0 +1,77 @@
+"""Each code has a page in docs/rejections, and its example is judged as the page says: from a file to the warehouse."""
+
+import itertools
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sessions_platform.contracts.reasons import Code
+from sessions_platform.contracts.stream_file import load_stream
+from sessions_platform.journey.judge import judge_partition, publish
+from sessions_platform.journey.land import land
+from sessions_platform.journey.workspace import Workspace
+from sessions_platform.settings import Settings
+
+PAGES = Path(__file__).parents[1] / "docs" / "rejections"
+INDEX = PAGES / "README.md"
+
+_BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_numbers = itertools.count()
+
+
+def page_of(code: Code) -> str:
+    return (PAGES / f"{code.value}.md").read_text(encoding="utf-8")
+
+
+def judged_example(page: str, folder: Path, settings: Settings) -> tuple[str, list[dict[str, Any]]]:
+    """What the page says comes of its example, and what the warehouse then holds."""
+    blocks = {name or kind: content for kind, name, content in _BLOCK.findall(page)}
+    for name, content in blocks.items():
+        if "." in name:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(content, encoding="utf-8")
+    (folder / "stream.yaml").write_text(blocks["yaml"], encoding="utf-8")
+    stream = load_stream(folder / "stream.yaml", folder).model_copy(update={"name": f"page{next(_numbers)}"})
+    workspace = Workspace.open(stream, replace(settings, lake=folder / "lake"))
+    (partition,) = {file.landing_partition for file in workspace.source.find() if file.landing_partition}
+    land(workspace, [partition], "a run")
+    publish(workspace, judge_partition(workspace, partition, workspace.raw_events([partition])), "a run")
+    query = f"select position, reasons from {stream.name}.rejected_events order by position"
+    return blocks["json"], workspace.database.query(query)
+
+
+def spelled(rejected: list[dict[str, Any]]) -> str:
+    """As a page writes it: a line for each row, and one for each of its reasons."""
+    rows = []
+    for row in rejected:
+        reasons = ",\n  ".join(json.dumps(in_order(reason), ensure_ascii=False) for reason in row["reasons"])
+        rows.append(f'{{"position": {row["position"]}, "reasons": [\n  {reasons}]}}')
+    return "[{}]".format(",\n ".join(rows))
+
+
+def in_order(reason: dict[str, str | None]) -> dict[str, str | None]:
+    return {part: reason[part] for part in ("code", "column", "rule", "value")}
+
+
+@pytest.mark.parametrize("code", Code)
+def test_the_example_of_a_page_is_judged_as_it_says(code: Code, tmp_path: Path, settings: Settings) -> None:
+    said, rejected = judged_example(page_of(code), tmp_path, settings)
+    assert json.loads(said) == rejected
+    assert code in {reason["code"] for row in rejected for reason in row["reasons"]}
+
+
+@pytest.mark.parametrize("code", Code)
+def test_a_page_says_what_to_do(code: Code) -> None:
+    page = page_of(code)
+    assert page.startswith(f"# `{code.value}`\n")
+    assert re.findall(r"^- .{20,}", page.partition("\n## Mend\n")[2], re.MULTILINE)
+
+
+def test_the_index_leads_to_every_page_and_to_no_other() -> None:
+    linked = re.findall(r"\[`(\w+)`\]\((\w+)\.md\)", INDEX.read_text(encoding="utf-8"))
+    assert [(code.value, code.value) for code in Code] == linked
+    assert {page.stem for page in PAGES.glob("*.md")} == {*Code, "README"}
