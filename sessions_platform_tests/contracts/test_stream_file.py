@@ -390,7 +390,7 @@ MISTAKES: dict[str, tuple[str | bytes, str, str]] = {
             f"columns.{name}",
             "another name",
         )
-        for name in ("header", "unreadable", "faults", "session_partition", "ctid")
+        for name in ("preamble", "line_end", "header", "unreadable", "faults", "session_partition", "ctid")
     },
     "a column of the view": (changed("total_amount:", "is_open:"), "session.columns.is_open", "another name"),
     "a time as pages": (
