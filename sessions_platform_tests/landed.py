@@ -2,18 +2,30 @@
 
 import gzip
 import hashlib
+import itertools
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from sessions_platform.contracts.events import events_schema
 from sessions_platform.contracts.raw import RAW_EVENTS
+from sessions_platform.contracts.rejections import REJECTED_EVENTS, rejected_schema
 from sessions_platform.contracts.stream import Source
+from sessions_platform.journey.judge import judge_partition, publish
+from sessions_platform.journey.land import land
+from sessions_platform.journey.workspace import Workspace
+from sessions_platform.settings import Settings
 from sessions_platform.sources.parquet_process import ParquetProcess
 from sessions_platform.sources.reading import BLOCK_BYTES, FileReading
 from sessions_platform.sources.unpacking import packing_of
+from sessions_platform.transforms.validate import payload_bytes
+from sessions_platform_tests.streams import stream
 
+DAY = "2026-01-01"
+_numbers = itertools.count()
 PARQUET = ParquetProcess()  # one for all tests: it takes half a second to start
 BLOCK = {name: dtype for name, dtype in RAW_EVENTS.items() if name not in ("landing_partition", "source_uri")}
 
@@ -82,3 +94,51 @@ def assert_each_once(raw: pl.DataFrame, events: pl.DataFrame, rejected: pl.DataF
     assert len(set(found)) == len(found)
     assert set(found) <= set(raw_places)
     assert len(found) + duplicates == len(raw_places)
+
+
+# Through the journey
+
+
+def open_folder(folder: Path, settings: Settings, **changes: Any) -> Workspace:
+    """An empty stream of a name of its own, whose landing files stand in `folder`, one landing partition a day."""
+    source = {"files": "{partition:%Y-%m-%d}/**/*", "format": "ndjson", **changes.pop("source", {})}
+    named = stream(**{"name": f"folder{next(_numbers)}", "path": folder / "web.yaml", "source": source, **changes})
+    return Workspace.open(named, settings)
+
+
+@dataclass(frozen=True)
+class TakenIn:
+    """What one landing partition holds, as it rests in the lake."""
+
+    raw: pl.DataFrame
+    events: pl.DataFrame
+    rejected: pl.DataFrame
+    duplicates: int
+
+    def codes(self) -> list[str]:
+        return self.rejected["reasons"].list.eval(pl.element().struct.field("code")).explode().to_list()
+
+
+def take_in(workspace: Workspace, partition: str = DAY) -> TakenIn:
+    """Land and judge a partition, and publish it where it adds up."""
+    land(workspace, [partition], "a-run")
+    dataset = workspace.raw_events([partition])
+    judged = judge_partition(workspace, partition, dataset)
+    lake = workspace.lake
+    events = lake.scan([judged.events.path], workspace.event_columns).collect()
+    rejected = lake.scan([judged.rejected.path], REJECTED_EVENTS).collect()
+    found = TakenIn(dataset.scan().collect(), events, rejected, judged.duplicates)
+    assert_each_once(found.raw, events, rejected, judged.duplicates)
+    assert_rejected_whole(found.raw, rejected)
+    events_schema(workspace.stream, partition).validate(events, lazy=True)
+    rejected_schema(workspace.stream).validate(rejected, lazy=True)
+    publish(workspace, judged, "a-run")
+    return found
+
+
+def assert_rejected_whole(raw: pl.DataFrame, rejected: pl.DataFrame) -> None:
+    """A rejected row keeps its payload byte for byte."""
+    place = ["source_uri", "position"]
+    pairs = rejected.join(raw, on=place, suffix="_raw").select("payload", "payload_encoding", "payload_raw")
+    assert pairs.height == rejected.height
+    assert all(payload_bytes(payload, encoding) == came for payload, encoding, came in pairs.iter_rows())
