@@ -1,6 +1,5 @@
 """Landing files read in tests, and what has to hold of whatever was in them."""
 
-import gzip
 import hashlib
 import itertools
 from collections.abc import Iterable
@@ -10,18 +9,20 @@ from typing import Any
 
 import polars as pl
 
-from sessions_platform.contracts.events import events_schema
+from sessions_platform.contracts.events import PROVENANCE, events_schema
 from sessions_platform.contracts.raw import RAW_EVENTS
 from sessions_platform.contracts.rejections import REJECTED_EVENTS, rejected_schema
-from sessions_platform.contracts.stream import Source
+from sessions_platform.contracts.stream import Source, Stream
 from sessions_platform.journey.judge import judge_partition, publish
 from sessions_platform.journey.land import land
 from sessions_platform.journey.workspace import Workspace
 from sessions_platform.settings import Settings
 from sessions_platform.sources.parquet_process import ParquetProcess
 from sessions_platform.sources.reading import BLOCK_BYTES, FileReading
-from sessions_platform.sources.unpacking import packing_of
-from sessions_platform.transforms.validate import payload_bytes
+from sessions_platform.sources.unpacking import packing_of, unpacked
+from sessions_platform.sources.unreadable import Unreadable
+from sessions_platform.transforms.parse import parse
+from sessions_platform.transforms.validate import judge, payload_bytes, rejections, settle
 from sessions_platform_tests.streams import stream
 
 DAY = "2026-01-01"
@@ -62,11 +63,14 @@ def rows_of(file: FileReading) -> pl.DataFrame:
     assert rows["position"].to_list() == list(range(1, rows.height + 1))
     assert rows["unreadable"][:-1].null_count() == max(0, rows.height - 1)
     assert file.digest == hashlib.sha256(content).hexdigest()
+    text, is_whole = text_of(content)
+    if file._source.format == "parquet":
+        return rows
     if rows["unreadable"].null_count() < rows.height:
         assert COPIES[rows[-1, "payload"].decode()] == content
-        assert file.text_bytes is None
-    elif file._source.format != "parquet" and (packed := packing_of(content)) in (None, packing_of(b"\x1f\x8b")):
-        text = gzip.decompress(content) if packed else content
+        assert_begins(rows[:-1], text)
+    else:
+        assert is_whole
         assert_is_text(rows, text)
         assert file.text_bytes == len(text) - len(rows[0, "preamble"] or b"" if rows.height else text)
     return rows
@@ -78,11 +82,34 @@ def payloads(file: FileReading) -> list[bytes]:
     return rows["payload"].to_list()
 
 
+def text_of(content: bytes) -> tuple[bytes, bool]:
+    """The text of a file, and whether it is all there."""
+    packing = packing_of(content)
+    if packing is None:
+        return content, True
+    texts: list[bytes] = []
+    try:
+        texts.extend(unpacked([content], packing, 1 << 30))
+    except Unreadable:
+        return b"".join(texts), False
+    return b"".join(texts), True
+
+
 def assert_is_text(raw: pl.DataFrame, text: bytes) -> None:
     """The raw rows of a file, in order, are its text; one without rows holds a BOM or a header at most."""
+    assert joined(raw) == text or raw.height == 0
+
+
+def assert_begins(raw: pl.DataFrame, text: bytes) -> None:
+    """The rows before a break are whole lines of the text."""
+    assert text.startswith(joined(raw))
+    assert joined(raw).endswith(b"\n") or raw.height == 0
+
+
+def joined(raw: pl.DataFrame) -> bytes:
     assert raw["preamble"][1:].null_count() == max(0, raw.height - 1)
     pieces = [piece for row in raw.select("preamble", "payload", "line_end").rows() for piece in row]
-    assert not pieces or b"".join(piece or b"" for piece in pieces) == text
+    return b"".join(piece or b"" for piece in pieces)
 
 
 def assert_each_once(raw: pl.DataFrame, events: pl.DataFrame, rejected: pl.DataFrame, duplicates: int) -> None:
@@ -142,3 +169,23 @@ def assert_rejected_whole(raw: pl.DataFrame, rejected: pl.DataFrame) -> None:
     pairs = rejected.join(raw, on=place, suffix="_raw").select("payload", "payload_encoding", "payload_raw")
     assert pairs.height == rejected.height
     assert all(payload_bytes(payload, encoding) == came for payload, encoding, came in pairs.iter_rows())
+
+
+# Without a lake or a ledger, so that many files can be tried
+
+
+def judge_file(path: Path, content: bytes, of: Stream) -> TakenIn:
+    """Read and judge one file, having looked that no byte and no row of it was lost and that contracts are kept."""
+    described = of.source.model_dump(exclude={"max_unpacked"})
+    raw = rows_of(reading(path, content, block_bytes=64, **described))
+    raw = raw.select(pl.lit(DAY).alias("landing_partition"), pl.lit("a").alias("source_uri"), pl.all())
+    verdict = judge(parse(raw, of), of, DAY)
+    events, told, duplicates = settle(verdict.events, of, {"a": ""})
+    place = ["source_uri", "position"]
+    conflicts = raw.select(*PROVENANCE, "payload").join(told, on=place)
+    rejected = rejections(pl.concat([verdict.rejected, conflicts]).sort(place), of)
+    assert_each_once(raw, events, rejected, duplicates)
+    assert_rejected_whole(raw, rejected)
+    events_schema(of, DAY).validate(events, lazy=True)
+    rejected_schema(of).validate(rejected, lazy=True)
+    return TakenIn(raw, events, rejected, duplicates)

@@ -32,11 +32,12 @@ def whole_lines(texts: Iterable[bytes]) -> Iterator[bytes]:
         if held + (len(text) if first < 0 else first) > LONGEST_LINE:
             raise Unreadable(f"the rest of the file begins with a line of more than {LONGEST_LINE >> 20} MiB")
         end = text.rfind(b"\n") + 1
+        begun.append(text[:end] or text)
+        held += len(begun[-1])
         if end:
-            yield b"".join([*begun, text[:end]])
-            begun, held = [], 0
-        begun.append(text[end:])
-        held += len(text) - end
+            whole, begun, held = b"".join(begun), [text[end:]], len(text) - end
+            yield whole
+            del whole
     if rest := b"".join(begun):
         yield rest
 
