@@ -11,8 +11,8 @@ from sessions_platform.journey.workspace import Workspace
 from sessions_platform.sources.base import LandingFile, Reading
 from sessions_platform.storage.ledger import KnownFile
 
-# In the lake, beside raw_events: the bytes of files that could not be read, or not to their end.
-UNREADABLE_FILES = "unreadable_files"
+# In the lake, beside raw_events: files that could not be read, or not to their end, or that have no rows.
+FILE_COPIES = "file_copies"
 
 
 class BytesLost(RuntimeError):
@@ -61,7 +61,7 @@ def _read_again(workspace: Workspace, known: KnownFile, file: LandingFile, run_i
     if known.fingerprint == file.fingerprint:
         return False
     lake = workspace.lake
-    reading = workspace.source.read(file, partial(lake.keep, f"{workspace.stream.name}/{UNREADABLE_FILES}"))
+    reading = workspace.source.read(file, partial(lake.keep, f"{workspace.stream.name}/{FILE_COPIES}"))
     blocks = _blocks(reading, known.landing_partition, file.uri)
     try:
         stored = lake.write(workspace.folder("raw_events", known.landing_partition), blocks, RAW_EVENTS)

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import polars as pl
 
-# Copies the bytes of an unreadable file to where they stay, and says where: the same place for the same bytes.
+# Copies the bytes of a file to where they stay, and says where: the same place for the same bytes.
 Keep = Callable[[Iterable[bytes]], str]
 
 

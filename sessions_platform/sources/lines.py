@@ -23,7 +23,7 @@ class Lines(NamedTuple):
 def whole_lines(texts: Iterable[bytes]) -> Iterator[bytes]:
     """The same text, cut only after a newline; what follows the last one comes last.
 
-    Raises Unreadable at a line that is too long to be held.
+    Raises Unreadable at a line that is too long to be held. No text may be as long as that itself.
     """
     begun: list[bytes] = []
     held = 0

@@ -3,7 +3,7 @@
 NDJSON and CSV are cut into lines and records without being understood: a payload is
 the very bytes between two line ends. Compression is told by a file's first bytes,
 not by its name. What cannot be read ends a file's rows with one that says why, and
-where a copy of the file is; only an outage (a vanished file, a missing permission)
+where a copy of the file is. A file without rows is copied too. Only an outage (a vanished file, a missing permission)
 is raised, as OSError.
 """
 
@@ -54,6 +54,8 @@ class FileReading:
             try:
                 yield from self._table(handle) if self._source.format == "parquet" else self._text_rows(handle)
                 self.text_bytes = None if self._source.format == "parquet" else self._texts_bytes - len(self._preamble)
+                if self._position == 1 and self._size:
+                    self._copy(handle)  # what it holds, a CSV header perhaps, has no row to stand beside
             except Unreadable as broken:
                 if self._source.format != "parquet":
                     self._hash_rest(handle)
@@ -105,9 +107,12 @@ class FileReading:
     def _unreadable(self, handle: io.FileIO, reason: str) -> pl.DataFrame:
         """The row that stands for all that could not be read. The copy is of the whole file, for what is
         compressed, or a table, means nothing without its beginning."""
-        handle.seek(0)
-        place = self._keep(self._pieces(handle, 1 << 20, hashed=False))
+        place = self._copy(handle)
         return self._block([place.encode()], None).with_columns(unreadable=pl.lit(reason))
+
+    def _copy(self, handle: io.FileIO) -> str:
+        handle.seek(0)
+        return self._keep(self._pieces(handle, 1 << 20, hashed=False))
 
     # Text
 

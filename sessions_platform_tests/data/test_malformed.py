@@ -135,14 +135,13 @@ def broken(malformed: Path) -> dict[str, bytes]:
     folder = malformed / "parquet_testing"
     found = {path.name: path.read_bytes() for path in sorted(folder.glob("*/*.parquet"))}
     cut = {f"cut_{name}": content[:-1] for name, content in found.items()}
-    halves = {f"half_{name}": content[len(content) // 2 :] for name, content in found.items()}
     small = {name: content for name, content in found.items() if len(content) < 3000}
     turned = {
         f"turned_{at}_{name}": turned_at(content, at)
         for name, content in small.items()
-        for at in range(5, len(content), len(content) // 6)
+        for at in range(5, len(content), len(content) // 4)
     }
-    return {**found, **cut, **halves, **turned}
+    return {**found, **cut, **turned}
 
 
 def turned_at(content: bytes, at: int) -> bytes:

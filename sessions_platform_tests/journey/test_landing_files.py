@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sessions_platform.journey.land import UNREADABLE_FILES, land
+from sessions_platform.journey.land import FILE_COPIES, land
 from sessions_platform.journey.workspace import Workspace
 from sessions_platform.settings import Settings
 from sessions_platform.sources.base import Keep, LandingFile, Reading
@@ -38,7 +38,7 @@ def ids(taken: TakenIn) -> list[str]:
 
 
 def copies(workspace: Workspace) -> list[bytes]:
-    folder = workspace.lake.root / workspace.stream.name / UNREADABLE_FILES
+    folder = workspace.lake.root / workspace.stream.name / FILE_COPIES
     return [path.read_bytes() for path in folder.iterdir()] if folder.exists() else []
 
 
@@ -64,6 +64,9 @@ def test_an_empty_file_has_no_rows_and_is_not_read_again(
     assert take_in(workspace).raw.height == 0
     landed = land(workspace, [DAY], "a-run")[DAY]
     assert (landed.files, landed.rows, landed.read) == (1, 0, 0)
+    (known,) = workspace.ledger.files([DAY])
+    copied = workspace.lake.root / workspace.stream.name / FILE_COPIES / str(known.digest)
+    assert (copied.read_bytes() if content else b"") == content
 
 
 def test_an_empty_parquet_file_is_unreadable(tmp_path: Path, settings: Settings) -> None:

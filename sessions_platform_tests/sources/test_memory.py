@@ -37,7 +37,7 @@ from sessions_platform.storage.lake import Lake
 path, kind = Path(sys.argv[1]), sys.argv[2]
 lake = Lake(path.parent / "lake")
 source = Source.model_validate({"files": "*", "format": kind})
-reading = FileReading(path, source, partial(lake.keep, "unreadable_files"), ParquetProcess())
+reading = FileReading(path, source, partial(lake.keep, "file_copies"), ParquetProcess())
 place = {"landing_partition": pl.lit("2026-01-01"), "source_uri": pl.lit("a")}
 stored = lake.write("raw", (block.with_columns(**place) for block in reading), RAW_EVENTS)
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -20,6 +20,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sessions_platform.sources import lines
 from sessions_platform.sources.reading import BLOCK_BYTES, BLOCK_ROWS
 from sessions_platform_tests.landed import payloads, reading, reading_of, rows_of
 
@@ -76,6 +77,63 @@ def test_the_size_of_blocks_changes_no_row(place: Path, content: bytes, block_by
     apart = pl.col("unreadable").is_null()  # the copies are of other bytes
     assert packed.filter(apart).equals(whole.filter(apart))
     assert packed["unreadable"].equals(whole["unreadable"])
+
+
+@pytest.mark.parametrize(
+    ("content", "rows"),
+    [
+        (b"\xef\xbb\xbfa\r\nb\nc", [(b"\xef\xbb\xbf", b"a", b"\r\n"), (None, b"b", b"\n"), (None, b"c", b"")]),
+        (b"a\r\r\n\n", [(None, b"a\r", b"\r\n"), (None, b"", b"\n")]),
+    ],
+)
+def test_what_is_no_payload_stands_beside_it(place: Path, content: bytes, rows: list[Any]) -> None:
+    assert rows_of(reading(place, content)).select("preamble", "payload", "line_end").rows() == rows
+
+
+def test_the_header_of_csv_is_no_row_and_not_lost(place: Path) -> None:
+    rows = rows_of(reading(place, b'\xef\xbb\xbf"a\nb",c\r\n1,2\n3,4', format="csv"))
+    found = rows.select("preamble", "payload", "line_end", "header").rows()
+    header = b'"a\nb",c'
+    assert found == [(b"\xef\xbb\xbf" + header + b"\r\n", b"1,2", b"\n", header), (None, b"3,4", b"", header)]
+
+
+@pytest.mark.parametrize("block_bytes", [1, 3, 7])
+@pytest.mark.parametrize("end", [b"", b"\nafter\n"])
+def test_the_rest_of_a_file_begins_with_a_line_that_is_too_long(
+    place: Path, monkeypatch: pytest.MonkeyPatch, block_bytes: int, end: bytes
+) -> None:
+    monkeypatch.setattr(lines, "LONGEST_LINE", 8)
+    rows = rows_of(reading(place, b"12345678\nb\n123456789" + end, block_bytes))
+    assert rows["payload"][:-1].to_list() == [b"12345678", b"b"]
+    assert "begins with a line of more than" in rows[-1, "unreadable"]
+
+
+@pytest.mark.parametrize("block_bytes", [1, 7, BLOCK_BYTES])
+def test_a_quote_that_stays_open_for_too_long_was_opened_by_mistake(
+    place: Path, monkeypatch: pytest.MonkeyPatch, block_bytes: int
+) -> None:
+    monkeypatch.setattr(lines, "LONGEST_OPEN_RECORD", 12)
+    content = b'a,b\n1,"345\n789\n"\n1,"345\n7890123\n2,"x\ny"\n'
+    assert payloads(reading(place, content, block_bytes, format="csv")) == [
+        b'1,"345\n789\n"',
+        b'1,"345',
+        b"7890123",
+        b'2,"x\ny"',
+    ]
+
+
+def test_a_compressed_text_is_read_up_to_its_limit(place: Path) -> None:
+    packed = gzip.compress(b"12345678\n" * 200_000)
+    rows = rows_of(reading(place, packed, max_unpacked="1MB"))
+    assert rows[-1, "unreadable"] == "it unpacks to more than max_unpacked, 1000000 bytes"
+    assert rows.height == 1_000_000 // 9 + 1
+    assert rows_of(reading(place, packed, max_unpacked="2MB"))["unreadable"].null_count() == 200_000
+    assert rows_of(reading(place, b"12345678\n" * 200_000, max_unpacked="1MB")).height == 200_000
+
+
+def test_a_zstd_file_that_asks_for_two_gigabytes_of_window_is_unreadable(place: Path) -> None:
+    frame = b"\x28\xb5\x2f\xfd\x00" + bytes([(31 - 10) << 3]) + b"\x01\x00\x00"
+    assert "no zstd data" in rows_of(reading(place, frame))[-1, "unreadable"]
 
 
 def test_a_block_holds_no_more_rows_than_memory_has_room_for(place: Path) -> None:
