@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 import polars as pl
 
 from sessions_platform.contracts.raw import RAW_EVENTS
-from sessions_platform.sources.base import LandingFile
+from sessions_platform.sources.base import Keep, LandingFile
 
 
 class MemorySource:
@@ -27,7 +27,7 @@ class MemorySource:
             if asked is None or partition is None or partition in asked
         ]
 
-    def read(self, file: LandingFile) -> "MemoryReading":
+    def read(self, file: LandingFile, keep: Keep) -> "MemoryReading":  # noqa: ARG002
         return MemoryReading(self.files[file.uri][1])
 
     def partition_of(self, uri: str) -> str | None:
@@ -38,11 +38,14 @@ class MemoryReading:
     def __init__(self, lines: list[bytes]) -> None:
         self.lines = lines
         self.digest = _digest(lines)
+        self.text_bytes: int | None = len(lines) + sum(map(len, lines))
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
         columns = {
             "position": list(range(1, len(self.lines) + 1)),
+            "preamble": [None] * len(self.lines),
             "payload": self.lines,
+            "line_end": [b"\n"] * len(self.lines),
             "header": [None] * len(self.lines),
             "unreadable": [None] * len(self.lines),
         }

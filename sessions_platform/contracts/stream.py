@@ -30,6 +30,7 @@ from sessions_platform.contracts.values import (
     PositiveDuration,
     Retention,
     Share,
+    Size,
     SourcePaths,
     Table,
     TimestampFormat,
@@ -153,6 +154,11 @@ class Source(Model):
     )
     quote: Character | None = Field('"', description="CSV: null for none.")
     encoding: Encoding = Field("utf-8", description="NDJSON and CSV.")
+    max_unpacked: Size = Field(
+        16 * 10**9,
+        description="How much of a compressed or Parquet file is read; the rest is unreadable.",
+        json_schema_extra={"default": "16GB"},
+    )
 
     @field_validator("files")
     @classmethod
@@ -336,6 +342,7 @@ class Stream(Model):
         """Changes when rows would be judged otherwise."""
         judged = self.model_dump(mode="json", include={"start", "end", "source", "landing", "columns", "extra_columns"})
         judged["source"].pop("files")
+        judged["source"].pop("max_unpacked")
         for column in judged["columns"].values():
             column.pop("description")
         return _digest({**judged, "max_future": self.session.max_future.total_seconds()})

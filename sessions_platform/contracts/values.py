@@ -16,6 +16,8 @@ from sessions_platform.contracts.timestamps import EPOCHS, format_fault
 
 _MILLISECONDS = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)]
 _DURATION = re.compile(r"^\s*(\d{1,9})\s*(ms|s|m|h|d)\s*$")
+_BYTES = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
+_SIZE = re.compile(r"^\s*(\d{1,6})\s*(MB|GB|TB)\s*$")
 _LONGEST = timedelta(days=366)
 _KEPT_LONGEST = timedelta(days=36_500)
 _SHARE = re.compile(r"^\s*(\d{1,3}(?:\.\d{1,6})?)\s*%\s*$")
@@ -61,6 +63,13 @@ def _positive(duration: timedelta) -> timedelta:
 def _spelled(duration: timedelta) -> str:
     milliseconds = duration // timedelta(milliseconds=1)
     return next(f"{milliseconds // ms}{unit}" for unit, ms in _MILLISECONDS if milliseconds % ms == 0)
+
+
+def _size(text: Any) -> int:
+    found = _SIZE.match(str(text))
+    if not found or not int(found[1]):
+        raise mistake(f"{shown(text)} is no size", "write a whole number and a unit (MB, GB, TB), as in 16GB")
+    return int(found[1]) * _BYTES[found[2]]
 
 
 def as_share(value: Any) -> Decimal | None:
@@ -191,6 +200,7 @@ Duration = Annotated[
     PlainSerializer(_spelled, when_used="json"),
     WithJsonSchema({"type": "string", "examples": ["30m"]}),
 ]
+Size = Annotated[int, BeforeValidator(_size), WithJsonSchema({"type": "string", "examples": ["16GB"]})]
 PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
 Retention = Annotated[
     timedelta,

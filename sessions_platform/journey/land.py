@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import polars as pl
 
@@ -9,6 +10,13 @@ from sessions_platform.contracts.raw import RAW_EVENTS
 from sessions_platform.journey.workspace import Workspace
 from sessions_platform.sources.base import LandingFile, Reading
 from sessions_platform.storage.ledger import KnownFile
+
+# In the lake, beside raw_events: files that could not be read, or not to their end, or that have no rows.
+FILE_COPIES = "file_copies"
+
+
+class BytesLost(RuntimeError):
+    """The raw rows of a file do not add up to its text."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +60,15 @@ def _read_again(workspace: Workspace, known: KnownFile, file: LandingFile, run_i
     """Read a file that may have changed; False where it holds what it held."""
     if known.fingerprint == file.fingerprint:
         return False
-    reading = workspace.source.read(file)
+    lake = workspace.lake
+    reading = workspace.source.read(file, partial(lake.keep, f"{workspace.stream.name}/{FILE_COPIES}"))
     blocks = _blocks(reading, known.landing_partition, file.uri)
     try:
-        stored = workspace.lake.write(workspace.folder("raw_events", known.landing_partition), blocks, RAW_EVENTS)
+        stored = lake.write(workspace.folder("raw_events", known.landing_partition), blocks, RAW_EVENTS)
     except FileNotFoundError:
         return False  # it vanished since it was found: its rows, if any are known, stay
     if reading.digest == known.digest:
-        workspace.lake.remove(stored.path)
+        lake.remove(stored.path)
         workspace.ledger.record_unchanged(file.uri, file.fingerprint)
         return False
     workspace.ledger.record_file(file.uri, file.fingerprint, reading.digest, stored, run_id)
@@ -67,5 +76,10 @@ def _read_again(workspace: Workspace, known: KnownFile, file: LandingFile, run_i
 
 
 def _blocks(reading: Reading, landing_partition: str, uri: str) -> Iterator[pl.DataFrame]:
+    """The file's rows. Raises BytesLost, before they are stored, where they are not all that was read."""
+    held = 0
     for block in reading:
+        held += int(block.select(pl.col("payload", "line_end").bin.size().sum()).sum_horizontal()[0])
         yield block.with_columns(landing_partition=pl.lit(landing_partition), source_uri=pl.lit(uri))
+    if reading.text_bytes not in (None, held):
+        raise BytesLost(f"{uri}: its rows have {held} bytes of {reading.text_bytes}; this is a defect")

@@ -231,7 +231,8 @@ class ProofByChecks:
         stored = workspace.lake.blocks([judged.rejected.path], REJECTED_EVENTS)
         self._hold(keeps_contract(events), rejected_schema(self._stream), partition, stored)
         count_rows(workspace.lake, judged, evidence := Evidence())
-        stop_if_broken([evidence.result(nothing_lost(events))])
+        few = held_few(self._stream.rejected, [judged], rejections_stay_few(events))
+        stop_if_broken([evidence.result(nothing_lost(events)), few])
 
     def sessionized(self, events: Dataset) -> None:
         key = dg.AssetKey([self._stream.name, "sessionized_events"])

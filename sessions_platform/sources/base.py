@@ -1,10 +1,13 @@
 """Where raw rows come from: the one protocol that every source keeps."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 import polars as pl
+
+# Copies the bytes of a file to where they stay, and says where: the same place for the same bytes.
+Keep = Callable[[Iterable[bytes]], str]
 
 
 @dataclass(frozen=True)
@@ -21,17 +24,19 @@ class LandingFile:
     landing_partition: str | None
 
 
-class Unreadable(Exception):
-    """The rest of a file is no data of its format; the message is a sentence that says why."""
-
-
 class Reading(Protocol):
-    """One pass over a file's rows. `digest` (SHA-256, hex) is of the bytes that were read, once all were."""
+    """One pass over a file's rows. What it says of itself holds once all blocks were taken.
+
+    `digest` (SHA-256, hex) is of the bytes that were read. `text_bytes` is what payloads and
+    line ends add up to where no byte was lost; None where rows are no pieces of a text, or
+    the file broke off.
+    """
 
     digest: str
+    text_bytes: int | None
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
-        """Blocks of raw rows: position, payload, header, unreadable, as contracts.raw has them."""
+        """Blocks of raw rows, as contracts.raw has them, but for landing_partition and source_uri."""
         ...
 
 
@@ -40,7 +45,7 @@ class Source(Protocol):
         """The files that are there now, by uri; of these landing partitions, or all. Undated ones always."""
         ...
 
-    def read(self, file: LandingFile) -> Reading: ...
+    def read(self, file: LandingFile, keep: Keep) -> Reading: ...
 
     def partition_of(self, uri: str) -> str | None:
         """The landing partition that a file's name tells, whether it is there or not; None where it tells none."""

@@ -11,7 +11,8 @@ from pathlib import Path, PurePosixPath
 from sessions_platform.contracts.path_template import PathTemplate
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.mistakes import Mistake
-from sessions_platform.sources.base import LandingFile
+from sessions_platform.sources.base import Keep, LandingFile
+from sessions_platform.sources.parquet_process import ParquetProcess
 from sessions_platform.sources.reading import BLOCK_BYTES, FileReading
 
 HOME = "${SESSIONS_HOME}"
@@ -32,6 +33,7 @@ class FileSource:
     def __init__(self, stream: Stream, block_bytes: int = BLOCK_BYTES) -> None:
         self._source = stream.source
         self._block_bytes = block_bytes
+        self._parquet = ParquetProcess()
         self._folder = _absolute(stream.path.parent)
         self._home = _absolute(stream.home)
         self._root, files = self._anchored(stream.source.files)
@@ -50,8 +52,8 @@ class FileSource:
             found = (file for file in everywhere if file.landing_partition in asked)
         return sorted(set(found), key=lambda file: file.uri)
 
-    def read(self, file: LandingFile) -> FileReading:
-        return FileReading(self.path_of(file.uri), self._source, self._block_bytes)
+    def read(self, file: LandingFile, keep: Keep) -> FileReading:
+        return FileReading(self.path_of(file.uri), self._source, keep, self._parquet, self._block_bytes)
 
     def partition_of(self, uri: str) -> str | None:
         """The landing partition that a file's name tells, whether it is there or not; None where it tells none."""

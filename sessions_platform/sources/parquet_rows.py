@@ -1,6 +1,7 @@
 """Parquet rows as canonical JSON: the form in which they are kept, judged and replayed like any other."""
 
 import base64
+import errno
 import json
 import math
 from collections.abc import Callable, Iterator
@@ -12,15 +13,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from sessions_platform.sources.base import Unreadable
+from sessions_platform.sources.unreadable import Unreadable
+
+_BUFFER_BYTES = 1024 * 1024
+# What a broken file has the system say; the rest is the disk's.
+_OF_THE_FILE = (None, errno.EINVAL, errno.EOVERFLOW)
 
 
 def parquet_rows(handle: BinaryIO, block_bytes: int, block_rows: int) -> Iterator[list[bytes]]:
-    """Rows as canonical JSON. By pyarrow, which answers a broken file with an exception; polars aborts."""
+    """Rows as canonical JSON. By pyarrow, which answers most broken files with an exception; polars aborts.
+
+    Raises Unreadable, MemoryError, or OSError for an outage. Called in the child process alone.
+    """
     try:
         file = pq.ParquetFile(
             handle,
             pre_buffer=False,
+            buffer_size=_BUFFER_BYTES,  # else the whole column of a row group is read at once
             page_checksum_verification=True,
             coerce_int96_timestamp_unit="us",  # nanoseconds would wrap around outside of 1677 to 2262
         )
@@ -28,7 +37,7 @@ def parquet_rows(handle: BinaryIO, block_bytes: int, block_rows: int) -> Iterato
         for group in range(file.num_row_groups):  # one by one: what breaks one leaves those before it
             yield from map(_json_rows, file.iter_batches(batch_size, row_groups=[group]))
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno not in _OF_THE_FILE):
             raise
         reason = str(error).partition("\n")[0]
         raise Unreadable(f"the rest of the file is no Parquet data: {reason}") from None

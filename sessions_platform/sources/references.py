@@ -4,11 +4,14 @@ It is read as a landing file is, by the same rules. But what would be a rejected
 mistake here: with half of its reference a stream would reject rows for nothing.
 """
 
+from collections.abc import Iterable
+
 import polars as pl
 
 from sessions_platform.contracts.stream import Column, Reference, Source, Stream
 from sessions_platform.mistakes import Mistake
 from sessions_platform.sources.files import FileSource
+from sessions_platform.sources.parquet_process import ParquetProcess
 from sessions_platform.sources.reading import FileReading
 from sessions_platform.transforms.parse import parse
 
@@ -21,7 +24,7 @@ def values_of_file(stream: Stream, reference: Reference) -> pl.Series:
     rows = _as_stream(reference)
     found = [pl.Series(_VALUE, dtype=pl.String)]
     try:
-        for block in FileReading(path, rows.source):
+        for block in FileReading(path, rows.source, _keep_no_copy, ParquetProcess()):
             placed = block.with_columns(landing_partition=pl.lit(""), source_uri=pl.lit(reference.file))
             parsed = parse(placed, rows)
             _refuse_faults(parsed, path)
@@ -30,6 +33,10 @@ def values_of_file(stream: Stream, reference: Reference) -> pl.Series:
         reason = error.strerror or error
         raise Mistake(f"{path} can't be read: {reason}. Mend: put it there, or name another.") from None
     return pl.concat(found)
+
+
+def _keep_no_copy(_pieces: Iterable[bytes]) -> str:
+    return "the file is left where it is"
 
 
 def _as_stream(reference: Reference) -> Stream:

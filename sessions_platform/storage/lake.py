@@ -1,9 +1,10 @@
-"""The lake: immutable Parquet files in a folder.
+"""The lake: immutable files in a folder, Parquet but for copies of what could not be read.
 
 A file appears whole or not at all and never changes; which files are current is the
 ledger's to say. Nothing here knows streams or partitions.
 """
 
+import hashlib
 import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -51,6 +52,20 @@ class Lake:
             unfinished.unlink(missing_ok=True)
             raise
         return StoredFile(f"{folder}/{name}.parquet", rows, finished.stat().st_size)
+
+    def keep(self, folder: str, pieces: Iterable[bytes]) -> str:
+        """Write bytes as they are, under the name of their SHA-256: the same bytes once. Returns the file's path."""
+        place = self.root / folder
+        place.mkdir(parents=True, exist_ok=True)
+        unfinished = place / f"{uuid.uuid4().hex}.tmp"
+        try:
+            digest = _write_bytes(unfinished, pieces)
+            unfinished.replace(place / digest)
+            _sync_folder(place)
+        except BaseException:
+            unfinished.unlink(missing_ok=True)
+            raise
+        return f"{folder}/{digest}"
 
     def scan(self, paths: Sequence[str], schema: Mapping[str, pl.DataType]) -> pl.LazyFrame:
         """All rows of the files; an empty frame of the schema where there are none.
@@ -142,6 +157,17 @@ def _write_parquet(path: Path, frames: Iterable[pl.DataFrame], schema: Mapping[s
         file.flush()
         os.fsync(file.fileno())
     return rows
+
+
+def _write_bytes(path: Path, pieces: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    with path.open("xb") as file:
+        for piece in pieces:
+            file.write(piece)
+            digest.update(piece)
+        file.flush()
+        os.fsync(file.fileno())
+    return digest.hexdigest()
 
 
 def _as_arrow(frame: pl.DataFrame):

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import accumulate
 from types import NoneType
 from typing import Any, NoReturn
 
@@ -156,16 +157,14 @@ _JSON_NAMES = {
 
 
 def _json_object(payload: bytes) -> Fields:
+    if _is_too_deep(payload):
+        raise Malformed(f"is nested more than {DEEPEST} deep")
     try:
         value = _decode_json(payload)
-    except RecursionError:
-        raise Malformed(f"is nested more than {DEEPEST} deep") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         value = _json_with_surrogates(payload, error)
     if type(value) is not dict:
         raise Malformed(f"is {_JSON_NAMES[type(value)]}, no object")
-    if len(payload) > 2 * DEEPEST and _is_too_deep(payload, value):
-        raise Malformed(f"is nested more than {DEEPEST} deep")
     return value
 
 
@@ -198,15 +197,17 @@ def _finite(text: str) -> float:
     return number if math.isfinite(number) else _refused(text)
 
 
-def _is_too_deep(payload: bytes, value: Any) -> bool:
-    if payload.count(b"{") + payload.count(b"[") <= DEEPEST:
+def _is_too_deep(payload: bytes) -> bool:
+    """Asked before it is parsed: a parser goes down on the process's own stack."""
+    if len(payload) <= DEEPEST or payload.count(b"{") + payload.count(b"[") <= DEEPEST:
         return False
-    level, depth = [value], 0
-    while level and depth <= DEEPEST:
-        depth += 1
-        inner = (item.values() if isinstance(item, dict) else item for item in level)
-        level = [item for items in inner for item in items if isinstance(item, dict | list)]
-    return depth > DEEPEST
+    brackets = _STRING.sub(b"", payload).translate(None, _NO_BRACKETS)
+    depths = accumulate(1 if bracket in b"[{" else -1 for bracket in brackets)
+    return any(depth > DEEPEST for depth in depths)
+
+
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 # CSV -----------------------------------------------------------------------------------------------------

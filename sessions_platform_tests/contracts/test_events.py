@@ -212,7 +212,8 @@ def test_a_rejected_row_is_whole_and_explained(column: str, value: object) -> No
 
 def test_a_raw_row_is_whole() -> None:
     row = {"landing_partition": LANDING, "source_uri": "a", "position": 1, "payload": b"\xff\0"}
-    good = pl.DataFrame([{**row, "header": None, "unreadable": None}], schema=RAW_EVENTS)
+    rest = {"preamble": None, "line_end": b"\n", "header": None, "unreadable": None}
+    good = pl.DataFrame([{**row, **rest}], schema=RAW_EVENTS)
     assert broken_checks(raw_schema(stream()), good) == set()
     without_payload = good.with_columns(payload=pl.lit(None, pl.Binary))
     assert {name for name, _ in broken_checks(raw_schema(stream()), without_payload)} == {"payload"}

@@ -279,6 +279,8 @@ MISTAKES: dict[str, tuple[str | bytes, str, str]] = {
     "not UTF-8": (changed(new="description: caf\xe9\n").encode("latin-1"), "file", "save it as UTF-8"),
     "empty": ("", "file", "begin with name:"),
     "a list": ("- a\n- b\n", "file", "begin with name:"),
+    "no size": (changed("  files:", "  max_unpacked: 16\n  files:"), "source.max_unpacked", "as in 16GB"),
+    "a size of nothing": (changed("  files:", "  max_unpacked: 0GB\n  files:"), "source.max_unpacked", "as in 16GB"),
     "no duration": (changed("gap: 30m", "gap: 30 minutes"), "session.gap", "as in 30m"),
     "duration without a unit": (changed("gap: 30m", "gap: 30"), "session.gap", "a whole number and a unit"),
     "negative duration": (changed("gap: 30m", "gap: -1m"), "session.gap", "a whole number and a unit"),
@@ -426,7 +428,7 @@ MISTAKES: dict[str, tuple[str | bytes, str, str]] = {
             f"columns.{name}",
             "another name",
         )
-        for name in ("header", "unreadable", "faults", "session_partition", "ctid")
+        for name in ("preamble", "line_end", "header", "unreadable", "faults", "session_partition", "ctid")
     },
     "a column of the view": (changed("total_amount:", "is_open:"), "session.columns.is_open", "another name"),
     "a time as pages": (

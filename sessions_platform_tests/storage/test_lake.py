@@ -342,7 +342,7 @@ def test_a_dataset_is_read_whole_or_by_partition(lake: Lake) -> None:
 
 def test_the_platforms_own_columns_are_kept(lake: Lake) -> None:
     place = {"landing_partition": "2026-01-01", "source_uri": "a b/é.csv", "position": 2**40}
-    raw = {**place, "payload": b"\xff\0", "header": b"a,b", "unreadable": None}
+    raw = {**place, "preamble": None, "payload": b"\xff\0", "line_end": b"", "header": b"a,b", "unreadable": None}
     reason = {"code": "malformed", "column": "", "rule": "is an empty line", "value": None}
     stamps = {"rejection_id": "a", "payload": "", "payload_encoding": "utf-8", "contract_version": "b"}
     rejected = {**place, **stamps, "reasons": [reason, {**reason, "value": "\n"}]}

@@ -31,11 +31,12 @@ def stream(columns: dict[str, Any], extra_columns: str = "keep", **source: Any) 
 
 A = stream({"a": {}})
 CSV = stream({"a": {}}, format="csv")
+PLACE = ("2026-01-01", "a.ndjson")
 
 
 def raw(*payloads: bytes | str, header: bytes | None = None, unreadable: str | None = None) -> pl.DataFrame:
     rows = [
-        ("2026-01-01", "a.ndjson", position, text.encode() if isinstance(text, str) else text, header, unreadable)
+        (*PLACE, position, None, text.encode() if isinstance(text, str) else text, b"\n", header, unreadable)
         for position, text in enumerate(payloads, start=1)
     ]
     return pl.DataFrame(rows, schema=RAW_EVENTS, orient="row")

@@ -42,6 +42,8 @@ def raw(*payloads: dict[str, Any] | bytes, uri: str = "a.ndjson", landing: str =
             "payload": payload if isinstance(payload, bytes) else json.dumps(payload).encode(),
             "header": None,
             "unreadable": None,
+            "preamble": None,
+            "line_end": b"\n",
         }
         for place, payload in enumerate(payloads, start=1)
     ]

@@ -1,0 +1,193 @@
+"""Landing files read in tests, and what has to hold of whatever was in them."""
+
+import hashlib
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from sessions_platform.contracts.events import PROVENANCE, events_schema
+from sessions_platform.contracts.raw import RAW_EVENTS
+from sessions_platform.contracts.rejections import REJECTED_EVENTS, rejected_schema
+from sessions_platform.contracts.stream import Source, Stream
+from sessions_platform.journey.judge import judge_partition, publish
+from sessions_platform.journey.land import land
+from sessions_platform.journey.workspace import Workspace
+from sessions_platform.settings import Settings
+from sessions_platform.sources.parquet_process import ParquetProcess
+from sessions_platform.sources.reading import BLOCK_BYTES, FileReading
+from sessions_platform.sources.unpacking import packing_of, unpacked
+from sessions_platform.sources.unreadable import Unreadable
+from sessions_platform.transforms.parse import parse
+from sessions_platform.transforms.validate import judge, payload_bytes, rejections, settle
+from sessions_platform_tests.streams import stream
+
+DAY = "2026-01-01"
+_numbers = itertools.count()
+PARQUET = ParquetProcess()  # one for all tests: it takes half a second to start
+BLOCK = {name: dtype for name, dtype in RAW_EVENTS.items() if name not in ("landing_partition", "source_uri")}
+
+
+class Copies(dict[str, bytes]):
+    """A place for the bytes of unreadable files."""
+
+    def keep(self, pieces: Iterable[bytes]) -> str:
+        content = b"".join(pieces)
+        place = hashlib.sha256(content).hexdigest()
+        self[place] = content
+        return place
+
+
+COPIES = Copies()
+
+
+def reading(path: Path, content: bytes, block_bytes: int = BLOCK_BYTES, **described: Any) -> FileReading:
+    path.write_bytes(content)
+    return reading_of(path, block_bytes, **described)
+
+
+def reading_of(path: Path, block_bytes: int = BLOCK_BYTES, **described: Any) -> FileReading:
+    source = Source.model_validate({"files": "*", "format": "ndjson", **described})
+    return FileReading(path, source, COPIES.keep, PARQUET, block_bytes)
+
+
+def rows_of(file: FileReading) -> pl.DataFrame:
+    """All rows of a file that nobody writes to, having looked that they are what any source promises."""
+    content = file._path.read_bytes()
+    blocks = list(file)
+    assert all(block.schema == BLOCK and block.height for block in blocks)
+    rows = pl.concat([pl.DataFrame(schema=BLOCK), *blocks])
+    assert rows["position"].to_list() == list(range(1, rows.height + 1))
+    assert rows["unreadable"][:-1].null_count() == max(0, rows.height - 1)
+    assert file.digest == hashlib.sha256(content).hexdigest()
+    if content and not rows.height:
+        assert content in COPIES.values()
+    text, is_whole = text_of(content)
+    if file._source.format == "parquet":
+        return rows
+    if rows["unreadable"].null_count() < rows.height:
+        assert COPIES[rows[-1, "payload"].decode()] == content
+        assert_begins(rows[:-1], text)
+    else:
+        assert is_whole
+        assert_is_text(rows, text)
+        assert file.text_bytes == len(text) - len(rows[0, "preamble"] or b"" if rows.height else text)
+    return rows
+
+
+def payloads(file: FileReading) -> list[bytes]:
+    rows = rows_of(file)
+    assert rows["unreadable"].null_count() == rows.height
+    return rows["payload"].to_list()
+
+
+def text_of(content: bytes) -> tuple[bytes, bool]:
+    """The text of a file, and whether it is all there."""
+    packing = packing_of(content)
+    if packing is None:
+        return content, True
+    texts: list[bytes] = []
+    try:
+        texts.extend(unpacked([content], packing, 1 << 30))
+    except Unreadable:
+        return b"".join(texts), False
+    return b"".join(texts), True
+
+
+def assert_is_text(raw: pl.DataFrame, text: bytes) -> None:
+    """The raw rows of a file, in order, are its text; one without rows holds a BOM or a header at most."""
+    assert joined(raw) == text or raw.height == 0
+
+
+def assert_begins(raw: pl.DataFrame, text: bytes) -> None:
+    """The rows before a break are whole lines of the text."""
+    assert text.startswith(joined(raw))
+    assert joined(raw).endswith(b"\n") or raw.height == 0
+
+
+def joined(raw: pl.DataFrame) -> bytes:
+    assert raw["preamble"][1:].null_count() == max(0, raw.height - 1)
+    pieces = [piece for row in raw.select("preamble", "payload", "line_end").rows() for piece in row]
+    return b"".join(piece or b"" for piece in pieces)
+
+
+def assert_each_once(raw: pl.DataFrame, events: pl.DataFrame, rejected: pl.DataFrame, duplicates: int) -> None:
+    """Every raw row is found once: as an event, a rejected row, or (by their number) a duplicate."""
+    place = ["source_uri", "position"]
+    raw_places = raw.select(place).rows()
+    found = [*events.select(place).rows(), *rejected.select(place).rows()]
+    assert len(set(raw_places)) == len(raw_places)
+    assert len(set(found)) == len(found)
+    assert set(found) <= set(raw_places)
+    assert len(found) + duplicates == len(raw_places)
+
+
+# Through the journey
+
+
+def open_folder(folder: Path, settings: Settings, **changes: Any) -> Workspace:
+    """An empty stream of a name of its own, whose landing files stand in `folder`, one landing partition a day."""
+    source = {"files": "{partition:%Y-%m-%d}/**/*", "format": "ndjson", **changes.pop("source", {})}
+    named = stream(**{"name": f"folder{next(_numbers)}", "path": folder / "web.yaml", "source": source, **changes})
+    return Workspace.open(named, settings)
+
+
+@dataclass(frozen=True)
+class TakenIn:
+    """What one landing partition holds, as it rests in the lake."""
+
+    raw: pl.DataFrame
+    events: pl.DataFrame
+    rejected: pl.DataFrame
+    duplicates: int
+
+    def codes(self) -> list[str]:
+        return self.rejected["reasons"].list.eval(pl.element().struct.field("code")).explode().to_list()
+
+
+def take_in(workspace: Workspace, partition: str = DAY) -> TakenIn:
+    """Land and judge a partition, and publish it where it adds up."""
+    land(workspace, [partition], "a-run")
+    dataset = workspace.raw_events([partition])
+    judged = judge_partition(workspace, partition, dataset)
+    lake = workspace.lake
+    events = lake.scan([judged.events.path], workspace.event_columns).collect()
+    rejected = lake.scan([judged.rejected.path], REJECTED_EVENTS).collect()
+    found = TakenIn(dataset.scan().collect(), events, rejected, judged.duplicates)
+    assert_each_once(found.raw, events, rejected, judged.duplicates)
+    assert_rejected_whole(found.raw, rejected)
+    events_schema(workspace.stream, partition).validate(events, lazy=True)
+    rejected_schema(workspace.stream).validate(rejected, lazy=True)
+    publish(workspace, judged, "a-run")
+    return found
+
+
+def assert_rejected_whole(raw: pl.DataFrame, rejected: pl.DataFrame) -> None:
+    """A rejected row keeps its payload byte for byte."""
+    place = ["source_uri", "position"]
+    pairs = rejected.join(raw, on=place, suffix="_raw").select("payload", "payload_encoding", "payload_raw")
+    assert pairs.height == rejected.height
+    assert all(payload_bytes(payload, encoding) == came for payload, encoding, came in pairs.iter_rows())
+
+
+# Without a lake or a ledger, so that many files can be tried
+
+
+def judge_file(path: Path, content: bytes, of: Stream) -> TakenIn:
+    """Read and judge one file, having looked that no byte and no row of it was lost and that contracts are kept."""
+    described = of.source.model_dump(exclude={"max_unpacked"})
+    raw = rows_of(reading(path, content, block_bytes=64, **described))
+    raw = raw.select(pl.lit(DAY).alias("landing_partition"), pl.lit("a").alias("source_uri"), pl.all())
+    verdict = judge(parse(raw, of), of, DAY)
+    events, told, duplicates = settle(verdict.events, of, {"a": ""})
+    place = ["source_uri", "position"]
+    conflicts = raw.select(*PROVENANCE, "payload").join(told, on=place)
+    rejected = rejections(pl.concat([verdict.rejected, conflicts]).sort(place), of)
+    assert_each_once(raw, events, rejected, duplicates)
+    assert_rejected_whole(raw, rejected)
+    events_schema(of, DAY).validate(events, lazy=True)
+    rejected_schema(of).validate(rejected, lazy=True)
+    return TakenIn(raw, events, rejected, duplicates)

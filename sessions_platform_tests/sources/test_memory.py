@@ -1,0 +1,110 @@
+"""Memory stays bounded while large files are read, and none of their bytes is lost on the way."""
+
+import gzip
+import hashlib
+import itertools
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from sessions_platform.settings import Settings
+from sessions_platform_tests.landed import DAY, open_folder, take_in
+
+pytestmark = pytest.mark.slow
+
+LINES = 2_000_000  # 240 MB of text; as Python objects or a frame with copies they would break the bound
+BOUND_MB = 512
+
+# Reads a file into a lake as a run does, in a process of its own; then says how much memory that took,
+# and what the rows in the lake add up to.
+READ = """
+import hashlib, json, resource, sys
+from functools import partial
+from pathlib import Path
+
+import polars as pl
+from sessions_platform.contracts.raw import RAW_EVENTS
+from sessions_platform.contracts.stream import Source
+from sessions_platform.sources.parquet_process import ParquetProcess
+from sessions_platform.sources.reading import FileReading
+from sessions_platform.storage.lake import Lake
+
+path, kind = Path(sys.argv[1]), sys.argv[2]
+lake = Lake(path.parent / "lake")
+source = Source.model_validate({"files": "*", "format": kind})
+reading = FileReading(path, source, partial(lake.keep, "file_copies"), ParquetProcess())
+place = {"landing_partition": pl.lit("2026-01-01"), "source_uri": pl.lit("a")}
+stored = lake.write("raw", (block.with_columns(**place) for block in reading), RAW_EVENTS)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+text = hashlib.sha256()
+for block in lake.blocks([stored.path], RAW_EVENTS):
+    pieces = block.select(pl.col("preamble", "payload", "line_end").fill_null(b"")).rows()
+    text.update(b"".join(piece for row in pieces for piece in row))
+print(json.dumps({"rows": stored.rows, "peak_mb": peak // 1024, "sha256": text.hexdigest()}))
+"""
+
+
+def line(number: int) -> bytes:
+    """Every two hundredth is broken."""
+    whole = b'{"id":"%d","user":"u%d","ts":"2026-01-01T12:00:00+00:00","type":"view","url":"https://shop.example/%d"}'
+    written = whole % (number, number % 5000, number % 777)
+    return (written[: 5 + number % 90] if number % 200 == 0 else written) + b"\n"
+
+
+def csv_with_an_open_quote() -> Iterator[bytes]:
+    yield b"id,user,ts,type\n"
+    yield b'0,"ann,2026-01-01T12:00:00Z,view\n'
+    yield from (b"%d,ann,2026-01-01T12:00:00Z,view_of_a_page_of_the_shop\n" % number for number in range(LINES))
+
+
+def read(path: Path, kind: str) -> dict[str, int | str]:
+    done = subprocess.run([sys.executable, "-c", READ, path, kind], stdout=subprocess.PIPE, check=True)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("kind", "texts", "opened"),
+    [
+        pytest.param("ndjson", lambda: map(line, range(LINES)), Path.open, id="plain"),
+        pytest.param("ndjson", lambda: map(line, range(LINES)), gzip.open, id="gzip"),
+        pytest.param("ndjson", lambda: map(line, range(LINES)), zstandard.open, id="zstd"),
+        pytest.param("csv", csv_with_an_open_quote, Path.open, id="a quote that is open from the first row on"),
+    ],
+)
+def test_a_large_file_takes_bounded_memory_and_loses_no_byte(
+    tmp_path: Path, kind: str, texts: Callable[[], Iterable[bytes]], opened: Callable[..., object]
+) -> None:
+    path, text = tmp_path / "file", hashlib.sha256()
+    rest = iter(texts())
+    with opened(path, "wb") as file:  # type: ignore[attr-defined]
+        while piece := b"".join(itertools.islice(rest, 10_000)):
+            text.update(piece)
+            file.write(piece)
+    found = read(path, kind)
+    assert found["sha256"] == text.hexdigest()
+    assert found["rows"] == LINES + (kind == "csv")
+    assert int(found["peak_mb"]) < BOUND_MB
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])
+def test_a_bomb_of_one_line_takes_bounded_memory(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    path = tmp_path / "bomb"
+    path.write_bytes(pack(bytes(200 << 20)) * 8)  # members, or frames, of one text
+    found = read(path, "ndjson")
+    assert found["rows"] == 1
+    assert int(found["peak_mb"]) < BOUND_MB
+
+
+def test_a_line_of_100_mb_is_judged_like_any_other(tmp_path: Path, settings: Settings) -> None:
+    good = b'{"id":"1","user":"ann","ts":"2026-01-01T12:00:00Z","type":"view","more":"' + b"x" * 100_000_000 + b'"}'
+    (tmp_path / DAY).mkdir()
+    (tmp_path / DAY / "file").write_bytes(good + b"\n" + good[:-1] + b"\n" + b"[" * 100_000_000)
+    taken = take_in(open_folder(tmp_path, settings))
+    assert taken.events.height == 1
+    assert len(taken.events[0, "properties"]) > 100_000_000
+    assert taken.codes() == ["malformed"] * 2
