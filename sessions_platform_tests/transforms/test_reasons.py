@@ -163,7 +163,10 @@ READ: dict[str, Any] = {
 
 def judged(payloads: list[bytes], columns: Columns, extra: str, known: dict[str, list[str]]) -> Reasons:
     stream = Stream.model_validate({**PLAIN, "columns": columns, "extra_columns": extra})
-    rows = {name: [None] * len(payloads) for name in RAW_EVENTS} | {"position": list(range(1, len(payloads) + 1)), "payload": payloads}
+    rows = {name: [None] * len(payloads) for name in RAW_EVENTS} | {
+        "position": list(range(1, len(payloads) + 1)),
+        "payload": payloads,
+    }
     same = {"landing_partition": LANDING, "source_uri": "a"}
     raw = pl.DataFrame(rows | {name: [value] * len(payloads) for name, value in same.items()}, schema=RAW_EVENTS)
     values = {name: as_typed(pl.Series(name, texts), stream.columns[name]) for name, texts in known.items()}
