@@ -227,7 +227,8 @@ class ProofByChecks:
     def judged(self, workspace: Workspace, judged: Judged) -> None:
         partition, events = judged.landing_partition, dg.AssetKey([self._stream.name, "events"])
         stored = workspace.lake.blocks([judged.events.path], workspace.event_columns)
-        self._hold(keeps_contract(events), events_schema(self._stream, partition), partition, stored)
+        contract = events_schema(self._stream, partition, judged.references.known)
+        self._hold(keeps_contract(events), contract, partition, stored)
         stored = workspace.lake.blocks([judged.rejected.path], REJECTED_EVENTS)
         self._hold(keeps_contract(events), rejected_schema(self._stream), partition, stored)
         count_rows(workspace.lake, judged, evidence := Evidence())
