@@ -10,6 +10,7 @@ from sessions_platform.contracts.calendar import label
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.journey.succession import find_successors
 from sessions_platform.journey.workspace import Workspace
+from sessions_platform.mistakes import Mistake
 from sessions_platform.storage.lake import Dataset
 from sessions_platform.storage.ledger import SessionVersion, Superseded
 from sessions_platform.storage.warehouse import Loaded
@@ -38,12 +39,14 @@ def load_sessions(
     """Load these sessionized partitions, all in one transaction.
 
     `prove` sees all sessions before they are loaded, some partitions at a time; what it raises stops the load.
-    Raises Superseded where the stream was rebuilt since they were sessionized.
+    Raises Superseded where the stream was rebuilt since they were sessionized, and Mistake where
+    another session rule has made them: their sessions would be neither the one's nor the other's.
     """
     paths = [file.path for files in sessionized.partitions.values() for file in files]
     versions = workspace.ledger.sessions_at(paths)
     if len(versions) < len(paths):
         raise Superseded(f"{workspace.stream.name}: it was rebuilt since these sessions were made")
+    _refuse_other_rules(workspace.stream, versions)
     counts: dict[str, int] = {}
     warehouse, ledger = workspace.warehouse, workspace.ledger
     with workspace.database.transaction() as connection:
@@ -60,6 +63,15 @@ def load_sessions(
         changed = warehouse.load_staged_sessions(connection, partitions, run_id, find)
         ledger.acknowledge(connection, loading)
     return LoadedSessions(changed, {partition: counts[partition] for partition in partitions})
+
+
+def _refuse_other_rules(stream: Stream, versions: Sequence[SessionVersion]) -> None:
+    others = [version.session_partition for version in versions if version.policy_version != stream.policy_version]
+    if others:
+        raise Mistake(
+            f"{stream.name}: another session rule has made the sessionized_events of {label(others)}. "
+            f"Mend: materialize sessionized_events first, or both together."
+        )
 
 
 def proven(

@@ -27,6 +27,7 @@ from sessions_platform.journey.rebuild import rebuild
 from sessions_platform.journey.sessionize import sessionize_partitions
 from sessions_platform.journey.status import landing_partitions_waiting, status
 from sessions_platform.journey.workspace import Workspace
+from sessions_platform.mistakes import Mistake
 from sessions_platform.settings import Settings
 from sessions_platform.storage.lake import Dataset
 from sessions_platform.storage.ledger import Superseded
@@ -252,9 +253,17 @@ class Pair:
         assert (self.table(), self.waiting()) == (before, waiting)
 
     def load_again(self, *session_partitions: str) -> None:
-        """Load what was written last, under whatever rule."""
+        """Load what was written last. What another rule has made is refused."""
         dataset = self.version.workspace.sessionized_events(session_partitions)
-        self.load(Work(self.version, dataset, {partition: self.written[partition] for partition in session_partitions}))
+        work = Work(self.version, dataset, {partition: self.written[partition] for partition in session_partitions})
+        policies = {written.version.workspace.stream.policy_version for written in work.written.values()}
+        if policies == {self.version.workspace.stream.policy_version}:
+            self.load(work)
+            return
+        before = self.table()
+        with pytest.raises(Mistake, match="another session rule"):
+            self._load(work)
+        assert self.table() == before
 
     def refresh(self, *session_partitions: str) -> None:
         self.load(self.sessionize(*session_partitions))
