@@ -72,13 +72,16 @@ class Records:
     """
 
     def __init__(self, separator: bytes, quote: bytes) -> None:
-        inside = rb"(?:[^Q]++|QQ)*+"
-        field = rb"(?:Q" + inside + rb"Q|(?!Q)[^S]*+)"
+        # Atomic groups, so that no long record is tried in many ways. Possessive repeats would say the same
+        # in fewer signs, but Python 3.11.2, which Debian 12 has, gets nested ones wrong.
+        inside = rb"(?>[^Q]*(?:QQ[^Q]*)*)"
+        field = rb"(?:Q" + inside + rb"Q|(?!Q)(?>[^S]*))"
+        more = rb"(?>(?:S" + field + rb")*)"
         self._quote = quote
-        self._whole = self._pattern(field + rb"(?:S" + field + rb")*+", separator)
-        self._opens = self._pattern(rb"(?:" + field + rb"S)*+Q" + inside, separator)
-        self._closes = self._pattern(inside + rb"Q(?:S" + field + rb")*+(?:\r?\n)?", separator)
-        self._stays_open = self._pattern(inside + rb"(?:Q(?:S" + field + rb")*+SQ" + inside + rb")?", separator)
+        self._whole = self._pattern(field + more, separator)
+        self._opens = self._pattern(rb"(?>(?:" + field + rb"S)*)Q" + inside, separator)
+        self._closes = self._pattern(inside + rb"Q" + more + rb"(?:\r?\n)?", separator)
+        self._stays_open = self._pattern(inside + rb"(?:Q" + more + rb"SQ" + inside + rb")?", separator)
 
     def _pattern(self, spelled: bytes, separator: bytes) -> re.Pattern[bytes]:
         escaped = {b"Q": re.escape(self._quote), b"S": re.escape(separator)}
