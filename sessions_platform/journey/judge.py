@@ -1,6 +1,6 @@
 """raw_events → events and rejected_events, published together."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,11 +12,11 @@ from sessions_platform.contracts.rejections import REJECTED_EVENTS
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.journey.workspace import Workspace
 from sessions_platform.storage.lake import Dataset, StoredFile
-from sessions_platform.storage.ledger import KnownFile, LandingVersion, Snapshot, Superseded
+from sessions_platform.storage.ledger import KnownFile, LandingVersion, Mend, Snapshot, Superseded
 from sessions_platform.storage.warehouse import Loaded
 from sessions_platform.transforms.parse import parse
 from sessions_platform.transforms.sessionize import touched_partitions
-from sessions_platform.transforms.validate import judge, rejections, settle
+from sessions_platform.transforms.validate import MENDS, judge, rejection_ids, rejections, settle
 
 _POSITION = ["source_uri", "position"]
 
@@ -53,11 +53,11 @@ def judge_partition(workspace: Workspace, landing_partition: str, raw: Dataset) 
     Raises Superseded where the landing files were read again meanwhile.
     """
     stream, lake = workspace.stream, workspace.lake
+    # Before the files: mends come and go with theirs, so what fits the files that are found after fits the mends.
+    mends = workspace.ledger.mends([landing_partition])
     files = _files_of(workspace, landing_partition, raw)
-    accepted, refused = _judge_blocks(stream, landing_partition, raw)
     digests = {file.uri: file.digest or "" for file in files}
-    events, conflicts, duplicates = settle(accepted, stream, digests)
-    refused = pl.concat([refused, _with_payload(raw, landing_partition, conflicts)])
+    events, refused, duplicates = judge_rows(stream, landing_partition, raw, digests, mends)
     rejected = rejections(refused.sort(*_POSITION), stream)
     return Judged(
         landing_partition,
@@ -69,6 +69,20 @@ def judge_partition(workspace: Workspace, landing_partition: str, raw: Dataset) 
         _count_reasons(rejected),
         *_span(events),
     )
+
+
+def judge_rows(
+    stream: Stream, landing_partition: str, raw: Dataset, digests: Mapping[str, str], mends: Sequence[Mend]
+) -> tuple[pl.DataFrame, pl.DataFrame, int]:
+    """The events of a landing partition in time, its refused rows with all reasons, and how many are duplicates.
+
+    A mend whose root stands in its file no longer, because that has changed, is void and counts as a duplicate.
+    """
+    standing, void = _parted(stream, raw.scan(landing_partition), mends)
+    accepted, refused = _judge_blocks(stream, landing_partition, raw, void)
+    events, conflicts, duplicates = settle(accepted, stream, digests, standing)
+    refused = pl.concat([refused, _with_payload(raw, landing_partition, conflicts)])
+    return events, refused, duplicates + void.height
 
 
 def publish(workspace: Workspace, judged: Judged, run_id: str) -> Published:
@@ -96,8 +110,24 @@ def _files_of(workspace: Workspace, landing_partition: str, raw: Dataset) -> tup
     return files
 
 
-def _judge_blocks(stream: Stream, landing_partition: str, raw: Dataset) -> tuple[pl.DataFrame, pl.DataFrame]:
-    blocks = [pl.DataFrame(schema=RAW_EVENTS), *raw.blocks(landing_partition)]
+def _parted(stream: Stream, raw: pl.LazyFrame, mends: Sequence[Mend]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The mends whose root still stands, as MENDS has it, and the places of the others."""
+    rows = [(m.uri, m.position, m.root_uri, m.root_position, m.sequence, m.root_id) for m in mends]
+    told = pl.DataFrame(rows, schema={**MENDS, "root_id": pl.String()}, orient="row")
+    if told.is_empty():
+        return told.select(*MENDS), told.select(*_POSITION)
+    places = told.select(source_uri="root_uri", position="root_position").unique()
+    roots = raw.select(*_POSITION, "payload").join(places.lazy(), on=_POSITION, how="semi").collect()
+    stands = pl.col("root_id").is_in(rejection_ids(roots, stream).implode())
+    return told.filter(stands).select(*MENDS), told.filter(~stands).select(*_POSITION)
+
+
+def _judge_blocks(
+    stream: Stream, landing_partition: str, raw: Dataset, void: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    blocks: Iterable[pl.DataFrame] = [pl.DataFrame(schema=RAW_EVENTS), *raw.blocks(landing_partition)]
+    if not void.is_empty():
+        blocks = [block.join(void, on=_POSITION, how="anti", maintain_order="left") for block in blocks]
     verdicts = [judge(parse(block, stream), stream, landing_partition) for block in blocks]
     return pl.concat(verdict.events for verdict in verdicts), pl.concat(verdict.rejected for verdict in verdicts)
 

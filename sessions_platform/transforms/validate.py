@@ -29,6 +29,18 @@ _ROW = "_row"
 _PAYLOAD_DIGEST = "_payload_digest"
 _WHOLE_ROW = (Code.malformed, Code.unreadable_file)
 _UNIT_SEPARATOR = "\x1f"
+_PLACE = ["_uri", "_position"]
+
+# Which rows are mends, and for which row of a landing file they stand: their root. Of several the one of
+# the highest sequence counts.
+MENDS: dict[str, pl.DataType] = {
+    "source_uri": pl.String(),
+    "position": pl.Int64(),
+    "root_uri": pl.String(),
+    "root_position": pl.Int64(),
+    "sequence": pl.Int64(),
+}
+_NO_MENDS = pl.DataFrame(schema=MENDS)
 
 
 @dataclass(frozen=True)
@@ -52,19 +64,21 @@ def judge(parsed: pl.DataFrame, stream: Stream, landing_partition: str) -> Verdi
 
 
 def settle(
-    events: pl.DataFrame, stream: Stream, file_digests: Mapping[str, str]
+    events: pl.DataFrame, stream: Stream, file_digests: Mapping[str, str], mends: pl.DataFrame = _NO_MENDS
 ) -> tuple[pl.DataFrame, pl.DataFrame, int]:
     """Give derived ids, drop and count duplicates, find conflicts; over a whole landing partition.
 
-    `file_digests` tells which files hold the same bytes. Returns the events in the order of
-    time, the conflicts (source_uri, position, reasons), and how many duplicates were dropped.
+    `file_digests` tells which files hold the same bytes, `mends` (as MENDS has it) which rows are mended ones:
+    they are judged as if they stood where their root does, and count in its stead. Returns the events in the
+    order of time, the conflicts (source_uri, position, reasons), and how many duplicates were dropped.
     """
+    events, replaced = _newest_of_each_place(events, mends)
     if stream.derives_event_id:
         events = _with_derived_ids(events, file_digests)
-    events = events.select(*event_columns(stream)).sort("source_uri", "position")
+    events = events.select(*event_columns(stream))
     events, copies = _first_of_each(events, "event_id")
     conflicts = [_conflicts(events, copies, stream)]
-    duplicates = copies.height - conflicts[0].height
+    duplicates = replaced + copies.height - conflicts[0].height
     unique = [name for name, column in stream.columns.items() if column.unique and name != "event_id"]
     conflicts += [_repeats(_first_of_each(events, name)[1], name) for name in unique]
     told = pl.concat(conflicts).group_by("source_uri", "position", maintain_order=True)
@@ -85,7 +99,7 @@ def rejections(rejected: pl.DataFrame, stream: Stream) -> pl.DataFrame:
     """The dead-letter rows of raw rows with reasons: payload as text, or base64 where text can't hold it."""
     shown = [_payload_shown(payload) for payload in rejected["payload"]]
     return rejected.with_columns(
-        rejection_id=_rejection_ids(rejected, stream),
+        rejection_id=rejection_ids(rejected, stream),
         payload=pl.Series([text for text, _ in shown], dtype=pl.String),
         payload_encoding=pl.Series([encoding for _, encoding in shown], dtype=pl.String),
         contract_version=pl.lit(stream.contract_version),
@@ -220,6 +234,22 @@ def _payload_digests(payloads: Iterable[bytes]) -> pl.Series:
     return pl.Series(_PAYLOAD_DIGEST, digests, dtype=pl.String)
 
 
+def _newest_of_each_place(events: pl.DataFrame, mends: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+    """Events in the order of their places, and how many a newer mend of the same row has replaced."""
+    if mends.is_empty():
+        events = events.with_columns(_uri="source_uri", _position="position")
+        return events.sort(*_PLACE), 0
+    placed = events.join(mends, on=["source_uri", "position"], how="left").with_columns(
+        _uri=pl.coalesce("root_uri", "source_uri"),
+        _position=pl.coalesce("root_position", "position"),
+        sequence=pl.col("sequence").fill_null(0),
+    )
+    newest = placed.sort(*_PLACE, "sequence", descending=[False, False, True]).unique(
+        _PLACE, keep="first", maintain_order=True
+    )
+    return newest, events.height - newest.height
+
+
 def _with_derived_ids(events: pl.DataFrame, file_digests: Mapping[str, str]) -> pl.DataFrame:
     """event_id from the payload and its occurrence number, so that identical lines stay separate events.
 
@@ -227,10 +257,11 @@ def _with_derived_ids(events: pl.DataFrame, file_digests: Mapping[str, str]) -> 
     """
     first_copy: dict[str, str] = {}
     original = {uri: first_copy.setdefault(file_digests[uri], uri) for uri in sorted(file_digests)}
-    events = events.with_columns(_original=pl.col("source_uri").replace_strict(original, return_dtype=pl.String))
-    originals = events.filter(pl.col("_original") == pl.col("source_uri")).sort("source_uri", "position")
-    numbered = originals.select("_original", "position", _occurrence=pl.int_range(pl.len()).over(_PAYLOAD_DIGEST))
-    events = events.join(numbered, on=["_original", "position"], how="left", maintain_order="left")
+    events = events.with_columns(_original=pl.col("_uri").replace_strict(original, return_dtype=pl.String))
+    row = ["_original", "_position", _PAYLOAD_DIGEST]
+    originals = events.select(row).unique().sort("_original", "_position")
+    numbered = originals.with_columns(_occurrence=pl.int_range(pl.len()).over(_PAYLOAD_DIGEST))
+    events = events.join(numbered, on=row, how="left", maintain_order="left")
     pairs = zip(events[_PAYLOAD_DIGEST], events["_occurrence"], strict=True)
     ids = [uuid_of(digest, str(occurrence)) for digest, occurrence in pairs]
     return events.with_columns(event_id=pl.Series(ids, dtype=pl.String))
@@ -262,7 +293,8 @@ def _repeats(repeated: pl.DataFrame, column: str, rule: str = "unique") -> pl.Da
     return repeated.select("source_uri", "position", reasons=listed)
 
 
-def _rejection_ids(rejected: pl.DataFrame, stream: Stream) -> pl.Series:
+def rejection_ids(rejected: pl.DataFrame, stream: Stream) -> pl.Series:
+    """The name that each raw row has once it is rejected: of its stream, file, position and payload."""
     rows = rejected.select("source_uri", "position", "payload").iter_rows()
     ids = [uuid_of(stream.name, uri, str(at), hashlib.sha256(payload).hexdigest()) for uri, at, payload in rows]
     return pl.Series(ids, dtype=pl.String)
