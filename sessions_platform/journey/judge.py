@@ -1,7 +1,7 @@
 """raw_events → events and rejected_events, published together."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import polars as pl
@@ -19,6 +19,23 @@ from sessions_platform.transforms.sessionize import touched_partitions
 from sessions_platform.transforms.validate import MENDS, judge, rejection_ids, rejections, settle
 
 _POSITION = ["source_uri", "position"]
+
+
+@dataclass(frozen=True)
+class RawRows:
+    """The raw rows of one landing partition: those that are stored, and `more` that may come to it."""
+
+    stored: Dataset
+    landing_partition: str
+    more: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=RAW_EVENTS))
+
+    def scan(self) -> pl.LazyFrame:
+        return pl.concat([self.stored.scan(self.landing_partition), self.more.lazy()])
+
+    def blocks(self) -> Iterator[pl.DataFrame]:
+        yield from self.stored.blocks(self.landing_partition)
+        if self.more.height:
+            yield self.more
 
 
 @dataclass(frozen=True)
@@ -57,7 +74,7 @@ def judge_partition(workspace: Workspace, landing_partition: str, raw: Dataset) 
     mends = workspace.ledger.mends([landing_partition])
     files = _files_of(workspace, landing_partition, raw)
     digests = {file.uri: file.digest or "" for file in files}
-    events, refused, duplicates = judge_rows(stream, landing_partition, raw, digests, mends)
+    events, refused, duplicates = judge_rows(stream, RawRows(raw, landing_partition), digests, mends)
     rejected = rejections(refused.sort(*_POSITION), stream)
     return Judged(
         landing_partition,
@@ -72,16 +89,16 @@ def judge_partition(workspace: Workspace, landing_partition: str, raw: Dataset) 
 
 
 def judge_rows(
-    stream: Stream, landing_partition: str, raw: Dataset, digests: Mapping[str, str], mends: Sequence[Mend]
+    stream: Stream, raw: RawRows, digests: Mapping[str, str], mends: Sequence[Mend]
 ) -> tuple[pl.DataFrame, pl.DataFrame, int]:
     """The events of a landing partition in time, its refused rows with all reasons, and how many are duplicates.
 
     A mend whose root stands in its file no longer, because that has changed, is void and counts as a duplicate.
     """
-    standing, void = _parted(stream, raw.scan(landing_partition), mends)
-    accepted, refused = _judge_blocks(stream, landing_partition, raw, void)
+    standing, void = _parted(stream, raw.scan(), mends)
+    accepted, refused = _judge_blocks(stream, raw, void)
     events, conflicts, duplicates = settle(accepted, stream, digests, standing)
-    refused = pl.concat([refused, _with_payload(raw, landing_partition, conflicts)])
+    refused = pl.concat([refused, _with_payload(raw, conflicts)])
     return events, refused, duplicates + void.height
 
 
@@ -122,19 +139,17 @@ def _parted(stream: Stream, raw: pl.LazyFrame, mends: Sequence[Mend]) -> tuple[p
     return told.filter(stands).select(*MENDS), told.filter(~stands).select(*_POSITION)
 
 
-def _judge_blocks(
-    stream: Stream, landing_partition: str, raw: Dataset, void: pl.DataFrame
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    blocks: Iterable[pl.DataFrame] = [pl.DataFrame(schema=RAW_EVENTS), *raw.blocks(landing_partition)]
+def _judge_blocks(stream: Stream, raw: RawRows, void: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    blocks: Iterable[pl.DataFrame] = [pl.DataFrame(schema=RAW_EVENTS), *raw.blocks()]
     if not void.is_empty():
         blocks = [block.join(void, on=_POSITION, how="anti", maintain_order="left") for block in blocks]
-    verdicts = [judge(parse(block, stream), stream, landing_partition) for block in blocks]
+    verdicts = [judge(parse(block, stream), stream, raw.landing_partition) for block in blocks]
     return pl.concat(verdict.events for verdict in verdicts), pl.concat(verdict.rejected for verdict in verdicts)
 
 
-def _with_payload(raw: Dataset, landing_partition: str, conflicts: pl.DataFrame) -> pl.DataFrame:
+def _with_payload(raw: RawRows, conflicts: pl.DataFrame) -> pl.DataFrame:
     """The raw rows of what was found too late to have them at hand."""
-    rows = raw.scan(landing_partition).select(*PROVENANCE, "payload")
+    rows = raw.scan().select(*PROVENANCE, "payload")
     return rows.join(conflicts.lazy(), on=_POSITION).collect()
 
 
