@@ -25,7 +25,7 @@ from sessions_platform.mistakes import Mistake
 from sessions_platform.storage.ledger import Ledger
 from sessions_platform.transforms.validate import settle
 from sessions_platform_tests.journey.conftest import line
-from sessions_platform_tests.journey.steps import RUN, judged, put, refresh, table, take_in
+from sessions_platform_tests.journey.steps import RUN, judged, put, refresh, table, take_in, take_in_what_waits
 from sessions_platform_tests.journey.test_rebuild import Watch
 from sessions_platform_tests.streams import DAY_ONE, PLAIN
 
@@ -50,13 +50,6 @@ def mended(workspace: Workspace, mend: Callable[[int, str], bytes | None]) -> li
     """What a person makes of an export; rows of which `mend`, given position and payload, makes None are left out."""
     rows = [(row["rejection_id"], mend(row["position"], row["payload"])) for row in letters(workspace)]
     return [MendedRow(name, payload, f"mended:{at}") for at, (name, payload) in enumerate(rows, 1) if payload]
-
-
-def take_in_what_waits(workspace: Workspace) -> None:
-    waiting = landing_partitions_waiting(workspace, DAY)
-    if waiting:
-        take_in(workspace, *waiting)
-    refresh(workspace)
 
 
 def replayed(workspace: Workspace, mend: Callable[[int, str], bytes | None]) -> Replay:
