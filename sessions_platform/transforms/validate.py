@@ -69,21 +69,24 @@ def settle(
     """Give derived ids, drop and count duplicates, find conflicts; over a whole landing partition.
 
     `file_digests` tells which files hold the same bytes, `mends` (as MENDS has it) which rows are mended ones:
-    they are judged as if they stood where their root does, and count in its stead. Returns the events in the
+    they are judged as if they stood where their root does, and count in its stead; the replaced row is a
+    duplicate, unless it contradicts another event, as it may have done before. Returns the events in the
     order of time, the conflicts (source_uri, position, reasons), and how many duplicates were dropped.
     """
     events, replaced = _newest_of_each_place(events, mends)
     if stream.derives_event_id:
         events = _with_derived_ids(events, file_digests)
-    events = events.select(*event_columns(stream))
     events, copies = _first_of_each(events, "event_id")
     conflicts = [_conflicts(events, copies, stream)]
-    duplicates = replaced + copies.height - conflicts[0].height
-    unique = [name for name, column in stream.columns.items() if column.unique and name != "event_id"]
-    conflicts += [_repeats(_first_of_each(events, name)[1], name) for name in unique]
+    duplicates = copies.height - conflicts[0].height
+    conflicts += [_repeats(_first_of_each(events, name)[1], name) for name in _unique_columns(stream)]
+    of_replaced = _conflicts_elsewhere(replaced, events, stream)
+    duplicates += replaced.height - of_replaced.select("source_uri", "position").n_unique()
+    conflicts.append(of_replaced)
     told = pl.concat(conflicts).group_by("source_uri", "position", maintain_order=True)
     told = told.agg(pl.col("reasons").list.explode(keep_nulls=False, empty_as_null=False))
-    return in_time(events.join(told, on=["source_uri", "position"], how="anti"), stream), told, duplicates
+    events = events.join(told, on=["source_uri", "position"], how="anti").select(*event_columns(stream))
+    return in_time(events, stream), told, duplicates
 
 
 def in_time(events: pl.DataFrame, stream: Stream) -> pl.DataFrame:
@@ -234,20 +237,36 @@ def _payload_digests(payloads: Iterable[bytes]) -> pl.Series:
     return pl.Series(_PAYLOAD_DIGEST, digests, dtype=pl.String)
 
 
-def _newest_of_each_place(events: pl.DataFrame, mends: pl.DataFrame) -> tuple[pl.DataFrame, int]:
-    """Events in the order of their places, and how many a newer mend of the same row has replaced."""
+def _newest_of_each_place(events: pl.DataFrame, mends: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Events in the order of their places, and those that a newer mend of the same row has replaced."""
     if mends.is_empty():
-        events = events.with_columns(_uri="source_uri", _position="position")
-        return events.sort(*_PLACE), 0
+        placed = events.with_columns(_uri="source_uri", _position="position").sort(*_PLACE)
+        return placed, placed.clear()
     placed = events.join(mends, on=["source_uri", "position"], how="left").with_columns(
         _uri=pl.coalesce("root_uri", "source_uri"),
         _position=pl.coalesce("root_position", "position"),
         sequence=pl.col("sequence").fill_null(0),
     )
-    newest = placed.sort(*_PLACE, "sequence", descending=[False, False, True]).unique(
-        _PLACE, keep="first", maintain_order=True
-    )
-    return newest, events.height - newest.height
+    placed = placed.sort(*_PLACE, "sequence", descending=[False, False, True])
+    is_newest = pl.struct(_PLACE).is_first_distinct()
+    return placed.filter(is_newest), placed.filter(~is_newest)
+
+
+def _conflicts_elsewhere(replaced: pl.DataFrame, events: pl.DataFrame, stream: Stream) -> pl.DataFrame:
+    """Why rows that a mend has replaced contradict events that stand in other places."""
+    found = [pl.DataFrame(schema={"source_uri": pl.String, "position": pl.Int64, "reasons": REASONS})]
+    if not stream.derives_event_id:
+        elsewhere = replaced.join(events, on=["event_id", *_PLACE], how="anti")
+        found.append(_conflicts(events, elsewhere, stream))
+    for name in _unique_columns(stream):
+        first, _ = _first_of_each(events, name)
+        elsewhere = replaced.join(first, on=[name, *_PLACE], how="anti")
+        found.append(_repeats(elsewhere.join(first, on=name, how="semi"), name))
+    return pl.concat(found)
+
+
+def _unique_columns(stream: Stream) -> list[str]:
+    return [name for name, column in stream.columns.items() if column.unique and name != "event_id"]
 
 
 def _with_derived_ids(events: pl.DataFrame, file_digests: Mapping[str, str]) -> pl.DataFrame:

@@ -1,6 +1,8 @@
 """Rejected rows are mended and replayed: each lands once, in the stead of the row that it was made of."""
 
 import base64
+import csv
+import io
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.journey import judge
 from sessions_platform.journey import replay as replaying
-from sessions_platform.journey.dead_letters import Filter, discard, exported, find_letters
+from sessions_platform.journey.dead_letters import Filter, discard, exported, find_letters, write_csv
 from sessions_platform.journey.judge import publish
 from sessions_platform.journey.land import land
 from sessions_platform.journey.rebuild import rebuild
@@ -175,6 +177,21 @@ def test_a_replay_that_waits_is_no_reason_to_discard_or_to_mend_otherwise(standi
     assert replay(standing, other, "another").counts == {"waiting": 1}
     with pytest.raises(Mistake, match="a mend of it waits to be judged"):
         discard(standing, [first[0].rejection_id], "no", "me")
+
+
+@pytest.mark.parametrize("unique", [False, True], ids=["an id", "a unique value"])
+def test_a_conflicting_row_that_is_mended_is_resolved_and_stays_in_the_queue(
+    open_workspace: Callable[..., Workspace], unique: bool
+) -> None:
+    workspace = open_workspace(columns={**PLAIN["columns"], "page_url": {"from": "url", "unique": unique}})
+    rows = [line("ann", DAY_ONE, "a", url="/1"), line("ann", DAY_ONE + MINUTE, "b" if unique else "a", url="/1")]
+    put(workspace, "z.ndjson", [*rows, line("ann", DAY_ONE + 2 * MINUTE, "c", url="/3")], DAY)
+    take_in_what_waits(workspace)
+    assert statuses(workspace) == [(2, "open")]
+    assert replayed(workspace, lambda *_: line("ann", DAY_ONE + MINUTE, "b", url="/2")).counts == {"accepted": 1}
+    assert statuses(workspace) == [(2, "resolved")]
+    counts = status(workspace)
+    assert (counts["raw_rows"], counts["accepted"], counts["rejected"], counts["duplicates"]) == (4, 3, 1, 0)
 
 
 # Whatever happens afterwards, one row makes one event
@@ -396,6 +413,17 @@ def test_an_export_is_read_as_the_bytes_that_were_rejected(payloads: list[bytes]
     text = "".join(f"{told}\n" for told in exported(rows))
     found = read_mended(text.split("\n"), "export").get("web", [])
     assert [(row.rejection_id, row.payload) for row in found] == [(str(n), p) for n, p in enumerate(payloads)]
+
+
+@given(st.text(max_size=5), st.sampled_from(["", "=", "+", "-", "@", "\t", "\r"]))
+def test_no_cell_of_a_csv_is_taken_for_a_formula(text: str, sign: str) -> None:
+    payload = f"{sign}{text}"
+    table = io.StringIO(newline="")
+    write_csv([{"payload": payload, "none": None, "position": 7}], table)
+    _, (cell, *others) = csv.reader(io.StringIO(table.getvalue(), newline=""))
+    assert not cell.startswith(("=", "+", "-", "@", "\t", "\r"))
+    assert cell in (payload, f"'{payload}")
+    assert others == ["", "7"]
 
 
 def _letter(number: int, payload: bytes) -> dict[str, Any]:
