@@ -61,6 +61,11 @@ def find_letters(workspace: Workspace, wanted: Filter) -> list[Letter]:
     return [{"stream": workspace.stream.name, **row} for row in found]
 
 
+def letters_of(connection: psycopg.Connection, workspace: Workspace, ids: Sequence[str]) -> dict[str, Letter]:
+    """The rows of these ids as they stand in the queue now."""
+    return {row["rejection_id"]: row for row in workspace.warehouse.dead_letters.find(connection, ids=ids)}
+
+
 def letter(workspaces: Sequence[Workspace], rejection_id: str) -> Letter:
     """One row with its whole history; the id may be cut short. Raises Mistake where it names no row, or several."""
     workspace, row = _only_one(workspaces, rejection_id)
@@ -129,7 +134,9 @@ def _refuse_others(rejection_ids: Sequence[str], rows: dict[str, Status], allowe
         if rejection_id not in rows:
             raise Mistake(f"{rejection_id}: no such row is in the queue. Mend: `sessions-platform rejected list`.")
         if rows[rejection_id] not in allowed:
-            raise Mistake(f"{rejection_id}: it is {rows[rejection_id]}, and an accepted event stands for it.")
+            raise Mistake(
+                f"{rejection_id}: it is {rows[rejection_id]}, for an accepted event stands for it. Mend: leave it out."
+            )
 
 
 def expire(workspace: Workspace, keep_for: timedelta, by: str) -> dict[str, int]:
@@ -172,9 +179,3 @@ def _as_cell(value: Any) -> str:
         return ""
     text = json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
     return f"'{text}" if text.startswith(_FORMULA) else text
-
-
-def statuses(connection: psycopg.Connection, workspace: Workspace, ids: Sequence[str]) -> dict[str, Letter]:
-    """The rows of these ids as they stand in the queue now."""
-    rows = workspace.warehouse.dead_letters.find(connection, ids=ids)
-    return {row["rejection_id"]: row for row in rows}

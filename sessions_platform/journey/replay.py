@@ -10,7 +10,7 @@ import binascii
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import groupby
 from operator import attrgetter, itemgetter
@@ -22,7 +22,7 @@ import psycopg
 
 from sessions_platform.contracts.raw import RAW_EVENTS
 from sessions_platform.contracts.rejections import Code
-from sessions_platform.journey.dead_letters import Letter, is_replayable, statuses
+from sessions_platform.journey.dead_letters import Letter, is_replayable, letters_of
 from sessions_platform.journey.judge import RawRows, judge_rows
 from sessions_platform.journey.workspace import Workspace
 from sessions_platform.mistakes import Mistake
@@ -42,7 +42,7 @@ class MendedRow:
     """A rejected row with the payload that it should have had; `where` tells a person where that is written."""
 
     rejection_id: str
-    payload: bytes
+    payload: bytes = field(repr=False)
     where: str
 
     @property
@@ -116,7 +116,7 @@ class _Candidate:
     """A mended row that may land: its raw row, payload and all, and where its root is."""
 
     row: MendedRow
-    raw: dict[str, Any]
+    raw: dict[str, Any] = field(repr=False)
     root_id: str
     root_uri: str
     root_position: int
@@ -219,7 +219,7 @@ def replay(workspace: Workspace, rows: Sequence[MendedRow], run_id: str, *, dry_
 
 def _attempt(workspace: Workspace, rows: Sequence[MendedRow], run_id: str, dry_run: bool) -> Replay:
     with workspace.database.transaction(read_only=True) as connection:
-        letters = statuses(connection, workspace, [row.rejection_id for row in rows])
+        letters = letters_of(connection, workspace, [row.rejection_id for row in rows])
         fates = _fates(connection, workspace, rows, letters)
     files = {file.uri: file for file in workspace.ledger.files()}
     candidates = _candidates(workspace, [row for row in rows if row.rejection_id not in fates], letters, files)
@@ -373,7 +373,7 @@ def _land(
     rows, uris = [candidate.row for candidate in candidates], {candidate.root_uri for candidate in candidates}
     with workspace.database.transaction() as connection:
         workspace.ledger.lock(connection)
-        letters = statuses(connection, workspace, [row.rejection_id for row in rows])
+        letters = letters_of(connection, workspace, [row.rejection_id for row in rows])
         known = workspace.ledger.sequences(connection, sorted(uris))
         if _fates(connection, workspace, rows, letters) or any(known.get(uri) != sequences[uri] for uri in uris):
             raise Superseded("another replay, a decision or a new reading of a file came between")

@@ -10,7 +10,7 @@ from typing import Any
 from sessions_platform.journey.replay import MendedRow, Replay, read_file, replay
 from sessions_platform.journey.status import status
 from sessions_platform.journey.workspace import Workspace, open_workspaces
-from sessions_platform.mistakes import Mistake
+from sessions_platform.mistakes import Mistake, RunFailed
 from sessions_platform.orchestration.jobs import (
     job_name,
     landing_ranges,
@@ -20,8 +20,9 @@ from sessions_platform.orchestration.jobs import (
 from sessions_platform.orchestration.runs import Runner, runner
 from sessions_platform.settings import Settings
 from sessions_platform.sources.files import FileSource
+from sessions_platform.storage.ledger import Superseded
 
-COMMAND_LINE = "command line"
+_COMMAND_LINE = "command line"
 
 
 def ingest_files(settings: Settings, name: str, files: Sequence[Path], partition: str | None) -> dict[str, Any]:
@@ -53,10 +54,11 @@ def replay_file(settings: Settings, file: Path, stream: str | None, *, dry_run: 
     if others := of_streams.keys() - {stream or name for name in of_streams}:
         raise Mistake(f"{file}: it has rows of {min(others)}. Mend: leave --stream out, or these rows.")
     workspaces = {workspace.stream.name: workspace for workspace in open_workspaces(settings, list(of_streams))}
-    done = {
-        name: replay(workspaces[name], rows, f"{COMMAND_LINE} {uuid.uuid4()}", dry_run=dry_run)
-        for name, rows in of_streams.items()
-    }
+    try:
+        run = f"{_COMMAND_LINE} {uuid.uuid4()}"
+        done = {name: replay(workspaces[name], rows, run, dry_run=dry_run) for name, rows in of_streams.items()}
+    except Superseded as overtaken:
+        raise RunFailed(str(overtaken)) from None
     waiting = [workspaces[name] for name, replayed in done.items() if replayed.landing_partitions and not dry_run]
     if waiting:
         with runner(settings) as runs:

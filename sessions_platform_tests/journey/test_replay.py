@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.journey import judge
 from sessions_platform.journey import replay as replaying
-from sessions_platform.journey.dead_letters import Filter, discard, exported, find_letters, write_csv
+from sessions_platform.journey.dead_letters import Filter, discard, expire, exported, find_letters, write_csv
 from sessions_platform.journey.judge import publish
 from sessions_platform.journey.land import land
 from sessions_platform.journey.rebuild import rebuild
@@ -236,6 +236,25 @@ def test_a_stricter_contract_opens_the_old_row_again_and_a_mend_of_the_mend_reso
     }
     assert status(strict)["accepted"] == 3
     assert ("open", "nothing of it is accepted") in decisions(strict)
+
+
+def test_what_is_settled_expires_and_comes_back_only_if_nothing_stands_for_it_any_longer(standing: Workspace) -> None:
+    replayed(standing, lambda at, _: line("ann", DAY_ONE + 10 * MINUTE, "e10", "veiw") if at == 2 else None)
+    assert expire(standing, timedelta(days=1), "me") == {}
+    assert expire(standing, timedelta(0), "me") == {"resolved": 1}
+    take_in(standing, DAY)
+    assert statuses(standing) == [(3, "open")]
+    assert decisions(standing) == [
+        ("resolved", "a mend of it is accepted"),
+        ("expired", "resolved for longer than 00:00:00"),
+    ]
+    strict = again_like(standing, columns={**PLAIN["columns"], "event_type": {"from": "type", "isin": ["view"]}})
+    take_in_what_waits(strict)
+    assert {(row["source_uri"][:4], row["position"], row["status"]) for row in letters(strict)} == {
+        ("repl", 1, "open"),
+        ("web/", 2, "open"),
+        ("web/", 3, "open"),
+    }
 
 
 def test_a_mended_contract_is_told_by_the_history(standing: Workspace) -> None:
