@@ -1,8 +1,12 @@
 """sessions-platform: a thin skin over the same functions that the UI, schedules and sensors use."""
 
+import getpass
+import io
 import json
 import os
 import sys
+from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +19,28 @@ from sessions_platform.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
+rejected = typer.Typer(no_args_is_help=True, help="The dead-letter queue: look, mend, replay, discard.")
+app.add_typer(rejected, name="rejected")
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, and nothing else.")]
+
+
+OfStream = Annotated[str | None, typer.Option("--stream", help="The stream's name; all of them without it.")]
+Reason = Annotated[str | None, typer.Option(help="A code, as in bad_timestamp.")]
+Partition = Annotated[str | None, typer.Option(help="A landing partition.")]
+Ids = Annotated[list[str], typer.Argument(help="Rejection ids, or their beginnings.", show_default=False)]
+
+
+class Wanted(StrEnum):
+    """Which rows of the queue are asked for."""
+
+    open = "open"
+    resolved = "resolved"
+    discarded = "discarded"
+    all = "all"
+
+
+OfStatus = Annotated[Wanted, typer.Option(help="Which rows.")]
 
 
 def main() -> None:
@@ -99,6 +124,180 @@ def sql(query: Annotated[str, typer.Argument(help="One statement that only reads
         _print(rows, as_json)
     else:
         _print_table(rows)
+
+
+@rejected.command("list")
+def list_rejected(
+    stream: OfStream = None,
+    reason: Reason = None,
+    partition: Partition = None,
+    status: OfStatus = Wanted.open,
+    limit: Annotated[int | None, typer.Option(help="At most so many rows a stream; 100 where it is a table.")] = None,
+    as_csv: Annotated[Path | None, typer.Option("--csv", help="Write them to this file, for a spreadsheet.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what is in the queue."""
+    from sessions_platform.journey.dead_letters import write_csv
+
+    most = limit if limit or as_json or as_csv else _ROWS_SHOWN
+    rows = _letters(stream, reason, partition, status, most)
+    if as_csv:
+        write_csv(rows, table := io.StringIO(newline=""))
+        _save(as_csv, table.getvalue())
+        typer.echo(f"{len(rows)} rows written to {as_csv}", err=True)
+    elif as_json:
+        _print(rows, as_json)
+    else:
+        _print_table([_in_short(row) for row in rows])
+
+
+@rejected.command("show")
+def show_rejected(
+    rejection_id: Annotated[str, typer.Argument(help="A rejection id, or its beginning.")],
+    stream: OfStream = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show one row with its payload, its reasons and what was decided about it."""
+    from sessions_platform.journey.dead_letters import letter
+
+    _print(letter(_workspaces(stream), rejection_id), as_json)
+
+
+@rejected.command("export")
+def export_rejected(
+    file: Annotated[
+        Path | None, typer.Argument(help="Where to; standard output without it.", show_default=False)
+    ] = None,
+    stream: OfStream = None,
+    reason: Reason = None,
+    partition: Partition = None,
+    status: OfStatus = Wanted.open,
+) -> None:
+    """Write rows as NDJSON, one a line, to be mended and replayed."""
+    from sessions_platform.journey.dead_letters import exported, is_replayable
+
+    rows = _letters(stream, reason, partition, status, None)
+    lines = [f"{line}\n" for line in exported(filter(is_replayable, rows))]
+    if file is None:
+        sys.stdout.writelines(lines)
+    else:
+        _save(file, "".join(lines))
+    left_out = len(rows) - len(lines)
+    also = f"; {left_out} left out, for they are unreadable files and no rows" if left_out else ""
+    typer.echo(f"{len(lines)} rows exported{also}", err=True)
+
+
+@rejected.command("replay")
+def replay_rejected(
+    file: Annotated[Path, typer.Argument(help="NDJSON as `rejected export` wrote it, mended.", show_default=False)],
+    stream: Annotated[str | None, typer.Option(help="Of lines that name none.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would become of them.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Land mended rows in the stead of the rejected ones, and refresh the sessions that they touch.
+
+    Rows that would be rejected again do not land; they are told with their reasons, and the exit code is 1.
+    """
+    from sessions_platform.orchestration.ingest import replay_file
+
+    done = replay_file(Settings.from_environment(), file, stream, dry_run=dry_run)
+    _print({name: replayed.document for name, replayed in done.items()}, as_json)
+    if any(replayed.refused for replayed in done.values()):
+        raise typer.Exit(1)
+
+
+@rejected.command("discard")
+def discard_rejected(
+    ids: Ids,
+    because: Annotated[str, typer.Option(help="Why they are not to be mended.")],
+    stream: OfStream = None,
+    as_json: AsJson = False,
+) -> None:
+    """Decide that rows are not to be mended."""
+    from sessions_platform.journey.dead_letters import discard
+
+    _decide(discard, ids, because, stream, as_json)
+
+
+@rejected.command("reopen")
+def reopen_rejected(
+    ids: Ids,
+    because: Annotated[str, typer.Option(help="Why they are open again.")] = "reopened",
+    stream: OfStream = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take back that rows were discarded."""
+    from sessions_platform.journey.dead_letters import reopen
+
+    _decide(reopen, ids, because, stream, as_json)
+
+
+@rejected.command("expire")
+def expire_rejected(
+    stream: Annotated[str, typer.Argument(help="The stream's name.")],
+    days: Annotated[int | None, typer.Option("--keep-for-days", min=0, help="Else as the stream has it.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Remove rows from the warehouse that have been resolved or discarded for so long; never open ones."""
+    from sessions_platform.journey.dead_letters import expire
+    from sessions_platform.orchestration.dead_letters import kept_for
+
+    (workspace,) = _workspaces(stream)
+    _print({"expired": expire(workspace, kept_for(workspace.stream, days), _somebody())}, as_json)
+
+
+_ROWS_SHOWN = 100
+
+
+def _workspaces(stream: str | None):
+    from sessions_platform.journey.workspace import open_workspaces
+
+    return open_workspaces(Settings.from_environment(), [stream] if stream else None)
+
+
+def _letters(
+    stream: str | None, reason: str | None, partition: str | None, status: Wanted, limit: int | None
+) -> list[dict[str, Any]]:
+    from sessions_platform.journey.dead_letters import Filter, find_letters
+    from sessions_platform.storage.dead_letters import Status
+
+    of_status = None if status is Wanted.all else Status(status.value)
+    wanted = Filter(of_status, reason, partition, limit=limit)
+    return [row for workspace in _workspaces(stream) for row in find_letters(workspace, wanted)]
+
+
+def _in_short(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": row["rejection_id"].partition("-")[0],
+        "stream": row["stream"],
+        "partition": row["landing_partition"],
+        "place": f"{row['source_uri']}:{row['position']}",
+        "reasons": ", ".join(dict.fromkeys(f"{r['code']} {r['column']}".strip() for r in row["reasons"])),
+        "status": row["status"],
+    }
+
+
+def _decide(decide: Callable[..., Any], ids: list[str], because: str, stream: str | None, as_json: bool) -> None:
+    from sessions_platform.journey.dead_letters import resolve_ids
+
+    found = resolve_ids(_workspaces(stream), ids)
+    done = {w.stream.name: vars(decide(w, whole, because, _somebody())) for w, whole in found}
+    _print(done, as_json)
+
+
+def _save(file: Path, text: str) -> None:
+    try:
+        file.write_text(text, encoding="utf-8", newline="")
+    except OSError as error:
+        raise Mistake(f"{file}: it can't be written: {error.strerror}. Mend: name another file.") from None
+
+
+def _somebody() -> str:
+    """Who stands at the command line."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a user that the machine has no name for
+        return f"user {os.getuid()}"
 
 
 def _print(document: Any, as_json: bool) -> None:

@@ -56,7 +56,16 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 def test_the_readme_lists_the_commands_that_there_are() -> None:
     listed = set(re.findall(r"^\| `sessions-platform (\w+)", README.read_text(), re.MULTILINE))
     real = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
-    assert listed == real
+    assert listed == real | {group.name for group in app.registered_groups}
+
+
+def test_the_readme_and_the_page_of_the_queue_list_its_commands() -> None:
+    (group,) = [group.typer_instance for group in app.registered_groups if group.name == "rejected"]
+    assert group is not None
+    real = {command.name for command in group.registered_commands}
+    (told,) = re.findall(r"^\| `sessions-platform rejected ([\w\\|]+)`", README.read_text(), re.MULTILINE)
+    assert set(told.split("\\|")) == real
+    assert set(re.findall(r"`rejected (\w+)", (PROJECT / "docs" / "dead-letters.md").read_text())) == real
 
 
 MODELS = ("Source", "Landing", "Column", "Reference", "Session", "Rejected")

@@ -1,7 +1,7 @@
 """raw_events → events and rejected_events, published together."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -14,15 +14,42 @@ from sessions_platform.contracts.stream import Stream
 from sessions_platform.journey.references import References, read_references
 from sessions_platform.journey.workspace import Workspace
 from sessions_platform.storage.lake import Dataset, StoredFile
-from sessions_platform.storage.ledger import KnownFile, LandingVersion, Snapshot, Superseded
+from sessions_platform.storage.ledger import KnownFile, LandingVersion, Mend, Snapshot, Superseded
 from sessions_platform.storage.warehouse import Loaded
 from sessions_platform.transforms.parse import parse_with_shape
 from sessions_platform.transforms.sessionize import touched_partitions
 from sessions_platform.transforms.shape import NO_SHAPE, Drift, Shape, drift
-from sessions_platform.transforms.validate import judge, rejections, settle
+from sessions_platform.transforms.validate import MENDS, judge, rejection_ids, rejections, settle
 
 _POSITION = ["source_uri", "position"]
 _SAMPLES = 5
+
+
+@dataclass(frozen=True)
+class RawRows:
+    """The raw rows of one landing partition: those that are stored, and `more` that may come to it."""
+
+    stored: Dataset
+    landing_partition: str
+    more: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=RAW_EVENTS))
+
+    def scan(self) -> pl.LazyFrame:
+        return pl.concat([self.stored.scan(self.landing_partition), self.more.lazy()])
+
+    def blocks(self) -> Iterator[pl.DataFrame]:
+        yield from self.stored.blocks(self.landing_partition)
+        if self.more.height:
+            yield self.more
+
+
+@dataclass(frozen=True)
+class JudgedRows:
+    """The events of a landing partition in time, its refused rows with all reasons, how many are duplicates."""
+
+    events: pl.DataFrame
+    refused: pl.DataFrame
+    duplicates: int
+    shape: Shape
 
 
 @dataclass(frozen=True)
@@ -64,23 +91,23 @@ def judge_partition(
     """
     stream, lake = workspace.stream, workspace.lake
     references = references or read_references(workspace)
+    # Before the files: mends come and go with theirs, so what fits the files that are found after fits the mends.
+    mends = workspace.ledger.mends([landing_partition])
     files = _files_of(workspace, landing_partition, raw)
-    accepted, refused, shape = _judge_blocks(stream, landing_partition, raw, references.known)
     digests = {file.uri: file.digest or "" for file in files}
-    events, conflicts, duplicates = settle(accepted, stream, digests)
-    refused = pl.concat([refused, _with_payload(raw, landing_partition, conflicts)])
-    rejected = rejections(refused.sort(*_POSITION), stream)
+    rows = judge_rows(stream, RawRows(raw, landing_partition), digests, mends, references.known)
+    events, rejected = rows.events, rejections(rows.refused.sort(*_POSITION), stream)
     return Judged(
         landing_partition,
         max((file.sequence or 0 for file in files), default=0),
         files,
         lake.write(workspace.folder("events", landing_partition), [events], event_columns(stream)),
         lake.write(workspace.folder("rejected_events", landing_partition), [rejected], REJECTED_EVENTS),
-        duplicates,
+        rows.duplicates,
         _count_reasons(rejected),
         _samples(rejected),
         references,
-        shape,
+        rows.shape,
         *_span(events),
     )
 
@@ -98,6 +125,20 @@ def drifts(workspace: Workspace, judged: Sequence[Judged]) -> dict[str, list[Dri
         earlier |= {key: Shape(**seen) for key, seen in others.items()}
         found[partition] = drift(shape, earlier[max(earlier)] if earlier else NO_SHAPE, workspace.stream)
     return found
+
+
+def judge_rows(
+    stream: Stream, raw: RawRows, digests: Mapping[str, str], mends: Sequence[Mend], known: Known
+) -> JudgedRows:
+    """Judge all raw rows of a landing partition. `known` are the values that stand in references.
+
+    A mend whose root stands in its file no longer, because that has changed, is void and counts as a duplicate.
+    """
+    standing, void = _parted(stream, raw.scan(), mends)
+    accepted, refused, shape = _judge_blocks(stream, raw, void, known)
+    events, conflicts, duplicates = settle(accepted, stream, digests, standing)
+    refused = pl.concat([refused, _with_payload(raw, conflicts)])
+    return JudgedRows(events, refused, duplicates + void.height, shape)
 
 
 def publish(workspace: Workspace, judged: Judged, run_id: str) -> Published:
@@ -125,21 +166,34 @@ def _files_of(workspace: Workspace, landing_partition: str, raw: Dataset) -> tup
     return files
 
 
+def _parted(stream: Stream, raw: pl.LazyFrame, mends: Sequence[Mend]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The mends whose root still stands, as MENDS has it, and the places of the others."""
+    rows = [(m.uri, m.position, m.root_uri, m.root_position, m.sequence, m.root_id) for m in mends]
+    told = pl.DataFrame(rows, schema={**MENDS, "root_id": pl.String()}, orient="row")
+    if told.is_empty():
+        return told.select(*MENDS), told.select(*_POSITION)
+    places = told.select(source_uri="root_uri", position="root_position").unique()
+    roots = raw.select(*_POSITION, "payload").join(places.lazy(), on=_POSITION, how="semi").collect()
+    stands = pl.col("root_id").is_in(rejection_ids(roots, stream).implode())
+    return told.filter(stands).select(*MENDS), told.filter(~stands).select(*_POSITION)
+
+
 def _judge_blocks(
-    stream: Stream, landing_partition: str, raw: Dataset, known: Known
+    stream: Stream, raw: RawRows, void: pl.DataFrame, known: Known
 ) -> tuple[pl.DataFrame, pl.DataFrame, Shape]:
     """Accepted rows, rejected rows and the shape of all."""
     verdicts, shape = [], NO_SHAPE
-    for block in [pl.DataFrame(schema=RAW_EVENTS), *raw.blocks(landing_partition)]:
-        parsed, seen = parse_with_shape(block, stream)
-        verdicts.append(judge(parsed, stream, landing_partition, known))
+    for block in [pl.DataFrame(schema=RAW_EVENTS), *raw.blocks()]:
+        standing = block if void.is_empty() else block.join(void, on=_POSITION, how="anti", maintain_order="left")
+        parsed, seen = parse_with_shape(standing, stream)
+        verdicts.append(judge(parsed, stream, raw.landing_partition, known))
         shape += seen
     return pl.concat(verdict.events for verdict in verdicts), pl.concat(verdict.rejected for verdict in verdicts), shape
 
 
-def _with_payload(raw: Dataset, landing_partition: str, conflicts: pl.DataFrame) -> pl.DataFrame:
+def _with_payload(raw: RawRows, conflicts: pl.DataFrame) -> pl.DataFrame:
     """The raw rows of what was found too late to have them at hand."""
-    rows = raw.scan(landing_partition).select(*PROVENANCE, "payload")
+    rows = raw.scan().select(*PROVENANCE, "payload")
     return rows.join(conflicts.lazy(), on=_POSITION).collect()
 
 

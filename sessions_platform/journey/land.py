@@ -52,7 +52,7 @@ def _land_partition(workspace: Workspace, partition: str, found: Sequence[Landin
     known = workspace.ledger.files([partition])
     read = sum(_read_again(workspace, file, present[file.uri], run_id) for file in known if file.uri in present)
     held = [file for file in workspace.ledger.files([partition]) if file.path is not None]
-    vanished = sum(file.uri not in present for file in held)
+    vanished = sum(file.uri not in present and not file.is_replay for file in held)
     return Landed(len(held), sum(file.stored.rows for file in held), read, vanished)
 
 

@@ -78,8 +78,10 @@ def _attempt(workspace: Workspace, run_id: str, proof: Proof, tell: Callable[[st
     beside = replace(workspace, ledger_beside=True)
     files = standing.files()
     began_with = standing.began_with()
+    belongs = {file.uri: _landing_partition(file, workspace, began_with) for file in files if not file.is_replay}
+    roots = {mend.uri: mend.root_uri for mend in standing.mends()}
     for file in files:
-        _adopt(beside, standing, file, _landing_partition(file, workspace, began_with))
+        _adopt(beside, standing, file, belongs[roots.get(file.uri, file.uri)])
     landing_partitions = sorted({file.landing_partition for file in beside.ledger.files() if file.path is not None})
     tell(f"{len(landing_partitions)} landing partitions to judge")
     references = read_references(beside)
@@ -170,8 +172,8 @@ def _switch(
         find = partial(find_successors, beside, landings, standing.loaded_sessions(connection), versions)
         changed = warehouse.load_staged_sessions(connection, [*before["session_partition"], *counts], run_id, find)
         ledger.acknowledge(connection, versions)
+        standing.replace_by(connection, ledger)
         rows = workspace.lake.blocks([landing.rejected_path for landing in landings], REJECTED_EVENTS)
         judged = [landing.landing_partition for landing in landings]
         rejected = warehouse.load_rejected(connection, rows, [*before["landing_partition"], *judged], run_id)
-        standing.replace_by(connection, ledger)
     return Rebuilt(tuple(landings), tuple(versions), counts, changed, rejected)

@@ -1,4 +1,4 @@
-"""What `sessions-platform ingest` and `rebuild` do, with the jobs that the UI starts too."""
+"""What `sessions-platform ingest`, `rebuild` and `rejected replay` do, with the jobs that the UI starts too."""
 
 import hashlib
 import shutil
@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sessions_platform.journey.replay import MendedRow, Replay, read_file, replay
 from sessions_platform.journey.status import status
 from sessions_platform.journey.workspace import Workspace, open_workspaces
-from sessions_platform.mistakes import Mistake
+from sessions_platform.mistakes import Mistake, RunFailed
 from sessions_platform.orchestration.jobs import (
     job_name,
     landing_ranges,
@@ -19,6 +20,9 @@ from sessions_platform.orchestration.jobs import (
 from sessions_platform.orchestration.runs import Runner, runner
 from sessions_platform.settings import Settings
 from sessions_platform.sources.files import FileSource
+from sessions_platform.storage.ledger import Superseded
+
+_COMMAND_LINE = "command line"
 
 
 def ingest_files(settings: Settings, name: str, files: Sequence[Path], partition: str | None) -> dict[str, Any]:
@@ -38,6 +42,29 @@ def rebuild_stream(settings: Settings, name: str) -> dict[str, Any]:
     with runner(settings) as runs:
         runs.run(job_name(workspace.stream, "rebuild"))
     return status(workspace)
+
+
+def replay_file(settings: Settings, file: Path, stream: str | None, *, dry_run: bool) -> dict[str, Replay]:
+    """Replay mended rows, take in what then waits and refresh what it touches; what became of them, by stream."""
+    of_streams: dict[str, list[MendedRow]] = {}
+    for name, rows in read_file(file).items():
+        if name is None and stream is None:
+            raise Mistake(f"{rows[0].where}: it names no stream. Mend: keep the key `stream`, or give --stream.")
+        of_streams.setdefault(name or str(stream), []).extend(rows)
+    if others := of_streams.keys() - {stream or name for name in of_streams}:
+        raise Mistake(f"{file}: it has rows of {min(others)}. Mend: leave --stream out, or these rows.")
+    workspaces = {workspace.stream.name: workspace for workspace in open_workspaces(settings, list(of_streams))}
+    try:
+        run = f"{_COMMAND_LINE} {uuid.uuid4()}"
+        done = {name: replay(workspaces[name], rows, run, dry_run=dry_run) for name, rows in of_streams.items()}
+    except Superseded as overtaken:
+        raise RunFailed(str(overtaken)) from None
+    waiting = [workspaces[name] for name, replayed in done.items() if replayed.landing_partitions and not dry_run]
+    if waiting:
+        with runner(settings) as runs:
+            for workspace in waiting:
+                run_what_waits(workspace, runs)
+    return done
 
 
 def run_what_waits(workspace: Workspace, runs: Runner) -> None:

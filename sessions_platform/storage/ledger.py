@@ -75,6 +75,19 @@ create table if not exists sessions_platform.waiting (
     stream text, session_partition text, version bigint,
     primary key (stream, session_partition, version)
 );
+
+-- A rejected row that was mended, and the raw row that was written in its stead. A mend may be mended
+-- again, so the root tells which row of a landing file it all began with. A later mend has a higher sequence.
+create table if not exists sessions_platform.replayed (
+    stream text, rejection_id text, payload_digest text,
+    landing_partition text not null, uri text not null, position bigint not null,
+    root_id text not null, root_uri text not null, root_position bigint not null,
+    sequence bigint not null default nextval('sessions_platform.version'),
+    run_id text not null, replayed_at timestamptz not null default now(),
+    primary key (stream, rejection_id, payload_digest)
+);
+create index if not exists replayed_in on sessions_platform.replayed (stream, landing_partition);
+create index if not exists replayed_of on sessions_platform.replayed (stream, root_id);
 """
 
 
@@ -82,7 +95,7 @@ _BEGIN = "insert into sessions_platform.streams values (%s, %s) on conflict do n
 
 _OF_A_STREAM = tuple(
     psycopg.sql.Identifier("sessions_platform", table)
-    for table in ("streams", "landing_files", "landing_versions", "session_versions", "waiting")
+    for table in ("streams", "landing_files", "landing_versions", "session_versions", "waiting", "replayed")
 )
 _FORGET = psycopg.sql.SQL("delete from {table} where stream = %(stream)s")
 _RENAME = psycopg.sql.SQL("update {table} set stream = %(stream)s where stream = %(rebuilt)s")
@@ -92,6 +105,16 @@ insert into sessions_platform.landing_files
 select %(stream)s, uri, %(partition)s, first_seen_at, fingerprint, digest, %(path)s, rows, bytes, sequence, run_id,
     read_at
 from sessions_platform.landing_files where stream = %(of)s and uri = %(uri)s"""
+_ADOPT_MENDS = """
+insert into sessions_platform.replayed
+    (stream, rejection_id, payload_digest, landing_partition, uri, position, root_id, root_uri, root_position, sequence,
+    run_id, replayed_at)
+select %(stream)s, rejection_id, payload_digest, %(partition)s, uri, position, root_id, root_uri, root_position,
+    sequence, run_id, replayed_at
+from sessions_platform.replayed where stream = %(of)s and uri = %(uri)s"""
+
+# What stands in the place of the fingerprint of a file whose rows are mended ones: no source finds it.
+_REPLAY = "replay"
 
 
 _WAITING = """
@@ -131,6 +154,29 @@ class KnownFile:
         if self.path is None or self.rows is None or self.bytes is None:
             raise ValueError(f"{self.uri} was never read")
         return StoredFile(self.path, self.rows, self.bytes)
+
+    @property
+    def is_replay(self) -> bool:
+        """Whether it holds mended rows, and no source will ever find it."""
+        return self.fingerprint == _REPLAY
+
+
+@dataclass(frozen=True)
+class Mend:
+    """A raw row, at `position` of `uri`, that was written in the stead of a rejected one.
+
+    The root is the row of a landing file that was mended first.
+    """
+
+    rejection_id: str
+    payload_digest: str
+    landing_partition: str
+    uri: str
+    position: int
+    root_id: str
+    root_uri: str
+    root_position: int
+    sequence: int = 0
 
 
 @dataclass(frozen=True)
@@ -261,6 +307,41 @@ class Ledger:
         sql = "update sessions_platform.landing_files set fingerprint = %s where stream = %s and uri = %s"
         with self._writing() as connection:
             connection.execute(sql, [fingerprint, self.stream, uri])
+
+    # Mended rows
+
+    def mends(self, landing_partitions: Sequence[str] | None = None) -> list[Mend]:
+        sql = """select rejection_id, payload_digest, landing_partition, uri, position, root_id, root_uri,
+                        root_position, sequence
+                 from sessions_platform.replayed
+                 where stream = %s and (%s::text[] is null or landing_partition = any(%s)) order by sequence"""
+        asked = list(landing_partitions) if landing_partitions is not None else None
+        return self._read(Mend, sql, [self.stream, asked, asked])
+
+    def land_mends(
+        self, connection: psycopg.Connection, stored: StoredFile, mends: Sequence[Mend], digest: str, run_id: str
+    ) -> None:
+        """Note a file of mended rows, which from now on waits to be judged. The stream's lock is held."""
+        # Readings that go on end first, and later ones come later: so the sequence is the order of commits.
+        connection.execute("select from sessions_platform.streams where stream = %s for update", [self.stream])
+        connection.execute(
+            """insert into sessions_platform.landing_files (stream, uri, landing_partition, fingerprint, digest, path,
+                   rows, bytes, run_id, read_at, sequence)
+               values (%s, %s, %s, %s, %s, %s, %s, %s, %s, now(), nextval('sessions_platform.version'))""",
+            [
+                *(self.stream, mends[0].uri, mends[0].landing_partition, _REPLAY, digest),
+                *(stored.path, stored.rows, stored.bytes, run_id),
+            ],
+        )
+        for mend in mends:
+            row = {**vars(mend), "stream": self.stream, "run_id": run_id}
+            del row["sequence"]
+            _insert(connection, "replayed", row)
+
+    def sequences(self, connection: psycopg.Connection, uris: Sequence[str]) -> dict[str, int]:
+        """By which reading the ledger knows these files; they are not read again before the transaction ends."""
+        sql = "select uri, sequence from sessions_platform.landing_files where stream = %s and uri = any(%s) for share"
+        return dict(connection.execute(sql, [self.stream, list(uris)]).fetchall())
 
     # Landing partitions
 
@@ -414,14 +495,16 @@ class Ledger:
     def forget(self) -> None:
         """Leave nothing of the stream in the ledger."""
         with self.database.transaction() as connection:
+            _make_tables(connection)
             for table in _OF_A_STREAM:
                 connection.execute(_FORGET.format(table=table), {"stream": self.stream})
 
     def adopt(self, file: KnownFile, of: "Ledger", landing_partition: str, path: str | None) -> None:
-        """Take a landing file over as another ledger knows it, for this landing partition."""
+        """Take a landing file, with the mends that it holds, over as another ledger knows it, for this partition."""
         given = {"stream": self.stream, "of": of.stream, "uri": file.uri, "partition": landing_partition, "path": path}
         with self._writing() as connection:
             connection.execute(_ADOPT, given)
+            connection.execute(_ADOPT_MENDS, given)
 
     def holds(self, connection: psycopg.Connection, files: Sequence[KnownFile]) -> bool:
         """Whether these are the landing files, as they were last read; they stay so until the transaction ends.
@@ -447,7 +530,7 @@ class Ledger:
 
 
 def _make_tables(connection: psycopg.Connection) -> None:
-    if connection.execute("select to_regclass('sessions_platform.waiting')").fetchone() == (None,):
+    if connection.execute("select to_regclass('sessions_platform.replayed')").fetchone() == (None,):
         lock(connection, "sessions_platform")
         connection.execute(_TABLES)
 

@@ -20,6 +20,7 @@ from sessions_platform.contracts.sessions import KEPT_BY_WAREHOUSE, SESSION_CHAN
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.mistakes import Mistake
 from sessions_platform.storage.database import lock
+from sessions_platform.storage.dead_letters import DeadLetters
 
 _TYPES: dict[pl.DataType, LiteralString] = {
     pl.String(): "text",
@@ -79,11 +80,14 @@ class Warehouse:
         )
         self.session_changes = _Table("session_changes", None, SESSION_CHANGES, {}, (("session_id",), ("changed_at",)))
         self.repeated_event_ids = _Table("repeated_event_ids", None, REPEATED_EVENT_IDS, {}, (("event_id",),))
+        self.dead_letters = DeadLetters(stream.name)
         self._tables = (self.sessions, self.rejected_events, self.session_changes, self.repeated_event_ids)
 
     def prepare(self, connection: psycopg.Connection) -> None:
         """Make or widen the tables. Raises WarehouseError where a column changed its type."""
-        if all(self._missing(connection, table) == {} for table in self._tables) and self._views_stand(connection):
+        queue = [*self.rejected_events.columns, *self.rejected_events.kept]
+        views_stand = self._views_stand(connection) and self.dead_letters.stands(connection, queue)
+        if views_stand and all(self._missing(connection, table) == {} for table in self._tables):
             return
         lock(connection, "sessions_platform")
         connection.execute(SQL("create schema if not exists {}").format(Identifier(self.stream.name)))
@@ -91,6 +95,7 @@ class Warehouse:
             self._create(connection, table)
         self._create_view(connection)
         self._create_rejected_view(connection)
+        self.dead_letters.prepare(connection, queue)
 
     def retype(self, connection: psycopg.Connection) -> None:
         """Empty the columns that have another type now, and give it to them; whoever calls loads every row anew.
@@ -146,12 +151,17 @@ class Warehouse:
         landing_partitions: Sequence[str],
         run_id: str,
     ) -> Loaded:
-        """Make the rejected rows of landing partitions those of the frames; known ones keep when they first came."""
+        """Make the rejected rows of landing partitions those of the frames; known ones keep when they first came.
+
+        The queue is told which of them are resolved by it, and which are open again. The stream's lock is held.
+        """
+        given = {"run_id": run_id, "contract": self.stream.contract_version}
         self.stage(connection, self.rejected_events, frames)
+        self.dead_letters.before_load(connection, landing_partitions, given)
         stamps: dict[str, LiteralString] = {"rejected_at": "now()", "run_id": "%(run_id)s"}
-        return self._merge(
-            connection, self.rejected_events, "landing_partition", landing_partitions, stamps, {"run_id": run_id}
-        )
+        loaded = self._merge(connection, self.rejected_events, "landing_partition", landing_partitions, stamps, given)
+        self.dead_letters.after_load(connection, landing_partitions, given)
+        return loaded
 
     def replace_repeated_event_ids(self, connection: psycopg.Connection, found: pl.DataFrame) -> None:
         """Make the table what the newest audit has found."""

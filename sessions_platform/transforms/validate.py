@@ -33,6 +33,19 @@ _PAYLOAD_DIGEST = "_payload_digest"
 _WHOLE_ROW = (Code.malformed, Code.unreadable_file)
 _PLACE = ["source_uri", "position"]
 _UNIT_SEPARATOR = "\x1f"
+# Where a row counts as standing: a mend in the stead of its root, any other in its own place.
+_STEAD = ["_uri", "_position"]
+
+# Which rows are mends, and for which row of a landing file they stand: their root. Of several the one of
+# the highest sequence counts.
+MENDS: dict[str, pl.DataType] = {
+    "source_uri": pl.String(),
+    "position": pl.Int64(),
+    "root_uri": pl.String(),
+    "root_position": pl.Int64(),
+    "sequence": pl.Int64(),
+}
+_NO_MENDS = pl.DataFrame(schema=MENDS)
 
 
 @dataclass(frozen=True)
@@ -60,26 +73,31 @@ def judge(parsed: pl.DataFrame, stream: Stream, landing_partition: str, known: K
 
 
 def settle(
-    events: pl.DataFrame, stream: Stream, file_digests: Mapping[str, str]
+    events: pl.DataFrame, stream: Stream, file_digests: Mapping[str, str], mends: pl.DataFrame = _NO_MENDS
 ) -> tuple[pl.DataFrame, pl.DataFrame, int]:
     """Give derived ids, drop and count duplicates, find conflicts; over a whole landing partition.
 
-    `file_digests` tells which files hold the same bytes. Returns the events in the order of
-    time, the conflicts (source_uri, position, reasons), and how many duplicates were dropped.
+    `file_digests` tells which files hold the same bytes, `mends` (as MENDS has it) which rows are mended ones:
+    they are judged as if they stood where their root does, and count in its stead; the replaced row is a
+    duplicate, unless it contradicts another event, as it may have done before. Returns the events in the
+    order of time, the conflicts (source_uri, position, reasons), and how many duplicates were dropped.
     """
+    events, replaced = _newest_of_each_place(events, mends)
     if stream.derives_event_id:
         events = _with_derived_ids(events, file_digests)
-    events = events.select(*event_columns(stream)).sort("source_uri", "position")
     events, copies = _first_of_each(events, "event_id")
     conflicts = [_conflicts(events, copies, stream)]
     duplicates = copies.height - conflicts[0].height
-    unique = [name for name, column in stream.columns.items() if column.unique and name != "event_id"]
     differing = copies.join(conflicts[0], on=_PLACE, how="semi")
-    for name in unique:
+    for name in _unique_columns(stream):
         conflicts += [_repeats(_first_of_each(events, name)[1], name), _repeats(_held(differing, events, name), name)]
+    of_replaced = _conflicts_elsewhere(replaced, events, stream)
+    duplicates += replaced.height - of_replaced.select(_PLACE).n_unique()
+    conflicts.append(of_replaced)
     told = pl.concat(conflicts).group_by(_PLACE, maintain_order=True)
     told = told.agg(pl.col("reasons").list.explode(keep_nulls=False, empty_as_null=False))
-    return in_time(events.join(told, on=_PLACE, how="anti"), stream), told, duplicates
+    events = events.join(told, on=_PLACE, how="anti").select(*event_columns(stream))
+    return in_time(events, stream), told, duplicates
 
 
 def in_time(events: pl.DataFrame, stream: Stream) -> pl.DataFrame:
@@ -95,7 +113,7 @@ def rejections(rejected: pl.DataFrame, stream: Stream) -> pl.DataFrame:
     """The dead-letter rows of raw rows with reasons: payload as text, or base64 where text can't hold it."""
     shown = [_payload_shown(payload) for payload in rejected["payload"]]
     return rejected.with_columns(
-        rejection_id=_rejection_ids(rejected, stream),
+        rejection_id=rejection_ids(rejected, stream),
         payload=pl.Series([text for text, _ in shown], dtype=pl.String),
         payload_encoding=pl.Series([encoding for _, encoding in shown], dtype=pl.String),
         contract_version=pl.lit(stream.contract_version),
@@ -248,6 +266,38 @@ def _payload_digests(payloads: Iterable[bytes]) -> pl.Series:
     return pl.Series(_PAYLOAD_DIGEST, digests, dtype=pl.String)
 
 
+def _newest_of_each_place(events: pl.DataFrame, mends: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Events in the order of their places, and those that a newer mend of the same row has replaced."""
+    if mends.is_empty():
+        placed = events.with_columns(_uri="source_uri", _position="position").sort(*_STEAD)
+        return placed, placed.clear()
+    placed = events.join(mends, on=["source_uri", "position"], how="left").with_columns(
+        _uri=pl.coalesce("root_uri", "source_uri"),
+        _position=pl.coalesce("root_position", "position"),
+        sequence=pl.col("sequence").fill_null(0),
+    )
+    placed = placed.sort(*_STEAD, "sequence", descending=[False, False, True])
+    is_newest = pl.struct(_STEAD).is_first_distinct()
+    return placed.filter(is_newest), placed.filter(~is_newest)
+
+
+def _conflicts_elsewhere(replaced: pl.DataFrame, events: pl.DataFrame, stream: Stream) -> pl.DataFrame:
+    """Why rows that a mend has replaced contradict events that stand in other places."""
+    found = [pl.DataFrame(schema={"source_uri": pl.String, "position": pl.Int64, "reasons": REASONS})]
+    if not stream.derives_event_id:
+        elsewhere = replaced.join(events, on=["event_id", *_STEAD], how="anti")
+        found.append(_conflicts(events, elsewhere, stream))
+    for name in _unique_columns(stream):
+        first, _ = _first_of_each(events, name)
+        elsewhere = replaced.join(first, on=[name, *_STEAD], how="anti")
+        found.append(_repeats(elsewhere.join(first, on=name, how="semi"), name))
+    return pl.concat(found)
+
+
+def _unique_columns(stream: Stream) -> list[str]:
+    return [name for name, column in stream.columns.items() if column.unique and name != "event_id"]
+
+
 def _with_derived_ids(events: pl.DataFrame, file_digests: Mapping[str, str]) -> pl.DataFrame:
     """event_id from the payload and its occurrence number, so that identical lines stay separate events.
 
@@ -255,10 +305,11 @@ def _with_derived_ids(events: pl.DataFrame, file_digests: Mapping[str, str]) -> 
     """
     first_copy: dict[str, str] = {}
     original = {uri: first_copy.setdefault(file_digests[uri], uri) for uri in sorted(file_digests)}
-    events = events.with_columns(_original=pl.col("source_uri").replace_strict(original, return_dtype=pl.String))
-    originals = events.filter(pl.col("_original") == pl.col("source_uri")).sort("source_uri", "position")
-    numbered = originals.select("_original", "position", _occurrence=pl.int_range(pl.len()).over(_PAYLOAD_DIGEST))
-    events = events.join(numbered, on=["_original", "position"], how="left", maintain_order="left")
+    events = events.with_columns(_original=pl.col("_uri").replace_strict(original, return_dtype=pl.String))
+    row = ["_original", "_position", _PAYLOAD_DIGEST]
+    originals = events.select(row).unique().sort("_original", "_position")
+    numbered = originals.with_columns(_occurrence=pl.int_range(pl.len()).over(_PAYLOAD_DIGEST))
+    events = events.join(numbered, on=row, how="left", maintain_order="left")
     pairs = zip(events[_PAYLOAD_DIGEST], events["_occurrence"], strict=True)
     ids = [uuid_of(digest, str(occurrence)) for digest, occurrence in pairs]
     return events.with_columns(event_id=pl.Series(ids, dtype=pl.String))
@@ -286,10 +337,10 @@ def _conflicts(events: pl.DataFrame, copies: pl.DataFrame, stream: Stream) -> pl
 
 def _held(copies: pl.DataFrame, events: pl.DataFrame, column: str) -> pl.DataFrame:
     """The copies that hold a value of the column which an event before them holds."""
-    holders = _first_of_each(events, column)[0].select(column, _uri="source_uri", _position="position")
+    holders = _first_of_each(events, column)[0].select(column, _holder_uri="_uri", _holder_position="_position")
     pairs = copies.join(holders, on=column)
-    is_before = (pl.col("_uri") == pl.col("source_uri")) & (pl.col("_position") < pl.col("position"))
-    return pairs.filter((pl.col("_uri") < pl.col("source_uri")) | is_before)
+    is_before = (pl.col("_holder_uri") == pl.col("_uri")) & (pl.col("_holder_position") < pl.col("_position"))
+    return pairs.filter((pl.col("_holder_uri") < pl.col("_uri")) | is_before)
 
 
 def _repeats(repeated: pl.DataFrame, column: str, rule: str = "stands only once (unique)") -> pl.DataFrame:
@@ -298,7 +349,8 @@ def _repeats(repeated: pl.DataFrame, column: str, rule: str = "stands only once 
     return repeated.select("source_uri", "position", reasons=listed)
 
 
-def _rejection_ids(rejected: pl.DataFrame, stream: Stream) -> pl.Series:
+def rejection_ids(rejected: pl.DataFrame, stream: Stream) -> pl.Series:
+    """The name that each raw row has once it is rejected: of its stream, file, position and payload."""
     rows = rejected.select("source_uri", "position", "payload").iter_rows()
     ids = [uuid_of(stream.name, uri, str(at), hashlib.sha256(payload).hexdigest()) for uri, at, payload in rows]
     return pl.Series(ids, dtype=pl.String)

@@ -7,6 +7,7 @@ from sessions_platform.journey.judge import Judged, judge_partition, publish
 from sessions_platform.journey.land import land
 from sessions_platform.journey.load import LoadedSessions, load_sessions
 from sessions_platform.journey.sessionize import sessionize_partitions
+from sessions_platform.journey.status import landing_partitions_waiting
 from sessions_platform.journey.workspace import Workspace
 from sessions_platform_tests.memory_source import MemorySource
 
@@ -53,6 +54,13 @@ def refresh(workspace: Workspace) -> LoadedSessions | None:
         return None
     sessionize_partitions(workspace, partitions, RUN)
     return load(workspace, *partitions)
+
+
+def take_in_what_waits(workspace: Workspace, newest: str | None = None) -> None:
+    """Bring everything up to date, landing partitions and sessions."""
+    if partitions := landing_partitions_waiting(workspace, newest):
+        take_in(workspace, *partitions)
+    refresh(workspace)
 
 
 def table(workspace: Workspace, name: str = "sessions") -> list[dict[str, Any]]:

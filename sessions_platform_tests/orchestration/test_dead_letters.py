@@ -1,0 +1,317 @@
+"""The dead-letter queue as people reach it: through Dagster's jobs with run config, and from the command line."""
+
+import csv
+import gzip
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from sessions_platform.cli import app
+from sessions_platform.demo.events import land_week
+from sessions_platform.mistakes import Mistake
+from sessions_platform.orchestration import resources
+from sessions_platform.orchestration.build import build
+from sessions_platform.settings import DEMO_STREAMS
+from sessions_platform_tests.orchestration.conftest import Home
+from sessions_platform_tests.orchestration.test_sensors import asked
+
+DAYS = ("2026-01-01", "2026-01-02")
+WEEK = ("2026-01-05", "2026-01-11")
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as local:
+        yield local
+
+
+@pytest.fixture
+def standing(home: Home, instance: dg.DagsterInstance) -> Home:
+    """Three rows of the first day, the second of nobody."""
+    home.land(1, "a", ("ann", 0, "a"), (None, 10, "b"), ("ann", 20, "c"))  # type: ignore[arg-type]
+    home.execute("materialize_all", *DAYS, instance)
+    return home
+
+
+def run(home: Home, job: str, config: dict[str, Any], instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
+    """Start a job of one op with run config, as the launchpad of the UI does."""
+    definition = build(home.settings).resolve_job_def(f"{home.name}__{job}")
+    (op,) = (node.name for node in definition.nodes)
+    run_config = {"ops": {op: {"config": config}}}
+    return definition.execute_in_process(instance=instance, run_config=run_config, raise_on_error=False)
+
+
+def told(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
+    """The metadata of the op, whether it failed or not."""
+
+    def plain(metadata: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: getattr(value, "records", None) or value.value for key, value in metadata.items()}
+
+    for event in result.all_events:
+        if event.event_type == dg.DagsterEventType.STEP_OUTPUT:
+            return plain(event.step_output_data.metadata)
+        if event.event_type == dg.DagsterEventType.STEP_FAILURE:
+            failure = event.step_failure_data.user_failure_data
+            return plain(failure.metadata) if failure else {}
+    raise AssertionError("the op did not run")
+
+
+def queue(home: Home) -> list[dict[str, Any]]:
+    return home.workspace.database.query(
+        f"select * from {home.name}.dead_letters order by landing_partition, source_uri, position"
+    )
+
+
+def sessions(home: Home) -> list[dict[str, Any]]:
+    own = ("loaded_at", "policy_version")
+    return [{key: value for key, value in row.items() if key not in own} for row in home.table()]
+
+
+def settle(home: Home, instance: dg.DagsterInstance) -> None:
+    """Start what the sensors ask for."""
+    for sensor, job in (("new_files", "ingest_events"), ("touched_sessions", "refresh_sessions")):
+        for first, last in asked(home, sensor, instance):
+            assert home.execute(job, first, last, instance).success
+
+
+def type_in(*arguments: str) -> str:
+    result = CliRunner().invoke(app, ["rejected", *arguments])
+    if isinstance(result.exception, Mistake):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def listed(*arguments: str) -> list[dict[str, Any]]:
+    return json.loads(type_in("list", "--json", *arguments))
+
+
+# Jobs
+
+
+def test_a_job_replays_rows_of_its_run_config_and_the_sensor_sees_them(
+    standing: Home, instance: dg.DagsterInstance
+) -> None:
+    (row,) = queue(standing)
+    payload = row["payload"].replace("null", '"ann"')
+    config = {"rows": [{"rejection_id": row["rejection_id"], "payload": payload}]}
+
+    tried = run(standing, "replay_rejected", {**config, "dry_run": True}, instance)
+    assert told(tried) == {"accepted": 1, "landing_partitions_waiting": []}
+    assert asked(standing, "new_files", instance) == []
+
+    landed = run(standing, "replay_rejected", config, instance)
+    assert told(landed) == {"accepted": 1, "landing_partitions_waiting": ["2026-01-01"]}
+    assert asked(standing, "new_files", instance) == [("2026-01-01", "2026-01-01")]
+    settle(standing, instance)
+
+    assert [row["event_count"] for row in standing.table()] == [3]
+    assert [row["status"] for row in queue(standing)] == ["resolved"]
+    again = run(standing, "replay_rejected", config, instance)
+    assert told(again) == {"resolved": 1, "landing_partitions_waiting": []}
+    assert asked(standing, "new_files", instance) == []
+
+
+def test_a_job_whose_rows_are_rejected_again_fails_once_the_others_have_landed_and_shows_no_payload(
+    standing: Home, instance: dg.DagsterInstance, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    standing.land(2, "a", (None, 0, "secret-one"), (None, 5, "secret-two"))  # type: ignore[arg-type]
+    standing.execute("materialize_all", *DAYS, instance)
+    rows = [{"rejection_id": row["rejection_id"], "payload": row["payload"]} for row in queue(standing)[1:]]
+    rows[0]["payload"] = rows[0]["payload"].replace("null", '"ann"')
+    file = tmp_path / "mended.ndjson"
+    file.write_text("\n".join(map(json.dumps, rows)))
+
+    result = run(standing, "replay_rejected", {"file": str(file)}, instance)
+
+    assert not result.success
+    assert {key: told(result)[key] for key in ("accepted", "unchanged")} == {"accepted": 1, "unchanged": 1}
+    (refused,) = told(result)["refused"]
+    assert refused.data["reasons"] == "missing_identity user_id not null"
+    events = "".join(entry.to_json() for entry in instance.all_logs(result.run_id))
+    captured = capfd.readouterr()
+    assert "1 of 2 rows would be rejected again" in events
+    assert "secret" not in events + captured.out + captured.err
+    settle(standing, instance)
+    assert [row["status"] for row in queue(standing)] == ["open", "resolved", "open"]
+
+
+def test_jobs_discard_and_expire_what_was_settled_long_ago(standing: Home, instance: dg.DagsterInstance) -> None:
+    standing.land(2, "a", (None, 0, "d"))  # type: ignore[arg-type]
+    standing.execute("materialize_all", *DAYS, instance)
+    first, second = (row["rejection_id"] for row in queue(standing))
+    assert not run(standing, "discard_rejected", {"ids": [first], "because": " "}, instance).success
+    discarded = run(standing, "discard_rejected", {"ids": [first], "because": "a test of the app"}, instance)
+    assert told(discarded) == {"changed": 1, "unchanged": 0}
+    assert [(row["status"], row["because"]) for row in queue(standing)] == [
+        ("discarded", "a test of the app"),
+        ("open", None),
+    ]
+    assert not run(standing, "expire_rejected", {}, instance).success
+    assert told(run(standing, "expire_rejected", {"keep_for_days": 400}, instance)) == {"kept_for_days": 400.0}
+    expired = run(standing, "expire_rejected", {"keep_for_days": 0}, instance)
+    assert told(expired) == {"kept_for_days": 0.0, "discarded": 1}
+
+    standing.execute("materialize_all", *DAYS, instance)
+    assert [row["rejection_id"] for row in queue(standing)] == [second], "what expired does not come back"
+    assert [row["status"] for row in standing.table("rejection_decisions")] == ["discarded", "expired"]
+
+
+# The command line
+
+
+def test_the_queue_is_listed_by_stream_reason_partition_and_status(
+    standing: Home, instance: dg.DagsterInstance
+) -> None:
+    standing.land(2, "a", (None, 0, "d"), ("ann", 60 * 24 * 2, "far"))  # type: ignore[arg-type]
+    standing.execute("materialize_all", *DAYS, instance)
+    of = ("--stream", standing.name)
+    assert [(row["landing_partition"], row["position"]) for row in listed(*of)] == [
+        ("2026-01-01", 2),
+        ("2026-01-02", 1),
+        ("2026-01-02", 2),
+    ]
+    assert [row["position"] for row in listed(*of, "--reason", "future_timestamp")] == [2]
+    assert [row["position"] for row in listed(*of, "--partition", "2026-01-01")] == [2]
+    assert listed(*of, "--status", "discarded") == []
+    assert len(listed(*of, "--limit", "1")) == 1
+    assert all(row["rejection_id"][:8] in type_in("list", *of) for row in queue(standing))
+    with pytest.raises(Mistake, match=r"there is no code 'late'. Mend: write one of malformed, "):
+        type_in("list", "--reason", "late")
+
+
+def test_an_id_may_be_cut_short_as_long_as_it_names_one_row(standing: Home) -> None:
+    (row,) = queue(standing)
+    shown = json.loads(type_in("show", row["rejection_id"][:8], "--json"))
+    assert (shown["payload"], shown["history"]) == (row["payload"], [])
+    for wrong, reason in [
+        ("", "is no rejection id"),
+        ("%", "is no rejection id"),
+        ("ffffffff-0", "no rejected row has"),
+    ]:
+        with pytest.raises(Mistake, match=reason):
+            type_in("show", wrong, "--stream", standing.name)
+
+
+def test_discarded_rows_may_be_opened_again_and_the_history_is_kept(standing: Home) -> None:
+    (row,) = queue(standing)
+    short = row["rejection_id"][:10]
+    type_in("discard", short, "--because", "a bot")
+    type_in("discard", short, "--because", "a bot, still")
+    type_in("reopen", short, "--because", "no bot")
+    shown = json.loads(type_in("show", short, "--json"))
+    assert [(told["status"], told["because"]) for told in shown["history"]] == [
+        ("discarded", "a bot"),
+        ("open", "no bot"),
+    ]
+    assert shown["status"] == "open"
+
+
+def test_the_queue_is_saved_for_a_spreadsheet(standing: Home, tmp_path: Path) -> None:
+    type_in("list", "--stream", standing.name, "--csv", str(tmp_path / "queue.csv"))
+    with (tmp_path / "queue.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["payload"] == queue(standing)[0]["payload"]
+    with pytest.raises(Mistake, match=r"it can't be written: No such file or directory. Mend"):
+        type_in("list", "--csv", str(tmp_path / "nowhere" / "queue.csv"))
+
+
+# Both ways, on the demo's week
+
+
+@pytest.mark.slow
+def test_the_demos_rejected_rows_are_replayed_by_contract_by_job_and_from_the_command_line(
+    home: Home, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    shop = replace(home, name=f"{home.name}_shop")
+    state_demo(shop, lenient=False)
+    land_week(shop.folder / "streams" / shop.name, 3_000)
+    assert shop.execute("materialize_all", *WEEK, instance).success
+    before = Counter(row["status"] for row in queue(shop))
+    assert before["open"] == len(queue(shop)) > 20
+
+    # The contract was wrong
+    state_demo(shop, lenient=True)
+    settle(shop, instance)
+    lenient = replace(home, name=f"{home.name}_lenient")
+    state_demo(lenient, lenient=True)
+    shutil.copytree(shop.folder / "streams" / shop.name, shop.folder / "streams" / lenient.name)
+    assert lenient.execute("materialize_all", *WEEK, instance).success
+    assert sessions(shop) == sessions(lenient)
+    moved = Counter(row["status"] for row in shop.table("rejection_decisions"))
+    assert moved["resolved"] == before["open"] - len(queue(shop)) > 0
+
+    # The payload was wrong: the first half by a job, the other from the command line
+    exported = shop.shell("sessions_platform", "rejected", "export", "--stream", shop.name)
+    assert exported.returncode == 0, exported.stderr
+    lines = [json.dumps(mended(json.loads(line))) for line in exported.stdout.splitlines()]
+    assert len(lines) == len(queue(shop)) > 10
+    halves = tmp_path / "first.ndjson", tmp_path / "second.ndjson"
+    for half, some in zip(halves, (lines[::2], lines[1::2]), strict=True):
+        half.write_text("\n".join(some) + "\n")
+    assert told(run(shop, "replay_rejected", {"file": str(halves[0])}, instance))["accepted"] == len(lines[::2])
+    settle(shop, instance)
+    assert Counter(row["status"] for row in queue(shop)) == {"resolved": len(lines[::2]), "open": len(lines[1::2])}
+    for fate in ("accepted", "resolved"):
+        replayed = shop.shell("sessions_platform", "rejected", "replay", str(halves[1]), "--json")
+        assert replayed.returncode == 0, replayed.stderr
+        assert json.loads(replayed.stdout)[shop.name][fate] == len(lines[1::2])
+        assert Counter(row["status"] for row in queue(shop)) == {"resolved": len(lines)}
+
+    right = replace(home, name=f"{home.name}_right")
+    state_demo(right, lenient=True)
+    write_right_from_the_start(shop, right, [json.loads(line) for line in lines])
+    assert right.execute("materialize_all", *WEEK, instance).success
+    assert queue(right) == []
+    assert sessions(shop) == sessions(right)
+    assert sessions(shop) != sessions(lenient)
+
+
+def state_demo(home: Home, *, lenient: bool) -> None:
+    """Write the demo's stream under another name; a lenient one has no rules but types."""
+    stream = yaml.safe_load((DEMO_STREAMS / "web_shop.yaml").read_text())
+    stream["name"] = home.name
+    stream["source"]["files"] = home.name + "/{partition:%Y-%m-%d}/*.ndjson.gz"
+    for rule in ("isin", "pattern", "ge") if lenient else ():
+        for column in stream["columns"].values():
+            column.pop(rule, None)
+    (home.folder / "streams" / f"{home.name}.yaml").write_text(yaml.safe_dump(stream, sort_keys=False))
+    resources._workspaces.cache_clear()
+
+
+def mended(row: dict[str, Any]) -> dict[str, Any]:
+    """The line of an export with a payload that keeps the contract."""
+    codes = {reason["code"] for reason in row["reasons"]}
+    ts = f"{row['landing_partition']}T12:34:56+00:00"
+    event = {"id": row["rejection_id"], "user": None, "anonymous_id": "a-mended", "ts": ts, "event": "view_page"}
+    if "malformed" not in codes:
+        event = json.loads(row["payload"])
+    if codes & {"bad_timestamp", "future_timestamp", "before_start"}:
+        event["ts"] = ts
+    if "missing_identity" in codes:
+        event["anonymous_id"] = "a-found"
+    if "conflicting_duplicate" in codes:
+        event["id"] = row["rejection_id"]
+    return {**row, "payload": json.dumps(event)}
+
+
+def write_right_from_the_start(broken: Home, right: Home, rows: list[dict[str, Any]]) -> None:
+    """The same files, in which the mended rows stood from the start."""
+    instead = {(row["source_uri"], row["position"]): row["payload"] for row in rows}
+    streams = broken.folder / "streams"
+    for path in sorted((streams / broken.name).rglob("*.gz")):
+        lines = gzip.decompress(path.read_bytes()).decode().splitlines()
+        uri = path.relative_to(streams).as_posix()
+        fixed = [instead.get((uri, position), line) for position, line in enumerate(lines, 1)]
+        place = streams / right.name / path.relative_to(streams / broken.name)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(gzip.compress("".join(f"{line}\n" for line in fixed).encode(), mtime=0))
