@@ -95,10 +95,12 @@ def kept_for(stream: Stream, days: int | None) -> timedelta:
     """For how long settled rows are kept. Raises Mistake where nobody says."""
     if days is not None:
         return timedelta(days=days)
-    keep_for = getattr(getattr(stream, "rejected", None), "keep_for", None)
-    if keep_for is None:
-        raise Mistake(f"{stream.name}: nobody says for how long settled rows are kept. Mend: give keep_for_days.")
-    return keep_for
+    if stream.rejected.keep_for is None:
+        raise Mistake(
+            f"{stream.name}: nobody says for how long settled rows are kept. "
+            "Mend: write rejected.keep_for into the stream's file, or give keep_for_days."
+        )
+    return stream.rejected.keep_for
 
 
 def refusal(done: Replay) -> str:

@@ -11,7 +11,8 @@ from sessions_platform.orchestration.sensors import wanted_runs
 
 
 def stream_schedules(stream: Stream) -> list[dg.ScheduleDefinition]:
-    return [ingest_nightly(stream), refresh_hourly(stream), audit_nightly(stream)]
+    expiry = [expire_nightly(stream)] if stream.rejected.keep_for else []
+    return [ingest_nightly(stream), refresh_hourly(stream), audit_nightly(stream), *expiry]
 
 
 def ingest_nightly(stream: Stream) -> dg.ScheduleDefinition:
@@ -44,4 +45,11 @@ def audit_nightly(stream: Stream) -> dg.ScheduleDefinition:
     """Every night, holds the sessions of some users against a plain recomputation."""
     return dg.ScheduleDefinition(
         name=f"{stream.name}__audit_nightly", cron_schedule="45 3 * * *", job_name=job_name(stream, "audit_sample")
+    )
+
+
+def expire_nightly(stream: Stream) -> dg.ScheduleDefinition:
+    """Every night, removes rejected rows that were settled longer ago than the stream keeps them."""
+    return dg.ScheduleDefinition(
+        name=f"{stream.name}__expire_nightly", cron_schedule="15 4 * * *", job_name=job_name(stream, "expire_rejected")
     )

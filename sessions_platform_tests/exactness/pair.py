@@ -39,7 +39,7 @@ from sessions_platform_tests.exactness.terms import Terms
 from sessions_platform_tests.memory_source import MemorySource
 
 _names = itertools.count()
-_LEDGER = ("landing_files", "landing_versions", "session_versions", "waiting")
+_LEDGER = ("landing_files", "landing_versions", "session_versions", "waiting", "replayed")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,12 @@ from sessions_platform.demo.events import land_week
 from sessions_platform.mistakes import Mistake
 from sessions_platform.orchestration import resources
 from sessions_platform.orchestration.build import build
+from sessions_platform.orchestration.dead_letters import kept_for
+from sessions_platform.orchestration.schedules import stream_schedules
 from sessions_platform.settings import DEMO_STREAMS
 from sessions_platform_tests.orchestration.conftest import Home
 from sessions_platform_tests.orchestration.test_sensors import asked
+from sessions_platform_tests.streams import stream
 
 DAYS = ("2026-01-01", "2026-01-02")
 WEEK = ("2026-01-05", "2026-01-11")
@@ -315,3 +319,13 @@ def write_right_from_the_start(broken: Home, right: Home, rows: list[dict[str, A
         place = streams / right.name / path.relative_to(streams / broken.name)
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(gzip.compress("".join(f"{line}\n" for line in fixed).encode(), mtime=0))
+
+
+def test_what_is_settled_is_removed_nightly_where_the_stream_says_for_how_long_it_is_kept() -> None:
+    keeping, silent = stream(rejected={"keep_for": "400d"}), stream()
+    assert "web__expire_nightly" in {schedule.name for schedule in stream_schedules(keeping)}
+    assert "web__expire_nightly" not in {schedule.name for schedule in stream_schedules(silent)}
+    assert kept_for(keeping, None) == timedelta(days=400)
+    assert kept_for(keeping, 3) == kept_for(silent, 3) == timedelta(days=3)
+    with pytest.raises(Mistake, match=r"rejected\.keep_for"):
+        kept_for(silent, None)
