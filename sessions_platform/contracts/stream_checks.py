@@ -28,7 +28,7 @@ _TYPES = {
 }
 # Columns that the platform, or PostgreSQL, adds to a row, an event or a session.
 RESERVED = {
-    *RAW_EVENTS, "faults", "reasons", "properties", *SESSIONIZED, *SESSIONS, *KEPT_BY_WAREHOUSE, "is_open",
+    *RAW_EVENTS, "faults", "reasons", "properties", *SESSIONIZED, *SESSIONS, *KEPT_BY_WAREHOUSE, "is_open", "is_first",
     "tableoid", "ctid", "xmin", "xmax", "cmin", "cmax",
 } - {"user_id"}  # fmt: skip
 _SCHEMAS = {"public", "information_schema", "sessions_platform"}

@@ -172,7 +172,7 @@ def _parted(stream: Stream, raw: pl.LazyFrame, mends: Sequence[Mend]) -> tuple[p
     told = pl.DataFrame(rows, schema={**MENDS, "root_id": pl.String()}, orient="row")
     if told.is_empty():
         return told.select(*MENDS), told.select(*_POSITION)
-    places = told.select(source_uri="root_uri", position="root_position").unique()
+    places = told.select(source_uri="_root_uri", position="_root_position").unique()
     roots = raw.select(*_POSITION, "payload").join(places.lazy(), on=_POSITION, how="semi").collect()
     stands = pl.col("root_id").is_in(rejection_ids(roots, stream).implode())
     return told.filter(stands).select(*MENDS), told.filter(~stands).select(*_POSITION)

@@ -41,9 +41,9 @@ _STEAD = ["_uri", "_position"]
 MENDS: dict[str, pl.DataType] = {
     "source_uri": pl.String(),
     "position": pl.Int64(),
-    "root_uri": pl.String(),
-    "root_position": pl.Int64(),
-    "sequence": pl.Int64(),
+    "_root_uri": pl.String(),
+    "_root_position": pl.Int64(),
+    "_sequence": pl.Int64(),
 }
 _NO_MENDS = pl.DataFrame(schema=MENDS)
 
@@ -272,11 +272,11 @@ def _newest_of_each_place(events: pl.DataFrame, mends: pl.DataFrame) -> tuple[pl
         placed = events.with_columns(_uri="source_uri", _position="position").sort(*_STEAD)
         return placed, placed.clear()
     placed = events.join(mends, on=["source_uri", "position"], how="left").with_columns(
-        _uri=pl.coalesce("root_uri", "source_uri"),
-        _position=pl.coalesce("root_position", "position"),
-        sequence=pl.col("sequence").fill_null(0),
+        _uri=pl.coalesce("_root_uri", "source_uri"),
+        _position=pl.coalesce("_root_position", "position"),
+        _sequence=pl.col("_sequence").fill_null(0),
     )
-    placed = placed.sort(*_STEAD, "sequence", descending=[False, False, True])
+    placed = placed.sort(*_STEAD, "_sequence", descending=[False, False, True])
     is_newest = pl.struct(_STEAD).is_first_distinct()
     return placed.filter(is_newest), placed.filter(~is_newest)
 
