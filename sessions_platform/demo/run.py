@@ -17,21 +17,23 @@ def run_demo(settings: Settings) -> None:
     console.print("[bold]1[/] Landing a week of events, some of them broken on purpose")
     planted = land_week(settings.home / "landing" / STREAM)
     console.print(f"  ✓ {planted.lines:,} lines in {settings.home / 'landing' / STREAM}")
-    console.print("[bold]2[/] Materializing every asset of the week through Dagster, in one run")
-    _materialize(settings)
+    _materialize(settings, console)
     _print_summary(settings, planted)
 
 
-def _materialize(settings: Settings) -> None:
+def _materialize(settings: Settings, console: Console) -> None:
     from sessions_platform.journey.workspace import open_workspaces
     from sessions_platform.orchestration.jobs import job_name, newest_partition
     from sessions_platform.orchestration.runs import runner
 
     (workspace,) = open_workspaces(settings, [STREAM])
     calendar = workspace.stream.landing_calendar
+    week = calendar.key_of(calendar.start), newest_partition(calendar)
     with runner(settings) as runs:
-        week = calendar.key_of(calendar.start), newest_partition(calendar)
+        console.print("[bold]2[/] Materializing every asset of the week through Dagster, in one run")
         runs.run(job_name(workspace.stream, "materialize_all"), week)
+        console.print("[bold]3[/] Recomputing some users from all of their events, by a plain loop")
+        runs.run(job_name(workspace.stream, "audit_sample"))
 
 
 def _print_summary(settings: Settings, planted: Planted) -> None:
