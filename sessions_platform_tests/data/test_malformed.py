@@ -21,7 +21,7 @@ from sessions_platform_tests.journey.steps import refresh
 from sessions_platform_tests.landed import DAY, assert_is_text, open_folder, reading, rows_of, take_in
 from sessions_platform_tests.streams import stream
 
-pytestmark = pytest.mark.data
+pytestmark = [pytest.mark.data, pytest.mark.slow]
 
 NOON = "2026-01-01T12:00:00Z"
 # Texts reach the warehouse as the first `said` of a session.
