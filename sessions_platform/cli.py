@@ -107,10 +107,8 @@ def status(
 ) -> None:
     """Show what each stream holds, and what waits."""
     from sessions_platform.journey.status import status as status_of
-    from sessions_platform.journey.workspace import open_workspaces
 
-    settings = Settings.from_environment()
-    found = [status_of(workspace) for workspace in open_workspaces(settings, [stream] if stream else None)]
+    found = [status_of(workspace) for workspace in _workspaces(stream)]
     _print(found[0] if stream else found, as_json)
 
 

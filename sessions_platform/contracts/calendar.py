@@ -54,6 +54,10 @@ class Calendar:
         return ZoneInfo(self.timezone)
 
     @property
+    def first_key(self) -> str:
+        return self.key_of(self.start)
+
+    @property
     def first_start(self) -> datetime:
         """The start of the partition that holds `start`, in local time."""
         return self._floor(self.start.astimezone(self.zone))

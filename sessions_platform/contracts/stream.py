@@ -319,7 +319,7 @@ class Stream(Model):
     @property
     def first_moment(self) -> datetime:
         """Events before it are rejected as before_start."""
-        return self.session_calendar.window(self.session_calendar.key_of(self.session_calendar.start)).start
+        return self.session_calendar.window(self.session_calendar.first_key).start
 
     def latest_moment(self, landing_partition: str) -> datetime:
         """Events after it are rejected as future_timestamp; no wall clock, so that judging again agrees."""

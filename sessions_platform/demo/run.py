@@ -28,7 +28,7 @@ def _materialize(settings: Settings, console: Console) -> None:
 
     (workspace,) = open_workspaces(settings, [STREAM])
     calendar = workspace.stream.landing_calendar
-    week = calendar.key_of(calendar.start), newest_partition(calendar)
+    week = calendar.first_key, newest_partition(calendar)
     with runner(settings) as runs:
         console.print("[bold]2[/] Materializing every asset of the week through Dagster, in one run")
         runs.run(job_name(workspace.stream, "materialize_all"), week)

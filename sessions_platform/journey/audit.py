@@ -85,10 +85,9 @@ def _users_of_events(
 ) -> set[str]:
     """The users of some events, each of another landing partition as long as there are any."""
     filled = [landing for landing in landings if landing.accepted]
-    schema = {"user_id": pl.String()}
     users: set[str] = set()
     for landing in dice.choices(filled, k=size) if filled else []:
-        column = workspace.lake.scan([landing.events_path], event_columns(workspace.stream)).select(*schema)
+        column = workspace.lake.scan([landing.events_path], event_columns(workspace.stream)).select("user_id")
         users.update(column.slice(dice.randrange(landing.accepted), 1).collect().to_series())
     return users
 

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import polars as pl
 
-from sessions_platform.contracts.calendar import Cadence, Calendar
+from sessions_platform.contracts.calendar import Cadence
 from sessions_platform.contracts.raw import RAW_EVENTS
 from sessions_platform.contracts.rejections import REJECTED_EVENTS
 from sessions_platform.journey.judge import Judged, judge_partition, ledger_row
@@ -110,11 +110,7 @@ def _landing_partition(file: KnownFile, workspace: Workspace, began_with: dict[s
         return told
     old = replace(calendar, cadence=Cadence(began_with["landing.partition"])).window(file.landing_partition)
     seen = min(max(file.seen_at, old.start), old.end - timedelta(microseconds=1))
-    return max(calendar.key_of(seen), _first_key(calendar))
-
-
-def _first_key(calendar: Calendar) -> str:
-    return calendar.key_of(calendar.start)
+    return max(calendar.key_of(seen), calendar.first_key)
 
 
 def _adopt(beside: Workspace, standing: Ledger, file: KnownFile, landing_partition: str) -> None:

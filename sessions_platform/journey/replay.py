@@ -20,11 +20,13 @@ from typing import Any
 import polars as pl
 import psycopg
 
+from sessions_platform.contracts.events import Known
 from sessions_platform.contracts.raw import RAW_EVENTS
 from sessions_platform.contracts.rejections import Code
 from sessions_platform.journey.dead_letters import Letter, is_replayable, letters_of
 from sessions_platform.journey.judge import RawRows, judge_rows
 from sessions_platform.journey.references import read_references
+from sessions_platform.journey.status import landing_partitions_unpublished
 from sessions_platform.journey.workspace import Workspace
 from sessions_platform.mistakes import Mistake
 from sessions_platform.storage.dead_letters import Status
@@ -230,7 +232,7 @@ def _attempt(workspace: Workspace, rows: Sequence[MendedRow], run_id: str, dry_r
         _land(workspace, landing, {uri: file.sequence for uri, file in files.items()}, run_id)
     outcomes = [_outcome(row, fates, reasons, letters) for row in rows]
     partitions = {letters[row.rejection_id]["landing_partition"] for row in rows if row.rejection_id in letters}
-    return Replay(dry_run, outcomes, sorted(partitions & _waiting(workspace)))
+    return Replay(dry_run, outcomes, sorted(partitions & landing_partitions_unpublished(workspace)))
 
 
 def _each_once(rows: Sequence[MendedRow]) -> list[MendedRow]:
@@ -330,21 +332,21 @@ def _raw_rows(
 def _again_rejected(workspace: Workspace, candidates: Sequence[_Candidate]) -> dict[str, list[dict[str, str]]]:
     """Why mended rows would be rejected, by their rejection id: as their landing partitions would be judged."""
     reasons: dict[str, list[dict[str, str]]] = {}
+    known = read_references(workspace).known if candidates else {}
     for partition in sorted({candidate.raw["landing_partition"] for candidate in candidates}):
         here = [candidate for candidate in candidates if candidate.raw["landing_partition"] == partition]
-        reasons.update(_again_rejected_in(workspace, partition, here))
+        reasons.update(_again_rejected_in(workspace, partition, here, known))
     return reasons
 
 
 def _again_rejected_in(
-    workspace: Workspace, partition: str, candidates: Sequence[_Candidate]
+    workspace: Workspace, partition: str, candidates: Sequence[_Candidate], known: Known
 ) -> dict[str, list[dict[str, str]]]:
     mended = _mended_files(candidates)
     mends = [replace(mend, sequence=_NEWEST) for file in mended for mend in file.mends]
     digests = {file.uri: file.digest or "" for file in workspace.ledger.files([partition])}
     digests.update((file.mends[0].uri, file.digest) for file in mended)
     raw = RawRows(workspace.raw_events([partition]), partition, pl.concat(file.frame for file in mended))
-    known = read_references(workspace).known
     all_mends = [*workspace.ledger.mends([partition]), *mends]
     refused = judge_rows(workspace.stream, raw, digests, all_mends, known).refused
     of_place = {(uri, at): reasons for uri, at, reasons in refused.select("source_uri", "position", "reasons").rows()}
@@ -387,12 +389,6 @@ def _land(
 def _write(workspace: Workspace, file: _MendedFile) -> StoredFile:
     folder = workspace.folder("raw_events", file.mends[0].landing_partition)
     return workspace.lake.write(folder, [file.frame], RAW_EVENTS)
-
-
-def _waiting(workspace: Workspace) -> set[str]:
-    published = {landing.landing_partition: landing.raw_sequence for landing in workspace.ledger.landings()}
-    files = workspace.ledger.files()
-    return {f.landing_partition for f in files if (f.sequence or 0) > published.get(f.landing_partition, -1)}
 
 
 def _outcome(

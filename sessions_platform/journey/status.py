@@ -1,13 +1,14 @@
 """What a stream holds, and what waits to be done."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 from sessions_platform.contracts.calendar import Calendar, contiguous_runs
 from sessions_platform.journey.references import read_references
 from sessions_platform.journey.workspace import Workspace
+from sessions_platform.storage.ledger import KnownFile, LandingVersion
 
 _RANGES = 8
 
@@ -48,20 +49,35 @@ def landing_partitions_waiting(workspace: Workspace, newest: str | None = None) 
     `newest` is where files of a flat glob that nobody has seen yet belong to; they are left out without it.
     """
     known = {file.uri: file for file in workspace.ledger.files()}
-    published = {landing.landing_partition: landing for landing in workspace.ledger.landings()}
+    published = _published(workspace)
     waiting: set[str] = set()
     for file in workspace.source.find():
         seen = known.get(file.uri)
         partition = seen.landing_partition if seen else (file.landing_partition or newest)
         if partition and (seen is None or seen.fingerprint != file.fingerprint):
             waiting.add(partition)
-    for file in known.values():
-        landing = published.get(file.landing_partition)
-        if file.sequence is not None and (landing is None or landing.raw_sequence < file.sequence):
-            waiting.add(file.landing_partition)
+    waiting |= _read_and_unpublished(known.values(), published)
     contract = workspace.stream.contract_version
     waiting.update(name for name, landing in published.items() if landing.contract_version != contract)
     return sorted(waiting)
+
+
+def landing_partitions_unpublished(workspace: Workspace) -> set[str]:
+    """Landing partitions that hold raw rows which were read later than what is published."""
+    return _read_and_unpublished(workspace.ledger.files(), _published(workspace))
+
+
+def _published(workspace: Workspace) -> dict[str, LandingVersion]:
+    return {landing.landing_partition: landing for landing in workspace.ledger.landings()}
+
+
+def _read_and_unpublished(files: Iterable[KnownFile], published: Mapping[str, LandingVersion]) -> set[str]:
+    newest = {partition: landing.raw_sequence for partition, landing in published.items()}
+    return {
+        file.landing_partition
+        for file in files
+        if file.sequence is not None and file.sequence > newest.get(file.landing_partition, -1)
+    }
 
 
 def judged_by_older_references(workspace: Workspace) -> list[str]:

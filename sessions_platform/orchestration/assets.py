@@ -12,7 +12,7 @@ import polars as pl
 
 from sessions_platform.contracts.events import events_schema
 from sessions_platform.contracts.raw import raw_schema
-from sessions_platform.contracts.rejections import REJECTED_EVENTS, rejected_schema
+from sessions_platform.contracts.rejections import rejected_schema
 from sessions_platform.contracts.sessions import sessionized_schema, sessions_schema
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.journey.judge import Judged, Published, drifts, judge_partition, publish
@@ -25,17 +25,17 @@ from sessions_platform.orchestration.checks import (
     Evidence,
     audited,
     chains_stay_short,
-    count_rows,
     every_event_once,
     held_few,
     held_in_shape,
     held_short,
     hold_against,
     hold_dataset_against,
+    hold_judged,
     keeps_contract,
     keeps_its_shape,
-    nothing_lost,
     nothing_waits,
+    proofs_of_judging,
     rejections_stay_few,
     stop_if_broken,
 )
@@ -98,7 +98,7 @@ def _raw_events(stream: Stream) -> dg.AssetsDefinition:
 def _judged_events(stream: Stream) -> dg.AssetsDefinition:
     events, rejected = key(stream, "events"), key(stream, "rejected_events")
     contract = events_schema(stream)
-    proofs = [keeps_contract(events), keeps_contract(rejected), nothing_lost(events)]
+    proofs = proofs_of_judging(stream)
     few, shape = rejections_stay_few(rejected), keeps_its_shape(events)
     common = {"group_name": "validation", "io_manager_key": LAKE, "owners": stream.owners}
 
@@ -139,11 +139,7 @@ def _judged_events(stream: Stream) -> dg.AssetsDefinition:
             for partition in partitions:
                 started = time.monotonic()
                 verdict = judge_partition(workspace, partition, raw_events, references)
-                stored = workspace.lake.blocks([verdict.events.path], workspace.event_columns)
-                hold_against(events_schema(stream, partition, references.known), partition, stored, evidence[0])
-                stored = workspace.lake.blocks([verdict.rejected.path], REJECTED_EVENTS)
-                hold_against(rejected_schema(stream), partition, stored, evidence[1])
-                count_rows(workspace.lake, verdict, evidence[2])
+                hold_judged(workspace, verdict, evidence)
                 judged.append(verdict)
                 _tell_accepted(context, stream, verdict, _since(started))
             _tell_rejected(context, workspace, judged)

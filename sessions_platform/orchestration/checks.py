@@ -217,6 +217,22 @@ def count_rows(lake: Lake, judged: Judged, evidence: Evidence) -> None:
     evidence.add(judged.landing_partition, raw, abs(missing), [{**counts, "missing": missing}] if missing else [])
 
 
+def proofs_of_judging(stream: Stream) -> list[dg.AssetCheckSpec]:
+    """What `hold_judged` gathers evidence for, in its order."""
+    events, rejected = dg.AssetKey([stream.name, "events"]), dg.AssetKey([stream.name, "rejected_events"])
+    return [keeps_contract(events), keeps_contract(rejected), nothing_lost(events)]
+
+
+def hold_judged(workspace: Workspace, judged: Judged, evidence: Sequence[Evidence]) -> None:
+    """Hold a judged landing partition against both contracts and its balance."""
+    stream, partition = workspace.stream, judged.landing_partition
+    events = workspace.lake.blocks([judged.events.path], workspace.event_columns)
+    hold_against(events_schema(stream, partition, judged.references.known), partition, events, evidence[0])
+    rejected = workspace.lake.blocks([judged.rejected.path], REJECTED_EVENTS)
+    hold_against(rejected_schema(stream), partition, rejected, evidence[1])
+    count_rows(workspace.lake, judged, evidence[2])
+
+
 class ProofByChecks:
     """Holds what is rebuilt against the blocking checks, which stop it at the first row that breaks one."""
 
@@ -225,30 +241,22 @@ class ProofByChecks:
         self._sessionized, self._sessions = sessionized_schema(stream), sessions_schema(stream)
 
     def judged(self, workspace: Workspace, judged: Judged) -> None:
-        partition, events = judged.landing_partition, dg.AssetKey([self._stream.name, "events"])
-        stored = workspace.lake.blocks([judged.events.path], workspace.event_columns)
-        contract = events_schema(self._stream, partition, judged.references.known)
-        self._hold(keeps_contract(events), contract, partition, stored)
-        stored = workspace.lake.blocks([judged.rejected.path], REJECTED_EVENTS)
-        self._hold(keeps_contract(events), rejected_schema(self._stream), partition, stored)
-        count_rows(workspace.lake, judged, evidence := Evidence())
-        few = held_few(self._stream.rejected, [judged], rejections_stay_few(events))
-        stop_if_broken([evidence.result(nothing_lost(events)), few])
+        specs = proofs_of_judging(self._stream)
+        evidence = [Evidence() for _ in specs]
+        hold_judged(workspace, judged, evidence)
+        few = held_few(self._stream.rejected, [judged], rejections_stay_few(self._key("rejected_events")))
+        stop_if_broken([*(seen.result(spec) for seen, spec in zip(evidence, specs, strict=True)), few])
 
     def sessionized(self, events: Dataset) -> None:
-        key = dg.AssetKey([self._stream.name, "sessionized_events"])
         hold_dataset_against(self._sessionized, events, evidence := Evidence())
-        stop_if_broken([evidence.result(keeps_contract(key))])
+        stop_if_broken([evidence.result(keeps_contract(self._key("sessionized_events")))])
 
     def sessions(self, partition: str, rows: pl.DataFrame) -> None:
-        key = dg.AssetKey([self._stream.name, "sessions"])
-        self._hold(keeps_contract(key), self._sessions, partition, [rows])
+        hold_against(self._sessions, partition, [rows], evidence := Evidence())
+        stop_if_broken([evidence.result(keeps_contract(self._key("sessions")))])
 
-    def _hold(
-        self, spec: dg.AssetCheckSpec, schema: pa.DataFrameSchema, partition: str, frames: Iterable[pl.DataFrame]
-    ) -> None:
-        hold_against(schema, partition, frames, evidence := Evidence())
-        stop_if_broken([evidence.result(spec)])
+    def _key(self, asset: str) -> dg.AssetKey:
+        return dg.AssetKey([self._stream.name, asset])
 
 
 def stop_if_broken(results: Sequence[dg.AssetCheckResult]) -> None:

@@ -12,6 +12,7 @@ from sessions_platform.journey.dead_letters import Decided, discard, expire
 from sessions_platform.journey.replay import MendedRow, Outcome, Replay, mended_row, read_file, replay
 from sessions_platform.mistakes import Mistake
 from sessions_platform.orchestration.failures import TRANSIENT, retried_when_transient
+from sessions_platform.orchestration.jobs import job_of
 from sessions_platform.orchestration.resources import Platform
 
 _ROWS_SHOWN = 100
@@ -62,7 +63,7 @@ def replay_rejected(stream: Stream) -> dg.JobDefinition:
         raise dg.Failure(refusal(done), metadata={**told, "refused": _table(done.refused)}, allow_retries=False)
 
     description = "Land mended rows in the stead of rejected ones; those that would be rejected again are told."
-    return _job_of(stream, "replay_rejected", land_mended_rows, description)
+    return job_of(stream, "replay_rejected", land_mended_rows, description)
 
 
 def discard_rejected(stream: Stream) -> dg.JobDefinition:
@@ -74,7 +75,7 @@ def discard_rejected(stream: Stream) -> dg.JobDefinition:
             decided = discard(platform.workspace(stream.name), config.ids, config.because, f"run {context.run_id}")
         context.add_output_metadata(_told(decided))
 
-    return _job_of(stream, "discard_rejected", discard_rows, "Decide that rejected rows are not to be mended, and why.")
+    return job_of(stream, "discard_rejected", discard_rows, "Decide that rejected rows are not to be mended, and why.")
 
 
 def expire_rejected(stream: Stream) -> dg.JobDefinition:
@@ -88,7 +89,7 @@ def expire_rejected(stream: Stream) -> dg.JobDefinition:
         context.add_output_metadata({"kept_for_days": keep_for / timedelta(days=1), **removed})
 
     description = "Remove rejected rows from the warehouse that were resolved or discarded long ago; never open ones."
-    return _job_of(stream, "expire_rejected", remove_settled_rows, description)
+    return job_of(stream, "expire_rejected", remove_settled_rows, description)
 
 
 def kept_for(stream: Stream, days: int | None) -> timedelta:
@@ -131,11 +132,3 @@ def _table(outcomes: Iterable[Outcome]) -> dg.MetadataValue:
         for o in list(outcomes)[:_ROWS_SHOWN]
     ]
     return dg.MetadataValue.table(records, schema=dg.TableSchema(columns))
-
-
-def _job_of(stream: Stream, name: str, op: dg.OpDefinition, description: str) -> dg.JobDefinition:
-    @dg.job(name=f"{stream.name}__{name}", description=description, tags={"sessions/stream": stream.name})
-    def job() -> None:
-        op()
-
-    return job

@@ -114,7 +114,7 @@ def _landing_partition(workspace: Workspace, partition: str | None) -> str:
         known = calendar.key_of(calendar.window(partition).start) == partition
     except ValueError:
         known = False
-    first = calendar.key_of(calendar.start)
+    first = calendar.first_key
     if not known or not first <= partition <= newest:
         raise Mistake(
             f"--partition: there is no landing partition {partition!r}. Mend: name one from {first} to {newest}."

@@ -46,7 +46,7 @@ def audit_sample(stream: Stream):
         job_name(stream, "audit_sample"),
         selection=_sample_check(stream),
         description="Hold the sessions of some users, drawn anew each time, against a plain loop over their events.",
-        tags={"sessions/stream": stream.name},
+        tags=_tags(stream),
     )
 
 
@@ -65,15 +65,8 @@ def audit_event_ids(stream: Stream) -> dg.JobDefinition:
         table = f"{stream.name}.repeated_event_ids"
         context.add_output_metadata({"ids": ids, "events": found.height, "table": table})
 
-    @dg.job(
-        name=job_name(stream, "audit_event_ids"),
-        description=f"List every event id that stands under two users or times, in {stream.name}.repeated_event_ids.",
-        tags={"sessions/stream": stream.name},
-    )
-    def audit() -> None:
-        find()
-
-    return audit
+    description = f"List every event id that stands under two users or times, in {stream.name}.repeated_event_ids."
+    return job_of(stream, "audit_event_ids", find, description)
 
 
 def rebuild_stream(stream: Stream) -> dg.JobDefinition:
@@ -93,16 +86,11 @@ def rebuild_stream(stream: Stream) -> dg.JobDefinition:
         told = {"inserted": changed.inserted, "updated": changed.updated, "deleted": changed.deleted}
         context.add_output_metadata({"sessions": sum(rebuilt.sessions.values()), **told})
 
-    @dg.job(
-        name=job_name(stream, "rebuild"),
-        description="Make everything anew from the raw rows, and switch at once: after a change of a cadence, of the "
-        "session timezone or of a column's type.",
-        tags={"sessions/stream": stream.name},
+    description = (
+        "Make everything anew from the raw rows, and switch at once: after a change of a cadence, of the session "
+        "timezone or of a column's type."
     )
-    def rebuild_all() -> None:
-        make_anew()
-
-    return rebuild_all
+    return job_of(stream, "rebuild", make_anew, description)
 
 
 def stream_jobs(stream: Stream):
@@ -113,6 +101,20 @@ def stream_jobs(stream: Stream):
 
 def job_name(stream: Stream, job: str) -> str:
     return f"{stream.name}__{job}"
+
+
+def job_of(stream: Stream, job: str, op: dg.OpDefinition, description: str) -> dg.JobDefinition:
+    """A job of one op, beside those of assets."""
+
+    @dg.job(name=job_name(stream, job), description=description, tags=_tags(stream))
+    def of_op() -> None:
+        op()
+
+    return of_op
+
+
+def _tags(stream: Stream) -> dict[str, str]:
+    return {"sessions/stream": stream.name}
 
 
 def landing_ranges(workspace: Workspace) -> list[tuple[str, str]]:
@@ -140,7 +142,7 @@ def range_tags(first: str, last: str) -> dict[str, str]:
 
 def _ranges(waiting: list[str], calendar: Calendar) -> list[tuple[str, str]]:
     """Those that exist by now: an event may lie a little in the future, and waits until its partition begins."""
-    first, newest = calendar.key_of(calendar.start), newest_partition(calendar)
+    first, newest = calendar.first_key, newest_partition(calendar)
     return covering_ranges([key for key in waiting if first <= key <= newest], calendar)
 
 
@@ -161,6 +163,4 @@ def _rebuilt_partitions(rebuilt: Rebuilt) -> Iterator[tuple[str, str, int]]:
 def _job(stream: Stream, job: str, assets: tuple[str, ...], description: str):
     keys = [dg.AssetKey([stream.name, name]) for name in assets]
     selection = dg.AssetSelection.assets(*keys) - _sample_check(stream)
-    return dg.define_asset_job(
-        job_name(stream, job), selection=selection, description=description, tags={"sessions/stream": stream.name}
-    )
+    return dg.define_asset_job(job_name(stream, job), selection=selection, description=description, tags=_tags(stream))

@@ -271,7 +271,7 @@ def _newest_of_each_place(events: pl.DataFrame, mends: pl.DataFrame) -> tuple[pl
     if mends.is_empty():
         placed = events.with_columns(_uri="source_uri", _position="position").sort(*_STEAD)
         return placed, placed.clear()
-    placed = events.join(mends, on=["source_uri", "position"], how="left").with_columns(
+    placed = events.join(mends, on=_PLACE, how="left").with_columns(
         _uri=pl.coalesce("_root_uri", "source_uri"),
         _position=pl.coalesce("_root_position", "position"),
         _sequence=pl.col("_sequence").fill_null(0),
