@@ -84,7 +84,7 @@ def ingest(
     as_json: AsJson = False,
 ) -> None:
     """Land files, take them in, and refresh every session that they touch."""
-    from sessions_platform.orchestration.ingest import ingest_files
+    from sessions_platform.orchestration.commands import ingest_files
 
     _print(ingest_files(Settings.from_environment(), stream, files, partition), as_json)
 
@@ -95,7 +95,7 @@ def rebuild(stream: Annotated[str, typer.Argument(help="The stream's name.")], a
 
     For a change of a cadence, of the session timezone or of a column's type.
     """
-    from sessions_platform.orchestration.ingest import rebuild_stream
+    from sessions_platform.orchestration.commands import rebuild_stream
 
     _print(rebuild_stream(Settings.from_environment(), stream), as_json)
 
@@ -196,7 +196,7 @@ def replay_rejected(
 
     Rows that would be rejected again do not land; they are told with their reasons, and the exit code is 1.
     """
-    from sessions_platform.orchestration.ingest import replay_file
+    from sessions_platform.orchestration.commands import replay_file
 
     done = replay_file(Settings.from_environment(), file, stream, dry_run=dry_run)
     _print({name: replayed.document for name, replayed in done.items()}, as_json)

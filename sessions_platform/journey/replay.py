@@ -5,8 +5,6 @@ payload. One transaction makes a replay known to the ledger; from then on its la
 partitions wait, so that whatever takes them in completes it.
 """
 
-import base64
-import binascii
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import groupby
 from operator import attrgetter, itemgetter
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -25,6 +22,7 @@ from sessions_platform.contracts.raw import RAW_EVENTS
 from sessions_platform.contracts.rejections import Code
 from sessions_platform.journey.dead_letters import Letter, is_replayable, letters_of
 from sessions_platform.journey.judge import RawRows, judge_rows
+from sessions_platform.journey.mended import MendedRow
 from sessions_platform.journey.references import read_references
 from sessions_platform.journey.status import landing_partitions_unpublished
 from sessions_platform.journey.workspace import Workspace
@@ -38,19 +36,6 @@ _ATTEMPTS = 5
 _NEWEST = 2**62
 _NAME_LENGTH = 32
 _REASON_SHOWN = ("code", "column", "rule")  # not the value: it is of the payload, which no log may hold
-
-
-@dataclass(frozen=True)
-class MendedRow:
-    """A rejected row with the payload that it should have had; `where` tells a person where that is written."""
-
-    rejection_id: str
-    payload: bytes = field(repr=False)
-    where: str
-
-    @property
-    def digest(self) -> str:
-        return hashlib.sha256(self.payload).hexdigest()
 
 
 class Fate(StrEnum):
@@ -141,66 +126,6 @@ class _MendedFile:
     frame: pl.DataFrame
     mends: list[Mend]
     digest: str
-
-
-# What people hand in
-
-
-def read_file(file: Path) -> dict[str | None, list[MendedRow]]:
-    """The same of a file. Raises Mistake where it can't be read."""
-    try:
-        return read_mended(file.read_text(encoding="utf-8").split("\n"), str(file))
-    except OSError as error:
-        raise Mistake(f"{file}: it can't be read: {error.strerror}. Mend: name a file that is there.") from None
-    except UnicodeDecodeError as error:
-        raise Mistake(f"{file}: it is no UTF-8 at byte {error.start}. Mend: save it as UTF-8.") from None
-
-
-def read_mended(lines: Iterable[str], name: str) -> dict[str | None, list[MendedRow]]:
-    """The rows of NDJSON as `export` writes it, by stream (None where a line names none).
-
-    Raises Mistake with the file, the line, the reason and the mend.
-    """
-    rows: dict[str | None, list[MendedRow]] = {}
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            told = _object(line, where := f"{name}:{number}")
-            rows.setdefault(told.get("stream"), []).append(mended_row(told, where))
-    return rows
-
-
-def mended_row(told: Mapping[str, Any], where: str) -> MendedRow:
-    """A mended row of its rejection_id, payload and payload_encoding (utf-8 where there is none)."""
-    for key in ("rejection_id", "payload"):
-        if not isinstance(told.get(key), str):
-            raise Mistake(f"{where}: {key} is missing, or no text. Mend: write the line as `rejected export` did.")
-    encoding = told.get("payload_encoding") or "utf-8"
-    if encoding not in {"utf-8", "base64"}:
-        raise Mistake(f"{where}: payload_encoding is {encoding!r}. Mend: write utf-8 or base64.")
-    return MendedRow(told["rejection_id"], _bytes(told["payload"], encoding, where), where)
-
-
-def _object(line: str, where: str) -> dict[str, Any]:
-    try:
-        told = json.loads(line)
-    except (ValueError, RecursionError):
-        told = None
-    if not isinstance(told, dict):
-        raise Mistake(f"{where}: it is no JSON object. Mend: one object a line, as `rejected export` writes them.")
-    return told
-
-
-def _bytes(payload: str, encoding: str, where: str) -> bytes:
-    try:
-        return base64.b64decode(payload, validate=True) if encoding == "base64" else payload.encode()
-    except binascii.Error:
-        raise Mistake(f"{where}: payload is no base64. Mend: encode it, or write payload_encoding: utf-8.") from None
-    except UnicodeEncodeError:
-        mend = "write the bytes in base64, and payload_encoding: base64"
-        raise Mistake(f"{where}: payload holds half of a character. Mend: {mend}.") from None
-
-
-# The replay
 
 
 def replay(workspace: Workspace, rows: Sequence[MendedRow], run_id: str, *, dry_run: bool = False) -> Replay:

@@ -9,7 +9,8 @@ from pydantic import Field
 
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.journey.dead_letters import Decided, discard, expire
-from sessions_platform.journey.replay import MendedRow, Outcome, Replay, mended_row, read_file, replay
+from sessions_platform.journey.mended import MendedRow, mended_row, read_file
+from sessions_platform.journey.replay import Outcome, Replay, replay
 from sessions_platform.mistakes import Mistake
 from sessions_platform.orchestration.failures import TRANSIENT, retried_when_transient
 from sessions_platform.orchestration.jobs import job_of

@@ -19,77 +19,9 @@ from psycopg.types.json import Jsonb
 from sessions_platform.mistakes import Mistake
 from sessions_platform.storage.database import Database, lock
 from sessions_platform.storage.lake import StoredFile
+from sessions_platform.storage.ledger_tables import make_tables
 
 Row = TypeVar("Row")
-
-_TABLES = """
-create schema if not exists sessions_platform;
-create sequence if not exists sessions_platform.version;
-
--- What partition keys mean; under another meaning none of the rows below could be understood.
-create table if not exists sessions_platform.streams (stream text primary key, calendars jsonb not null);
-
-create table if not exists sessions_platform.landing_files (
-    stream text, uri text, landing_partition text not null,
-    first_seen_at timestamptz not null default now(),
-    -- what was last read of it; null until it was
-    fingerprint text, digest text, path text, rows bigint, bytes bigint,
-    sequence bigint, run_id text, read_at timestamptz,
-    primary key (stream, uri)
-);
-create index if not exists landing_files_of on sessions_platform.landing_files (stream, landing_partition);
-
-create table if not exists sessions_platform.landing_versions (
-    version bigint primary key,
-    stream text not null, landing_partition text not null, is_current boolean not null,
-    raw_sequence bigint not null, raw_files jsonb not null,
-    events_path text not null, rejected_path text not null,
-    raw_rows bigint not null, accepted bigint not null, rejected bigint not null, duplicates bigint not null,
-    rejected_by_reason jsonb not null,
-    first_event timestamptz, last_event timestamptz,
-    contract_version text not null, policy_version text not null, -- what it touches was told by this rule
-    run_id text not null, published_at timestamptz not null default now(),
-    -- which state of each column's reference its rows were judged against, and which fields they had
-    reference_digests jsonb not null default '{}', shape jsonb not null default '{"rows": 0, "fields": {}}'
-);
-create unique index if not exists landing_current
-    on sessions_platform.landing_versions (stream, landing_partition) where is_current;
-
-create table if not exists sessions_platform.session_versions (
-    version bigint primary key default nextval('sessions_platform.version'),
-    stream text not null, session_partition text not null, is_current boolean not null default false,
-    path text not null, rows bigint not null, bytes bigint not null,
-    duplicates_across bigint not null, conflicts_across bigint not null,
-    first_event timestamptz, last_event timestamptz, longest_chain_seconds double precision not null,
-    snapshot bigint not null, policy_version text not null,
-    run_id text not null, written_at timestamptz not null default now(), loaded_at timestamptz
-);
-create unique index if not exists session_current
-    on sessions_platform.session_versions (stream, session_partition) where is_current;
-create index if not exists session_newest
-    on sessions_platform.session_versions (stream, session_partition, version);
-
--- A change of accepted events, and a session partition that it touches, until a refresh that
--- has seen the change is loaded.
-create table if not exists sessions_platform.waiting (
-    stream text, session_partition text, version bigint,
-    primary key (stream, session_partition, version)
-);
-
--- A rejected row that was mended, and the raw row that was written in its stead. A mend may be mended
--- again, so the root tells which row of a landing file it all began with. A later mend has a higher sequence.
-create table if not exists sessions_platform.replayed (
-    stream text, rejection_id text, payload_digest text,
-    landing_partition text not null, uri text not null, position bigint not null,
-    root_id text not null, root_uri text not null, root_position bigint not null,
-    sequence bigint not null default nextval('sessions_platform.version'),
-    run_id text not null, replayed_at timestamptz not null default now(),
-    primary key (stream, rejection_id, payload_digest)
-);
-create index if not exists replayed_in on sessions_platform.replayed (stream, landing_partition);
-create index if not exists replayed_of on sessions_platform.replayed (stream, root_id);
-"""
-
 
 _BEGIN = "insert into sessions_platform.streams values (%s, %s) on conflict do nothing"
 
@@ -244,7 +176,7 @@ class Ledger:
         """
         self._calendars = calendars
         with self.database.transaction() as connection:
-            _make_tables(connection)
+            make_tables(connection)
             connection.execute(_BEGIN, [self.stream, Jsonb(dict(calendars))])
             self._hold(connection)
 
@@ -487,7 +419,7 @@ class Ledger:
     def began_with(self) -> dict[str, str]:
         """The calendars that the standing partitions were made with; empty for a stream without any."""
         with self.database.transaction() as connection:
-            _make_tables(connection)
+            make_tables(connection)
             sql = "select calendars from sessions_platform.streams where stream = %s"
             row = connection.execute(sql, [self.stream]).fetchone()
         return row[0] if row else {}
@@ -495,7 +427,7 @@ class Ledger:
     def forget(self) -> None:
         """Leave nothing of the stream in the ledger."""
         with self.database.transaction() as connection:
-            _make_tables(connection)
+            make_tables(connection)
             for table in _OF_A_STREAM:
                 connection.execute(_FORGET.format(table=table), {"stream": self.stream})
 
@@ -527,12 +459,6 @@ class Ledger:
             connection.cursor(row_factory=class_row(row)) as cursor,
         ):
             return cursor.execute(sql, values).fetchall()
-
-
-def _make_tables(connection: psycopg.Connection) -> None:
-    if connection.execute("select to_regclass('sessions_platform.replayed')").fetchone() == (None,):
-        lock(connection, "sessions_platform")
-        connection.execute(_TABLES)
 
 
 def _next_version(connection: psycopg.Connection) -> int:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from sessions_platform.journey.workspace import Workspace, open_workspaces
-from sessions_platform.orchestration.ingest import ingest_files
+from sessions_platform.orchestration.commands import ingest_files
 from sessions_platform.settings import Settings
 
 STREAMS = Path(__file__).parent / "streams"

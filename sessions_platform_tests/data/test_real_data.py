@@ -13,6 +13,7 @@ import pytest
 
 from sessions_platform.transforms import plain
 from sessions_platform_tests.data.deployment import Deployed
+from sessions_platform_tests.data.figures import FIGURES
 from sessions_platform_tests.data.parts import shuffled_in_ten
 
 pytestmark = pytest.mark.data
@@ -46,18 +47,9 @@ ACCOUNTED_FOR = (
     "conflicts_across",
     "waiting",
 )
-FIGURES = """
-    select count(*) as sessions,
-           count(distinct user_id) as users,
-           sum(event_count)::bigint as events,
-           sum(duration_seconds) as total_duration_s,
-           percentile_cont(0.5) within group (order by duration_seconds) as median_duration_s,
-           max(duration_seconds) as max_duration_s,
-           count(*) filter (where event_count = 1) as single_event_sessions,
-           max(event_count) as max_events,
-           min(session_start) as time_min,
-           max(session_end) as time_max
-    from {schema}.sessions"""
+FIGURES_AND_SPAN = (
+    f"select {FIGURES}, min(session_start) as time_min, max(session_end) as time_max from {{schema}}.sessions"
+)
 VISITS = """
     select concat_ws(',', user_id, session_start::timestamp, session_end::timestamp,
                      duration_seconds + 1, event_count) as line
@@ -214,7 +206,7 @@ def test_the_row_without_a_user_is_rejected_and_kept_whole(data: Path, home: Pat
 def test_rows_that_repeat_an_event_id_at_another_time_are_rejected(fueled_web: Deployed, data: Path) -> None:
     codes = Counter(row["code"] for row in fueled_web.query(REJECTED))
     assert codes == {"missing_identity": 1, "conflicting_duplicate": 3}
-    assert fueled_web.query(FIGURES)[0]["events"] == len(web_events(data)) == 155
+    assert fueled_web.query(FIGURES_AND_SPAN)[0]["events"] == len(web_events(data)) == 155
 
 
 def test_sessions_are_those_of_a_plain_loop_pages_included(fueled_web: Deployed, data: Path) -> None:
@@ -243,7 +235,7 @@ def fueled_web(data: Path, home: Path) -> Deployed:
 
 def found(stream: Deployed, status: Row) -> Row:
     """What the warehouse and the status say, in the words of `Case.answer`."""
-    (figures,) = stream.query(FIGURES)
+    (figures,) = stream.query(FIGURES_AND_SPAN)
     return {**figures, **{name: status[name] for name in ACCOUNTED_FOR}}
 
 

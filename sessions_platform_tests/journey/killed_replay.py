@@ -18,7 +18,7 @@ from typing import Any
 import psycopg
 
 from sessions_platform.contracts.stream import Stream
-from sessions_platform.journey import judge, land, load, replay
+from sessions_platform.journey import judge, land, load, mended, replay
 from sessions_platform.journey.workspace import Workspace
 from sessions_platform.settings import Settings
 from sessions_platform.storage import lake
@@ -26,7 +26,7 @@ from sessions_platform_tests.journey.steps import take_in_what_waits
 from sessions_platform_tests.memory_source import MemorySource
 
 _PLACES = [
-    (replay, "read_file"),
+    (mended, "read_file"),
     (replay, "_candidates"),
     (replay, "_again_rejected"),
     (replay, "_write"),
@@ -69,7 +69,7 @@ def count_points(deadly: int) -> Callable[[], int]:
 
 def replay_and_refresh(workspace: Workspace, file: Path) -> None:
     """What the command line does, without Dagster's runs around it."""
-    for rows in replay.read_file(file).values():
+    for rows in mended.read_file(file).values():
         replay.replay(workspace, rows, "a-replay")
     take_in_what_waits(workspace)
 

@@ -217,6 +217,7 @@ def test_a_rebuild_by_another_calendar_tells_dagster_which_partitions_there_are(
     assert home.execute("refresh_sessions", "2025-12-29", "2025-12-29", instance).success
 
 
+@pytest.mark.slow
 def test_the_command_line_rebuilds_and_says_what_stands(home: Home) -> None:
     home.land(1, "a", ("ann", 1439, "a"), ("ann", 1443, "b"))
     (home.folder / "late.ndjson").write_bytes((home.folder / "streams/landing/2026-01-01/a.ndjson").read_bytes())

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sessions_platform.journey.replay import MendedRow, Replay, read_file, replay
+from sessions_platform.journey.mended import MendedRow, read_file
+from sessions_platform.journey.replay import Replay, replay
 from sessions_platform.journey.status import status
 from sessions_platform.journey.workspace import Workspace, open_workspaces
 from sessions_platform.mistakes import Mistake, RunFailed
