@@ -150,6 +150,7 @@ def test_the_same_ingest_again_changes_nothing(case: Case, whole: Callable[[Case
     assert stream.query(ROWS) == before
 
 
+@pytest.mark.slow
 @every_case
 def test_shuffled_rows_in_ten_files_make_the_known_sessions(
     case: Case, data: Path, home: Path, tmp_path: Path, expected: Row
@@ -175,6 +176,7 @@ def test_one_ingest_finds_the_sessions_of_another_programme(name: str, data: Pat
     assert visits(stream) == known_visits(data, name)
 
 
+@pytest.mark.slow
 @every_edgar_case
 def test_shuffled_rows_in_ten_files_make_the_sessions_of_another_programme(
     name: str, data: Path, home: Path, tmp_path: Path
