@@ -9,18 +9,17 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import pairwise
 from typing import Protocol
 
 import polars as pl
 
 from sessions_platform.contracts.calendar import Window
-from sessions_platform.contracts.events import PROVENANCE, content_columns
+from sessions_platform.contracts.events import content_columns
 from sessions_platform.contracts.sessions import Boundary, sessionized_columns
 from sessions_platform.contracts.stream import Stream
-from sessions_platform.transforms.validate import time_order, uuid_of
+from sessions_platform.transforms.identifiers import uuids_of
+from sessions_platform.transforms.in_order import IDENTITY, in_order
 
-IDENTITY = ["user_id", "event_timestamp", "event_id"]
 _MICROSECOND = timedelta(microseconds=1)
 _MOST_WINDOWS = 16  # each of them is a pass over the files near it
 
@@ -45,22 +44,47 @@ class Sessionized:
 
 
 def sessionize(events: pl.DataFrame, stream: Stream) -> pl.DataFrame:
-    """Give every event of whole chains the id of the session that it belongs to, and its chain a number.
+    """Give every event of whole chains the id of the session that it belongs to.
 
     A session goes on for as long as no silence is longer than the gap and no other rule of the
     stream cuts. Its id is made of its opening event, so that a rerun over the same events names
-    the same sessions, in whatever order they arrived. The events must hold no copies.
+    the same sessions, in whatever order they arrived. Copies of events are left out.
     """
-    ordered = events.sort("user_id", *time_order(stream), nulls_last=True)
+    return _cut(in_order(events, stream)[0], stream)
+
+
+def _cut(ordered: pl.DataFrame, stream: Stream) -> pl.DataFrame:
+    """Sessionize events that stand in order; also _opened_at, and _chain_seconds, how long the event's chain lasts."""
     silence = pl.when(_same_user()).then(pl.col("event_timestamp").diff())
     marked = ordered.with_columns(_silence=silence, _opens_chain=silence.is_null() | _is_cut(silence, stream))
     marked = _with_boundaries(marked, stream).with_columns(is_new_session=pl.col("boundary_reason").is_not_null())
+    openers = _openers(marked, stream)
+    number = marked["is_new_session"].cum_sum() - 1
     return marked.with_columns(
-        session_id=_forward(_session_ids(marked)),
-        session_partition=_forward(_opening(stream.session_calendar.key_expr())),
+        *(openers[name].gather(number) for name in ("session_id", "session_partition", "_opened_at")),
+        _chain_seconds(marked),
         time_diff_seconds=pl.when(~pl.col("is_new_session")).then(in_seconds(pl.col("_silence"))),
-        _chain=pl.col("_opens_chain").cum_sum(),
     ).drop("_silence", "_opens_chain")
+
+
+def _openers(marked: pl.DataFrame, stream: Stream) -> pl.DataFrame:
+    """One row a session: session_id, session_partition, _opened_at."""
+    openers = marked.filter("is_new_session")
+    micros = pl.col("event_timestamp").dt.epoch("us").cast(pl.String)
+    return openers.select(
+        uuids_of(openers.select("user_id", micros, "event_id")).alias("session_id"),
+        stream.session_calendar.key_expr().alias("session_partition"),
+        _opened_at="event_timestamp",
+    )
+
+
+def _chain_seconds(marked: pl.DataFrame) -> pl.Series:
+    opens = marked["_opens_chain"]
+    times = marked["event_timestamp"]
+    first = opens.arg_true()
+    last = first.shift(-1, fill_value=marked.height) - 1
+    spans = pl.DataFrame({"span": times.gather(last) - times.gather(first)})
+    return spans.select(_chain_seconds=in_seconds(pl.col("span"))).to_series().gather(opens.cum_sum() - 1)
 
 
 def sessionize_window(window: Window, read: EventReader, stream: Stream) -> Sessionized:
@@ -75,11 +99,12 @@ def sessionize_window(window: Window, read: EventReader, stream: Stream) -> Sess
     if stream.session.campaign or stream.session.max_length:
         events = _with_beginnings(events, window.start, read, gap)
     events = _with_endings(events, window.end, read, gap)
-    kept, copies = first_copies(events)
-    sessionized = sessionize(kept, stream)
-    inside = _started_in(sessionized, window)
-    events = inside.select(*sessionized_columns(stream))
-    return Sessionized(events, _left_out(inside, copies, stream), _longest_chains(sessionized, inside))
+    ordered, copies = in_order(events, stream)
+    # An event ahead of the window's first opening one continues an earlier session: its true opener may lie
+    # further left than was read.
+    inside = _cut(ordered, stream).filter(_within(window, "_opened_at"))
+    longest = inside.group_by("session_partition").agg(seconds=pl.max("_chain_seconds"))
+    return Sessionized(inside.select(*sessionized_columns(stream)), _left_out(inside, copies, stream), longest)
 
 
 def _with_beginnings(events: pl.DataFrame, start: datetime, read: EventReader, gap: timedelta) -> pl.DataFrame:
@@ -119,11 +144,12 @@ def _with_boundaries(marked: pl.DataFrame, stream: Stream) -> pl.DataFrame:
 def _with_length_cuts(marked: pl.DataFrame, longest: timedelta) -> pl.DataFrame:
     """Cut sessions that last too long: each next one begins more than `longest` after the one before."""
     micros = marked["event_timestamp"].dt.epoch("us")
-    openings = marked["boundary_reason"].is_not_null().arg_true().to_list()
+    first = marked["boundary_reason"].is_not_null().arg_true()
+    last = first.shift(-1, fill_value=marked.height) - 1
     limit, cuts = longest // _MICROSECOND, []
-    for first, behind in pairwise([*openings, marked.height]):
-        if micros[behind - 1] - micros[first] > limit:
-            cuts += _length_cuts(micros[first:behind].to_list(), limit, first)
+    is_long = micros.gather(last) - micros.gather(first) > limit
+    for start, end in zip(first.filter(is_long), last.filter(is_long), strict=True):
+        cuts += _length_cuts(micros[start : end + 1].to_list(), limit, start)
     at = pl.int_range(pl.len()).is_in(pl.Series(cuts, dtype=pl.Int64).implode())
     return marked.with_columns(
         boundary_reason=pl.when(at).then(pl.lit(Boundary.max_length.value)).otherwise("boundary_reason")
@@ -144,17 +170,6 @@ def in_seconds(duration: pl.Expr) -> pl.Expr:
     rounding brings the right float back.
     """
     return (duration.dt.total_microseconds() / 1_000_000).round(6)
-
-
-def first_copies(events: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The copy of each event that landed first, and all other copies.
-
-    An event is (user_id, event_timestamp, event_id); first is by landing partition, file, position.
-    """
-    ordered = events.sort(*IDENTITY, *PROVENANCE)
-    is_first = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift()) for name in IDENTITY)
-    marked = ordered.with_columns(_first=is_first | (pl.int_range(pl.len()) == 0))
-    return marked.filter("_first").drop("_first"), marked.filter(~pl.col("_first")).drop("_first")
 
 
 def touched_partitions(changed: pl.DataFrame, read: EventReader, stream: Stream) -> set[str]:
@@ -218,8 +233,8 @@ def _neighbourhoods(changed: pl.DataFrame, stream: Stream) -> Iterator[Window]:
     yield from (Window(first, last + day) for first, last in spans.select("first", "last").iter_rows())
 
 
-def _within(window: Window) -> pl.Expr:
-    return pl.col("event_timestamp").is_between(window.start, window.end, closed="left")
+def _within(window: Window, column: str = "event_timestamp") -> pl.Expr:
+    return pl.col(column).is_between(window.start, window.end, closed="left")
 
 
 def _is_cut(silence: pl.Expr, stream: Stream) -> pl.Expr:
@@ -231,40 +246,10 @@ def _same_user() -> pl.Expr:
     return pl.col("user_id") == pl.col("user_id").shift()
 
 
-def _opening(value: pl.Expr) -> pl.Expr:
-    return pl.when("is_new_session").then(value)
-
-
-def _forward(opening: pl.Expr | pl.Series) -> pl.Expr:
-    return (pl.lit(opening) if isinstance(opening, pl.Series) else opening).forward_fill()
-
-
-def _session_ids(marked: pl.DataFrame) -> pl.Series:
-    """The session's id on each opening event, null on the others."""
-    openers = marked.with_row_index("_row").filter("is_new_session")
-    rows = openers.select("user_id", pl.col("event_timestamp").dt.epoch("us"), "event_id").iter_rows()
-    ids = pl.Series([uuid_of(user, str(micros), event) for user, micros, event in rows], dtype=pl.String)
-    return pl.repeat(None, marked.height, dtype=pl.String, eager=True).scatter(openers["_row"], ids)
-
-
-def _started_in(sessionized: pl.DataFrame, window: Window) -> pl.DataFrame:
-    """The events of sessions whose opening event lies in the window.
-
-    What stands before the first opening event of the window continues an earlier session: its
-    true opener may lie further left than was read.
-    """
-    opened_at = pl.col("event_timestamp").first().over("session_id")
-    return sessionized.filter(opened_at.is_between(window.start, window.end, closed="left"))
-
-
-def _longest_chains(sessionized: pl.DataFrame, inside: pl.DataFrame) -> pl.DataFrame:
-    time = pl.col("event_timestamp")
-    spans = sessionized.group_by("_chain").agg(seconds=in_seconds(time.max() - time.min()))
-    chains = inside.select("_chain", "session_partition").unique().join(spans, on="_chain")
-    return chains.group_by("session_partition").agg(pl.col("seconds").max())
-
-
 def _left_out(inside: pl.DataFrame, copies: pl.DataFrame, stream: Stream) -> pl.DataFrame:
+    if copies.is_empty():
+        schema = {"session_partition": pl.String, "duplicates_across": pl.Int64, "conflicts_across": pl.Int64}
+        return pl.DataFrame(schema=schema)
     content = pl.struct(content_columns(stream)).struct.json_encode()
     kept = inside.join(copies, on=IDENTITY, how="semi").select(*IDENTITY, "session_partition", _kept=content)
     pairs = copies.with_columns(_content=content).join(kept, on=IDENTITY)

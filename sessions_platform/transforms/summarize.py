@@ -1,4 +1,8 @@
-"""Make one row of each session."""
+"""Make one row of each session.
+
+Sessions rest one after the other, each in the order of time: so where one begins and ends tells
+most of its row, and nothing has to be grouped.
+"""
 
 import polars as pl
 
@@ -7,40 +11,96 @@ from sessions_platform.contracts.stream import Aggregate, Stream
 from sessions_platform.transforms.sessionize import in_seconds
 from sessions_platform.transforms.validate import time_order
 
+_SESSION = "_session"
+
 
 def summarize(sessionized: pl.DataFrame, stream: Stream) -> pl.DataFrame:
     """One row a session, from all of its events. Entry and exit page come from the column page_url, if there is one."""
-    ordered = sessionized.sort("session_id", *time_order(stream), nulls_last=True)
-    page = pl.col("page_url").drop_nulls() if "page_url" in stream.columns else pl.lit(None, pl.String)
-    sessions = ordered.group_by("session_id", maintain_order=True).agg(
-        pl.col("user_id", "session_partition").first(),
-        session_start=pl.col("event_timestamp").first(),
-        session_end=pl.col("event_timestamp").last(),
-        event_count=pl.len().cast(pl.Int64),
-        entry_page=page.first(),
-        exit_page=page.last(),
-        **{name: _aggregate(aggregate) for name, aggregate in stream.session.columns.items()},
+    ordered = sessionized if _stands_in_order(sessionized, stream) else _in_order(sessionized, stream)
+    ordered = ordered.rechunk()
+    opens = _opens(ordered)
+    first = opens.arg_true()
+    last = first.shift(-1, fill_value=ordered.height) - 1
+    numbered = ordered.with_columns((opens.cum_sum() - 1).alias(_SESSION))
+    time = ordered["event_timestamp"]
+    sessions = ordered.select("session_id", "user_id", "session_partition")[first].with_columns(
+        time.gather(first).alias("session_start"),
+        time.gather(last).alias("session_end"),
+        (last - first + 1).cast(pl.Int64).alias("event_count"),
+        *_pages(ordered, first, last),
+        _primary_actions(numbered, first, last, stream),
+        *_own_columns(numbered, stream),
+        policy_version=pl.lit(stream.policy_version),
     )
     length = in_seconds(pl.col("session_end") - pl.col("session_start"))
-    return (
-        sessions.join(_primary_actions(ordered, stream), on="session_id", how="left", maintain_order="left")
-        .with_columns(duration_seconds=length, policy_version=pl.lit(stream.policy_version))
-        .select(*session_columns(stream))
-    )
+    return sessions.with_columns(duration_seconds=length).select(*session_columns(stream))
 
 
-def _primary_actions(ordered: pl.DataFrame, stream: Stream) -> pl.DataFrame:
+def _opens(events: pl.DataFrame) -> pl.Series:
+    is_first = pl.col("session_id").ne_missing(pl.col("session_id").shift())
+    return events.select(opens=is_first | (pl.int_range(pl.len()) == 0)).to_series()
+
+
+def _stands_in_order(events: pl.DataFrame, stream: Stream) -> bool:
+    """Whether each session stands in one piece, and in the order of time."""
+    opens = _opens(events)
+    if events["session_id"].filter(opens).is_duplicated().any():
+        return False
+    time = events["event_timestamp"]
+    inside = ~opens
+    if (inside & (time < time.shift())).any():
+        return False
+    ties = inside & (time == time.shift())
+    if not ties.any():
+        return True
+    near = events.select("session_id", *time_order(stream)).filter(ties | ties.shift(-1, fill_value=False))
+    return near.equals(near.sort(pl.col("session_id").rle_id(), *time_order(stream), nulls_last=True))
+
+
+def _in_order(events: pl.DataFrame, stream: Stream) -> pl.DataFrame:
+    return events.sort("session_id", *time_order(stream), nulls_last=True)
+
+
+def _pages(ordered: pl.DataFrame, first: pl.Series, last: pl.Series) -> list[pl.Series]:
+    """The first and the last page of each session; null where it has none."""
+    if "page_url" not in ordered.columns:
+        none = pl.repeat(None, len(first), dtype=pl.String, eager=True)
+        return [none.alias("entry_page"), none.alias("exit_page")]
+    pages = ordered["page_url"]
+    row = pl.int_range(ordered.height, eager=True)
+    known = row.zip_with(pages.is_not_null(), pl.repeat(None, ordered.height, dtype=pl.Int64, eager=True))
+    entry, exit_ = known.backward_fill().gather(first), known.forward_fill().gather(last)
+    none = pl.repeat(None, len(first), dtype=pl.Int64, eager=True)
+    return [
+        pages.gather(entry.zip_with(entry <= last, none)).alias("entry_page"),
+        pages.gather(exit_.zip_with(exit_ >= first, none)).alias("exit_page"),
+    ]
+
+
+def _primary_actions(numbered: pl.DataFrame, first: pl.Series, last: pl.Series, stream: Stream) -> pl.Series:
     """The most frequent event type, ties to the earliest; or the first of the stream's list that occurs."""
     priorities = stream.session.primary_action
-    counted = ordered.group_by("session_id", "event_type", maintain_order=True).agg(_count=pl.len())
+    actions = numbered["event_type"].gather(first)
     if priorities == "most_frequent":
-        best = counted.sort("_count", descending=True, maintain_order=True)
+        # of one event or two the first is as frequent as any
+        several = numbered.filter((last - first).gather(numbered[_SESSION]) > 1)
+        best = _counted(several).sort("_count", descending=True, maintain_order=True)
     else:
+        actions = pl.repeat(None, len(first), dtype=pl.String, eager=True)
         rank = {action: place for place, action in enumerate(priorities)}
         place = pl.col("event_type").replace_strict(rank, default=None, return_dtype=pl.Int64)
-        best = counted.filter(pl.col("event_type").is_in(priorities)).sort(place, maintain_order=True)
-    first = best.unique("session_id", keep="first", maintain_order=True)
-    return first.select("session_id", primary_action="event_type")
+        best = _counted(numbered.filter(pl.col("event_type").is_in(priorities))).sort(place, maintain_order=True)
+    chosen = best.unique(_SESSION, keep="first", maintain_order=True)
+    return actions.scatter(chosen[_SESSION], chosen["event_type"]).alias("primary_action")
+
+
+def _counted(events: pl.DataFrame) -> pl.DataFrame:
+    return events.group_by(_SESSION, "event_type", maintain_order=True).agg(_count=pl.len())
+
+
+def _own_columns(numbered: pl.DataFrame, stream: Stream) -> list[pl.Series]:
+    own = {name: _aggregate(aggregate) for name, aggregate in stream.session.columns.items()}
+    return numbered.group_by(_SESSION, maintain_order=True).agg(**own).drop(_SESSION).get_columns() if own else []
 
 
 def _aggregate(aggregate: Aggregate) -> pl.Expr:

@@ -5,9 +5,7 @@ partition together, for what only neighbours show: repeated ids and values.
 """
 
 import base64
-import hashlib
-import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import polars as pl
@@ -27,12 +25,12 @@ from sessions_platform.contracts.reasons import REASON, REASONS, VALUE_SHOWN, Co
 from sessions_platform.contracts.rejections import REJECTED_EVENTS
 from sessions_platform.contracts.stream import Column, ColumnType, Stream
 from sessions_platform.contracts.timestamps import read_timestamp
+from sessions_platform.transforms.identifiers import md5_of, sha256_of, uuids_of
 
 _ROW = "_row"
 _PAYLOAD_DIGEST = "_payload_digest"
 _WHOLE_ROW = (Code.malformed, Code.unreadable_file)
 _PLACE = ["source_uri", "position"]
-_UNIT_SEPARATOR = "\x1f"
 # Where a row counts as standing: a mend in the stead of its root, any other in its own place.
 _STEAD = ["_uri", "_position"]
 
@@ -257,13 +255,8 @@ _NO_REASONS = pl.DataFrame(schema={_ROW: pl.UInt32, "column": pl.String, "reason
 
 def _as_events(accepted: pl.DataFrame, stream: Stream) -> pl.DataFrame:
     own = [pl.col(_typed_name(name)).alias(name) for name in judged_columns(stream)]
-    digest = [_payload_digests(accepted["payload"])] if stream.derives_event_id else []
+    digest = [md5_of(accepted["payload"]).alias(_PAYLOAD_DIGEST)] if stream.derives_event_id else []
     return accepted.select(*own, "properties", *PROVENANCE, *digest)
-
-
-def _payload_digests(payloads: Iterable[bytes]) -> pl.Series:
-    digests = [hashlib.md5(payload, usedforsecurity=False).hexdigest() for payload in payloads]
-    return pl.Series(_PAYLOAD_DIGEST, digests, dtype=pl.String)
 
 
 def _newest_of_each_place(events: pl.DataFrame, mends: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -310,15 +303,8 @@ def _with_derived_ids(events: pl.DataFrame, file_digests: Mapping[str, str]) -> 
     originals = events.select(row).unique().sort("_original", "_position")
     numbered = originals.with_columns(_occurrence=pl.int_range(pl.len()).over(_PAYLOAD_DIGEST))
     events = events.join(numbered, on=row, how="left", maintain_order="left")
-    pairs = zip(events[_PAYLOAD_DIGEST], events["_occurrence"], strict=True)
-    ids = [uuid_of(digest, str(occurrence)) for digest, occurrence in pairs]
-    return events.with_columns(event_id=pl.Series(ids, dtype=pl.String))
-
-
-def uuid_of(*parts: str) -> str:
-    """The UUID made of md5 over the parts, joined by U+001F; SQL, Spark and Python agree on it."""
-    joined = _UNIT_SEPARATOR.join(parts).encode()
-    return str(uuid.UUID(bytes=hashlib.md5(joined, usedforsecurity=False).digest()))
+    ids = uuids_of(events.select(_PAYLOAD_DIGEST, pl.col("_occurrence").cast(pl.String)))
+    return events.with_columns(event_id=ids)
 
 
 def _first_of_each(events: pl.DataFrame, column: str) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -351,6 +337,6 @@ def _repeats(repeated: pl.DataFrame, column: str, rule: str = "stands only once 
 
 def rejection_ids(rejected: pl.DataFrame, stream: Stream) -> pl.Series:
     """The name that each raw row has once it is rejected: of its stream, file, position and payload."""
-    rows = rejected.select("source_uri", "position", "payload").iter_rows()
-    ids = [uuid_of(stream.name, uri, str(at), hashlib.sha256(payload).hexdigest()) for uri, at, payload in rows]
-    return pl.Series(ids, dtype=pl.String)
+    digest = sha256_of(rejected["payload"]).alias("digest")
+    place = pl.col("source_uri"), pl.col("position").cast(pl.String)
+    return uuids_of(rejected.select(pl.lit(stream.name).alias("stream"), *place, digest))

@@ -54,7 +54,7 @@ def stale_id_left_behind(patch: pytest.MonkeyPatch) -> None:
 
 def event_counted_twice(patch: pytest.MonkeyPatch) -> None:
     """An event that landed in two partitions is two events."""
-    patch.setattr(sessionize, "first_copies", lambda events: (events, events.clear()))
+    patch.setattr(sessionize, "in_order", lambda events, _: (events.sort("user_id", "event_timestamp"), events.clear()))
 
 
 DEFECTS: list[Defect] = [

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from sessions_platform.contracts.calendar import Window
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.transforms import plain
-from sessions_platform.transforms.sessionize import first_copies, sessionize, sessionize_window, touched_partitions
+from sessions_platform.transforms.in_order import in_order
+from sessions_platform.transforms.sessionize import sessionize, sessionize_window, touched_partitions
 from sessions_platform.transforms.summarize import summarize
 from sessions_platform_tests.streams import DAY_ONE, PLAIN, event, frame, reader, stream, timeline
 
@@ -210,6 +211,6 @@ def test_what_a_change_touches_holds_every_partition_that_changes(
 @given(events)
 def test_the_first_copy_of_each_event_is_kept_and_all_others_are_told(landed: list[dict[str, Any]]) -> None:
     web = stream()
-    kept, copies = first_copies(frame(landed, web))
+    kept, copies = in_order(frame(landed, web), web)
     assert kept.height + copies.height == len(landed)
     assert kept.height == len({(e["user_id"], e["event_timestamp"], e["event_id"]) for e in landed})
