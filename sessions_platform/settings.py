@@ -8,6 +8,9 @@ from urllib.parse import urlsplit
 
 from sessions_platform.mistakes import Mistake
 
+# Of a partition so many bytes are worked on at once, as they lie in memory; that takes some times as much.
+BUCKET_BYTES = 128 * 1024 * 1024
+
 
 class SettingsError(Mistake):
     """An environment variable can't be used; the message names it, the reason and the mend."""
@@ -22,6 +25,7 @@ class Settings:
     streams: tuple[Path, ...]
     warehouse_url: str | None = field(repr=False, default=None)
     dagster_postgres_url: str | None = field(repr=False, default=None)
+    bucket_bytes: int = BUCKET_BYTES
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
@@ -34,6 +38,7 @@ class Settings:
             streams=(DEMO_STREAMS, own_streams) if own_streams else (DEMO_STREAMS,),
             warehouse_url=_postgres_url(environment, "SESSIONS_WAREHOUSE_URL"),
             dagster_postgres_url=_postgres_url(environment, "DAGSTER_POSTGRES_URL"),
+            bucket_bytes=_megabytes(environment, "SESSIONS_BUCKET_MB", BUCKET_BYTES),
         )
 
 
@@ -50,6 +55,15 @@ def _folder(environment: Mapping[str, str], name: str) -> Path | None:
     if not path.is_absolute():
         raise SettingsError(f"{name}: {text!r} is a relative path. Mend: write an absolute one.")
     return path
+
+
+def _megabytes(environment: Mapping[str, str], name: str, default: int) -> int:
+    text = environment.get(name, "").strip()
+    if not text:
+        return default
+    if not text.isdecimal() or not 1 <= int(text) <= 1_000_000:
+        raise SettingsError(f"{name}: {text!r} is no size. Mend: write whole megabytes, as in 128.")
+    return int(text) * 1024 * 1024
 
 
 def _postgres_url(environment: Mapping[str, str], name: str) -> str | None:

@@ -1,5 +1,6 @@
 """raw_events → events and rejected_events, published together."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,20 +10,34 @@ import polars as pl
 
 from sessions_platform.contracts.events import PROVENANCE, Known, content_columns, event_columns
 from sessions_platform.contracts.raw import RAW_EVENTS
+from sessions_platform.contracts.reasons import REASONS
 from sessions_platform.contracts.rejections import REJECTED_EVENTS
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.journey.references import References, read_references
 from sessions_platform.journey.workspace import Workspace
 from sessions_platform.storage.lake import Dataset, StoredFile
 from sessions_platform.storage.ledger import KnownFile, LandingVersion, Mend, Snapshot, Superseded
+from sessions_platform.storage.spill import Spill
 from sessions_platform.storage.warehouse import Loaded
 from sessions_platform.transforms.parse import parse_with_shape
 from sessions_platform.transforms.sessionize import touched_partitions
 from sessions_platform.transforms.shape import NO_SHAPE, Drift, Shape, drift
-from sessions_platform.transforms.validate import MENDS, judge, rejection_ids, rejections, settle
+from sessions_platform.transforms.validate import (
+    MENDS,
+    Verdict,
+    accepted_columns,
+    contested_values,
+    judge,
+    rejection_ids,
+    rejections,
+    settle,
+    uncontested,
+)
 
 _POSITION = ["source_uri", "position"]
+_RAW = {**PROVENANCE, "payload": pl.Binary()}
 _SAMPLES = 5
+_HASH_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -33,8 +48,17 @@ class RawRows:
     landing_partition: str
     more: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=RAW_EVENTS))
 
-    def scan(self) -> pl.LazyFrame:
-        return pl.concat([self.stored.scan(self.landing_partition), self.more.lazy()])
+    @property
+    def rows(self) -> int:
+        return self.stored.rows_of(self.landing_partition) + self.more.height
+
+    def in_places(self, places: pl.DataFrame) -> Iterator[pl.DataFrame]:
+        """The rows that stand in these places (source_uri, position), read as far as they may be there."""
+        wanted = places["position"].unique().to_list()
+        for file in self.stored.partitions[self.landing_partition]:
+            for rows in self.stored.lake.blocks_with(file.path, RAW_EVENTS, "position", wanted):
+                yield rows.join(places, on=_POSITION, how="semi")
+        yield self.more.join(places, on=_POSITION, how="semi")
 
     def blocks(self) -> Iterator[pl.DataFrame]:
         yield from self.stored.blocks(self.landing_partition)
@@ -42,14 +66,85 @@ class RawRows:
             yield self.more
 
 
-@dataclass(frozen=True)
 class JudgedRows:
-    """The events of a landing partition in time, its refused rows with all reasons, how many are duplicates."""
+    """The rows of a landing partition, each judged by itself, on the way to being settled among each other.
 
-    events: pl.DataFrame
-    refused: pl.DataFrame
-    duplicates: int
-    shape: Shape
+    Only few rows share an id, or a value that is unique, with another: those alone are brought together.
+    `duplicates`, `first_event`, `last_event` and `refused` hold once all of `events` were taken.
+    """
+
+    def __init__(self, workspace: Workspace, raw: RawRows, digests: Mapping[str, str], mends: pl.DataFrame) -> None:
+        self.shape = NO_SHAPE
+        self.duplicates = 0
+        self.first_event: datetime | None = None
+        self.last_event: datetime | None = None
+        self._workspace, self._raw, self._digests, self._mends = workspace, raw, digests, mends
+        self._contested = contested_values(workspace.stream)
+        self._hashed = {**accepted_columns(workspace.stream), **dict.fromkeys(self._contested, pl.UInt64())}
+        self._accepted = workspace.spill(self._hashed)
+        self._refused = workspace.spill({**_RAW, "reasons": REASONS})
+        buckets = workspace.buckets_for(raw.rows * _HASH_BYTES)
+        self._hashes = {name: workspace.spill({name: pl.UInt64()}, buckets, pl.col(name)) for name in self._contested}
+        self._conflicts: list[pl.DataFrame] = []
+
+    def add(self, verdict: Verdict, shape: Shape) -> None:
+        accepted = verdict.events.with_columns(**self._contested)
+        self._accepted.add(accepted)
+        self._refused.add(verdict.rejected)
+        for name, hashes in self._hashes.items():
+            hashes.add(accepted.select(name).drop_nulls())
+        self.shape += shape
+
+    def events(self) -> Iterator[pl.DataFrame]:
+        """Events, typed, in runs that are each in the order of time; one run where they fit into a bucket."""
+        runs = [self._settled(self._accepted.bucket(0))] if self._accepted.is_held else self._runs()
+        for run in runs:
+            if run.height:
+                times = run["event_timestamp"]
+                self.first_event = min(times[0], self.first_event or times[0])
+                self.last_event = max(times[-1], self.last_event or times[-1])
+                yield run
+
+    def refused(self) -> Iterator[pl.DataFrame]:
+        """The refused rows with all reasons; those that contradict others come last."""
+        yield from self._refused.chunks()
+        if self._conflicts:
+            conflicts = pl.concat(self._conflicts)
+            for rows in self._raw.in_places(conflicts):
+                yield rows.select(*_RAW).join(conflicts, on=_POSITION)
+
+    def _runs(self) -> Iterator[pl.DataFrame]:
+        repeated = {name: _repeated(hashes) for name, hashes in self._hashes.items()}
+        # Rows that settle each other share the one value that may be contested, or else have to stay together.
+        apart = pl.col(*repeated) if len(repeated) == 1 and self._mends.is_empty() else None
+        contested = self._workspace.spill(self._hashed, self._workspace.buckets_for(self._accepted.bytes), apart)
+        for chunk in self._accepted.chunks():
+            is_contested = self._is_contested(chunk, repeated)
+            contested.add(chunk.filter(is_contested))
+            yield uncontested(chunk.filter(~is_contested), self._workspace.stream, self._digests)
+        for number in range(contested.buckets):
+            yield self._settled(contested.bucket(number))
+
+    def _settled(self, accepted: pl.DataFrame) -> pl.DataFrame:
+        settled = settle(accepted.drop(*self._contested), self._workspace.stream, self._digests, self._mends)
+        events, conflicts, duplicates = settled
+        self.duplicates += duplicates
+        if conflicts.height:
+            self._conflicts.append(conflicts)
+        return events
+
+    def _is_contested(self, chunk: pl.DataFrame, repeated: Mapping[str, pl.Series]) -> pl.Series:
+        shares = pl.any_horizontal(pl.col(name).is_in(hashes.implode()) for name, hashes in repeated.items())
+        places = [self._mends.select(*_POSITION), self._mends.select(source_uri="_root_uri", position="_root_position")]
+        mended = pl.concat(places).unique().with_columns(_mended=pl.lit(True))
+        marked = chunk.join(mended, on=_POSITION, how="left", maintain_order="left")
+        return marked.select(shares.fill_null(value=False) | pl.col("_mended").is_not_null()).to_series()
+
+
+def _repeated(hashes: Spill) -> pl.Series:
+    """The hashes that stand more than once."""
+    found = (hashes.bucket(number).to_series() for number in range(hashes.buckets))
+    return pl.concat([pl.Series(dtype=pl.UInt64), *(here.filter(here.is_duplicated()).unique() for here in found)])
 
 
 @dataclass(frozen=True)
@@ -95,20 +190,23 @@ def judge_partition(
     mends = workspace.ledger.mends([landing_partition])
     files = _files_of(workspace, landing_partition, raw)
     digests = {file.uri: file.digest or "" for file in files}
-    rows = judge_rows(stream, RawRows(raw, landing_partition), digests, mends, references.known)
-    events, rejected = rows.events, rejections(rows.refused.sort(*_POSITION), stream)
+    rows = judge_rows(workspace, RawRows(raw, landing_partition), digests, mends, references.known)
+    events = lake.write(workspace.folder("events", landing_partition), rows.events(), event_columns(stream))
+    tally = _Tally()
+    rejected = (tally.seen(rejections(refused, stream)) for refused in rows.refused())
     return Judged(
         landing_partition,
         max((file.sequence or 0 for file in files), default=0),
         files,
-        lake.write(workspace.folder("events", landing_partition), [events], event_columns(stream)),
-        lake.write(workspace.folder("rejected_events", landing_partition), [rejected], REJECTED_EVENTS),
+        events,
+        lake.write(workspace.folder("rejected_events", landing_partition), rejected, REJECTED_EVENTS),
         rows.duplicates,
-        _count_reasons(rejected),
-        _samples(rejected),
+        dict(sorted(tally.by_reason.items())),
+        tally.samples(),
         references,
         rows.shape,
-        *_span(events),
+        rows.first_event,
+        rows.last_event,
     )
 
 
@@ -128,17 +226,21 @@ def drifts(workspace: Workspace, judged: Sequence[Judged]) -> dict[str, list[Dri
 
 
 def judge_rows(
-    stream: Stream, raw: RawRows, digests: Mapping[str, str], mends: Sequence[Mend], known: Known
+    workspace: Workspace, raw: RawRows, digests: Mapping[str, str], mends: Sequence[Mend], known: Known
 ) -> JudgedRows:
     """Judge all raw rows of a landing partition. `known` are the values that stand in references.
 
     A mend whose root stands in its file no longer, because that has changed, is void and counts as a duplicate.
     """
-    standing, void = _parted(stream, raw.scan(), mends)
-    accepted, refused, shape = _judge_blocks(stream, raw, void, known)
-    events, conflicts, duplicates = settle(accepted, stream, digests, standing)
-    refused = pl.concat([refused, _with_payload(raw, conflicts)])
-    return JudgedRows(events, refused, duplicates + void.height, shape)
+    stream = workspace.stream
+    standing, void = _parted(stream, raw, mends)
+    rows = JudgedRows(workspace, raw, digests, standing)
+    for block in raw.blocks():
+        in_force = block if void.is_empty() else block.join(void, on=_POSITION, how="anti", maintain_order="left")
+        parsed, shape = parse_with_shape(in_force, stream)
+        rows.add(judge(parsed, stream, raw.landing_partition, known), shape)
+    rows.duplicates += void.height
+    return rows
 
 
 def publish(workspace: Workspace, judged: Judged, run_id: str) -> Published:
@@ -166,54 +268,44 @@ def _files_of(workspace: Workspace, landing_partition: str, raw: Dataset) -> tup
     return files
 
 
-def _parted(stream: Stream, raw: pl.LazyFrame, mends: Sequence[Mend]) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _parted(stream: Stream, raw: RawRows, mends: Sequence[Mend]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The mends whose root still stands, as MENDS has it, and the places of the others."""
     rows = [(m.uri, m.position, m.root_uri, m.root_position, m.sequence, m.root_id) for m in mends]
     told = pl.DataFrame(rows, schema={**MENDS, "root_id": pl.String()}, orient="row")
     if told.is_empty():
         return told.select(*MENDS), told.select(*_POSITION)
     places = told.select(source_uri="_root_uri", position="_root_position").unique()
-    roots = raw.select(*_POSITION, "payload").join(places.lazy(), on=_POSITION, how="semi").collect()
-    stands = pl.col("root_id").is_in(rejection_ids(roots, stream).implode())
+    roots = [rejection_ids(rows, stream) for rows in raw.in_places(places)]
+    stands = pl.col("root_id").is_in(pl.concat(roots).implode())
     return told.filter(stands).select(*MENDS), told.filter(~stands).select(*_POSITION)
 
 
-def _judge_blocks(
-    stream: Stream, raw: RawRows, void: pl.DataFrame, known: Known
-) -> tuple[pl.DataFrame, pl.DataFrame, Shape]:
-    """Accepted rows, rejected rows and the shape of all."""
-    verdicts, shape = [], NO_SHAPE
-    for block in [pl.DataFrame(schema=RAW_EVENTS), *raw.blocks()]:
-        standing = block if void.is_empty() else block.join(void, on=_POSITION, how="anti", maintain_order="left")
-        parsed, seen = parse_with_shape(standing, stream)
-        verdicts.append(judge(parsed, stream, raw.landing_partition, known))
-        shape += seen
-    return pl.concat(verdict.events for verdict in verdicts), pl.concat(verdict.rejected for verdict in verdicts), shape
+class _Tally:
+    """What is told of rejected rows: how many rows each code stands on, and a few of as many kinds as there are.
+
+    A row with several codes counts under each.
+    """
+
+    def __init__(self) -> None:
+        self.by_reason: Counter[str] = Counter()
+        self._samples = pl.DataFrame(schema=REJECTED_EVENTS)
+
+    def seen(self, rejected: pl.DataFrame) -> pl.DataFrame:
+        codes = rejected.select(code=pl.col("reasons").list.eval(pl.element().struct.field("code")).list.unique())
+        counts = codes.explode("code").drop_nulls().group_by("code").len()
+        self.by_reason.update(dict(counts.iter_rows()))
+        samples = pl.concat([self._samples, rejected])
+        self._samples = samples.filter(_nth_of_its_kind() < _SAMPLES)
+        return rejected
+
+    def samples(self) -> tuple[dict[str, Any], ...]:
+        ordered = self._samples.sort(*_POSITION).sort(_nth_of_its_kind(), maintain_order=True)
+        return tuple(ordered.head(_SAMPLES).to_dicts())
 
 
-def _with_payload(raw: RawRows, conflicts: pl.DataFrame) -> pl.DataFrame:
-    """The raw rows of what was found too late to have them at hand."""
-    rows = raw.scan().select(*PROVENANCE, "payload")
-    return rows.join(conflicts.lazy(), on=_POSITION).collect()
-
-
-def _count_reasons(rejected: pl.DataFrame) -> dict[str, int]:
-    """How many rows each code stands on; a row with several codes counts under each."""
-    codes = rejected.select(code=pl.col("reasons").list.eval(pl.element().struct.field("code")).list.unique())
-    counts = codes.explode("code").drop_nulls().group_by("code").len().sort("code")
-    return dict(counts.iter_rows())
-
-
-def _samples(rejected: pl.DataFrame) -> tuple[dict[str, Any], ...]:
-    """A few rows, of as many different reasons as there are."""
+def _nth_of_its_kind() -> pl.Expr:
     codes = pl.col("reasons").list.eval(pl.element().struct.field("code")).list.join(" ")
-    nth = pl.int_range(pl.len()).over(codes)
-    return tuple(rejected.sort(nth, maintain_order=True).head(_SAMPLES).to_dicts())
-
-
-def _span(events: pl.DataFrame) -> tuple[datetime | None, datetime | None]:
-    times = events["event_timestamp"]
-    return (times[0], times[-1]) if len(times) else (None, None)
+    return pl.int_range(pl.len()).over(codes)
 
 
 def _touched(workspace: Workspace, landings: Sequence[LandingVersion], judged: Judged) -> list[str]:

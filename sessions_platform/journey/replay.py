@@ -273,8 +273,11 @@ def _again_rejected_in(
     digests.update((file.mends[0].uri, file.digest) for file in mended)
     raw = RawRows(workspace.raw_events([partition]), partition, pl.concat(file.frame for file in mended))
     all_mends = [*workspace.ledger.mends([partition]), *mends]
-    refused = judge_rows(workspace.stream, raw, digests, all_mends, known).refused
-    of_place = {(uri, at): reasons for uri, at, reasons in refused.select("source_uri", "position", "reasons").rows()}
+    rows = judge_rows(workspace, raw, digests, all_mends, known)
+    for _ in rows.events():
+        pass  # until all rows were settled with each other
+    refused = [row for rows in rows.refused() for row in rows.select("source_uri", "position", "reasons").iter_rows()]
+    of_place = {(uri, at): reasons for uri, at, reasons in refused}
     places = {mend.rejection_id: (mend.uri, mend.position) for mend in mends}
     return {name: _shown(of_place[place]) for name, place in places.items() if place in of_place}
 

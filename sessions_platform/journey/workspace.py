@@ -1,6 +1,6 @@
 """One stream with everything that its stages work on."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -14,12 +14,13 @@ from sessions_platform.contracts.sessions import sessionized_columns
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.stream_file import load_streams
 from sessions_platform.mistakes import Mistake
-from sessions_platform.settings import Settings
+from sessions_platform.settings import BUCKET_BYTES, Settings
 from sessions_platform.sources.base import Source
 from sessions_platform.sources.files import FileSource
 from sessions_platform.storage.database import Database
 from sessions_platform.storage.lake import Dataset, Lake, StoredFile
 from sessions_platform.storage.ledger import LandingVersion, Ledger, Snapshot
+from sessions_platform.storage.spill import Spill
 from sessions_platform.storage.warehouse import Warehouse
 from sessions_platform.transforms.sessionize import EventReader
 
@@ -31,11 +32,15 @@ class Workspace:
     lake: Lake
     database: Database
     ledger_beside: bool = False  # while a stream is rebuilt
+    bucket_bytes: int = BUCKET_BYTES  # of rows that are worked on at once
 
     @classmethod
     def open(cls, stream: Stream, settings: Settings, source: Source | None = None) -> "Workspace":
         """The stream's places as the settings name them; tests bring a source of their own."""
-        return cls(stream, source or FileSource(stream), Lake(settings.lake), Database(settings))
+        database = Database(settings)
+        return cls(
+            stream, source or FileSource(stream), Lake(settings.lake), database, bucket_bytes=settings.bucket_bytes
+        )
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -57,6 +62,13 @@ class Workspace:
 
     def folder(self, asset: str, partition: str) -> str:
         return f"{self.stream.name}/{asset}/{partition}"
+
+    def spill(self, schema: Mapping[str, pl.DataType], buckets: int = 1, by: pl.Expr | None = None) -> Spill:
+        return Spill(self.lake.root, schema, self.bucket_bytes, buckets, by)
+
+    def buckets_for(self, size: int) -> int:
+        """How many buckets so many bytes make."""
+        return 1 + size // self.bucket_bytes
 
     # The stored state of each asset, as the ledger has it
 

@@ -17,6 +17,8 @@ import pyarrow.parquet as pq
 # Small enough that the statistics of a row group tell a narrow span of time, large
 # enough that a footer stays small.
 ROW_GROUP_ROWS = 64 * 1024
+# What is read at once, as it is stored but unpacked.
+BLOCK_BYTES = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -81,11 +83,24 @@ class Lake:
         return pl.concat([*alike, *fitted]) if paths else pl.LazyFrame(schema=dict(schema))
 
     def blocks(self, paths: Sequence[str], schema: Mapping[str, pl.DataType]) -> Iterator[pl.DataFrame]:
-        """The rows of the files, one row group at a time."""
+        """The rows of the files, some row groups of a file at a time."""
         for path in paths:
             with pq.ParquetFile(self.root / path) as file:
-                for group in range(file.num_row_groups):
-                    yield _as_polars(file.read_row_group(group), schema)
+                for groups in _together(file.metadata):
+                    yield _as_polars(file.read_row_groups(groups), schema)
+
+    def blocks_with(
+        self, path: str, schema: Mapping[str, pl.DataType], column: str, values: Sequence[int]
+    ) -> Iterator[pl.DataFrame]:
+        """The rows of a file that hold these values of a column of whole numbers, without row groups that have none."""
+        wanted = pl.Series(values, dtype=pl.Int64)
+        with pq.ParquetFile(self.root / path) as file:
+            at = file.schema_arrow.get_field_index(column)
+            for group in range(file.num_row_groups):
+                seen = file.metadata.row_group(group).column(at).statistics
+                if not (seen and seen.has_min_max) or wanted.is_between(seen.min, seen.max).any():
+                    rows = _as_polars(file.read_row_group(group), schema)
+                    yield rows.filter(pl.col(column).is_in(wanted.implode()))
 
     def rows(self, path: str) -> int:
         """Counted from the stored file's footer."""
@@ -157,6 +172,21 @@ def _write_parquet(path: Path, frames: Iterable[pl.DataFrame], schema: Mapping[s
         file.flush()
         os.fsync(file.fileno())
     return rows
+
+
+def _together(metadata: pq.FileMetaData) -> Iterator[list[int]]:
+    """Row groups to read at once: each costs some time of its own, and few are as large as a block may be."""
+    groups: list[int] = []
+    held = 0
+    for group in range(metadata.num_row_groups):
+        size = metadata.row_group(group).total_byte_size
+        if groups and held + size > BLOCK_BYTES:
+            yield groups
+            groups, held = [], 0
+        groups.append(group)
+        held += size
+    if groups:
+        yield groups
 
 
 def _write_bytes(path: Path, pieces: Iterable[bytes]) -> str:

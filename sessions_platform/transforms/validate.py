@@ -98,6 +98,33 @@ def settle(
     return in_time(events, stream), told, duplicates
 
 
+def contested_values(stream: Stream) -> dict[str, pl.Expr]:
+    """Hashes of what no two accepted rows may share, or are counted by where they do; null where there is none."""
+    own = _PAYLOAD_DIGEST if stream.derives_event_id else "event_id"
+    return {f"_hash_of_{name}": _hash(pl.col(name)) for name in (own, *_unique_columns(stream))}
+
+
+def uncontested(events: pl.DataFrame, stream: Stream, file_digests: Mapping[str, str]) -> pl.DataFrame:
+    """Accepted rows that share no contested value with any other, and have no mend: what `settle` makes of them."""
+    if stream.derives_event_id:
+        placed, _ = _newest_of_each_place(events, _NO_MENDS)
+        events = _with_derived_ids(placed, file_digests)
+    return in_time(events.select(*event_columns(stream)), stream)
+
+
+def accepted_columns(stream: Stream) -> dict[str, pl.DataType]:
+    """The columns of a verdict's events."""
+    own = {
+        name: dtype for name, dtype in event_columns(stream).items() if name in (*judged_columns(stream), *PROVENANCE)
+    }
+    digest = {_PAYLOAD_DIGEST: pl.String()} if stream.derives_event_id else {}
+    return {**own, "properties": pl.String(), **digest}
+
+
+def _hash(value: pl.Expr) -> pl.Expr:
+    return pl.when(value.is_not_null()).then(value.hash())
+
+
 def in_time(events: pl.DataFrame, stream: Stream) -> pl.DataFrame:
     """The order of events: time, then the stream's sequence, then event_id."""
     return events.sort(time_order(stream), nulls_last=True, maintain_order=True)
@@ -262,7 +289,8 @@ def _as_events(accepted: pl.DataFrame, stream: Stream) -> pl.DataFrame:
 def _newest_of_each_place(events: pl.DataFrame, mends: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Events in the order of their places, and those that a newer mend of the same row has replaced."""
     if mends.is_empty():
-        placed = events.with_columns(_uri="source_uri", _position="position").sort(*_STEAD)
+        placed = events.with_columns(_uri="source_uri", _position="position")
+        placed = placed if _stands_in_place(placed) else placed.sort(*_STEAD)
         return placed, placed.clear()
     placed = events.join(mends, on=_PLACE, how="left").with_columns(
         _uri=pl.coalesce("_root_uri", "source_uri"),
@@ -272,6 +300,13 @@ def _newest_of_each_place(events: pl.DataFrame, mends: pl.DataFrame) -> tuple[pl
     placed = placed.sort(*_STEAD, "_sequence", descending=[False, False, True])
     is_newest = pl.struct(_STEAD).is_first_distinct()
     return placed.filter(is_newest), placed.filter(~is_newest)
+
+
+def _stands_in_place(placed: pl.DataFrame) -> bool:
+    """Whether rows stand file by file and line by line: as they mostly come, and a look is cheaper than a sort."""
+    uri, position = placed["_uri"], placed["_position"]
+    rises = (uri > uri.shift()) | ((uri == uri.shift()) & (position > position.shift()))
+    return bool(rises.fill_null(value=True).all())
 
 
 def _conflicts_elsewhere(replaced: pl.DataFrame, events: pl.DataFrame, stream: Stream) -> pl.DataFrame:

@@ -11,7 +11,7 @@ from psycopg.sql import SQL
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.journey import judge
 from sessions_platform.storage import warehouse
-from sessions_platform.transforms import sessionize
+from sessions_platform.transforms import in_order, sessionize
 from sessions_platform.transforms.sessionize import EventReader
 from sessions_platform_tests.exactness.machine import prove
 from sessions_platform_tests.exactness.pair import Pair, Site
@@ -44,7 +44,7 @@ def forgotten_neighbour(patch: pytest.MonkeyPatch) -> None:
 def unstable_tie(patch: pytest.MonkeyPatch) -> None:
     """Simultaneous events stand in the order in which they arrived."""
     order = ["event_timestamp", "landing_partition", "source_uri", "position"]
-    patch.setattr(sessionize, "time_order", lambda _: order)
+    patch.setattr(in_order, "time_order", lambda _: order)
 
 
 def stale_id_left_behind(patch: pytest.MonkeyPatch) -> None:

@@ -110,7 +110,7 @@ def test_names_of_folders_are_no_patterns(lake: Lake) -> None:
 
 def test_a_large_frame_is_cut_into_blocks_with_statistics(lake: Lake) -> None:
     stored = lake.write("a", [numbers(*range(ROW_GROUP_ROWS + 5))], NUMBERS)
-    assert [block.height for block in lake.blocks([stored.path], NUMBERS)] == [ROW_GROUP_ROWS, 5]
+    assert sum(block.height for block in lake.blocks([stored.path], NUMBERS)) == ROW_GROUP_ROWS + 5
     footer = pq.read_metadata(lake.root / stored.path)
     ranges = [footer.row_group(group).column(0).statistics for group in range(footer.num_row_groups)]
     assert [(told.min, told.max) for told in ranges] == [

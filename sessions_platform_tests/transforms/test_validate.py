@@ -17,8 +17,8 @@ from sessions_platform.contracts.raw import RAW_EVENTS
 from sessions_platform.contracts.reasons import REASONS
 from sessions_platform.contracts.rejections import REJECTED_EVENTS, rejected_schema
 from sessions_platform.contracts.stream import Stream
-from sessions_platform.transforms.parse import parse
 from sessions_platform.transforms.identifiers import uuid_of
+from sessions_platform.transforms.parse import parse
 from sessions_platform.transforms.validate import Verdict, judge, payload_bytes, rejections, settle
 from sessions_platform_tests.streams import DAY_ONE, PLAIN, stream
 
