@@ -54,10 +54,14 @@ class RawRows:
 
     def in_places(self, places: pl.DataFrame) -> Iterator[pl.DataFrame]:
         """The rows that stand in these places (source_uri, position), read as far as they may be there."""
-        wanted = places["position"].unique().to_list()
-        for file in self.stored.partitions[self.landing_partition]:
-            for rows in self.stored.lake.blocks_with(file.path, RAW_EVENTS, "position", wanted):
-                yield rows.join(places, on=_POSITION, how="semi")
+        positions = places["position"]
+        paths = [file.path for file in self.stored.partitions[self.landing_partition]]
+
+        def holds_any(first: int, last: int) -> bool:
+            return positions.is_between(first, last).any()
+
+        for rows in self.stored.lake.blocks(paths, RAW_EVENTS, "position", holds_any):
+            yield rows.join(places, on=_POSITION, how="semi")
         yield self.more.join(places, on=_POSITION, how="semi")
 
     def blocks(self) -> Iterator[pl.DataFrame]:

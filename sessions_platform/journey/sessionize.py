@@ -1,58 +1,169 @@
 """events → sessionized_events: each session partition from accepted events alone."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 
 import polars as pl
 
 from sessions_platform.contracts.calendar import Window, contiguous_runs
 from sessions_platform.contracts.sessions import sessionized_columns
-from sessions_platform.journey.workspace import Workspace
+from sessions_platform.journey.workspace import Workspace, events_near
 from sessions_platform.storage.ledger import SessionVersion, Snapshot
-from sessions_platform.transforms.sessionize import Sessionized, sessionize_window
+from sessions_platform.storage.spill import Spill
+from sessions_platform.transforms.sessionize import EventReader, Sessionized, sessionize_window
+
+_TIME = "event_timestamp"
+
+
+@dataclass
+class _Told:
+    """What is told of a session partition, over all of its buckets."""
+
+    duplicates_across: int = 0
+    conflicts_across: int = 0
+    longest_chain_seconds: float = 0.0
+    times: list[datetime] = field(default_factory=list)
+
+    def add(self, partition: str, events: pl.DataFrame, result: Sessionized) -> None:
+        here = pl.col("session_partition") == partition
+        left_out = result.left_out.filter(here)
+        self.duplicates_across += int(left_out["duplicates_across"].sum())
+        self.conflicts_across += int(left_out["conflicts_across"].sum())
+        longest = result.longest_chains.filter(here)["seconds"]
+        self.longest_chain_seconds = max([self.longest_chain_seconds, *longest])
+        if events.height:
+            self.times += events.select(first=pl.min(_TIME), last=pl.max(_TIME)).row(0)
 
 
 def sessionize_partitions(
     workspace: Workspace, session_partitions: Sequence[str], run_id: str
 ) -> dict[str, SessionVersion]:
-    """Compute and write session partitions from one snapshot; neighbours in one pass. They are not yet loaded."""
+    """Compute and write session partitions from one snapshot; they are not yet loaded.
+
+    Neighbours are made in one pass over the events as long as these fit into a bucket. The users of a
+    partition that does not fit are dealt out to several.
+    """
     snapshot = workspace.ledger.snapshot()
-    calendar = workspace.stream.session_calendar
-    rows: list[dict[str, object]] = []
-    for run in contiguous_runs(list(session_partitions), calendar):
-        window = Window(calendar.window(run[0]).start, calendar.window(run[-1]).end)
-        result = sessionize_window(window, workspace.reader(snapshot), workspace.stream)
-        of_partition = result.events.partition_by("session_partition", as_dict=True)
-        empty = result.events.clear()
-        for partition in run:
-            events = of_partition.get((partition,), empty)
-            rows.append(_write(workspace, partition, events, result, snapshot, run_id))
+    rows = [
+        row
+        for run in contiguous_runs(list(session_partitions), workspace.stream.session_calendar)
+        for batch in _batches(workspace, snapshot, run)
+        for row in _sessionize(workspace, snapshot, batch, run_id)
+    ]
     workspace.ledger.write_sessions(rows)
     written = {version.session_partition: version for version in workspace.ledger.newest_sessions(session_partitions)}
     return {partition: written[partition] for partition in session_partitions}
 
 
+def _batches(workspace: Workspace, snapshot: Snapshot, run: list[str]) -> Iterator[list[str]]:
+    """Neighbouring partitions, as many as make a bucket of events; at least one."""
+    window = _window(workspace, run)
+    near = events_near(snapshot, window)
+    size = workspace.lake.size_in_memory(near)
+    if len(run) == 1 or size <= workspace.bucket_bytes:
+        yield run
+        return
+    counts = _count_events(workspace, near)
+    rows = sum(counts.values())
+    batch: list[str] = []
+    held = 0
+    for partition in run:
+        bytes_here = counts.get(partition, 0) * size // rows
+        if batch and held + bytes_here > workspace.bucket_bytes:
+            yield batch
+            batch, held = [], 0
+        batch.append(partition)
+        held += bytes_here
+    yield batch
+
+
+def _count_events(workspace: Workspace, paths: Sequence[str]) -> dict[str, int]:
+    """About how many events each session partition has: by the hour, which odd timezones cut."""
+    hours = workspace.lake.scan(paths, workspace.event_columns).group_by(pl.col(_TIME).dt.truncate("1h")).len()
+    keys = workspace.stream.session_calendar.key_expr()
+    return dict(hours.collect(engine="streaming").group_by(keys).agg(pl.sum("len")).iter_rows())
+
+
+def _sessionize(workspace: Workspace, snapshot: Snapshot, batch: list[str], run_id: str) -> list[dict[str, object]]:
+    window, read = _window(workspace, batch), workspace.reader(snapshot)
+    told = {partition: _Told() for partition in batch}
+    if len(batch) > 1:
+        result = sessionize_window(window, read, workspace.stream)
+        of_partition = result.events.partition_by("session_partition", as_dict=True)
+        frames = {partition: [of_partition.get((partition,), result.events.clear())] for partition in batch}
+        for partition in batch:
+            told[partition].add(partition, frames[partition][0], result)
+    else:
+        frames = {batch[0]: _in_buckets(workspace, snapshot, window, batch[0], told[batch[0]])}
+    return [_write(workspace, partition, frames[partition], told[partition], snapshot, run_id) for partition in batch]
+
+
+def _in_buckets(
+    workspace: Workspace, snapshot: Snapshot, window: Window, partition: str, told: _Told
+) -> Iterator[pl.DataFrame]:
+    """The sessionized events of one partition, some users at a time."""
+    read = workspace.reader(snapshot)
+    for of_some in _readers(workspace, snapshot, window, read):
+        result = sessionize_window(window, of_some, workspace.stream)
+        told.add(partition, result.events, result)
+        yield result.events
+
+
+def _readers(workspace: Workspace, snapshot: Snapshot, window: Window, read: EventReader) -> Iterator[EventReader]:
+    """For each bucket of users a reader that knows of them alone."""
+    early = Window(window.start - workspace.stream.session.gap, window.end)
+    near = events_near(snapshot, early)
+    buckets = workspace.buckets_for(workspace.lake.size_in_memory(near))
+    if buckets == 1:
+        yield read
+        return
+    users = workspace.spill(workspace.event_columns, buckets, pl.col("user_id").hash())
+    is_near = pl.col(_TIME).is_between(early.start, early.end, closed="left")
+    for block in workspace.lake.blocks(
+        near, workspace.event_columns, _TIME, lambda first, last: first < early.end and early.start <= last
+    ):
+        users.add(block.filter(is_near))
+    for number in range(buckets):
+        yield _reader_of(users, number, read)
+
+
+def _reader_of(spill: Spill, number: int, read: EventReader) -> EventReader:
+    """Takes what is asked for of all users, which is asked first, from the bucket."""
+
+    def read_some(start: datetime, end: datetime, users: pl.Series | None = None) -> pl.DataFrame:
+        if users is not None:
+            return read(start, end, users)
+        return spill.bucket(number).filter(pl.col(_TIME).is_between(start, end, closed="left"))
+
+    return read_some
+
+
+def _window(workspace: Workspace, run: Sequence[str]) -> Window:
+    calendar = workspace.stream.session_calendar
+    return Window(calendar.window(run[0]).start, calendar.window(run[-1]).end)
+
+
 def _write(
     workspace: Workspace,
     partition: str,
-    events: pl.DataFrame,
-    result: Sessionized,
+    frames: Iterable[pl.DataFrame],
+    told: _Told,
     snapshot: Snapshot,
     run_id: str,
 ) -> dict[str, object]:
-    here = pl.col("session_partition") == partition
     folder = workspace.folder("sessionized_events", partition)
-    stored = workspace.lake.write(folder, [events], sessionized_columns(workspace.stream))
-    left_out = result.left_out.filter(here)
+    stored = workspace.lake.write(folder, frames, sessionized_columns(workspace.stream))
     return {
         "session_partition": partition,
         "path": stored.path,
         "rows": stored.rows,
         "bytes": stored.bytes,
-        "duplicates_across": left_out["duplicates_across"].sum(),
-        "conflicts_across": left_out["conflicts_across"].sum(),
-        "first_event": events["event_timestamp"].min(),
-        "last_event": events["event_timestamp"].max(),
-        "longest_chain_seconds": result.longest_chains.filter(here)["seconds"].max() or 0.0,
+        "duplicates_across": told.duplicates_across,
+        "conflicts_across": told.conflicts_across,
+        "first_event": min(told.times, default=None),
+        "last_event": max(told.times, default=None),
+        "longest_chain_seconds": told.longest_chain_seconds,
         "snapshot": snapshot.version,
         "policy_version": workspace.stream.policy_version,
         "run_id": run_id,

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import polars as pl
 
+from sessions_platform.contracts.calendar import Window
 from sessions_platform.contracts.events import event_columns
 from sessions_platform.contracts.raw import RAW_EVENTS
 from sessions_platform.contracts.rejections import REJECTED_EVENTS
@@ -93,13 +94,9 @@ class Workspace:
 
     def reader(self, snapshot: Snapshot, beside: Iterable[str] = ()) -> EventReader:
         """Reads accepted events of the snapshot, and of these lake files beside."""
-        paths = [(landing.events_path, landing.first_event, landing.last_event) for landing in snapshot.landings]
-        paths += [(path, None, None) for path in beside]
-        schema = event_columns(self.stream)
 
         def read(start: datetime, end: datetime, users: pl.Series | None = None) -> pl.DataFrame:
-            near = [path for path, first, last in paths if _overlaps(first, last, start, end)]
-            events = self.lake.scan(near, schema)
+            events = self.lake.scan([*events_near(snapshot, Window(start, end)), *beside], self.event_columns)
             events = events.filter(pl.col("event_timestamp") >= start, pl.col("event_timestamp") < end)
             if users is not None:
                 events = events.join(users.to_frame("user_id").lazy(), on="user_id", how="semi")
@@ -132,5 +129,12 @@ def open_workspaces(settings: Settings, names: Sequence[str] | None = None) -> l
     return [Workspace.open(streams[name], settings) for name in names or streams]
 
 
-def _overlaps(first: datetime | None, last: datetime | None, start: datetime, end: datetime) -> bool:
-    return first is None or last is None or (first < end and start <= last)
+def events_near(snapshot: Snapshot, window: Window) -> list[str]:
+    """The lake files that may hold accepted events of the window."""
+    return [
+        landing.events_path
+        for landing in snapshot.landings
+        if landing.first_event is None
+        or landing.last_event is None
+        or (landing.first_event < window.end and window.start <= landing.last_event)
+    ]

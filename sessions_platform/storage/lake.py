@@ -7,9 +7,10 @@ ledger's to say. Nothing here knows streams or partitions.
 import hashlib
 import os
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow.parquet as pq
@@ -19,6 +20,7 @@ import pyarrow.parquet as pq
 ROW_GROUP_ROWS = 64 * 1024
 # What is read at once, as it is stored but unpacked.
 BLOCK_BYTES = 32 * 1024 * 1024
+_VIEW_BYTES = 16
 
 
 @dataclass(frozen=True)
@@ -82,25 +84,30 @@ class Lake:
         fitted = [_fitted(pl.scan_parquet(path, glob=False), schema) for path in other]
         return pl.concat([*alike, *fitted]) if paths else pl.LazyFrame(schema=dict(schema))
 
-    def blocks(self, paths: Sequence[str], schema: Mapping[str, pl.DataType]) -> Iterator[pl.DataFrame]:
-        """The rows of the files, some row groups of a file at a time."""
+    def blocks(
+        self,
+        paths: Sequence[str],
+        schema: Mapping[str, pl.DataType],
+        column: str | None = None,
+        test: Callable[[Any, Any], bool] = lambda _least, _greatest: True,
+    ) -> Iterator[pl.DataFrame]:
+        """The rows of the files, some row groups of a file at a time.
+
+        Row groups are left out where `test` says no of the least and the greatest value that they have in `column`.
+        """
         for path in paths:
             with pq.ParquetFile(self.root / path) as file:
-                for groups in _together(file.metadata):
-                    yield _as_polars(file.read_row_groups(groups), schema)
+                groups = _groups(file, column, test) if column else range(file.num_row_groups)
+                for some in _together(file.metadata, groups):
+                    yield _as_polars(file.read_row_groups(some), schema)
 
-    def blocks_with(
-        self, path: str, schema: Mapping[str, pl.DataType], column: str, values: Sequence[int]
-    ) -> Iterator[pl.DataFrame]:
-        """The rows of a file that hold these values of a column of whole numbers, without row groups that have none."""
-        wanted = pl.Series(values, dtype=pl.Int64)
-        with pq.ParquetFile(self.root / path) as file:
-            at = file.schema_arrow.get_field_index(column)
-            for group in range(file.num_row_groups):
-                seen = file.metadata.row_group(group).column(at).statistics
-                if not (seen and seen.has_min_max) or wanted.is_between(seen.min, seen.max).any():
-                    rows = _as_polars(file.read_row_group(group), schema)
-                    yield rows.filter(pl.col(column).is_in(wanted.implode()))
+    def size_in_memory(self, paths: Sequence[str]) -> int:
+        """About how many bytes the rows take in a frame, told by the footers: values, and a view of each text."""
+        footers = [pq.read_metadata(self.root / path) for path in paths]
+        groups = (footer.row_group(group) for footer in footers for group in range(footer.num_row_groups))
+        return sum(group.total_byte_size for group in groups) + sum(
+            footer.num_rows * footer.num_columns * _VIEW_BYTES for footer in footers
+        )
 
     def rows(self, path: str) -> int:
         """Counted from the stored file's footer."""
@@ -174,19 +181,28 @@ def _write_parquet(path: Path, frames: Iterable[pl.DataFrame], schema: Mapping[s
     return rows
 
 
-def _together(metadata: pq.FileMetaData) -> Iterator[list[int]]:
+def _groups(file: pq.ParquetFile, column: str, test: Callable[[Any, Any], bool]) -> Iterator[int]:
+    """The row groups that may hold what is looked for."""
+    at = file.schema_arrow.get_field_index(column)
+    for group in range(file.num_row_groups):
+        seen = file.metadata.row_group(group).column(at).statistics
+        if seen is None or not seen.has_min_max or test(seen.min, seen.max):
+            yield group
+
+
+def _together(metadata: pq.FileMetaData, groups: Iterable[int]) -> Iterator[list[int]]:
     """Row groups to read at once: each costs some time of its own, and few are as large as a block may be."""
-    groups: list[int] = []
+    together: list[int] = []
     held = 0
-    for group in range(metadata.num_row_groups):
+    for group in groups:
         size = metadata.row_group(group).total_byte_size
-        if groups and held + size > BLOCK_BYTES:
-            yield groups
-            groups, held = [], 0
-        groups.append(group)
+        if together and held + size > BLOCK_BYTES:
+            yield together
+            together, held = [], 0
+        together.append(group)
         held += size
-    if groups:
-        yield groups
+    if together:
+        yield together
 
 
 def _write_bytes(path: Path, pieces: Iterable[bytes]) -> str:

@@ -24,6 +24,7 @@ from hypothesis.stateful import (
 )
 
 from sessions_platform.contracts.calendar import Calendar
+from sessions_platform.settings import BUCKET_BYTES
 from sessions_platform_tests.exactness.pair import Draft, Pair, Site, Work
 from sessions_platform_tests.exactness.terms import AGGREGATES, Terms, partition_of, turn_before
 from sessions_platform_tests.exactness.through_assets import AssetPair
@@ -184,6 +185,7 @@ def terms(draw: st.DrawFn) -> Terms:
         partition=cadence,
         timezone="UTC" if cadence == "hourly" else draw(st.sampled_from(ZONES)),
         has_ids=draw(st.sampled_from([True, True, False])),
+        bucket_bytes=draw(st.sampled_from([BUCKET_BYTES, 1500])),
         max_future=draw(st.sampled_from([timedelta(days=days) for days in (366, 366, 366, 0)])),
         **draw(contracts),
         **draw(rules),

@@ -136,7 +136,8 @@ class Pair:
         self.version = Version(terms, self._open(terms))
 
     def _open(self, terms: Terms) -> Workspace:
-        return Workspace.open(terms.stream(self.name), self.site.settings, self.source)
+        settings = replace(self.site.settings, bucket_bytes=terms.bucket_bytes)
+        return Workspace.open(terms.stream(self.name), settings, self.source)
 
     def uri(self, landing_partition: str, name: str) -> str:
         """Of a file that lands there."""

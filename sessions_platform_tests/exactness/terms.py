@@ -6,6 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from sessions_platform.contracts.stream import Stream
+from sessions_platform.settings import BUCKET_BYTES
 from sessions_platform.transforms.plain import Rule
 
 # Columns of the sessions table that a stream may ask for.
@@ -30,6 +31,7 @@ class Terms:
     timezone: str = "UTC"
     has_ids: bool = True
     max_future: timedelta = timedelta(days=366)
+    bucket_bytes: int = BUCKET_BYTES  # how many events are worked on at once, which no answer may show
     # the contract
     allowed: tuple[str, ...] | None = None  # event types
     at_least: float | None = None  # amount
