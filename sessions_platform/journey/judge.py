@@ -3,18 +3,19 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
 
-from sessions_platform.contracts.events import PROVENANCE, Known, content_columns, event_columns
+from sessions_platform.contracts.calendar import Window
+from sessions_platform.contracts.events import PROVENANCE, Known, event_columns
 from sessions_platform.contracts.raw import RAW_EVENTS
 from sessions_platform.contracts.reasons import REASONS
 from sessions_platform.contracts.rejections import REJECTED_EVENTS
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.journey.references import References, read_references
-from sessions_platform.journey.workspace import Workspace
+from sessions_platform.journey.workspace import Workspace, events_near
 from sessions_platform.storage.lake import Dataset, StoredFile
 from sessions_platform.storage.ledger import KnownFile, LandingVersion, Mend, Snapshot, Superseded
 from sessions_platform.storage.spill import Spill
@@ -36,6 +37,7 @@ from sessions_platform.transforms.validate import (
 
 _POSITION = ["source_uri", "position"]
 _RAW = {**PROVENANCE, "payload": pl.Binary()}
+_POINTS = {"user_id": pl.String(), "event_timestamp": pl.Datetime("us", "UTC")}
 _SAMPLES = 5
 _HASH_BYTES = 8
 
@@ -314,27 +316,67 @@ def _nth_of_its_kind() -> pl.Expr:
 
 def _touched(workspace: Workspace, landings: Sequence[LandingVersion], judged: Judged) -> list[str]:
     """The session partitions to refresh once the judged partition stands in the place of the old one."""
-    old = [landing.events_path for landing in landings if landing.landing_partition == judged.landing_partition]
-    changed = _changed(workspace, old, [judged.events.path])
+    old = [landing for landing in landings if landing.landing_partition == judged.landing_partition]
+    sides = [(side.first_event, side.last_event) for side in (*old, judged)]
+    times = [time for side in sides for time in side if time is not None]
+    if not times:
+        return []
+    calendar = workspace.stream.session_calendar
+    keys = calendar.keys_between(calendar.key_of(min(times)), calendar.key_of(max(times)))
+    edges = pl.Series([*(calendar.window(key).start for key in keys), calendar.window(keys[-1]).end])
+    edges = edges.cast(pl.Datetime("us", "UTC"))
+    crossing = _users_at_edges(workspace, landings, judged, edges)
+    touched, near_edges = set[str](), [pl.DataFrame(schema=_POINTS)]
+    for changed in _changed(workspace, [landing.events_path for landing in old], judged.events.path):
+        places = edges.search_sorted(changed["event_timestamp"], side="right").unique()
+        touched.update(keys[place - 1] for place in places)
+        near_edges.append(changed.join(crossing, on="user_id", how="semi"))
     read = workspace.reader(Snapshot(0, tuple(landings)), beside=[judged.events.path])
-    return sorted(touched_partitions(changed, read, workspace.stream))
+    return sorted(touched | touched_partitions(pl.concat(near_edges), read, workspace.stream))
 
 
-def _changed(workspace: Workspace, old: Sequence[str], new: Sequence[str]) -> pl.DataFrame:
+def _users_at_edges(
+    workspace: Workspace, landings: Sequence[LandingVersion], judged: Judged, edges: pl.Series
+) -> pl.DataFrame:
+    """The users who have events within the gap on both sides of edges between partitions.
+
+    All others stay within the partitions of their events, whatever changes there.
+    """
+    gap = workspace.stream.session.gap
+    start, end = edges[0] - gap, edges[-1] + gap
+    near = [*events_near(Snapshot(0, tuple(landings)), Window(start, end)), judged.events.path]
+    sides: tuple[list[pl.DataFrame], list[pl.DataFrame]] = ([], [])
+    for points in workspace.lake.blocks(near, _POINTS, "event_timestamp", lambda a, z: a < end and start <= z):
+        time = points["event_timestamp"]
+        behind = edges.search_sorted(time, side="right")
+        to_next = edges.gather(behind.clip(0, len(edges) - 1)) - time
+        since_last = time - edges.gather((behind.cast(pl.Int64) - 1).clip(0))
+        for side, distance in zip(sides, (to_next, since_last), strict=True):
+            side.append(points.filter((distance >= timedelta(0)) & (distance <= gap)).select("user_id").unique())
+    nobody = pl.DataFrame(schema={"user_id": pl.String})
+    before, after = (pl.concat([nobody, *side]).unique() for side in sides)
+    return before.join(after, on="user_id", how="semi")
+
+
+def _changed(workspace: Workspace, old: Sequence[str], new: str) -> Iterator[pl.DataFrame]:
     """user_id and event_timestamp of the events that only one side holds, or that differ, in content or provenance.
 
     Provenance counts because it decides which copy of an event is kept.
     """
-    schema = event_columns(workspace.stream)
-    points = ["user_id", "event_timestamp"]
     if not old:
-        return workspace.lake.scan(new, schema).select(points).collect()
-    row = pl.struct(*content_columns(workspace.stream), *PROVENANCE).struct.json_encode().alias("_row")
-    before = workspace.lake.scan(old, schema).select(*points, row)
-    after = workspace.lake.scan(new, schema).select(*points, row)
-    gone = before.join(after, on="_row", how="anti")
-    come = after.join(before, on="_row", how="anti")
-    return pl.concat([gone, come]).select(points).collect()
+        yield from workspace.lake.blocks([new], _POINTS)
+        return
+    schema = workspace.event_columns
+    buckets = workspace.buckets_for(workspace.lake.size_in_memory([*old, new]))
+    before, after = (workspace.spill(schema, buckets, pl.col("user_id").hash()) for _ in range(2))
+    for spill, paths in ((before, old), (after, [new])):
+        for block in workspace.lake.blocks(paths, schema):
+            spill.add(block)
+    for number in range(buckets):
+        one, other = before.bucket(number), after.bucket(number)
+        gone = one.join(other, on=list(schema), how="anti", nulls_equal=True)
+        come = other.join(one, on=list(schema), how="anti", nulls_equal=True)
+        yield pl.concat([gone, come]).select(*_POINTS)
 
 
 def ledger_row(workspace: Workspace, judged: Judged, run_id: str) -> dict[str, object]:

@@ -98,8 +98,9 @@ class Lake:
         for path in paths:
             with pq.ParquetFile(self.root / path) as file:
                 groups = _groups(file, column, test) if column else range(file.num_row_groups)
+                columns = [name for name in file.schema_arrow.names if name in schema]
                 for some in _together(file.metadata, groups):
-                    yield _as_polars(file.read_row_groups(some), schema)
+                    yield _as_polars(file.read_row_groups(some, columns), schema)
 
     def size_in_memory(self, paths: Sequence[str]) -> int:
         """About how many bytes the rows take in a frame, told by the footers: values, and a view of each text."""
