@@ -8,6 +8,10 @@ from urllib.parse import urlsplit
 
 from sessions_platform.mistakes import Mistake
 
+MIB = 1024 * 1024
+BLOCK_BYTES = 16 * MIB
+MOST_BLOCK_MB = 1024  # a block's payloads have to fit into one Arrow buffer
+
 
 class SettingsError(Mistake):
     """An environment variable can't be used; the message names it, the reason and the mend."""
@@ -15,13 +19,14 @@ class SettingsError(Mistake):
 
 @dataclass(frozen=True)
 class Settings:
-    """Where things rest. Secrets stay out of its repr."""
+    """Where things rest, and how much is read at once. Secrets stay out of its repr."""
 
     home: Path
     lake: Path
     streams: tuple[Path, ...]
     warehouse_url: str | None = field(repr=False, default=None)
     dagster_postgres_url: str | None = field(repr=False, default=None)
+    block_bytes: int = BLOCK_BYTES
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
@@ -34,6 +39,7 @@ class Settings:
             streams=(DEMO_STREAMS, own_streams) if own_streams else (DEMO_STREAMS,),
             warehouse_url=_postgres_url(environment, "SESSIONS_WAREHOUSE_URL"),
             dagster_postgres_url=_postgres_url(environment, "DAGSTER_POSTGRES_URL"),
+            block_bytes=_megabytes(environment, "SESSIONS_BLOCK_MB") or BLOCK_BYTES,
         )
 
 
@@ -50,6 +56,15 @@ def _folder(environment: Mapping[str, str], name: str) -> Path | None:
     if not path.is_absolute():
         raise SettingsError(f"{name}: {text!r} is a relative path. Mend: write an absolute one.")
     return path
+
+
+def _megabytes(environment: Mapping[str, str], name: str) -> int | None:
+    text = environment.get(name, "").strip()
+    if not text:
+        return None
+    if not (text.isdecimal() and 1 <= int(text) <= MOST_BLOCK_MB):
+        raise SettingsError(f"{name}: {text!r} is no whole number from 1 to {MOST_BLOCK_MB}. Mend: write one.")
+    return int(text) * MIB
 
 
 def _postgres_url(environment: Mapping[str, str], name: str) -> str | None:

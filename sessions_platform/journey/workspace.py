@@ -35,7 +35,7 @@ class Workspace:
     @classmethod
     def open(cls, stream: Stream, settings: Settings, source: Source | None = None) -> "Workspace":
         """The stream's places as the settings name them; tests bring a source of their own."""
-        return cls(stream, source or FileSource(stream), Lake(settings.lake), Database(settings))
+        return cls(stream, source or FileSource(stream, settings.block_bytes), Lake(settings.lake), Database(settings))
 
     @cached_property
     def ledger(self) -> Ledger:

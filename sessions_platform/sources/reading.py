@@ -16,6 +16,7 @@ from pathlib import Path
 import polars as pl
 
 from sessions_platform.contracts.stream import Source
+from sessions_platform.settings import BLOCK_BYTES
 from sessions_platform.sources.base import Keep
 from sessions_platform.sources.hashed_file import HashedFile
 from sessions_platform.sources.lines import BLOCK_ROWS, Lines, Records, lines, whole_lines
@@ -23,7 +24,6 @@ from sessions_platform.sources.parquet_process import ParquetProcess
 from sessions_platform.sources.unpacking import packing_of, unpacked
 from sessions_platform.sources.unreadable import Unreadable
 
-BLOCK_BYTES = 16 * 1024 * 1024
 _PIECE_BYTES = 256 * 1024
 
 

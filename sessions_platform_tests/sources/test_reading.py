@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import math
+import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -17,11 +18,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sessions_platform.sources import lines
-from sessions_platform.sources.reading import BLOCK_BYTES, BLOCK_ROWS
+from sessions_platform.sources.lines import BLOCK_ROWS, Records
+from sessions_platform.sources.reading import BLOCK_BYTES
 from sessions_platform_tests.landed import payloads, reading, reading_of, rows_of
 
 
@@ -265,6 +267,44 @@ def test_only_the_quote_of_the_stream_holds_lines_together(
     place: Path, quote: str | None, records: list[bytes]
 ) -> None:
     assert payloads(reading(place, b'a\n"1\n2"\n', format="csv", quote=quote)) == records
+
+
+def records_line_by_line(text: bytes, records: Records) -> list[bytes]:
+    """What Records says, told by a plain loop."""
+    found: list[bytes] = []
+    opened: list[bytes] = []
+    for line in re.findall(rb"[^\n]*\n|[^\n]+", text):
+        closes = records._closes.fullmatch(line)
+        stays = b'"' not in line or records._stays_open.fullmatch(line)
+        if opened and not stays:
+            found += [b"".join([*opened, line])] if closes else opened
+            opened = []
+            if closes:
+                continue
+        if opened or (line.count(b'"') % 2 and records._opens.fullmatch(line)):
+            opened.append(line)
+        else:
+            found.append(line)
+        if sum(map(len, opened)) > lines.LONGEST_OPEN_RECORD:
+            found, opened = [*found, *opened], []
+    return [*found, *opened]
+
+
+CSV_PIECES = st.sampled_from([b"a", b",", b",", b'"', b'"', b'""', b'"a"', b"\r", b"\n", b"\n", b"\r\n", b'",', b'"\n'])
+
+
+@given(st.lists(CSV_PIECES, max_size=40).map(b"".join), st.integers(1, 30), st.integers(2, 20))
+@settings(max_examples=300)
+def test_records_are_those_of_a_plain_loop(text: bytes, size: int, longest: int) -> None:
+    records = Records(b",", b'"')
+    with pytest.MonkeyPatch.context() as bounded:
+        bounded.setattr(lines, "LONGEST_OPEN_RECORD", longest)
+        bounded.setattr(lines, "BLOCK_ROWS", 3)
+        pieces = [text[start : start + 2] for start in range(0, len(text), 2)]
+        cut = list(records.cut(lines.whole_lines(pieces, size)))
+        found = [payload + end for payloads, ends in cut for payload, end in zip(payloads, ends, strict=True)]
+        assert found == records_line_by_line(text, records)
+    assert all(len(payloads) <= 3 for payloads, _ in cut)
 
 
 FIELDS = st.lists(st.text("a\",'\r\n é", max_size=4), min_size=2, max_size=3)
