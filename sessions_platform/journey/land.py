@@ -66,7 +66,7 @@ def _read_again(workspace: Workspace, known: KnownFile, file: LandingFile, run_i
     reading = workspace.source.read(file, partial(lake.keep, f"{workspace.stream.name}/{FILE_COPIES}"))
     folder = workspace.folder("raw_events", known.landing_partition)
     try:
-        with closing(ahead(_blocks(reading, known.landing_partition, file.uri))) as blocks:
+        with closing(ahead(blocks_of(reading, known.landing_partition, file.uri))) as blocks:
             stored = lake.write(folder, blocks, RAW_EVENTS)
     except FileNotFoundError:
         return False  # it vanished since it was found: its rows, if any are known, stay
@@ -78,7 +78,7 @@ def _read_again(workspace: Workspace, known: KnownFile, file: LandingFile, run_i
     return True
 
 
-def _blocks(reading: Reading, landing_partition: str, uri: str) -> Iterator[pl.DataFrame]:
+def blocks_of(reading: Reading, landing_partition: str, uri: str) -> Iterator[pl.DataFrame]:
     """The file's rows. Raises BytesLost, before they are stored, where they are not all that was read."""
     held = 0
     for block in reading:

@@ -64,7 +64,8 @@ def lines(text: bytes) -> Iterator[Lines]:
 
 
 def _line_ends(text: bytes) -> Ends:
-    ends = np.flatnonzero(np.frombuffer(text, np.uint8) == _LF) + 1
+    ends = np.flatnonzero(np.frombuffer(text, np.uint8) == _LF)
+    ends += 1
     return np.append(ends, len(text)) if text and not text.endswith(b"\n") else ends
 
 
