@@ -8,8 +8,12 @@ from urllib.parse import urlsplit
 
 from sessions_platform.mistakes import Mistake
 
+MIB = 1024 * 1024
+BLOCK_BYTES = 16 * MIB
+MOST_BLOCK_MB = 1024  # a block's payloads have to fit into one Arrow buffer
 # Of a partition so many bytes are worked on at once, as they lie in memory; that takes some times as much.
-BUCKET_BYTES = 128 * 1024 * 1024
+BUCKET_BYTES = 128 * MIB
+MOST_BUCKET_MB = 1_000_000
 
 
 class SettingsError(Mistake):
@@ -18,13 +22,14 @@ class SettingsError(Mistake):
 
 @dataclass(frozen=True)
 class Settings:
-    """Where things rest. Secrets stay out of its repr."""
+    """Where things rest, and how much is read at once. Secrets stay out of its repr."""
 
     home: Path
     lake: Path
     streams: tuple[Path, ...]
     warehouse_url: str | None = field(repr=False, default=None)
     dagster_postgres_url: str | None = field(repr=False, default=None)
+    block_bytes: int = BLOCK_BYTES
     bucket_bytes: int = BUCKET_BYTES
 
     @classmethod
@@ -38,7 +43,8 @@ class Settings:
             streams=(DEMO_STREAMS, own_streams) if own_streams else (DEMO_STREAMS,),
             warehouse_url=_postgres_url(environment, "SESSIONS_WAREHOUSE_URL"),
             dagster_postgres_url=_postgres_url(environment, "DAGSTER_POSTGRES_URL"),
-            bucket_bytes=_megabytes(environment, "SESSIONS_BUCKET_MB", BUCKET_BYTES),
+            block_bytes=_megabytes(environment, "SESSIONS_BLOCK_MB", MOST_BLOCK_MB) or BLOCK_BYTES,
+            bucket_bytes=_megabytes(environment, "SESSIONS_BUCKET_MB", MOST_BUCKET_MB) or BUCKET_BYTES,
         )
 
 
@@ -57,13 +63,13 @@ def _folder(environment: Mapping[str, str], name: str) -> Path | None:
     return path
 
 
-def _megabytes(environment: Mapping[str, str], name: str, default: int) -> int:
+def _megabytes(environment: Mapping[str, str], name: str, most: int) -> int | None:
     text = environment.get(name, "").strip()
     if not text:
-        return default
-    if not text.isdecimal() or not 1 <= int(text) <= 1_000_000:
-        raise SettingsError(f"{name}: {text!r} is no size. Mend: write whole megabytes, as in 128.")
-    return int(text) * 1024 * 1024
+        return None
+    if not (text.isdecimal() and 1 <= int(text) <= most):
+        raise SettingsError(f"{name}: {text!r} is no whole number from 1 to {most}. Mend: write one.")
+    return int(text) * MIB
 
 
 def _postgres_url(environment: Mapping[str, str], name: str) -> str | None:

@@ -91,7 +91,7 @@ def text_of(content: bytes) -> tuple[bytes, bool]:
         return content, True
     texts: list[bytes] = []
     try:
-        texts.extend(unpacked([content], packing, 1 << 30))
+        texts.extend(unpacked(lambda _: [content], packing, 1 << 30))
     except Unreadable:
         return b"".join(texts), False
     return b"".join(texts), True

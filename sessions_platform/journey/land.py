@@ -1,12 +1,14 @@
 """Landing files → raw_events: a snapshot of the rows as they came."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
 import polars as pl
 
 from sessions_platform.contracts.raw import RAW_EVENTS
+from sessions_platform.journey.ahead import ahead
 from sessions_platform.journey.workspace import Workspace
 from sessions_platform.sources.base import LandingFile, Reading
 from sessions_platform.storage.ledger import KnownFile
@@ -62,9 +64,10 @@ def _read_again(workspace: Workspace, known: KnownFile, file: LandingFile, run_i
         return False
     lake = workspace.lake
     reading = workspace.source.read(file, partial(lake.keep, f"{workspace.stream.name}/{FILE_COPIES}"))
-    blocks = _blocks(reading, known.landing_partition, file.uri)
+    folder = workspace.folder("raw_events", known.landing_partition)
     try:
-        stored = lake.write(workspace.folder("raw_events", known.landing_partition), blocks, RAW_EVENTS)
+        with closing(ahead(blocks_of(reading, known.landing_partition, file.uri))) as blocks:
+            stored = lake.write(folder, blocks, RAW_EVENTS)
     except FileNotFoundError:
         return False  # it vanished since it was found: its rows, if any are known, stay
     if reading.digest == known.digest:
@@ -75,7 +78,7 @@ def _read_again(workspace: Workspace, known: KnownFile, file: LandingFile, run_i
     return True
 
 
-def _blocks(reading: Reading, landing_partition: str, uri: str) -> Iterator[pl.DataFrame]:
+def blocks_of(reading: Reading, landing_partition: str, uri: str) -> Iterator[pl.DataFrame]:
     """The file's rows. Raises BytesLost, before they are stored, where they are not all that was read."""
     held = 0
     for block in reading:

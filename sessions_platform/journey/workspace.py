@@ -38,10 +38,8 @@ class Workspace:
     @classmethod
     def open(cls, stream: Stream, settings: Settings, source: Source | None = None) -> "Workspace":
         """The stream's places as the settings name them; tests bring a source of their own."""
-        database = Database(settings)
-        return cls(
-            stream, source or FileSource(stream), Lake(settings.lake), database, bucket_bytes=settings.bucket_bytes
-        )
+        files = source or FileSource(stream, settings.block_bytes)
+        return cls(stream, files, Lake(settings.lake), Database(settings), bucket_bytes=settings.bucket_bytes)
 
     @cached_property
     def ledger(self) -> Ledger:

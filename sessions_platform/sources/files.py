@@ -11,9 +11,10 @@ from pathlib import Path, PurePosixPath
 from sessions_platform.contracts.path_template import PathTemplate
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.mistakes import Mistake
+from sessions_platform.settings import BLOCK_BYTES
 from sessions_platform.sources.base import Keep, LandingFile
 from sessions_platform.sources.parquet_process import ParquetProcess
-from sessions_platform.sources.reading import BLOCK_BYTES, FileReading
+from sessions_platform.sources.reading import FileReading
 
 HOME = "${SESSIONS_HOME}"
 UNFINISHED = (".tmp", ".part", "~")

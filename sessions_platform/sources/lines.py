@@ -1,9 +1,12 @@
 """Text cut into lines and CSV records, none of them understood, no byte of them lost."""
 
-import io
 import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
 
 from sessions_platform.sources.unreadable import Unreadable
 
@@ -11,54 +14,83 @@ from sessions_platform.sources.unreadable import Unreadable
 LONGEST_LINE = 128 * 1024 * 1024
 # A quote that is still open so far behind was opened by mistake, and must not hold the file in memory.
 LONGEST_OPEN_RECORD = 8 * 1024 * 1024
+# What a row takes beside its bytes is bounded too: a text may be all newlines.
+BLOCK_ROWS = 64 * 1024
+
+# Where the rows of a text end, behind their line ends: int64, growing.
+Ends = np.ndarray
+
+_LF, _CR = b"\n\r"
 
 
 class Lines(NamedTuple):
-    """Lines or records of one text, and the line end of each: LF, CR LF, or nothing at the end of the file."""
+    """Lines or records, and the line end of each: LF, CR LF, or nothing at the end of the file. Both are Binary."""
 
-    payloads: list[bytes]
-    ends: list[bytes]
+    payloads: pl.Series
+    ends: pl.Series
 
 
-def whole_lines(texts: Iterable[bytes]) -> Iterator[bytes]:
-    """The same text, cut only after a newline; what follows the last one comes last.
+def whole_lines(texts: Iterable[bytes], size: int) -> Iterator[bytes]:
+    """The same text in pieces of about this size, cut only after a newline; what follows the last one comes last.
 
-    Raises Unreadable at a line that is too long to be held. No text may be as long as that itself.
+    Raises Unreadable at a line that is too long to be held, and passes it on from the texts; all whole lines before
+    were given. No text may be as long as that line itself.
     """
-    begun: list[bytes] = []
-    held = 0
-    for text in texts:
-        first = text.find(b"\n")
-        if held + (len(text) if first < 0 else first) > LONGEST_LINE:
-            raise Unreadable(f"the rest of the file begins with a line of more than {LONGEST_LINE >> 20} MiB")
-        end = text.rfind(b"\n") + 1
-        begun.append(text[:end] or text)
-        held += len(begun[-1])
-        if end:
-            whole, begun, held = b"".join(begun), [text[end:]], len(text) - end
-            yield whole
-            del whole
-    if rest := b"".join(begun):
-        yield rest
+    buffer = bytearray()  # used again and again, for fresh memory takes longer than the copying
+    length = begun = 0  # what it holds, and how much of that belongs to a line that goes on
+    try:
+        for text in texts:
+            first, last = text.find(b"\n"), text.rfind(b"\n") + 1
+            if begun + (first if last else len(text)) > LONGEST_LINE:
+                raise Unreadable(f"the rest of the file begins with a line of more than {LONGEST_LINE >> 20} MiB")
+            buffer[length : length + len(text)] = text
+            length += len(text)
+            begun = len(text) - last if last else begun + len(text)
+            if last and length >= size:
+                yield bytes(memoryview(buffer)[: length - begun])
+                buffer[:begun] = buffer[length - begun : length]
+                length = begun
+    except Unreadable:
+        if length > begun:
+            yield bytes(memoryview(buffer)[: length - begun])
+        raise
+    if length:
+        yield bytes(memoryview(buffer)[:length])
 
 
-def lines(text: bytes) -> Lines:
+def lines(text: bytes) -> Iterator[Lines]:
     """Newlines end a line, with the carriage return before them. Other carriage returns are data."""
-    if b"\r" not in text:
-        return _ended(text.split(b"\n"), b"\n")
-    if text.count(b"\r\n") == text.count(b"\n"):
-        return _ended(text.replace(b"\r\n", b"\n").split(b"\n"), b"\r\n")
-    return _without_ends(list(io.BytesIO(text)))
+    return _rows(text, _line_ends(text))
 
 
-def _ended(payloads: list[bytes], end: bytes) -> Lines:
-    ends = [end] * (len(payloads) - 1)
-    return Lines(payloads, [*ends, b""]) if payloads[-1] else Lines(payloads[:-1], ends)
+def _line_ends(text: bytes) -> Ends:
+    ends = np.flatnonzero(np.frombuffer(text, np.uint8) == _LF)
+    ends += 1
+    return np.append(ends, len(text)) if text and not text.endswith(b"\n") else ends
 
 
-def _without_ends(pieces: list[bytes]) -> Lines:
-    ends = [b"\r\n" if piece.endswith(b"\r\n") else b"\n" if piece.endswith(b"\n") else b"" for piece in pieces]
-    return Lines([piece[: len(piece) - len(end)] for piece, end in zip(pieces, ends, strict=True)], ends)
+def _rows(text: bytes, ends: Ends) -> Iterator[Lines]:
+    """Its rows, BLOCK_ROWS at a time. They are views of the text, and hold it; no byte is copied."""
+    start = 0
+    for first in range(0, len(ends), BLOCK_ROWS):
+        some = ends[first : first + BLOCK_ROWS]
+        yield _cut(text, start, some)
+        start = some[-1]
+
+
+def _cut(text: bytes, start: int, ends: Ends) -> Lines:
+    data = np.frombuffer(text, np.uint8)
+    starts = np.append(start, ends[:-1])
+    newline = data[ends - 1] == _LF
+    carriage_return = newline & (ends - starts > 1) & (data[ends - 2] == _CR)
+    # payload, line end, payload, line end …
+    cuts = np.empty(2 * len(ends) + 1, np.int64)
+    cuts[0] = start
+    cuts[1::2] = ends - newline - carriage_return
+    cuts[2::2] = ends
+    buffers = [None, pa.py_buffer(cuts), pa.py_buffer(text)]
+    pieces = pl.Series(pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(cuts) - 1, buffers))
+    return Lines(pieces.gather_every(2), pieces.gather_every(2, 1))
 
 
 class Records:
@@ -92,46 +124,51 @@ class Records:
 
     def cut(self, texts: Iterable[bytes]) -> Iterator[Lines]:
         """The records of texts that are whole lines."""
-        self._opened: list[bytes] = []
-        self._held = 0
-        for text in texts:
-            if not self._opened and not self._may_open(text):
-                yield lines(text)
+        held = b""
+        for more in texts:
+            text = held + more
+            ends, decided = self._record_ends(text)
+            yield from _rows(text, ends)
+            held = text[decided:]
+        yield from lines(held)
+
+    def _record_ends(self, text: bytes) -> tuple[Ends, int]:
+        """Where records end, and how much of the text that decides: in the rest one is open that may yet be closed."""
+        ends = _line_ends(text)
+        inner = np.zeros(len(ends), bool)  # line ends amid a record
+        following = 0
+        for line in self._odd_lines(text, ends):
+            if line < following or not self._opens.fullmatch(text, _start(ends, line), ends[line]):
                 continue
-            records: list[bytes] = []
-            for line in io.BytesIO(text):
-                if self._opened:
-                    self._go_on(line, records)
-                else:
-                    self._begin(line, records)
-            yield _without_ends(records)
-        yield _without_ends(self._opened)
+            found = self._close(text, ends, line)
+            if found is None:
+                return ends[:line][~inner[:line]], _start(ends, line)
+            following, is_closed = found
+            inner[line : following - 1] = is_closed
+        return ends[~inner], len(text)
 
-    def _may_open(self, text: bytes) -> bool:
-        return self._quote in text and any(line.count(self._quote) % 2 for line in io.BytesIO(text))
+    def _odd_lines(self, text: bytes, ends: Ends) -> list[int]:
+        """The lines with an odd number of quotes."""
+        if self._quote not in text:
+            return []
+        quotes = np.frombuffer(text, np.uint8) == ord(self._quote)
+        return np.flatnonzero(np.logical_xor.reduceat(quotes, np.append(0, ends[:-1]))).tolist()
 
-    def _begin(self, line: bytes, records: list[bytes]) -> None:
-        if line.count(self._quote) % 2 and self._opens.fullmatch(line):
-            self._hold(line, records)
-        else:
-            records.append(line)
+    def _close(self, text: bytes, ends: Ends, opening: int) -> tuple[int, bool] | None:
+        """The line behind those that the opening one holds, and whether they are one record; None if it stays open."""
+        too_far = np.searchsorted(ends, _start(ends, opening) + LONGEST_OPEN_RECORD, side="right")
+        line = opening
+        while True:
+            place = text.find(self._quote, ends[line])
+            line = len(ends) if place < 0 else int(np.searchsorted(ends, place, side="right"))
+            if too_far < line:
+                return int(too_far) + 1, False
+            if line == len(ends):
+                return None
+            if not self._stays_open.fullmatch(text, ends[line - 1], ends[line]):
+                is_closed = self._closes.fullmatch(text, ends[line - 1], ends[line]) is not None
+                return line + is_closed, is_closed
 
-    def _go_on(self, line: bytes, records: list[bytes]) -> None:
-        if self._quote not in line or self._stays_open.fullmatch(line):
-            self._hold(line, records)
-        elif self._closes.fullmatch(line):
-            records.append(b"".join([*self._opened, line]))
-            self._opened, self._held = [], 0
-        else:
-            self._give_up(records)
-            self._begin(line, records)
 
-    def _hold(self, line: bytes, records: list[bytes]) -> None:
-        self._opened.append(line)
-        self._held += len(line)
-        if self._held > LONGEST_OPEN_RECORD:
-            self._give_up(records)
-
-    def _give_up(self, records: list[bytes]) -> None:
-        records += self._opened
-        self._opened, self._held = [], 0
+def _start(ends: Ends, line: int) -> int:
+    return int(ends[line - 1]) if line else 0

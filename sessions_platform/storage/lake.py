@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 # Small enough that the statistics of a row group tell a narrow span of time, large
@@ -21,6 +22,8 @@ ROW_GROUP_ROWS = 64 * 1024
 # What is read at once, as it is stored but unpacked.
 BLOCK_BYTES = 32 * 1024 * 1024
 _VIEW_BYTES = 16
+# A row group is what is held at once on reading.
+ROW_GROUP_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -175,7 +178,7 @@ def _write_parquet(path: Path, frames: Iterable[pl.DataFrame], schema: Mapping[s
         with pq.ParquetWriter(file, arrow_schema, compression="zstd", compression_level=1) as writer:
             for frame in frames:
                 table = _as_arrow(frame.select(pl.col(name).cast(dtype) for name, dtype in schema.items()))
-                writer.write_table(table.cast(arrow_schema), row_group_size=ROW_GROUP_ROWS)
+                writer.write_table(table.cast(arrow_schema), row_group_size=_rows_in_a_group(table))
                 rows += frame.height
         file.flush()
         os.fsync(file.fileno())
@@ -204,6 +207,11 @@ def _together(metadata: pq.FileMetaData, groups: Iterable[int]) -> Iterator[list
         held += size
     if together:
         yield together
+
+
+def _rows_in_a_group(table: pa.Table) -> int:
+    bytes_per_row = max(1, table.nbytes // max(1, table.num_rows))
+    return max(1, min(ROW_GROUP_ROWS, ROW_GROUP_BYTES // bytes_per_row))
 
 
 def _write_bytes(path: Path, pieces: Iterable[bytes]) -> str:

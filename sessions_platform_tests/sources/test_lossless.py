@@ -128,7 +128,9 @@ CSV_COLUMNS: dict[str, Any] = {
 
 def drop_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     cut = lines.lines
-    monkeypatch.setattr(reading, "lines", lambda text: Lines(*(found[:-1] for found in cut(text))))
+    monkeypatch.setattr(
+        reading, "lines", lambda text: (Lines(payloads[:-1], ends[:-1]) for payloads, ends in cut(text))
+    )
 
 
 def drop_a_carriage_return(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,18 +143,20 @@ def forget_the_bom(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def drop_what_an_open_quote_held(monkeypatch: pytest.MonkeyPatch) -> None:
-    def give_up(self: Records, _: list[bytes]) -> None:
-        self._opened, self._held = [], 0
+    decide = Records._record_ends
 
-    monkeypatch.setattr(Records, "_give_up", give_up)
+    def forgetful(self: Records, text: bytes) -> tuple[Any, int]:
+        return decide(self, text)[0], len(text)
+
+    monkeypatch.setattr(Records, "_record_ends", forgetful)
 
 
 def drop_an_unreadable_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(FileReading, "_unreadable", lambda self, *_: self._block([b"x"], None)[:0])
+    monkeypatch.setattr(FileReading, "_unreadable", lambda self, *_: self._block(pl.Series([b"x"]), None)[:0])
 
 
 def judge_the_cut_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    def passing_over(texts: Any) -> Any:
+    def passing_over(texts: Any, _: int) -> Any:
         begun = b""
         try:
             for text in texts:
@@ -164,7 +168,7 @@ def judge_the_cut_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 THREE = b"\xef\xbb\xbf" + b"\r\n".join(map(ndjson_line, range(3)))
-OPEN = HEADER + b'1,"open\n2,ann,2026-01-01T12:00:00Z,"view",x\n'
+OPEN = HEADER + b'1,"open\n2,ann,2026-01-01T12:00:00Z,view,x\n'
 DEFECTS = [
     (drop_a_line, THREE, NDJSON),
     (drop_a_carriage_return, THREE, NDJSON),

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zstandard
@@ -24,22 +25,26 @@ BOUND_MB = 512
 # and what the rows in the lake add up to.
 READ = """
 import hashlib, json, sys
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
 import polars as pl
 from sessions_platform.contracts.raw import RAW_EVENTS
 from sessions_platform.contracts.stream import Source
+from sessions_platform.journey.ahead import ahead
+from sessions_platform.journey.land import blocks_of
 from sessions_platform.sources.parquet_process import ParquetProcess
 from sessions_platform.sources.reading import FileReading
 from sessions_platform.storage.lake import Lake
 
 path, kind = Path(sys.argv[1]), sys.argv[2]
 lake = Lake(path.parent / "lake")
+block_bytes = int(sys.argv[3]) << 20
 source = Source.model_validate({"files": "*", "format": kind})
-reading = FileReading(path, source, partial(lake.keep, "file_copies"), ParquetProcess())
-place = {"landing_partition": pl.lit("2026-01-01"), "source_uri": pl.lit("a")}
-stored = lake.write("raw", (block.with_columns(**place) for block in reading), RAW_EVENTS)
+reading = FileReading(path, source, partial(lake.keep, "file_copies"), ParquetProcess(), block_bytes)
+with closing(ahead(blocks_of(reading, "2026-01-01", "a"))) as blocks:
+    stored = lake.write("raw", blocks, RAW_EVENTS)
 # not ru_maxrss, which begins with what the process that started this one takes
 peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 text = hashlib.sha256()
@@ -63,8 +68,8 @@ def csv_with_an_open_quote() -> Iterator[bytes]:
     yield from (b"%d,ann,2026-01-01T12:00:00Z,view_of_a_page_of_the_shop\n" % number for number in range(LINES))
 
 
-def read(path: Path, kind: str) -> dict[str, int | str]:
-    done = subprocess.run([sys.executable, "-c", READ, path, kind], stdout=subprocess.PIPE, check=True)
+def read(path: Path, kind: str, block_mb: int = 16) -> dict[str, Any]:
+    done = subprocess.run([sys.executable, "-c", READ, path, kind, str(block_mb)], stdout=subprocess.PIPE, check=True)
     return json.loads(done.stdout)
 
 
@@ -90,6 +95,27 @@ def test_a_large_file_takes_bounded_memory_and_loses_no_byte(
     assert found["sha256"] == text.hexdigest()
     assert found["rows"] == LINES + (kind == "csv")
     assert int(found["peak_mb"]) < BOUND_MB
+
+
+@pytest.mark.parametrize(("line", "lines"), [(b"\n", 20_000_000), (b"12345\n", 6_000_000)])
+def test_a_file_of_the_shortest_rows_takes_bounded_memory(tmp_path: Path, line: bytes, lines: int) -> None:
+    """A row takes far more than such a line does."""
+    path = tmp_path / "file"
+    path.write_bytes(line * lines)
+    found = read(path, "ndjson")
+    assert found["rows"] == lines
+    assert found["peak_mb"] < BOUND_MB
+
+
+def test_the_block_bounds_the_memory(tmp_path: Path) -> None:
+    """What a process takes that has read nothing is taken off."""
+    path = tmp_path / "file"
+    path.write_bytes(b"")
+    idle = read(path, "ndjson")["peak_mb"]
+    path.write_bytes(b"".join(map(line, range(LINES // 2))))
+    peaks = {block_mb: read(path, "ndjson", block_mb)["peak_mb"] - idle for block_mb in (1, 8)}
+    assert peaks[1] < 100
+    assert peaks[1] < peaks[8] < 250
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])

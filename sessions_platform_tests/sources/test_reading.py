@@ -5,6 +5,8 @@ import gzip
 import io
 import json
 import math
+import re
+import zlib
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -17,11 +19,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sessions_platform.sources import lines
-from sessions_platform.sources.reading import BLOCK_BYTES, BLOCK_ROWS
+from sessions_platform.sources.lines import BLOCK_ROWS, Records
+from sessions_platform.sources.reading import BLOCK_BYTES
 from sessions_platform_tests.landed import payloads, reading, reading_of, rows_of
 
 
@@ -136,6 +139,12 @@ def test_a_zstd_file_that_asks_for_two_gigabytes_of_window_is_unreadable(place: 
     assert "no zstd data" in rows_of(reading(place, frame))[-1, "unreadable"]
 
 
+def test_a_block_holds_a_long_csv_header_no_more_often_than_it_has_room_for(place: Path) -> None:
+    """It stands beside each row that is stored."""
+    blocks = list(reading(place, b"h" * 1000 + b"\n" + b"1\n" * 100, 10_000, format="csv"))
+    assert [block.height for block in blocks] == [10] * 10
+
+
 def test_a_block_holds_no_more_rows_than_memory_has_room_for(place: Path) -> None:
     blocks = list(reading(place, b"\n" * (BLOCK_ROWS + 1)))
     assert [block.height for block in blocks] == [BLOCK_ROWS, 1]
@@ -203,12 +212,24 @@ def test_a_broken_compressed_file_ends_with_the_reason(place: Path, packed: byte
     assert "the rest of the file is no" in rows[-1, "unreadable"]
 
 
+def test_where_gzip_is_broken_all_lines_before_the_broken_byte_are_rows(place: Path) -> None:
+    """Not only those of the pieces before it, of which there are none in so small a file."""
+    text = b"".join(b"%d\n" % n**9 for n in range(20_000))
+    packed = bytearray(gzip.compress(text, mtime=0))
+    at = len(packed) // 2
+    packed[at : at + 99] = bytes(99)
+    rows = rows_of(reading(place, bytes(packed)))
+    whole = zlib.decompressobj(wbits=31).decompress(bytes(packed[:at])).count(b"\n")
+    assert 8_000 < whole <= rows.height
+    assert rows["payload"][:whole].to_list() == text.splitlines()[:whole]
+
+
 @pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])
 def test_a_bomb_unfolds_block_by_block(place: Path, pack: Callable[[bytes], bytes]) -> None:
     line = bytes(1 << 20) + b"\n"
     blocks = list(reading(place, pack(line * 64)))
     assert sum(block.height for block in blocks) == 64
-    assert max(block.height for block in blocks) <= 8 + 32 + 1
+    assert max(block.height for block in blocks) <= 16 + 32 + 1
 
 
 def test_a_vanished_file_is_no_data(tmp_path: Path) -> None:
@@ -265,6 +286,44 @@ def test_only_the_quote_of_the_stream_holds_lines_together(
     place: Path, quote: str | None, records: list[bytes]
 ) -> None:
     assert payloads(reading(place, b'a\n"1\n2"\n', format="csv", quote=quote)) == records
+
+
+def records_line_by_line(text: bytes, records: Records) -> list[bytes]:
+    """What Records says, told by a plain loop."""
+    found: list[bytes] = []
+    opened: list[bytes] = []
+    for line in re.findall(rb"[^\n]*\n|[^\n]+", text):
+        closes = records._closes.fullmatch(line)
+        stays = b'"' not in line or records._stays_open.fullmatch(line)
+        if opened and not stays:
+            found += [b"".join([*opened, line])] if closes else opened
+            opened = []
+            if closes:
+                continue
+        if opened or (line.count(b'"') % 2 and records._opens.fullmatch(line)):
+            opened.append(line)
+        else:
+            found.append(line)
+        if sum(map(len, opened)) > lines.LONGEST_OPEN_RECORD:
+            found, opened = [*found, *opened], []
+    return [*found, *opened]
+
+
+CSV_PIECES = st.sampled_from([b"a", b",", b",", b'"', b'"', b'""', b'"a"', b"\r", b"\n", b"\n", b"\r\n", b'",', b'"\n'])
+
+
+@given(st.lists(CSV_PIECES, max_size=40).map(b"".join), st.integers(1, 30), st.integers(2, 20))
+@settings(max_examples=300)
+def test_records_are_those_of_a_plain_loop(text: bytes, size: int, longest: int) -> None:
+    records = Records(b",", b'"')
+    with pytest.MonkeyPatch.context() as bounded:
+        bounded.setattr(lines, "LONGEST_OPEN_RECORD", longest)
+        bounded.setattr(lines, "BLOCK_ROWS", 3)
+        pieces = [text[start : start + 2] for start in range(0, len(text), 2)]
+        cut = list(records.cut(lines.whole_lines(pieces, size)))
+        found = [payload + end for payloads, ends in cut for payload, end in zip(payloads, ends, strict=True)]
+        assert found == records_line_by_line(text, records)
+    assert all(len(payloads) <= 3 for payloads, _ in cut)
 
 
 FIELDS = st.lists(st.text("a\",'\r\n é", max_size=4), min_size=2, max_size=3)

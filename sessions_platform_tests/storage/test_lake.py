@@ -108,6 +108,14 @@ def test_names_of_folders_are_no_patterns(lake: Lake) -> None:
     assert lake.scan([stored.path], NUMBERS).collect()["number"].to_list() == [1]
 
 
+def test_a_row_group_holds_no_more_bytes_than_fit_into_memory(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sessions_platform.storage.lake.ROW_GROUP_BYTES", 10_000)
+    frame = pl.DataFrame({"payload": [b"x" * 1000] * 30, "place": ["a"] * 30})
+    stored = lake.write("a", [frame, frame[:1].with_columns(payload=pl.lit(bytes(99_999)))], dict(frame.schema))
+    heights = [block.height for block in lake.blocks([stored.path], dict(frame.schema))]
+    assert heights == [9, 9, 9, 3, 1]
+
+
 def test_a_large_frame_is_cut_into_blocks_with_statistics(lake: Lake) -> None:
     stored = lake.write("a", [numbers(*range(ROW_GROUP_ROWS + 5))], NUMBERS)
     assert sum(block.height for block in lake.blocks([stored.path], NUMBERS)) == ROW_GROUP_ROWS + 5

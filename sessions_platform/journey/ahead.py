@@ -1,0 +1,26 @@
+"""Two stages at once: while a block is used, the next one is made."""
+
+from collections.abc import Generator, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+_END = object()
+
+
+def ahead(items: Iterable[T]) -> Generator[T, None, None]:
+    """The same items, each made in a thread while the one before is used; so no more than two are there at once.
+
+    What the making raises is raised where the item would have come. Close it (contextlib.closing) where
+    it may not be taken to its end: the thread has ended then, and items that are a generator are closed.
+    """
+    making = iter(items)
+    with ThreadPoolExecutor(1, thread_name_prefix="ahead") as thread:
+        try:
+            coming = thread.submit(next, making, _END)
+            while (item := coming.result()) is not _END:
+                coming = thread.submit(next, making, _END)
+                yield item  # pyright: ignore[reportReturnType]
+        finally:
+            if isinstance(making, Generator):
+                thread.submit(making.close).result()

@@ -1,0 +1,72 @@
+"""The next block is made while one is used, by a thread that never outlives its use."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from sessions_platform.journey.ahead import ahead
+
+SOON = 30.0
+
+
+def threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("ahead")]
+
+
+def test_items_come_in_their_order() -> None:
+    assert list(ahead(iter(range(100)))) == list(range(100))
+    assert list(ahead([])) == []
+    assert threads() == []
+
+
+def test_the_next_item_is_made_while_one_is_used_and_the_one_behind_it_is_not() -> None:
+    made = [threading.Event() for _ in range(3)]
+
+    def making() -> Iterator[int]:
+        for number, event in enumerate(made):
+            event.set()
+            yield number
+
+    with closing(ahead(making())) as items:
+        assert next(items) == 0
+        assert made[1].wait(SOON)
+        assert not made[2].is_set()
+        assert next(items) == 1
+        assert made[2].wait(SOON)
+
+
+@pytest.mark.parametrize("taken", [0, 1, 2])
+def test_what_the_making_raises_comes_after_the_items_before_it(taken: int) -> None:
+    def making() -> Iterator[int]:
+        yield from range(taken)
+        raise FileNotFoundError("gone")
+
+    items = ahead(making())
+    assert [next(items) for _ in range(taken)] == list(range(taken))
+    with pytest.raises(FileNotFoundError, match="gone"):
+        next(items)
+    assert threads() == []
+
+
+@pytest.mark.parametrize("taken", [1, 3])
+def test_when_the_using_fails_the_making_is_closed_and_its_thread_ends(taken: int) -> None:
+    closed = threading.Event()
+
+    def making() -> Iterator[int]:
+        try:
+            yield from range(100)
+        finally:
+            closed.set()
+
+    def use() -> None:
+        with closing(ahead(making())) as items:
+            for number in items:
+                if number == taken:
+                    raise OSError("no space left on device")
+
+    with pytest.raises(OSError, match="no space left"):
+        use()
+    assert closed.is_set()
+    assert threads() == []
