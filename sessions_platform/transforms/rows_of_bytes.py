@@ -1,0 +1,104 @@
+"""Rows of bytes in one buffer, in which positions are found, and texts are cut, for all rows at once."""
+
+import sys
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+
+Numbers = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+
+# A string view has 16 bytes: the length, and then up to 12 bytes of text; of a longer text its first four,
+# the number of its buffer and where in it the text begins.
+_INLINE = 12
+_INLINE_MASKS = np.array(
+    [np.frombuffer(b"\xff" * length + bytes(_INLINE - length), np.uint32) for length in range(_INLINE + 1)]
+)
+_LARGEST = 2**31 - 1  # the reach of an offset in a view
+
+
+class RowsOfBytes:
+    """The rows of a Binary series beside each other. Null is as good as empty here."""
+
+    def __init__(self, payloads: pl.Series) -> None:
+        behind = pl.Series(payloads.name, [bytes(_INLINE)], dtype=pl.Binary)  # so that no view reads beyond the end
+        arrow = pl.concat([payloads, behind]).to_arrow()
+        _, offsets, data = arrow.buffers()
+        edges = np.frombuffer(offsets, np.int64)[arrow.offset : arrow.offset + len(payloads) + 1]
+        self._data = data
+        self.starts: Numbers = edges[:-1]
+        self.ends: Numbers = edges[1:]
+        self.bytes = np.frombuffer(data, np.uint8)[: edges[-1]]
+        self.payloads = payloads
+
+    @property
+    def can_be_viewed(self) -> bool:
+        return self._data.size <= _LARGEST and sys.byteorder == "little"
+
+    @cached_property
+    def is_utf8(self) -> Flags:
+        try:
+            return self.payloads.cast(pl.String).is_not_null().to_numpy()
+        except pl.exceptions.ComputeError:  # does not tell where
+            valid = self.payloads.is_not_null().to_numpy(writable=True)
+            suspects = np.flatnonzero(self.hold_any(np.flatnonzero(self.bytes >= 0x80)))
+            valid[suspects] = [_is_utf8(payload) for payload in self.payloads.gather(suspects)]
+            return valid
+
+    def positions(self, byte: int) -> Numbers:
+        return np.flatnonzero(self.bytes == byte)
+
+    def hold_any(self, positions: Numbers) -> Flags:
+        """Which rows one of the positions is in; as counting them row by row, but for few positions."""
+        found = np.zeros(len(self.starts), np.bool_)
+        found[np.searchsorted(self.ends, positions, side="right")] = True
+        return found
+
+    def equal(self, starts: Numbers, text: bytes) -> Flags:
+        """Where the bytes that begin at `starts` are the text."""
+        wanted = np.frombuffer(text, f"V{len(text)}")
+        return self._at(starts, len(text)) == wanted
+
+    def texts(self, starts: Numbers, ends: Numbers) -> pl.Series:
+        """The bytes between, as text, which they have to be. Long ones are not copied."""
+        lengths = ends - starts
+        views = np.empty((len(starts), 4), np.uint32)
+        views[:, 0] = lengths
+        short = lengths <= _INLINE
+        if short.all():
+            views[:, 1:] = self._inline(starts, lengths)
+        else:
+            views[:, 1:] = self._long(starts)
+            if short.any():
+                rows = np.flatnonzero(short)
+                views[rows, 1:] = self._inline(starts[rows], lengths[rows])
+        return _as_series(views, self._data)
+
+    def _inline(self, starts: Numbers, lengths: Numbers) -> npt.NDArray[np.uint32]:
+        return self._at(starts, _INLINE).view(np.uint32).reshape(-1, 3) & _INLINE_MASKS[lengths]
+
+    def _long(self, starts: Numbers) -> npt.NDArray[np.uint32]:
+        views = np.zeros((len(starts), 3), np.uint32)
+        views[:, 0] = self._at(starts, 4).view(np.uint32)
+        views[:, 2] = starts
+        return views
+
+    def _at(self, starts: Numbers, length: int) -> npt.NDArray[np.void]:
+        """So many bytes from each of the starts on."""
+        every = np.ndarray(self._data.size - length + 1, f"V{length}", self._data, strides=(1,))
+        return every[starts]
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _as_series(views: npt.NDArray[np.uint32], data: pa.Buffer) -> pl.Series:
+    return pl.Series(pa.Array.from_buffers(pa.string_view(), len(views), [None, pa.py_buffer(views), data]))
