@@ -16,7 +16,7 @@ import polars as pl
 
 from sessions_platform.contracts.raw import RAW_EVENTS
 from sessions_platform.contracts.stream import Stream
-from sessions_platform.transforms.parse_bulk import read_in_bulk
+from sessions_platform.transforms.parse_bulk import InBulk, read_in_bulk
 from sessions_platform.transforms.parse_plain import no_faults, parsed_plainly
 from sessions_platform.transforms.rows_of_bytes import Numbers
 from sessions_platform.transforms.shape import Kind, Shape, shape_of_kinds
@@ -67,7 +67,7 @@ def _parsed(raw: pl.DataFrame, stream: Stream) -> Parsed:
     in_bulk = list(read_in_bulk(raw, stream))
     if not in_bulk:
         return parsed_plainly(raw, stream)
-    others = np.setdiff1d(np.arange(raw.height), np.concatenate([read.rows for read in in_bulk]))
+    others = _others(raw.height, in_bulk)
     frames = [read.columns.hstack([no_faults(len(read.rows))]) for read in in_bulk]
     kinds = [kind for read in in_bulk for kind in read.kinds]
     if len(others):
@@ -75,6 +75,13 @@ def _parsed(raw: pl.DataFrame, stream: Stream) -> Parsed:
         frames.append(columns)
         kinds += [Kind(kind.example, int(others[kind.first]), kind.rows) for kind in found]
     return _in_order(frames, [*(read.rows for read in in_bulk), others]), kinds
+
+
+def _others(height: int, in_bulk: list[InBulk]) -> Numbers:
+    unread = np.ones(height, np.bool_)
+    for read in in_bulk:
+        unread[read.rows] = False
+    return np.flatnonzero(unread)
 
 
 def _in_order(frames: list[pl.DataFrame], rows: list[Numbers]) -> pl.DataFrame:

@@ -84,8 +84,17 @@ def _json(raw: pl.DataFrame, lines: RowsOfBytes, stream: Stream) -> Iterator[InB
             read = _by_template_of(int(tried), left, marks, reader)
             if read is not None:
                 yield read
-                left = left[np.isin(left, read.rows, invert=True)]
+                left = _others(left, read.rows)
             left = left[left != tried]
+
+
+def _others(rows: Numbers, done: Numbers) -> Numbers:
+    if len(rows) == len(done):
+        return rows[:0]
+    open_rows = np.zeros(rows[-1] + 1, np.bool_)
+    open_rows[rows] = True
+    open_rows[done] = False
+    return np.flatnonzero(open_rows)
 
 
 def _by_template_of(row: int, rows: Numbers, marks: Marks, reader: "_Reader") -> InBulk | None:
@@ -205,23 +214,38 @@ class _Reader:
         values = Values(self.lines, spans, plan.template.slots)
         if not len(values.rows):
             return None
-        texts = {name: self._column(values, name, found) for name, found in plan.columns.items()}
-        texts["properties"] = _object(_members(values, plan.rest, plan.named))
+        columns = {name: self._column(values, name, found) for name, found in plan.columns.items()}
+        columns["properties"] = _object(_members(values, plan.rest, plan.named)) if plan.rest else values.nothing
         kinds = list(self._kinds(values, plan.template.fields))
-        return InBulk(values.rows, values.frame().with_columns(**texts).select(*texts), kinds)
+        return InBulk(values.rows, values.frame(columns), kinds)
 
-    def _column(self, values: Values, name: str, found: list[Slot]) -> pl.Expr:
+    def _column(self, values: Values, name: str, found: list[Slot]) -> pl.Series | pl.Expr:
         if not found:
-            return _NOTHING
-        texts = [values.text_or_null(slot) for slot in found]
-        if name == "user_id":
-            texts = [pl.when(text != "").then(text) for text in texts]
-        return pl.concat_str(texts, separator=" ") if self._stream.columns[name].join else pl.coalesce(texts)
+            return values.nothing
+        if self._stream.columns[name].join:
+            return pl.concat_str([_value(values, name, slot) for slot in found], separator=" ")
+        never_null = next(
+            (place for place, slot in enumerate(found) if not _may_be_null(values, name, slot)), len(found)
+        )
+        found = found[: never_null + 1]
+        if len(found) == 1 and never_null == 0:
+            return values.text(found[0])
+        return pl.coalesce(_value(values, name, slot) for slot in found)
 
     def _kinds(self, values: Values, fields: Fields) -> Iterator[Kind]:
         for first, rows in values.kinds(list(_told(fields, self._entered))):
             example = self._decode(self.lines.payloads[first], self._headers[first])
             yield Kind(example, first, rows)
+
+
+def _may_be_null(values: Values, name: str, slot: Slot) -> bool:
+    """An empty text names no user."""
+    return values.may_be_null(slot) or (name == "user_id" and values.may_be_empty(slot))
+
+
+def _value(values: Values, name: str, slot: Slot) -> pl.Expr:
+    text = values.text_or_null(slot)
+    return pl.when(text != "").then(text) if name == "user_id" and values.may_be_empty(slot) else text
 
 
 def _told(fields: Fields, entered: Entered) -> Iterator[Slot]:
@@ -274,7 +298,7 @@ def _object(members: list[_Member]) -> pl.Expr:
 def _json_text(values: Values, value: Any) -> Iterator[pl.Expr | str]:
     if isinstance(value, Slot):
         quote = "" if value.null == "null" else '"'
-        yield from (quote, values.text(value), quote)
+        yield from (quote, pl.col(values.text(value).name), quote)
     elif isinstance(value, dict):
         for place, (key, inner) in enumerate(value.items()):
             yield f"{',' if place else '{'}{msgspec.json.encode(key).decode()}:"

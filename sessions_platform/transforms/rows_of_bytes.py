@@ -1,5 +1,6 @@
 """Rows of bytes in one buffer, in which positions are found, and texts are cut, for all rows at once."""
 
+import codecs
 import sys
 from functools import cached_property
 
@@ -17,6 +18,7 @@ _INLINE = 12
 _INLINE_MASKS = np.array(
     [np.frombuffer(b"\xff" * length + bytes(_INLINE - length), np.uint32) for length in range(_INLINE + 1)]
 )
+_BEYOND_ASCII = 0x80  # and below 0xC0: no byte that a character begins with
 _LARGEST = 2**31 - 1  # the reach of an offset in a view
 
 
@@ -40,13 +42,20 @@ class RowsOfBytes:
 
     @cached_property
     def is_utf8(self) -> Flags:
-        try:
-            return self.payloads.cast(pl.String).is_not_null().to_numpy()
-        except pl.exceptions.ComputeError:  # does not tell where
-            valid = self.payloads.is_not_null().to_numpy(writable=True)
-            suspects = np.flatnonzero(self.hold_any(np.flatnonzero(self.bytes >= 0x80)))
-            valid[suspects] = [_is_utf8(payload) for payload in self.payloads.gather(suspects)]
-            return valid
+        there = self.payloads.is_not_null().to_numpy()
+        if self._all_utf8():
+            return there
+        suspects = np.flatnonzero(self.hold_any(np.flatnonzero(self.bytes >= _BEYOND_ASCII)))
+        valid = there.copy()
+        valid[suspects] = [_is_utf8(payload) for payload in self.payloads.gather(suspects)]
+        return valid
+
+    def _all_utf8(self) -> bool:
+        """Not asked of the series, which would look through all that its buffers hold beside it."""
+        if self.bytes.max(initial=0) < _BEYOND_ASCII:
+            return True
+        begins = self.bytes[self.starts[self.starts < self.ends]]
+        return not ((begins & 0xC0) == _BEYOND_ASCII).any() and _is_utf8(memoryview(self.bytes))
 
     def positions(self, byte: int) -> Numbers:
         return np.flatnonzero(self.bytes == byte)
@@ -59,8 +68,10 @@ class RowsOfBytes:
 
     def equal(self, starts: Numbers, text: bytes) -> Flags:
         """Where the bytes that begin at `starts` are the text."""
-        wanted = np.frombuffer(text, f"V{len(text)}")
-        return self._at(starts, len(text)) == wanted
+        found = self._at(starts, len(text))
+        if found.tobytes() == text * len(starts):  # at once, as it mostly is
+            return np.ones(len(starts), np.bool_)
+        return found == np.frombuffer(text, found.dtype)
 
     def texts(self, starts: Numbers, ends: Numbers) -> pl.Series:
         """The bytes between, as text, which they have to be. Long ones are not copied."""
@@ -92,9 +103,9 @@ class RowsOfBytes:
         return every[starts]
 
 
-def _is_utf8(text: bytes) -> bool:
+def _is_utf8(text: bytes | memoryview) -> bool:
     try:
-        text.decode()
+        codecs.utf_8_decode(text, "strict", True)
     except UnicodeDecodeError:
         return False
     return True

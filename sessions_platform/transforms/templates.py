@@ -56,12 +56,26 @@ class Spans:
 
 
 class Marks:
-    """The positions of one byte, by rows."""
+    """The positions of one byte: of each row how many there are, and which of them is its first."""
 
     def __init__(self, lines: RowsOfBytes, byte: int) -> None:
         self.positions = lines.positions(byte)
-        self.first: Numbers = np.searchsorted(self.positions, lines.starts)
-        self.counts: Numbers = np.searchsorted(self.positions, lines.ends) - self.first
+        self.counts, self.first = self._as_everywhere(lines) or self._one_by_one(lines)
+
+    def _as_everywhere(self, lines: RowsOfBytes) -> tuple[Numbers, Numbers] | None:
+        """If all rows have equally many, as they mostly do."""
+        rows = len(lines.starts)
+        each, odd = divmod(len(self.positions), rows)
+        if odd or not each:
+            return None
+        of_row = self.positions.reshape(rows, each)
+        if (of_row[:, 0] < lines.starts).any() or (of_row[:, -1] >= lines.ends).any():
+            return None
+        return np.full(rows, each), np.arange(rows) * each
+
+    def _one_by_one(self, lines: RowsOfBytes) -> tuple[Numbers, Numbers]:
+        first = np.searchsorted(self.positions, np.append(lines.starts, lines.ends[-1]))
+        return np.diff(first), first[:-1]
 
 
 class JsonTemplate:

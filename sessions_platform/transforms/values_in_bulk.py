@@ -1,13 +1,13 @@
 """The values of all rows that fit a template, and the proof that they are values of which type."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import NoneType
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from sessions_platform.transforms.rows_of_bytes import Numbers, RowsOfBytes
+from sessions_platform.transforms.rows_of_bytes import Flags, Numbers, RowsOfBytes
 from sessions_platform.transforms.templates import Slot, Spans
 
 _UNPROVED, _NULL, _BOOLEAN, _INTEGER, _NUMBER, _TEXT = range(6)
@@ -18,19 +18,17 @@ Codes = npt.NDArray[np.int8]
 _FRACTION = r"^-?(?:(?:0|[1-9][0-9]*)\.0|[1-9][0-9]*\.[0-9]*[1-9]|0\.0{0,3}[1-9](?:[0-9]*[1-9])?)$"
 
 
-def _proofs(text: pl.Expr) -> dict[int, pl.Expr]:
-    """Which scalars are spelled just as they are written once they have been read."""
-    length = text.str.len_bytes()
-    return {
-        _NULL: text == "null",
-        _BOOLEAN: (text == "true") | (text == "false"),
-        _INTEGER: text.str.contains("^(?:0|-?[1-9][0-9]*)$") & (length <= 18),
-        # At most 15 digits, none of them to spare, not below 0.0001: such ones outlive being a double.
-        _NUMBER: text.str.contains(_FRACTION) & (length <= 16),
-    }
-
-
-_PROOFS = _proofs(pl.col("text"))
+def _proof(text: pl.Expr, code: int) -> pl.Expr:
+    """Which scalars are of a type, and spelled just as they are written once they have been read."""
+    match code:
+        case 1:
+            return text == "null"
+        case 2:
+            return (text == "true") | (text == "false")
+        case 3:
+            return text.str.contains("^(?:0|-?[1-9][0-9]*)$") & (text.str.len_bytes() <= 18)
+        case _:  # at most 15 digits, none of them to spare, not below 0.0001: such ones outlive being a double
+            return text.str.contains(_FRACTION) & (text.str.len_bytes() <= 16)
 
 
 class Values:
@@ -38,16 +36,13 @@ class Values:
 
     def __init__(self, lines: RowsOfBytes, spans: Spans, slots: Sequence[Slot]) -> None:
         self._lines = lines
-        self._texts: dict[int, pl.Series] = {}
-        self._types: dict[int, Codes] = {}
-        for slot in slots:
-            starts, ends = spans.starts[slot.index], spans.ends[slot.index]
-            if slot.null == "":
-                self._types[slot.index] = np.where(starts == ends, np.int8(_NULL), np.int8(_TEXT))
-            elif slot.null == "null":
-                self._texts[slot.index] = lines.texts(starts, ends)
-                self._types[slot.index] = _types(self._texts[slot.index], _CODES[slot.type])
         self._spans = spans
+        self._texts: dict[str, pl.Series] = {}
+        scalars = [slot for slot in slots if slot.null == "null"]
+        self._types = _types(scalars, pl.DataFrame([self.text(slot) for slot in scalars])) if scalars else {}
+        for slot in slots:
+            if slot.null == "":
+                self._types[slot.name] = np.where(self._is_empty(slot), np.int8(_NULL), np.int8(_TEXT))
         self._leave_out_unproved()
         self.rows: Numbers = self._spans.rows
 
@@ -57,52 +52,65 @@ class Values:
             proved &= types != _UNPROVED
         if not proved.all():
             self._spans = self._spans.filter(proved)
-            self._types = {index: types[proved] for index, types in self._types.items()}
-            self._texts = {index: texts.filter(proved) for index, texts in self._texts.items()}
+            self._types = {name: types[proved] for name, types in self._types.items()}
+            self._texts = {name: texts.filter(proved) for name, texts in self._texts.items()}
+
+    def _is_empty(self, slot: Slot) -> Flags:
+        return self._spans.starts[slot.index] == self._spans.ends[slot.index]
+
+    def may_be_empty(self, slot: Slot) -> bool:
+        return bool(self._is_empty(slot).any())
 
     def may_be_null(self, slot: Slot) -> bool:
-        return slot.index in self._types and bool((self._types[slot.index] == _NULL).any())
+        return slot.name in self._types and bool((self._types[slot.name] == _NULL).any())
 
-    def text(self, slot: Slot) -> pl.Expr:
+    def text(self, slot: Slot) -> pl.Series:
         """As it is written, without quotes."""
-        if slot.index not in self._texts:
-            self._texts[slot.index] = self._lines.texts(self._spans.starts[slot.index], self._spans.ends[slot.index])
-        return pl.col(_name(slot.index))
+        if slot.name not in self._texts:
+            texts = self._lines.texts(self._spans.starts[slot.index], self._spans.ends[slot.index])
+            self._texts[slot.name] = texts.alias(slot.name)
+        return self._texts[slot.name]
 
     def text_or_null(self, slot: Slot) -> pl.Expr:
-        text = self.text(slot)
+        text = pl.col(self.text(slot).name)
         return pl.when(text != slot.null).then(text) if self.may_be_null(slot) else text
 
-    def frame(self) -> pl.DataFrame:
-        """The texts that have been asked for, by the names that they go by."""
-        return pl.DataFrame([pl.Series("", self.rows), *(t.alias(_name(index)) for index, t in self._texts.items())])
+    @property
+    def nothing(self) -> pl.Series:
+        return pl.Series("", [None], dtype=pl.String).new_from_index(0, len(self.rows))
+
+    def frame(self, columns: Mapping[str, pl.Series | pl.Expr]) -> pl.DataFrame:
+        """The columns, of which some may be expressions over the texts that have been asked for."""
+        made = {name: column for name, column in columns.items() if isinstance(column, pl.Expr)}
+        if made:
+            texts = pl.DataFrame([pl.Series("", self.rows), *self._texts.values()])
+            columns = {**columns, **texts.with_columns(**made).select(*made).to_dict()}
+        return pl.DataFrame(columns)
 
     def kinds(self, slots: Sequence[Slot]) -> Iterator[tuple[int, int]]:
         """The first row of each combination of these slots' types, and how many rows have it."""
-        types = {_name(slot.index): self._types[slot.index] for slot in slots if slot.index in self._types}
+        types = {slot.name: self._types[slot.name] for slot in slots if slot.name in self._types}
         mixed = {name: codes for name, codes in types.items() if codes.min() != codes.max()}
         if not mixed:
             return iter([(int(self.rows[0]), len(self.rows))])
-        rows = pl.col("row")
-        return (
-            pl.DataFrame({"row": self.rows, **mixed})
-            .group_by(*mixed)
-            .agg(rows.min(), rows.len().alias("rows"))
-            .select("row", "rows")
-            .iter_rows()
-        )
+        row = pl.col("row")
+        found = pl.DataFrame({"row": self.rows, **mixed}).group_by(*mixed).agg(row.min(), rows=pl.len())
+        return found.select("row", "rows").iter_rows()
 
 
-def _name(index: int) -> str:
-    return f"{index}"
+def _types(scalars: Sequence[Slot], texts: pl.DataFrame) -> dict[str, Codes]:
+    """The type of each text that is a scalar. Mostly they are all of the type that the example's is of."""
+    expected = {slot.name: _CODES[slot.type] for slot in scalars}
+    alike = texts.select(_proof(pl.col(name), code).all() for name, code in expected.items()).row(0, named=True)
+    mixed = texts.select(_type(pl.col(name)) for name in expected if not alike[name])
+    return {
+        name: np.full(texts.height, code, np.int8) if alike[name] else mixed[name].to_numpy()
+        for name, code in expected.items()
+    }
 
 
-def _types(texts: pl.Series, expected: int) -> Codes:
-    """The type of each text that is a scalar. Mostly they are all of the type that the first one is of."""
-    frame = texts.to_frame("text")
-    if frame.select(_PROOFS[expected].all()).item():
-        return np.full(len(texts), expected, np.int8)
+def _type(text: pl.Expr) -> pl.Expr:
     found = pl.lit(_UNPROVED, pl.Int8)
-    for code, proof in _PROOFS.items():
-        found = pl.when(proof).then(pl.lit(code, pl.Int8)).otherwise(found)
-    return frame.select(found).to_series().to_numpy()
+    for code in _CODES.values():
+        found = pl.when(_proof(text, code)).then(pl.lit(code, pl.Int8)).otherwise(found)
+    return found.alias(text.meta.output_name())
