@@ -23,7 +23,7 @@ from sessions_platform.transforms.parse_plain import (
     unnamed,
     value_at,
 )
-from sessions_platform.transforms.rows_of_bytes import Flags, Numbers, RowsOfBytes
+from sessions_platform.transforms.rows_of_bytes import Flags, Numbers, RowsOfBytes, is_null
 from sessions_platform.transforms.shape import Entered, Kind, entered_objects
 from sessions_platform.transforms.templates import (
     QUOTE,
@@ -160,7 +160,7 @@ def _by_header(headers: pl.Series, rows: Numbers) -> Iterator[tuple[bytes | None
 
 
 def _readable(raw: pl.DataFrame, lines: RowsOfBytes) -> Flags:
-    return raw["unreadable"].is_null().to_numpy() & lines.is_utf8
+    return is_null(raw["unreadable"]) & lines.is_utf8
 
 
 def _without(lines: RowsOfBytes, *found: Flags) -> Flags:

@@ -102,9 +102,10 @@ def _types(scalars: Sequence[Slot], texts: pl.DataFrame) -> dict[str, Codes]:
     """The type of each text that is a scalar. Mostly they are all of the type that the example's is of."""
     expected = {slot.name: _CODES[slot.type] for slot in scalars}
     alike = texts.select(_proof(pl.col(name), code).all() for name, code in expected.items()).row(0, named=True)
-    mixed = texts.select(_type(pl.col(name)) for name in expected if not alike[name])
+    if not all(alike.values()):
+        texts = texts.with_columns(_type(pl.col(name)) for name in expected if not alike[name])
     return {
-        name: np.full(texts.height, code, np.int8) if alike[name] else mixed[name].to_numpy()
+        name: np.full(texts.height, code, np.int8) if alike[name] else texts[name].to_numpy()
         for name, code in expected.items()
     }
 
