@@ -156,6 +156,33 @@ def test_each_value_alone(given: list[str], line: str) -> None:
     agrees(raw([line.format(value).encode() for value in given]), stream(COLUMNS))
 
 
+_SIGNS = [bytes([sign]) for sign in b'"\\{}[]:, \t\0\r019.-eEnx\x7f\xc3\xa9']
+
+
+def with_one_byte_changed(line: bytes) -> list[bytes]:
+    """The line, and all that differ from it in a byte that is gone, comes in, or is another."""
+    places = range(len(line) + 1)
+    gone = [line[:at] + line[at + 1 :] for at in places]
+    come = [line[:at] + sign + line[at:] for at in places for sign in _SIGNS]
+    other = [line[:at] + sign + line[at + 1 :] for at in places for sign in _SIGNS]
+    return [line, *gone, *come, *other]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"a":"x","b":12}',
+        '{"b": 1.5 , "a": "é" }',
+        '{"user":{"id":"","z":0.001},"c":true}',
+        '{"z":["q",{"y":null}],"e":"longer than twelve"}',
+    ],
+)
+def test_lines_that_are_nearly_alike(line: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parsing, "_PART", 10_000)
+        agrees(raw(with_one_byte_changed(line.encode())), stream(COLUMNS))
+
+
 # What is read in bulk at all
 
 
@@ -263,3 +290,17 @@ def test_rows_of_unreadable_files_are_none_of_the_file() -> None:
     rows = raw([b'{"a":"x"}', b'{"a":"y"}']).with_columns(unreadable=pl.Series([None, "cut off"]))
     agrees(rows, stream(COLUMNS))
     agrees(rows.with_columns(header=pl.lit(b"a")), stream(COLUMNS, format="csv"))
+
+
+@pytest.mark.parametrize("quote", ['"', None])
+def test_records_that_are_nearly_alike(quote: str | None) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parsing, "_PART", 10_000)
+        lines = with_one_byte_changed("é,longer than twelve,,x".encode())
+        agrees(raw(lines, b"a,b,c,user.id"), stream(COLUMNS, format="csv", quote=quote))
+
+
+def test_a_character_does_not_begin_in_one_row_and_end_in_the_next() -> None:
+    lines = [b"a,x\xc3", b"\xa9,x", b"a,b"]
+    assert read(lines, stream(COLUMNS, format="csv"), b"a,b") == [2]
+    agrees(raw(lines, b"a,b"), stream(COLUMNS, format="csv"))
