@@ -76,32 +76,50 @@ class Drift:
 
 
 def shape_of(rows: Iterable[Mapping[str, Any]], stream: Stream) -> Shape:
-    """The shape of decoded rows. Most rows are alike, so each kind of row is looked at once."""
-    entered = _entered(_paths(stream))
-    kinds: dict[tuple[Any, ...], _Kind] = {}
-    for fields in filter(None, rows):
+    """The shape of decoded rows."""
+    return shape_of_kinds(kinds_of(rows, stream), stream)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Rows that have the same fields, in the same order, of the same types. `first` is where they begin."""
+
+    example: Mapping[str, Any]
+    first: int
+    rows: int
+
+
+def kinds_of(rows: Iterable[Mapping[str, Any]], stream: Stream) -> list[Kind]:
+    """Most rows are alike, so that each kind of row has to be looked at once only. Rows without fields are of none."""
+    entered = entered_objects(stream)
+    kinds: dict[tuple[Any, ...], list[int]] = {}
+    examples: list[Mapping[str, Any]] = []
+    for row, fields in enumerate(rows):
+        if not fields:
+            continue
         kind = (*fields, *map(type, fields.values()))
         if entered:
             kind += _inner(fields, entered)
         seen = kinds.get(kind)
         if seen is None:
-            kinds[kind] = _Kind(fields)
+            kinds[kind] = [row, 1]
+            examples.append(fields)
         else:
-            seen.rows += 1
+            seen[1] += 1
+    return [Kind(example, *seen) for example, seen in zip(examples, kinds.values(), strict=True)]
+
+
+def shape_of_kinds(kinds: Iterable[Kind], stream: Stream) -> Shape:
+    """The shape of rows of these kinds. Some of them may be the same."""
+    entered = entered_objects(stream)
     found: dict[str, Counter[str]] = {}
-    for seen in kinds.values():
-        for path, name in _types(seen.example, entered):
+    rows = 0
+    for kind in sorted(kinds, key=lambda kind: kind.first):
+        rows += kind.rows
+        for path, name in _types(kind.example, entered):
             if path in found or len(found) < MOST_FIELDS:
-                found.setdefault(path, Counter())[name] += seen.rows
-    return Shape(sum(seen.rows for seen in kinds.values()), found)
-
-
-@dataclass
-class _Kind:
-    """Rows that have the same fields, in the same order, of the same types."""
-
-    example: Mapping[str, Any]
-    rows: int = 1
+                found.setdefault(path, Counter())[name] += kind.rows
+    return Shape(rows, found)
 
 
 def drift(shape: Shape, before: Shape, stream: Stream) -> list[Drift]:
@@ -166,9 +184,9 @@ def _paths(stream: Stream) -> dict[str, list[str]]:
 Entered = Mapping[str, "Entered"]
 
 
-def _entered(paths: Mapping[str, list[str]]) -> Entered:
+def entered_objects(stream: Stream) -> Entered:
     tree: dict[str, Any] = {}
-    for path in (path for several in paths.values() for path in several):
+    for path in (path for several in _paths(stream).values() for path in several):
         below = tree
         for step in path.split(".")[:-1]:
             below = below.setdefault(step, {})

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from sessions_platform.contracts.raw import RAW_EVENTS
 from sessions_platform.contracts.reasons import REASONS, VALUE_SHOWN
 from sessions_platform.contracts.stream import Stream
-from sessions_platform.transforms.parse import DEEPEST, parse
+from sessions_platform.transforms.parse import parse
+from sessions_platform.transforms.parse_plain import DEEPEST
 
 
 def stream(columns: dict[str, Any], extra_columns: str = "keep", **source: Any) -> Stream:

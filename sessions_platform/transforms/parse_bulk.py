@@ -1,0 +1,315 @@
+"""Read the rows in bulk of which a template proves what they hold.
+
+All values of a column are then cut at once, without a Python object for any. What is not
+proved here is left to `parse_plain`, and what is read here is just what it would have read:
+texts without escapes, numbers that are spelled as Python spells them, no column at fault.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from sessions_platform.contracts.stream import Stream
+from sessions_platform.transforms.parse_plain import (
+    Malformed,
+    Tree,
+    decoder,
+    header_names,
+    paths_of,
+    unnamed,
+    value_at,
+)
+from sessions_platform.transforms.rows_of_bytes import Flags, Numbers, RowsOfBytes, is_null
+from sessions_platform.transforms.shape import Entered, Kind, entered_objects
+from sessions_platform.transforms.templates import (
+    QUOTE,
+    CsvTemplate,
+    Fields,
+    JsonTemplate,
+    Marks,
+    Slot,
+    Spans,
+    Template,
+)
+from sessions_platform.transforms.values_in_bulk import Values
+
+# A template costs about as much as reading so many rows one by one.
+WORTH_A_TEMPLATE = 128
+_MOST_TEMPLATES = 64
+# Rows that have as many quotes as each other are mostly alike. If not, that is soon given up.
+_MOST_TRIES = 8
+
+_NOTHING = pl.lit(None, pl.String)
+
+
+@dataclass(frozen=True)
+class InBulk:
+    """Rows that were read, none of them at fault: their columns with `properties`, and their kinds."""
+
+    rows: Numbers
+    columns: pl.DataFrame
+    kinds: list[Kind]
+
+
+def read_in_bulk(raw: pl.DataFrame, stream: Stream) -> Iterator[InBulk]:
+    """What can be read in bulk of these rows. No row is read twice."""
+    source = stream.source
+    if raw.height < WORTH_A_TEMPLATE or (source.encoding != "utf-8" and source.format != "parquet"):
+        return
+    lines = RowsOfBytes(raw["payload"])
+    if lines.can_be_viewed:
+        read = _csv if source.format == "csv" else _json
+        yield from read(raw, lines, stream)
+
+
+# JSON ----------------------------------------------------------------------------------------------------
+
+
+def _json(raw: pl.DataFrame, lines: RowsOfBytes, stream: Stream) -> Iterator[InBulk]:
+    simple = _readable(raw, lines) & _without(lines, lines.bytes < 0x20, lines.bytes == ord("\\"))
+    marks = Marks(lines, QUOTE)
+    reader = _Reader(raw, lines, stream)
+    templates = 0
+    for rows in _groups(marks.counts, np.flatnonzero(simple)):
+        left = rows
+        for _ in range(_MOST_TRIES):
+            if len(left) < WORTH_A_TEMPLATE or templates == _MOST_TEMPLATES:
+                break
+            templates += 1
+            tried = left[0]
+            read = _by_template_of(int(tried), left, marks, reader)
+            if read is not None:
+                yield read
+                left = _others(left, read.rows)
+            left = left[left != tried]
+
+
+def _others(rows: Numbers, done: Numbers) -> Numbers:
+    if len(rows) == len(done):
+        return rows[:0]
+    open_rows = np.zeros(rows[-1] + 1, np.bool_)
+    open_rows[rows] = True
+    open_rows[done] = False
+    return np.flatnonzero(open_rows)
+
+
+def _by_template_of(row: int, rows: Numbers, marks: Marks, reader: "_Reader") -> InBulk | None:
+    try:
+        plan = reader.plan(JsonTemplate(reader.lines.payloads[row]))
+    except (ValueError, msgspec.DecodeError):
+        return None
+    return plan and reader.read(plan.template.fit(reader.lines, marks, rows), plan)
+
+
+def _groups(counts: Numbers, rows: Numbers) -> Iterator[Numbers]:
+    """The rows of the same count, the most first."""
+    counts = counts[rows]
+    if len(rows) and counts.min() == counts.max():
+        yield rows
+        return
+    found, sizes = np.unique(counts, return_counts=True)
+    for count in found[np.argsort(-sizes, kind="stable")]:
+        yield rows[counts == count]
+
+
+# CSV -----------------------------------------------------------------------------------------------------
+
+
+def _csv(raw: pl.DataFrame, lines: RowsOfBytes, stream: Stream) -> Iterator[InBulk]:
+    separator, quote = stream.source.separator.encode(), stream.source.quote
+    if len(separator) > 1 or len((quote or "").encode()) > 1:
+        return
+    reader = _Reader(raw, lines, stream)
+    marks = Marks(lines, separator[0])
+    simple = _readable(raw, lines) & (lines.starts < lines.ends) & _without(lines, lines.bytes == 0)
+    if quote is not None:
+        simple &= _without(lines, lines.bytes == ord(quote), lines.bytes == ord("\r"))
+    names_under = header_names(stream.source)
+    for header, rows in _by_header(raw["header"], np.flatnonzero(simple)):
+        try:
+            plan = reader.plan(CsvTemplate(names_under(header)))
+        except Malformed:
+            continue
+        if plan is None:
+            continue
+        written_alike = rows[_without_escapes(lines)[rows]] if plan.rest else rows
+        if read := reader.read(plan.template.fit(lines, marks, written_alike), plan):
+            yield read
+
+
+def _without_escapes(lines: RowsOfBytes) -> Flags:
+    """Which rows JSON holds as they are."""
+    return _without(lines, lines.bytes < 0x20, lines.bytes == ord("\\"), lines.bytes == QUOTE)
+
+
+def _by_header(headers: pl.Series, rows: Numbers) -> Iterator[tuple[bytes | None, Numbers]]:
+    if headers.eq_missing(headers.head(1).new_from_index(0, len(headers))).all():
+        yield headers[0], rows
+        return
+    numbers = headers.rle_id()
+    for number in numbers.unique():
+        under = numbers == number
+        yield headers.filter(under)[0], np.intersect1d(rows, under.arg_true().to_numpy())
+
+
+# Either --------------------------------------------------------------------------------------------------
+
+
+def _readable(raw: pl.DataFrame, lines: RowsOfBytes) -> Flags:
+    return is_null(raw["unreadable"]) & lines.is_utf8
+
+
+def _without(lines: RowsOfBytes, *found: Flags) -> Flags:
+    """Which rows have none of the bytes that were found."""
+    without = np.ones(len(lines.starts), np.bool_)
+    for flags in found:
+        if flags.any():
+            without &= ~lines.hold_any(np.flatnonzero(flags))
+    return without
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Where the rows of a template have the columns, and the fields that no column names."""
+
+    template: Template
+    columns: dict[str, list[Slot]]
+    rest: Fields
+    named: Tree
+
+
+class _Reader:
+    """Makes columns of the rows that fit a template."""
+
+    def __init__(self, raw: pl.DataFrame, lines: RowsOfBytes, stream: Stream) -> None:
+        self.lines = lines
+        self._headers = raw["header"]
+        self._stream = stream
+        self._decode = decoder(stream.source)
+        self._named_in = paths_of(stream)
+        self._entered = entered_objects(stream)
+
+    def plan(self, template: Template) -> _Plan | None:
+        """None if the rows of the template are at fault, or may be."""
+        found = {name: self._found(template.fields, name) for name in self._stream.columns}
+        named = self._named_in(template.fields)
+        rest = {} if named is None or self._stream.extra_columns == "drop" else unnamed(template.fields, named)
+        at_fault = rest and self._stream.extra_columns == "reject"
+        if at_fault or not all(isinstance(value, Slot) for values in found.values() for value in values):
+            return None
+        return _Plan(template, found, rest, named or {})
+
+    def _found(self, fields: Fields, name: str) -> list[Any]:
+        """What stands at the column's paths; of those to join all, or nothing."""
+        column = self._stream.columns[name]
+        paths = column.paths(name)
+        found = [value for path in paths if (value := value_at(fields, path, path.split("."))) is not None]
+        return [] if column.join and len(found) < len(paths) else found
+
+    def read(self, spans: Spans, plan: _Plan) -> InBulk | None:
+        values = Values(self.lines, spans, plan.template.slots)
+        if not len(values.rows):
+            return None
+        columns = {name: self._column(values, name, found) for name, found in plan.columns.items()}
+        columns["properties"] = _object(_members(values, plan.rest, plan.named)) if plan.rest else values.nothing
+        kinds = list(self._kinds(values, plan.template.fields))
+        return InBulk(values.rows, values.frame(columns), kinds)
+
+    def _column(self, values: Values, name: str, found: list[Slot]) -> pl.Series | pl.Expr:
+        if not found:
+            return values.nothing
+        if self._stream.columns[name].join:
+            return pl.concat_str([_value(values, name, slot) for slot in found], separator=" ")
+        never_null = next(
+            (place for place, slot in enumerate(found) if not _may_be_null(values, name, slot)), len(found)
+        )
+        found = found[: never_null + 1]
+        if len(found) == 1 and never_null == 0:
+            return values.text(found[0])
+        return pl.coalesce(_value(values, name, slot) for slot in found)
+
+    def _kinds(self, values: Values, fields: Fields) -> Iterator[Kind]:
+        for first, rows in values.kinds(list(_told(fields, self._entered))):
+            example = self._decode(self.lines.payloads[first], self._headers[first])
+            yield Kind(example, first, rows)
+
+
+def _may_be_null(values: Values, name: str, slot: Slot) -> bool:
+    """An empty text names no user."""
+    return values.may_be_null(slot) or (name == "user_id" and values.may_be_empty(slot))
+
+
+def _value(values: Values, name: str, slot: Slot) -> pl.Expr:
+    text = values.text_or_null(slot)
+    return pl.when(text != "").then(text) if name == "user_id" and values.may_be_empty(slot) else text
+
+
+def _told(fields: Fields, entered: Entered) -> Iterator[Slot]:
+    """The values whose types a shape tells."""
+    for key, value in fields.items():
+        if isinstance(value, Slot):
+            yield value
+        elif key in entered and isinstance(value, dict):
+            yield from _told(value, entered[key])
+
+
+# Properties ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Member:
+    """A key and its value, and whether each row has them."""
+
+    text: pl.Expr
+    always: bool
+
+
+def _members(values: Values, rest: Fields, named: Tree) -> list[_Member]:
+    """The fields as JSON. Those that are null are left out, as `unnamed` does it."""
+    return [member for key, value in rest.items() if (member := _member(values, key, value, named.get(key)))]
+
+
+def _member(values: Values, key: str, value: Any, below: Tree | None) -> _Member | None:
+    name = f"{msgspec.json.encode(key).decode()}:"
+    if below and isinstance(value, dict):
+        inner = _members(values, value, below)
+        return _Member(_concat([name, _object(inner)]), any(member.always for member in inner)) if inner else None
+    if isinstance(value, Slot) and values.may_be_null(value):
+        text = _concat([name, *_json_text(values, value)])
+        return _Member(pl.when(values.text_or_null(value).is_not_null()).then(text), always=False)
+    return _Member(_concat([name, *_json_text(values, value)]), always=True)
+
+
+def _object(members: list[_Member]) -> pl.Expr:
+    """Null if there are none."""
+    if not members:
+        return _NOTHING
+    text = pl.concat_str([member.text for member in members], separator=",", ignore_nulls=True)
+    text = _concat(["{", text, "}"])
+    if any(member.always for member in members):
+        return text
+    return pl.when(pl.any_horizontal(member.text.is_not_null() for member in members)).then(text)
+
+
+def _json_text(values: Values, value: Any) -> Iterator[pl.Expr | str]:
+    if isinstance(value, Slot):
+        quote = "" if value.null == "null" else '"'
+        yield from (quote, pl.col(values.text(value).name), quote)
+    elif isinstance(value, dict):
+        for place, (key, inner) in enumerate(value.items()):
+            yield f"{',' if place else '{'}{msgspec.json.encode(key).decode()}:"
+            yield from _json_text(values, inner)
+        yield "}" if value else "{}"
+    else:
+        for place, inner in enumerate(value):
+            yield "," if place else "["
+            yield from _json_text(values, inner)
+        yield "]" if value else "[]"
+
+
+def _concat(parts: Iterable[pl.Expr | str]) -> pl.Expr:
+    return pl.concat_str([pl.lit(part) if isinstance(part, str) else part for part in parts])
