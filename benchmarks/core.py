@@ -14,7 +14,7 @@ from benchmarks import answers, measure
 from benchmarks.bench import Bench, in_turn
 from benchmarks.data import COLUMNS
 from benchmarks.results import Comparison, Result
-from benchmarks.stream import GAP_MICROSECONDS, SESSION_ID, VALID, listed, stream
+from benchmarks.stream import GAP_MICROSECONDS, SESSION_ID, VALID, stream
 
 ROWS = 10_000_000
 # The others' libraries have no md5.

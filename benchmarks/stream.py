@@ -42,10 +42,11 @@ def listed(values: tuple[str, ...]) -> str:
     return ", ".join(f"'{value}'" for value in values)
 
 
+TYPES_SQL = listed(TYPES)
 # The contract. Every row is looked at: the peers check what the platform checks, and not only what is broken here.
 VALID = f"""
 event_id is not null and user_id is not null and page_url is not null and device is not null
-and event_type in ({listed(TYPES)})
+and event_type in ({TYPES_SQL})
 and event_timestamp >= timestamptz '{DAY_ONE.isoformat()}'
 and (amount is null or (amount >= 0 and isfinite(amount)))"""
 SESSION_ID = "md5(user_id || chr(31) || epoch_us(event_timestamp) || chr(31) || event_id)::uuid::varchar"
