@@ -44,6 +44,7 @@ SESSIONS = {
 }
 REJECTED = {"landing_partition": "text", "position": "bigint", "payload": "text", "code": "text"}
 PEER = "peer"
+MATERIALIZE = ("-m", "dagster", "asset", "materialize")
 
 
 def run(bench: Bench) -> Iterator[Result]:
@@ -110,11 +111,10 @@ class Home:
             place.parent.mkdir(parents=True)
             os.link(file, place)
 
-    def materialize(self, name: str, partitions: list[str], program: tuple[str, ...] = ("dagster",)) -> measure.Run:
-        chosen = ["--partition-range", f"{partitions[0]}...{partitions[-1]}"]
-        select = ["--select", f'key:"{name}/*"', "-m", "sessions_platform.definitions"]
-        command = [sys.executable, "-m", *program, "asset", "materialize", *select, *chosen]
-        return measure.run(command, self.environment)
+    def materialize(self, name: str, partitions: list[str], module: str = "sessions_platform.definitions") -> measure.Run:
+        """All assets under the name, for a range of partitions in one run, as CI or cron would."""
+        chosen = ["--select", f'key:"{name}/*"', "--partition-range", f"{partitions[0]}...{partitions[-1]}"]
+        return measure.run([sys.executable, *MATERIALIZE, *chosen, "-m", module], self.environment)
 
 
 @contextmanager
