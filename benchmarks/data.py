@@ -61,6 +61,9 @@ class Cache:
             unfinished.rename(place)
         return place
 
+    def clear(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
 
 def make(kind: str, folder: str, rows: int, seed: int, **options: Any) -> None:
     _KINDS[kind](Path(folder), rows, seed, **options)

@@ -21,8 +21,15 @@ from typing import Any
 
 from benchmarks import answers, measure
 from benchmarks.bench import Bench, in_turn
-from benchmarks.core import ENUMS, SESSIONIZED_SQL, SESSIONS_SQL, make_enums, sessionize_in_duckdb
-from benchmarks.core import PARQUET as _PARQUET
+from benchmarks.core import (
+    ENUMS,
+    PARQUET,
+    SESSIONIZED_SQL,
+    SESSIONS_SQL,
+    connected,
+    make_enums,
+    sessionize_in_duckdb,
+)
 from benchmarks.data import COLUMNS, DAY_ONE, days
 from benchmarks.results import Comparison, Figure, Result
 from benchmarks.server import Server, running
@@ -44,7 +51,6 @@ SESSIONS = {
 }
 REJECTED = {"landing_partition": "text", "position": "bigint", "payload": "text", "code": "text"}
 PEER = "peer"
-MATERIALIZE = ("-m", "dagster", "asset", "materialize")
 
 
 def run(bench: Bench) -> Iterator[Result]:
@@ -57,10 +63,13 @@ def run(bench: Bench) -> Iterator[Result]:
             "barest": partial(script, bench, server, data, 1, copies=False),
         }
         taken = in_turn(bench, programs, lambda name, a, b: answers.hold_equal(a, b, f"end to end, {name}"))
+        shares = phases_of(home, data)
     about = "dagster asset materialize, its start included, against a DuckDB script that leaves the same behind"
     yield Comparison("end_to_end/duckdb", about, rows, taken["ours"], taken["duckdb"])
     about = "the same, against the barest script: no Parquet files, only the two tables"
     yield Comparison("end_to_end/barest", about, rows, taken["ours"], taken["barest"])
+    about = "seconds of one more run, by phase"
+    yield Figure("end_to_end/phases", about, rows, [sum(shares.values())], "s", {"phases": shares})
 
 
 def assets(bench: Bench) -> Iterator[Result]:
@@ -111,10 +120,17 @@ class Home:
             place.parent.mkdir(parents=True)
             os.link(file, place)
 
-    def materialize(self, name: str, partitions: list[str], module: str = "sessions_platform.definitions") -> measure.Run:
+    def materialize(
+        self,
+        name: str,
+        partitions: list[str],
+        module: str = "sessions_platform.definitions",
+        program: tuple[str, ...] = ("-m", "dagster"),
+    ) -> measure.Run:
         """All assets under the name, for a range of partitions in one run, as CI or cron would."""
         chosen = ["--select", f'key:"{name}/*"', "--partition-range", f"{partitions[0]}...{partitions[-1]}"]
-        return measure.run([sys.executable, *MATERIALIZE, *chosen, "-m", module], self.environment)
+        command = [sys.executable, *program, "asset", "materialize", *chosen, "-m", module]
+        return measure.run(command, self.environment)
 
 
 @contextmanager
@@ -140,6 +156,15 @@ def ours(home: Home, data: Path, of_days: int) -> tuple[measure.Run, dict[str, A
     return taken, _answer(home.server, name, "rejected_events")
 
 
+def phases_of(home: Home, data: Path) -> dict[str, float]:
+    """Where the time of one run goes: the seconds of each phase."""
+    name = f"shop{next(_numbers)}"
+    home.write_stream(name, {days(1)[0]: data / f"{days(1)[0]}.ndjson.gz"})
+    told = home.folder / "phases.json"
+    home.materialize(name, days(1), program=("-m", "benchmarks.phases", str(told)))
+    return json.loads(told.read_text())
+
+
 def _answer(server: Server, schema: str, rejected: str) -> dict[str, Any]:
     return {
         "sessions": server.digest(f"{schema}.sessions", list(SESSIONS)),
@@ -162,20 +187,17 @@ def script(
     with bench.folder() as folder:
         given = {"psql": server.psql, "url": server.url, "folder": str(folder), "copies": copies}
         files = {partition: str(data / f"{partition}.ndjson.gz") for partition in days(of_days)}
-        taken = measure.run(measure.program("end_to_end", "duckdb", files=files, **given))
+        taken = measure.run(measure.program("end_to_end", "in_duckdb", files=files, **given))
     return taken, _answer(server, PEER, "rejected")
 
 
-def duckdb(files: dict[str, str], folder: str, psql: str, url: str, copies: bool) -> None:
-    import duckdb
-
-    connection = duckdb.connect()
-    connection.execute("set timezone = 'UTC'")
+def in_duckdb(files: dict[str, str], folder: str, psql: str, url: str, copies: bool) -> None:
+    connection = connected(folder)
     execute = connection.execute
     lines = " union all ".join(_lines_of(partition, file) for partition, file in files.items())
     execute(f"create temp table lines as {lines}")
     if copies:
-        execute(f"copy lines to '{folder}/raw.parquet' {_PARQUET}")
+        execute(f"copy lines to '{folder}/raw.parquet' {PARQUET}")
     execute(_JUDGED)
     execute(_COPIES)
     execute(_REJECTED)
@@ -184,10 +206,10 @@ def duckdb(files: dict[str, str], folder: str, psql: str, url: str, copies: bool
     make_enums(connection, "judged")
     execute(_ACCEPTED)
     if copies:
-        execute(f"copy (from accepted order by event_timestamp, event_id) to '{folder}/events.parquet' {_PARQUET}")
+        execute(f"copy (from accepted order by event_timestamp, event_id) to '{folder}/events.parquet' {PARQUET}")
     sessionize_in_duckdb(connection, "from accepted")
     if copies:
-        execute(f"copy ({SESSIONIZED_SQL}) to '{folder}/sessionized.parquet' {_PARQUET}")
+        execute(f"copy ({SESSIONIZED_SQL}) to '{folder}/sessionized.parquet' {PARQUET}")
     _load(execute, f"{PEER}.sessions", _SESSIONS, folder, psql, url)
 
 

@@ -54,9 +54,7 @@ def run(bench: Bench) -> Iterator[Result]:
             yield Comparison(f"load/{case}", about, rows, taken["ours"], taken["copy"], "work")
 
 
-def _ours(
-    server: Server, data: Path, standing: Sequence[str], loaded: str
-) -> tuple[measure.Run, Mapping[str, Any]]:
+def _ours(server: Server, data: Path, standing: Sequence[str], loaded: str) -> tuple[measure.Run, Mapping[str, Any]]:
     server.execute(f"drop schema if exists {NAME} cascade")
     for name in standing:
         measure.run(measure.program("load", "ours", url=server.url, sessions=str(data / f"{name}.parquet")))

