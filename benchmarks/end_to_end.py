@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -161,7 +162,7 @@ def phases_of(home: Home, data: Path) -> dict[str, float]:
     name = f"shop{next(_numbers)}"
     home.write_stream(name, {days(1)[0]: data / f"{days(1)[0]}.ndjson.gz"})
     told = home.folder / "phases.json"
-    home.materialize(name, days(1), program=("-m", "benchmarks.phases", str(told)))
+    home.materialize(name, days(1), program=("-m", "benchmarks.phases", str(told), str(time.monotonic())))
     return json.loads(told.read_text())
 
 

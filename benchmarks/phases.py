@@ -1,4 +1,4 @@
-"""Where the time of a run goes: `python -m benchmarks.phases FILE asset materialize …` is dagster with clocks.
+"""Where the time of a run goes: `python -m benchmarks.phases FILE STARTED asset materialize …` is dagster with clocks.
 
 Functions of the platform are put behind clocks in this process alone. A phase has the time of its own: what one
 function waits for another with a clock is that one's.
@@ -41,7 +41,7 @@ ORDER = (START, *PHASES, REST)
 
 
 class Clocks:
-    """Seconds by phase. What comes before the first function with a clock is the start."""
+    """Seconds by phase, from `started` on the monotonic clock. What comes before the first function is the start."""
 
     def __init__(self, started: float) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
@@ -115,8 +115,8 @@ def put_clocks(clocks: Clocks) -> None:
 
 
 def main() -> None:
-    clocks = Clocks(started=time.monotonic() - time.process_time())
-    file, sys.argv = Path(sys.argv[1]), ["dagster", *sys.argv[2:]]
+    file, clocks = Path(sys.argv[1]), Clocks(started=float(sys.argv[2]))
+    sys.argv = ["dagster", *sys.argv[3:]]
     put_clocks(clocks)
     try:
         runpy.run_module("dagster", run_name="__main__")

@@ -222,7 +222,7 @@ def picture(bars: Sequence[tuple[str, Mapping[str, float]]]) -> str:
         at = _LEFT + (number % 4) * 180
         top = below + number // 4 * 22
         parts.append(f'<rect x="{at}" y="{top}" width="12" height="12" fill="{colour}"/>')
-        parts.append(_text(at + 18, top + 11, " – ".join([phase, *_shares(bars, phase)])))
+        parts.append(_text(at + 18, top + 11, f"{phase}: {_change(bars, phase)}"))
     height = below + 50
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" font-family="sans-serif"'
     return (
@@ -230,8 +230,8 @@ def picture(bars: Sequence[tuple[str, Mapping[str, float]]]) -> str:
     )
 
 
-def _shares(bars: Sequence[tuple[str, Mapping[str, float]]], phase: str) -> list[str]:
-    return [" → ".join(f"{phases[phase]:.1f}" for _, phases in bars) + " s"]
+def _change(bars: Sequence[tuple[str, Mapping[str, float]]], phase: str) -> str:
+    return " → ".join(f"{phases[phase]:.1f}" for _, phases in bars) + " s"
 
 
 def _text(x: float, y: float, text: str) -> str:
