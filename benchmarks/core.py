@@ -120,7 +120,7 @@ def ours(events: str, folder: str) -> dict[str, int]:
     return {"accepted": accepted.height, "repeated": repeated, "invalid": raw.height - accepted.height - repeated}
 
 
-def in_duckdb(events: str, folder: str, memory: str | None = None) -> dict[str, int]:
+def in_duckdb(events: str, folder: str, memory: str | None = None, gap: int = GAP_MICROSECONDS) -> dict[str, int]:
     """One sort by a packed integer (the user's number, microseconds) and event_id, then windows that stream.
 
     Measured against it, and slower: windows partitioned by user; narrow windows joined back to the rows;
@@ -142,7 +142,7 @@ def in_duckdb(events: str, folder: str, memory: str | None = None) -> dict[str, 
     if memory:  # what is sorted while it is still joined does not fit
         connection.execute(f"create temp table accepted as {source}")
         source = "from accepted"
-    sessionize_in_duckdb(connection, source)
+    sessionize_in_duckdb(connection, source, gap)
     write_in_duckdb(connection, folder)
     counted = connection.execute(f"""
         select (select count(*) from ordered), (select coalesce(sum(copies - 1), 0)::bigint from repeated),
@@ -173,7 +173,7 @@ def make_enums(connection: Any, relation: str) -> None:
         connection.execute(f"create type {name}_enum as enum ({values})")
 
 
-def sessionize_in_duckdb(connection: Any, source: str) -> None:
+def sessionize_in_duckdb(connection: Any, source: str, gap: int = GAP_MICROSECONDS) -> None:
     """Make the tables `ordered` (events, in the order of users and time) and `starts` (a row a session)."""
     connection.execute(f"create temp table chosen_users as select distinct user_id from ({source})")
     connection.execute("create temp table users as select user_id, row_number() over () as number from chosen_users")
@@ -181,7 +181,7 @@ def sessionize_in_duckdb(connection: Any, source: str) -> None:
         create temp table ordered as
         select *, row_number() over () as place,
                sum(is_new_session::int) over (rows unbounded preceding) as session_number
-        from (select *, silence is null or silence > {GAP_MICROSECONDS} as is_new_session
+        from (select *, silence is null or silence > {gap} as is_new_session
               from (select *, case when number = lag(number) over () then micros - lag(micros) over () end as silence
                     from (select source.*, number, epoch_us(event_timestamp) as micros
                           from ({source}) source join users using (user_id)
@@ -276,7 +276,7 @@ def pandas(events: str, folder: str) -> dict[str, int]:
     from benchmarks.data import TYPES
 
     measure.mark("ready")
-    raw = pd.read_parquet(events, dtype_backend="pyarrow")
+    raw: Any = pd.read_parquet(events, dtype_backend="pyarrow")
     is_valid = raw.user_id.notna() & raw.event_type.isin(TYPES) & (raw.amount.isna() | (raw.amount >= 0))
     valid = raw[is_valid]
     accepted = valid.drop_duplicates("event_id", keep="first")
@@ -292,7 +292,7 @@ def pandas(events: str, folder: str) -> dict[str, int]:
     opening, closing = rows.iloc[first].reset_index(drop=True), rows.iloc[last].reset_index(drop=True)
     start, end = (side.event_timestamp.astype("datetime64[us, UTC]") for side in (opening, closing))
     types = rows.event_type.astype("category")
-    counts = pd.Series(0, index=pd.MultiIndex.from_arrays([opens.cumsum() - 1, types.cat.codes]))
+    counts: Any = pd.Series(0, index=pd.MultiIndex.from_arrays([opens.cumsum() - 1, types.cat.codes]))
     counts = counts.groupby(level=[0, 1], sort=False).size().sort_values(ascending=False, kind="stable")
     primary = counts.index.to_frame(index=False, name=["session", "type"]).drop_duplicates("session")
     sessions = pd.DataFrame(

@@ -128,7 +128,7 @@ def _chance(numbers: "np.ndarray", salt: int) -> "np.ndarray":
     """A number from 0 to 1 that is always the same for a visit (splitmix64)."""
     import numpy as np
 
-    mixed = numbers * np.uint64(0x9E3779B97F4A7C15) + np.uint64(salt) * np.uint64(0xD1B54A32D192ED03)
+    mixed = numbers * np.uint64(0x9E3779B97F4A7C15) + np.uint64(salt * 0xD1B54A32D192ED03 % 2**64)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return (mixed ^ (mixed >> np.uint64(31))) / 2.0**64

@@ -45,7 +45,9 @@ def run(bench: Bench) -> Iterator[Result]:
             "ours": partial(_program, bench, "ours", file=str(broken_file), form=form),
             "polars": partial(_program, bench, "polars", file=str(good), form=form),
         }
-        planted = _digest((broken_file.parent / "planted").read_bytes()) if form != "parquet" else _digest(b"")
+        planted = (
+            digest_of_rows((broken_file.parent / "planted").read_bytes()) if form != "parquet" else digest_of_rows(b"")
+        )
         taken = in_turn(bench, programs, partial(_compare, case, planted))
         about = f"{case}; against polars' reader of the good rows alone"
         yield Comparison(f"ingest/{case}", about, rows, taken["ours"], taken["polars"], "work")
@@ -71,7 +73,7 @@ def _compare(case: str, planted: str, _: str, ours: Mapping[str, Any], peer: Map
     answers.hold_equal(ours, {"broken rows": planted}, f"ingest, {case}, what was planted")
 
 
-def _digest(planted: bytes) -> str:
+def digest_of_rows(planted: bytes) -> str:
     lines = planted.count(b"\n")
     return f"{lines} rows {hashlib.sha256(planted).hexdigest()}"
 
@@ -97,7 +99,7 @@ def ours(file: str, form: str, folder: str) -> dict[str, str]:
     is_broken = pl.col("faults").list.len() > 0
     rows.filter(~is_broken).select(COLUMNS).write_parquet(Path(folder) / "rows.parquet")
     broken = rows.filter(is_broken).select("position", "payload").sort("position").iter_rows()
-    return {"broken rows": _digest(b"".join(b"%d\t%s\n" % row for row in broken))}
+    return {"broken rows": digest_of_rows(b"".join(b"%d\t%s\n" % row for row in broken))}
 
 
 def _keep_nothing(_: Any) -> str:

@@ -117,7 +117,7 @@ def add(data: str, folder: str, url: str, count: int, number: int) -> None:
 def take_in_late(data: str, folder: str, url: str, count: int) -> dict[str, Any]:
     """Take in the newest landing folder, and refresh what then waits."""
     workspace = _workspace(data, folder, url)
-    workspace.ledger, workspace.warehouse  # noqa: B018  open, as in a run that goes on
+    assert all((workspace.ledger, workspace.warehouse))  # open, as in a run that goes on
     newest = max(path.name for path in (Path(folder) / "streams" / "landing").iterdir())
     started = time.monotonic()
     _take_in(workspace, [newest])

@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks.measure import Failed
+
 START, REST = "Dagster's start", "rest"
 PHASES = {
     "read": ("journey.land:land", "sources.reading:FileReading.__iter__"),
@@ -95,23 +97,31 @@ class Clocks:
         return generated if inspect.isgeneratorfunction(function) else called
 
 
-def put_clocks(clocks: Clocks) -> None:
-    """Wherever a module of the platform has one of the functions, it gets the one with a clock."""
-    importlib.import_module("sessions_platform.definitions")
+def functions() -> Iterator[tuple[str, Any, str]]:
+    """Phase, owner and name of each. Raises Failed where the platform has none of that name."""
     for phase, names in PHASES.items():
         for name in names:
             module, _, path = name.partition(":")
             owner: Any = importlib.import_module(f"sessions_platform.{module}")
             *classes, last = path.split(".")
-            for step in classes:
-                owner = getattr(owner, step)
-            function = getattr(owner, last)
-            with_clock = clocks.around(function, phase)
-            setattr(owner, last, with_clock)
-            for other in [m for key, m in sys.modules.items() if key.startswith("sessions_platform.")]:
-                for key, value in list(vars(other).items()):
-                    if value is function:
-                        setattr(other, key, with_clock)
+            try:
+                owner = functools.reduce(getattr, classes, owner)
+                getattr(owner, last)
+            except AttributeError:
+                raise Failed(f"benchmarks/phases.py: sessions_platform has no {name}; name what does it now.") from None
+            yield phase, owner, last
+
+
+def put_clocks(clocks: Clocks) -> None:
+    """Wherever a module of the platform has one of the functions, it gets the one with a clock."""
+    importlib.import_module("sessions_platform.definitions")
+    modules = [module for name, module in sys.modules.items() if name.startswith("sessions_platform.")]
+    for phase, owner, name in functions():
+        function = getattr(owner, name)
+        for holder in (owner, *modules):
+            held = [key for key, value in vars(holder).items() if value is function]
+            for key in held:
+                setattr(holder, key, clocks.around(function, phase))
 
 
 def main() -> None:

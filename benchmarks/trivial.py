@@ -4,14 +4,14 @@ import dagster as dg
 
 from benchmarks.data import DAY_ONE
 
-_common = {
-    "partitions_def": dg.DailyPartitionsDefinition(DAY_ONE),
-    "backfill_policy": dg.BackfillPolicy.single_run(),
-}
+_DAILY = dg.DailyPartitionsDefinition(DAY_ONE)
+_ONE_RUN = dg.BackfillPolicy.single_run()
 
 
 def _asset(name: str, *deps: str) -> dg.AssetsDefinition:
-    @dg.asset(key=["trivial", name], deps=[["trivial", dep] for dep in deps], **_common)
+    above = [dg.AssetKey(["trivial", dep]) for dep in deps]
+
+    @dg.asset(key=["trivial", name], deps=above, partitions_def=_DAILY, backfill_policy=_ONE_RUN)
     def nothing() -> dg.MaterializeResult:
         return dg.MaterializeResult()
 
@@ -20,7 +20,8 @@ def _asset(name: str, *deps: str) -> dg.AssetsDefinition:
 
 @dg.multi_asset(
     specs=[dg.AssetSpec(["trivial", name], deps=[["trivial", "raw_events"]]) for name in ("events", "rejected_events")],
-    **_common,
+    partitions_def=_DAILY,
+    backfill_policy=_ONE_RUN,
 )
 def judged_events():
     for name in ("events", "rejected_events"):
