@@ -51,7 +51,7 @@ def run(bench: Bench) -> Iterator[Result]:
             }
             taken = in_turn(bench, programs, lambda _, ours, peer, case=case: _compare(case, rows, ours, peer))
             about = f"{case}; against psql's \\copy of the same sessions into an empty table with its primary key"
-            yield Comparison(f"load/{case}", about, rows, taken["ours"], taken["copy"], "work")
+            yield Comparison(f"load/{case}", about, rows, taken["ours"], taken["copy"], "work", beside=())
 
 
 def _ours(server: Server, data: Path, standing: Sequence[str], loaded: str) -> tuple[measure.Run, Mapping[str, Any]]:

@@ -5,7 +5,8 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -27,14 +28,10 @@ def line(result: Result) -> str:
     if isinstance(result, Comparison):
         each = ", ".join(f"{ratio:.2f}" for ratio in result.ratios("time"))
         measured = result.measured
-        sides = [
-            f"{median(getattr(run, result.clock) or run.wall for run in side):.2f} s"
-            for side in (result.ours, result.peer)
-        ]
-        return (
-            f"{result.name}: {sides[0]} against {sides[1]}, ratio {measured['time']:.2f} ({each}); whole processes "
-            f"{measured['wall']:.2f}, CPU {measured['cpu']:.2f}, memory {measured['peak']:.2f}{end}"
-        )
+        ours, peer = (_middle(map(asdict, side), result.clock) for side in (result.ours, result.peer))
+        words = {"wall": "whole processes", "cpu": "CPU", "peak": "memory"}
+        beside = "".join(f", {words[of]} {measured[of]:.2f}" for of in result.beside)
+        return f"{result.name}: {ours:.2f} s against {peer:.2f} s, ratio {measured['time']:.2f} ({each}){beside}{end}"
     values = ", ".join(f"{value:.2f}" for value in result.values)
     return f"{result.name}: {result.measured['figure']:.2f} {result.unit} ({values}){end}"
 
@@ -160,8 +157,7 @@ of a hundred breaks the contract. Some keys are null or absent, and some text is
 
 
 def _comparison_row(told: Mapping[str, Any], before: Mapping[str, Any] | None) -> str:
-    clock = told["clock"]
-    ours, peer = (median(run[clock] or run["wall"] for run in told[side]) for side in ("ours", "peer"))
+    ours, peer = (_middle(told[side], told["clock"]) for side in ("ours", "peer"))
     each = ", ".join(f"{ratio:.2f}" for ratio in told["ratios"]["time"])
     measured = told["median"]
     peak = median(run["peak"] for run in told["ours"]) / 1e9
@@ -171,12 +167,16 @@ def _comparison_row(told: Mapping[str, Any], before: Mapping[str, Any] | None) -
         f"{ours:.2f} s",
         f"{peer:.2f} s",
         f"**{measured['time']:.2f}** ({each})",
-        f"{measured['cpu']:.2f}",
-        f"{peak:.2f} GB, {measured['peak']:.2f}",
+        f"{measured['cpu']:.2f}" if "cpu" in measured else "",
+        f"{peak:.2f} GB, {measured['peak']:.2f}" if "peak" in measured else "",
         _target_cell(told),
         f"{before['median']['time']:.2f}" if before else "",
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _middle(runs: Iterable[Mapping[str, Any]], clock: str) -> float:
+    return median(run[clock] or run["wall"] for run in runs)
 
 
 def _figure_row(told: Mapping[str, Any], before: Mapping[str, Any] | None) -> str:
@@ -219,7 +219,7 @@ def picture(bars: Sequence[tuple[str, Mapping[str, float]]]) -> str:
         parts.append(_text(at + 6, top + 21, f"{sum(phases[phase] for phase in ORDER):.0f} s"))
     below = 10 + len(bars) * (_BAR + 14) + 6
     for number, (phase, colour) in enumerate(zip(ORDER, _COLOURS, strict=True)):
-        at = _LEFT + (number % 4) * 180
+        at = 10 + (number % 4) * 220
         top = below + number // 4 * 22
         parts.append(f'<rect x="{at}" y="{top}" width="12" height="12" fill="{colour}"/>')
         parts.append(_text(at + 18, top + 11, f"{phase}: {_change(bars, phase)}"))

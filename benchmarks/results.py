@@ -1,7 +1,7 @@
 """What was measured, beside what is to be reached."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
@@ -27,6 +27,7 @@ class Comparison:
     ours: Sequence[Run]
     peer: Sequence[Run]
     clock: Literal["wall", "work"] = "wall"
+    beside: tuple[str, ...] = ("wall", "cpu", "peak")  # what else compares; nothing where a server does the work
 
     def ratios(self, of: str) -> list[float]:
         """Pair by pair, of `time` (as the clock has it), `wall`, `cpu` or `peak`."""
@@ -36,11 +37,11 @@ class Comparison:
 
     @property
     def measured(self) -> dict[str, float]:
-        return {of: median(self.ratios(of)) for of in ("time", "wall", "cpu", "peak")}
+        return {of: median(self.ratios(of)) for of in ("time", *self.beside)}
 
     def as_json(self) -> dict[str, Any]:
         runs = {side: [_run_as_json(run) for run in getattr(self, side)] for side in ("ours", "peer")}
-        ratios = {of: self.ratios(of) for of in ("time", "wall", "cpu", "peak")}
+        ratios = {of: self.ratios(of) for of in ("time", *self.beside)}
         return {**_named(self), "clock": self.clock, **runs, "ratios": ratios, "median": self.measured, **judged(self)}
 
 
@@ -74,10 +75,6 @@ def judged(result: Result) -> dict[str, Any]:
     measured = result.measured
     reached = any(all(measured[of] <= most for of, most in each.items()) for each in alternatives)
     return {"target": alternatives, "reached": reached}
-
-
-def middle(runs: Iterable[Run], of: str) -> float:
-    return median(getattr(run, of) for run in runs)
 
 
 def _named(result: Result) -> dict[str, Any]:
