@@ -196,13 +196,14 @@ def in_duckdb(files: dict[str, str], folder: str, psql: str, url: str, copies: b
     connection = connected(folder)
     execute = connection.execute
     lines = " union all ".join(_lines_of(partition, file) for partition, file in files.items())
-    execute(f"create temp table lines as {lines}")
-    if copies:
-        execute(f"copy lines to '{folder}/raw.parquet' {PARQUET}")
+    if copies:  # quicker than to keep the lines in memory too
+        execute(f"copy ({lines}) to '{folder}/raw.parquet' {PARQUET}")
+        execute(f"create temp view lines as from '{folder}/raw.parquet'")
+    else:
+        execute(f"create temp table lines as {lines}")
     execute(_JUDGED)
     execute(_COPIES)
     execute(_REJECTED)
-    execute("drop table lines")
     _load(execute, f"{PEER}.rejected", "from rejected", folder, psql, url)
     make_enums(connection, "judged")
     execute(_ACCEPTED)
