@@ -68,9 +68,8 @@ check: setup ## Hold the code against its linters, its types, its walls and Dags
 	$(BIN)/dg check defs
 
 .PHONY: bench
-bench: setup ## Measure how fast it is
-	@[ -e benchmarks/__main__.py ] || { echo "There are no benchmarks yet: benchmarks/__main__.py is missing." >&2; exit 1; }
-	$(BIN)/python -m benchmarks
+bench: setup ## Measure how fast it is, for an hour or two, and write docs/benchmarks.md
+	$(BIN)/python -m benchmarks --docs
 
 # How `setup` works: each file below is made when it is missing or older than what it needs.
 

@@ -1,0 +1,83 @@
+"""Run benchmarks: `python -m benchmarks [NAME …] [--rows N] [--pairs 3] [--json]`."""
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from benchmarks import core, end_to_end, growth, ingest, late_event, load, report, start
+from benchmarks.bench import Bench
+from benchmarks.data import SEED, Cache
+from benchmarks.measure import Failed
+from benchmarks.results import Result
+
+BENCHMARKS: Mapping[str, Callable[[Bench], Iterator[Result]]] = {
+    "core": core.run,
+    "ingest": ingest.run,
+    "load": load.run,
+    "end_to_end": end_to_end.run,
+    "start": start.run,
+    "late_event": late_event.run,
+    "growth": growth.run,
+    "assets": end_to_end.assets,
+}
+
+
+def main() -> int:
+    asked = _arguments()
+    try:
+        results = _measured(asked)
+    except Failed as failed:
+        print(failed, file=sys.stderr)
+        return 1
+    document = report.document(results)
+    if asked.json:
+        print(json.dumps(document, indent=1))
+    if asked.docs:
+        report.write(document)
+    return 0
+
+
+def _measured(asked: argparse.Namespace) -> list[Result]:
+    results: list[Result] = []
+    with tempfile.TemporaryDirectory(prefix="benchmarks-") as temporary:
+        folder = Path(asked.folder or temporary).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in asked.names or BENCHMARKS:
+            data = folder / "data"
+            data.mkdir(exist_ok=True)
+            bench = Bench(Cache(data, asked.seed), asked.pairs, asked.rows)
+            bench.say(name)
+            for result in BENCHMARKS[name](bench):
+                results.append(result)
+                if not asked.json:
+                    print(report.line(result), flush=True)
+            if not (asked.keep and asked.folder):
+                bench.cache.clear()
+    return results
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Measure how fast the platform is, beside peers that answer the same."
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of {', '.join(BENCHMARKS)}; all where none")
+    parser.add_argument("--rows", type=int, help="events, or sessions, instead of each benchmark's own number")
+    parser.add_argument("--pairs", type=int, default=3, help="how often ours and the peers run in turn (3)")
+    parser.add_argument("--seed", type=int, default=SEED, help="of the data")
+    parser.add_argument("--json", action="store_true", help="print one JSON document on standard output")
+    parser.add_argument("--folder", help="where data is made (a temporary folder)")
+    parser.add_argument("--keep", action="store_true", help="keep the data in --folder for the next time")
+    parser.add_argument("--docs", action="store_true", help="write docs/benchmarks.md and its picture")
+    asked = parser.parse_args()
+    if unknown := [name for name in asked.names if name not in BENCHMARKS]:
+        parser.error(f"there is no benchmark {unknown[0]!r}; there are {', '.join(BENCHMARKS)}")
+    if asked.pairs < 1 or (asked.rows is not None and asked.rows < 1000):
+        parser.error("--pairs is at least 1, --rows at least 1000")
+    return asked
+
+
+if __name__ == "__main__":
+    sys.exit(main())

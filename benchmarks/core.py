@@ -1,0 +1,332 @@
+"""The core job: Parquet → validate → deduplicate → sessionize → sessions and sessionized events as Parquet.
+
+Repeated ids are found wherever they stand, and the first by place is kept. Ours writes a little more than the
+peers do: each event's place, and why it opens a session.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks import answers, measure
+from benchmarks.bench import Bench, in_turn
+from benchmarks.data import COLUMNS
+from benchmarks.results import Comparison, Result
+from benchmarks.stream import GAP_MICROSECONDS, SESSION_ID, VALID, stream
+
+ROWS = 10_000_000
+# The others' libraries have no md5.
+MAKE_IDS = ("ours", "in_duckdb")
+SESSIONS, SESSIONIZED = "sessions.parquet", "sessionized.parquet"
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A program that does the same; `limit` answers nothing."""
+
+    function: str
+    about: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    answers: bool = True
+    most_rows: int | None = None
+
+
+PEERS = {
+    "duckdb": Peer("in_duckdb", "DuckDB, the best SQL found"),
+    "duckdb in 1 GB": Peer("in_duckdb", "The same, held to 1 GB", {"memory": "1GB"}),
+    "polars textbook": Peer("textbook", 'polars as its users write it, with .over("user_id")'),
+    "pandas": Peer("pandas", "pandas on pyarrow, up to a million events", most_rows=1_000_000),
+    "limit": Peer("limit", "The limit: read, one sort of packed integers, gather, write", answers=False),
+}
+
+
+def run(bench: Bench) -> Iterator[Result]:
+    rows = bench.rows(ROWS)
+    events = bench.cache.get("parquet", rows) / "events.parquet"
+    peers = {name: peer for name, peer in PEERS.items() if rows <= (peer.most_rows or rows)}
+    programs = {"ours": partial(program, bench, events, "ours", {})}
+    programs |= {name: partial(program, bench, events, peer.function, peer.options) for name, peer in peers.items()}
+    taken = in_turn(bench, programs, partial(_compare, peers))
+    for name, peer in peers.items():
+        yield Comparison(f"core/{name}", peer.about, rows, taken["ours"], taken[name])
+
+
+def program(
+    bench: Bench, events: Path, function: str, options: Mapping[str, Any], digested: bool = True
+) -> tuple[measure.Run, dict[str, Any]]:
+    """Run one of the programs below; its answer is taken from the files that it wrote."""
+    with bench.folder() as folder:
+        taken = measure.run(measure.program("core", function, events=str(events), folder=str(folder), **options))
+        if function == "limit" or not digested:
+            return taken, {}
+        sessions, sessionized = str(folder / SESSIONS), str(folder / SESSIONIZED)
+        answer = {
+            **taken.told,
+            "sessions": answers.of_parquet(sessions, answers.SESSIONS),
+            "sessionized events": answers.of_parquet(sessionized, answers.SESSIONIZED),
+        }
+        if function in MAKE_IDS:
+            answer["ids of sessions"] = answers.of_parquet(sessions, ["session_id", "user_id", "session_start"])
+            answer["ids of sessionized events"] = answers.of_parquet(sessionized, ["event_id", "session_id"])
+        return taken, answer
+
+
+def _compare(peers: Mapping[str, Peer], name: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
+    if peers[name].answers:
+        answers.hold_equal(ours, theirs, f"core, {name}")
+
+
+# The programs --------------------------------------------------------------------------------------------
+
+
+def ours(events: str, folder: str) -> dict[str, int]:
+    """The platform's own transforms, one after the other."""
+    import polars as pl
+    from pandera.errors import SchemaErrors
+
+    from sessions_platform.contracts.events import event_columns, judgement_schema
+    from sessions_platform.contracts.sessions import session_columns, sessionized_columns
+    from sessions_platform.storage.lake import Lake
+    from sessions_platform.transforms.sessionize import sessionize
+    from sessions_platform.transforms.summarize import summarize
+    from sessions_platform.transforms.validate import settle
+
+    shop, lake = stream(), Lake(Path(folder))
+    measure.mark("ready")
+    raw = pl.read_parquet(events).with_columns(
+        properties=pl.lit(None, pl.String),
+        landing_partition=pl.lit("2026-01-01"),
+        source_uri=pl.lit("events.parquet"),
+        position=pl.int_range(1, pl.len() + 1, dtype=pl.Int64),
+    )
+    try:
+        judgement_schema(shop, None).validate(raw, lazy=True)
+        valid = raw
+    except SchemaErrors as broken:
+        invalid = broken.failure_cases["index"].unique().implode()
+        valid = raw.filter(~pl.int_range(pl.len()).is_in(invalid))
+    accepted, conflicts, duplicates = settle(valid.select(*event_columns(shop)), shop, {})
+    sessionized = sessionize(accepted, shop)
+    sessions = summarize(sessionized, shop)
+    for name, frame, schema in (
+        (SESSIONIZED, sessionized, sessionized_columns(shop)),
+        (SESSIONS, sessions, session_columns(shop)),
+    ):
+        stored = lake.write("stored", [frame], schema)
+        (lake.root / stored.path).rename(lake.root / name)
+    repeated = duplicates + conflicts.height
+    return {"accepted": accepted.height, "repeated": repeated, "invalid": raw.height - accepted.height - repeated}
+
+
+def in_duckdb(events: str, folder: str, memory: str | None = None, gap: int = GAP_MICROSECONDS) -> dict[str, int]:
+    """One sort by a packed integer (the user's number, microseconds) and event_id, then windows that stream.
+
+    Measured against it, and slower: windows partitioned by user; narrow windows joined back to the rows;
+    row_number() over each event_id; min and max with arg_min and arg_max instead of joins at a session's ends.
+    """
+    connection = connected(folder)
+    measure.mark("ready")
+    if memory:
+        connection.execute(f"set memory_limit = '{memory}'")
+    file = f"read_parquet('{events}', file_row_number = true)"
+    make_enums(connection, f"read_parquet('{events}')")
+    connection.execute(f"""
+        create temp table repeated as
+        select event_id, min(file_row_number) as first, count(*) as copies
+        from {file} where {VALID} group by event_id having count(*) > 1""")
+    source = f"""
+        select {ENUMS} from {file} left join repeated using (event_id)
+        where {VALID} and (first is null or first = file_row_number)"""
+    if memory:  # what is sorted while it is still joined does not fit
+        connection.execute(f"create temp table accepted as {source}")
+        source = "from accepted"
+    sessionize_in_duckdb(connection, source, gap)
+    write_in_duckdb(connection, folder)
+    counted = connection.execute(f"""
+        select (select count(*) from ordered), (select coalesce(sum(copies - 1), 0)::bigint from repeated),
+               (select count(*) from {file})""").fetchone()
+    accepted, repeated, rows = counted or (0, 0, 0)
+    return {"accepted": accepted, "repeated": repeated, "invalid": rows - accepted - repeated}
+
+
+def connected(folder: str) -> Any:
+    import duckdb
+
+    connection = duckdb.connect(config={"temp_directory": f"{folder}/spilled"})
+    connection.execute("set timezone = 'UTC'")
+    return connection
+
+
+ENUMS = (
+    "event_id, user_id, event_timestamp, "
+    + ", ".join(f"{name}::{name}_enum as {name}" for name in ("event_type", "page_url", "referrer", "device"))
+    + ", amount"
+)
+
+
+def make_enums(connection: Any, relation: str) -> None:
+    """Columns of few values as numbers: rows are narrower to sort."""
+    for name in ("event_type", "page_url", "referrer", "device"):
+        values = f"select distinct {name} from {relation} where {name} is not null"
+        connection.execute(f"create type {name}_enum as enum ({values})")
+
+
+def sessionize_in_duckdb(connection: Any, source: str, gap: int = GAP_MICROSECONDS) -> None:
+    """Make the tables `ordered` (events, in the order of users and time) and `starts` (a row a session)."""
+    connection.execute(f"create temp table chosen_users as select distinct user_id from ({source})")
+    connection.execute("create temp table users as select user_id, row_number() over () as number from chosen_users")
+    connection.execute(f"""
+        create temp table ordered as
+        select *, row_number() over () as place,
+               sum(is_new_session::int) over (rows unbounded preceding) as session_number
+        from (select *, silence is null or silence > {gap} as is_new_session
+              from (select *, case when number = lag(number) over () then micros - lag(micros) over () end as silence
+                    from (select source.*, number, epoch_us(event_timestamp) as micros
+                          from ({source}) source join users using (user_id)
+                          order by (number << 42) | (micros - {_FIRST_MICROS}), event_id)))""")
+    connection.execute(f"""
+        create temp table starts as
+        select session_number, place as first, {SESSION_ID} as session_id,
+               coalesce(lead(place) over (order by place) - 1, (select max(place) from ordered)) as last
+        from ordered where is_new_session""")
+
+
+_FIRST_MICROS = 1_767_225_600_000_000  # 2026-01-01
+SESSIONIZED_SQL = f"""
+    select {", ".join(COLUMNS)}, is_new_session, session_id,
+           case when not is_new_session then silence / 1e6 end as time_diff_seconds
+    from ordered join starts using (session_number)"""
+# Of one event or two the first one's type is the most frequent, for ties go to the earliest.
+SESSIONS_SQL = """
+    with counted as (
+        select session_number, event_type, count(*) as events, min(place) as earliest
+        from ordered semi join (from starts where last - first > 1) using (session_number) group by all
+    ), frequent as (
+        select session_number, arg_max(event_type, (events, -earliest)) as event_type from counted group by all
+    )
+    select session_id, opening.user_id, opening.event_timestamp as session_start,
+           closing.event_timestamp as session_end, (closing.micros - opening.micros) / 1e6 as duration_seconds,
+           last - first + 1 as event_count, coalesce(frequent.event_type, opening.event_type) as primary_action,
+           opening.page_url as entry_page, closing.page_url as exit_page
+    from starts join ordered opening on opening.place = first join ordered closing on closing.place = last
+    left join frequent on frequent.session_number = starts.session_number"""
+PARQUET = "(format parquet, compression zstd, compression_level 1)"
+
+
+def write_in_duckdb(connection: Any, folder: str) -> None:
+    connection.execute(f"copy ({SESSIONIZED_SQL}) to '{folder}/{SESSIONIZED}' {PARQUET}")
+    connection.execute(f"copy ({SESSIONS_SQL}) to '{folder}/{SESSIONS}' {PARQUET}")
+
+
+def textbook(events: str, folder: str) -> dict[str, int]:
+    """What one writes who knows polars well and asks for no more. A session bears its opening event's id."""
+    import polars as pl
+
+    from benchmarks.data import TYPES
+
+    measure.mark("ready")
+    raw = pl.read_parquet(events)
+    valid = raw.filter(
+        pl.col("user_id").is_not_null(),
+        pl.col("event_type").is_in(TYPES),
+        pl.col("amount").is_null() | (pl.col("amount") >= 0),
+    )
+    accepted = valid.unique("event_id", keep="first", maintain_order=True)
+    silence = pl.col("event_timestamp").diff()
+    sessionized = (
+        accepted.sort("user_id", "event_timestamp", "event_id")
+        .with_columns(_silence=silence.over("user_id"))
+        .with_columns(
+            is_new_session=pl.col("_silence").is_null() | (pl.col("_silence") > pl.duration(minutes=30)),
+        )
+        .with_columns(
+            session_id=pl.when("is_new_session").then("event_id").forward_fill().over("user_id"),
+            time_diff_seconds=pl.when(~pl.col("is_new_session")).then(pl.col("_silence").dt.total_microseconds() / 1e6),
+        )
+        .drop("_silence")
+    )
+    sessionized.write_parquet(Path(folder) / SESSIONIZED, compression="zstd", compression_level=1)
+    start, end = pl.col("event_timestamp").first(), pl.col("event_timestamp").last()
+    actions = sessionized.group_by("session_id", "event_type", maintain_order=True).len()
+    primary = actions.sort("len", descending=True, maintain_order=True).unique("session_id", keep="first")
+    sessions = (
+        sessionized.group_by("session_id", maintain_order=True)
+        .agg(
+            pl.col("user_id").first(),
+            session_start=start,
+            session_end=end,
+            duration_seconds=(end - start).dt.total_microseconds() / 1e6,
+            event_count=pl.len(),
+            entry_page=pl.col("page_url").first(),
+            exit_page=pl.col("page_url").last(),
+        )
+        .join(primary.select("session_id", primary_action="event_type"), on="session_id")
+    )
+    sessions.write_parquet(Path(folder) / SESSIONS, compression="zstd", compression_level=1)
+    return _counts(raw.height, valid.height, accepted.height)
+
+
+def pandas(events: str, folder: str) -> dict[str, int]:
+    """With the sessions' ends taken by place: its groupby takes ten times as long."""
+    import numpy as np
+    import pandas as pd
+
+    from benchmarks.data import TYPES
+
+    measure.mark("ready")
+    raw: Any = pd.read_parquet(events, dtype_backend="pyarrow")
+    is_valid = raw.user_id.notna() & raw.event_type.isin(TYPES) & (raw.amount.isna() | (raw.amount >= 0))
+    valid = raw[is_valid]
+    accepted = valid.drop_duplicates("event_id", keep="first")
+    rows = accepted.sort_values(["user_id", "event_timestamp", "event_id"]).reset_index(drop=True)
+    same_user = (rows.user_id == rows.user_id.shift()).fillna(value=False)
+    silence = (rows.event_timestamp.astype("datetime64[us, UTC]").diff().dt.total_seconds()).where(same_user)
+    rows["is_new_session"] = silence.isna() | (silence > 30 * 60)
+    rows["time_diff_seconds"] = silence.where(~rows.is_new_session)
+    rows.to_parquet(Path(folder) / SESSIONIZED, compression="zstd")
+    opens = rows.is_new_session.to_numpy(dtype=bool)
+    first = np.flatnonzero(opens)
+    last = np.append(first[1:], len(rows)) - 1
+    opening, closing = rows.iloc[first].reset_index(drop=True), rows.iloc[last].reset_index(drop=True)
+    start, end = (side.event_timestamp.astype("datetime64[us, UTC]") for side in (opening, closing))
+    types = rows.event_type.astype("category")
+    counts: Any = pd.Series(0, index=pd.MultiIndex.from_arrays([opens.cumsum() - 1, types.cat.codes]))
+    counts = counts.groupby(level=[0, 1], sort=False).size().sort_values(ascending=False, kind="stable")
+    primary = counts.index.to_frame(index=False, name=["session", "type"]).drop_duplicates("session")
+    sessions = pd.DataFrame(
+        {
+            "user_id": opening.user_id,
+            "session_start": start,
+            "session_end": end,
+            "duration_seconds": (end - start).dt.total_seconds(),
+            "event_count": last - first + 1,
+            "primary_action": types.cat.categories.take(primary.sort_values("session")["type"]),
+            "entry_page": opening.page_url,
+            "exit_page": closing.page_url,
+        }
+    )
+    sessions.to_parquet(Path(folder) / SESSIONS, compression="zstd")
+    return _counts(len(raw), len(valid), len(accepted))
+
+
+def limit(events: str, folder: str) -> dict[str, int]:
+    """No program that keeps all events in the order of users and time can do with less: no answer, but a floor."""
+    import polars as pl
+
+    measure.mark("ready")
+    few = ("event_type", "page_url", "referrer", "device")
+    raw = pl.read_parquet(events).with_columns(pl.col(few).cast(pl.Categorical)).rechunk()
+    hashes = raw["user_id"].hash()
+    by_user = hashes.arg_sort()
+    runs = hashes.gather(by_user)
+    numbers = (runs != runs.shift()).fill_null(value=True).cum_sum().cast(pl.Int64)
+    number = pl.zeros(raw.height, pl.Int64, eager=True).scatter(by_user, numbers)
+    packed = number * 2**42 + raw["event_timestamp"].dt.epoch("us") - _FIRST_MICROS
+    raw[packed.arg_sort()].write_parquet(Path(folder) / SESSIONIZED, compression="zstd", compression_level=1)
+    return {"rows": raw.height}
+
+
+def _counts(rows: int, valid: int, accepted: int) -> dict[str, int]:
+    return {"accepted": accepted, "repeated": valid - accepted, "invalid": rows - valid}

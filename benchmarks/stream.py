@@ -1,0 +1,52 @@
+"""The stream that the benchmarks' events belong to, and its rules as SQL for the peers."""
+
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.data import DAY_ONE, TYPES
+
+if TYPE_CHECKING:
+    from sessions_platform.contracts.stream import Stream
+
+NAME = "shop"
+GAP_MICROSECONDS = 30 * 60 * 1_000_000
+
+
+def definition(name: str = NAME, files: str = "landing/{partition:%Y-%m-%d}/*.ndjson.gz") -> dict[str, Any]:
+    """What the stream's YAML file says."""
+    form = next(form for form in ("csv", "parquet", "ndjson") if f".{form}" in files)
+    return {
+        "name": name,
+        "start": f"{DAY_ONE:%Y-%m-%d}",
+        "end": f"{DAY_ONE.replace(year=DAY_ONE.year + 1):%Y-%m-%d}",
+        "source": {"files": files, "format": form},
+        "columns": {
+            "event_id": {},
+            "user_id": {},
+            "event_timestamp": {"formats": ["%+"]},
+            "event_type": {"isin": list(TYPES)},
+            "page_url": {},
+            "referrer": {"nullable": True},
+            "device": {},
+            "amount": {"type": "float", "nullable": True, "ge": 0},
+        },
+    }
+
+
+def stream(**given: str) -> "Stream":
+    from sessions_platform.contracts.stream import Stream
+
+    return Stream.model_validate(definition(**given))
+
+
+def listed(values: tuple[str, ...]) -> str:
+    return ", ".join(f"'{value}'" for value in values)
+
+
+TYPES_SQL = listed(TYPES)
+# The contract. Every row is looked at: the peers check what the platform checks, and not only what is broken here.
+VALID = f"""
+event_id is not null and user_id is not null and page_url is not null and device is not null
+and event_type in ({TYPES_SQL})
+and event_timestamp >= timestamptz '{DAY_ONE.isoformat()}'
+and (amount is null or (amount >= 0 and isfinite(amount)))"""
+SESSION_ID = "md5(user_id || chr(31) || epoch_us(event_timestamp) || chr(31) || event_id)::uuid::varchar"

@@ -1,0 +1,150 @@
+"""A benchmark of a wrong answer fails; one of a right answer tells ratios and targets."""
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from benchmarks import __main__ as program
+from benchmarks import answers, core, data, ingest, phases
+from benchmarks.bench import Bench
+from benchmarks.data import Cache
+from benchmarks.growth import fitted
+from benchmarks.measure import Failed, Run
+from benchmarks.results import Comparison, Figure, judged
+
+SESSIONS = pl.DataFrame({"user_id": ["ann", "bob", None], "event_count": [2, 1, 1]})
+
+
+def digest(folder: Path, frame: pl.DataFrame) -> str:
+    frame.write_parquet(folder / "rows.parquet")
+    return answers.digest(str(folder / "rows.parquet"), frame.columns)["digest"]
+
+
+def test_an_order_changes_no_digest_and_any_value_does(tmp_path: Path) -> None:
+    right = digest(tmp_path, SESSIONS)
+    assert digest(tmp_path, SESSIONS.reverse()) == right
+    changed = [
+        SESSIONS.with_columns(event_count=pl.lit(pl.Series([2, 1, 2]))),
+        SESSIONS.with_columns(user_id=pl.col("user_id").fill_null("")),
+        SESSIONS.with_columns(event_count=pl.col("event_count").reverse()),
+        SESSIONS.vstack(SESSIONS[:1]),
+        SESSIONS[:2],
+    ]
+    assert right not in {digest(tmp_path, frame) for frame in changed}
+
+
+def test_a_value_that_moves_over_to_the_next_column_changes_the_digest(tmp_path: Path) -> None:
+    assert digest(tmp_path, pl.DataFrame({"a": ["xy"], "b": ["z"]})) != digest(
+        tmp_path, pl.DataFrame({"a": ["x"], "b": ["yz"]})
+    )
+
+
+def test_answers_that_share_nothing_are_no_agreement() -> None:
+    with pytest.raises(Failed, match="nothing that could be compared"):
+        answers.hold_equal({"sessions": "1"}, {}, "core")
+
+
+def test_a_wrong_answer_ends_the_program_with_code_1_and_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The planted peer is wrong by one minute of the gap."""
+    monkeypatch.setattr(
+        "sys.argv", ["benchmarks", "core", "--rows", "20000", "--pairs", "1", "--folder", str(tmp_path)]
+    )
+    own_peers = {"duckdb": core.Peer("in_duckdb", "a peer of another rule", {"gap": 29 * 60 * 1_000_000})}
+    monkeypatch.setattr(core, "PEERS", own_peers)
+    assert program.main() == 1
+    told = capsys.readouterr().err
+    assert "core, duckdb: the answers differ in sessions: ours is" in told
+    assert "Traceback" not in told
+
+
+def test_data_is_as_large_as_asked_the_same_each_time_and_broken_where_it_says(tmp_path: Path) -> None:
+    frames = list(data.blocks(40_000, 1, 7))
+    again = list(data.blocks(40_000, 1, 7))
+    assert [frame.height for frame in frames] == [40_000]
+    assert frames[0].equals(again[0])
+    events = frames[0]
+    assert 0.005 < 1 - events["event_id"].n_unique() / events.height < 0.011
+    is_bad = pl.col("user_id").is_null() | (pl.col("amount") < 0) | (pl.col("event_type") == "teleport")
+    assert 0.008 < events.filter(is_bad).height / events.height < 0.012
+    for form, broken in (("ndjson", "block"), ("csv", "spread")):
+        folder = tmp_path / form
+        folder.mkdir()
+        data.make("texts", str(folder), 40_000, 7, form=form, broken=broken)
+        lines = (folder / f"events.{form}").read_bytes().split(b"\n")[:-1]
+        lines = lines[1:] if form == "csv" else lines
+        planted = [line.split(b"\t", 1) for line in (folder / "planted").read_bytes().split(b"\n")[:-1]]
+        assert 100 < len(planted) < 300
+        assert all(lines[int(position) - 1] == text for position, text in planted)
+        assert len(lines) == 40_000 + len(planted)
+
+
+def test_json_lines_hold_the_values_of_their_rows() -> None:
+    events = next(data.blocks(5_000, 1, 7))
+    told = [json.loads(line) for line in data.json_lines(events, np.random.default_rng(1))]
+    for name in ("event_id", "page_url", "referrer", "amount"):
+        assert [fields.get(name) for fields in told] == events[name].to_list()
+    assert {fields.get("user_id") for fields in told} >= {"", None}
+    assert len({frozenset(fields) for fields in told}) > 4
+
+
+def test_a_target_is_reached_when_one_of_its_alternatives_holds() -> None:
+    def core_job(wall: float, peak: int) -> Comparison:
+        return Comparison("core/duckdb", "", 1, [Run(wall, 1, peak)], [Run(10, 1, 100)])
+
+    verdicts = [judged(core_job(wall, peak))["reached"] for wall, peak in ((6.9, 33), (6.9, 40), (5, 100), (5, 101))]
+    assert verdicts == [True, False, True, False]
+    assert judged(Figure("nothing to reach", "", 1, [1.0], "s")) == {}
+
+
+def test_clocks_give_each_phase_its_own_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(phases.time, "monotonic", lambda: now[0])
+    clocks = phases.Clocks(0.0)
+
+    def take(seconds: float) -> None:
+        now[0] += seconds
+
+    def rows():
+        for _ in range(2):
+            take(1)
+            yield 1
+
+    def write() -> None:
+        for _ in clocks.around(rows, "read")():
+            take(10)
+
+    take(100)
+    clocks.around(write, "write")()
+    take(1000)
+    told = clocks.told()
+    assert told == {**dict.fromkeys(phases.ORDER, 0.0), phases.START: 100, "read": 2, "write": 20, phases.REST: 1000}
+
+
+def test_functions_behind_clocks_are_there() -> None:
+    for _, owner, name in phases.functions():
+        assert callable(getattr(owner, name))
+
+
+def test_the_exponent_of_a_power_law_is_found() -> None:
+    sizes = [random.Random(1).randint(10, 1000) * number for number in (1, 7, 90)]
+    assert fitted([3 * size**1.25 for size in sizes], sizes) == pytest.approx(1.25)
+
+
+def test_broken_rows_are_told_by_number_and_bytes() -> None:
+    assert ingest.digest_of_rows(b"1\tx\n2\ty\n") != ingest.digest_of_rows(b"1\tx\n3\ty\n")
+    assert ingest.digest_of_rows(b"").startswith("0 rows")
+
+
+def test_data_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[list[str]] = []
+    monkeypatch.setattr("benchmarks.measure.run", made.append)
+    bench = Bench(Cache(tmp_path))
+    assert bench.cache.get("parquet", 1000) == bench.cache.get("parquet", 1000)
+    assert bench.cache.get("parquet", 2000) != bench.cache.get("parquet", 1000)
+    assert len(made) == 2
