@@ -81,43 +81,87 @@ def _compare(peers: Mapping[str, Peer], name: str, ours: Mapping[str, Any], thei
 # The programs --------------------------------------------------------------------------------------------
 
 
-def ours(events: str, folder: str) -> dict[str, int]:
-    """The platform's own transforms, one after the other."""
+def ours(events: str, folder: str, bucket_mb: int = 128) -> dict[str, int]:
+    """The platform's own transforms: rows that share an id are settled, all others dealt out to buckets of users."""
     import polars as pl
-    from pandera.errors import SchemaErrors
 
-    from sessions_platform.contracts.events import event_columns, judgement_schema
+    from sessions_platform.contracts.events import event_columns
     from sessions_platform.contracts.sessions import session_columns, sessionized_columns
+    from sessions_platform.journey.ahead import ahead
     from sessions_platform.storage.lake import Lake
+    from sessions_platform.storage.spill import Spill
     from sessions_platform.transforms.sessionize import sessionize
     from sessions_platform.transforms.summarize import summarize
     from sessions_platform.transforms.validate import settle
 
     shop, lake = stream(), Lake(Path(folder))
+    columns, bucket_bytes = event_columns(shop), bucket_mb << 20
     measure.mark("ready")
-    raw = pl.read_parquet(events).with_columns(
-        properties=pl.lit(None, pl.String),
-        landing_partition=pl.lit("2026-01-01"),
-        source_uri=pl.lit("events.parquet"),
-        position=pl.int_range(1, pl.len() + 1, dtype=pl.Int64),
-    )
+    source = pl.scan_parquet(events)
+    hashes = source.select(pl.col("event_id").hash()).collect().to_series()
+    repeated = hashes.filter(hashes.is_duplicated()).unique().implode()
+    rows = len(hashes)
+    del hashes
+    buckets = 1 + rows * _BYTES_OF_A_ROW // bucket_bytes
+    users = Spill(lake.root, columns, bucket_bytes, buckets, pl.col("user_id").hash())
+    contested, accepted = [], 0
+    for raw in ahead(_blocks(events, columns)):
+        valid = _valid(raw, shop)
+        is_contested = valid["event_id"].hash().is_in(repeated)
+        contested.append(valid.filter(is_contested))
+        users.add(valid.filter(~is_contested))
+        accepted += valid.height
+    settled, _, _ = settle(pl.concat(contested), shop, {})
+    users.add(settled)
+    sessions = Spill(lake.root, session_columns(shop), bucket_bytes)
+
+    def made() -> Iterator[pl.DataFrame]:
+        for number in range(buckets):
+            sessionized = sessionize(users.bucket(number), shop)
+            sessions.add(summarize(sessionized, shop))
+            yield sessionized
+
+    for name, frames, schema in (
+        (SESSIONIZED, ahead(made()), sessionized_columns(shop)),
+        (SESSIONS, sessions.chunks(), session_columns(shop)),
+    ):
+        stored = lake.write("stored", frames, schema)
+        (lake.root / stored.path).rename(lake.root / name)
+    return {"accepted": users.rows, "repeated": accepted - users.rows, "invalid": rows - accepted}
+
+
+_BYTES_OF_A_ROW = 200
+
+
+def _blocks(events: str, columns: Mapping[str, Any]) -> Iterator[Any]:
+    """Events as they come, with their places."""
+    import polars as pl
+    import pyarrow.parquet as pq
+
+    position = 1
+    with pq.ParquetFile(events) as file:
+        for batch in file.iter_batches(128 * 1024):
+            block = pl.DataFrame(pl.from_arrow(batch))
+            yield block.with_columns(
+                properties=pl.lit(None, pl.String),
+                landing_partition=pl.lit("2026-01-01"),
+                source_uri=pl.lit("events.parquet"),
+                position=pl.int_range(position, position + block.height, dtype=pl.Int64),
+            ).select(*columns)
+            position += block.height
+
+
+def _valid(raw: Any, shop: Any) -> Any:
+    import polars as pl
+    from pandera.errors import SchemaErrors
+
+    from sessions_platform.contracts.events import judgement_schema
+
     try:
         judgement_schema(shop, None).validate(raw, lazy=True)
-        valid = raw
     except SchemaErrors as broken:
-        invalid = broken.failure_cases["index"].unique().implode()
-        valid = raw.filter(~pl.int_range(pl.len()).is_in(invalid))
-    accepted, conflicts, duplicates = settle(valid.select(*event_columns(shop)), shop, {})
-    sessionized = sessionize(accepted, shop)
-    sessions = summarize(sessionized, shop)
-    for name, frame, schema in (
-        (SESSIONIZED, sessionized, sessionized_columns(shop)),
-        (SESSIONS, sessions, session_columns(shop)),
-    ):
-        stored = lake.write("stored", [frame], schema)
-        (lake.root / stored.path).rename(lake.root / name)
-    repeated = duplicates + conflicts.height
-    return {"accepted": accepted.height, "repeated": repeated, "invalid": raw.height - accepted.height - repeated}
+        return raw.filter(~pl.int_range(pl.len()).is_in(broken.failure_cases["index"].unique().implode()))
+    return raw
 
 
 def in_duckdb(events: str, folder: str, memory: str | None = None, gap: int = GAP_MICROSECONDS) -> dict[str, int]:

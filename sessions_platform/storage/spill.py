@@ -8,6 +8,8 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
+# What is dealt out at once is there several times over.
+_MOST_BYTES_AT_ONCE = 32 * 1024 * 1024
 _LZ4 = pa.ipc.IpcWriteOptions(compression="lz4")
 
 
@@ -33,7 +35,7 @@ class Spill:
         self.buckets = buckets if by is not None else 1
         self._folder = folder
         self._schema = dict(schema)
-        self._chunk_bytes = chunk_bytes
+        self._chunk_bytes = min(chunk_bytes, _MOST_BYTES_AT_ONCE) if buckets > 1 and by is not None else chunk_bytes
         self._bucket = None if by is None or buckets == 1 else by % buckets
         self._held: list[pl.DataFrame] = []
         self._held_bytes = 0
