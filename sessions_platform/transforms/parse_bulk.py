@@ -43,6 +43,7 @@ _MOST_TEMPLATES = 64
 # Rows that have as many quotes as each other are mostly alike. If not, that is soon given up.
 _MOST_TRIES = 8
 
+_BACKSLASH = ord("\\")
 _NOTHING = pl.lit(None, pl.String)
 
 
@@ -70,7 +71,7 @@ def read_in_bulk(raw: pl.DataFrame, stream: Stream) -> Iterator[InBulk]:
 
 
 def _json(raw: pl.DataFrame, lines: RowsOfBytes, stream: Stream) -> Iterator[InBulk]:
-    simple = _readable(raw, lines) & _without(lines, lines.bytes < 0x20, lines.bytes == ord("\\"))
+    simple = _readable(raw, lines) & ~lines.hold_controls() & ~lines.hold(_BACKSLASH)
     marks = Marks(lines, QUOTE)
     reader = _Reader(raw, lines, stream)
     templates = 0
@@ -125,9 +126,9 @@ def _csv(raw: pl.DataFrame, lines: RowsOfBytes, stream: Stream) -> Iterator[InBu
         return
     reader = _Reader(raw, lines, stream)
     marks = Marks(lines, separator[0])
-    simple = _readable(raw, lines) & (lines.starts < lines.ends) & _without(lines, lines.bytes == 0)
+    simple = _readable(raw, lines) & (lines.starts < lines.ends) & ~lines.hold(0)
     if quote is not None:
-        simple &= _without(lines, lines.bytes == ord(quote), lines.bytes == ord("\r"))
+        simple &= ~lines.hold(ord(quote)) & ~lines.hold(ord("\r"))
     names_under = header_names(stream.source)
     for header, rows in _by_header(raw["header"], np.flatnonzero(simple)):
         try:
@@ -136,14 +137,14 @@ def _csv(raw: pl.DataFrame, lines: RowsOfBytes, stream: Stream) -> Iterator[InBu
             continue
         if plan is None:
             continue
-        written_alike = rows[_without_escapes(lines)[rows]] if plan.rest else rows
+        written_alike = rows[_is_plain_in_json(lines)[rows]] if plan.rest else rows
         if read := reader.read(plan.template.fit(lines, marks, written_alike), plan):
             yield read
 
 
-def _without_escapes(lines: RowsOfBytes) -> Flags:
-    """Which rows JSON holds as they are."""
-    return _without(lines, lines.bytes < 0x20, lines.bytes == ord("\\"), lines.bytes == QUOTE)
+def _is_plain_in_json(lines: RowsOfBytes) -> Flags:
+    """Which rows JSON holds as they are, without escapes."""
+    return ~(lines.hold_controls() | lines.hold(_BACKSLASH) | lines.hold(QUOTE))
 
 
 def _by_header(headers: pl.Series, rows: Numbers) -> Iterator[tuple[bytes | None, Numbers]]:
@@ -161,15 +162,6 @@ def _by_header(headers: pl.Series, rows: Numbers) -> Iterator[tuple[bytes | None
 
 def _readable(raw: pl.DataFrame, lines: RowsOfBytes) -> Flags:
     return is_null(raw["unreadable"]) & lines.is_utf8
-
-
-def _without(lines: RowsOfBytes, *found: Flags) -> Flags:
-    """Which rows have none of the bytes that were found."""
-    without = np.ones(len(lines.starts), np.bool_)
-    for flags in found:
-        if flags.any():
-            without &= ~lines.hold_any(np.flatnonzero(flags))
-    return without
 
 
 @dataclass(frozen=True)

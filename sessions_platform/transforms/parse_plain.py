@@ -67,6 +67,7 @@ class _Rows:
         return every.join(faults, on="row", how="left", maintain_order="left")["faults"].fill_null([])
 
 
+@lru_cache(maxsize=8)  # slow to make, and often asked for
 def no_faults(rows: int) -> pl.Series:
     return pl.Series("faults", [[]], dtype=REASONS).new_from_index(0, rows)
 

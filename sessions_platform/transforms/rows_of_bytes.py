@@ -13,10 +13,13 @@ Flags = npt.NDArray[np.bool_]
 
 # A string view has 16 bytes: the length, and then up to 12 bytes of text; of a longer text its first four,
 # the number of its buffer and where in it the text begins.
-_INLINE = 12
+_VIEW, _INLINE = 16, 12
 _INLINE_MASKS = np.array(
-    [np.frombuffer(b"\xff" * length + bytes(_INLINE - length), np.uint32) for length in range(_INLINE + 1)]
+    [np.frombuffer(bytes(4) + b"\xff" * length + bytes(_INLINE - length), np.uint64) for length in range(_INLINE + 1)]
 )
+# Stands before the first row and behind the last, so that no view reads beyond an end.
+_MARGIN = pl.Series([bytes(_VIEW)], dtype=pl.Binary)
+_SPACE = 0x20
 _BEYOND_ASCII = 0x80  # and below 0xC0: no byte that a character begins with
 _LARGEST = 2**31 - 1  # the reach of an offset in a view
 
@@ -25,14 +28,14 @@ class RowsOfBytes:
     """The rows of a Binary series beside each other. Null is as good as empty here."""
 
     def __init__(self, payloads: pl.Series) -> None:
-        behind = pl.Series(payloads.name, [bytes(_INLINE)], dtype=pl.Binary)  # so that no view reads beyond the end
-        arrow = pl.concat([payloads, behind]).to_arrow()
+        arrow = pl.concat([_MARGIN, payloads, _MARGIN]).to_arrow()
         _, offsets, data = arrow.buffers()
-        edges = np.frombuffer(offsets, np.int64)[arrow.offset : arrow.offset + len(payloads) + 1]
+        edges = np.frombuffer(offsets, np.int64)[arrow.offset + 1 : arrow.offset + len(payloads) + 2]
         self._data = data
+        edges = edges - _VIEW
         self.starts: Numbers = edges[:-1]
         self.ends: Numbers = edges[1:]
-        self.bytes = np.frombuffer(data, np.uint8)[: edges[-1]]
+        self.bytes = np.frombuffer(data, np.uint8, edges[-1], offset=_VIEW)
         self.payloads = payloads
 
     @property
@@ -44,7 +47,7 @@ class RowsOfBytes:
         there = ~is_null(self.payloads)
         if self._all_utf8():
             return there
-        suspects = np.flatnonzero(self.hold_any(np.flatnonzero(self.bytes >= _BEYOND_ASCII)))
+        suspects = np.flatnonzero(self._rows_of(self.bytes >= _BEYOND_ASCII))
         valid = there.copy()
         valid[suspects] = [_is_utf8(payload) for payload in self.payloads.gather(suspects)]
         return valid
@@ -59,11 +62,23 @@ class RowsOfBytes:
     def positions(self, byte: int) -> Numbers:
         return np.flatnonzero(self.bytes == byte)
 
-    def hold_any(self, positions: Numbers) -> Flags:
-        """Which rows one of the positions is in; as counting them row by row, but for few positions."""
-        found = np.zeros(len(self.starts), np.bool_)
-        found[np.searchsorted(self.ends, positions, side="right")] = True
-        return found
+    def hold(self, byte: int) -> Flags:
+        """Which rows have the byte in them."""
+        return self._rows_of(self.bytes == byte) if byte >= self._lowest else np.zeros(len(self.starts), np.bool_)
+
+    def hold_controls(self) -> Flags:
+        """Which rows have a control character in them."""
+        return self._rows_of(self.bytes < _SPACE) if self._lowest < _SPACE else np.zeros(len(self.starts), np.bool_)
+
+    @cached_property
+    def _lowest(self) -> int:
+        return int(self.bytes.min(initial=_SPACE))
+
+    def _rows_of(self, bytes_found: Flags) -> Flags:
+        rows = np.zeros(len(self.starts), np.bool_)
+        if bytes_found.any():
+            rows[np.searchsorted(self.ends, np.flatnonzero(bytes_found), side="right")] = True
+        return rows
 
     def equal(self, starts: Numbers, text: bytes) -> Flags:
         """Where the bytes that begin at `starts` are the text."""
@@ -75,30 +90,34 @@ class RowsOfBytes:
     def texts(self, starts: Numbers, ends: Numbers) -> pl.Series:
         """The bytes between, as text, which they have to be. Long ones are not copied."""
         lengths = ends - starts
-        views = np.empty((len(starts), 4), np.uint32)
-        views[:, 0] = lengths
         short = lengths <= _INLINE
         if short.all():
-            views[:, 1:] = self._inline(starts, lengths)
+            views = self._inline(starts, lengths)
         else:
-            views[:, 1:] = self._long(starts)
+            views = self._long(starts, lengths)
             if short.any():
                 rows = np.flatnonzero(short)
-                views[rows, 1:] = self._inline(starts[rows], lengths[rows])
-        return _as_series(views, self._data)
+                views[rows] = self._inline(starts[rows], lengths[rows])
+        return pl.Series(pa.Array.from_buffers(pa.string_view(), len(views), [None, pa.py_buffer(views), self._data]))
 
-    def _inline(self, starts: Numbers, lengths: Numbers) -> npt.NDArray[np.uint32]:
-        return self._at(starts, _INLINE).view(np.uint32).reshape(-1, 3) & _INLINE_MASKS[lengths]
-
-    def _long(self, starts: Numbers) -> npt.NDArray[np.uint32]:
-        views = np.zeros((len(starts), 3), np.uint32)
-        views[:, 0] = self._at(starts, 4).view(np.uint32)
-        views[:, 2] = starts
+    def _inline(self, starts: Numbers, lengths: Numbers) -> npt.NDArray[np.uint64]:
+        views = self._at(starts, _VIEW, before=4).view(np.uint64).reshape(-1, 2)
+        views &= _INLINE_MASKS.take(lengths, axis=0)
+        views[:, 0] |= lengths.view(np.uint64)
         return views
 
-    def _at(self, starts: Numbers, length: int) -> npt.NDArray[np.void]:
-        """So many bytes from each of the starts on."""
-        every = np.ndarray(self._data.size - length + 1, f"V{length}", self._data, strides=(1,))
+    def _long(self, starts: Numbers, lengths: Numbers) -> npt.NDArray[np.uint64]:
+        views = np.empty((len(starts), 4), np.uint32)
+        views[:, 0] = lengths
+        views[:, 1] = self._at(starts, 4).view(np.uint32)
+        views[:, 2] = 0
+        views[:, 3] = starts + _VIEW
+        return views.view(np.uint64)
+
+    def _at(self, starts: Numbers, length: int, before: int = 0) -> npt.NDArray[np.void]:
+        """So many bytes from each of the starts on, or from as many `before` it."""
+        offset = _VIEW - before
+        every = np.ndarray(self._data.size - offset - length + 1, f"V{length}", self._data, offset, strides=(1,))
         return every[starts]
 
 
@@ -115,7 +134,3 @@ def _is_utf8(text: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _as_series(views: npt.NDArray[np.uint32], data: pa.Buffer) -> pl.Series:
-    return pl.Series(pa.Array.from_buffers(pa.string_view(), len(views), [None, pa.py_buffer(views), data]))

@@ -6,7 +6,7 @@ between them nothing but values is thereby proved to be an object of those field
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from types import NoneType
@@ -56,26 +56,36 @@ class Spans:
 
 
 class Marks:
-    """The positions of one byte: of each row how many there are, and which of them is its first."""
+    """The positions of one byte, and how many of them each row has."""
 
     def __init__(self, lines: RowsOfBytes, byte: int) -> None:
-        self.positions = lines.positions(byte)
-        self.counts, self.first = self._as_everywhere(lines) or self._one_by_one(lines)
+        self._positions = lines.positions(byte)
+        self._of_row = self._as_everywhere(lines)
+        if self._of_row is not None:
+            self.counts: Numbers = np.full(len(lines.starts), self._of_row.shape[1])
+        else:
+            first = np.searchsorted(self._positions, np.append(lines.starts, lines.ends[-1]))
+            self._first, self.counts = first[:-1], np.diff(first)
 
-    def _as_everywhere(self, lines: RowsOfBytes) -> tuple[Numbers, Numbers] | None:
-        """If all rows have equally many, as they mostly do."""
+    def _as_everywhere(self, lines: RowsOfBytes) -> Numbers | None:
+        """If all rows have equally many, as they mostly do: a row of positions for each of them."""
         rows = len(lines.starts)
-        each, odd = divmod(len(self.positions), rows)
+        each, odd = divmod(len(self._positions), rows)
         if odd or not each:
             return None
-        of_row = self.positions.reshape(rows, each)
-        if (of_row[:, 0] < lines.starts).any() or (of_row[:, -1] >= lines.ends).any():
-            return None
-        return np.full(rows, each), np.arange(rows) * each
+        of_row = self._positions.reshape(rows, each)
+        is_own = (of_row[:, 0] >= lines.starts).all() and (of_row[:, -1] < lines.ends).all()
+        return of_row if is_own else None
 
-    def _one_by_one(self, lines: RowsOfBytes) -> tuple[Numbers, Numbers]:
-        first = np.searchsorted(self.positions, np.append(lines.starts, lines.ends[-1]))
-        return np.diff(first), first[:-1]
+    def of(self, rows: Numbers) -> Callable[[int], Numbers]:
+        """Asks where in each of the rows its first mark stands (0), its second (1) and so on; each has to have it."""
+        if not len(rows):
+            return lambda _: rows
+        if self._of_row is None:
+            first = self._first[rows]
+            return lambda number: self._positions[first + number]
+        of_row = self._of_row if len(rows) == len(self._of_row) else self._of_row[rows]
+        return lambda number: of_row[:, number]
 
 
 class JsonTemplate:
@@ -111,10 +121,10 @@ class JsonTemplate:
         They have to have just as many quotes as the literals: so no text holds one. Nor may they
         hold backslashes or control characters.
         """
-        first, ends = marks.first[rows], lines.ends[rows]
+        quote_of, ends = marks.of(rows), lines.ends[rows]
         begin = [lines.starts[rows]]
         for (quote, offset), literal in zip(self._anchors, self._literals[1:], strict=True):
-            begin.append((ends - len(literal)) if quote is None else marks.positions[first + quote] - offset)
+            begin.append((ends - len(literal)) if quote is None else quote_of(quote) - offset)
         after = [start + len(literal) for start, literal in zip(begin, self._literals, strict=True)]
         in_order = after[-1] == ends
         for end, start in zip(after, begin[1:], strict=False):
@@ -162,8 +172,8 @@ class CsvTemplate:
     def fit(self, lines: RowsOfBytes, marks: Marks, rows: Numbers) -> Spans:
         """Of rows that are neither empty nor hold a quote: those with as many fields as the header."""
         rows = rows[marks.counts[rows] == len(self.slots) - 1]
-        first = marks.first[rows]
-        between = [marks.positions[first + separator] for separator in range(len(self.slots) - 1)]
+        separator_of = marks.of(rows)
+        between = [separator_of(number) for number in range(len(self.slots) - 1)]
         return Spans(rows, [lines.starts[rows], *(at + 1 for at in between)], [*between, lines.ends[rows]])
 
 

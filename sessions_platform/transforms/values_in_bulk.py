@@ -41,7 +41,7 @@ class Values:
         scalars = [slot for slot in slots if slot.null == "null"]
         self._types = _types(scalars, pl.DataFrame([self.text(slot) for slot in scalars])) if scalars else {}
         for slot in slots:
-            if slot.null == "":
+            if slot.null == "" and self.may_be_empty(slot):
                 self._types[slot.name] = np.where(self._is_empty(slot), np.int8(_NULL), np.int8(_TEXT))
         self._leave_out_unproved()
         self.rows: Numbers = self._spans.rows

@@ -87,7 +87,8 @@ def dumped(text: str, ascii_only: bool) -> str:
     return json.dumps(text, ensure_ascii=ascii_only)
 
 
-strings = st.builds(dumped, plain_texts, st.just(False)) | st.builds(dumped, texts, st.booleans())
+spelled_out = st.builds(dumped, plain_texts, st.just(False))
+strings = spelled_out | st.builds(dumped, texts, st.booleans())
 raw_strings = st.builds('"{}"'.format, texts)  # mostly with signs that JSON forbids
 values = st.recursive(
     strings | scalars | raw_strings,
@@ -120,7 +121,7 @@ def json_lines(draw: st.DrawFn) -> list[bytes]:
         comma, colon = draw(st.sampled_from([(",", ":"), (", ", ": "), (" , ", " : "), (",", ":\t")]))
         start, end = draw(st.sampled_from([("", ""), ("", ""), (" ", ""), ("", " "), ("", "\r"), ("\ufeff", "")]))
         names = draw(st.lists(keys, max_size=5, unique=draw(st.booleans())))
-        kinds = [draw(st.sampled_from([plain_texts.map(json.dumps), scalars, strings, values])) for _ in names]
+        kinds = [draw(st.sampled_from([spelled_out, scalars, strings, values])) for _ in names]
         for _ in range(draw(st.integers(1, 5))):
             fields = [(name, draw(kind)) for name, kind in zip(names, kinds, strict=True)]
             lines.append(f"{start}{written(('{', '}', fields), comma, colon)}{end}".encode())
@@ -214,7 +215,9 @@ def test_simple_json_is_read_in_bulk(line: str, extra_columns: str) -> None:
         pytest.param(b'{"a":0.00001}', id="a number that is written with an exponent"),
         pytest.param(b'{"a":-0}', id="a negative zero that is none"),
         pytest.param(b'{"a":1234567890123456.5}', id="more digits than a double has"),
+        pytest.param(b'{"a":%s}' % (b"9" * 4301), id="a number of too many digits"),
         pytest.param(b'{"a":{"b":1}}', id="a column at fault"),
+        pytest.param(b'{"a":[],"b":"x"}', id="one of several at fault"),
         pytest.param(b"{}", id="no fields"),
         pytest.param(b"[1]", id="no object"),
     ],
@@ -223,6 +226,26 @@ def test_what_is_not_simple_is_left_to_the_plain_form(line: bytes) -> None:
     of = stream(COLUMNS)
     assert read([line], of) == []
     agrees(raw([line, b'{"a":"x"}', line]), of)
+
+
+@pytest.mark.parametrize("lines", [[b"a,b,c", b"a"], [b"a", b"a,b,c"], [b"a,b,c", b"a", b"a,b"]])
+def test_rows_of_other_lengths_are_not_taken_for_each_other(lines: list[bytes]) -> None:
+    of = stream(COLUMNS, format="csv")
+    assert read(lines, of, b"a,b") == [at for at, line in enumerate(lines) if line == b"a,b"]
+    agrees(raw(lines, b"a,b"), of)
+
+
+def test_a_row_has_room_for_all_literals() -> None:
+    lines = [b'{"b": 1 , "a":"x"}', b'{"b": , "a":"x"}']
+    assert read(lines, stream(COLUMNS)) == [0]
+    agrees(raw(lines), stream(COLUMNS))
+
+
+def test_another_encoding_is_not_taken_for_utf8() -> None:
+    lines = ['{"a":"é"}'.encode()] * 3
+    assert read(lines, stream(COLUMNS, encoding="latin-1")) == []
+    assert read(lines, stream(COLUMNS, encoding="latin-1", format="parquet")) == [0, 1, 2]
+    agrees(raw(lines), stream(COLUMNS, encoding="latin-1"))
 
 
 def test_rows_of_several_shapes_keep_their_order() -> None:
