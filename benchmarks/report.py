@@ -112,6 +112,7 @@ def page(document: Mapping[str, Any], before: Mapping[str, Any]) -> str:
             ", ".join(f"{name} {version}" for name, version in versions.items()) + ".",
             "",
             _HOW,
+            *([_BEFORE.format(**before)] if before["results"] else []),
             "",
             "| benchmark | rows | ours | peer | ratio, and of each pair | CPU | memory, ours and ratio | to reach | "
             "before |",
@@ -136,8 +137,10 @@ count the time of the work, from when all imports are done; all others whole pro
 children included. Memory is the peak of a program's largest process. PostgreSQL's server counts on neither side.
 
 Before any ratio counts, both sides have to have given the same answer: a digest over all values of all rows, and the
-numbers of accepted, rejected and repeated rows. Where they differ the benchmark fails. *Before* is what was measured
-with as many rows at the commit before the first of the work on speed."""
+numbers of accepted, rejected and repeated rows. Where they differ the benchmark fails."""
+_BEFORE = """\
+*Before* is commit {commit}, ahead of all work on speed, on {measured_at}: one pair with as many rows, on a machine that
+did much else, so that its CPU tells more than its time."""
 _WHAT = """\
 The data is made by a seeded program: events of eight columns, rows/20 users with a heavy tail, visits of five events
 on average, ten days (`ingest`, `load` and `end_to_end`: one), in no order; one row of a hundred repeats an event, one
@@ -170,9 +173,13 @@ def _comparison_row(told: Mapping[str, Any], before: Mapping[str, Any] | None) -
         f"{measured['cpu']:.2f}" if "cpu" in measured else "",
         f"{peak:.2f} GB, {measured['peak']:.2f}" if "peak" in measured else "",
         _target_cell(told),
-        f"{before['median']['time']:.2f}" if before else "",
+        _before_cell(before["median"]) if before else "",
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _before_cell(measured: Mapping[str, float]) -> str:
+    return f"{measured['time']:.2f}" + (f", CPU {measured['cpu']:.2f}" if "cpu" in measured else "")
 
 
 def _middle(runs: Iterable[Mapping[str, Any]], clock: str) -> float:
