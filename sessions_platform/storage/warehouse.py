@@ -11,7 +11,7 @@ from typing import Any, LiteralString
 
 import polars as pl
 import psycopg
-from psycopg.rows import dict_row
+from psycopg.rows import class_row, dict_row
 from psycopg.sql import SQL, Composable, Composed, Identifier
 
 from sessions_platform.contracts.events import REPEATED_EVENT_IDS
@@ -66,10 +66,40 @@ class Loaded:
 
 @dataclass(frozen=True)
 class _State:
-    """Session partitions that a load has to do with; those that are known to hold just what comes are in neither."""
+    """Of some session partitions, those that the table has no rows of and those that it has rows of."""
 
     empty: list[str]
     standing: list[str]
+
+
+@dataclass(frozen=True)
+class _AtRest:
+    """A session partition as it rests: how many rows each transaction wrote last, into columns of which place and type.
+
+    Whoever edits a row, adds one or takes one away makes it another.
+    """
+
+    session_partition: str
+    rows: int
+    writers: list[int]
+    rows_of: list[int]
+    columns: str
+
+    def __str__(self) -> str:
+        written = [f"{writer}: {rows}" for writer, rows in zip(self.writers, self.rows_of, strict=True)]
+        return f"{', '.join(written)}; {self.columns}"
+
+
+@dataclass(frozen=True)
+class _Moment:
+    """Transactions older than `oldest` had ended by then; `own` is the one that goes on."""
+
+    oldest: int
+    own: int
+
+    def explains(self, writers: Sequence[int]) -> bool:
+        """Whether none of them can have written later, but for this transaction. They are counted modulo 2^32."""
+        return all(not 0 <= (writer - self.oldest) % 2**32 < 2**31 or writer == self.own % 2**32 for writer in writers)
 
 
 @dataclass(frozen=True)
@@ -172,7 +202,9 @@ class Warehouse:
 
         A load does without; but then it copies while the lock is held.
         """
-        compared = self._state(connection, sessions, list(sessions.rows)).standing
+        standing = self._state(connection, list(sessions.rows)).standing
+        known = self._known(connection, sessions, standing)
+        compared = [partition for partition in standing if partition not in known]
         if compared:
             self._stage_sessions(connection, sessions, compared)
         return compared
@@ -192,16 +224,16 @@ class Warehouse:
         are copied into the table straight; others are compared. The stream's lock is held.
         `find_successors` tells, for sessions that vanish, which ones hold their earliest surviving events.
         """
-        state = self._state(connection, sessions, session_partitions)
+        state = self._state(connection, session_partitions)
         appended = self._append(connection, sessions, state.empty, run_id)
-        compared = [*state.standing, *([] if appended else state.empty)]
-        loaded = Loaded(appended, 0, 0)
+        compared = self._unknown(connection, sessions, state.standing)
+        compared += [] if appended else state.empty
+        loaded, seen = Loaded(appended, 0, 0), self._moment(connection)
         if compared:
             self._stage_sessions(connection, sessions, compared, staged)
             loaded += self._compare(connection, sessions, compared, run_id, find_successors)
-        self._index(connection, self.sessions)
         self._index(connection, self.session_changes)
-        self._note_loaded(connection, sessions, [*state.empty, *state.standing])
+        self._note_loaded(connection, sessions, state.empty if appended else [], compared, seen)
         return loaded
 
     def load_rejected(
@@ -261,44 +293,72 @@ class Warehouse:
         names = ("sessions", "users", "events_in_sessions", "total_duration_seconds")
         return dict(zip(names, connection.execute(sql).fetchone() or (), strict=True))
 
-    def _state(
-        self, connection: psycopg.Connection, sessions: GatheredSessions, session_partitions: Sequence[str]
-    ) -> _State:
+    def _state(self, connection: psycopg.Connection, session_partitions: Sequence[str]) -> _State:
         sql = SQL("select key, exists (select from {} where session_partition = key) from unnest(%s::text[]) as key")
         rows = connection.execute(sql.format(self._name(self.sessions)), [list(session_partitions)]).fetchall()
-        empty = [key for key, stands in rows if not stands]
-        unknown = self._unknown(connection, sessions, [key for key, stands in rows if stands])
-        return _State(empty, unknown)
+        return _State([key for key, stands in rows if not stands], [key for key, stands in rows if stands])
+
+    def _known(
+        self, connection: psycopg.Connection, sessions: GatheredSessions, session_partitions: Sequence[str]
+    ) -> dict[str, str]:
+        """The partitions into which just what was gathered was loaded last, and by whom their rows were written."""
+        sql = SQL("select session_partition, digest, written_by from {} where session_partition = any(%s)")
+        rows = connection.execute(sql.format(self._name(self.loaded_partitions)), [list(session_partitions)])
+        return {key: written_by for key, digest, written_by in rows.fetchall() if digest == sessions.digest(key)}
 
     def _unknown(
         self, connection: psycopg.Connection, sessions: GatheredSessions, session_partitions: Sequence[str]
     ) -> list[str]:
-        """The partitions but for those that hold just what was gathered, untouched since it was loaded."""
-        sql = SQL("select session_partition, digest, written_by from {} where session_partition = any(%s)")
-        rows = connection.execute(sql.format(self._name(self.loaded_partitions)), [list(session_partitions)])
-        same = {key: written_by for key, digest, written_by in rows.fetchall() if digest == sessions.digest(key)}
-        written_by = self._written_by(connection, list(same))
-        return [key for key in session_partitions if key not in same or same[key] != written_by.get(key)]
+        """The partitions but for those that hold just what was gathered, and that nobody has touched since."""
+        known = self._known(connection, sessions, session_partitions)
+        untouched = {rest.session_partition: str(rest) for rest in self._at_rest(connection, list(known))}
+        return [key for key in session_partitions if key not in known or known[key] != untouched.get(key)]
 
     def _note_loaded(
-        self, connection: psycopg.Connection, sessions: GatheredSessions, session_partitions: Sequence[str]
+        self,
+        connection: psycopg.Connection,
+        sessions: GatheredSessions,
+        appended: Sequence[str],
+        compared: Sequence[str],
+        seen: _Moment,
     ) -> None:
+        """Note what the partitions hold now, but for those that somebody else wrote into during the load.
+
+        That is seen by the number of rows, or by who wrote them, since nobody else sees rows before they are committed.
+        """
+        session_partitions = [*appended, *compared]
         noted = self._name(self.loaded_partitions)
         forget = SQL("delete from {} where session_partition = any(%s)")
         connection.execute(forget.format(noted), [list(session_partitions)])
-        written_by = self._written_by(connection, session_partitions)
+        rest = self._at_rest(connection, session_partitions)
+        sure = [
+            at
+            for at in rest
+            if at.rows == sessions.rows.get(at.session_partition)
+            and (at.session_partition in appended or seen.explains(at.writers))
+        ]
         note = SQL("insert into {} values (%s, %s, %s)").format(noted)
         with connection.cursor() as cursor:
-            cursor.executemany(note, [(key, sessions.digest(key), by) for key, by in written_by.items()])
+            cursor.executemany(
+                note, [(at.session_partition, sessions.digest(at.session_partition), str(at)) for at in sure]
+            )
 
-    def _written_by(self, connection: psycopg.Connection, session_partitions: Sequence[str]) -> dict[str, str]:
-        """How many rows of each partition were last written by which transaction, and into which columns."""
+    def _at_rest(self, connection: psycopg.Connection, session_partitions: Sequence[str]) -> list[_AtRest]:
+        if not session_partitions:
+            return []
         given = {
             "partitions": list(session_partitions),
             "table": self._regclass(self.sessions),
             "columns": list(self.sessions.columns),
         }
-        return dict(connection.execute(_WRITTEN_BY.format(table=self._name(self.sessions)), given).fetchall())
+        with connection.cursor(row_factory=class_row(_AtRest)) as cursor:
+            return cursor.execute(_AT_REST.format(table=self._name(self.sessions)), given).fetchall()
+
+    def _moment(self, connection: psycopg.Connection) -> _Moment:
+        sql = """select pg_snapshot_xmin(pg_current_snapshot())::text::bigint as oldest,
+                        pg_current_xact_id()::text::bigint as own"""
+        with connection.cursor(row_factory=class_row(_Moment)) as cursor:
+            return cursor.execute(sql).fetchone() or _Moment(0, 0)
 
     def _append(
         self, connection: psycopg.Connection, sessions: GatheredSessions, session_partitions: Sequence[str], run_id: str
@@ -318,7 +378,10 @@ class Warehouse:
         except psycopg.errors.UniqueViolation:
             return 0
         connection.execute(_LOG_APPENDED.format(**parts), given)
-        self._mark_open(connection, _CONCERNED_BY_APPENDED.format(**parts), given)
+        self._index(connection, self.sessions)
+        alone = SQL("select min(session_partition) = max(session_partition) from {}").format(parts["table"])
+        if sessions.uncertain or connection.execute(alone).fetchone() == (False,):
+            self._mark_open(connection, _CONCERNED_BY_APPENDED.format(**parts), given)
         return rows
 
     def _compare(
@@ -341,6 +404,7 @@ class Warehouse:
         }
         loaded = self._merge(connection, self.sessions, given)
         if loaded.changed:
+            self._index(connection, self.sessions)
             self._mark_open(connection, _CONCERNED_BY_DIFFERENCE, {"uncertain": list(sessions.uncertain)})
         return loaded
 
@@ -370,6 +434,8 @@ class Warehouse:
         """Set `open_until` of all sessions of the users that a statement names."""
         connection.execute("drop table if exists pg_temp.concerned")
         connection.execute(SQL("create temporary table concerned on commit drop as {}").format(concerned), given)
+        if connection.execute("select from concerned limit 1").fetchone() is None:
+            return
         connection.execute("analyze concerned")
         connection.execute(_MARK_OPEN.format(table=self._name(self.sessions)), {"gap": self.stream.session.gap})
 
@@ -380,7 +446,8 @@ class Warehouse:
         connection.execute("drop table if exists pg_temp.difference")
         parts = self._parts(table)
         connection.execute(_DIFFER.format(scope=Identifier(scope), **parts), {"partitions": list(partitions)})
-        connection.execute("analyze difference")
+        connection.execute("analyze difference (key)")
+        connection.execute(_FIND_ELSEWHERE.format(**parts))
 
     def _merge(
         self,
@@ -391,9 +458,12 @@ class Warehouse:
         """Delete, update and insert what was found to differ."""
         parts = self._parts(table)
         logs = table is self.sessions
+        # Row by row in the order in which they stand: in another order each one would need a page of its own.
+        connection.execute("set local enable_hashjoin = off; set local enable_mergejoin = off")
         deleted = self._change(connection, _DELETE, parts, given, _LOG_VANISHED if logs else None)
         updated = self._change(connection, _UPDATE, parts, given, _LOG_CHANGED if logs else None)
         inserted = self._change(connection, _INSERT, parts, given, _LOG_APPEARED if logs else None)
+        connection.execute("set local enable_hashjoin = on; set local enable_mergejoin = on")
         return Loaded(inserted, updated, deleted)
 
     def _change(
@@ -544,18 +614,22 @@ case when (t.user_id, t.session_start) is distinct from (n.user_id, n.session_st
     then array[t.user_id, n.user_id] end"""
 _DIFFER = SQL("""
 create temporary table difference on commit drop as
-select coalesce(n.{key}, t.{key}) as key, t.{key} is null as appears, n.{key} is null as vanishes, {noted} as noted
-from staged n full join (select * from {table} where {scope} = any(%(partitions)s)) t on t.{key} = n.{key}
-where row({standing}) is distinct from row({incoming})""")
+select coalesce(n.{key}, t.{key}) as key, t.{key} is null as appears, n.{key} is null as vanishes, {noted} as noted,
+    n.ctid as incoming, t.ctid as standing
+from staged n full join (select ctid, * from {table} where {scope} = any(%(partitions)s)) t on t.{key} = n.{key}
+where row({standing}) is distinct from row({incoming})
+order by t.ctid, n.ctid""")
+# Rows that stand under a partition that the load has nothing to do with
+_FIND_ELSEWHERE = SQL("""
+update difference d set standing = t.ctid, appears = false from {table} t where d.appears and t.{key} = d.key""")
 _DELETE = SQL("""
-delete from {table} t using difference d where d.vanishes and t.{key} = d.key""")
+delete from {table} t using difference d where d.vanishes and t.ctid = d.standing""")
 _UPDATE = SQL("""
-update {table} t set {set} from staged n join difference d on d.key = n.{key} and not d.vanishes
-where t.{key} = n.{key}""")
+update {table} t set {set} from staged n, difference d
+where not d.appears and n.ctid = d.incoming and t.ctid = d.standing""")
 _INSERT = SQL("""
 insert into {table} as t ({columns}, {stamped})
-select {incoming}, {stamps} from staged n join difference d on d.key = n.{key} and d.appears
-where not exists (select from {table} t where t.{key} = n.{key})""")
+select {incoming}, {stamps} from difference d, staged n where d.appears and n.ctid = d.incoming""")
 _AND_LOG = SQL("""
 with done as ({changing} returning t.session_id, t.session_partition)
 insert into {changes} (session_id, change, successor_id, session_partition, run_id, changed_at) {log}""")
@@ -576,10 +650,11 @@ _CONCERNED_BY_APPENDED = SQL("""
 select user_id from {table} t where session_partition = any(%(partitions)s) and exists (
     select from {table} o where o.user_id = t.user_id and o.session_partition <> t.session_partition)
 union select unnest(%(uncertain)s::text[])""")
-_WRITTEN_BY = SQL("""
-select session_partition, string_agg(writer::text || ' ' || rows, ', ' order by writer::text) || ' ' || (
-    select string_agg(attname || ' ' || attnum || ' ' || atttypid, ', ' order by attnum) from pg_attribute
-    where attrelid = to_regclass(%(table)s) and attname = any(%(columns)s))
+_AT_REST = SQL("""
+select session_partition, sum(rows)::bigint as rows, array_agg(writer::text::bigint order by writer::text) as writers,
+    array_agg(rows order by writer::text) as rows_of, (
+        select string_agg(attname || ' ' || attnum || ' ' || atttypid, ', ' order by attnum) from pg_attribute
+        where attrelid = to_regclass(%(table)s) and attname = any(%(columns)s)) as columns
 from (
     select session_partition, xmin as writer, count(*) as rows from {table}
     where session_partition = any(%(partitions)s) group by 1, 2
