@@ -150,23 +150,23 @@ def _windows(calendar: Calendar, session_partitions: Sequence[str], rows: Mappin
 
     Copies of an event have the same time, and so stand in the same window.
     """
-    batch: list[str] = []
-    for partition in sorted(session_partitions):
-        begins_anew = batch and contiguous_runs([batch[-1], partition], calendar) != [[batch[-1], partition]]
-        if begins_anew or sum(rows.get(key, 0) for key in [*batch, partition]) > _EVENTS_AT_ONCE:
-            yield from _cut(calendar, batch, rows)
-            batch = []
-        batch.append(partition)
-    yield from _cut(calendar, batch, rows)
+    for run in contiguous_runs(list(session_partitions), calendar):
+        first, held = 0, 0
+        for place, partition in enumerate(run):
+            more = rows.get(partition, 0)
+            if place > first and held + more > _EVENTS_AT_ONCE:
+                yield from _cut(calendar, run[first:place], held)
+                first, held = place, 0
+            held += more
+        yield from _cut(calendar, run[first:], held)
 
 
-def _cut(calendar: Calendar, batch: Sequence[str], rows: Mapping[str, int]) -> Iterator[Window]:
-    if not batch:
-        return
-    start, end = calendar.window(batch[0]).start, calendar.window(batch[-1]).end
-    pieces = 1 + sum(rows.get(key, 0) for key in batch) // _EVENTS_AT_ONCE
-    edges = [start + (end - start) * piece / pieces for piece in range(pieces)] + [end]
-    yield from (Window(*edges_) for edges_ in pairwise(edges))
+def _cut(calendar: Calendar, run: Sequence[str], rows: int) -> Iterator[Window]:
+    """The time of neighbours, in equal pieces where one of them is large."""
+    start, end = calendar.window(run[0]).start, calendar.window(run[-1]).end
+    pieces = 1 + rows // _EVENTS_AT_ONCE
+    edges = [*(start + (end - start) * piece / pieces for piece in range(pieces)), end]
+    yield from (Window(*between) for between in pairwise(edges))
 
 
 def _inside(

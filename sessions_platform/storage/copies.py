@@ -112,13 +112,9 @@ class GatheredSessions:
 
     def _with_open_until(self, partition: str, sessions: pl.DataFrame) -> pl.DataFrame:
         start, end = pl.col("session_start"), pl.col("session_end")
-        begun_last = sessions.select(start == start.max().over("user_id")).to_series()
-        users = sessions["user_id"].filter(begun_last)
-        tied = users.filter(users.is_duplicated())
-        is_last = pl.lit(begun_last)
-        if not tied.is_empty():
-            self.uncertain.update(tied)
-            is_last &= end == end.max().over("user_id", "session_start")
+        is_last = sessions.select(start == start.max().over("user_id")).to_series()
+        users = sessions["user_id"].filter(is_last)
+        self.uncertain.update(users.filter(users.is_duplicated()))  # their last ones began together
         self._note_users(partition, users)
         return sessions.with_columns(open_until=pl.when(is_last).then(end + self._gap))
 
