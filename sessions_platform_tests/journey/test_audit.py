@@ -103,7 +103,8 @@ def test_events_that_landed_twice_count_once_and_those_in_two_sessions_twice(fil
     assert audit_windows(filled, DAYS) == DaysAudit(308, 308, 0)
     with filled.database.transaction() as connection:  # one file stands for two partitions
         connection.execute(
-            b"""update sessions_platform.session_versions v set path = o.path, first_event = o.first_event, last_event = o.last_event
+            b"""update sessions_platform.session_versions v
+                set path = o.path, first_event = o.first_event, last_event = o.last_event
                 from sessions_platform.session_versions o
                 where v.session_partition = '2026-01-02' and o.session_partition = '2026-01-01'
                 and v.stream = %s and o.stream = v.stream""",

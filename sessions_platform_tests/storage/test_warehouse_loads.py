@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from sessions_platform.storage.copies import GatheredSessions
@@ -80,6 +80,8 @@ def told(one: Shop) -> tuple[list[Row], list[Row]]:
 
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sessions, sessions, st.integers(1, 3), st.booleans())
+@example([("ann", 0, 0, 0), ("ann", 0, 0, 1)], [("ann", 0, 0, 1), ("ann", 0, 0, 2)], 3, True)
+@example([("ann", 0, 0, 0), ("ann", 0, 0, 1)], [("ann", 0, 0, 2), ("ann", 0, 0, 1)], 1, True)
 def test_straight_or_compared_it_comes_to_the_same(
     pair: tuple[Shop, Shop],
     first: list[tuple[str, int, int, int]],
