@@ -4,8 +4,8 @@ Tables derive from the contract. A load compares with what stands and changes on
 that differ, in the transaction it is given, so that readers see the old or the new.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, LiteralString
 
@@ -437,7 +437,10 @@ class Warehouse:
         if connection.execute("select from concerned limit 1").fetchone() is None:
             return
         connection.execute("analyze concerned")
-        connection.execute(_MARK_OPEN.format(table=self._name(self.sessions)), {"gap": self.stream.session.gap})
+        connection.execute("drop table if exists pg_temp.marks")
+        connection.execute(_FIND_MARKS.format(table=self._name(self.sessions)), {"gap": self.stream.session.gap})
+        with _row_by_row(connection):
+            connection.execute(_MARK_OPEN.format(table=self._name(self.sessions)))
 
     def _find_differences(
         self, connection: psycopg.Connection, table: _Table, scope: str, partitions: Sequence[str]
@@ -458,12 +461,10 @@ class Warehouse:
         """Delete, update and insert what was found to differ."""
         parts = self._parts(table)
         logs = table is self.sessions
-        # Row by row in the order in which they stand: in another order each one would need a page of its own.
-        connection.execute("set local enable_hashjoin = off; set local enable_mergejoin = off")
-        deleted = self._change(connection, _DELETE, parts, given, _LOG_VANISHED if logs else None)
-        updated = self._change(connection, _UPDATE, parts, given, _LOG_CHANGED if logs else None)
-        inserted = self._change(connection, _INSERT, parts, given, _LOG_APPEARED if logs else None)
-        connection.execute("set local enable_hashjoin = on; set local enable_mergejoin = on")
+        with _row_by_row(connection):
+            deleted = self._change(connection, _DELETE, parts, given, _LOG_VANISHED if logs else None)
+            updated = self._change(connection, _UPDATE, parts, given, _LOG_CHANGED if logs else None)
+            inserted = self._change(connection, _INSERT, parts, given, _LOG_APPEARED if logs else None)
         return Loaded(inserted, updated, deleted)
 
     def _change(
@@ -600,6 +601,7 @@ class Warehouse:
                 make = SQL("create index {} on {} using {} ({})")
                 on = SQL(", ").join(map(Identifier, columns))
                 connection.execute(make.format(Identifier(name), self._name(table), SQL(kind), on))
+                connection.execute(SQL("analyze {} ({})").format(self._name(table), on))  # or its use is guessed
 
     def _regclass(self, table: _Table) -> str:
         return self._name(table).as_string()
@@ -674,14 +676,25 @@ create view {view} as
 select left(t.landing_partition, 10)::date as day, reason ->> 'code' as code, count(distinct t.rejection_id) as rows
 from {table} t, jsonb_array_elements(t.reasons) as reason
 group by 1, 2""")
-_MARK_OPEN = SQL("""
-update {table} t set open_until = last.until
+_FIND_MARKS = SQL("""
+create temporary table marks on commit drop as
+select place, until
 from (
-    select session_id, case when rank() over of_user = 1 then session_end + %(gap)s end as until
+    select ctid as place, open_until, case when rank() over of_user = 1 then session_end + %(gap)s end as until
     from {table} where user_id in (select user_id from concerned)
     window of_user as (partition by user_id order by session_start desc, session_end desc)
-) last
-where t.session_id = last.session_id and t.open_until is distinct from last.until""")
+) own
+where open_until is distinct from until
+order by place""")
+_MARK_OPEN = SQL("update {table} t set open_until = until from marks where t.ctid = place")
+
+
+@contextmanager
+def _row_by_row(connection: psycopg.Connection) -> Iterator[None]:
+    """Rows that were found are changed in the order in which they stand: in another, each would need a page anew."""
+    connection.execute("set local enable_hashjoin = off; set local enable_mergejoin = off")
+    yield
+    connection.execute("set local enable_hashjoin = on; set local enable_mergejoin = on")
 
 
 def _definitions(columns: Mapping[str, pl.DataType]) -> Composed:
