@@ -3,14 +3,15 @@
 import math
 import random
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 import polars as pl
 
-from sessions_platform.contracts.calendar import Window, contiguous_runs
+from sessions_platform.contracts.calendar import Calendar, Window, contiguous_runs
 from sessions_platform.contracts.events import event_columns
 from sessions_platform.contracts.sessions import sessionized_columns
 from sessions_platform.contracts.stream import Stream
@@ -18,6 +19,8 @@ from sessions_platform.journey.workspace import Workspace
 from sessions_platform.storage.ledger import LandingVersion
 from sessions_platform.transforms import plain
 from sessions_platform.transforms.sessionize import IDENTITY
+
+_EVENTS_AT_ONCE = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -44,11 +47,18 @@ def audit_windows(workspace: Workspace, session_partitions: Sequence[str]) -> Da
 
     The two agree only while nothing waits.
     """
-    calendar, counts = workspace.stream.session_calendar, []
-    for run in contiguous_runs(list(session_partitions), calendar):
-        window = Window(calendar.window(run[0]).start, calendar.window(run[-1]).end)
-        counts.append(_audit(workspace, window))
-    return DaysAudit(*(sum(column) for column in zip(*counts, strict=True))) if counts else DaysAudit(0, 0, 0)
+    landings = [(v.events_path, v.first_event, v.last_event) for v in workspace.ledger.landings()]
+    with workspace.database.transaction(read_only=True) as connection:
+        versions = workspace.ledger.loaded_sessions(connection)
+    loaded = [(v.path, v.first_event, v.last_event) for v in versions]
+    rows = {version.session_partition: version.rows for version in versions}
+    columns = event_columns(workspace.stream), sessionized_columns(workspace.stream)
+    accepted = sessionized = twice = 0
+    for window in _windows(workspace.stream.session_calendar, session_partitions, rows):
+        _, distinct = _count(_inside(workspace, landings, columns[0], window))
+        stored, stored_distinct = _count(_inside(workspace, loaded, columns[1], window))
+        accepted, sessionized, twice = accepted + distinct, sessionized + stored, twice + stored - stored_distinct
+    return DaysAudit(accepted, sessionized, twice)
 
 
 def audit_sample(workspace: Workspace, size: int, dice: random.Random) -> SampleAudit:
@@ -135,22 +145,50 @@ def repeated_event_ids(workspace: Workspace) -> pl.DataFrame:
     return places.filter(several).sort("event_id", "event_timestamp", "user_id", "landing_partition")
 
 
-def _audit(workspace: Workspace, window: Window) -> tuple[int, int, int]:
-    landings = [(v.events_path, v.first_event, v.last_event) for v in workspace.ledger.landings()]
-    with workspace.database.transaction(read_only=True) as connection:
-        loaded = [(v.path, v.first_event, v.last_event) for v in workspace.ledger.loaded_sessions(connection)]
-    schema = event_columns(workspace.stream)
-    accepted = _identities(workspace, landings, schema, window).unique().height
-    sessionized = _identities(workspace, loaded, sessionized_columns(workspace.stream), window)
-    return accepted, sessionized.height, sessionized.height - sessionized.unique().height
+def _windows(calendar: Calendar, session_partitions: Sequence[str], rows: Mapping[str, int]) -> Iterator[Window]:
+    """The time of these partitions in windows of about so many events as are looked at at once.
+
+    Copies of an event have the same time, and so stand in the same window.
+    """
+    for run in contiguous_runs(list(session_partitions), calendar):
+        first, held = 0, 0
+        for place, partition in enumerate(run):
+            more = rows.get(partition, 0)
+            if place > first and held + more > _EVENTS_AT_ONCE:
+                yield from _cut(calendar, run[first:place], held)
+                first, held = place, 0
+            held += more
+        yield from _cut(calendar, run[first:], held)
 
 
-def _identities(
+def _cut(calendar: Calendar, run: Sequence[str], rows: int) -> Iterator[Window]:
+    """The time of neighbours, in equal pieces where one of them is large."""
+    start, end = calendar.window(run[0]).start, calendar.window(run[-1]).end
+    pieces = 1 + rows // _EVENTS_AT_ONCE
+    edges = [*(start + (end - start) * piece / pieces for piece in range(pieces)), end]
+    yield from (Window(*between) for between in pairwise(edges))
+
+
+def _inside(
     workspace: Workspace,
     files: Sequence[tuple[str, datetime | None, datetime | None]],
     schema: dict[str, pl.DataType],
     window: Window,
-) -> pl.DataFrame:
+) -> pl.LazyFrame:
     near = [path for path, first, last in files if first and last and first < window.end and window.start <= last]
     inside = pl.col("event_timestamp").is_between(window.start, window.end, closed="left")
-    return workspace.lake.scan(near, schema).filter(inside).select(IDENTITY).collect()
+    return workspace.lake.scan(near, schema).filter(inside).select(IDENTITY)
+
+
+def _count(events: pl.LazyFrame) -> tuple[int, int]:
+    """How many events there are, and how many distinct ones; eight bytes are held of each.
+
+    64-bit hashes tell which ones may repeat; only those are looked at whole.
+    """
+    hashed = pl.struct(IDENTITY).hash()
+    hashes = events.select(hashed).collect(engine="streaming").to_series()
+    repeated = hashes.filter(hashes.is_duplicated()).unique()
+    if repeated.is_empty():
+        return hashes.len(), hashes.len()
+    near = events.filter(hashed.is_in(repeated.implode())).collect(engine="streaming")
+    return hashes.len(), hashes.len() - near.height + near.unique().height

@@ -1,7 +1,7 @@
 """sessionized_events → sessions: one row a session, in the warehouse."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import polars as pl
@@ -47,22 +47,22 @@ def load_sessions(
     if len(versions) < len(paths):
         raise Superseded(f"{workspace.stream.name}: it was rebuilt since these sessions were made")
     _refuse_other_rules(workspace.stream, versions)
-    counts: dict[str, int] = {}
     warehouse, ledger = workspace.warehouse, workspace.ledger
-    with workspace.database.transaction() as connection:
-        warehouse.stage(connection, warehouse.sessions, proven(workspace.stream, sessionized, prove, counts))
+    with (
+        warehouse.gathered(proven(workspace.stream, sessionized, prove)) as sessions,
+        workspace.database.transaction() as connection,
+    ):
+        staged = warehouse.stage_sessions(connection, sessions)
         ledger.lock(connection)
         standing = ledger.loaded_sessions(connection)
         overtaken = _overtaken(versions, standing)
-        if overtaken:
-            connection.execute("delete from staged where session_partition = any(%s)", [overtaken])
         loading = [version for version in versions if version.session_partition not in overtaken]
         partitions = [version.session_partition for version in loading]
         replaced = [version for version in standing if version.session_partition in partitions]
         find = partial(find_successors, workspace, ledger.current(connection), replaced, loading)
-        changed = warehouse.load_staged_sessions(connection, partitions, run_id, find)
+        changed = warehouse.load_sessions(connection, sessions, partitions, run_id, find, staged)
         ledger.acknowledge(connection, loading)
-    return LoadedSessions(changed, {partition: counts[partition] for partition in partitions})
+        return LoadedSessions(changed, {partition: sessions.rows.get(partition, 0) for partition in partitions})
 
 
 def _refuse_other_rules(stream: Stream, versions: Sequence[SessionVersion]) -> None:
@@ -74,16 +74,22 @@ def _refuse_other_rules(stream: Stream, versions: Sequence[SessionVersion]) -> N
         )
 
 
-def proven(
-    stream: Stream, sessionized: Dataset, prove: Callable[[str, pl.DataFrame], None], counts: dict[str, int]
-) -> Iterator[pl.DataFrame]:
-    """The sessions of some partitions at a time, once they are proved; `counts` comes to say how many each has."""
+def proven(stream: Stream, sessionized: Dataset, prove: Callable[[str, pl.DataFrame], None]) -> Iterator[pl.DataFrame]:
+    """The sessions of some partitions, or of one file of a large one, at a time, once they are proved.
+
+    A session has all of its events in one file.
+    """
     for batch in sessionized.batches(_EVENTS_AT_ONCE):
-        sessions = summarize(batch.scan().collect(), stream)
-        prove(label(list(batch.partitions)), sessions)
-        counts.update(dict.fromkeys(batch.partitions, 0))
-        counts.update(sessions.group_by("session_partition").len().iter_rows())
-        yield sessions
+        for files in _file_by_file(batch) if batch.rows > _EVENTS_AT_ONCE else [batch]:
+            sessions = summarize(files.scan().collect(), stream)
+            prove(label(list(files.partitions)), sessions)
+            yield sessions
+
+
+def _file_by_file(dataset: Dataset) -> Iterator[Dataset]:
+    for partition, files in dataset.partitions.items():
+        for file in files:
+            yield replace(dataset, partitions={partition: (file,)})
 
 
 def _overtaken(versions: Sequence[SessionVersion], standing: Sequence[SessionVersion]) -> list[str]:

@@ -154,10 +154,10 @@ def _switch(
     """Put the rebuilt stream in the place of the standing one, in one transaction."""
     warehouse, ledger = Warehouse(workspace.stream), beside.ledger
     landings, versions = ledger.landings(), ledger.newest_sessions()
-    counts: dict[str, int] = {}
-    with workspace.database.transaction() as connection:
-        staged = proven(workspace.stream, sessionized, proof.sessions, counts)
-        warehouse.stage(connection, warehouse.sessions, staged)
+    with (
+        warehouse.gathered(proven(workspace.stream, sessionized, proof.sessions)) as sessions,
+        workspace.database.transaction() as connection,
+    ):
         standing.lock(connection)
         ledger.lock(connection)
         if not standing.holds(connection, files):
@@ -166,10 +166,12 @@ def _switch(
         warehouse.prepare(connection)
         before = warehouse.partitions(connection)
         find = partial(find_successors, beside, landings, standing.loaded_sessions(connection), versions)
-        changed = warehouse.load_staged_sessions(connection, [*before["session_partition"], *counts], run_id, find)
+        partitions = list(dict.fromkeys([*before["session_partition"], *sessionized.partitions]))
+        changed = warehouse.load_sessions(connection, sessions, partitions, run_id, find)
         ledger.acknowledge(connection, versions)
         standing.replace_by(connection, ledger)
         rows = workspace.lake.blocks([landing.rejected_path for landing in landings], REJECTED_EVENTS)
         judged = [landing.landing_partition for landing in landings]
         rejected = warehouse.load_rejected(connection, rows, [*before["landing_partition"], *judged], run_id)
+        counts = {partition: sessions.rows.get(partition, 0) for partition in sessionized.partitions}
     return Rebuilt(tuple(landings), tuple(versions), counts, changed, rejected)

@@ -26,12 +26,24 @@ def find_successors(
     before = workspace.lake.scan([version.path for version in old], schema)
     lost = before.filter(pl.col("session_id").is_in(list(vanished)))
     events = lost.select(*columns, _vanished="session_id").collect()
-    after = workspace.lake.scan([version.path for version in new], schema).select(*IDENTITY, "session_id")
-    here = events.lazy().join(after, on=IDENTITY).collect()
+    here = _sessions_here(workspace, [version.path for version in new], events)
     elsewhere = _sessions_elsewhere(workspace, landings, events.join(here, on=IDENTITY, how="anti"))
     found = pl.concat([here, events.join(elsewhere, on=IDENTITY)]).sort(order, nulls_last=True)
     first = found.unique("_vanished", keep="first", maintain_order=True)
     return dict(first.select("_vanished", "session_id").iter_rows())
+
+
+def _sessions_here(workspace: Workspace, paths: Sequence[str], events: pl.DataFrame) -> pl.DataFrame:
+    """The sessions of this load that hold these events; read one file at a time."""
+    schema, found = (
+        sessionized_columns(workspace.stream),
+        [events.clear().with_columns(session_id=pl.lit(None, pl.String))],
+    )
+    users = events["user_id"].unique().implode()
+    for path in paths:
+        after = workspace.lake.scan([path], schema).filter(pl.col("user_id").is_in(users))
+        found.append(events.join(after.select(*IDENTITY, "session_id").collect(), on=IDENTITY))
+    return pl.concat(found)
 
 
 def _sessions_elsewhere(workspace: Workspace, landings: Sequence[LandingVersion], lost: pl.DataFrame) -> pl.DataFrame:

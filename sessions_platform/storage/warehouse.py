@@ -4,14 +4,15 @@ Tables derive from the contract. A load compares with what stands and changes on
 that differ, in the transaction it is given, so that readers see the old or the new.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from typing import Any, LiteralString
 
 import polars as pl
 import psycopg
-from psycopg.rows import dict_row
-from psycopg.sql import SQL, Composed, Identifier
+from psycopg.rows import class_row, dict_row
+from psycopg.sql import SQL, Composable, Composed, Identifier
 
 from sessions_platform.contracts.events import REPEATED_EVENT_IDS
 from sessions_platform.contracts.reasons import REASONS
@@ -19,6 +20,7 @@ from sessions_platform.contracts.rejections import REJECTED_EVENTS
 from sessions_platform.contracts.sessions import KEPT_BY_WAREHOUSE, SESSION_CHANGES, session_columns
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.mistakes import Mistake
+from sessions_platform.storage.copies import Encoder, GatheredSessions, copy_rows, gathered
 from sessions_platform.storage.database import lock
 from sessions_platform.storage.dead_letters import DeadLetters
 
@@ -32,8 +34,13 @@ _TYPES: dict[pl.DataType, LiteralString] = {
 }
 _VIEW_NAME = "sessions_now"
 _REJECTED_VIEW_NAME = "rejected_by_day"
-_COPY_ROWS = 100_000
-_NULL = "\\N"
+# By which a reload recognises that it would change nothing: the digest of what was loaded last, and which
+# transactions wrote the rows since, so that no edit goes unseen, by whomever.
+_LOADED_PARTITIONS: dict[str, pl.DataType] = {
+    "session_partition": pl.String(),
+    "digest": pl.String(),
+    "written_by": pl.String(),
+}
 _WHEN_REJECTED: dict[str, pl.DataType] = {"rejected_at": pl.Datetime("us", "UTC"), "run_id": pl.String()}
 
 
@@ -53,6 +60,47 @@ class Loaded:
     def changed(self) -> int:
         return self.inserted + self.updated + self.deleted
 
+    def __add__(self, other: "Loaded") -> "Loaded":
+        return Loaded(self.inserted + other.inserted, self.updated + other.updated, self.deleted + other.deleted)
+
+
+@dataclass(frozen=True)
+class _State:
+    """Of some session partitions, those that the table has no rows of and those that it has rows of."""
+
+    empty: list[str]
+    standing: list[str]
+
+
+@dataclass(frozen=True)
+class _AtRest:
+    """A session partition as it rests: how many rows each transaction wrote last, into columns of which place and type.
+
+    Whoever edits a row, adds one or takes one away makes it another.
+    """
+
+    session_partition: str
+    rows: int
+    writers: list[int]
+    rows_of: list[int]
+    columns: str
+
+    def __str__(self) -> str:
+        written = [f"{writer}: {rows}" for writer, rows in zip(self.writers, self.rows_of, strict=True)]
+        return f"{', '.join(written)}; {self.columns}"
+
+
+@dataclass(frozen=True)
+class _Moment:
+    """Transactions older than `oldest` had ended by then; `own` is the one that goes on."""
+
+    oldest: int
+    own: int
+
+    def explains(self, writers: Sequence[int]) -> bool:
+        """Whether none of them can have written later, but for this transaction. They are counted modulo 2^32."""
+        return all(not 0 <= (writer - self.oldest) % 2**32 < 2**31 or writer == self.own % 2**32 for writer in writers)
+
 
 @dataclass(frozen=True)
 class _Table:
@@ -61,6 +109,11 @@ class _Table:
     columns: Mapping[str, pl.DataType]  # those that a load compares
     kept: Mapping[str, pl.DataType]  # those that stay while a row is unchanged
     indexes: tuple[tuple[str, ...], ...]
+    defaults: Mapping[str, LiteralString] = field(default_factory=dict)
+    grows_by: tuple[str, ...] = ()  # columns whose values grow from row to row
+    on_insert: Mapping[str, LiteralString] = field(default_factory=dict)  # columns beside those that are compared
+    on_update: tuple[LiteralString, ...] = ()
+    noted: LiteralString = "null"  # beside the key of a row that differs
 
 
 class Warehouse:
@@ -74,20 +127,42 @@ class Warehouse:
             session_columns(stream),
             KEPT_BY_WAREHOUSE,
             (("session_partition",), ("user_id", "session_start")),
+            on_insert={"open_until": "n.open_until", "loaded_at": "now()"},
+            # Whether it is its user's last session does not change by its own end.
+            on_update=(
+                "open_until = case when t.open_until is not null then n.session_end + %(gap)s end",
+                "loaded_at = now()",
+            ),
+            noted=_NOTED_OF_SESSIONS,
+            defaults={"loaded_at": "now()"},
         )
         self.rejected_events = _Table(
-            "rejected_events", "rejection_id", REJECTED_EVENTS, _WHEN_REJECTED, (("landing_partition",),)
+            "rejected_events",
+            "rejection_id",
+            REJECTED_EVENTS,
+            _WHEN_REJECTED,
+            (("landing_partition",),),
+            on_insert={"rejected_at": "now()", "run_id": "%(run_id)s"},
         )
-        self.session_changes = _Table("session_changes", None, SESSION_CHANGES, {}, (("session_id",), ("changed_at",)))
+        self.session_changes = _Table(
+            "session_changes", None, SESSION_CHANGES, {}, (("session_id",),), grows_by=("changed_at",)
+        )
+        self.loaded_partitions = _Table("loaded_partitions", "session_partition", _LOADED_PARTITIONS, {}, ())
         self.repeated_event_ids = _Table("repeated_event_ids", None, REPEATED_EVENT_IDS, {}, (("event_id",),))
         self.dead_letters = DeadLetters(stream.name)
-        self._tables = (self.sessions, self.rejected_events, self.session_changes, self.repeated_event_ids)
+        self._tables = (
+            self.sessions,
+            self.rejected_events,
+            self.session_changes,
+            self.repeated_event_ids,
+            self.loaded_partitions,
+        )
 
     def prepare(self, connection: psycopg.Connection) -> None:
         """Make or widen the tables. Raises WarehouseError where a column changed its type."""
         queue = [*self.rejected_events.columns, *self.rejected_events.kept]
         views_stand = self._views_stand(connection) and self.dead_letters.stands(connection, queue)
-        if views_stand and all(self._missing(connection, table) == {} for table in self._tables):
+        if views_stand and all(self._stands(connection, table) for table in self._tables):
             return
         lock(connection, "sessions_platform")
         connection.execute(SQL("create schema if not exists {}").format(Identifier(self.stream.name)))
@@ -112,36 +187,53 @@ class Warehouse:
 
     def stage(self, connection: psycopg.Connection, table: _Table, frames: Iterable[pl.DataFrame]) -> None:
         """Copy frames into a temporary table that ends with the transaction. Takes no lock that others wait for."""
-        columns = _definitions(table.columns)
-        connection.execute("drop table if exists pg_temp.staged")
-        connection.execute(SQL("create temporary table staged ({}) on commit drop").format(columns))
-        names = SQL(", ").join(map(Identifier, table.columns))
-        statement = SQL("copy staged ({}) from stdin (format csv, null {})").format(names, _NULL)
-        with connection.cursor() as cursor, cursor.copy(statement) as copy:
-            for frame in frames:
-                for part in frame.iter_slices(_COPY_ROWS):
-                    copy.write(_as_csv(part, table.columns))
+        encoder = Encoder(table.columns)
+        self._make_staged(connection, table.columns)
+        rows = (part for frame in frames for part in encoder.rows(frame))
+        copy_rows(connection, _STAGED, table.columns, rows)
         connection.execute("analyze staged")
 
-    def load_staged_sessions(
+    def gathered(self, frames: Iterable[pl.DataFrame]) -> AbstractContextManager[GatheredSessions]:
+        """Sessions that are to be loaded; before the transaction begins, since to make them may take minutes."""
+        return gathered(frames, self.sessions.columns, self.stream.session.gap)
+
+    def stage_sessions(self, connection: psycopg.Connection, sessions: GatheredSessions) -> list[str]:
+        """Copy ahead of the load what it will have to compare: of which partitions. Takes no lock that others wait for.
+
+        A load does without; but then it copies while the lock is held.
+        """
+        standing = self._state(connection, list(sessions.rows)).standing
+        known = self._known(connection, sessions, standing)
+        compared = [partition for partition in standing if partition not in known]
+        if compared:
+            self._stage_sessions(connection, sessions, compared)
+        return compared
+
+    def load_sessions(
         self,
         connection: psycopg.Connection,
+        sessions: GatheredSessions,
         session_partitions: Sequence[str],
         run_id: str,
         find_successors: Callable[[Sequence[str]], Mapping[str, str]],
+        staged: Sequence[str] = (),
     ) -> Loaded:
-        """Make the sessions of these partitions those that are staged, and log what changed. The stream's lock is held.
+        """Make the sessions of these partitions those that were gathered, and log what changed.
 
+        Partitions that are known to hold just these sessions are left alone, and sessions of empty ones
+        are copied into the table straight; others are compared. The stream's lock is held.
         `find_successors` tells, for sessions that vanish, which ones hold their earliest surviving events.
         """
-        self._note_users_concerned(connection, session_partitions)
-        vanished = self._vanishing(connection, session_partitions)
-        successors = find_successors(vanished) if vanished else {}
-        given = {"run_id": run_id, "vanished": list(successors), "successors": list(successors.values())}
-        stamps: dict[str, LiteralString] = {"loaded_at": "now()"}
-        loaded = self._merge(connection, self.sessions, "session_partition", session_partitions, stamps, given)
-        if loaded.changed:
-            connection.execute(_MARK_OPEN.format(table=self._name(self.sessions)), {"gap": self.stream.session.gap})
+        state = self._state(connection, session_partitions)
+        appended = self._append(connection, sessions, state.empty, run_id)
+        compared = self._unknown(connection, sessions, state.standing)
+        compared += [] if appended else state.empty
+        loaded, seen = Loaded(appended, 0, 0), self._moment(connection)
+        if compared:
+            self._stage_sessions(connection, sessions, compared, staged)
+            loaded += self._compare(connection, sessions, compared, run_id, find_successors)
+        self._index(connection, self.session_changes)
+        self._note_loaded(connection, sessions, state.empty if appended else [], compared, seen)
         return loaded
 
     def load_rejected(
@@ -158,8 +250,9 @@ class Warehouse:
         given = {"run_id": run_id, "contract": self.stream.contract_version}
         self.stage(connection, self.rejected_events, frames)
         self.dead_letters.before_load(connection, landing_partitions, given)
-        stamps: dict[str, LiteralString] = {"rejected_at": "now()", "run_id": "%(run_id)s"}
-        loaded = self._merge(connection, self.rejected_events, "landing_partition", landing_partitions, stamps, given)
+        self._find_differences(connection, self.rejected_events, "landing_partition", landing_partitions)
+        loaded = self._merge(connection, self.rejected_events, given)
+        self._index(connection, self.rejected_events)
         self.dead_letters.after_load(connection, landing_partitions, given)
         return loaded
 
@@ -200,22 +293,178 @@ class Warehouse:
         names = ("sessions", "users", "events_in_sessions", "total_duration_seconds")
         return dict(zip(names, connection.execute(sql).fetchone() or (), strict=True))
 
+    def _state(self, connection: psycopg.Connection, session_partitions: Sequence[str]) -> _State:
+        sql = SQL("select key, exists (select from {} where session_partition = key) from unnest(%s::text[]) as key")
+        rows = connection.execute(sql.format(self._name(self.sessions)), [list(session_partitions)]).fetchall()
+        return _State([key for key, stands in rows if not stands], [key for key, stands in rows if stands])
+
+    def _known(
+        self, connection: psycopg.Connection, sessions: GatheredSessions, session_partitions: Sequence[str]
+    ) -> dict[str, str]:
+        """The partitions into which just what was gathered was loaded last, and by whom their rows were written."""
+        sql = SQL("select session_partition, digest, written_by from {} where session_partition = any(%s)")
+        rows = connection.execute(sql.format(self._name(self.loaded_partitions)), [list(session_partitions)])
+        return {key: written_by for key, digest, written_by in rows.fetchall() if digest == sessions.digest(key)}
+
+    def _unknown(
+        self, connection: psycopg.Connection, sessions: GatheredSessions, session_partitions: Sequence[str]
+    ) -> list[str]:
+        """The partitions but for those that hold just what was gathered, and that nobody has touched since."""
+        known = self._known(connection, sessions, session_partitions)
+        untouched = {rest.session_partition: str(rest) for rest in self._at_rest(connection, list(known))}
+        return [key for key in session_partitions if key not in known or known[key] != untouched.get(key)]
+
+    def _note_loaded(
+        self,
+        connection: psycopg.Connection,
+        sessions: GatheredSessions,
+        appended: Sequence[str],
+        compared: Sequence[str],
+        seen: _Moment,
+    ) -> None:
+        """Note what the partitions hold now, but for those that somebody else wrote into during the load.
+
+        That is seen by the number of rows, or by who wrote them, since nobody else sees rows before they are committed.
+        """
+        session_partitions = [*appended, *compared]
+        noted = self._name(self.loaded_partitions)
+        forget = SQL("delete from {} where session_partition = any(%s)")
+        connection.execute(forget.format(noted), [list(session_partitions)])
+        rest = self._at_rest(connection, session_partitions)
+        sure = [
+            at
+            for at in rest
+            if at.rows == sessions.rows.get(at.session_partition)
+            and (at.session_partition in appended or seen.explains(at.writers))
+        ]
+        note = SQL("insert into {} values (%s, %s, %s)").format(noted)
+        with connection.cursor() as cursor:
+            cursor.executemany(
+                note, [(at.session_partition, sessions.digest(at.session_partition), str(at)) for at in sure]
+            )
+
+    def _at_rest(self, connection: psycopg.Connection, session_partitions: Sequence[str]) -> list[_AtRest]:
+        if not session_partitions:
+            return []
+        given = {
+            "partitions": list(session_partitions),
+            "table": self._regclass(self.sessions),
+            "columns": list(self.sessions.columns),
+        }
+        with connection.cursor(row_factory=class_row(_AtRest)) as cursor:
+            return cursor.execute(_AT_REST.format(table=self._name(self.sessions)), given).fetchall()
+
+    def _moment(self, connection: psycopg.Connection) -> _Moment:
+        sql = """select pg_snapshot_xmin(pg_current_snapshot())::text::bigint as oldest,
+                        pg_current_xact_id()::text::bigint as own"""
+        with connection.cursor(row_factory=class_row(_Moment)) as cursor:
+            return cursor.execute(sql).fetchone() or _Moment(0, 0)
+
+    def _append(
+        self, connection: psycopg.Connection, sessions: GatheredSessions, session_partitions: Sequence[str], run_id: str
+    ) -> int:
+        """Copy all sessions of empty partitions into the table and log them; how many they are.
+
+        None is copied where one of them stands already, under a partition that is not its own.
+        """
+        rows = sum(sessions.rows.get(partition, 0) for partition in session_partitions)
+        if not rows:
+            return 0
+        given = {"partitions": list(session_partitions), "run_id": run_id, "uncertain": list(sessions.uncertain)}
+        parts = {"table": self._name(self.sessions), "changes": self._name(self.session_changes)}
+        try:
+            with connection.transaction():
+                copy_rows(connection, parts["table"], sessions.columns, sessions.read(session_partitions))
+        except psycopg.errors.UniqueViolation:
+            return 0
+        connection.execute(_LOG_APPENDED.format(**parts), given)
+        self._index(connection, self.sessions)
+        alone = SQL("select min(session_partition) = max(session_partition) from {}").format(parts["table"])
+        if sessions.uncertain or connection.execute(alone).fetchone() == (False,):
+            self._mark_open(connection, _CONCERNED_BY_APPENDED.format(**parts), given)
+        return rows
+
+    def _compare(
+        self,
+        connection: psycopg.Connection,
+        sessions: GatheredSessions,
+        session_partitions: Sequence[str],
+        run_id: str,
+        find_successors: Callable[[Sequence[str]], Mapping[str, str]],
+    ) -> Loaded:
+        """Change what differs between these partitions and the staged sessions."""
+        self._find_differences(connection, self.sessions, "session_partition", session_partitions)
+        vanished = [key for (key,) in connection.execute("select key from difference where vanishes").fetchall()]
+        successors = find_successors(vanished) if vanished else {}
+        given = {
+            "run_id": run_id,
+            "gap": self.stream.session.gap,
+            "vanished": list(successors),
+            "successors": list(successors.values()),
+        }
+        loaded = self._merge(connection, self.sessions, given)
+        if loaded.changed:
+            self._index(connection, self.sessions)
+            self._mark_open(connection, _CONCERNED_BY_DIFFERENCE, {"uncertain": list(sessions.uncertain)})
+        return loaded
+
+    def _stage_sessions(
+        self,
+        connection: psycopg.Connection,
+        sessions: GatheredSessions,
+        session_partitions: Sequence[str],
+        staged: Sequence[str] = (),
+    ) -> None:
+        """Make the table `staged` hold the sessions of just these partitions; those of some are there already."""
+        surplus = [partition for partition in staged if partition not in session_partitions]
+        if surplus:
+            connection.execute("delete from staged where session_partition = any(%s)", [surplus])
+        if not staged:
+            self._make_staged(connection, sessions.columns)
+        lacking = [partition for partition in session_partitions if partition not in staged]
+        copy_rows(connection, _STAGED, sessions.columns, sessions.read(lacking))
+        connection.execute("analyze staged (session_id)")
+
+    def _make_staged(self, connection: psycopg.Connection, columns: Mapping[str, pl.DataType]) -> None:
+        connection.execute("drop table if exists pg_temp.staged")
+        make = SQL("create temporary table staged ({}) on commit drop")
+        connection.execute(make.format(_definitions(columns)))
+
+    def _mark_open(self, connection: psycopg.Connection, concerned: Composable, given: Mapping[str, Any]) -> None:
+        """Set `open_until` of all sessions of the users that a statement names."""
+        connection.execute("drop table if exists pg_temp.concerned")
+        connection.execute(SQL("create temporary table concerned on commit drop as {}").format(concerned), given)
+        if connection.execute("select from concerned limit 1").fetchone() is None:
+            return
+        connection.execute("analyze concerned")
+        connection.execute("drop table if exists pg_temp.marks")
+        connection.execute(_FIND_MARKS.format(table=self._name(self.sessions)), {"gap": self.stream.session.gap})
+        with _row_by_row(connection):
+            connection.execute(_MARK_OPEN.format(table=self._name(self.sessions)))
+
+    def _find_differences(
+        self, connection: psycopg.Connection, table: _Table, scope: str, partitions: Sequence[str]
+    ) -> None:
+        """Put the keys of rows that differ between the staged and the standing ones into the table `difference`."""
+        connection.execute("drop table if exists pg_temp.difference")
+        parts = self._parts(table)
+        connection.execute(_DIFFER.format(scope=Identifier(scope), **parts), {"partitions": list(partitions)})
+        connection.execute("analyze difference (key)")
+        connection.execute(_FIND_ELSEWHERE.format(**parts))
+
     def _merge(
         self,
         connection: psycopg.Connection,
         table: _Table,
-        scope: str,
-        partitions: Sequence[str],
-        stamps: Mapping[str, LiteralString],
-        values: Mapping[str, Any] | None = None,
+        given: Mapping[str, Any],
     ) -> Loaded:
-        """Delete, update and insert what differs between the staged rows and those that stand in the partitions."""
-        parts = self._parts(table, scope, stamps)
-        given = {"partitions": list(partitions), **(values or {})}
+        """Delete, update and insert what was found to differ."""
+        parts = self._parts(table)
         logs = table is self.sessions
-        deleted = self._change(connection, _DELETE, parts, given, _LOG_VANISHED if logs else None)
-        updated = self._change(connection, _UPDATE, parts, given, _LOG_CHANGED if logs else None)
-        inserted = self._change(connection, _INSERT, parts, given, _LOG_APPEARED if logs else None)
+        with _row_by_row(connection):
+            deleted = self._change(connection, _DELETE, parts, given, _LOG_VANISHED if logs else None)
+            updated = self._change(connection, _UPDATE, parts, given, _LOG_CHANGED if logs else None)
+            inserted = self._change(connection, _INSERT, parts, given, _LOG_APPEARED if logs else None)
         return Loaded(inserted, updated, deleted)
 
     def _change(
@@ -233,37 +482,20 @@ class Warehouse:
             changing = _AND_LOG.format(changing=changing, log=log, changes=changes)
         return connection.execute(changing, given).rowcount
 
-    def _parts(self, table: _Table, scope: str, stamps: Mapping[str, LiteralString]) -> dict[str, Any]:
-        # rejected_events keep the stamps of the first time, sessions take new ones when they change
-        restamped = stamps if table is self.sessions else {}
-        columns = list(table.columns)
+    def _parts(self, table: _Table) -> dict[str, Composable]:
+        names = [Identifier(name) for name in table.columns]
+        changed = [SQL("{0} = n.{0}").format(name) for name in names]
         return {
             "table": self._name(table),
             "key": Identifier(table.key or ""),
-            "scope": Identifier(scope),
-            "columns": SQL(", ").join(map(Identifier, columns)),
-            "standing": SQL(", ").join(SQL("t.{}").format(Identifier(name)) for name in columns),
-            "incoming": SQL(", ").join(SQL("n.{}").format(Identifier(name)) for name in columns),
-            "set": SQL(", ").join(
-                [SQL("{0} = n.{0}").format(Identifier(name)) for name in columns]
-                + [SQL("{} = {}").format(Identifier(name), SQL(value)) for name, value in restamped.items()]
-            ),
-            "stamped": SQL(", ").join(map(Identifier, stamps)),
-            "stamps": SQL(", ").join(SQL(value) for value in stamps.values()),
+            "columns": SQL(", ").join(names),
+            "standing": SQL(", ").join(SQL("t.{}").format(name) for name in names),
+            "incoming": SQL(", ").join(SQL("n.{}").format(name) for name in names),
+            "set": SQL(", ").join([*changed, *(SQL(also) for also in table.on_update)]),
+            "stamped": SQL(", ").join(map(Identifier, table.on_insert)),
+            "stamps": SQL(", ").join(map(SQL, table.on_insert.values())),
+            "noted": SQL(table.noted),
         }
-
-    def _note_users_concerned(self, connection: psycopg.Connection, session_partitions: Sequence[str]) -> None:
-        """The users whose sessions a load may end, open or take away."""
-        sql = """create temporary table concerned on commit drop as
-                 select user_id from staged union select user_id from {} where session_partition = any(%s)"""
-        connection.execute(SQL(sql).format(self._name(self.sessions)), [list(session_partitions)])
-        connection.execute("analyze concerned")
-
-    def _vanishing(self, connection: psycopg.Connection, session_partitions: Sequence[str]) -> list[str]:
-        sql = """select session_id from {} t where session_partition = any(%s)
-                 and not exists (select from staged n where n.session_id = t.session_id)"""
-        rows = connection.execute(SQL(sql).format(self._name(self.sessions)), [list(session_partitions)])
-        return [session_id for (session_id,) in rows.fetchall()]
 
     def _create_view(self, connection: psycopg.Connection) -> None:
         view = Identifier(self.stream.name, _VIEW_NAME)
@@ -324,6 +556,16 @@ class Warehouse:
                 self._refuse(table, name, standing[name], _TYPES[dtype])
         return {name: dtype for name, dtype in wanted.items() if name not in standing}
 
+    def _stands(self, connection: psycopg.Connection, table: _Table) -> bool:
+        """Whether nothing is to be made or widened."""
+        return self._missing(connection, table) == {} and self._lack_defaults(connection, table) == []
+
+    def _lack_defaults(self, connection: psycopg.Connection, table: _Table) -> list[str]:
+        sql = """select attname from pg_attribute where attrelid = to_regclass(%s) and attname = any(%s)
+                 and not atthasdef and not attisdropped"""
+        rows = connection.execute(sql, [self._regclass(table), list(table.defaults)]).fetchall()
+        return [name for (name,) in rows]
+
     def _refuse(self, table: _Table, column: str, standing: str, wanted: str) -> None:
         raise WarehouseError(
             f"{self.stream.path}: column {column}: the table {self.stream.name}.{table.name} holds it as {standing}, "
@@ -339,26 +581,57 @@ class Warehouse:
             connection.execute(SQL("create table {} ({})").format(name, columns))
             if table.key:
                 connection.execute(SQL("alter table {} add primary key ({})").format(name, Identifier(table.key)))
-            for index in table.indexes:
-                on = SQL(", ").join(map(Identifier, index))
-                connection.execute(SQL("create index on {} ({})").format(name, on))
         for column, dtype in (missing or {}).items():
             added = _definitions({column: dtype})
             connection.execute(SQL("alter table {} add column {}").format(name, added))
+        for column in self._lack_defaults(connection, table):
+            default = SQL("alter table {} alter column {} set default {}")
+            connection.execute(default.format(name, Identifier(column), SQL(table.defaults[column])))
+
+    def _index(self, connection: psycopg.Connection, table: _Table) -> None:
+        """Make the indexes that are missing beside the key's: of a new table once its first rows are there.
+
+        To fill an index with a million rows at once takes a fifth of the time that filling it row by row takes.
+        """
+        kinds = [*((columns, "btree") for columns in table.indexes), *(((name,), "brin") for name in table.grows_by)]
+        for columns, kind in kinds:
+            name = f"{table.name}_{'_'.join(columns)}_idx"
+            where = [Identifier(self.stream.name, name).as_string()]
+            if connection.execute("select to_regclass(%s)", where).fetchone() == (None,):
+                make = SQL("create index {} on {} using {} ({})")
+                on = SQL(", ").join(map(Identifier, columns))
+                connection.execute(make.format(Identifier(name), self._name(table), SQL(kind), on))
+                connection.execute(SQL("analyze {} ({})").format(self._name(table), on))  # or its use is guessed
+
+    def _regclass(self, table: _Table) -> str:
+        return self._name(table).as_string()
 
     def _name(self, table: _Table) -> Identifier:
         return Identifier(self.stream.name, table.name)
 
 
+_STAGED = SQL("staged")
+_NOTED_OF_SESSIONS = """
+case when (t.user_id, t.session_start) is distinct from (n.user_id, n.session_start)
+    then array[t.user_id, n.user_id] end"""
+_DIFFER = SQL("""
+create temporary table difference on commit drop as
+select coalesce(n.{key}, t.{key}) as key, t.{key} is null as appears, n.{key} is null as vanishes, {noted} as noted,
+    n.ctid as incoming, t.ctid as standing
+from staged n full join (select ctid, * from {table} where {scope} = any(%(partitions)s)) t on t.{key} = n.{key}
+where row({standing}) is distinct from row({incoming})
+order by t.ctid, n.ctid""")
+# Rows that stand under a partition that the load has nothing to do with
+_FIND_ELSEWHERE = SQL("""
+update difference d set standing = t.ctid, appears = false from {table} t where d.appears and t.{key} = d.key""")
 _DELETE = SQL("""
-delete from {table} t where t.{scope} = any(%(partitions)s)
-    and not exists (select from staged n where n.{key} = t.{key})""")
+delete from {table} t using difference d where d.vanishes and t.ctid = d.standing""")
 _UPDATE = SQL("""
-update {table} t set {set} from staged n
-where t.{key} = n.{key} and row({standing}) is distinct from row({incoming})""")
+update {table} t set {set} from staged n, difference d
+where not d.appears and n.ctid = d.incoming and t.ctid = d.standing""")
 _INSERT = SQL("""
 insert into {table} as t ({columns}, {stamped})
-select {incoming}, {stamps} from staged n where not exists (select from {table} t where t.{key} = n.{key})""")
+select {incoming}, {stamps} from difference d, staged n where d.appears and n.ctid = d.incoming""")
 _AND_LOG = SQL("""
 with done as ({changing} returning t.session_id, t.session_partition)
 insert into {changes} (session_id, change, successor_id, session_partition, run_id, changed_at) {log}""")
@@ -368,6 +641,26 @@ from done left join unnest(%(vanished)s::text[], %(successors)s::text[]) as succ
     on vanished_id = session_id""")
 _LOG_CHANGED = SQL("select session_id, 'changed', null, session_partition, %(run_id)s, now() from done")
 _LOG_APPEARED = SQL("select session_id, 'appeared', null, session_partition, %(run_id)s, now() from done")
+_LOG_APPENDED = SQL("""
+insert into {changes} (session_id, change, session_partition, run_id, changed_at)
+select session_id, 'appeared', session_partition, %(run_id)s, now()
+from {table} where session_partition = any(%(partitions)s)""")
+# Whether a session is its user's last can change where one of the user's came, went or has moved.
+_CONCERNED_BY_DIFFERENCE = SQL("""
+select distinct unnest(noted) as user_id from difference union select unnest(%(uncertain)s::text[])""")
+_CONCERNED_BY_APPENDED = SQL("""
+select user_id from {table} t where session_partition = any(%(partitions)s) and exists (
+    select from {table} o where o.user_id = t.user_id and o.session_partition <> t.session_partition)
+union select unnest(%(uncertain)s::text[])""")
+_AT_REST = SQL("""
+select session_partition, sum(rows)::bigint as rows, array_agg(writer::text::bigint order by writer::text) as writers,
+    array_agg(rows order by writer::text) as rows_of, (
+        select string_agg(attname || ' ' || attnum || ' ' || atttypid, ', ' order by attnum) from pg_attribute
+        where attrelid = to_regclass(%(table)s) and attname = any(%(columns)s)) as columns
+from (
+    select session_partition, xmin as writer, count(*) as rows from {table}
+    where session_partition = any(%(partitions)s) group by 1, 2
+) written group by session_partition""")
 # Who asks for no is_first does not pay for it: a join that nothing is read of is left out by the planner.
 _VIEW = SQL("""
 create view {view} as
@@ -383,35 +676,26 @@ create view {view} as
 select left(t.landing_partition, 10)::date as day, reason ->> 'code' as code, count(distinct t.rejection_id) as rows
 from {table} t, jsonb_array_elements(t.reasons) as reason
 group by 1, 2""")
-_MARK_OPEN = SQL("""
-update {table} t set open_until = last.until
+_FIND_MARKS = SQL("""
+create temporary table marks on commit drop as
+select place, until
 from (
-    select session_id, case when rank() over of_user = 1 then session_end + %(gap)s end as until
+    select ctid as place, open_until, case when rank() over of_user = 1 then session_end + %(gap)s end as until
     from {table} where user_id in (select user_id from concerned)
     window of_user as (partition by user_id order by session_start desc, session_end desc)
-) last
-where t.session_id = last.session_id and t.open_until is distinct from last.until""")
+) own
+where open_until is distinct from until
+order by place""")
+_MARK_OPEN = SQL("update {table} t set open_until = until from marks where t.ctid = place")
+
+
+@contextmanager
+def _row_by_row(connection: psycopg.Connection) -> Iterator[None]:
+    """Rows that were found are changed in the order in which they stand: in another, each would need a page anew."""
+    connection.execute("set local enable_hashjoin = off; set local enable_mergejoin = off")
+    yield
+    connection.execute("set local enable_hashjoin = on; set local enable_mergejoin = on")
 
 
 def _definitions(columns: Mapping[str, pl.DataType]) -> Composed:
     return SQL(", ").join(SQL("{} {}").format(Identifier(name), SQL(_TYPES[dtype])) for name, dtype in columns.items())
-
-
-def _as_csv(frame: pl.DataFrame, columns: Mapping[str, pl.DataType]) -> bytes:
-    """CSV in which text is always quoted, so that a null is never mistaken for text that looks like one."""
-    as_json = [
-        pl.format("[{}]", pl.col(name).list.eval(pl.element().struct.json_encode()).list.join(",")).alias(name)
-        for name, dtype in columns.items()
-        if dtype == REASONS
-    ]
-    text = (
-        frame.select(*columns)
-        .with_columns(as_json)
-        .write_csv(
-            include_header=False,
-            quote_style="non_numeric",
-            null_value=_NULL,
-            datetime_format="%Y-%m-%dT%H:%M:%S%.6f%:z",
-        )
-    )
-    return text.encode()

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from sessions_platform.journey.audit import SampleAudit, audit_sample
+from sessions_platform.journey import audit as audits
+from sessions_platform.journey.audit import DaysAudit, SampleAudit, audit_sample, audit_windows
 from sessions_platform.journey.workspace import Workspace
 from sessions_platform_tests.journey.conftest import line
 from sessions_platform_tests.journey.steps import put, refresh, take_in, waiting
@@ -81,3 +82,33 @@ def test_it_finds_one_wrong_session_sooner_or_later(filled: Workspace) -> None:
 
 def test_nothing_is_right_too(workspace: Workspace) -> None:
     assert audit(workspace) == SampleAudit(0, 0, 0, [])
+
+
+DAYS = ["2026-01-01", "2026-01-02", "2026-01-03"]
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 100, 1000])
+def test_windows_of_any_size_count_the_same(filled: Workspace, monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    whole = audit_windows(filled, DAYS)
+    assert whole == DaysAudit(308, 308, 0)
+    monkeypatch.setattr(audits, "_EVENTS_AT_ONCE", at_once)
+    assert audit_windows(filled, DAYS) == whole
+    assert audit_windows(filled, [DAYS[2], DAYS[0]]).accepted == 308 - audit_windows(filled, DAYS[1:2]).accepted
+
+
+def test_events_that_landed_twice_count_once_and_those_in_two_sessions_twice(filled: Workspace) -> None:
+    copies = [line(user, DAY_ONE + 720 * MINUTE, f"noon-{user}") for user in USERS]
+    put(filled, "copies", copies, "2026-01-05")
+    take_in(filled, "2026-01-05")
+    assert audit_windows(filled, DAYS) == DaysAudit(308, 308, 0)
+    with filled.database.transaction() as connection:  # one file stands for two partitions
+        connection.execute(
+            b"""update sessions_platform.session_versions v
+                set path = o.path, first_event = o.first_event, last_event = o.last_event
+                from sessions_platform.session_versions o
+                where v.session_partition = '2026-01-02' and o.session_partition = '2026-01-01'
+                and v.stream = %s and o.stream = v.stream""",
+            [filled.stream.name],
+        )
+    told = audit_windows(filled, DAYS[:1])
+    assert told.twice == audit_windows(filled, DAYS[:1]).sessionized / 2 > 0

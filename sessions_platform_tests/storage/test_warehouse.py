@@ -82,8 +82,9 @@ class Shop:
         run_id: str = "a run",
         successors: Callable[[Sequence[str]], Mapping[str, str]] = lambda _vanished: {},
     ) -> Loaded:
-        self.warehouse.stage(connection, self.warehouse.sessions, [sessions])
-        return self.warehouse.load_staged_sessions(connection, into, run_id, successors)
+        with self.warehouse.gathered([sessions]) as gathered:
+            staged = self.warehouse.stage_sessions(connection, gathered)
+            return self.warehouse.load_sessions(connection, gathered, into, run_id, successors, staged)
 
     def rejected(self, name: str, landing: str = ONE, **more: Any) -> Row:
         row = {
@@ -216,9 +217,8 @@ def test_reasons_arrive_as_json(shop: Shop) -> None:
 def test_rows_are_copied_in_parts_of_any_number(shop: Shop) -> None:
     many = [shop.session(f"{n:06}", minute=n % 1000) for n in range(3)]
     frames = [shop.frame(), shop.frame(*many[:1]), shop.frame(*many[1:]), shop.frame()]
-    with shop.database.transaction() as connection:
-        shop.warehouse.stage(connection, shop.warehouse.sessions, iter(frames))
-        assert shop.warehouse.load_staged_sessions(connection, [ONE], "a run", lambda _: {}).inserted == 3
+    with shop.database.transaction() as connection, shop.warehouse.gathered(iter(frames)) as gathered:
+        assert shop.warehouse.load_sessions(connection, gathered, [ONE], "a run", lambda _: {}).inserted == 3
 
 
 # Tables --------------------------------------------------------------------------------------------------
@@ -532,7 +532,6 @@ def test_readers_see_the_old_until_they_see_the_new_and_wait_for_nothing(shop: S
         with shop.database.transaction() as connection:
             shop.load_in(connection, shop.frame(shop.session("a", event_count=9), shop.session("c")), [ONE, TWO])
             assert seen() == ["a", "b"]
-            connection.execute("drop table staged, concerned")
             empty = pl.DataFrame(schema=REJECTED_EVENTS)
             shop.warehouse.load_rejected(connection, [empty, rejected_rows(shop, "b")], [ONE], "a run")
             assert seen() == ["a", "b"]

@@ -1,0 +1,242 @@
+"""Rows that are copied straight end up as rows that were compared do, and what is recognised is what stands."""
+
+import random
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from sessions_platform.storage.copies import GatheredSessions
+from sessions_platform.storage.warehouse import Loaded, Warehouse
+from sessions_platform_tests.storage.test_warehouse import DAY_ONE, GAP, MINUTE, ONE, TWO, Row, Shop, open_shop, shop
+
+__all__ = ["open_shop", "shop"]
+
+DAYS = [ONE, TWO, "2026-01-03"]
+LATER = "2026-01-04"
+# Few users and few moments, so that sessions begin together, and end together too
+sessions = st.lists(
+    st.tuples(st.sampled_from(["ann", "bob", "cid"]), st.integers(0, 2), st.integers(0, 2), st.integers(0, 2)),
+    max_size=8,
+)
+
+
+@pytest.fixture(scope="module")
+def pair(database: Any) -> tuple[Shop, Shop]:
+    from sessions_platform.storage.ledger import Ledger
+    from sessions_platform_tests.streams import stream
+
+    made = []
+    for name in ("fast", "plain"):
+        Ledger(database, name).prepare({})
+        made.append(Shop(database, stream(name=name)).prepare())
+    return made[0], made[1]
+
+
+def rows_of(one: Shop, drawn: Sequence[tuple[str, int, int, int]]) -> list[Row]:
+    """A session each: user, day, start and length; alike ones differ by their names."""
+    rows = []
+    for place, (user, day, start, length) in enumerate(drawn):
+        row = one.session(f"{user}{day}{start}{length}{place}", user, 24 * 60 * day + start)
+        rows.append({**row, "session_end": row["session_start"] + length * MINUTE})
+    return rows
+
+
+def plainly(rows: Sequence[Row]) -> dict[str, Any]:
+    """What open_until should be: end + gap of the last session of each user, and of those that tie with it."""
+
+    def place(row: Row) -> tuple[Any, Any]:
+        return row["session_start"], row["session_end"]
+
+    last = {row["user_id"]: max(place(other) for other in rows if other["user_id"] == row["user_id"]) for row in rows}
+    return {r["session_id"]: r["session_end"] + GAP if place(r) == last[r["user_id"]] else None for r in rows}
+
+
+def load(one: Shop, frames: Sequence[Sequence[Row]], into: Sequence[str], ahead: bool = True) -> Loaded:
+    with (
+        one.warehouse.gathered(one.frame(*rows) for rows in frames) as gathered,
+        one.database.transaction() as connection,
+    ):
+        staged = one.warehouse.stage_sessions(connection, gathered) if ahead else []
+        return one.warehouse.load_sessions(connection, gathered, into, "a run", lambda _: {}, staged)
+
+
+def clear(*shops: Shop) -> None:
+    for one in shops:
+        with one.database.transaction() as connection:
+            for table in ("sessions", "session_changes", "loaded_partitions"):
+                connection.execute(f"truncate {one.stream.name}.{table}".encode())
+
+
+def told(one: Shop) -> tuple[list[Row], list[Row]]:
+    """The tables, but for when."""
+    rested = [{**row, "loaded_at": None, "policy_version": None} for row in one.table()]
+    columns = "session_id, change, successor_id, session_partition, run_id"
+    return rested, sorted(one.table("session_changes", columns), key=str)
+
+
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(sessions, sessions, st.integers(1, 3), st.booleans())
+@example([("ann", 0, 0, 0), ("ann", 0, 0, 1)], [("ann", 0, 0, 1), ("ann", 0, 0, 2)], 3, True)
+@example([("ann", 0, 0, 0), ("ann", 0, 0, 1)], [("ann", 0, 0, 2), ("ann", 0, 0, 1)], 1, True)
+def test_straight_or_compared_it_comes_to_the_same(
+    pair: tuple[Shop, Shop],
+    first: list[tuple[str, int, int, int]],
+    second: list[tuple[str, int, int, int]],
+    cut: int,
+    ahead: bool,
+) -> None:
+    """Two loads, in frames cut anyhow; the other table knows neither a straight copy nor what it holds."""
+    fast, plain = pair
+    clear(fast, plain)
+    with pytest.MonkeyPatch.context() as patch:
+        for drawn in (first, second, second):
+            rows = rows_of(fast, drawn)
+            done = load(fast, [rows[:cut], rows[cut:]], DAYS, ahead)
+            patch.setattr(Warehouse, "_append", lambda *_: 0)
+            patch.setattr(Warehouse, "_known", lambda *_: {})
+            assert load(plain, [rows], DAYS) == done
+            patch.undo()
+            assert told(fast) == told(plain)
+            assert {row["session_id"]: row["open_until"] for row in fast.table()} == plainly(rows)
+
+
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(sessions, st.permutations(DAYS))
+def test_open_until_is_right_whichever_partition_comes_first(
+    pair: tuple[Shop, Shop], drawn: list[tuple[str, int, int, int]], days: list[str]
+) -> None:
+    fast, _ = pair
+    clear(fast)
+    rows = rows_of(fast, drawn)
+    for day in days:
+        load(fast, [[row for row in rows if row["session_partition"] == day]], [day])
+    assert {row["session_id"]: row["open_until"] for row in fast.table()} == plainly(rows)
+
+
+def compared_from_now_on(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Of which partitions sessions are compared from now on."""
+    seen: list[list[str]] = []
+    compare = Warehouse._compare
+
+    def spy(self: Warehouse, connection: Any, of: GatheredSessions, partitions: list[str], *more: Any) -> Loaded:
+        seen.append(sorted(partitions))
+        return compare(self, connection, of, partitions, *more)
+
+    monkeypatch.setattr(Warehouse, "_compare", spy)
+    return seen
+
+
+def test_what_was_loaded_last_is_recognised_and_not_compared(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = compared_from_now_on(monkeypatch)
+    rows = [shop.session("a"), shop.session("b", "bob", 1500)]
+    shop.load(*rows, into=[ONE, TWO])
+    before = shop.as_it_rests()
+    assert shop.load(*reversed(rows), into=[ONE, TWO], run_id="another") == Loaded(0, 0, 0)
+    assert compared == []
+    rows[1] = {**rows[1], "event_count": 9}
+    assert shop.load(*rows, into=[ONE, TWO]) == Loaded(0, 1, 0)
+    assert compared == [[TWO]]
+    assert shop.load(*rows, into=[ONE, TWO]) == Loaded(0, 0, 0)
+    assert compared == [[TWO]]
+    assert shop.as_it_rests()["a"] == before["a"]
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        "update {table} set event_count = 99 where session_id = 'a'",
+        "update {table} set session_partition = '2026-01-02' where session_id = 'a'",
+        "update {table} set session_partition = '2026-01-02'",
+        "update {table} set session_id = 'x' where session_id = 'a'",
+        "delete from {table} where session_id = 'a'",
+        "delete from {table}",
+        "insert into {table} select 'x', user_id, session_start, session_end, 1, 1, null, null, null, null, null, null,"
+        " null, null, session_partition, policy_version from {table} where session_id = 'a'",
+        "truncate {table}",
+        "alter table {table} drop column amount cascade; alter table {table} add amount double precision",
+        "alter table {table} rename stars to x; alter table {table} add stars bigint",
+    ],
+)
+def test_a_reload_mends_what_somebody_edited(shop: Shop, edit: str) -> None:
+    rows = [shop.session("a", amount=1.5, stars=3), shop.session("b", "bob", 10, amount=2.5, stars=4)]
+    shop.load(*rows)
+    right = shop.table("sessions", ", ".join(rows[0]))
+    with shop.database.transaction() as connection:
+        connection.execute(edit.format(table=f"{shop.stream.name}.sessions").encode())
+        assert connection.execute(f"select count(*) from {shop.stream.name}.loaded_partitions".encode()).fetchone()
+    shop.prepare()
+    shop.load(*rows)
+    assert shop.table("sessions", ", ".join(rows[0])) == right
+
+
+def test_an_edit_during_a_load_is_mended_by_the_next(shop: Shop) -> None:
+    """It came after the rows were compared, and before they were noted."""
+    rows = [shop.session("a"), shop.session("b", "bob"), shop.session("c", "cid")]
+    shop.load(*rows[:2])
+    edit = f"update {shop.stream.name}.sessions set event_count = 99 where session_id = 'a'"
+
+    def meanwhile(vanished: Sequence[str]) -> dict[str, str]:
+        with shop.database.transaction() as connection:
+            connection.execute(edit.encode())
+        return dict.fromkeys(vanished, "c")
+
+    shop.load(rows[0], rows[2], successors=meanwhile)  # b vanishes
+    assert shop.load(rows[0], rows[2]).updated == 1
+    assert [row["event_count"] for row in shop.table()] == [2, 2]
+
+
+def test_sessions_that_stand_under_another_partition_move(shop: Shop) -> None:
+    """As in a rebuild under another calendar."""
+    shop.load(shop.session("a"), shop.session("b", "bob"))
+    moved = [shop.session("a", session_partition=TWO), shop.session("c", session_partition=TWO)]
+    assert shop.load(*moved, into=[ONE, TWO]) == Loaded(1, 1, 1)
+    assert [(row["session_id"], row["session_partition"]) for row in shop.table()] == [("a", TWO), ("c", TWO)]
+    changes = [("a", "appeared"), ("a", "changed"), ("b", "appeared"), ("b", "vanished"), ("c", "appeared")]
+    assert sorted((session_id, change) for session_id, change, _ in shop.changes) == changes
+
+
+def test_many_sessions_are_gathered_and_loaded_whole(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than memory holds, in any order, and read back in parts that end within rows."""
+    from sessions_platform.storage import copies
+
+    monkeypatch.setattr(copies, "_BYTES_IN_MEMORY", 1000)
+    monkeypatch.setattr(copies, "_BYTES_AT_ONCE", 99)
+    monkeypatch.setattr(copies, "_ROWS_AT_ONCE", 7)
+    dice = random.Random(5)
+    rows = [
+        shop.session(
+            f"{dice.getrandbits(128):032x}", f"user{dice.randrange(50)}", dice.randrange(4000), page_url="é" * n
+        )
+        for n in range(200)
+    ]
+    days = sorted({row["session_partition"] for row in rows})
+    assert load(shop, [rows[:90], rows[90:]], days) == Loaded(200, 0, 0)
+    assert shop.table("sessions", ", ".join(rows[0])) == sorted(rows, key=lambda row: row["session_id"])
+    assert load(shop, [rows], days) == Loaded(0, 0, 0)
+
+
+def test_what_was_not_asked_for_is_not_loaded(shop: Shop) -> None:
+    """Another load has overtaken it."""
+    shop.load(shop.session("a"), shop.session("b", "bob", 1500), into=[ONE, TWO])
+    rows = [shop.session("a", event_count=9), shop.session("b", "bob", 1500, event_count=9)]
+    assert load(shop, [rows], [TWO]) == Loaded(0, 1, 0)
+    assert [row["event_count"] for row in shop.table()] == [2, 9]
+    late = shop.session("l", "eve", (DAY_ONE + timedelta(days=3) - DAY_ONE) / MINUTE)
+    assert load(shop, [[late]], [ONE]) == Loaded(0, 0, 1)
+
+
+def test_the_indexes_stand_once_there_are_rows(open_shop: Callable[..., Shop]) -> None:
+    one = open_shop()
+    one.load(one.session("a"))
+    named = f"select indexname from pg_indexes where schemaname = '{one.stream.name}' order by 1"
+    found = {row["indexname"] for row in one.database.query(named)}
+    assert {
+        "sessions_session_partition_idx",
+        "sessions_user_id_session_start_idx",
+        "session_changes_session_id_idx",
+        "session_changes_changed_at_idx",
+    } <= found
