@@ -294,8 +294,11 @@ class Warehouse:
         return dict(zip(names, connection.execute(sql).fetchone() or (), strict=True))
 
     def _state(self, connection: psycopg.Connection, session_partitions: Sequence[str]) -> _State:
-        sql = SQL("select key, exists (select from {} where session_partition = key) from unnest(%s::text[]) as key")
-        rows = connection.execute(sql.format(self._name(self.sessions)), [list(session_partitions)]).fetchall()
+        # By the next key in the index; whether any row has this one might be looked for in all rows
+        sql = """select key, key is not distinct from (
+                     select session_partition from {} where session_partition >= key order by session_partition limit 1)
+                 from unnest(%s::text[]) as key"""
+        rows = connection.execute(SQL(sql).format(self._name(self.sessions)), [list(session_partitions)]).fetchall()
         return _State([key for key, stands in rows if not stands], [key for key, stands in rows if stands])
 
     def _known(
@@ -381,6 +384,9 @@ class Warehouse:
         self._index(connection, self.sessions)
         alone = SQL("select min(session_partition) = max(session_partition) from {}").format(parts["table"])
         if sessions.uncertain or connection.execute(alone).fetchone() == (False,):
+            connection.execute("drop table if exists pg_temp.newcomers")
+            connection.execute(_NEWCOMERS.format(**parts), given)
+            connection.execute("analyze newcomers")
             self._mark_open(connection, _CONCERNED_BY_APPENDED.format(**parts), given)
         return rows
 
@@ -601,7 +607,6 @@ class Warehouse:
                 make = SQL("create index {} on {} using {} ({})")
                 on = SQL(", ").join(map(Identifier, columns))
                 connection.execute(make.format(Identifier(name), self._name(table), SQL(kind), on))
-                connection.execute(SQL("analyze {} ({})").format(self._name(table), on))  # or its use is guessed
 
     def _regclass(self, table: _Table) -> str:
         return self._name(table).as_string()
@@ -648,9 +653,12 @@ from {table} where session_partition = any(%(partitions)s)""")
 # Whether a session is its user's last can change where one of the user's came, went or has moved.
 _CONCERNED_BY_DIFFERENCE = SQL("""
 select distinct unnest(noted) as user_id from difference union select unnest(%(uncertain)s::text[])""")
+_NEWCOMERS = SQL("""
+create temporary table newcomers on commit drop as
+select distinct user_id from {table} where session_partition = any(%(partitions)s)""")
 _CONCERNED_BY_APPENDED = SQL("""
-select user_id from {table} t where session_partition = any(%(partitions)s) and exists (
-    select from {table} o where o.user_id = t.user_id and o.session_partition <> t.session_partition)
+select user_id from {table} where user_id in (select user_id from newcomers)
+group by user_id having min(session_partition) < max(session_partition)
 union select unnest(%(uncertain)s::text[])""")
 _AT_REST = SQL("""
 select session_partition, sum(rows)::bigint as rows, array_agg(writer::text::bigint order by writer::text) as writers,
