@@ -93,9 +93,9 @@ def ours(url: str, sessions: str) -> dict[str, int]:
     ledger, warehouse = workspace.ledger, workspace.warehouse
     frame = pl.read_parquet(sessions)
     measure.mark("ready")
-    with workspace.database.transaction() as connection:
-        warehouse.stage(connection, warehouse.sessions, [frame])
+    with warehouse.gathered([frame]) as gathered, workspace.database.transaction() as connection:
+        staged = warehouse.stage_sessions(connection, gathered)
         ledger.lock(connection)
-        loaded = warehouse.load_staged_sessions(connection, days(1), "benchmark", lambda _: {})
+        loaded = warehouse.load_sessions(connection, gathered, days(1), "benchmark", lambda _: {}, staged)
     measure.mark("done")
     return {"changed": loaded.changed}

@@ -1,7 +1,7 @@
 """sessionized_events → sessions: one row a session, in the warehouse."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import polars as pl
@@ -75,21 +75,26 @@ def _refuse_other_rules(stream: Stream, versions: Sequence[SessionVersion]) -> N
 
 
 def proven(stream: Stream, sessionized: Dataset, prove: Callable[[str, pl.DataFrame], None]) -> Iterator[pl.DataFrame]:
-    """The sessions of some partitions, or of one file of a large one, at a time, once they are proved.
-
-    A session has all of its events in one file.
-    """
+    """The sessions of some partitions, or of a part of a large one, at a time, once they are proved."""
     for batch in sessionized.batches(_EVENTS_AT_ONCE):
-        for files in _file_by_file(batch) if batch.rows > _EVENTS_AT_ONCE else [batch]:
-            sessions = summarize(files.scan().collect(), stream)
-            prove(label(list(files.partitions)), sessions)
+        frames = whole_sessions(batch.blocks()) if batch.rows > _EVENTS_AT_ONCE else [batch.scan().collect()]
+        for events in frames:
+            sessions = summarize(events, stream)
+            prove(label(list(batch.partitions)), sessions)
             yield sessions
 
 
-def _file_by_file(dataset: Dataset) -> Iterator[Dataset]:
-    for partition, files in dataset.partitions.items():
-        for file in files:
-            yield replace(dataset, partitions={partition: (file,)})
+def whole_sessions(blocks: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """The same events, cut only between sessions, whose events rest one behind the other."""
+    begun: pl.DataFrame | None = None
+    for block in blocks:
+        events = block if begun is None else pl.concat([begun, block])
+        is_last = events["session_id"] == events["session_id"].last()
+        begun = events.filter(is_last)
+        if begun.height < events.height:
+            yield events.filter(~is_last)
+    if begun is not None:
+        yield begun
 
 
 def _overtaken(versions: Sequence[SessionVersion], standing: Sequence[SessionVersion]) -> list[str]:
