@@ -4,6 +4,7 @@ DuckDB makes those of Parquet files, PostgreSQL those of tables; both sides of a
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from benchmarks import measure
@@ -35,16 +36,19 @@ SESSIONIZED = (
 EVENTS = SESSIONIZED[:8]
 
 
-def of_parquet(path: str, columns: Sequence[str]) -> str:
-    """Taken in a process of its own, whose time is nobody's."""
-    return measure.run(measure.program("answers", "digest", path=path, columns=list(columns))).told["digest"]
+def of_parquet(asked: Mapping[str, tuple[Path, Sequence[str]]]) -> dict[str, str]:
+    """A digest of some columns of each file; taken in a process of its own, whose time is nobody's."""
+    files = {name: [str(path), list(columns)] for name, (path, columns) in asked.items()}
+    return dict(measure.run(measure.program("answers", "digests", files=files)).told)
 
 
-def digest(path: str, columns: Sequence[str]) -> dict[str, str]:
+def digests(files: Mapping[str, tuple[str, Sequence[str]]]) -> dict[str, str]:
     import duckdb
 
     with duckdb.connect() as connection:
-        return {"digest": digest_of(connection, f"read_parquet('{path}')", columns)}
+        return {
+            name: digest_of(connection, f"read_parquet('{path}')", columns) for name, (path, columns) in files.items()
+        }
 
 
 def digest_of(connection: Any, relation: str, columns: Sequence[str]) -> str:

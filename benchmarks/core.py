@@ -54,22 +54,19 @@ def run(bench: Bench) -> Iterator[Result]:
 
 
 def program(
-    bench: Bench, events: Path, function: str, options: Mapping[str, Any], digested: bool = True
+    bench: Bench, events: Path, function: str, options: Mapping[str, Any]
 ) -> tuple[measure.Run, dict[str, Any]]:
     """Run one of the programs below; its answer is taken from the files that it wrote."""
     with bench.folder() as folder:
         taken = measure.run(measure.program("core", function, events=str(events), folder=str(folder), **options))
-        if function == "limit" or not digested:
+        if function == "limit":
             return taken, {}
-        sessions, sessionized = str(folder / SESSIONS), str(folder / SESSIONIZED)
-        answer = {
-            **taken.told,
-            "sessions": answers.of_parquet(sessions, answers.SESSIONS),
-            "sessionized events": answers.of_parquet(sessionized, answers.SESSIONIZED),
-        }
+        sessions, sessionized = folder / SESSIONS, folder / SESSIONIZED
+        asked = {"sessions": (sessions, answers.SESSIONS), "sessionized events": (sessionized, answers.SESSIONIZED)}
         if function in MAKE_IDS:
-            answer["ids of sessions"] = answers.of_parquet(sessions, ["session_id", "user_id", "session_start"])
-            answer["ids of sessionized events"] = answers.of_parquet(sessionized, ["event_id", "session_id"])
+            asked["ids of sessions"] = (sessions, ("session_id", "user_id", "session_start"))
+            asked["ids of sessionized events"] = (sessionized, ("event_id", "session_id"))
+        answer = {**taken.told, **answers.of_parquet(asked)}
         return taken, answer
 
 

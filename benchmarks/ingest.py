@@ -64,8 +64,7 @@ def _files(bench: Bench, rows: int, form: str, broken: str) -> tuple[Path, Path]
 def _program(bench: Bench, function: str, **given: str) -> tuple[measure.Run, Mapping[str, Any]]:
     with bench.folder() as folder:
         taken = measure.run(measure.program("ingest", function, folder=str(folder), **given))
-        rows = answers.of_parquet(str(folder / "rows.parquet"), VALUES)
-        return taken, {**taken.told, "good rows": rows}
+        return taken, {**taken.told, **answers.of_parquet({"good rows": (folder / "rows.parquet", VALUES)})}
 
 
 def _compare(case: str, planted: str, _: str, ours: Mapping[str, Any], peer: Mapping[str, Any]) -> None:

@@ -97,7 +97,7 @@ def write(document: Mapping[str, Any]) -> None:
 
 def page(document: Mapping[str, Any], before: Mapping[str, Any]) -> str:
     machine, versions = document["machine"], document["versions"]
-    earlier = {(told["name"], told["rows"]): told for told in before["results"]}
+    earlier = {told["name"]: told for told in before["results"]}
     comparisons = [told for told in document["results"] if "ratios" in told]
     figures = [told for told in document["results"] if "values" in told]
     pictured = _phases(document) is not None
@@ -117,11 +117,11 @@ def page(document: Mapping[str, Any], before: Mapping[str, Any]) -> str:
             "| benchmark | rows | ours | peer | ratio, and of each pair | CPU | memory, ours and ratio | to reach | "
             "before |",
             "| --- | --: | --: | --: | --- | --: | --- | --- | --: |",
-            *(_comparison_row(told, earlier.get((told["name"], told["rows"]))) for told in comparisons),
+            *(_comparison_row(told, earlier.get(told["name"])) for told in comparisons),
             "",
             "| figure | rows | measured | to reach | before |",
             "| --- | --: | --: | --- | --: |",
-            *(_figure_row(told, earlier.get((told["name"], told["rows"]))) for told in figures),
+            *(_figure_row(told, earlier.get(told["name"])) for told in figures),
             "",
             *(["![Where the time of a run goes](images/end-to-end.svg)", ""] if pictured else []),
             _WHAT,
@@ -139,8 +139,8 @@ children included. Memory is the peak of a program's largest process. PostgreSQL
 Before any ratio counts, both sides have to have given the same answer: a digest over all values of all rows, and the
 numbers of accepted, rejected and repeated rows. Where they differ the benchmark fails."""
 _BEFORE = """\
-*Before* is commit {commit}, ahead of all work on speed, on {measured_at}: one pair with as many rows, on a machine that
-did much else, so that its CPU tells more than its time."""
+*Before* is commit {commit}, ahead of all work on speed, on {measured_at}:
+one pair, on a machine that did much else, so that its CPU tells more than its time."""
 _WHAT = """\
 The data is made by a seeded program: events of eight columns, rows/20 users with a heavy tail, visits of five events
 on average, ten days (`ingest`, `load` and `end_to_end`: one), in no order; one row of a hundred repeats an event, one
@@ -173,13 +173,21 @@ def _comparison_row(told: Mapping[str, Any], before: Mapping[str, Any] | None) -
         f"{measured['cpu']:.2f}" if "cpu" in measured else "",
         f"{peak:.2f} GB, {measured['peak']:.2f}" if "peak" in measured else "",
         _target_cell(told),
-        _before_cell(before["median"]) if before else "",
+        _before_cell(told, before),
     ]
     return f"| {' | '.join(cells)} |"
 
 
-def _before_cell(measured: Mapping[str, float]) -> str:
-    return f"{measured['time']:.2f}" + (f", CPU {measured['cpu']:.2f}" if "cpu" in measured else "")
+def _before_cell(told: Mapping[str, Any], before: Mapping[str, Any] | None) -> str:
+    """With the number of rows where it was another."""
+    if before is None:
+        return ""
+    if "median" not in before:
+        value = _shown(before)
+    else:
+        measured = before["median"]
+        value = f"{measured['time']:.2f}" + (f", CPU {measured['cpu']:.2f}" if "cpu" in measured else "")
+    return value if before["rows"] == told["rows"] else f"{value} ({before['rows']:,} rows)"
 
 
 def _middle(runs: Iterable[Mapping[str, Any]], clock: str) -> float:
@@ -187,11 +195,12 @@ def _middle(runs: Iterable[Mapping[str, Any]], clock: str) -> float:
 
 
 def _figure_row(told: Mapping[str, Any], before: Mapping[str, Any] | None) -> str:
-    def shown(of: Mapping[str, Any]) -> str:
-        return f"{median(of['values']):.2f} {of['unit']}".strip()
+    cells = [f"{told['name']}: {told['about']}", f"{told['rows']:,}", _shown(told), _target_cell(told)]
+    return f"| {' | '.join(cells)} | {_before_cell(told, before)} |"
 
-    cells = [f"{told['name']}: {told['about']}", f"{told['rows']:,}", shown(told), _target_cell(told)]
-    return f"| {' | '.join(cells)} | {shown(before) if before else ''} |"
+
+def _shown(told: Mapping[str, Any]) -> str:
+    return f"{median(told['values']):.2f} {told['unit']}".strip()
 
 
 def _target_cell(told: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ SESSIONS = pl.DataFrame({"user_id": ["ann", "bob", None], "event_count": [2, 1, 
 
 def digest(folder: Path, frame: pl.DataFrame) -> str:
     frame.write_parquet(folder / "rows.parquet")
-    return answers.digest(str(folder / "rows.parquet"), frame.columns)["digest"]
+    return answers.digests({"rows": (str(folder / "rows.parquet"), frame.columns)})["rows"]
 
 
 def test_an_order_changes_no_digest_and_any_value_does(tmp_path: Path) -> None:
