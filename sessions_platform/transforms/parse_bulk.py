@@ -148,7 +148,7 @@ def _is_plain_in_json(lines: RowsOfBytes) -> Flags:
 
 
 def _by_header(headers: pl.Series, rows: Numbers) -> Iterator[tuple[bytes | None, Numbers]]:
-    if headers.eq_missing(headers.head(1).new_from_index(0, len(headers))).all():
+    if headers.null_count() == len(headers) or (headers == headers.head(1)).sum() == len(headers):
         yield headers[0], rows
         return
     numbers = headers.rle_id()

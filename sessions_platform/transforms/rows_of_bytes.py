@@ -88,8 +88,13 @@ class RowsOfBytes:
         return found == np.frombuffer(text, found.dtype)
 
     def texts(self, starts: Numbers, ends: Numbers) -> pl.Series:
-        """The bytes between, as text, which they have to be. Long ones are not copied."""
+        """The bytes between, as text, which they have to be. Long ones are not copied.
+
+        Nobody checks a view again, so that a wrong one would be read from foreign memory.
+        """
         lengths = ends - starts
+        if lengths.min(initial=0) < 0 or ends.max(initial=0) > len(self.bytes):
+            raise IndexError("a text ends before it starts, or behind the last row")
         short = lengths <= _INLINE
         if short.all():
             views = self._inline(starts, lengths)

@@ -60,10 +60,14 @@ def judge(parsed: pl.DataFrame, stream: Stream, landing_partition: str, known: K
     `known` has the values that stand in the references; a stream without any needs none.
     """
     known = known or {}
-    typed = parsed.with_row_index(_ROW).with_columns(
-        _typed(name, column).alias(_typed_name(name)) for name, column in stream.columns.items()
-    )
+    # Lazily, for only so is an expression that stands twice in a type, as a moment does, worked out once.
+    typed = parsed.lazy().with_row_index(_ROW)
+    typed = typed.with_columns(_typed(name, column).alias(_typed_name(name)) for name, column in stream.columns.items())
+    typed = typed.collect()
     reasons = _gathered(typed, _type_faults(typed, stream), _broken_rules(typed, stream, landing_partition, known))
+    if reasons.is_empty():
+        nothing = typed.clear().select(*_RAW, reasons=pl.lit(None, REASONS))
+        return Verdict(_as_events(typed, stream), nothing)
     judged = typed.join(reasons, on=_ROW, how="left", maintain_order="left")
     accepted = judged.filter(pl.col("reasons").is_null())
     rejected = judged.filter(pl.col("reasons").is_not_null())
@@ -223,7 +227,8 @@ def _reason(code: Code, rule: str, *, column: str, value: pl.Expr) -> pl.Expr:
 
 def _broken_rules(typed: pl.DataFrame, stream: Stream, landing_partition: str, known: Known) -> pl.DataFrame:
     """What pandera finds in the rows that could be read at all: _row, column, reason."""
-    readable = typed.filter(~_has_whole_row_fault())
+    has_faults = typed["faults"].list.len().max()
+    readable = typed.filter(~_has_whole_row_fault()) if has_faults else typed
     frame = readable.select(pl.col(_typed_name(name)).alias(name) for name in judged_columns(stream))
     try:
         judgement_schema(stream, landing_partition, known).validate(frame, lazy=True)
@@ -268,7 +273,8 @@ def _broken(rules: list[Rule], number: object) -> tuple[Code, str]:
 
 def _gathered(typed: pl.DataFrame, type_faults: pl.DataFrame, broken: pl.DataFrame) -> pl.DataFrame:
     """All reasons of each row: _row, reasons. A value of the wrong type is not missing too."""
-    parse_faults = typed.select(_ROW, reason="faults").explode("reason").drop_nulls("reason")
+    at_fault = typed.filter(pl.col("faults").list.len() > 0)
+    parse_faults = at_fault.select(_ROW, reason="faults").explode("reason")
     parse_faults = parse_faults.select(_ROW, column=pl.col("reason").struct.field("column"), reason="reason")
     known = pl.concat([_NO_REASONS, parse_faults, type_faults])
     is_missing = pl.col("reason").struct.field("rule") == "not null"
