@@ -14,6 +14,7 @@ from sessions_platform.contracts.raw import RAW_EVENTS
 from sessions_platform.contracts.reasons import REASONS
 from sessions_platform.contracts.rejections import REJECTED_EVENTS
 from sessions_platform.contracts.stream import Stream
+from sessions_platform.journey.ahead import ahead
 from sessions_platform.journey.references import References, read_references
 from sessions_platform.journey.workspace import Workspace, events_near
 from sessions_platform.storage.lake import Dataset, StoredFile
@@ -197,7 +198,7 @@ def judge_partition(
     files = _files_of(workspace, landing_partition, raw)
     digests = {file.uri: file.digest or "" for file in files}
     rows = judge_rows(workspace, RawRows(raw, landing_partition), digests, mends, references.known)
-    events = lake.write(workspace.folder("events", landing_partition), rows.events(), event_columns(stream))
+    events = lake.write(workspace.folder("events", landing_partition), ahead(rows.events()), event_columns(stream))
     tally = _Tally()
     rejected = (tally.seen(rejections(refused, stream)) for refused in rows.refused())
     return Judged(
@@ -241,7 +242,7 @@ def judge_rows(
     stream = workspace.stream
     standing, void = _parted(stream, raw, mends)
     rows = JudgedRows(workspace, raw, digests, standing)
-    for block in raw.blocks():
+    for block in ahead(raw.blocks()):
         in_force = block if void.is_empty() else block.join(void, on=_POSITION, how="anti", maintain_order="left")
         parsed, shape = parse_with_shape(in_force, stream)
         rows.add(judge(parsed, stream, raw.landing_partition, known), shape)

@@ -8,6 +8,7 @@ import polars as pl
 
 from sessions_platform.contracts.calendar import Window, contiguous_runs
 from sessions_platform.contracts.sessions import sessionized_columns
+from sessions_platform.journey.ahead import ahead
 from sessions_platform.journey.workspace import Workspace, events_near
 from sessions_platform.storage.ledger import SessionVersion, Snapshot
 from sessions_platform.storage.spill import Spill
@@ -95,7 +96,7 @@ def _sessionize(workspace: Workspace, snapshot: Snapshot, batch: list[str], run_
         for partition in batch:
             told[partition].add(partition, frames[partition][0], result)
     else:
-        frames = {batch[0]: _in_buckets(workspace, snapshot, window, batch[0], told[batch[0]])}
+        frames = {batch[0]: ahead(_in_buckets(workspace, snapshot, window, batch[0], told[batch[0]]))}
     return [_write(workspace, partition, frames[partition], told[partition], snapshot, run_id) for partition in batch]
 
 
