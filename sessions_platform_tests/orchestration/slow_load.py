@@ -11,7 +11,7 @@ from sessions_platform.journey.workspace import open_workspaces
 from sessions_platform.settings import Settings
 from sessions_platform.storage.warehouse import Warehouse
 
-_load = Warehouse.load_staged_sessions
+_load = Warehouse.load_sessions
 
 
 def load_and_wait(self: Warehouse, *args):
@@ -23,6 +23,6 @@ def load_and_wait(self: Warehouse, *args):
 
 
 if __name__ == "__main__":
-    setattr(Warehouse, "load_staged_sessions", load_and_wait)  # noqa: B010
+    setattr(Warehouse, "load_sessions", load_and_wait)  # noqa: B010
     (workspace,) = open_workspaces(Settings.from_environment(), [sys.argv[1]])
     load_sessions(workspace, workspace.sessionized_events([sys.argv[2]]), "killed")
