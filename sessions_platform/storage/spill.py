@@ -43,9 +43,11 @@ class Spill:
         self._chunks = 0
 
     def add(self, frame: pl.DataFrame) -> None:
+        if frame.is_empty():
+            return
         size = int(frame.estimated_size())
         self.rows, self.bytes = self.rows + frame.height, self.bytes + size
-        self._held.append(frame.select(*self._schema))
+        self._held.append(_by_itself(frame.select(*self._schema)))
         self._held_bytes += size
         if self._held_bytes > self._chunk_bytes:
             self._write()
@@ -102,3 +104,8 @@ class Spill:
             "_bucket", as_dict=True, include_key=False, maintain_order=True
         )
         return [parts.get((number,), frame.clear()) for number in range(self.buckets)]
+
+
+def _by_itself(frame: pl.DataFrame) -> pl.DataFrame:
+    """The same rows in memory of their own: texts of a few rows would keep the whole block that they came of."""
+    return pl.DataFrame(pl.from_arrow(frame.to_arrow(compat_level=pl.CompatLevel.oldest())), schema=frame.schema)
