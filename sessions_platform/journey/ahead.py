@@ -1,9 +1,11 @@
-"""Two stages at once: while a block is used, the next one is made."""
+"""Several stages at once: while a block is used, the next one is made."""
 
-from collections.abc import Generator, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+S = TypeVar("S")
 T = TypeVar("T")
 _END = object()
 
@@ -24,3 +26,15 @@ def ahead(items: Iterable[T]) -> Generator[T, None, None]:
         finally:
             if isinstance(making, Generator):
                 thread.submit(making.close).result()
+
+
+def each_ahead(make: Callable[[S], T], items: Iterable[S], threads: int) -> Generator[T, None, None]:
+    """What is made of each item, in their order, by so many threads; one more item than these is there at once."""
+    coming = deque[Future[T]]()
+    with ThreadPoolExecutor(threads, thread_name_prefix="each-ahead") as pool:
+        for item in items:
+            coming.append(pool.submit(make, item))
+            if len(coming) > threads:
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()

@@ -14,7 +14,7 @@ from sessions_platform.contracts.raw import RAW_EVENTS
 from sessions_platform.contracts.reasons import REASONS
 from sessions_platform.contracts.rejections import REJECTED_EVENTS
 from sessions_platform.contracts.stream import Stream
-from sessions_platform.journey.ahead import ahead
+from sessions_platform.journey.ahead import ahead, each_ahead
 from sessions_platform.journey.references import References, read_references
 from sessions_platform.journey.workspace import Workspace, events_near
 from sessions_platform.storage.lake import Dataset, StoredFile
@@ -41,6 +41,7 @@ _RAW = {**PROVENANCE, "payload": pl.Binary()}
 _POINTS = {"user_id": pl.String(), "event_timestamp": pl.Datetime("us", "UTC")}
 _SAMPLES = 5
 _HASH_BYTES = 8
+_PARSERS = 4  # each holds a block
 
 
 @dataclass(frozen=True)
@@ -242,10 +243,13 @@ def judge_rows(
     stream = workspace.stream
     standing, void = _parted(stream, raw, mends)
     rows = JudgedRows(workspace, raw, digests, standing)
-    for block in ahead(raw.blocks()):
+
+    def parsed(block: pl.DataFrame) -> tuple[pl.DataFrame, Shape]:
         in_force = block if void.is_empty() else block.join(void, on=_POSITION, how="anti", maintain_order="left")
-        parsed, shape = parse_with_shape(in_force, stream)
-        rows.add(judge(parsed, stream, raw.landing_partition, known), shape)
+        return parse_with_shape(in_force, stream)
+
+    for columns, shape in each_ahead(parsed, raw.blocks(), min(_PARSERS, pl.thread_pool_size())):
+        rows.add(judge(columns, stream, raw.landing_partition, known), shape)
     rows.duplicates += void.height
     return rows
 

@@ -25,7 +25,7 @@ from sessions_platform.transforms.shape import Kind, Shape, shape_of_kinds
 Parsed = tuple[pl.DataFrame, list[Kind]]
 
 # Rows that are read together: few enough to stay in a processor's cache, and enough to pay for a template.
-_PART = 16_384
+_PART = 131_072
 
 
 def parse(raw: pl.DataFrame, stream: Stream) -> pl.DataFrame:

@@ -6,13 +6,13 @@ from contextlib import closing
 
 import pytest
 
-from sessions_platform.journey.ahead import ahead
+from sessions_platform.journey.ahead import ahead, each_ahead
 
 SOON = 30.0
 
 
 def threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("ahead")]
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith(("ahead", "each-ahead"))]
 
 
 def test_items_come_in_their_order() -> None:
@@ -69,4 +69,36 @@ def test_when_the_using_fails_the_making_is_closed_and_its_thread_ends(taken: in
     with pytest.raises(OSError, match="no space left"):
         use()
     assert closed.is_set()
+    assert threads() == []
+
+
+def test_what_is_made_of_each_comes_in_their_order_and_no_more_is_begun_than_asked_for() -> None:
+    begun: list[int] = []
+    go_on = threading.Event()
+
+    def double(number: int) -> int:
+        if number == 0:
+            assert go_on.wait(SOON)
+        return 2 * number
+
+    def items() -> Iterator[int]:
+        for number in range(9):
+            begun.append(number)
+            if number == 2:
+                go_on.set()  # the first is the last to be done
+            yield number
+
+    made = each_ahead(double, items(), 2)
+    assert next(made) == 0
+    assert begun == [0, 1, 2]
+    assert list(made) == [2 * number for number in range(1, 9)]
+    assert list(each_ahead(double, [], 2)) == []
+    assert threads() == []
+
+
+def test_what_one_of_them_raises_comes_in_its_place_and_ends_the_threads() -> None:
+    made = each_ahead(lambda number: 6 // number, [3, 0, 1], 2)
+    assert next(made) == 2
+    with pytest.raises(ZeroDivisionError):
+        next(made)
     assert threads() == []
