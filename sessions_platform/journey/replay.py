@@ -21,7 +21,7 @@ from sessions_platform.contracts.events import Known
 from sessions_platform.contracts.raw import RAW_EVENTS
 from sessions_platform.contracts.rejections import Code
 from sessions_platform.journey.dead_letters import Letter, is_replayable, letters_of
-from sessions_platform.journey.judge import RawRows, judge_rows
+from sessions_platform.journey.judged_rows import RawRows, judge_rows
 from sessions_platform.journey.mended import MendedRow
 from sessions_platform.journey.references import read_references
 from sessions_platform.journey.status import landing_partitions_unpublished

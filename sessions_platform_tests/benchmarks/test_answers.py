@@ -48,6 +48,7 @@ def test_answers_that_share_nothing_are_no_agreement() -> None:
         answers.hold_equal({"sessions": "1"}, {}, "core")
 
 
+@pytest.mark.slow
 def test_a_wrong_answer_ends_the_program_with_code_1_and_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 from psycopg.sql import SQL
 
 from sessions_platform.contracts.stream import Stream
-from sessions_platform.journey import judge
+from sessions_platform.journey import touched
 from sessions_platform.storage import warehouse
 from sessions_platform.transforms import in_order, sessionize
 from sessions_platform.transforms.sessionize import EventReader
@@ -38,7 +38,7 @@ def forgotten_neighbour(patch: pytest.MonkeyPatch) -> None:
     def partitions_of(changed: pl.DataFrame, _read: EventReader, of: Stream) -> set[str]:
         return set(changed.select(of.session_calendar.key_expr()).to_series())
 
-    patch.setattr(judge, "touched_partitions", partitions_of)
+    patch.setattr(touched, "touched_partitions", partitions_of)
 
 
 def unstable_tie(patch: pytest.MonkeyPatch) -> None:

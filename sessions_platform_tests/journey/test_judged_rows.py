@@ -14,8 +14,8 @@ from sessions_platform.contracts.events import PROVENANCE
 from sessions_platform.contracts.raw import RAW_EVENTS
 from sessions_platform.contracts.reasons import REASONS
 from sessions_platform.contracts.stream import Stream
-from sessions_platform.journey import judge as module
-from sessions_platform.journey.judge import JudgedRows, RawRows
+from sessions_platform.journey import judged_rows as module
+from sessions_platform.journey.judged_rows import JudgedRows, RawRows
 from sessions_platform.journey.workspace import Workspace
 from sessions_platform.settings import Settings
 from sessions_platform.storage.database import Database

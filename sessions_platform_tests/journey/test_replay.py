@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from sessions_platform.contracts.stream import Stream
-from sessions_platform.journey import judge
+from sessions_platform.journey import judged_rows
 from sessions_platform.journey import replay as replaying
 from sessions_platform.journey.dead_letters import Filter, discard, expire, exported, find_letters, write_csv
 from sessions_platform.journey.judge import publish
@@ -381,7 +381,7 @@ def double_replay(patch: pytest.MonkeyPatch) -> None:
 
 def double_event(patch: pytest.MonkeyPatch) -> None:
     """A mend is an event beside the row that it was made of."""
-    patch.setattr(judge, "settle", lambda events, of, digests, _mends: settle(events, of, digests))
+    patch.setattr(judged_rows, "settle", lambda events, of, digests, _mends: settle(events, of, digests))
 
 
 @pytest.mark.parametrize("defect", [double_replay, double_event])

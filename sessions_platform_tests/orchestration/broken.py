@@ -2,11 +2,11 @@
 
 import dagster as dg
 
-from sessions_platform.journey import judge
+from sessions_platform.journey import judged_rows
 from sessions_platform.orchestration.build import build
 from sessions_platform.settings import Settings
 
-_settle = judge.settle
+_settle = judged_rows.settle
 
 
 @dg.definitions
@@ -15,5 +15,5 @@ def platform() -> dg.Definitions:
         events, conflicts, duplicates = _settle(*args, **kwargs)
         return events.head(-1), conflicts, duplicates
 
-    judge.settle = settle_and_lose
+    judged_rows.settle = settle_and_lose
     return build(Settings.from_environment())

@@ -112,8 +112,12 @@ def test_a_row_group_holds_no_more_bytes_than_fit_into_memory(lake: Lake, monkey
     monkeypatch.setattr("sessions_platform.storage.lake.ROW_GROUP_BYTES", 10_000)
     frame = pl.DataFrame({"payload": [b"x" * 1000] * 30, "place": ["a"] * 30})
     stored = lake.write("a", [frame, frame[:1].with_columns(payload=pl.lit(bytes(99_999)))], dict(frame.schema))
-    heights = [block.height for block in lake.blocks([stored.path], dict(frame.schema))]
-    assert heights == [9, 9, 9, 3, 1]
+    footer = pq.read_metadata(lake.root / stored.path)
+    assert [footer.row_group(group).num_rows for group in range(footer.num_row_groups)] == [9, 9, 9, 3, 1]
+    monkeypatch.setattr("sessions_platform.storage.lake.BLOCK_BYTES", 10_000)
+    blocks = [block.height for block in lake.blocks([stored.path], dict(frame.schema))]
+    assert sum(blocks) == 31
+    assert blocks[-1] == 1  # a block has several row groups only where these are small
 
 
 def test_a_large_frame_is_cut_into_blocks_with_statistics(lake: Lake) -> None:

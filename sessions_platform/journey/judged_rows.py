@@ -1,0 +1,180 @@
+"""The rows of a landing partition, judged, in as much memory as a bucket takes."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import polars as pl
+
+from sessions_platform.contracts.events import PROVENANCE, Known
+from sessions_platform.contracts.raw import RAW_EVENTS
+from sessions_platform.contracts.reasons import REASONS
+from sessions_platform.contracts.stream import Stream
+from sessions_platform.journey.ahead import each_ahead
+from sessions_platform.journey.workspace import Workspace
+from sessions_platform.storage.lake import Dataset
+from sessions_platform.storage.ledger import Mend
+from sessions_platform.storage.spill import Spill
+from sessions_platform.transforms.parse import parse_with_shape
+from sessions_platform.transforms.shape import NO_SHAPE, Shape
+from sessions_platform.transforms.validate import (
+    MENDS,
+    Verdict,
+    accepted_columns,
+    contested_values,
+    judge,
+    rejection_ids,
+    settle,
+    uncontested,
+)
+
+_POSITION = ["source_uri", "position"]
+_RAW = {**PROVENANCE, "payload": pl.Binary()}
+_POINTS = {"user_id": pl.String(), "event_timestamp": pl.Datetime("us", "UTC")}
+_SAMPLES = 5
+_HASH_BYTES = 8
+_PARSERS = 4  # each holds a block
+
+
+@dataclass(frozen=True)
+class RawRows:
+    """The raw rows of one landing partition: those that are stored, and `more` that may come to it."""
+
+    stored: Dataset
+    landing_partition: str
+    more: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=RAW_EVENTS))
+
+    @property
+    def rows(self) -> int:
+        return self.stored.rows_of(self.landing_partition) + self.more.height
+
+    def in_places(self, places: pl.DataFrame) -> Iterator[pl.DataFrame]:
+        """The rows that stand in these places (source_uri, position), read as far as they may be there."""
+        positions = places["position"]
+        paths = [file.path for file in self.stored.partitions[self.landing_partition]]
+
+        def holds_any(first: int, last: int) -> bool:
+            return positions.is_between(first, last).any()
+
+        for rows in self.stored.lake.blocks(paths, RAW_EVENTS, "position", holds_any):
+            yield rows.join(places, on=_POSITION, how="semi")
+        yield self.more.join(places, on=_POSITION, how="semi")
+
+    def blocks(self) -> Iterator[pl.DataFrame]:
+        yield from self.stored.blocks(self.landing_partition)
+        if self.more.height:
+            yield self.more
+
+
+class JudgedRows:
+    """The rows of a landing partition, each judged by itself, on the way to being settled among each other.
+
+    Only few rows share an id, or a value that is unique, with another: those alone are brought together.
+    `duplicates`, `first_event`, `last_event` and `refused` hold once all of `events` were taken.
+    """
+
+    def __init__(self, workspace: Workspace, raw: RawRows, digests: Mapping[str, str], mends: pl.DataFrame) -> None:
+        self.shape = NO_SHAPE
+        self.duplicates = 0
+        self.first_event: datetime | None = None
+        self.last_event: datetime | None = None
+        self._workspace, self._raw, self._digests, self._mends = workspace, raw, digests, mends
+        self._contested = contested_values(workspace.stream)
+        self._hashed = {**accepted_columns(workspace.stream), **dict.fromkeys(self._contested, pl.UInt64())}
+        self._accepted = workspace.spill(self._hashed)
+        self._refused = workspace.spill({**_RAW, "reasons": REASONS})
+        buckets = workspace.buckets_for(raw.rows * _HASH_BYTES)
+        self._hashes = {name: workspace.spill({name: pl.UInt64()}, buckets, pl.col(name)) for name in self._contested}
+        self._conflicts: list[pl.DataFrame] = []
+
+    def add(self, verdict: Verdict, shape: Shape) -> None:
+        accepted = verdict.events.with_columns(**self._contested)
+        self._accepted.add(accepted)
+        self._refused.add(verdict.rejected)
+        for name, hashes in self._hashes.items():
+            hashes.add(accepted.select(name).drop_nulls())
+        self.shape += shape
+
+    def events(self) -> Iterator[pl.DataFrame]:
+        """Events, typed, in runs that are each in the order of time; one run where they fit into a bucket."""
+        runs = [self._settled(self._accepted.bucket(0))] if self._accepted.is_held else self._runs()
+        for run in runs:
+            if run.height:
+                times = run["event_timestamp"]
+                self.first_event = min(times[0], self.first_event or times[0])
+                self.last_event = max(times[-1], self.last_event or times[-1])
+                yield run
+
+    def refused(self) -> Iterator[pl.DataFrame]:
+        """The refused rows with all reasons; those that contradict others come last."""
+        yield from self._refused.chunks()
+        if self._conflicts:
+            conflicts = pl.concat(self._conflicts)
+            for rows in self._raw.in_places(conflicts):
+                yield rows.select(*_RAW).join(conflicts, on=_POSITION)
+
+    def _runs(self) -> Iterator[pl.DataFrame]:
+        repeated = {name: _repeated(hashes) for name, hashes in self._hashes.items()}
+        # Rows that settle each other share the one value that may be contested, or else have to stay together.
+        apart = pl.col(*repeated) if len(repeated) == 1 and self._mends.is_empty() else None
+        contested = self._workspace.spill(self._hashed, self._workspace.buckets_for(self._accepted.bytes), apart)
+        for chunk in self._accepted.chunks():
+            is_contested = self._is_contested(chunk, repeated)
+            contested.add(chunk.filter(is_contested))
+            yield uncontested(chunk.filter(~is_contested), self._workspace.stream, self._digests)
+        for number in range(contested.buckets):
+            yield self._settled(contested.bucket(number))
+
+    def _settled(self, accepted: pl.DataFrame) -> pl.DataFrame:
+        settled = settle(accepted.drop(*self._contested), self._workspace.stream, self._digests, self._mends)
+        events, conflicts, duplicates = settled
+        self.duplicates += duplicates
+        if conflicts.height:
+            self._conflicts.append(conflicts)
+        return events
+
+    def _is_contested(self, chunk: pl.DataFrame, repeated: Mapping[str, pl.Series]) -> pl.Series:
+        shares = pl.any_horizontal(pl.col(name).is_in(hashes.implode()) for name, hashes in repeated.items())
+        places = [self._mends.select(*_POSITION), self._mends.select(source_uri="_root_uri", position="_root_position")]
+        mended = pl.concat(places).unique().with_columns(_mended=pl.lit(True))
+        marked = chunk.join(mended, on=_POSITION, how="left", maintain_order="left")
+        return marked.select(shares.fill_null(value=False) | pl.col("_mended").is_not_null()).to_series()
+
+
+def _repeated(hashes: Spill) -> pl.Series:
+    """The hashes that stand more than once."""
+    found = (hashes.bucket(number).to_series() for number in range(hashes.buckets))
+    return pl.concat([pl.Series(dtype=pl.UInt64), *(here.filter(here.is_duplicated()).unique() for here in found)])
+
+
+def judge_rows(
+    workspace: Workspace, raw: RawRows, digests: Mapping[str, str], mends: Sequence[Mend], known: Known
+) -> JudgedRows:
+    """Judge all raw rows of a landing partition. `known` are the values that stand in references.
+
+    A mend whose root stands in its file no longer, because that has changed, is void and counts as a duplicate.
+    """
+    stream = workspace.stream
+    standing, void = _parted(stream, raw, mends)
+    rows = JudgedRows(workspace, raw, digests, standing)
+
+    def parsed(block: pl.DataFrame) -> tuple[pl.DataFrame, Shape]:
+        in_force = block if void.is_empty() else block.join(void, on=_POSITION, how="anti", maintain_order="left")
+        return parse_with_shape(in_force, stream)
+
+    for columns, shape in each_ahead(parsed, raw.blocks(), min(_PARSERS, pl.thread_pool_size())):
+        rows.add(judge(columns, stream, raw.landing_partition, known), shape)
+    rows.duplicates += void.height
+    return rows
+
+
+def _parted(stream: Stream, raw: RawRows, mends: Sequence[Mend]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The mends whose root still stands, as MENDS has it, and the places of the others."""
+    rows = [(m.uri, m.position, m.root_uri, m.root_position, m.sequence, m.root_id) for m in mends]
+    told = pl.DataFrame(rows, schema={**MENDS, "root_id": pl.String()}, orient="row")
+    if told.is_empty():
+        return told.select(*MENDS), told.select(*_POSITION)
+    places = told.select(source_uri="_root_uri", position="_root_position").unique()
+    roots = [rejection_ids(rows, stream) for rows in raw.in_places(places)]
+    stands = pl.col("root_id").is_in(pl.concat(roots).implode())
+    return told.filter(stands).select(*MENDS), told.filter(~stands).select(*_POSITION)
