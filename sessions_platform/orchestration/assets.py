@@ -108,7 +108,7 @@ def _judged_events(stream: Stream) -> dg.AssetsDefinition:
         outs={
             "events": dg.AssetOut(
                 key=events,
-                description="Accepted rows, typed, in the order of time.",
+                description="Accepted rows, typed, in the order of time; those of a large partition in several runs.",
                 kinds={"polars", "pandera", "parquet"},
                 dagster_type=dataset_type(contract),
                 metadata={"dagster/column_schema": column_schema(contract)},
