@@ -16,11 +16,15 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sessions_platform.storage.memory import keep_little
+
+keep_little()
+
 # Small enough that the statistics of a row group tell a narrow span of time, large
 # enough that a footer stays small.
 ROW_GROUP_ROWS = 64 * 1024
 # What is read at once, as it is stored but unpacked.
-BLOCK_BYTES = 32 * 1024 * 1024
+BLOCK_BYTES = 16 * 1024 * 1024
 _VIEW_BYTES = 16
 # A row group is what is held at once on reading.
 ROW_GROUP_BYTES = 64 * 1024 * 1024
