@@ -83,6 +83,7 @@ def digest_of_rows(planted: bytes) -> str:
 def ours(file: str, form: str, folder: str) -> dict[str, str]:
     import polars as pl
 
+    from sessions_platform.journey.ahead import ahead, each_ahead
     from sessions_platform.sources.parquet_process import ParquetProcess
     from sessions_platform.sources.reading import FileReading
     from sessions_platform.transforms.parse import parse_with_shape
@@ -91,7 +92,11 @@ def ours(file: str, form: str, folder: str) -> dict[str, str]:
     place = {"landing_partition": pl.lit("2026-01-01"), "source_uri": pl.lit("events")}
     measure.mark("ready")
     reading = FileReading(Path(file), shop.source, _keep_nothing, parquet)
-    parsed = [parse_with_shape(block.with_columns(**place), shop)[0] for block in reading]
+
+    def read(block: pl.DataFrame) -> pl.DataFrame:
+        return parse_with_shape(block.with_columns(**place), shop)[0]
+
+    parsed = list(each_ahead(read, ahead(reading), pl.thread_pool_size()))
     parquet.close()
     measure.mark("done")
     rows = pl.concat(parsed)

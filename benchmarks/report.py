@@ -55,9 +55,12 @@ def _spelled(target: Sequence[Mapping[str, float]]) -> str:
 
 def document(results: Sequence[Result]) -> dict[str, Any]:
     """All results, with what they were measured on and of."""
+    changes = _git(
+        "status", "--porcelain", "--", ".", *(f":!{path.relative_to(PROJECT)}" for path in (PAGE, PICTURE, KEPT))
+    )
     return {
         "measured_at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        "commit": _git("rev-parse", "--short", "HEAD") + (" and changes" if _git("status", "--porcelain") else ""),
+        "commit": _git("rev-parse", "--short", "HEAD") + (" and changes" if changes else ""),
         "machine": {
             "processor": _processor(),
             "cores": os.cpu_count(),
