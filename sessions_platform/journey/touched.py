@@ -43,7 +43,7 @@ def touched_by(
         places = edges.search_sorted(changed["event_timestamp"], side="right").unique()
         touched.update(keys[place - 1] for place in places)
         near_edges.append(changed.join(crossing, on="user_id", how="semi"))
-    read = workspace.reader(Snapshot(0, tuple(landings)), beside=[new])
+    read = workspace.reader(Snapshot(0, tuple(landings)), [new], _POINTS)
     return sorted(touched | touched_partitions(pl.concat(near_edges), read, workspace.stream))
 
 

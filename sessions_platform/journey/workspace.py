@@ -90,15 +90,18 @@ class Workspace:
             files[version.session_partition] = (version.stored,)
         return Dataset(self.lake, sessionized_columns(self.stream), files)
 
-    def reader(self, snapshot: Snapshot, beside: Iterable[str] = ()) -> EventReader:
-        """Reads accepted events of the snapshot, and of these lake files beside."""
+    def reader(
+        self, snapshot: Snapshot, beside: Iterable[str] = (), columns: Iterable[str] | None = None
+    ) -> EventReader:
+        """Reads accepted events of the snapshot, and of these lake files beside; all columns or some."""
+        wanted = list(columns or self.event_columns)
 
         def read(start: datetime, end: datetime, users: pl.Series | None = None) -> pl.DataFrame:
             events = self.lake.scan([*events_near(snapshot, Window(start, end)), *beside], self.event_columns)
             events = events.filter(pl.col("event_timestamp") >= start, pl.col("event_timestamp") < end)
             if users is not None:
                 events = events.join(users.to_frame("user_id").lazy(), on="user_id", how="semi")
-            return events.collect()
+            return events.select(wanted).collect()
 
         return read
 
