@@ -694,7 +694,7 @@ from (
 ) own
 where open_until is distinct from until
 order by place""")
-_MARK_OPEN = SQL("update {table} t set open_until = until from marks where t.ctid = place")
+_MARK_OPEN = SQL("update {table} t set open_until = m.until from marks m where t.ctid = m.place")
 
 
 @contextmanager
