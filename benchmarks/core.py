@@ -78,7 +78,7 @@ def _compare(peers: Mapping[str, Peer], name: str, ours: Mapping[str, Any], thei
 # The programs --------------------------------------------------------------------------------------------
 
 
-def ours(events: str, folder: str, bucket_mb: int = 128) -> dict[str, int]:
+def ours(events: str, folder: str, bucket_mb: int = 32) -> dict[str, int]:
     """The platform's own transforms: rows that share an id are settled, all others dealt out to buckets of users."""
     import polars as pl
 

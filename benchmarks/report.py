@@ -61,6 +61,7 @@ def document(results: Sequence[Result]) -> dict[str, Any]:
     return {
         "measured_at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "commit": _git("rev-parse", "--short", "HEAD") + (" and changes" if changes else ""),
+        "load": round(os.getloadavg()[2], 1),
         "machine": {
             "processor": _processor(),
             "cores": os.cpu_count(),
@@ -108,17 +109,22 @@ def write(document: Mapping[str, Any]) -> None:
 def _with_kept(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Results by name, each with when and on which commit it was measured."""
     kept = json.loads(KEPT.read_text())["results"] if KEPT.exists() else []
-    now = [{**told, "at": document["measured_at"], "commit": document["commit"]} for told in document["results"]]
+    when = {"at": document["measured_at"], "commit": document["commit"], "load": document["load"]}
+    now = [{**told, **when} for told in document["results"]]
     by_name = {told["name"]: told for told in [*kept, *now]}
     return sorted(by_name.values(), key=lambda told: _ORDER.index(told["name"].partition("/")[0]))
 
 
 def _commits(results: Sequence[Mapping[str, Any]]) -> str:
     """Which benchmarks were measured when and on which commit."""
-    groups: dict[tuple[str, str], dict[str, None]] = {}
+    groups: dict[tuple[str, str, float], dict[str, None]] = {}
     for told in results:
-        groups.setdefault((told["at"], told["commit"]), {})[told["name"].partition("/")[0]] = None
-    return "; ".join(f"{', '.join(names)} at {at} on commit {commit}" for (at, commit), names in groups.items())
+        when = (told["at"], told["commit"], told.get("load", 0.0))
+        groups.setdefault(when, {})[told["name"].partition("/")[0]] = None
+    return "; ".join(
+        f"{', '.join(names)} at {at} on commit {commit}" + (f", at a load of {load} on all cores" if load else "")
+        for (at, commit, load), names in groups.items()
+    )
 
 
 def page(document: Mapping[str, Any], before: Mapping[str, Any]) -> str:
