@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from sessions_platform.contracts.events import PROVENANCE, event_columns
+from sessions_platform.contracts.events import event_columns
 from sessions_platform.contracts.rejections import REJECTED_EVENTS
 from sessions_platform.journey.ahead import ahead
 from sessions_platform.journey.judged_rows import RawRows, judge_rows
@@ -19,16 +19,10 @@ from sessions_platform.storage.lake import Dataset, StoredFile
 from sessions_platform.storage.ledger import KnownFile, Superseded
 from sessions_platform.storage.warehouse import Loaded
 from sessions_platform.transforms.shape import NO_SHAPE, Drift, Shape, drift
-from sessions_platform.transforms.validate import (
-    rejections,
-)
+from sessions_platform.transforms.validate import rejections
 
 _POSITION = ["source_uri", "position"]
-_RAW = {**PROVENANCE, "payload": pl.Binary()}
-_POINTS = {"user_id": pl.String(), "event_timestamp": pl.Datetime("us", "UTC")}
 _SAMPLES = 5
-_HASH_BYTES = 8
-_PARSERS = 4  # each holds a block
 
 
 @dataclass(frozen=True)

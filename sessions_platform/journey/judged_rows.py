@@ -30,8 +30,6 @@ from sessions_platform.transforms.validate import (
 
 _POSITION = ["source_uri", "position"]
 _RAW = {**PROVENANCE, "payload": pl.Binary()}
-_POINTS = {"user_id": pl.String(), "event_timestamp": pl.Datetime("us", "UTC")}
-_SAMPLES = 5
 _HASH_BYTES = 8
 _PARSERS = 4  # each holds a block
 

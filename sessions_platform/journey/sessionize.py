@@ -59,10 +59,12 @@ def sessionize_partitions(
 
 def _batches(workspace: Workspace, snapshot: Snapshot, run: list[str]) -> Iterator[list[str]]:
     """Neighbouring partitions, as many as make a bucket of events; at least one."""
-    window = _window(workspace, run)
-    near = events_near(snapshot, window)
+    if len(run) == 1:
+        yield run
+        return
+    near = events_near(snapshot, _window(workspace, run))
     size = workspace.lake.size_in_memory(near)
-    if len(run) == 1 or size <= workspace.bucket_bytes:
+    if size <= workspace.bucket_bytes:
         yield run
         return
     counts = _count_events(workspace, near)

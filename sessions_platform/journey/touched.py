@@ -6,17 +6,11 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from sessions_platform.contracts.calendar import Window
-from sessions_platform.contracts.events import PROVENANCE
 from sessions_platform.journey.workspace import Workspace, events_near
 from sessions_platform.storage.ledger import LandingVersion, Snapshot
 from sessions_platform.transforms.sessionize import touched_partitions
 
-_POSITION = ["source_uri", "position"]
-_RAW = {**PROVENANCE, "payload": pl.Binary()}
 _POINTS = {"user_id": pl.String(), "event_timestamp": pl.Datetime("us", "UTC")}
-_SAMPLES = 5
-_HASH_BYTES = 8
-_PARSERS = 4  # each holds a block
 # Of the first and the last event; None where there is none.
 Span = tuple[datetime | None, datetime | None]
 

@@ -17,9 +17,8 @@ class Spill:
     """Rows in the order in which they came, in buckets, in memory up to `chunk_bytes` and beyond on the disk.
 
     `by` tells an unsigned integer of each row: rows of which it is equal share a bucket; without it there is
-    one bucket. What is on the
-    disk has no name there, so that nothing is left behind by a process that dies. Rows are added
-    first and taken then, as often as one likes.
+    one bucket. What is on the disk has no name there, so that nothing is left behind by a process that dies.
+    Rows are added first and taken then, as often as one likes.
     """
 
     def __init__(

@@ -24,7 +24,7 @@ from sessions_platform.transforms.shape import Kind, Shape, shape_of_kinds
 # The stream's columns with `properties` and `faults`, and the kinds of the rows.
 Parsed = tuple[pl.DataFrame, list[Kind]]
 
-# Rows that are read together: few enough to stay in a processor's cache, and enough to pay for a template.
+# Rows that are read together: more pay better for a template, and a block is mostly one part.
 _PART = 131_072
 
 
