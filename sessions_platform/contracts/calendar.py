@@ -31,6 +31,10 @@ class Window:
     start: datetime
     end: datetime
 
+    def overlaps(self, first: datetime | None, last: datetime | None) -> bool:
+        """Whether something may lie in it of what goes from `first` to `last`, both included; None for nothing."""
+        return first is not None and last is not None and first < self.end and self.start <= last
+
 
 @dataclass(frozen=True)
 class Calendar:
@@ -73,6 +77,10 @@ class Calendar:
     def window(self, key: str) -> Window:
         start = datetime.strptime(key, self.key_format).replace(tzinfo=self.zone)
         return Window(start.astimezone(UTC), self._next(start).astimezone(UTC))
+
+    def window_of(self, run: Sequence[str]) -> Window:
+        """The time of neighbouring partitions together."""
+        return Window(self.window(run[0]).start, self.window(run[-1]).end)
 
     def keys_between(self, first: str, last: str) -> list[str]:
         """All keys from `first` to `last`, both included."""

@@ -163,9 +163,9 @@ def _windows(calendar: Calendar, session_partitions: Sequence[str], rows: Mappin
 
 def _cut(calendar: Calendar, run: Sequence[str], rows: int) -> Iterator[Window]:
     """The time of neighbours, in equal pieces where one of them is large."""
-    start, end = calendar.window(run[0]).start, calendar.window(run[-1]).end
-    pieces = 1 + rows // _EVENTS_AT_ONCE
-    edges = [*(start + (end - start) * piece / pieces for piece in range(pieces)), end]
+    window, pieces = calendar.window_of(run), 1 + rows // _EVENTS_AT_ONCE
+    step = (window.end - window.start) / pieces
+    edges = [*(window.start + step * piece for piece in range(pieces)), window.end]
     yield from (Window(*between) for between in pairwise(edges))
 
 
@@ -175,7 +175,7 @@ def _inside(
     schema: dict[str, pl.DataType],
     window: Window,
 ) -> pl.LazyFrame:
-    near = [path for path, first, last in files if first and last and first < window.end and window.start <= last]
+    near = [path for path, first, last in files if window.overlaps(first, last)]
     inside = pl.col("event_timestamp").is_between(window.start, window.end, closed="left")
     return workspace.lake.scan(near, schema).filter(inside).select(IDENTITY)
 

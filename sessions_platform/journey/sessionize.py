@@ -62,7 +62,7 @@ def _batches(workspace: Workspace, snapshot: Snapshot, run: list[str]) -> Iterat
     if len(run) == 1:
         yield run
         return
-    near = events_near(snapshot, _window(workspace, run))
+    near = events_near(snapshot, workspace.stream.session_calendar.window_of(run))
     size = workspace.lake.size_in_memory(near)
     if size <= workspace.bucket_bytes:
         yield run
@@ -89,7 +89,7 @@ def _count_events(workspace: Workspace, paths: Sequence[str]) -> dict[str, int]:
 
 
 def _sessionize(workspace: Workspace, snapshot: Snapshot, batch: list[str], run_id: str) -> list[dict[str, object]]:
-    window, read = _window(workspace, batch), workspace.reader(snapshot)
+    window, read = workspace.stream.session_calendar.window_of(batch), workspace.reader(snapshot)
     told = {partition: _Told() for partition in batch}
     if len(batch) > 1:
         result = sessionize_window(window, read, workspace.stream)
@@ -123,9 +123,7 @@ def _readers(workspace: Workspace, snapshot: Snapshot, window: Window, read: Eve
         return
     users = workspace.spill(workspace.event_columns, buckets, pl.col("user_id").hash())
     is_near = pl.col(_TIME).is_between(early.start, early.end, closed="left")
-    for block in workspace.lake.blocks(
-        near, workspace.event_columns, _TIME, lambda first, last: first < early.end and early.start <= last
-    ):
+    for block in workspace.lake.blocks(near, workspace.event_columns, _TIME, early.overlaps):
         users.add(block.filter(is_near))
     for number in range(buckets):
         yield _reader_of(users, number, read)
@@ -140,11 +138,6 @@ def _reader_of(spill: Spill, number: int, read: EventReader) -> EventReader:
         return spill.bucket(number).filter(pl.col(_TIME).is_between(start, end, closed="left"))
 
     return read_some
-
-
-def _window(workspace: Workspace, run: Sequence[str]) -> Window:
-    calendar = workspace.stream.session_calendar
-    return Window(calendar.window(run[0]).start, calendar.window(run[-1]).end)
 
 
 def _write(

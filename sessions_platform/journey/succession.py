@@ -5,7 +5,7 @@ from datetime import datetime
 
 import polars as pl
 
-from sessions_platform.contracts.calendar import Window, contiguous_runs
+from sessions_platform.contracts.calendar import contiguous_runs
 from sessions_platform.contracts.sessions import sessionized_columns
 from sessions_platform.journey.workspace import Workspace
 from sessions_platform.storage.ledger import LandingVersion, SessionVersion, Snapshot
@@ -57,6 +57,6 @@ def _sessions_elsewhere(workspace: Workspace, landings: Sequence[LandingVersion]
     found = [pl.DataFrame(schema={name: lost.schema[name] for name in IDENTITY} | {"session_id": pl.String})]
     touched = touched_partitions(lost.select("user_id", "event_timestamp"), read, stream)
     for run in contiguous_runs(sorted(touched), stream.session_calendar):
-        window = Window(stream.session_calendar.window(run[0]).start, stream.session_calendar.window(run[-1]).end)
+        window = stream.session_calendar.window_of(run)
         found.append(sessionize_window(window, read, stream).events.select(*IDENTITY, "session_id"))
     return pl.concat(found)

@@ -133,9 +133,5 @@ def open_workspaces(settings: Settings, names: Sequence[str] | None = None) -> l
 def events_near(snapshot: Snapshot, window: Window) -> list[str]:
     """The lake files that may hold accepted events of the window."""
     return [
-        landing.events_path
-        for landing in snapshot.landings
-        if landing.first_event is None
-        or landing.last_event is None
-        or (landing.first_event < window.end and window.start <= landing.last_event)
+        landing.events_path for landing in snapshot.landings if window.overlaps(landing.first_event, landing.last_event)
     ]
