@@ -53,7 +53,7 @@ dev: setup ## Open the UI, with schedules and sensors, on this machine only
 
 .PHONY: test
 test: setup ## Run the tests that are quick, in under five minutes
-	$(BIN)/pytest -m "not slow and not browser"
+	$(BIN)/pytest -n auto --maxprocesses 4 -m "not slow and not browser"
 
 .PHONY: prove
 prove: setup ## Hold 500 random journeys of 30 steps against one sort of all events, for half an hour or more
