@@ -87,6 +87,7 @@ def ours(events: str, folder: str, bucket_mb: int = 32) -> dict[str, int]:
     from sessions_platform.journey.ahead import ahead
     from sessions_platform.storage.lake import Lake
     from sessions_platform.storage.spill import Spill
+    from sessions_platform.transforms.in_order import repeated
     from sessions_platform.transforms.sessionize import sessionize
     from sessions_platform.transforms.summarize import summarize
     from sessions_platform.transforms.validate import settle
@@ -96,19 +97,19 @@ def ours(events: str, folder: str, bucket_mb: int = 32) -> dict[str, int]:
     measure.mark("ready")
     source = pl.scan_parquet(events)
     hashes = source.select(pl.col("event_id").hash()).collect().to_series()
-    repeated = hashes.filter(hashes.is_duplicated()).unique().implode()
+    twice = repeated(hashes).implode()
     rows = len(hashes)
     del hashes
     buckets = 1 + rows * _BYTES_OF_A_ROW // bucket_bytes
     users = Spill(lake.root, columns, bucket_bytes, buckets, pl.col("user_id").hash())
-    contested, accepted = [], 0
+    contested, accepted = Spill(lake.root, columns, bucket_bytes), 0
     for raw in ahead(_blocks(events, columns)):
         valid = _valid(raw, shop)
-        is_contested = valid["event_id"].hash().is_in(repeated)
-        contested.append(valid.filter(is_contested))
+        is_contested = valid["event_id"].hash().is_in(twice)
+        contested.add(valid.filter(is_contested))
         users.add(valid.filter(~is_contested))
         accepted += valid.height
-    settled, _, _ = settle(pl.concat(contested), shop, {})
+    settled, _, _ = settle(contested.bucket(0), shop, {})
     users.add(settled)
     sessions = Spill(lake.root, session_columns(shop), bucket_bytes)
 

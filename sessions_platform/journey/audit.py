@@ -18,7 +18,7 @@ from sessions_platform.contracts.stream import Stream
 from sessions_platform.journey.workspace import Workspace
 from sessions_platform.storage.ledger import LandingVersion
 from sessions_platform.transforms import plain
-from sessions_platform.transforms.sessionize import IDENTITY
+from sessions_platform.transforms.in_order import IDENTITY, repeated
 
 _EVENTS_AT_ONCE = 4 * 1024 * 1024
 
@@ -138,8 +138,7 @@ def repeated_event_ids(workspace: Workspace) -> pl.DataFrame:
     events = workspace.lake.scan([landing.events_path for landing in workspace.ledger.landings()], schema)
     # 64-bit hashes tell which ids may repeat; only those are looked at whole
     hashes = events.select(pl.col("event_id").hash()).collect().to_series()
-    repeated = hashes.filter(hashes.is_duplicated()).unique()
-    near = events.filter(pl.col("event_id").hash().is_in(repeated.implode()))
+    near = events.filter(pl.col("event_id").hash().is_in(repeated(hashes).implode()))
     places = near.select(*IDENTITY, "landing_partition", "source_uri", "position").collect()
     several = pl.struct("user_id", "event_timestamp").n_unique().over("event_id") > 1
     return places.filter(several).sort("event_id", "event_timestamp", "user_id", "landing_partition")
@@ -187,8 +186,8 @@ def _count(events: pl.LazyFrame) -> tuple[int, int]:
     """
     hashed = pl.struct(IDENTITY).hash()
     hashes = events.select(hashed).collect(engine="streaming").to_series()
-    repeated = hashes.filter(hashes.is_duplicated()).unique()
-    if repeated.is_empty():
+    twice = repeated(hashes)
+    if twice.is_empty():
         return hashes.len(), hashes.len()
-    near = events.filter(hashed.is_in(repeated.implode())).collect(engine="streaming")
+    near = events.filter(hashed.is_in(twice.implode())).collect(engine="streaming")
     return hashes.len(), hashes.len() - near.height + near.unique().height

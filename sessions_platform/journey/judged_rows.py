@@ -1,6 +1,7 @@
 """The rows of a landing partition, judged, in as much memory as a bucket takes."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -10,11 +11,12 @@ from sessions_platform.contracts.events import PROVENANCE, Known
 from sessions_platform.contracts.raw import RAW_EVENTS
 from sessions_platform.contracts.reasons import REASONS
 from sessions_platform.contracts.stream import Stream
-from sessions_platform.journey.ahead import each_ahead
+from sessions_platform.journey.ahead import ahead, each_ahead
 from sessions_platform.journey.workspace import Workspace
 from sessions_platform.storage.lake import Dataset
 from sessions_platform.storage.ledger import Mend
 from sessions_platform.storage.spill import Spill
+from sessions_platform.transforms.in_order import repeated
 from sessions_platform.transforms.parse import parse_with_shape
 from sessions_platform.transforms.shape import NO_SHAPE, Shape
 from sessions_platform.transforms.validate import (
@@ -112,12 +114,12 @@ class JudgedRows:
                 yield rows.select(*_RAW).join(conflicts, on=_POSITION)
 
     def _runs(self) -> Iterator[pl.DataFrame]:
-        repeated = {name: _repeated(hashes) for name, hashes in self._hashes.items()}
+        twice = {name: _repeated(hashes) for name, hashes in self._hashes.items()}
         # Rows that settle each other share the one value that may be contested, or else have to stay together.
-        apart = pl.col(*repeated) if len(repeated) == 1 and self._mends.is_empty() else None
+        apart = pl.col(*twice) if len(twice) == 1 and self._mends.is_empty() else None
         contested = self._workspace.spill(self._hashed, self._workspace.buckets_for(self._accepted.bytes), apart)
         for chunk in self._accepted.chunks():
-            is_contested = self._is_contested(chunk, repeated)
+            is_contested = self._is_contested(chunk, twice)
             contested.add(chunk.filter(is_contested))
             yield uncontested(chunk.filter(~is_contested), self._workspace.stream, self._digests)
         for number in range(contested.buckets):
@@ -131,8 +133,8 @@ class JudgedRows:
             self._conflicts.append(conflicts)
         return events
 
-    def _is_contested(self, chunk: pl.DataFrame, repeated: Mapping[str, pl.Series]) -> pl.Series:
-        shares = pl.any_horizontal(pl.col(name).is_in(hashes.implode()) for name, hashes in repeated.items())
+    def _is_contested(self, chunk: pl.DataFrame, twice: Mapping[str, pl.Series]) -> pl.Series:
+        shares = pl.any_horizontal(pl.col(name).is_in(hashes.implode()) for name, hashes in twice.items())
         places = [self._mends.select(*_POSITION), self._mends.select(source_uri="_root_uri", position="_root_position")]
         mended = pl.concat(places).unique().with_columns(_mended=pl.lit(True))
         marked = chunk.join(mended, on=_POSITION, how="left", maintain_order="left")
@@ -141,8 +143,8 @@ class JudgedRows:
 
 def _repeated(hashes: Spill) -> pl.Series:
     """The hashes that stand more than once."""
-    found = (hashes.bucket(number).to_series() for number in range(hashes.buckets))
-    return pl.concat([pl.Series(dtype=pl.UInt64), *(here.filter(here.is_duplicated()).unique() for here in found)])
+    found = (repeated(hashes.bucket(number).to_series()) for number in range(hashes.buckets))
+    return pl.concat([pl.Series(dtype=pl.UInt64), *found])
 
 
 def judge_rows(
@@ -160,8 +162,14 @@ def judge_rows(
         in_force = block if void.is_empty() else block.join(void, on=_POSITION, how="anti", maintain_order="left")
         return parse_with_shape(in_force, stream)
 
-    for columns, shape in each_ahead(parsed, raw.blocks(), min(_PARSERS, pl.thread_pool_size())):
-        rows.add(judge(columns, stream, raw.landing_partition, known), shape)
+    def verdicts() -> Iterator[tuple[Verdict, Shape]]:
+        for columns, shape in each_ahead(parsed, raw.blocks(), min(_PARSERS, pl.thread_pool_size())):
+            yield judge(columns, stream, raw.landing_partition, known), shape
+
+    # Judged in one thread: pandera's configuration is one for all.
+    with closing(ahead(verdicts())) as coming:
+        for verdict, shape in coming:
+            rows.add(verdict, shape)
     rows.duplicates += void.height
     return rows
 

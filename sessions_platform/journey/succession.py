@@ -9,7 +9,8 @@ from sessions_platform.contracts.calendar import contiguous_runs
 from sessions_platform.contracts.sessions import sessionized_columns
 from sessions_platform.journey.workspace import Workspace
 from sessions_platform.storage.ledger import LandingVersion, SessionVersion, Snapshot
-from sessions_platform.transforms.sessionize import IDENTITY, sessionize_window, touched_partitions
+from sessions_platform.transforms.in_order import IDENTITY
+from sessions_platform.transforms.sessionize import sessionize_window, touched_partitions
 from sessions_platform.transforms.validate import time_order
 
 

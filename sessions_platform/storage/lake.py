@@ -9,6 +9,7 @@ import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,9 @@ ROW_GROUP_ROWS = 64 * 1024
 # What is read at once, as it is stored but unpacked.
 BLOCK_BYTES = 16 * 1024 * 1024
 _VIEW_BYTES = 16
-# A row group is what is held at once on reading.
+# What a row group has at most, for no less of a file can be read at once.
 ROW_GROUP_BYTES = 64 * 1024 * 1024
+_ROWS_OF_A_VALUE = 8  # from which on a dictionary is smaller
 
 
 @dataclass(frozen=True)
@@ -103,11 +105,9 @@ class Lake:
         Row groups are left out where `test` says no of the least and the greatest value that they have in `column`.
         """
         for path in paths:
-            with pq.ParquetFile(self.root / path) as file:
-                groups = _groups(file, column, test) if column else range(file.num_row_groups)
-                columns = [name for name in file.schema_arrow.names if name in schema]
-                for some in _together(file.metadata, groups):
-                    yield _as_polars(file.read_row_groups(some, columns), schema)
+            footer, rows = pq.read_metadata(self.root / path), pl.scan_parquet(self.root / path, glob=False)
+            for first, length in _slices(footer, _groups(footer, column, test)):
+                yield _fitted(rows.slice(first, length), schema).collect()
 
     def size_in_memory(self, paths: Sequence[str]) -> int:
         """About how many bytes the rows take in a frame, told by the footers: values, and a view of each text."""
@@ -175,12 +175,14 @@ class Dataset:
 
 
 def _write_parquet(path: Path, frames: Iterable[pl.DataFrame], schema: Mapping[str, pl.DataType]) -> int:
-    empty = pl.DataFrame(schema=dict(schema))
-    arrow_schema = _as_arrow(empty).schema
+    arrow_schema = _as_arrow(pl.DataFrame(schema=dict(schema))).schema
+    coming = iter(frames)
+    first = next(coming, pl.DataFrame(schema=dict(schema)))
     rows = 0
     with path.open("xb") as file:
-        with pq.ParquetWriter(file, arrow_schema, compression="zstd", compression_level=1) as writer:
-            for frame in frames:
+        options = {"compression": "zstd", "compression_level": 1, "use_dictionary": _that_repeat(first, schema)}
+        with pq.ParquetWriter(file, arrow_schema, **options) as writer:
+            for frame in chain([first], coming):
                 table = _as_arrow(frame.select(pl.col(name).cast(dtype) for name, dtype in schema.items()))
                 writer.write_table(table.cast(arrow_schema), row_group_size=_rows_in_a_group(table))
                 rows += frame.height
@@ -189,28 +191,37 @@ def _write_parquet(path: Path, frames: Iterable[pl.DataFrame], schema: Mapping[s
     return rows
 
 
-def _groups(file: pq.ParquetFile, column: str, test: Callable[[Any, Any], bool]) -> Iterator[int]:
+def _that_repeat(frame: pl.DataFrame, schema: Mapping[str, pl.DataType]) -> list[str]:
+    """The columns of few values, which a dictionary makes smaller; all others it makes larger, and takes time."""
+    sample = frame.head(ROW_GROUP_ROWS)
+    flat = [name for name, dtype in schema.items() if not dtype.is_nested()]
+    return [name for name in flat if sample[name].n_unique() * _ROWS_OF_A_VALUE <= sample.height]
+
+
+def _groups(footer: pq.FileMetaData, column: str | None, test: Callable[[Any, Any], bool]) -> Iterator[int]:
     """The row groups that may hold what is looked for."""
-    at = file.schema_arrow.get_field_index(column)
-    for group in range(file.num_row_groups):
-        seen = file.metadata.row_group(group).column(at).statistics
+    at = footer.schema.to_arrow_schema().get_field_index(column) if column else 0
+    for group in range(footer.num_row_groups):
+        seen = footer.row_group(group).column(at).statistics if column else None
         if seen is None or not seen.has_min_max or test(seen.min, seen.max):
             yield group
 
 
-def _together(metadata: pq.FileMetaData, groups: Iterable[int]) -> Iterator[list[int]]:
-    """Row groups to read at once: each costs some time of its own, and few are as large as a block may be."""
+def _slices(footer: pq.FileMetaData, groups: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """The first row and the number of rows of what is read at once: neighbours, for each read costs some time."""
+    sizes = [footer.row_group(group).num_rows for group in range(footer.num_row_groups)]
+    starts = [0, *accumulate(sizes)]
     together: list[int] = []
     held = 0
     for group in groups:
-        size = metadata.row_group(group).total_byte_size
-        if together and held + size > BLOCK_BYTES:
-            yield together
+        size = footer.row_group(group).total_byte_size
+        if together and (held + size > BLOCK_BYTES or group != together[-1] + 1):
+            yield starts[together[0]], starts[together[-1] + 1] - starts[together[0]]
             together, held = [], 0
         together.append(group)
         held += size
     if together:
-        yield together
+        yield starts[together[0]], starts[together[-1] + 1] - starts[together[0]]
 
 
 def _rows_in_a_group(table: pa.Table) -> int:
@@ -231,10 +242,6 @@ def _write_bytes(path: Path, pieces: Iterable[bytes]) -> str:
 
 def _as_arrow(frame: pl.DataFrame):
     return frame.to_arrow(compat_level=pl.CompatLevel.oldest())
-
-
-def _as_polars(table, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
-    return _fitted(pl.DataFrame(pl.from_arrow(table)).lazy(), schema).collect()
 
 
 def _fitted(frame: pl.LazyFrame, schema: Mapping[str, pl.DataType]) -> pl.LazyFrame:

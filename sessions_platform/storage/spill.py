@@ -3,14 +3,17 @@
 import tempfile
 import weakref
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
 # What is dealt out at once is there several times over.
 _MOST_BYTES_AT_ONCE = 32 * 1024 * 1024
-_LZ4 = pa.ipc.IpcWriteOptions(compression="lz4")
+# How often more than a frame needs it may keep.
+_MOST_KEPT = 2
 
 
 class Spill:
@@ -35,7 +38,7 @@ class Spill:
         self._folder = folder
         self._schema = dict(schema)
         self._chunk_bytes = min(chunk_bytes, _MOST_BYTES_AT_ONCE) if buckets > 1 and by is not None else chunk_bytes
-        self._bucket = None if by is None or buckets == 1 else by % buckets
+        self._bucket = (pl.lit(0) if by is None else by) % self.buckets
         self._held: list[pl.DataFrame] = []
         self._held_bytes = 0
         self._writer: pa.RecordBatchFileWriter | None = None
@@ -46,7 +49,7 @@ class Spill:
             return
         size = int(frame.estimated_size())
         self.rows, self.bytes = self.rows + frame.height, self.bytes + size
-        self._held.append(_by_itself(frame.select(*self._schema)))
+        self._held.append(_by_itself(frame.select(*self._schema), size))
         self._held_bytes += size
         if self._held_bytes > self._chunk_bytes:
             self._write()
@@ -76,35 +79,45 @@ class Spill:
             if batch.num_rows:
                 yield pl.DataFrame(pl.from_arrow(batch)).cast(pl.Schema(self._schema))
         if self._held:
-            yield self._cut(pl.concat(self._held))[number]
+            yield self._held_of(number)
 
     def _write(self) -> None:
         """Write what is held: one record batch a bucket."""
         if not self._held:
             return
-        held, self._held, self._held_bytes = pl.concat(self._held), [], 0
-        for part in self._cut(held):
-            table = part.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
-            writer = self._writer = self._writer or self._begin(table.schema)
-            writer.write_batch(next(iter(table.to_batches()), pa.RecordBatch.from_pylist([], table.schema)))
+        # In one piece first: rows of several are gathered ten times as slowly.
+        held, self._held, self._held_bytes = pl.concat(self._held).rechunk(), [], 0
+        ends = [held.height]
+        if self.buckets > 1:
+            bucket = self._bucket_of(held)
+            held = held[np.argsort(bucket, kind="stable")]
+            ends = np.cumsum(np.bincount(bucket, minlength=self.buckets)).tolist()
+        table = held.to_arrow(compat_level=pl.CompatLevel.oldest())
+        (batch,) = table.combine_chunks().to_batches()
+        writer = self._writer = self._writer or self._begin(table.schema)
+        for start, end in pairwise([0, *ends]):
+            writer.write_batch(batch.slice(start, end - start))
         self._chunks += 1
 
     def _begin(self, schema: pa.Schema) -> pa.RecordBatchFileWriter:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115  closed with the spill
         weakref.finalize(self, self._file.close)
-        return pa.ipc.new_file(self._file, schema, options=_LZ4)
+        return pa.ipc.new_file(self._file, schema)
 
-    def _cut(self, frame: pl.DataFrame) -> list[pl.DataFrame]:
-        """The rows of each bucket, in their order."""
-        if self._bucket is None:
-            return [frame]
-        parts = frame.with_columns(_bucket=self._bucket.cast(pl.UInt32)).partition_by(
-            "_bucket", as_dict=True, include_key=False, maintain_order=True
-        )
-        return [parts.get((number,), frame.clear()) for number in range(self.buckets)]
+    def _held_of(self, number: int) -> pl.DataFrame:
+        held = pl.concat(self._held)
+        return held if self.buckets == 1 else held.filter(pl.Series(self._bucket_of(held) == number))
+
+    def _bucket_of(self, frame: pl.DataFrame) -> np.ndarray:
+        """The number of each row's bucket; numbers of 16 bits are sorted by radix."""
+        dtype = pl.UInt16() if self.buckets <= 1 << 16 else pl.UInt32()
+        return frame.select(self._bucket.cast(dtype)).to_series().to_numpy()
 
 
-def _by_itself(frame: pl.DataFrame) -> pl.DataFrame:
-    """The same rows in memory of their own: texts of a few rows would keep the whole block that they came of."""
+def _by_itself(frame: pl.DataFrame, size: int) -> pl.DataFrame:
+    """The same rows, in memory of their own if they are few of a block: their texts would keep all of it."""
+    as_it_is = frame.to_arrow(compat_level=pl.CompatLevel.newest())
+    if as_it_is.get_total_buffer_size() <= _MOST_KEPT * size:
+        return frame
     return pl.DataFrame(pl.from_arrow(frame.to_arrow(compat_level=pl.CompatLevel.oldest())), schema=frame.schema)

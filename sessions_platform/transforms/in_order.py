@@ -49,6 +49,12 @@ def first_copies(events: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     return marked.filter("_first").drop("_first"), marked.filter(~pl.col("_first")).drop("_first")
 
 
+def repeated(values: pl.Series) -> pl.Series:
+    """The values that stand more than once, each once; sorted, which numbers are quicker than grouped."""
+    ordered = values.sort()
+    return ordered.filter(_repeats(ordered)).unique()
+
+
 def user_codes(users: pl.Series) -> pl.Series:
     """A number from 0 for each user, by a sort of hashes. Users of the same hash share one."""
     hashes = hashed(users)

@@ -56,7 +56,8 @@ def sessionize(events: pl.DataFrame, stream: Stream) -> pl.DataFrame:
 def _cut(ordered: pl.DataFrame, stream: Stream) -> pl.DataFrame:
     """Sessionize events that stand in order; also _opened_at, and _chain_seconds, how long the event's chain lasts."""
     silence = pl.when(_same_user()).then(pl.col("event_timestamp").diff())
-    marked = ordered.with_columns(_silence=silence, _opens_chain=silence.is_null() | _is_cut(silence, stream))
+    marked = ordered.with_columns(_silence=silence)
+    marked = marked.with_columns(_opens_chain=pl.col("_silence").is_null() | _is_cut(pl.col("_silence"), stream))
     marked = _with_boundaries(marked, stream).with_columns(is_new_session=pl.col("boundary_reason").is_not_null())
     openers = _openers(marked, stream)
     number = marked["is_new_session"].cum_sum() - 1

@@ -136,8 +136,9 @@ def in_time(events: pl.DataFrame, stream: Stream) -> pl.DataFrame:
     """
     time = events["event_timestamp"]
     order = time.arg_sort()
-    same = time.gather(order).rle_id()
-    tied = same.is_duplicated()
+    ordered = time.gather(order)
+    same = (ordered == ordered.shift()).fill_null(value=False)
+    tied = same | same.shift(-1, fill_value=False)
     if tied.any():
         rows = order.filter(tied)
         ties = events.select(time_order(stream))[rows].with_columns(_row=rows)
