@@ -166,7 +166,7 @@ def in_duckdb(events: str, folder: str, memory: str | None = None, gap: int = GA
     """One sort by a packed integer (the user's number, microseconds) and event_id, then windows that stream.
 
     Measured against it, and slower: windows partitioned by user; narrow windows joined back to the rows;
-    row_number() over each event_id; min and max with arg_min and arg_max instead of joins at a session's ends.
+    row_number() over each event_id.
     """
     connection = connected(folder)
     measure.mark("ready")

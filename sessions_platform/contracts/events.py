@@ -15,6 +15,7 @@ from sessions_platform.contracts.reasons import Code
 from sessions_platform.contracts.stream import Column, ColumnType, Reference, Stream
 
 LEADING = ("event_id", "user_id", "event_timestamp", "event_type")
+PLACE = ["source_uri", "position"]  # which is one row of a landing partition
 PROVENANCE: dict[str, pl.DataType] = {
     "landing_partition": pl.String(),
     "source_uri": pl.String(),

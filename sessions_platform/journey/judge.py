@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from sessions_platform.contracts.events import event_columns
+from sessions_platform.contracts.events import PLACE, event_columns
 from sessions_platform.contracts.rejections import REJECTED_EVENTS
 from sessions_platform.journey.ahead import ahead
 from sessions_platform.journey.judged_rows import RawRows, judge_rows
@@ -21,7 +21,6 @@ from sessions_platform.storage.warehouse import Loaded
 from sessions_platform.transforms.shape import NO_SHAPE, Drift, Shape, drift
 from sessions_platform.transforms.validate import rejections
 
-_POSITION = ["source_uri", "position"]
 _SAMPLES = 5
 
 
@@ -151,7 +150,7 @@ class _Tally:
         return rejected
 
     def samples(self) -> tuple[dict[str, Any], ...]:
-        ordered = self._samples.sort(*_POSITION).sort(_nth_of_its_kind(), maintain_order=True)
+        ordered = self._samples.sort(*PLACE).sort(_nth_of_its_kind(), maintain_order=True)
         return tuple(ordered.head(_SAMPLES).to_dicts())
 
 

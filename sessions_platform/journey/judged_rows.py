@@ -7,7 +7,7 @@ from datetime import datetime
 
 import polars as pl
 
-from sessions_platform.contracts.events import PROVENANCE, Known
+from sessions_platform.contracts.events import PLACE, PROVENANCE, Known
 from sessions_platform.contracts.raw import RAW_EVENTS
 from sessions_platform.contracts.reasons import REASONS
 from sessions_platform.contracts.stream import Stream
@@ -30,7 +30,6 @@ from sessions_platform.transforms.validate import (
     uncontested,
 )
 
-_POSITION = ["source_uri", "position"]
 _RAW = {**PROVENANCE, "payload": pl.Binary()}
 _HASH_BYTES = 8
 _PARSERS = 4  # each holds a block
@@ -57,8 +56,8 @@ class RawRows:
             return positions.is_between(first, last).any()
 
         for rows in self.stored.lake.blocks(paths, RAW_EVENTS, "position", holds_any):
-            yield rows.join(places, on=_POSITION, how="semi")
-        yield self.more.join(places, on=_POSITION, how="semi")
+            yield rows.join(places, on=PLACE, how="semi")
+        yield self.more.join(places, on=PLACE, how="semi")
 
     def blocks(self) -> Iterator[pl.DataFrame]:
         yield from self.stored.blocks(self.landing_partition)
@@ -79,6 +78,8 @@ class JudgedRows:
         self.first_event: datetime | None = None
         self.last_event: datetime | None = None
         self._workspace, self._raw, self._digests, self._mends = workspace, raw, digests, mends
+        places = [mends.select(*PLACE), mends.select(source_uri="_root_uri", position="_root_position")]
+        self._mended = pl.concat(places).unique().with_columns(_mended=pl.lit(True))
         self._contested = contested_values(workspace.stream)
         self._hashed = {**accepted_columns(workspace.stream), **dict.fromkeys(self._contested, pl.UInt64())}
         self._accepted = workspace.spill(self._hashed)
@@ -111,7 +112,7 @@ class JudgedRows:
         if self._conflicts:
             conflicts = pl.concat(self._conflicts)
             for rows in self._raw.in_places(conflicts):
-                yield rows.select(*_RAW).join(conflicts, on=_POSITION)
+                yield rows.select(*_RAW).join(conflicts, on=PLACE)
 
     def _runs(self) -> Iterator[pl.DataFrame]:
         twice = {name: _repeated(hashes) for name, hashes in self._hashes.items()}
@@ -135,9 +136,7 @@ class JudgedRows:
 
     def _is_contested(self, chunk: pl.DataFrame, twice: Mapping[str, pl.Series]) -> pl.Series:
         shares = pl.any_horizontal(pl.col(name).is_in(hashes.implode()) for name, hashes in twice.items())
-        places = [self._mends.select(*_POSITION), self._mends.select(source_uri="_root_uri", position="_root_position")]
-        mended = pl.concat(places).unique().with_columns(_mended=pl.lit(True))
-        marked = chunk.join(mended, on=_POSITION, how="left", maintain_order="left")
+        marked = chunk.join(self._mended, on=PLACE, how="left", maintain_order="left")
         return marked.select(shares.fill_null(value=False) | pl.col("_mended").is_not_null()).to_series()
 
 
@@ -159,7 +158,7 @@ def judge_rows(
     rows = JudgedRows(workspace, raw, digests, standing)
 
     def parsed(block: pl.DataFrame) -> tuple[pl.DataFrame, Shape]:
-        in_force = block if void.is_empty() else block.join(void, on=_POSITION, how="anti", maintain_order="left")
+        in_force = block if void.is_empty() else block.join(void, on=PLACE, how="anti", maintain_order="left")
         return parse_with_shape(in_force, stream)
 
     def verdicts() -> Iterator[tuple[Verdict, Shape]]:
@@ -179,8 +178,8 @@ def _parted(stream: Stream, raw: RawRows, mends: Sequence[Mend]) -> tuple[pl.Dat
     rows = [(m.uri, m.position, m.root_uri, m.root_position, m.sequence, m.root_id) for m in mends]
     told = pl.DataFrame(rows, schema={**MENDS, "root_id": pl.String()}, orient="row")
     if told.is_empty():
-        return told.select(*MENDS), told.select(*_POSITION)
+        return told.select(*MENDS), told.select(*PLACE)
     places = told.select(source_uri="_root_uri", position="_root_position").unique()
     roots = [rejection_ids(rows, stream) for rows in raw.in_places(places)]
     stands = pl.col("root_id").is_in(pl.concat(roots).implode())
-    return told.filter(stands).select(*MENDS), told.filter(~stands).select(*_POSITION)
+    return told.filter(stands).select(*MENDS), told.filter(~stands).select(*PLACE)

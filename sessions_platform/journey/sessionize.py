@@ -98,16 +98,16 @@ def _sessionize(workspace: Workspace, snapshot: Snapshot, batch: list[str], run_
         for partition in batch:
             told[partition].add(partition, frames[partition][0], result)
     else:
-        frames = {batch[0]: ahead(_in_buckets(workspace, snapshot, window, batch[0], told[batch[0]]))}
+        some_users = _readers(workspace, snapshot, window, read)
+        frames = {batch[0]: ahead(_in_buckets(workspace, some_users, window, batch[0], told[batch[0]]))}
     return [_write(workspace, partition, frames[partition], told[partition], snapshot, run_id) for partition in batch]
 
 
 def _in_buckets(
-    workspace: Workspace, snapshot: Snapshot, window: Window, partition: str, told: _Told
+    workspace: Workspace, some_users: Iterable[EventReader], window: Window, partition: str, told: _Told
 ) -> Iterator[pl.DataFrame]:
     """The sessionized events of one partition, some users at a time."""
-    read = workspace.reader(snapshot)
-    for of_some in _readers(workspace, snapshot, window, read):
+    for of_some in some_users:
         result = sessionize_window(window, of_some, workspace.stream)
         told.add(partition, result.events, result)
         yield result.events

@@ -20,6 +20,7 @@ from sessions_platform.contracts.rejections import REJECTED_EVENTS
 from sessions_platform.contracts.sessions import KEPT_BY_WAREHOUSE, SESSION_CHANGES, session_columns
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.mistakes import Mistake
+from sessions_platform.storage import warehouse_sql as sql
 from sessions_platform.storage.copies import Encoder, GatheredSessions, copy_rows, gathered
 from sessions_platform.storage.database import lock
 from sessions_platform.storage.dead_letters import DeadLetters
@@ -133,7 +134,7 @@ class Warehouse:
                 "open_until = case when t.open_until is not null then n.session_end + %(gap)s end",
                 "loaded_at = now()",
             ),
-            noted=_NOTED_OF_SESSIONS,
+            noted=sql.NOTED_OF_SESSIONS,
             defaults={"loaded_at": "now()"},
         )
         self.rejected_events = _Table(
@@ -190,7 +191,7 @@ class Warehouse:
         encoder = Encoder(table.columns)
         self._make_staged(connection, table.columns)
         rows = (part for frame in frames for part in encoder.rows(frame))
-        copy_rows(connection, _STAGED, table.columns, rows)
+        copy_rows(connection, sql.STAGED, table.columns, rows)
         connection.execute("analyze staged")
 
     def gathered(self, frames: Iterable[pl.DataFrame]) -> AbstractContextManager[GatheredSessions]:
@@ -267,46 +268,46 @@ class Warehouse:
         """The session partitions of the standing sessions, the landing partitions of the standing rejected rows."""
         found: dict[str, list[str]] = {}
         for table, column in ((self.sessions, "session_partition"), (self.rejected_events, "landing_partition")):
-            sql = SQL("select distinct {} from {}").format(Identifier(column), self._name(table))
-            found[column] = [key for (key,) in connection.execute(sql).fetchall()]
+            query = SQL("select distinct {} from {}").format(Identifier(column), self._name(table))
+            found[column] = [key for (key,) in connection.execute(query).fetchall()]
         return found
 
     def sample_users(self, connection: psycopg.Connection, size: int, start: str) -> list[str]:
         """The users of some sessions: those whose ids come next after `start`. Ids are random, as md5 is."""
-        sql = SQL("select user_id from {} where session_id >= %s order by session_id limit %s")
-        rows = connection.execute(sql.format(self._name(self.sessions)), [start, size]).fetchall()
+        query = SQL("select user_id from {} where session_id >= %s order by session_id limit %s")
+        rows = connection.execute(query.format(self._name(self.sessions)), [start, size]).fetchall()
         return sorted({user for (user,) in rows})
 
     def sessions_of(self, connection: psycopg.Connection, users: Sequence[str]) -> list[dict[str, Any]]:
         """All sessions of these users, with the columns of the contract."""
         columns = SQL(", ").join(map(Identifier, self.sessions.columns))
-        sql = SQL("select {} from {} where user_id = any(%s)").format(columns, self._name(self.sessions))
+        query = SQL("select {} from {} where user_id = any(%s)").format(columns, self._name(self.sessions))
         with connection.cursor(row_factory=dict_row) as cursor:
-            return cursor.execute(sql, [list(users)]).fetchall()
+            return cursor.execute(query, [list(users)]).fetchall()
 
     def totals(self, connection: psycopg.Connection) -> dict[str, float]:
         """Sessions, users, events in sessions, total duration (seconds)."""
-        sql = SQL(
+        query = SQL(
             """select count(*), count(distinct user_id), coalesce(sum(event_count), 0)::bigint,
                       coalesce(extract(epoch from sum(session_end - session_start)), 0)::double precision from {}"""
         ).format(self._name(self.sessions))
         names = ("sessions", "users", "events_in_sessions", "total_duration_seconds")
-        return dict(zip(names, connection.execute(sql).fetchone() or (), strict=True))
+        return dict(zip(names, connection.execute(query).fetchone() or (), strict=True))
 
     def _state(self, connection: psycopg.Connection, session_partitions: Sequence[str]) -> _State:
         # By the next key in the index; whether any row has this one might be looked for in all rows
-        sql = """select key, key is not distinct from (
+        query = """select key, key is not distinct from (
                      select session_partition from {} where session_partition >= key order by session_partition limit 1)
                  from unnest(%s::text[]) as key"""
-        rows = connection.execute(SQL(sql).format(self._name(self.sessions)), [list(session_partitions)]).fetchall()
+        rows = connection.execute(SQL(query).format(self._name(self.sessions)), [list(session_partitions)]).fetchall()
         return _State([key for key, stands in rows if not stands], [key for key, stands in rows if stands])
 
     def _known(
         self, connection: psycopg.Connection, sessions: GatheredSessions, session_partitions: Sequence[str]
     ) -> dict[str, str]:
         """The partitions into which just what was gathered was loaded last, and by whom their rows were written."""
-        sql = SQL("select session_partition, digest, written_by from {} where session_partition = any(%s)")
-        rows = connection.execute(sql.format(self._name(self.loaded_partitions)), [list(session_partitions)])
+        query = SQL("select session_partition, digest, written_by from {} where session_partition = any(%s)")
+        rows = connection.execute(query.format(self._name(self.loaded_partitions)), [list(session_partitions)])
         return {key: written_by for key, digest, written_by in rows.fetchall() if digest == sessions.digest(key)}
 
     def _unknown(
@@ -355,13 +356,13 @@ class Warehouse:
             "columns": list(self.sessions.columns),
         }
         with connection.cursor(row_factory=class_row(_AtRest)) as cursor:
-            return cursor.execute(_AT_REST.format(table=self._name(self.sessions)), given).fetchall()
+            return cursor.execute(sql.AT_REST.format(table=self._name(self.sessions)), given).fetchall()
 
     def _moment(self, connection: psycopg.Connection) -> _Moment:
-        sql = """select pg_snapshot_xmin(pg_current_snapshot())::text::bigint as oldest,
+        query = """select pg_snapshot_xmin(pg_current_snapshot())::text::bigint as oldest,
                         pg_current_xact_id()::text::bigint as own"""
         with connection.cursor(row_factory=class_row(_Moment)) as cursor:
-            return cursor.execute(sql).fetchone() or _Moment(0, 0)
+            return cursor.execute(query).fetchone() or _Moment(0, 0)
 
     def _append(
         self, connection: psycopg.Connection, sessions: GatheredSessions, session_partitions: Sequence[str], run_id: str
@@ -380,14 +381,14 @@ class Warehouse:
                 copy_rows(connection, parts["table"], sessions.columns, sessions.read(session_partitions))
         except psycopg.errors.UniqueViolation:
             return 0
-        connection.execute(_LOG_APPENDED.format(**parts), given)
+        connection.execute(sql.LOG_APPENDED.format(**parts), given)
         self._index(connection, self.sessions)
         alone = SQL("select min(session_partition) = max(session_partition) from {}").format(parts["table"])
         if sessions.uncertain or connection.execute(alone).fetchone() == (False,):
             connection.execute("drop table if exists pg_temp.newcomers")
-            connection.execute(_NEWCOMERS.format(**parts), given)
+            connection.execute(sql.NEWCOMERS.format(**parts), given)
             connection.execute("analyze newcomers")
-            self._mark_open(connection, _CONCERNED_BY_APPENDED.format(**parts), given)
+            self._mark_open(connection, sql.CONCERNED_BY_APPENDED.format(**parts), given)
         return rows
 
     def _compare(
@@ -411,7 +412,7 @@ class Warehouse:
         loaded = self._merge(connection, self.sessions, given)
         if loaded.changed:
             self._index(connection, self.sessions)
-            self._mark_open(connection, _CONCERNED_BY_DIFFERENCE, {"uncertain": list(sessions.uncertain)})
+            self._mark_open(connection, sql.CONCERNED_BY_DIFFERENCE, {"uncertain": list(sessions.uncertain)})
         return loaded
 
     def _stage_sessions(
@@ -428,7 +429,7 @@ class Warehouse:
         if not staged:
             self._make_staged(connection, sessions.columns)
         lacking = [partition for partition in session_partitions if partition not in staged]
-        copy_rows(connection, _STAGED, sessions.columns, sessions.read(lacking))
+        copy_rows(connection, sql.STAGED, sessions.columns, sessions.read(lacking))
         connection.execute("analyze staged (session_id)")
 
     def _make_staged(self, connection: psycopg.Connection, columns: Mapping[str, pl.DataType]) -> None:
@@ -444,9 +445,9 @@ class Warehouse:
             return
         connection.execute("analyze concerned")
         connection.execute("drop table if exists pg_temp.marks")
-        connection.execute(_FIND_MARKS.format(table=self._name(self.sessions)), {"gap": self.stream.session.gap})
+        connection.execute(sql.FIND_MARKS.format(table=self._name(self.sessions)), {"gap": self.stream.session.gap})
         with _row_by_row(connection):
-            connection.execute(_MARK_OPEN.format(table=self._name(self.sessions)))
+            connection.execute(sql.MARK_OPEN.format(table=self._name(self.sessions)))
 
     def _find_differences(
         self, connection: psycopg.Connection, table: _Table, scope: str, partitions: Sequence[str]
@@ -454,9 +455,9 @@ class Warehouse:
         """Put the keys of rows that differ between the staged and the standing ones into the table `difference`."""
         connection.execute("drop table if exists pg_temp.difference")
         parts = self._parts(table)
-        connection.execute(_DIFFER.format(scope=Identifier(scope), **parts), {"partitions": list(partitions)})
+        connection.execute(sql.DIFFER.format(scope=Identifier(scope), **parts), {"partitions": list(partitions)})
         connection.execute("analyze difference (key)")
-        connection.execute(_FIND_ELSEWHERE.format(**parts))
+        connection.execute(sql.FIND_ELSEWHERE.format(**parts))
 
     def _merge(
         self,
@@ -468,9 +469,9 @@ class Warehouse:
         parts = self._parts(table)
         logs = table is self.sessions
         with _row_by_row(connection):
-            deleted = self._change(connection, _DELETE, parts, given, _LOG_VANISHED if logs else None)
-            updated = self._change(connection, _UPDATE, parts, given, _LOG_CHANGED if logs else None)
-            inserted = self._change(connection, _INSERT, parts, given, _LOG_APPEARED if logs else None)
+            deleted = self._change(connection, sql.DELETE, parts, given, sql.LOG_VANISHED if logs else None)
+            updated = self._change(connection, sql.UPDATE, parts, given, sql.LOG_CHANGED if logs else None)
+            inserted = self._change(connection, sql.INSERT, parts, given, sql.LOG_APPEARED if logs else None)
         return Loaded(inserted, updated, deleted)
 
     def _change(
@@ -485,7 +486,7 @@ class Warehouse:
         changing = statement.format(**parts)
         if log is not None:
             changes = self._name(self.session_changes)
-            changing = _AND_LOG.format(changing=changing, log=log, changes=changes)
+            changing = sql.AND_LOG.format(changing=changing, log=log, changes=changes)
         return connection.execute(changing, given).rowcount
 
     def _parts(self, table: _Table) -> dict[str, Composable]:
@@ -508,14 +509,14 @@ class Warehouse:
         connection.execute(SQL("drop view if exists {}").format(view))
         comparison = SQL("<" if self.stream.session.gap_inclusive else "<=")
         parts = {"table": self._name(self.sessions), "is_before": comparison, "stream": self.stream.name}
-        connection.execute(_VIEW.format(view=view, **parts))
+        connection.execute(sql.VIEW.format(view=view, **parts))
         connection.execute(SQL("comment on view {} is {}").format(view, self._view_comment))
 
     def _create_rejected_view(self, connection: psycopg.Connection) -> None:
         view = Identifier(self.stream.name, _REJECTED_VIEW_NAME)
         connection.execute(SQL("drop view if exists {}").format(view))
-        connection.execute(_REJECTED_VIEW.format(view=view, table=self._name(self.rejected_events)))
-        connection.execute(SQL("comment on view {} is {}").format(view, _REJECTED_VIEW_COMMENT))
+        connection.execute(sql.REJECTED_VIEW.format(view=view, table=self._name(self.rejected_events)))
+        connection.execute(SQL("comment on view {} is {}").format(view, sql.REJECTED_VIEW_COMMENT))
 
     @property
     def _view_comment(self) -> str:
@@ -528,9 +529,9 @@ class Warehouse:
         )
 
     def _views_stand(self, connection: psycopg.Connection) -> bool:
-        sql = "select obj_description(to_regclass(%s), 'pg_class'), obj_description(to_regclass(%s), 'pg_class')"
+        query = "select obj_description(to_regclass(%s), 'pg_class'), obj_description(to_regclass(%s), 'pg_class')"
         names = [f"{self.stream.name}.{view}" for view in (_VIEW_NAME, _REJECTED_VIEW_NAME)]
-        return connection.execute(sql, names).fetchone() == (self._view_comment, _REJECTED_VIEW_COMMENT)
+        return connection.execute(query, names).fetchone() == (self._view_comment, sql.REJECTED_VIEW_COMMENT)
 
     def _retype_column(self, connection: psycopg.Connection, table: _Table, column: str, dtype: LiteralString) -> None:
         retype = SQL("alter table {table} alter {column} type {dtype} using null")
@@ -567,9 +568,9 @@ class Warehouse:
         return self._missing(connection, table) == {} and self._lack_defaults(connection, table) == []
 
     def _lack_defaults(self, connection: psycopg.Connection, table: _Table) -> list[str]:
-        sql = """select attname from pg_attribute where attrelid = to_regclass(%s) and attname = any(%s)
+        query = """select attname from pg_attribute where attrelid = to_regclass(%s) and attname = any(%s)
                  and not atthasdef and not attisdropped"""
-        rows = connection.execute(sql, [self._regclass(table), list(table.defaults)]).fetchall()
+        rows = connection.execute(query, [self._regclass(table), list(table.defaults)]).fetchall()
         return [name for (name,) in rows]
 
     def _refuse(self, table: _Table, column: str, standing: str, wanted: str) -> None:
@@ -613,88 +614,6 @@ class Warehouse:
 
     def _name(self, table: _Table) -> Identifier:
         return Identifier(self.stream.name, table.name)
-
-
-_STAGED = SQL("staged")
-_NOTED_OF_SESSIONS = """
-case when (t.user_id, t.session_start) is distinct from (n.user_id, n.session_start)
-    then array[t.user_id, n.user_id] end"""
-_DIFFER = SQL("""
-create temporary table difference on commit drop as
-select coalesce(n.{key}, t.{key}) as key, t.{key} is null as appears, n.{key} is null as vanishes, {noted} as noted,
-    n.ctid as incoming, t.ctid as standing
-from staged n full join (select ctid, * from {table} where {scope} = any(%(partitions)s)) t on t.{key} = n.{key}
-where row({standing}) is distinct from row({incoming})
-order by t.ctid, n.ctid""")
-# Rows that stand under a partition that the load has nothing to do with
-_FIND_ELSEWHERE = SQL("""
-update difference d set standing = t.ctid, appears = false from {table} t where d.appears and t.{key} = d.key""")
-_DELETE = SQL("""
-delete from {table} t using difference d where d.vanishes and t.ctid = d.standing""")
-_UPDATE = SQL("""
-update {table} t set {set} from staged n, difference d
-where not d.appears and n.ctid = d.incoming and t.ctid = d.standing""")
-_INSERT = SQL("""
-insert into {table} as t ({columns}, {stamped})
-select {incoming}, {stamps} from difference d, staged n where d.appears and n.ctid = d.incoming""")
-_AND_LOG = SQL("""
-with done as ({changing} returning t.session_id, t.session_partition)
-insert into {changes} (session_id, change, successor_id, session_partition, run_id, changed_at) {log}""")
-_LOG_VANISHED = SQL("""
-select session_id, 'vanished', successor_id, session_partition, %(run_id)s, now()
-from done left join unnest(%(vanished)s::text[], %(successors)s::text[]) as successor (vanished_id, successor_id)
-    on vanished_id = session_id""")
-_LOG_CHANGED = SQL("select session_id, 'changed', null, session_partition, %(run_id)s, now() from done")
-_LOG_APPEARED = SQL("select session_id, 'appeared', null, session_partition, %(run_id)s, now() from done")
-_LOG_APPENDED = SQL("""
-insert into {changes} (session_id, change, session_partition, run_id, changed_at)
-select session_id, 'appeared', session_partition, %(run_id)s, now()
-from {table} where session_partition = any(%(partitions)s)""")
-# Whether a session is its user's last can change where one of the user's came, went or has moved.
-_CONCERNED_BY_DIFFERENCE = SQL("""
-select distinct unnest(noted) as user_id from difference union select unnest(%(uncertain)s::text[])""")
-_NEWCOMERS = SQL("""
-create temporary table newcomers on commit drop as
-select distinct user_id from {table} where session_partition = any(%(partitions)s)""")
-_CONCERNED_BY_APPENDED = SQL("""
-select user_id from {table} where user_id in (select user_id from newcomers)
-group by user_id having min(session_partition) < max(session_partition)
-union select unnest(%(uncertain)s::text[])""")
-_AT_REST = SQL("""
-select session_partition, sum(rows)::bigint as rows, array_agg(writer::text::bigint order by writer::text) as writers,
-    array_agg(rows order by writer::text) as rows_of, (
-        select string_agg(attname || ' ' || attnum || ' ' || atttypid, ', ' order by attnum) from pg_attribute
-        where attrelid = to_regclass(%(table)s) and attname = any(%(columns)s)) as columns
-from (
-    select session_partition, xmin as writer, count(*) as rows from {table}
-    where session_partition = any(%(partitions)s) group by 1, 2
-) written group by session_partition""")
-# Who asks for no is_first does not pay for it: a join that nothing is read of is left out by the planner.
-_VIEW = SQL("""
-create view {view} as
-select coalesce(newest.event {is_before} t.open_until, false) as is_open, t.session_start = own.first as is_first, t.*
-from {table} t
-cross join (
-    select max(last_event) as event from sessions_platform.landing_versions where stream = {stream} and is_current
-) newest
-left join (select user_id, min(session_start) as first from {table} group by user_id) own on own.user_id = t.user_id""")
-_REJECTED_VIEW_COMMENT = "Rejected rows by day of landing and by reason. A row counts once under each of its codes."
-_REJECTED_VIEW = SQL("""
-create view {view} as
-select left(t.landing_partition, 10)::date as day, reason ->> 'code' as code, count(distinct t.rejection_id) as rows
-from {table} t, jsonb_array_elements(t.reasons) as reason
-group by 1, 2""")
-_FIND_MARKS = SQL("""
-create temporary table marks on commit drop as
-select place, until
-from (
-    select ctid as place, open_until, case when rank() over of_user = 1 then session_end + %(gap)s end as until
-    from {table} where user_id in (select user_id from concerned)
-    window of_user as (partition by user_id order by session_start desc, session_end desc)
-) own
-where open_until is distinct from until
-order by place""")
-_MARK_OPEN = SQL("update {table} t set open_until = m.until from marks m where t.ctid = m.place")
 
 
 @contextmanager

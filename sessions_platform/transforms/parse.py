@@ -7,10 +7,6 @@ object where it wants a value, or a text can't be stored (U+0000, lone surrogate
 What parsing means is said by `parse_plain`. Rows that can be proved to be simple are read in bulk.
 """
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-
 import numpy as np
 import polars as pl
 
@@ -20,9 +16,6 @@ from sessions_platform.transforms.parse_bulk import InBulk, read_in_bulk
 from sessions_platform.transforms.parse_plain import no_faults, parsed_plainly
 from sessions_platform.transforms.rows_of_bytes import Numbers
 from sessions_platform.transforms.shape import Kind, Shape, shape_of_kinds
-
-# The stream's columns with `properties` and `faults`, and the kinds of the rows.
-Parsed = tuple[pl.DataFrame, list[Kind]]
 
 # Rows that are read together: more pay better for a template, and a block is mostly one part.
 _PART = 131_072
@@ -39,8 +32,8 @@ def parse(raw: pl.DataFrame, stream: Stream) -> pl.DataFrame:
 
 def parse_with_shape(raw: pl.DataFrame, stream: Stream) -> tuple[pl.DataFrame, Shape]:
     """The same, and which fields the rows have."""
-    parts = list(raw.iter_slices(_PART)) if raw.height else [raw]
-    parsed = _each(partial(_parsed, stream=stream), parts)
+    parts = raw.iter_slices(_PART) if raw.height else [raw]
+    parsed = [_parsed(part, stream) for part in parts]
     kinds = [
         Kind(kind.example, kind.first + number * _PART, kind.rows)
         for number, (_, found) in enumerate(parsed)
@@ -50,15 +43,8 @@ def parse_with_shape(raw: pl.DataFrame, stream: Stream) -> tuple[pl.DataFrame, S
     return raw.select(list(RAW_EVENTS)).hstack(columns), shape_of_kinds(kinds, stream)
 
 
-def _each(do: Callable[[pl.DataFrame], Parsed], parts: list[pl.DataFrame]) -> list[Parsed]:
-    """In threads, for most of it is done outside of Python."""
-    if len(parts) == 1:
-        return [do(parts[0])]
-    with ThreadPoolExecutor(min(len(parts), pl.thread_pool_size())) as pool:
-        return list(pool.map(do, parts))
-
-
-def _parsed(raw: pl.DataFrame, stream: Stream) -> Parsed:
+def _parsed(raw: pl.DataFrame, stream: Stream) -> tuple[pl.DataFrame, list[Kind]]:
+    """The stream's columns with `properties` and `faults`, and the kinds of the rows."""
     in_bulk = list(read_in_bulk(raw, stream))
     if not in_bulk:
         return parsed_plainly(raw, stream)

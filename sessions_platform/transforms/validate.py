@@ -12,6 +12,7 @@ import polars as pl
 from pandera.errors import SchemaErrors
 
 from sessions_platform.contracts.events import (
+    PLACE,
     PROVENANCE,
     Known,
     Rule,
@@ -30,7 +31,6 @@ from sessions_platform.transforms.identifiers import md5_of, sha256_of, uuids_of
 _ROW = "_row"
 _PAYLOAD_DIGEST = "_payload_digest"
 _WHOLE_ROW = (Code.malformed, Code.unreadable_file)
-_PLACE = ["source_uri", "position"]
 # Where a row counts as standing: a mend in the stead of its root, any other in its own place.
 _STEAD = ["_uri", "_position"]
 
@@ -90,15 +90,15 @@ def settle(
     events, copies = _first_of_each(events, "event_id")
     conflicts = [_conflicts(events, copies, stream)]
     duplicates = copies.height - conflicts[0].height
-    differing = copies.join(conflicts[0], on=_PLACE, how="semi")
+    differing = copies.join(conflicts[0], on=PLACE, how="semi")
     for name in _unique_columns(stream):
         conflicts += [_repeats(_first_of_each(events, name)[1], name), _repeats(_held(differing, events, name), name)]
     of_replaced = _conflicts_elsewhere(replaced, events, stream)
-    duplicates += replaced.height - of_replaced.select(_PLACE).n_unique()
+    duplicates += replaced.height - of_replaced.select(PLACE).n_unique()
     conflicts.append(of_replaced)
-    told = pl.concat(conflicts).group_by(_PLACE, maintain_order=True)
+    told = pl.concat(conflicts).group_by(PLACE, maintain_order=True)
     told = told.agg(pl.col("reasons").list.explode(keep_nulls=False, empty_as_null=False))
-    events = events.join(told, on=_PLACE, how="anti").select(*event_columns(stream))
+    events = events.join(told, on=PLACE, how="anti").select(*event_columns(stream))
     return in_time(events, stream), told, duplicates
 
 
@@ -310,7 +310,7 @@ def _newest_of_each_place(events: pl.DataFrame, mends: pl.DataFrame) -> tuple[pl
         placed = events.with_columns(_uri="source_uri", _position="position")
         placed = placed if _stands_in_place(placed) else placed.sort(*_STEAD)
         return placed, placed.clear()
-    placed = events.join(mends, on=_PLACE, how="left").with_columns(
+    placed = events.join(mends, on=PLACE, how="left").with_columns(
         _uri=pl.coalesce("_root_uri", "source_uri"),
         _position=pl.coalesce("_root_position", "position"),
         _sequence=pl.col("_sequence").fill_null(0),
