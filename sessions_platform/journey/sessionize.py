@@ -11,7 +11,6 @@ from sessions_platform.contracts.sessions import sessionized_columns
 from sessions_platform.journey.ahead import ahead
 from sessions_platform.journey.workspace import Workspace, events_near
 from sessions_platform.storage.ledger import SessionVersion, Snapshot
-from sessions_platform.storage.spill import Spill
 from sessions_platform.transforms.sessionize import EventReader, Sessionized, sessionize_window
 
 _TIME = "event_timestamp"
@@ -115,27 +114,54 @@ def _in_buckets(
 
 def _readers(workspace: Workspace, snapshot: Snapshot, window: Window, read: EventReader) -> Iterator[EventReader]:
     """For each bucket of users a reader that knows of them alone."""
-    early = Window(window.start - workspace.stream.session.gap, window.end)
+    gap = workspace.stream.session.gap
+    early = Window(window.start - gap, window.end)
     near = events_near(snapshot, early)
     buckets = workspace.buckets_for(workspace.lake.size_in_memory(near))
     if buckets == 1:
         yield read
         return
     users = workspace.spill(workspace.event_columns, buckets, pl.col("user_id").hash())
-    is_near = pl.col(_TIME).is_between(early.start, early.end, closed="left")
-    for block in workspace.lake.blocks(near, workspace.event_columns, _TIME, early.overlaps):
-        users.add(block.filter(is_near))
+    late = [pl.DataFrame(schema={"user_id": pl.String})]
+    for events in _events_in(workspace, near, early):
+        users.add(events)
+        late.append(events.filter(pl.col(_TIME) >= window.end - gap).select("user_id").unique())
+    going_on = pl.concat(late)["user_id"].unique()
+    behind = Window(window.end, _end_of_chains(workspace, snapshot, window.end, going_on))
+    for events in _events_in(workspace, events_near(snapshot, behind), behind):
+        users.add(events.filter(pl.col("user_id").is_in(going_on.implode())))
     for number in range(buckets):
-        yield _reader_of(users, number, read)
+        yield _reader_of(users.bucket(number), Window(early.start, behind.end), read)
 
 
-def _reader_of(spill: Spill, number: int, read: EventReader) -> EventReader:
-    """Takes what is asked for of all users, which is asked first, from the bucket."""
+def _events_in(workspace: Workspace, paths: Sequence[str], window: Window) -> Iterator[pl.DataFrame]:
+    inside = pl.col(_TIME).is_between(window.start, window.end, closed="left")
+    for block in workspace.lake.blocks(paths, workspace.event_columns, _TIME, window.overlaps):
+        yield block.filter(inside)
+
+
+def _end_of_chains(workspace: Workspace, snapshot: Snapshot, end: datetime, users: pl.Series) -> datetime:
+    """Up to where the sessions of these users can go on that may be open at `end`; the least that is read of each."""
+    read = workspace.reader(snapshot, columns=["user_id", _TIME])
+    edge, reach = end, workspace.stream.session.gap
+    while users.len():
+        more = read(edge, edge + reach, users)
+        edge, reach = edge + reach, reach * 2
+        users = more.filter(pl.col(_TIME) >= edge - workspace.stream.session.gap)["user_id"].unique()
+    return edge
+
+
+def _reader_of(events: pl.DataFrame, held: Window, read: EventReader) -> EventReader:
+    """Takes what it can of what is asked for from these events, which are all of their users' in the window `held`.
+
+    Behind the end of the partition they are only those of users whose sessions may go on there; nobody asks for others.
+    """
 
     def read_some(start: datetime, end: datetime, users: pl.Series | None = None) -> pl.DataFrame:
-        if users is not None:
+        if start < held.start or end > held.end:
             return read(start, end, users)
-        return spill.bucket(number).filter(pl.col(_TIME).is_between(start, end, closed="left"))
+        inside = events.filter(pl.col(_TIME).is_between(start, end, closed="left"))
+        return inside if users is None else inside.filter(pl.col("user_id").is_in(users.implode()))
 
     return read_some
 

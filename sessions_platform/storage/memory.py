@@ -1,7 +1,8 @@
 """What is freed goes back to the system at once.
 
-Arrow's default pool and glibc's many arenas keep freed blocks for later. A run takes up and drops blocks of
-many megabytes, in several threads, so that they came to hold twice what is in use.
+Arrow's default pool and glibc keep freed blocks for later, glibc in an arena for each thread and the larger, the
+larger the blocks were that it has seen. A run takes up and drops blocks of many megabytes, in several threads: what was
+kept came to several times what was in use, and grew from one partition to the next.
 """
 
 import ctypes
@@ -9,14 +10,14 @@ import sys
 
 import pyarrow as pa
 
-_M_ARENA_MAX = -8  # as malloc.h has it
-_ARENAS = 2
+# As malloc.h numbers them. A set threshold moves no longer: from it on a block is mapped and unmapped by itself.
+_GLIBC = {"M_ARENA_MAX": (-8, 2), "M_MMAP_THRESHOLD": (-3, 1 << 20), "M_TRIM_THRESHOLD": (-1, 8 << 20)}
 
 
 def keep_little() -> None:
     """For this process, from now on. Where the C library is no glibc only Arrow's part is done."""
     pa.set_memory_pool(pa.system_memory_pool())
     if sys.platform == "linux":
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-        if mallopt:
-            mallopt(_M_ARENA_MAX, _ARENAS)
+        if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
+            for option, value in _GLIBC.values():
+                mallopt(option, value)

@@ -10,7 +10,7 @@ from psycopg.sql import SQL
 
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.journey import touched
-from sessions_platform.storage import warehouse
+from sessions_platform.storage import warehouse_sql
 from sessions_platform.transforms import in_order, sessionize
 from sessions_platform.transforms.sessionize import EventReader
 from sessions_platform_tests.exactness.machine import prove
@@ -49,7 +49,7 @@ def unstable_tie(patch: pytest.MonkeyPatch) -> None:
 
 def stale_id_left_behind(patch: pytest.MonkeyPatch) -> None:
     """A load inserts and updates, and deletes nothing."""
-    patch.setattr(warehouse, "_DELETE", SQL(f"{warehouse._DELETE.as_string()} and false"))  # type: ignore[arg-type]
+    patch.setattr(warehouse_sql, "DELETE", SQL(f"{warehouse_sql.DELETE.as_string()} and false"))  # type: ignore[arg-type]
 
 
 def event_counted_twice(patch: pytest.MonkeyPatch) -> None:
