@@ -1,7 +1,7 @@
 """sessionized_events → sessions: one row a session, in the warehouse."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import polars as pl
@@ -75,8 +75,9 @@ def _refuse_other_rules(stream: Stream, versions: Sequence[SessionVersion]) -> N
 
 
 def proven(stream: Stream, sessionized: Dataset, prove: Callable[[str, pl.DataFrame], None]) -> Iterator[pl.DataFrame]:
-    """The sessions of some partitions, or of a part of a large one, at a time, once they are proved."""
-    for batch in sessionized.batches(_EVENTS_AT_ONCE):
+    """The sessions of some partitions, or of a part of a large one, at a time, once they are proved: newest first."""
+    newest_first = replace(sessionized, partitions=dict(sorted(sessionized.partitions.items(), reverse=True)))
+    for batch in newest_first.batches(_EVENTS_AT_ONCE):
         frames = whole_sessions(batch.blocks()) if batch.rows > _EVENTS_AT_ONCE else [batch.scan().collect()]
         for events in frames:
             sessions = summarize(events, stream)

@@ -13,6 +13,7 @@ from datetime import timedelta
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any
 
+import numpy as np
 import polars as pl
 import psycopg
 import pyarrow as pa
@@ -73,11 +74,34 @@ class _Piece:
     length: int
 
 
+class Hashes:
+    """A set of 64-bit hashes, to which few are added often: in sorted arrays, each twice as long as the next."""
+
+    def __init__(self) -> None:
+        self._sorted: list[np.ndarray] = []
+
+    def add(self, hashes: pl.Series) -> None:
+        more = hashes.sort().to_numpy()
+        while self._sorted and len(self._sorted[-1]) < 2 * len(more):
+            more = np.sort(np.concatenate([self._sorted.pop(), more]), kind="stable")  # two runs: merged
+        self._sorted.append(more)
+
+    def hold(self, hashes: pl.Series) -> pl.Series:
+        """Whether each is among them."""
+        asked = hashes.to_numpy()
+        found = np.zeros(len(asked), np.bool_)
+        for known in self._sorted:
+            place = np.searchsorted(known, asked)
+            found |= known[np.minimum(place, len(known) - 1)] == asked
+        return pl.Series(found)
+
+
 class GatheredSessions:
     """Encoded sessions by partition; in memory while they are few, else in a temporary file.
 
-    Beside the columns of the contract each has `open_until`, as it is if its user has no sessions in other
-    partitions. Users of whom one frame does not tell that are `uncertain`.
+    Beside the columns of the contract each has `open_until`, as it is if its user has sessions nowhere but here. That
+    holds for nearly all users as long as the newest partitions come first; of users whom one frame does not tell it
+    of it is `uncertain`. Whoever loads them looks at the others once more.
     """
 
     def __init__(self, file: IO[bytes], columns: Mapping[str, pl.DataType], gap: timedelta) -> None:
@@ -90,6 +114,8 @@ class GatheredSessions:
         self._pieces: dict[str, list[_Piece]] = {}
         self._digests: dict[str, Any] = {}
         self._users: dict[str, pl.Series] = {}
+        self._of_newer = Hashes()
+        self._current = ""
 
     def add(self, frame: pl.DataFrame) -> None:
         for sessions in _by_partition(frame):
@@ -116,7 +142,17 @@ class GatheredSessions:
         users = sessions["user_id"].filter(is_last)
         self.uncertain.update(users.filter(users.is_duplicated()))  # their last ones began together
         self._note_users(partition, users)
+        is_last &= ~self._have_newer(partition, sessions["user_id"])
         return sessions.with_columns(open_until=pl.when(is_last).then(end + self._gap))
+
+    def _have_newer(self, partition: str, users: pl.Series) -> pl.Series:
+        """Whether users have sessions in newer partitions that came before; of two that share a hash both have."""
+        if partition > self._current:
+            self._of_newer = Hashes()
+        elif partition < self._current:
+            self._of_newer.add(self._users[self._current])
+        self._current = partition
+        return self._of_newer.hold(users.hash())
 
     def _note_users(self, partition: str, users: pl.Series) -> None:
         """Those that an earlier frame of the partition had too are uncertain; equal hashes name a few in vain."""
@@ -152,7 +188,8 @@ def gathered(
 def _by_partition(frame: pl.DataFrame) -> Iterable[pl.DataFrame]:
     if frame.height and frame["session_partition"].n_unique() == 1:
         return [frame]
-    return frame.partition_by("session_partition", maintain_order=True)
+    of_partition = frame.partition_by("session_partition", maintain_order=True)
+    return sorted(of_partition, key=lambda sessions: sessions["session_partition"][0], reverse=True)
 
 
 def _in_order_of_key(sessions: pl.DataFrame) -> pl.DataFrame:

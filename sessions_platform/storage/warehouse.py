@@ -374,7 +374,12 @@ class Warehouse:
         rows = sum(sessions.rows.get(partition, 0) for partition in session_partitions)
         if not rows:
             return 0
-        given = {"partitions": list(session_partitions), "run_id": run_id, "uncertain": list(sessions.uncertain)}
+        given = {
+            "partitions": list(session_partitions),
+            "run_id": run_id,
+            "uncertain": list(sessions.uncertain),
+            "gap": self.stream.session.gap,
+        }
         parts = {"table": self._name(self.sessions), "changes": self._name(self.session_changes)}
         try:
             with connection.transaction():

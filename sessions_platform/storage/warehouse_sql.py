@@ -45,7 +45,7 @@ create temporary table newcomers on commit drop as
 select distinct user_id from {table} where session_partition = any(%(partitions)s)""")
 CONCERNED_BY_APPENDED = SQL("""
 select user_id from {table} where user_id in (select user_id from newcomers)
-group by user_id having min(session_partition) < max(session_partition)
+group by user_id having count(open_until) <> 1 or max(open_until) is distinct from max(session_end) + %(gap)s
 union select unnest(%(uncertain)s::text[])""")
 AT_REST = SQL("""
 select session_partition, sum(rows)::bigint as rows, array_agg(writer::text::bigint order by writer::text) as writers,
