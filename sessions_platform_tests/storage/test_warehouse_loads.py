@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
+import polars as pl
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from sessions_platform.storage.copies import GatheredSessions
+from sessions_platform.storage.copies import GatheredSessions, Hashes
 from sessions_platform.storage.warehouse import Loaded, Warehouse
 from sessions_platform_tests.storage.test_warehouse import DAY_ONE, GAP, MINUTE, ONE, TWO, Row, Shop, open_shop, shop
 
@@ -115,6 +116,38 @@ def test_open_until_is_right_whichever_partition_comes_first(
     for day in days:
         load(fast, [[row for row in rows if row["session_partition"] == day]], [day])
     assert {row["session_id"]: row["open_until"] for row in fast.table()} == plainly(rows)
+
+
+@pytest.mark.parametrize("all_alike", [False, True], ids=["hashes", "all hashes alike"])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(sessions, st.permutations(DAYS))
+def test_open_until_is_right_in_whatever_order_one_load_has_the_partitions(
+    pair: tuple[Shop, Shop], all_alike: bool, drawn: list[tuple[str, int, int, int]], days: list[str]
+) -> None:
+    fast, _ = pair
+    clear(fast)
+    rows = rows_of(fast, drawn)
+    with pytest.MonkeyPatch.context() as patch:
+        if all_alike:  # the plant: whoever comes later seems to have newer sessions
+            patch.setattr(Hashes, "hold", lambda self, asked: pl.repeat(bool(self._sorted), len(asked), eager=True))
+        load(fast, [[row for row in rows if row["session_partition"] == day] for day in days], DAYS)
+    assert {row["session_id"]: row["open_until"] for row in fast.table()} == plainly(rows)
+
+
+def test_a_first_load_of_many_partitions_marks_no_row_anew(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    marked = []
+    find = Warehouse._mark_open
+    monkeypatch.setattr(Warehouse, "_mark_open", lambda *given: (find(*given), marked.append(_marks(given[1]))))
+    rows = [shop.session(f"{user}{day}", user, 24 * 60 * day) for day in (2, 1, 0) for user in ("ann", "bob")]
+    assert shop.load(*rows, into=DAYS) == Loaded(6, 0, 0)
+    assert marked == [0]
+    assert {row["session_id"]: row["open_until"] for row in shop.table()} == plainly(rows)
+
+
+def _marks(connection: Any) -> int:
+    """How many rows got another open_until."""
+    (made,) = connection.execute("select to_regclass('pg_temp.marks')").fetchone()
+    return connection.execute("select count(*) from marks").fetchone()[0] if made else 0
 
 
 def compared_from_now_on(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
