@@ -228,7 +228,7 @@ def sessionize_in_duckdb(connection: Any, source: str, gap: int = GAP_MICROSECON
               from (select *, case when number = lag(number) over () then micros - lag(micros) over () end as silence
                     from (select source.*, number, epoch_us(event_timestamp) as micros
                           from ({source}) source join users using (user_id)
-                          order by (number << 42) | (micros - {_FIRST_MICROS}), event_id)))""")
+                          order by (number << 40) | (micros - {_FIRST_MICROS}), event_id)))""")
     connection.execute(f"""
         create temp table starts as
         select session_number, place as first, {SESSION_ID} as session_id,
@@ -236,7 +236,8 @@ def sessionize_in_duckdb(connection: Any, source: str, gap: int = GAP_MICROSECON
         from ordered where is_new_session""")
 
 
-_FIRST_MICROS = 1_767_225_600_000_000  # 2026-01-01
+# 2026-01-01. Forty bits have room for twelve days, and leave it for eight million users.
+_FIRST_MICROS = 1_767_225_600_000_000
 SESSIONIZED_SQL = f"""
     select {", ".join(COLUMNS)}, is_new_session, session_id,
            case when not is_new_session then silence / 1e6 end as time_diff_seconds
