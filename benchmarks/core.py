@@ -84,7 +84,7 @@ def ours(events: str, folder: str, bucket_mb: int = 32) -> dict[str, int]:
 
     from sessions_platform.contracts.events import event_columns
     from sessions_platform.contracts.sessions import session_columns, sessionized_columns
-    from sessions_platform.journey.ahead import ahead
+    from sessions_platform.journey.ahead import ahead, each_ahead
     from sessions_platform.storage.lake import Lake
     from sessions_platform.storage.spill import Spill
     from sessions_platform.transforms.in_order import repeated
@@ -103,8 +103,7 @@ def ours(events: str, folder: str, bucket_mb: int = 32) -> dict[str, int]:
     buckets = 1 + rows * _BYTES_OF_A_ROW // bucket_bytes
     users = Spill(lake.root, columns, bucket_bytes, buckets, pl.col("user_id").hash())
     contested, accepted = Spill(lake.root, columns, bucket_bytes), 0
-    for raw in ahead(_blocks(events, columns)):
-        valid = _valid(raw, shop)
+    for valid in ahead(_valid(raw, shop) for raw in ahead(_blocks(lake, events, columns))):
         is_contested = valid["event_id"].hash().is_in(twice)
         contested.add(valid.filter(is_contested))
         users.add(valid.filter(~is_contested))
@@ -113,14 +112,17 @@ def ours(events: str, folder: str, bucket_mb: int = 32) -> dict[str, int]:
     users.add(settled)
     sessions = Spill(lake.root, session_columns(shop), bucket_bytes)
 
-    def made() -> Iterator[pl.DataFrame]:
-        for number in range(buckets):
-            sessionized = sessionize(users.bucket(number), shop)
-            sessions.add(summarize(sessionized, shop))
+    def made(number: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+        sessionized = sessionize(users.bucket(number), shop)
+        return sessionized, summarize(sessionized, shop)
+
+    def each_made() -> Iterator[pl.DataFrame]:
+        for sessionized, of_bucket in each_ahead(made, range(buckets), pl.thread_pool_size()):
+            sessions.add(of_bucket)
             yield sessionized
 
     for name, frames, schema in (
-        (SESSIONIZED, ahead(made()), sessionized_columns(shop)),
+        (SESSIONIZED, each_made(), sessionized_columns(shop)),
         (SESSIONS, sessions.chunks(), session_columns(shop)),
     ):
         stored = lake.write("stored", frames, schema)
@@ -131,22 +133,21 @@ def ours(events: str, folder: str, bucket_mb: int = 32) -> dict[str, int]:
 _BYTES_OF_A_ROW = 200
 
 
-def _blocks(events: str, columns: Mapping[str, Any]) -> Iterator[Any]:
+def _blocks(lake: Any, events: str, columns: Mapping[str, Any]) -> Iterator[Any]:
     """Events as they come, with their places."""
     import polars as pl
-    import pyarrow.parquet as pq
+
+    from benchmarks.data import COLUMNS
 
     position = 1
-    with pq.ParquetFile(events) as file:
-        for batch in file.iter_batches(128 * 1024):
-            block = pl.DataFrame(pl.from_arrow(batch))
-            yield block.with_columns(
-                properties=pl.lit(None, pl.String),
-                landing_partition=pl.lit("2026-01-01"),
-                source_uri=pl.lit("events.parquet"),
-                position=pl.int_range(position, position + block.height, dtype=pl.Int64),
-            ).select(*columns)
-            position += block.height
+    for block in lake.blocks([events], {name: columns[name] for name in COLUMNS}):
+        yield block.with_columns(
+            properties=pl.lit(None, pl.String),
+            landing_partition=pl.lit("2026-01-01"),
+            source_uri=pl.lit("events.parquet"),
+            position=pl.int_range(position, position + block.height, dtype=pl.Int64),
+        ).select(*columns)
+        position += block.height
 
 
 def _valid(raw: Any, shop: Any) -> Any:

@@ -1,6 +1,6 @@
 """events → sessionized_events: each session partition from accepted events alone."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -8,12 +8,13 @@ import polars as pl
 
 from sessions_platform.contracts.calendar import Window, contiguous_runs
 from sessions_platform.contracts.sessions import sessionized_columns
-from sessions_platform.journey.ahead import ahead
+from sessions_platform.journey.ahead import each_ahead
 from sessions_platform.journey.workspace import Workspace, events_near
 from sessions_platform.storage.ledger import SessionVersion, Snapshot
 from sessions_platform.transforms.sessionize import EventReader, Sessionized, sessionize_window
 
 _TIME = "event_timestamp"
+_SomeUsers = Callable[[], EventReader]
 
 
 @dataclass
@@ -98,28 +99,31 @@ def _sessionize(workspace: Workspace, snapshot: Snapshot, batch: list[str], run_
             told[partition].add(partition, frames[partition][0], result)
     else:
         some_users = _readers(workspace, snapshot, window, read)
-        frames = {batch[0]: ahead(_in_buckets(workspace, some_users, window, batch[0], told[batch[0]]))}
+        frames = {batch[0]: _in_buckets(workspace, some_users, window, batch[0], told[batch[0]])}
     return [_write(workspace, partition, frames[partition], told[partition], snapshot, run_id) for partition in batch]
 
 
 def _in_buckets(
-    workspace: Workspace, some_users: Iterable[EventReader], window: Window, partition: str, told: _Told
+    workspace: Workspace, some_users: Iterable[_SomeUsers], window: Window, partition: str, told: _Told
 ) -> Iterator[pl.DataFrame]:
-    """The sessionized events of one partition, some users at a time."""
-    for of_some in some_users:
-        result = sessionize_window(window, of_some, workspace.stream)
+    """The sessionized events of one partition, some users at a time, and of several such at once."""
+
+    def made(read: _SomeUsers) -> Sessionized:
+        return sessionize_window(window, read(), workspace.stream)
+
+    for result in each_ahead(made, some_users, pl.thread_pool_size()):
         told.add(partition, result.events, result)
         yield result.events
 
 
-def _readers(workspace: Workspace, snapshot: Snapshot, window: Window, read: EventReader) -> Iterator[EventReader]:
-    """For each bucket of users a reader that knows of them alone."""
+def _readers(workspace: Workspace, snapshot: Snapshot, window: Window, read: EventReader) -> Iterator[_SomeUsers]:
+    """For each bucket of users a reader that knows of them alone; it takes them up when it is made."""
     gap = workspace.stream.session.gap
     early = Window(window.start - gap, window.end)
     near = events_near(snapshot, early)
     buckets = workspace.buckets_for(workspace.lake.size_in_memory(near))
     if buckets == 1:
-        yield read
+        yield lambda: read
         return
     users = workspace.spill(workspace.event_columns, buckets, pl.col("user_id").hash())
     late = [pl.DataFrame(schema={"user_id": pl.String})]
@@ -131,7 +135,7 @@ def _readers(workspace: Workspace, snapshot: Snapshot, window: Window, read: Eve
     for events in _events_in(workspace, events_near(snapshot, behind), behind):
         users.add(events.filter(pl.col("user_id").is_in(going_on.implode())))
     for number in range(buckets):
-        yield _reader_of(users.bucket(number), Window(early.start, behind.end), read)
+        yield lambda number=number: _reader_of(users.bucket(number), Window(early.start, behind.end), read)
 
 
 def _events_in(workspace: Workspace, paths: Sequence[str], window: Window) -> Iterator[pl.DataFrame]:

@@ -27,8 +27,9 @@ from sessions_platform.journey.workspace import Workspace
 from sessions_platform.orchestration.failures import TRANSIENT, retried_when_transient
 from sessions_platform.orchestration.metadata import as_rounded_percent, as_table, drifted, samples_of
 from sessions_platform.orchestration.resources import Platform
-from sessions_platform.storage.lake import ROW_GROUP_ROWS, Dataset, Lake
+from sessions_platform.storage.lake import Dataset, Lake
 from sessions_platform.storage.ledger import SessionVersion
+from sessions_platform.storage.parquet_file import ROW_GROUP_ROWS
 from sessions_platform.transforms.shape import Drift
 from sessions_platform.transforms.thresholds import Excess, excesses
 

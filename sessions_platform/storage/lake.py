@@ -9,27 +9,21 @@ import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate, chain
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sessions_platform.storage.memory import keep_little
+from sessions_platform.storage.parquet_file import write_parquet
 
 keep_little()
 
-# Small enough that the statistics of a row group tell a narrow span of time, large
-# enough that a footer stays small.
-ROW_GROUP_ROWS = 64 * 1024
 # What is read at once, as it is stored but unpacked.
 BLOCK_BYTES = 16 * 1024 * 1024
 _VIEW_BYTES = 16
-# What a row group has at most, for no less of a file can be read at once.
-ROW_GROUP_BYTES = 64 * 1024 * 1024
-_ROWS_OF_A_VALUE = 8  # from which on a dictionary is smaller
 
 
 @dataclass(frozen=True)
@@ -57,10 +51,11 @@ class Lake:
         name = uuid.uuid4().hex
         unfinished = place / f"{name}.tmp"
         try:
-            rows = _write_parquet(unfinished, frames, schema)
+            rows = write_parquet(unfinished, frames, schema)
+            _sync(unfinished)
             finished = place / f"{name}.parquet"
             unfinished.rename(finished)
-            _sync_folder(place)
+            _sync(place)
         except BaseException:
             unfinished.unlink(missing_ok=True)
             raise
@@ -74,7 +69,7 @@ class Lake:
         try:
             digest = _write_bytes(unfinished, pieces)
             unfinished.replace(place / digest)
-            _sync_folder(place)
+            _sync(place)
         except BaseException:
             unfinished.unlink(missing_ok=True)
             raise
@@ -174,30 +169,6 @@ class Dataset:
         return [file.path for file in self._files(partition)]
 
 
-def _write_parquet(path: Path, frames: Iterable[pl.DataFrame], schema: Mapping[str, pl.DataType]) -> int:
-    arrow_schema = _as_arrow(pl.DataFrame(schema=dict(schema))).schema
-    coming = iter(frames)
-    first = next(coming, pl.DataFrame(schema=dict(schema)))
-    rows = 0
-    with path.open("xb") as file:
-        options = {"compression": "zstd", "compression_level": 1, "use_dictionary": _that_repeat(first, schema)}
-        with pq.ParquetWriter(file, arrow_schema, **options) as writer:
-            for frame in chain([first], coming):
-                table = _as_arrow(frame.select(pl.col(name).cast(dtype) for name, dtype in schema.items()))
-                writer.write_table(table.cast(arrow_schema), row_group_size=_rows_in_a_group(table))
-                rows += frame.height
-        file.flush()
-        os.fsync(file.fileno())
-    return rows
-
-
-def _that_repeat(frame: pl.DataFrame, schema: Mapping[str, pl.DataType]) -> list[str]:
-    """The columns of few values, which a dictionary makes smaller; all others it makes larger, and takes time."""
-    sample = frame.head(ROW_GROUP_ROWS)
-    flat = [name for name, dtype in schema.items() if not dtype.is_nested()]
-    return [name for name in flat if sample[name].n_unique() * _ROWS_OF_A_VALUE <= sample.height]
-
-
 def _groups(footer: pq.FileMetaData, column: str | None, test: Callable[[Any, Any], bool]) -> Iterator[int]:
     """The row groups that may hold what is looked for."""
     at = footer.schema.to_arrow_schema().get_field_index(column) if column else 0
@@ -224,11 +195,6 @@ def _slices(footer: pq.FileMetaData, groups: Iterable[int]) -> Iterator[tuple[in
         yield starts[together[0]], starts[together[-1] + 1] - starts[together[0]]
 
 
-def _rows_in_a_group(table: pa.Table) -> int:
-    bytes_per_row = max(1, table.nbytes // max(1, table.num_rows))
-    return max(1, min(ROW_GROUP_ROWS, ROW_GROUP_BYTES // bytes_per_row))
-
-
 def _write_bytes(path: Path, pieces: Iterable[bytes]) -> str:
     digest = hashlib.sha256()
     with path.open("xb") as file:
@@ -238,10 +204,6 @@ def _write_bytes(path: Path, pieces: Iterable[bytes]) -> str:
         file.flush()
         os.fsync(file.fileno())
     return digest.hexdigest()
-
-
-def _as_arrow(frame: pl.DataFrame):
-    return frame.to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
 def _fitted(frame: pl.LazyFrame, schema: Mapping[str, pl.DataType]) -> pl.LazyFrame:
@@ -260,8 +222,8 @@ def _can_be_cast(standing: pl.DataType, wanted: pl.DataType) -> bool:
     return standing == wanted or (text_or_number and (standing, wanted) != (pl.String, pl.Boolean))
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -1,19 +1,31 @@
 """Rows put aside while there come more than may be held."""
 
+import os
 import tempfile
 import weakref
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
+from threading import Lock
+from typing import IO, NamedTuple
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
 # What is dealt out at once is there several times over.
-_MOST_BYTES_AT_ONCE = 32 * 1024 * 1024
+_MOST_BYTES_AT_ONCE = 48 * 1024 * 1024
 # How often more than a frame needs it may keep.
 _MOST_KEPT = 2
+
+
+class _Place(NamedTuple):
+    """Where a record batch stands in the file, and how many rows it has."""
+
+    offset: int
+    length: int
+    rows: int
 
 
 class Spill:
@@ -41,8 +53,8 @@ class Spill:
         self._bucket = (pl.lit(0) if by is None else by) % self.buckets
         self._held: list[pl.DataFrame] = []
         self._held_bytes = 0
-        self._writer: pa.RecordBatchFileWriter | None = None
-        self._chunks = 0
+        self._finishing = Lock()
+        self._places: list[list[_Place]] = []  # of each chunk on the disk: where its buckets are
 
     def add(self, frame: pl.DataFrame) -> None:
         if frame.is_empty():
@@ -57,34 +69,38 @@ class Spill:
     @property
     def is_held(self) -> bool:
         """Whether all of it is in memory still."""
-        return self._chunks == 0
+        return not self._places
 
     def bucket(self, number: int) -> pl.DataFrame:
-        """All rows of one bucket."""
-        return pl.concat([pl.DataFrame(schema=self._schema), *self._parts(number)], rechunk=True)
+        """All rows of one bucket. Several threads may ask for one each."""
+        batches = list(self._written(number))
+        written = [self._as_frame(batches)] if batches else []
+        held = [self._held_of(number)] if self._held else []
+        return pl.concat([pl.DataFrame(schema=self._schema), *written, *held], rechunk=True)
 
     def chunks(self) -> Iterator[pl.DataFrame]:
         """All rows, one bucket after the other, each in frames of a chunk at most."""
         for number in range(self.buckets):
-            yield from self._parts(number)
+            yield from (self._as_frame([batch]) for batch in self._written(number))
+            if self._held:
+                yield self._held_of(number)
 
-    def _parts(self, number: int) -> Iterator[pl.DataFrame]:
-        if self._writer is not None:
-            self._write()
-            self._writer.close()
-            self._writer = None
-            self._reader = pa.ipc.open_file(self._file)
-        for chunk in range(self._chunks):
-            batch = self._reader.get_batch(chunk * self.buckets + number)
-            if batch.num_rows:
-                yield pl.DataFrame(pl.from_arrow(batch)).cast(pl.Schema(self._schema))
-        if self._held:
-            yield self._held_of(number)
+    def _written(self, number: int) -> Iterator[pa.RecordBatch]:
+        """What is on the disk of one bucket. Where anything is, nothing is held any more."""
+        with self._finishing:
+            if self._places and self._held:
+                self._write()
+        for places in self._places:
+            offset, length, rows = places[number]
+            if rows:
+                yield pa.ipc.read_record_batch(os.pread(self._file.fileno(), length, offset), self._layout)
+
+    def _as_frame(self, batches: list[pa.RecordBatch]) -> pl.DataFrame:
+        table = pa.Table.from_batches(batches, self._layout)
+        return pl.DataFrame(pl.from_arrow(table)).cast(pl.Schema(self._schema))
 
     def _write(self) -> None:
         """Write what is held: one record batch a bucket."""
-        if not self._held:
-            return
         # In one piece first: rows of several are gathered ten times as slowly.
         held, self._held, self._held_bytes = pl.concat(self._held).rechunk(), [], 0
         ends = [held.height]
@@ -94,16 +110,20 @@ class Spill:
             ends = np.cumsum(np.bincount(bucket, minlength=self.buckets)).tolist()
         table = held.to_arrow(compat_level=pl.CompatLevel.oldest())
         (batch,) = table.combine_chunks().to_batches()
-        writer = self._writer = self._writer or self._begin(table.schema)
-        for start, end in pairwise([0, *ends]):
-            writer.write_batch(batch.slice(start, end - start))
-        self._chunks += 1
+        self._layout = table.schema
+        self._places.append([self._place_of(batch.slice(start, end - start)) for start, end in pairwise([0, *ends])])
+        self._file.flush()
 
-    def _begin(self, schema: pa.Schema) -> pa.RecordBatchFileWriter:
+    def _place_of(self, batch: pa.RecordBatch) -> _Place:
+        offset = self._file.tell()
+        return _Place(offset, self._file.write(batch.serialize()), batch.num_rows)
+
+    @cached_property
+    def _file(self) -> IO[bytes]:
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115  closed with the spill
-        weakref.finalize(self, self._file.close)
-        return pa.ipc.new_file(self._file, schema)
+        file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115  closed with the spill
+        weakref.finalize(self, file.close)
+        return file
 
     def _held_of(self, number: int) -> pl.DataFrame:
         held = pl.concat(self._held)

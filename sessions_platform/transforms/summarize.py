@@ -4,6 +4,7 @@ Sessions rest one after the other, each in the order of time: so where one begin
 most of its row, and nothing has to be grouped.
 """
 
+import numpy as np
 import polars as pl
 
 from sessions_platform.contracts.sessions import session_columns
@@ -79,23 +80,27 @@ def _pages(ordered: pl.DataFrame, first: pl.Series, last: pl.Series) -> list[pl.
 
 def _primary_actions(numbered: pl.DataFrame, first: pl.Series, last: pl.Series, stream: Stream) -> pl.Series:
     """The most frequent event type, ties to the earliest; or the first of the stream's list that occurs."""
-    priorities = stream.session.primary_action
-    actions = numbered["event_type"].gather(first)
+    priorities, action = stream.session.primary_action, pl.col("event_type")
     if priorities == "most_frequent":
+        actions = numbered["event_type"].gather(first)
         # of one event or two the first is as frequent as any
-        several = numbered.filter((last - first).gather(numbered[_SESSION]) > 1)
-        best = _counted(several).sort("_count", descending=True, maintain_order=True)
+        events = numbered.filter((last - first).gather(numbered[_SESSION]) > 1)
+        merit = pl.len().cast(pl.Int64) * (events.height + 1) - pl.min("_row").cast(pl.Int64)
     else:
         actions = pl.repeat(None, len(first), dtype=pl.String, eager=True)
-        rank = {action: place for place, action in enumerate(priorities)}
-        place = pl.col("event_type").replace_strict(rank, default=None, return_dtype=pl.Int64)
-        best = _counted(numbered.filter(pl.col("event_type").is_in(priorities))).sort(place, maintain_order=True)
-    chosen = best.unique(_SESSION, keep="first", maintain_order=True)
-    return actions.scatter(chosen[_SESSION], chosen["event_type"]).alias("primary_action")
+        events = numbered.filter(action.is_in(priorities))
+        rank = {name: -place for place, name in enumerate(priorities)}
+        merit = action.first().replace_strict(rank, default=None, return_dtype=pl.Int64)
+    kinds = events.select(_SESSION, action).with_row_index("_row").group_by(_SESSION, "event_type").agg(_merit=merit)
+    best = kinds.filter(_is_best(kinds[_SESSION].to_numpy(), kinds["_merit"].to_numpy(), len(first)))
+    return actions.scatter(best[_SESSION], best["event_type"]).alias("primary_action")
 
 
-def _counted(events: pl.DataFrame) -> pl.DataFrame:
-    return events.group_by(_SESSION, "event_type", maintain_order=True).agg(_count=pl.len())
+def _is_best(sessions: np.ndarray, merits: np.ndarray, count: int) -> pl.Series:
+    """Whether a merit is its session's greatest. Sessions are numbers below `count`; no two merits of one are equal."""
+    best = np.full(count, np.iinfo(np.int64).min)
+    np.maximum.at(best, sessions, merits)
+    return pl.Series(merits == best[sessions], dtype=pl.Boolean)
 
 
 def _own_columns(numbered: pl.DataFrame, stream: Stream) -> list[pl.Series]:

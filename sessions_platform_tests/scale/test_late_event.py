@@ -10,7 +10,7 @@ from sessions_platform.journey.workspace import Workspace
 from sessions_platform.orchestration.jobs import session_ranges
 from sessions_platform.orchestration.runs import Runner
 from sessions_platform.settings import Settings
-from sessions_platform.storage import lake
+from sessions_platform.storage import parquet_file
 from sessions_platform.transforms import plain
 from sessions_platform.transforms.plain import Event
 from sessions_platform_tests.journey.conftest import line
@@ -72,7 +72,7 @@ def test_an_event_three_years_late_is_taken_in_and_refreshed_by_reading_its_days
 def test_of_a_landing_file_of_three_years_only_the_row_groups_of_its_days_are_read(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lake, "ROW_GROUP_ROWS", 500)
+    monkeypatch.setattr(parquet_file, "ROW_GROUP_ROWS", 500)
     workspace = Workspace.open(stream(**{**STREAM, "name": "one_file"}), settings, MemorySource())
     lines = [text for of_day in lines_by_landing_partition().values() for text in of_day]
     put(workspace, "years", lines, THE_DAY_BEFORE)

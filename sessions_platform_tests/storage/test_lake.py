@@ -21,7 +21,8 @@ import sessions_platform
 from sessions_platform.contracts.raw import RAW_EVENTS
 from sessions_platform.contracts.reasons import REASONS
 from sessions_platform.contracts.rejections import REJECTED_EVENTS
-from sessions_platform.storage.lake import ROW_GROUP_ROWS, Dataset, Lake, StoredFile
+from sessions_platform.storage.lake import Dataset, Lake, StoredFile
+from sessions_platform.storage.parquet_file import ROW_GROUP_ROWS
 
 REPOSITORY = Path(sessions_platform.__file__).parent.parent
 UTC_MICROSECONDS = pl.Datetime("us", "UTC")
@@ -109,15 +110,32 @@ def test_names_of_folders_are_no_patterns(lake: Lake) -> None:
 
 
 def test_a_row_group_holds_no_more_bytes_than_fit_into_memory(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sessions_platform.storage.lake.ROW_GROUP_BYTES", 10_000)
-    frame = pl.DataFrame({"payload": [b"x" * 1000] * 30, "place": ["a"] * 30})
-    stored = lake.write("a", [frame, frame[:1].with_columns(payload=pl.lit(bytes(99_999)))], dict(frame.schema))
+    """But for the frame that goes beyond: here one of six rows."""
+    monkeypatch.setattr("sessions_platform.storage.parquet_file.ROW_GROUP_BYTES", 10_000)
+    monkeypatch.setattr("sessions_platform.storage.parquet_file.ROW_GROUP_ROWS", 16)
+    short, long = (
+        pl.DataFrame({"payload": [bytes([row]) * size for row in range(6)], "place": ["a"] * 6}) for size in (10, 2_500)
+    )
+    frames = [short, short, short, long, long, short]
+    stored = lake.write("a", frames, dict(short.schema))
     footer = pq.read_metadata(lake.root / stored.path)
-    assert [footer.row_group(group).num_rows for group in range(footer.num_row_groups)] == [9, 9, 9, 3, 1]
+    held = [footer.row_group(group).total_byte_size for group in range(footer.num_row_groups)]
+    assert max(held) < 10_000 + 6 * 2_600
+    assert stored.rows == footer.num_rows == 36
+    assert lake.scan([stored.path], dict(short.schema)).collect().equals(pl.concat(frames))
+    assert [file.name for file in (lake.root / "a").iterdir()] == [Path(stored.path).name]  # nothing is left beside
+
+
+def test_a_frame_of_many_long_rows_is_cut_into_row_groups_that_fit(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sessions_platform.storage.parquet_file.ROW_GROUP_BYTES", 10_000)
+    monkeypatch.setattr("sessions_platform.storage.parquet_file.ROW_GROUP_ROWS", 16)
+    frame = pl.DataFrame({"payload": [b"x" * 984] * 30})
+    stored = lake.write("a", [frame], dict(frame.schema))
+    footer = pq.read_metadata(lake.root / stored.path)
+    assert [footer.row_group(group).num_rows for group in range(footer.num_row_groups)] == [10, 10, 10]
     monkeypatch.setattr("sessions_platform.storage.lake.BLOCK_BYTES", 10_000)
     blocks = [block.height for block in lake.blocks([stored.path], dict(frame.schema))]
-    assert sum(blocks) == 31
-    assert blocks[-1] == 1  # a block has several row groups only where these are small
+    assert sum(blocks) == 30
 
 
 def test_a_large_frame_is_cut_into_blocks_with_statistics(lake: Lake) -> None:
@@ -167,7 +185,8 @@ def test_nothing_appears_before_it_is_whole(lake: Lake) -> None:
             seen.append([path.suffix for path in files_in(lake)])
 
     stored = lake.write("a", frames(), NUMBERS)
-    assert seen == [[".tmp"]] * 3
+    assert len(seen) == 3
+    assert {suffix for suffixes in seen for suffix in suffixes} <= {".tmp"}  # it is opened while frames are made
     assert files_in(lake) == [lake.root / stored.path]
 
 

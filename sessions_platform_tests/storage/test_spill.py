@@ -31,7 +31,7 @@ frames = st.lists(
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(frames, st.integers(1, 4), st.sampled_from([1, 200, 1 << 30]))
+@given(frames, st.integers(1, 4), st.sampled_from([1, 200, 1_000, 1 << 30]))
 def test_every_row_comes_back_in_its_bucket(
     tmp_path: Path, added: list[pl.DataFrame], buckets: int, chunk_bytes: int
 ) -> None:

@@ -1,0 +1,95 @@
+"""Frames that come one after the other, as one Parquet file.
+
+Polars writes it: columns are encoded side by side, while the next frame is made, in a third of the time
+and in less memory than pyarrow takes. It counts the rows of a row group and not their bytes, so that is done here.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+
+import polars as pl
+import pyarrow.parquet as pq
+from polars.io.plugins import register_io_source
+
+# Small enough that the statistics of a row group tell a narrow span of time, large
+# enough that a footer stays small.
+ROW_GROUP_ROWS = 64 * 1024
+# What a row group has at most, but for the frame that goes beyond: no less of a file can be written, or read, at once.
+ROW_GROUP_BYTES = 64 * 1024 * 1024
+
+
+def write_parquet(path: Path, frames: Iterable[pl.DataFrame], schema: Mapping[str, pl.DataType]) -> int:
+    """Write the frames, cast to the schema, as a file that is not synced to the disk; returns the number of rows.
+
+    Where rows turn out to be so long that a row group would not fit into memory, what was written is written
+    anew in smaller ones. A process that is killed may leave a second file beside, of the same ending.
+    """
+    coming = iter(frames)
+    rows = ROW_GROUP_ROWS
+    while True:
+        sinking = _Sinking(coming, schema, rows)
+        sinking.into(path)
+        if sinking.rest is None:
+            return sinking.rows
+        begun = path.with_stem(f"{path.stem}.by-{rows}")
+        path.rename(begun)
+        coming, rows = _once_more(begun, sinking.rest), sinking.rows_that_fit
+
+
+def _once_more(begun: Path, rest: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """What a file holds, a row group at a time, and then the rest; the file is removed."""
+    try:
+        rows, footer, start = pl.scan_parquet(begun, glob=False), pq.read_metadata(begun), 0
+        for group in range(footer.num_row_groups):
+            length = footer.row_group(group).num_rows
+            yield rows.slice(start, length).collect()
+            start += length
+    finally:
+        begun.unlink()
+    yield from rest
+
+
+class _Sinking:
+    """Frames on their way into a file, up to one that makes its row group too large: from there on they are `rest`."""
+
+    def __init__(self, frames: Iterator[pl.DataFrame], schema: Mapping[str, pl.DataType], rows_in_group: int) -> None:
+        self.rows = 0
+        self.rest: Iterator[pl.DataFrame] | None = None
+        self.rows_that_fit = rows_in_group
+        self._frames = frames
+        self._schema = dict(schema)
+        self._rows_in_group = rows_in_group
+        self._open_rows, self._open_bytes = 0, 0.0  # of the row group that is not full yet
+
+    def into(self, path: Path) -> None:
+        given = register_io_source(lambda *_: self._taken(), schema=self._schema)
+        given.sink_parquet(
+            path,
+            compression="zstd",
+            compression_level=1,
+            row_group_size=self._rows_in_group,
+            engine="streaming",
+        )
+
+    def _taken(self) -> Iterator[pl.DataFrame]:
+        for frame in self._frames:
+            if not self._fits(frame):
+                self.rest = chain([frame], self._frames)
+                return
+            self.rows += frame.height
+            yield frame.select(pl.col(name).cast(dtype) for name, dtype in self._schema.items())
+
+    def _fits(self, frame: pl.DataFrame) -> bool:
+        """Whether no row group grows too large by it; notes what is open behind it."""
+        size, most = frame.estimated_size(), self._rows_in_group
+        if self._open_bytes > ROW_GROUP_BYTES:
+            self.rows_that_fit = min(self._open_rows, most // 2)
+            return False
+        if frame.height > most > 1 and size * most > ROW_GROUP_BYTES * frame.height:
+            self.rows_that_fit = max(1, int(ROW_GROUP_BYTES * frame.height // size))
+            return False
+        rows = self._open_rows + frame.height
+        self._open_bytes = (self._open_bytes + size) / max(1, rows) * (rows % most)
+        self._open_rows = rows % most
+        return True
