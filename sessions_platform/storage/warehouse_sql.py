@@ -3,6 +3,11 @@
 from psycopg.sql import SQL
 
 STAGED = SQL("staged")
+IN_ORDER = SQL("using btree ({columns})")
+BY_RANGE = SQL("using brin ({columns})")
+# For some hundred thousand bytes of the table a trace of the values in it, six thousand bytes long
+BY_TRACE = SQL("""
+using brin ({columns} text_bloom_ops(n_distinct_per_range = 5000)) with (pages_per_range = 64)""")
 NOTED_OF_SESSIONS = """
 case when (t.user_id, t.session_start) is distinct from (n.user_id, n.session_start)
     then array[t.user_id, n.user_id] end"""

@@ -273,3 +273,50 @@ def test_the_indexes_stand_once_there_are_rows(open_shop: Callable[..., Shop]) -
         "session_changes_session_id_idx",
         "session_changes_changed_at_idx",
     } <= found
+
+
+def test_rows_that_change_stay_in_their_pages(open_shop: Callable[..., Shop]) -> None:
+    """So that half of them can change without an entry in any index."""
+    one = open_shop()
+    rows = [one.session(f"{number:08x}", f"user{number}") for number in range(1000)]
+    load(one, [rows], [ONE])
+    before = pages(one)
+    load(one, [[{**row, "event_count": 2 + place % 2} for place, row in enumerate(rows)]], [ONE])
+    moved = [name for name, page in pages(one).items() if page != before[name]]
+    assert len(moved) < 50
+
+
+def pages(one: Shop) -> dict[str, str]:
+    return {name: row["ctid"].split(",")[0] for name, row in one.as_it_rests().items()}
+
+
+def test_tables_that_stand_otherwise_stay_so_and_are_loaded(open_shop: Callable[..., Shop]) -> None:
+    """Made by an older version, or by somebody who would rather have them dense."""
+    one = open_shop()
+    name = one.stream.name
+    with one.database.transaction() as connection:
+        connection.execute(f"alter table {name}.sessions set (fillfactor = 100)".encode())
+        by_id = f"create index session_changes_session_id_idx on {name}.session_changes (session_id)"
+        connection.execute(by_id.encode())
+    one.prepare()
+    assert one.load(one.session("a")) == Loaded(1, 0, 0)
+    assert one.load(one.session("a", event_count=9)) == Loaded(0, 1, 0)
+    made = f"""select indexdef ilike '%using btree%' as is_btree, reloptions from pg_indexes, pg_class
+        where schemaname = '{name}' and indexname = 'session_changes_session_id_idx'
+        and pg_class.oid = '{name}.sessions'::regclass"""
+    assert one.database.query(made) == [{"is_btree": True, "reloptions": ["fillfactor=100"]}]
+
+
+def test_the_log_finds_a_session_by_its_id(open_shop: Callable[..., Shop]) -> None:
+    """Through the index, which keeps but traces of the ids."""
+    one = open_shop()
+    rows = [one.session(f"{number:08x}", f"user{number}") for number in range(1000)]
+    load(one, [rows], [ONE])
+    load(one, [[*rows[:-1], {**rows[-1], "event_count": 9}]], [ONE])
+    with one.database.transaction() as connection:
+        connection.execute("set local enable_seqscan = off")
+        query = f"select session_id, change from {one.stream.name}.session_changes where session_id = %s order by 2"
+        plan = connection.execute(f"explain {query}".encode(), [rows[-1]["session_id"]]).fetchall()
+        found = connection.execute(query.encode(), [rows[-1]["session_id"]]).fetchall()
+    assert "session_changes_session_id_idx" in str(plan)
+    assert found == [(rows[-1]["session_id"], "appeared"), (rows[-1]["session_id"], "changed")]
