@@ -114,7 +114,7 @@ def functions() -> Iterator[tuple[str, Any, str]]:
 
 def put_clocks(clocks: Clocks) -> None:
     """Wherever a module of the platform has one of the functions, it gets the one with a clock."""
-    importlib.import_module("sessions_platform.definitions")
+    importlib.import_module("sessions_platform.orchestration.build")  # and so all that runs
     modules = [module for name, module in sys.modules.items() if name.startswith("sessions_platform.")]
     for phase, owner, name in functions():
         function = getattr(owner, name)
