@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
-import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
@@ -19,7 +18,6 @@ from sessions_platform.transforms import parse_bulk
 from sessions_platform.transforms.parse import parse_with_shape
 from sessions_platform.transforms.parse_bulk import read_in_bulk
 from sessions_platform.transforms.parse_plain import parsed_plainly
-from sessions_platform.transforms.rows_of_bytes import RowsOfBytes
 from sessions_platform.transforms.shape import shape_of_kinds
 
 
@@ -260,14 +258,6 @@ def test_a_part_of_a_longer_frame_is_read_like_a_frame_of_its_own() -> None:
     rows = raw([b'{"a":"%s"}' % (b"x" * n) for n in range(40)])
     agrees(rows[7:31], stream(COLUMNS))
     agrees(pl.concat([rows[7:9], rows[20:25], rows[:3]]), stream(COLUMNS))
-
-
-def test_no_text_is_read_from_foreign_memory() -> None:
-    rows = RowsOfBytes(pl.Series([b"abc", b"def"]))
-    assert rows.texts(np.array([0, 3]), np.array([3, 6])).to_list() == ["abc", "def"]
-    for start, end in [(3, 2), (3, 7)]:
-        with pytest.raises(IndexError):
-            rows.texts(np.array([start]), np.array([end]))
 
 
 # CSV
