@@ -15,12 +15,16 @@ Numbers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 Views = npt.NDArray[np.void]
 
+# A piece takes 16 bytes, however short it is. A longer row may be nothing but quotes.
+LONGEST = 64 * 1024
+
 _SPACE = 0x20
 _NEWLINE = 0x0A
 # A shorter text stands in its view, and in no buffer.
 _INLINE = 12
 _VIEW = np.dtype("V16")
-# Rows of which the pieces are compared while they are in the processor's cache.
+# So much is looked at once that it stays in the processor's cache: bytes, and rows.
+_CACHED = 512 * 1024
 _AT_ONCE = 2048
 
 
@@ -62,7 +66,7 @@ def readable(raw: pl.DataFrame) -> Rows:
         return Rows(numbers, payloads.cast(pl.String))
     except pl.exceptions.ComputeError:
         valid = pl.Series([_is_utf8(payload) for payload in payloads], dtype=pl.Boolean)
-        return Rows(numbers[valid.to_numpy()], payloads.filter(valid).rechunk().cast(pl.String))
+        return Rows(numbers[valid.to_numpy()], payloads.filter(valid).cast(pl.String))
 
 
 def _is_utf8(text: bytes) -> bool:
@@ -78,8 +82,10 @@ def _hold_newlines_alone(texts: pl.Series) -> bool:
     for chunk in texts.get_chunks():
         for buffer in chunk.to_arrow(compat_level=pl.CompatLevel.newest()).buffers()[2:]:
             signs = np.frombuffer(buffer, np.uint8)
-            if np.count_nonzero(signs < _SPACE) > np.count_nonzero(signs == _NEWLINE):
-                return False
+            for start in range(0, len(signs), _CACHED):
+                some = signs[start : start + _CACHED]
+                if np.count_nonzero(some < _SPACE) > np.count_nonzero(some == _NEWLINE):
+                    return False
     return True
 
 
@@ -146,7 +152,8 @@ def _inline(text: str) -> np.void:
 
 
 def pieces(rows: Rows, mark: str) -> Iterator[Pieces]:
-    """The rows, cut at a mark, by how many pieces they have: the most rows first."""
+    """The rows, cut at a mark, by how many pieces they have: the most rows first. Long ones are left out."""
+    rows = rows.only(rows.texts.str.len_bytes() <= LONGEST)
     if not len(rows):
         return
     split = rows.texts.str.split(mark)

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from sessions_platform.contracts.raw import RAW_EVENTS
 from sessions_platform.contracts.stream import Stream
+from sessions_platform.sources.lines import lines as cut_lines
 from sessions_platform.transforms import parse as parsing
-from sessions_platform.transforms import parse_bulk
+from sessions_platform.transforms import parse_bulk, pieces
 from sessions_platform.transforms.parse import parse_with_shape
 from sessions_platform.transforms.parse_bulk import read_in_bulk
 from sessions_platform.transforms.parse_plain import parsed_plainly
@@ -176,6 +177,7 @@ def with_one_byte_changed(line: bytes) -> list[bytes]:
         '{"b": 1.5 , "a": "é" }',
         '{"user":{"id":"","z":0.001},"c":true}',
         '{"z":["q",{"y":null}],"e":"longer than twelve"}',
+        '{"longer than twelve":"é","x":[{"id":7}],"c.d":null}',
     ],
 )
 def test_lines_that_are_nearly_alike(line: str) -> None:
@@ -233,6 +235,49 @@ def test_rows_of_other_lengths_are_not_taken_for_each_other(lines: list[bytes]) 
     of = stream(COLUMNS, format="csv")
     assert read(lines, of, b"a,b") == [at for at, line in enumerate(lines) if line == b"a,b"]
     agrees(raw(lines, b"a,b"), of)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        pytest.param(b'{"a":"\xff, and longer than twelve"}', id="no UTF-8"),
+        pytest.param(b'{"a":"\xc3', id="half a character"),
+        pytest.param(b'{"a":"\x01, and longer than twelve"}', id="a control character"),
+        pytest.param(b'{"a":"\x01"}', id="one in a short row"),
+        pytest.param(b'{"a":"one\nmore"}', id="a newline"),
+        pytest.param(b'{"a":"\n"}', id="one in a short row too"),
+        pytest.param(rb'{"a":"x\\"}', id="a backslash"),
+        pytest.param(b'{"a":"x"', id="an end that lacks"),
+        pytest.param(b'{"a":x"}', id="a quote that lacks"),
+        pytest.param(b'{"a":"x""}', id="a quote too many"),
+        pytest.param(b"", id="nothing"),
+    ],
+)
+def test_one_bad_row_leaves_the_others_to_be_read_in_bulk(bad: bytes) -> None:
+    good = [b'{"a":"%s"}' % (b"\xc3\xa9" * n) for n in range(12)]
+    lines = [*good[:7], bad, *good[7:]]
+    assert read(lines, stream(COLUMNS)) == [row for row, line in enumerate(lines) if line != bad]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parsing, "_PART", 10_000)
+        agrees(raw(lines), stream(COLUMNS))
+
+
+@pytest.mark.parametrize("form", ["ndjson", "csv"])
+def test_long_rows_are_left_to_the_plain_form(monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    monkeypatch.setattr(pieces, "LONGEST", 12)
+    lines = [b'{"a":"1234"}', b'{"a":"12345"}'] if form == "ndjson" else [b"1234567890,2", b"1234567890,23"]
+    assert read(lines, stream(COLUMNS, format=form), b"a,b") == [0]
+    agrees(raw(lines, b"a,b"), stream(COLUMNS, format=form))
+
+
+def test_rows_cut_from_one_text_are_read_like_rows_apart() -> None:
+    """As the reader makes them: views of one buffer, with line ends between the rows, and rows of a part of it."""
+    good = [b'{"a":"%d","b":%s}' % (n, [b"null", b"1", b"2.50"][n % 3]) for n in range(30)]
+    for end in (b"\n", b"\r\n", b"\x01\n", b"\xff\n"):
+        payloads = next(cut_lines(b"".join(line + end for line in good))).payloads
+        rows = raw([b""] * len(payloads)).with_columns(payload=payloads)
+        agrees(rows, stream(COLUMNS))
+        agrees(rows[7:21], stream(COLUMNS))
 
 
 def test_a_row_has_room_for_all_literals() -> None:
