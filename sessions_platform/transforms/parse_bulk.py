@@ -5,8 +5,8 @@ proved here is left to `parse_plain`, and what is read here is just what it woul
 texts without escapes, numbers that are spelled as Python spells them, no column at fault.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -34,6 +34,12 @@ _MOST_TEMPLATES = 64
 _MOST_TRIES = 8
 
 _BACKSLASH = "\\"
+# For a separator in quotes. No row that is read in bulk has it as data.
+_STAND_IN = "\0"
+# Records of more quotes are rare, and read one by one.
+_MOST_PIECES = 513
+Names = Callable[[bytes | None], list[str]]
+
 _NOTHING = pl.lit(None, pl.String)
 
 
@@ -87,23 +93,50 @@ def _by_template_of_first(rows: Pieces, reader: "_Reader") -> InBulk | None:
 
 def _csv(raw: pl.DataFrame, stream: Stream) -> Iterator[InBulk]:
     separator, quote = stream.source.separator, stream.source.quote
-    simple = readable(raw).without("\0")
+    simple = readable(raw).without(_STAND_IN)
     simple = simple.only(simple.texts != "")
-    if quote is not None:
-        simple = simple.without(quote).without("\r")
     reader = _Reader(raw, stream)
     names_under = header_names(stream.source)
-    for header, rows in _by_header(raw["header"], simple):
+    if quote is None:
+        yield from _records(simple, reader, separator, names_under)
+        return
+    simple = simple.without("\r")
+    quoted = simple.texts.str.contains(quote, literal=True)
+    yield from _records(simple.only(~quoted), reader, separator, names_under)
+    if quoted.any() and quote != separator:
+        for rows in _unquoted(simple.only(quoted).without("\n"), quote, separator):
+            yield from _records(rows, reader, separator, names_under)
+
+
+def _records(rows: Rows, reader: "_Reader", separator: str, names_under: Names) -> Iterator[InBulk]:
+    """Reads rows that hold no quotes. What stands in for a separator is one again once they have been cut."""
+    for header, under in _by_header(reader.headers, rows):
         try:
             plan = reader.plan(CsvTemplate(names_under(header)))
         except Malformed:
             continue
         if plan is None:
             continue
-        written_alike = _plain_in_json(rows) if plan.rest else rows
-        for alike in pieces(written_alike, separator):
-            if read := reader.read(alike, plan):
+        for alike in pieces(_plain_in_json(under) if plan.rest else under, separator):
+            texts = alike.pieces.str.replace_all(_STAND_IN, separator, literal=True) if rows.stand_in else alike.pieces
+            if read := reader.read(replace(alike, pieces=texts), plan):
                 yield read
+
+
+def _unquoted(rows: Rows, quote: str, separator: str) -> Iterator[Rows]:
+    """The rows without their quotes, if these enclose whole fields. Something stands in for separators in quotes."""
+    for alike in pieces(rows, quote):
+        if len(alike) < WORTH_A_TEMPLATE or alike.count % 2 == 0 or alike.count > _MOST_PIECES:
+            continue
+        parts = [alike[number] for number in range(alike.count)]
+        whole = ((parts[0] == "") | parts[0].str.ends_with(separator)) & (
+            (parts[-1] == "") | parts[-1].str.starts_with(separator)
+        )
+        for between in parts[2:-1:2]:
+            whole &= between.str.starts_with(separator) & between.str.ends_with(separator)
+        parts[1::2] = [inner.str.replace_all(separator, _STAND_IN, literal=True) for inner in parts[1::2]]
+        texts = pl.select(pl.concat_str(parts)).to_series()
+        yield Rows(alike.rows, texts, stand_in=True).only(whole)
 
 
 def _plain_in_json(rows: Rows) -> Rows:
@@ -139,7 +172,7 @@ class _Reader:
 
     def __init__(self, raw: pl.DataFrame, stream: Stream) -> None:
         self.payloads = raw["payload"]
-        self._headers = raw["header"]
+        self.headers = raw["header"]
         self._stream = stream
         self._decode = decoder(stream.source)
         self._named_in = paths_of(stream)
@@ -187,7 +220,7 @@ class _Reader:
 
     def _kinds(self, values: Values, fields: Fields) -> Iterator[Kind]:
         for first, rows in values.kinds(list(_told(fields, self._entered))):
-            example = self._decode(self.payloads[first], self._headers[first])
+            example = self._decode(self.payloads[first], self.headers[first])
             yield Kind(example, first, rows)
 
 

@@ -30,10 +30,11 @@ _AT_ONCE = 2048
 
 @dataclass(frozen=True)
 class Rows:
-    """Some rows of a block, by their numbers in it, and their texts."""
+    """Some rows of a block, by their numbers in it, and their texts; or what stands in for the texts."""
 
     numbers: Numbers
     texts: pl.Series
+    stand_in: bool = False
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -41,7 +42,7 @@ class Rows:
     def only(self, keep: pl.Series) -> "Rows":
         if keep.all():
             return self
-        return Rows(self.numbers[keep.to_numpy()], self.texts.filter(keep))
+        return Rows(self.numbers[keep.to_numpy()], self.texts.filter(keep), self.stand_in)
 
     def without(self, sign: str) -> "Rows":
         """The rows that don't hold it."""

@@ -308,7 +308,7 @@ def test_a_part_of_a_longer_frame_is_read_like_a_frame_of_its_own() -> None:
 # CSV
 
 fields = st.text('ab;,"\r\n\0\\\t é😀\x7f', max_size=4) | st.sampled_from(
-    ["", "", "x" * 13, '"a,b"', '"a""b"', '"', "1"]
+    ["", "", "x" * 13, '"a,b"', '"x"', '""', '"a""b"', '"', "1"]
 )
 
 
@@ -348,10 +348,38 @@ def test_records_of_listed_names(given: tuple[list[bytes], bytes | None], names:
 
 def test_simple_csv_is_read_in_bulk() -> None:
     lines = [b"x,,1", b"", b"1,2", b'"x",y,z', b"\xff,,", b"a,b,c", b"a\0,b,c", b"a\r,b,c", b"\\,\t,\x01"]
-    assert read(lines, stream(COLUMNS, format="csv"), b"a,user.id,b") == [0, 5, 8]
-    assert read(lines, stream(COLUMNS, format="csv"), b"a,b,z") == [0, 5]
+    assert read(lines, stream(COLUMNS, format="csv"), b"a,user.id,b") == [0, 3, 5, 8]
+    assert read(lines, stream(COLUMNS, format="csv"), b"a,b,z") == [0, 3, 5]
     agrees(raw(lines, b"a,user.id,b"), stream(COLUMNS, format="csv"))
     agrees(raw(lines, b"a,b,z"), stream(COLUMNS, format="csv"))
+
+
+@pytest.mark.parametrize(
+    ("line", "in_bulk"),
+    [
+        (b'"a","b"', True),
+        (b'"",""', True),
+        (b'x,"y"', True),
+        (b'"x,y",', True),
+        (b',"x,,y"', True),
+        (b'x",y"', False),
+        (b'"x"y,z', False),
+        (b'y,"x"z', False),
+        (b'"x" ,z', False),
+        (b'"x""y",z', False),
+        (b'"x,y', False),
+        (b'"x\ny",z', False),
+        (b'"x",z\n', False),
+        (b'"x\0y",z', False),
+        (b'"x\r",z', False),
+        (b'"x"",z"', False),
+    ],
+)
+@pytest.mark.parametrize("names", [b"a,b", b"a,z"])
+def test_quotes_around_whole_fields_are_read_in_bulk(line: bytes, in_bulk: bool, names: bytes) -> None:
+    of = stream(COLUMNS, format="csv")
+    assert read([b"x,y", line], of, b"a,b") == [0, 1][: 1 + in_bulk]
+    agrees(raw([b"x,y", line, line], names), of)
 
 
 def test_rows_of_unreadable_files_are_none_of_the_file() -> None:
@@ -364,8 +392,9 @@ def test_rows_of_unreadable_files_are_none_of_the_file() -> None:
 def test_records_that_are_nearly_alike(quote: str | None) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parsing, "_PART", 10_000)
-        lines = with_one_byte_changed("é,longer than twelve,,x".encode())
-        agrees(raw(lines, b"a,b,c,user.id"), stream(COLUMNS, format="csv", quote=quote))
+        for line in ("é,longer than twelve,,x", 'é,"longer, than",,"x"'):
+            lines = with_one_byte_changed(line.encode())
+            agrees(raw(lines, b"a,b,c,user.id"), stream(COLUMNS, format="csv", quote=quote))
 
 
 def test_a_character_does_not_begin_in_one_row_and_end_in_the_next() -> None:
