@@ -26,6 +26,7 @@ _VIEW = np.dtype("V16")
 # So much is looked at once that it stays in the processor's cache: bytes, and rows.
 _CACHED = 512 * 1024
 _AT_ONCE = 2048
+_FEW = 256
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,11 @@ class Rows:
         """The rows that hold no control character."""
         if _hold_newlines_alone(self.texts):
             kept = self.without("\n")
-            short = kept.texts.str.len_bytes() <= _INLINE
-            return kept.only(~(short & _has_controls(kept.texts))) if short.any() else kept
+            in_no_buffer = (kept.texts.str.len_bytes() <= _INLINE).arg_true()
+            bad = in_no_buffer.filter(_has_controls(kept.texts.gather(in_no_buffer)))
+            keep = np.ones(len(kept), np.bool_)
+            keep[bad.to_numpy()] = False
+            return kept.only(pl.Series(keep))
         return self.only(~_has_controls(self.texts))
 
 
@@ -66,8 +70,20 @@ def readable(raw: pl.DataFrame) -> Rows:
     try:
         return Rows(numbers, payloads.cast(pl.String))
     except pl.exceptions.ComputeError:
-        valid = pl.Series([_is_utf8(payload) for payload in payloads], dtype=pl.Boolean)
+        valid = pl.Series(_which_are_utf8(payloads), dtype=pl.Boolean)
         return Rows(numbers[valid.to_numpy()], payloads.filter(valid).cast(pl.String))
+
+
+def _which_are_utf8(payloads: pl.Series) -> Iterator[bool]:
+    """One by one only where some are not."""
+    for start in range(0, len(payloads), _FEW):
+        some = payloads[start : start + _FEW]
+        try:
+            some.cast(pl.String)
+        except pl.exceptions.ComputeError:
+            yield from map(_is_utf8, some)
+        else:
+            yield from [True] * len(some)
 
 
 def _is_utf8(text: bytes) -> bool:
