@@ -31,14 +31,13 @@ Fields = dict[str, Any]
 class Slot:
     """Where a value stands: in the piece of this number, between two literals that may be empty.
 
-    `null` is the text that means null there. `example` is the value in the row that the template was made of.
+    `null` is the text that means null there.
     """
 
     piece: int
     before: str = ""
     after: str = ""
     null: str | None = None
-    example: str = ""
 
     @property
     def name(self) -> str:
@@ -90,7 +89,7 @@ def _json_slots(line: str, found: list[re.Match[str]]) -> Iterator[Slot]:
             yield Slot(piece)
         else:
             before = line[line.rfind(QUOTE, 0, start) + 1 : start]
-            yield Slot(piece, before, line[end:].partition(QUOTE)[0], "null", value[0])
+            yield Slot(piece, before, line[end:].partition(QUOTE)[0], "null")
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> Fields:

@@ -97,10 +97,17 @@ class Values:
 
 def _scalars(pieces: pl.Series, slot: Slot) -> tuple[pl.Series, Codes]:
     """Each piece's scalar and its type. What doesn't stand between the slot's literals is not proved."""
-    if (pieces == f"{slot.before}{slot.example}{slot.after}").all():  # as mostly with nulls
-        code = int(_types(pl.Series([slot.example]))[0])
-        return pl.Series([slot.example]).new_from_index(0, len(pieces)), np.full(len(pieces), code, np.int8)
-    texts = pieces.str.strip_prefix(slot.before).str.strip_suffix(slot.after)
+    is_value = (pieces != f"{slot.before}null{slot.after}").to_numpy()
+    if is_value.all():
+        return _values(pieces, slot)
+    types, places = np.full(len(pieces), _NULL, np.int8), np.zeros(len(pieces), np.uint32)
+    texts, types[is_value] = _values(pieces.filter(pl.Series(is_value)), slot)
+    places[is_value] = np.arange(1, len(texts) + 1)
+    return pl.concat([pl.Series(["null"]), texts], rechunk=True)[pl.Series(places)], types
+
+
+def _values(pieces: pl.Series, slot: Slot) -> tuple[pl.Series, Codes]:
+    texts = pieces.str.strip_prefix(slot.before).str.strip_suffix(slot.after).alias("")
     types = _types(texts)
     stripped = pieces.str.len_bytes() - texts.str.len_bytes()
     types[(stripped != len((slot.before + slot.after).encode())).to_numpy()] = _UNPROVED
@@ -108,16 +115,7 @@ def _scalars(pieces: pl.Series, slot: Slot) -> tuple[pl.Series, Codes]:
 
 
 def _types(texts: pl.Series) -> Codes:
-    """The type of each text that is a scalar."""
-    is_null = texts == "null"
-    types = np.where(is_null, np.int8(_NULL), np.int8(_UNPROVED))
-    if not is_null.all():
-        others = texts.filter(~is_null)
-        types[~is_null.to_numpy()] = _types_of_values(others)
-    return types
-
-
-def _types_of_values(texts: pl.Series) -> Codes:
+    """The type of each text that is a scalar, but not null."""
     types = np.full(len(texts), _UNPROVED, np.int8)
     for code in _PROVED:
         proved = _proof(texts, code)
