@@ -69,6 +69,8 @@ def _json(raw: pl.DataFrame, stream: Stream) -> Iterator[InBulk]:
     reader = _Reader(raw, stream)
     templates = 0
     for alike in pieces(simple, QUOTE):
+        if len(alike) < WORTH_A_TEMPLATE:
+            break  # the others are fewer still
         left = alike
         for _ in range(_MOST_TRIES):
             if len(left) < WORTH_A_TEMPLATE or templates == _MOST_TEMPLATES:
@@ -118,6 +120,8 @@ def _records(rows: Rows, reader: "_Reader", separator: str, names_under: Names) 
         if plan is None:
             continue
         for alike in pieces(_plain_in_json(under) if plan.rest else under, separator):
+            if alike.count != len(plan.template.slots):
+                continue
             texts = alike.pieces.str.replace_all(_STAND_IN, separator, literal=True) if rows.stand_in else alike.pieces
             if read := reader.read(replace(alike, pieces=texts), plan):
                 yield read
@@ -126,7 +130,9 @@ def _records(rows: Rows, reader: "_Reader", separator: str, names_under: Names) 
 def _unquoted(rows: Rows, quote: str, separator: str) -> Iterator[Rows]:
     """The rows without their quotes, if these enclose whole fields. Something stands in for separators in quotes."""
     for alike in pieces(rows, quote):
-        if len(alike) < WORTH_A_TEMPLATE or alike.count % 2 == 0 or alike.count > _MOST_PIECES:
+        if len(alike) < WORTH_A_TEMPLATE:
+            break  # the others are fewer still
+        if alike.count % 2 == 0 or alike.count > _MOST_PIECES:
             continue
         parts = [alike[number] for number in range(alike.count)]
         whole = ((parts[0] == "") | parts[0].str.ends_with(separator)) & (

@@ -107,8 +107,8 @@ class CsvTemplate:
         self.fields: Fields = dict(zip(names, self.slots, strict=True))
 
     def fit(self, rows: Pieces) -> Pieces:
-        """Of rows that are neither empty nor hold a quote: those with as many fields as the header."""
-        return rows if rows.count == len(self.slots) else rows.without(rows.rows)
+        """All of them, if they are neither empty nor hold a quote, and have as many fields as the header."""
+        return rows
 
 
 Template = JsonTemplate | CsvTemplate
