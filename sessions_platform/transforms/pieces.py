@@ -63,7 +63,7 @@ class Rows:
 
 def readable(raw: pl.DataFrame) -> Rows:
     """The rows that are UTF-8, and of which a file was read."""
-    numbers, payloads = np.arange(raw.height), raw["payload"]
+    numbers, payloads = np.arange(raw.height), raw["payload"].rechunk()  # from several chunks to gather takes long
     if raw["unreadable"].null_count() < raw.height:
         read = raw["unreadable"].is_null()
         numbers, payloads = read.arg_true().to_numpy(), payloads.filter(read)
