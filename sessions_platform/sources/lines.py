@@ -36,26 +36,27 @@ def whole_lines(texts: Iterable[bytes], size: int) -> Iterator[bytes]:
     Raises Unreadable at a line that is too long to be held, and passes it on from the texts; all whole lines before
     were given. No text may be as long as that line itself.
     """
-    buffer = bytearray()  # used again and again, for fresh memory takes longer than the copying
-    length = begun = 0  # what it holds, and how much of that belongs to a line that goes on
+    held: list[bytes] = []
+    length = begun = 0  # what is held, and how much of that belongs to a line that goes on
     try:
         for text in texts:
             first, last = text.find(b"\n"), text.rfind(b"\n") + 1
             if begun + (first if last else len(text)) > LONGEST_LINE:
                 raise Unreadable(f"the rest of the file begins with a line of more than {LONGEST_LINE >> 20} MiB")
-            buffer[length : length + len(text)] = text
-            length += len(text)
-            begun = len(text) - last if last else begun + len(text)
-            if last and length >= size:
-                yield bytes(memoryview(buffer)[: length - begun])
-                buffer[:begun] = buffer[length - begun : length]
-                length = begun
+            if last and length + len(text) >= size:
+                yield b"".join([*held, memoryview(text)[:last]])
+                held = [text[last:]]
+                length = begun = len(text) - last
+            else:
+                held.append(text)
+                length += len(text)
+                begun = len(text) - last if last else begun + len(text)
     except Unreadable:
         if length > begun:
-            yield bytes(memoryview(buffer)[: length - begun])
+            yield b"".join(held)[: length - begun]
         raise
     if length:
-        yield bytes(memoryview(buffer)[:length])
+        yield b"".join(held)
 
 
 def lines(text: bytes) -> Iterator[Lines]:
@@ -64,9 +65,12 @@ def lines(text: bytes) -> Iterator[Lines]:
 
 
 def _line_ends(text: bytes) -> Ends:
-    ends = np.flatnonzero(np.frombuffer(text, np.uint8) == _LF)
-    ends += 1
+    ends = _positions(text, _LF) + 1
     return np.append(ends, len(text)) if text and not text.endswith(b"\n") else ends
+
+
+def _positions(text: bytes, sign: int) -> Ends:
+    return np.flatnonzero(np.frombuffer(text, np.uint8) == sign)
 
 
 def _rows(text: bytes, ends: Ends) -> Iterator[Lines]:
@@ -151,8 +155,8 @@ class Records:
         """The lines with an odd number of quotes."""
         if self._quote not in text:
             return []
-        quotes = np.frombuffer(text, np.uint8) == ord(self._quote)
-        return np.flatnonzero(np.logical_xor.reduceat(quotes, np.append(0, ends[:-1]))).tolist()
+        quotes = _positions(text, ord(self._quote))
+        return np.flatnonzero(np.bincount(np.searchsorted(ends, quotes, side="right")) & 1).tolist()
 
     def _close(self, text: bytes, ends: Ends, opening: int) -> tuple[int, bool] | None:
         """The line behind those that the opening one holds, and whether they are one record; None if it stays open."""

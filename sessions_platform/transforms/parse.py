@@ -14,7 +14,7 @@ from sessions_platform.contracts.raw import RAW_EVENTS
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.transforms.parse_bulk import InBulk, read_in_bulk
 from sessions_platform.transforms.parse_plain import no_faults, parsed_plainly
-from sessions_platform.transforms.rows_of_bytes import Numbers
+from sessions_platform.transforms.pieces import Numbers
 from sessions_platform.transforms.shape import Kind, Shape, shape_of_kinds
 
 # Rows that are read together: more pay better for a template, and a block is mostly one part.

@@ -5,12 +5,11 @@ proved here is left to `parse_plain`, and what is read here is just what it woul
 texts without escapes, numbers that are spelled as Python spells them, no column at fault.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
-import numpy as np
 import polars as pl
 
 from sessions_platform.contracts.stream import Stream
@@ -23,18 +22,9 @@ from sessions_platform.transforms.parse_plain import (
     unnamed,
     value_at,
 )
-from sessions_platform.transforms.rows_of_bytes import Flags, Numbers, RowsOfBytes, is_null
+from sessions_platform.transforms.pieces import Numbers, Pieces, Rows, pieces, readable
 from sessions_platform.transforms.shape import Entered, Kind, entered_objects
-from sessions_platform.transforms.templates import (
-    QUOTE,
-    CsvTemplate,
-    Fields,
-    JsonTemplate,
-    Marks,
-    Slot,
-    Spans,
-    Template,
-)
+from sessions_platform.transforms.templates import QUOTE, CsvTemplate, Fields, JsonTemplate, Slot, Template
 from sessions_platform.transforms.values_in_bulk import Values
 
 # A template costs about as much as reading so many rows one by one.
@@ -43,7 +33,13 @@ _MOST_TEMPLATES = 64
 # Rows that have as many quotes as each other are mostly alike. If not, that is soon given up.
 _MOST_TRIES = 8
 
-_BACKSLASH = ord("\\")
+_BACKSLASH = "\\"
+# For a separator in quotes. No row that is read in bulk has it as data.
+_STAND_IN = "\0"
+# Records of more quotes are rare, and read one by one.
+_MOST_PIECES = 513
+Names = Callable[[bytes | None], list[str]]
+
 _NOTHING = pl.lit(None, pl.String)
 
 
@@ -61,107 +57,110 @@ def read_in_bulk(raw: pl.DataFrame, stream: Stream) -> Iterator[InBulk]:
     source = stream.source
     if raw.height < WORTH_A_TEMPLATE or (source.encoding != "utf-8" and source.format != "parquet"):
         return
-    lines = RowsOfBytes(raw["payload"])
-    if lines.can_be_viewed:
-        read = _csv if source.format == "csv" else _json
-        yield from read(raw, lines, stream)
+    read = _csv if source.format == "csv" else _json
+    yield from read(raw, stream)
 
 
 # JSON ----------------------------------------------------------------------------------------------------
 
 
-def _json(raw: pl.DataFrame, lines: RowsOfBytes, stream: Stream) -> Iterator[InBulk]:
-    simple = _readable(raw, lines) & ~lines.hold_controls() & ~lines.hold(_BACKSLASH)
-    marks = Marks(lines, QUOTE)
-    reader = _Reader(raw, lines, stream)
+def _json(raw: pl.DataFrame, stream: Stream) -> Iterator[InBulk]:
+    simple = readable(raw).without(_BACKSLASH).without_controls()
+    reader = _Reader(raw, stream)
     templates = 0
-    for rows in _groups(marks.counts, np.flatnonzero(simple)):
-        left = rows
+    for alike in pieces(simple, QUOTE):
+        if len(alike) < WORTH_A_TEMPLATE:
+            break  # the others are fewer still
+        left = alike
         for _ in range(_MOST_TRIES):
             if len(left) < WORTH_A_TEMPLATE or templates == _MOST_TEMPLATES:
                 break
             templates += 1
-            tried = left[0]
-            read = _by_template_of(int(tried), left, marks, reader)
+            read = _by_template_of_first(left, reader)
             if read is not None:
                 yield read
-                left = _others(left, read.rows)
-            left = left[left != tried]
+            left = left.without(left.rows[:1] if read is None else read.rows)
 
 
-def _others(rows: Numbers, done: Numbers) -> Numbers:
-    if len(rows) == len(done):
-        return rows[:0]
-    open_rows = np.zeros(rows[-1] + 1, np.bool_)
-    open_rows[rows] = True
-    open_rows[done] = False
-    return np.flatnonzero(open_rows)
-
-
-def _by_template_of(row: int, rows: Numbers, marks: Marks, reader: "_Reader") -> InBulk | None:
+def _by_template_of_first(rows: Pieces, reader: "_Reader") -> InBulk | None:
     try:
-        plan = reader.plan(JsonTemplate(reader.lines.payloads[row]))
+        plan = reader.plan(JsonTemplate(reader.payloads[int(rows.rows[0])].decode()))
     except (ValueError, msgspec.DecodeError):
         return None
-    return plan and reader.read(plan.template.fit(reader.lines, marks, rows), plan)
-
-
-def _groups(counts: Numbers, rows: Numbers) -> Iterator[Numbers]:
-    """The rows of the same count, the most first."""
-    counts = counts[rows]
-    if len(rows) and counts.min() == counts.max():
-        yield rows
-        return
-    found, sizes = np.unique(counts, return_counts=True)
-    for count in found[np.argsort(-sizes, kind="stable")]:
-        yield rows[counts == count]
+    return plan and reader.read(rows, plan)
 
 
 # CSV -----------------------------------------------------------------------------------------------------
 
 
-def _csv(raw: pl.DataFrame, lines: RowsOfBytes, stream: Stream) -> Iterator[InBulk]:
-    separator, quote = stream.source.separator.encode(), stream.source.quote
-    if len(separator) > 1 or len((quote or "").encode()) > 1:
-        return
-    reader = _Reader(raw, lines, stream)
-    marks = Marks(lines, separator[0])
-    simple = _readable(raw, lines) & (lines.starts < lines.ends) & ~lines.hold(0)
-    if quote is not None:
-        simple &= ~lines.hold(ord(quote)) & ~lines.hold(ord("\r"))
+def _csv(raw: pl.DataFrame, stream: Stream) -> Iterator[InBulk]:
+    separator, quote = stream.source.separator, stream.source.quote
+    simple = readable(raw).without(_STAND_IN)
+    simple = simple.only(simple.texts != "")
+    reader = _Reader(raw, stream)
     names_under = header_names(stream.source)
-    for header, rows in _by_header(raw["header"], np.flatnonzero(simple)):
+    if quote is None:
+        yield from _records(simple, reader, separator, names_under)
+        return
+    simple = simple.without("\r")
+    quoted = simple.texts.str.contains(quote, literal=True)
+    yield from _records(simple.only(~quoted), reader, separator, names_under)
+    if quoted.any() and quote != separator:
+        for rows in _unquoted(simple.only(quoted).without("\n"), quote, separator):
+            yield from _records(rows, reader, separator, names_under)
+
+
+def _records(rows: Rows, reader: "_Reader", separator: str, names_under: Names) -> Iterator[InBulk]:
+    """Reads rows that hold no quotes. What stands in for a separator is one again once they have been cut."""
+    for header, under in _by_header(reader.headers, rows):
         try:
             plan = reader.plan(CsvTemplate(names_under(header)))
         except Malformed:
             continue
         if plan is None:
             continue
-        written_alike = rows[_is_plain_in_json(lines)[rows]] if plan.rest else rows
-        if read := reader.read(plan.template.fit(lines, marks, written_alike), plan):
-            yield read
+        for alike in pieces(_plain_in_json(under) if plan.rest else under, separator):
+            if alike.count != len(plan.template.slots):
+                continue
+            texts = alike.pieces.str.replace_all(_STAND_IN, separator, literal=True) if rows.stand_in else alike.pieces
+            if read := reader.read(replace(alike, pieces=texts), plan):
+                yield read
 
 
-def _is_plain_in_json(lines: RowsOfBytes) -> Flags:
-    """Which rows JSON holds as they are, without escapes."""
-    return ~(lines.hold_controls() | lines.hold(_BACKSLASH) | lines.hold(QUOTE))
+def _unquoted(rows: Rows, quote: str, separator: str) -> Iterator[Rows]:
+    """The rows without their quotes, if these enclose whole fields. Something stands in for separators in quotes."""
+    for alike in pieces(rows, quote):
+        if len(alike) < WORTH_A_TEMPLATE:
+            break  # the others are fewer still
+        if alike.count % 2 == 0 or alike.count > _MOST_PIECES:
+            continue
+        parts = [alike[number] for number in range(alike.count)]
+        whole = ((parts[0] == "") | parts[0].str.ends_with(separator)) & (
+            (parts[-1] == "") | parts[-1].str.starts_with(separator)
+        )
+        for between in parts[2:-1:2]:
+            whole &= between.str.starts_with(separator) & between.str.ends_with(separator)
+        parts[1::2] = [inner.str.replace_all(separator, _STAND_IN, literal=True) for inner in parts[1::2]]
+        texts = pl.select(pl.concat_str(parts)).to_series()
+        yield Rows(alike.rows, texts, stand_in=True).only(whole)
 
 
-def _by_header(headers: pl.Series, rows: Numbers) -> Iterator[tuple[bytes | None, Numbers]]:
+def _plain_in_json(rows: Rows) -> Rows:
+    """Those that JSON holds as they are, without escapes."""
+    return rows.without_controls().without(_BACKSLASH).without(QUOTE)
+
+
+def _by_header(headers: pl.Series, rows: Rows) -> Iterator[tuple[bytes | None, Rows]]:
     if headers.null_count() == len(headers) or (headers == headers.head(1)).sum() == len(headers):
         yield headers[0], rows
         return
-    numbers = headers.rle_id()
+    numbers = headers.rle_id().gather(rows.numbers)
     for number in numbers.unique():
-        under = numbers == number
-        yield headers.filter(under)[0], np.intersect1d(rows, under.arg_true().to_numpy())
+        under = rows.only(numbers == number)
+        yield headers[int(under.numbers[0])], under
 
 
 # Either --------------------------------------------------------------------------------------------------
-
-
-def _readable(raw: pl.DataFrame, lines: RowsOfBytes) -> Flags:
-    return is_null(raw["unreadable"]) & lines.is_utf8
 
 
 @dataclass(frozen=True)
@@ -177,9 +176,9 @@ class _Plan:
 class _Reader:
     """Makes columns of the rows that fit a template."""
 
-    def __init__(self, raw: pl.DataFrame, lines: RowsOfBytes, stream: Stream) -> None:
-        self.lines = lines
-        self._headers = raw["header"]
+    def __init__(self, raw: pl.DataFrame, stream: Stream) -> None:
+        self.payloads = raw["payload"]
+        self.headers = raw["header"]
         self._stream = stream
         self._decode = decoder(stream.source)
         self._named_in = paths_of(stream)
@@ -202,8 +201,9 @@ class _Reader:
         found = [value for path in paths if (value := value_at(fields, path, path.split("."))) is not None]
         return [] if column.join and len(found) < len(paths) else found
 
-    def read(self, spans: Spans, plan: _Plan) -> InBulk | None:
-        values = Values(self.lines, spans, plan.template.slots)
+    def read(self, rows: Pieces, plan: _Plan) -> InBulk | None:
+        """Those of the rows that fit; None if there are none."""
+        values = Values(plan.template.fit(rows), plan.template.slots)
         if not len(values.rows):
             return None
         columns = {name: self._column(values, name, found) for name, found in plan.columns.items()}
@@ -226,7 +226,7 @@ class _Reader:
 
     def _kinds(self, values: Values, fields: Fields) -> Iterator[Kind]:
         for first, rows in values.kinds(list(_told(fields, self._entered))):
-            example = self._decode(self.lines.payloads[first], self._headers[first])
+            example = self._decode(self.payloads[first], self.headers[first])
             yield Kind(example, first, rows)
 
 

@@ -1,28 +1,25 @@
 """The values of all rows that fit a template, and the proof that they are values of which type."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from types import NoneType
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from sessions_platform.transforms.rows_of_bytes import Flags, Numbers, RowsOfBytes
-from sessions_platform.transforms.templates import Slot, Spans
+from sessions_platform.transforms.pieces import Flags, Numbers, Pieces
+from sessions_platform.transforms.templates import Slot
 
 _UNPROVED, _NULL, _BOOLEAN, _INTEGER, _NUMBER, _TEXT = range(6)
-_CODES = {NoneType: _NULL, bool: _BOOLEAN, int: _INTEGER, float: _NUMBER}
+_PROVED = (_BOOLEAN, _INTEGER, _NUMBER)
 
 Codes = npt.NDArray[np.int8]
 
 _FRACTION = r"^-?(?:(?:0|[1-9][0-9]*)\.0|[1-9][0-9]*\.[0-9]*[1-9]|0\.0{0,3}[1-9](?:[0-9]*[1-9])?)$"
 
 
-def _proof(text: pl.Expr, code: int) -> pl.Expr:
+def _proof(text: pl.Series, code: int) -> pl.Series:
     """Which scalars are of a type, and spelled just as they are written once they have been read."""
     match code:
-        case 1:
-            return text == "null"
         case 2:
             return (text == "true") | (text == "false")
         case 3:
@@ -34,32 +31,33 @@ def _proof(text: pl.Expr, code: int) -> pl.Expr:
 class Values:
     """What stands in the slots. `rows` are the rows of which all scalars are proved."""
 
-    def __init__(self, lines: RowsOfBytes, spans: Spans, slots: Sequence[Slot]) -> None:
-        self._lines = lines
-        self._spans = spans
+    def __init__(self, pieces: Pieces, slots: Sequence[Slot]) -> None:
+        self._pieces = pieces
         self._texts: dict[str, pl.Series] = {}
-        scalars = [slot for slot in slots if slot.null == "null"]
-        self._types = _types(scalars, pl.DataFrame([self.text(slot) for slot in scalars])) if scalars else {}
+        self._types: dict[str, Codes] = {}
         for slot in slots:
-            if slot.null == "" and self.may_be_empty(slot):
-                self._types[slot.name] = np.where(self._is_empty(slot), np.int8(_NULL), np.int8(_TEXT))
-        self._leave_out_unproved()
-        self.rows: Numbers = self._spans.rows
+            if slot.null == "null":
+                self._read_scalars(slot)
+            elif slot.null == "" and self.may_be_empty(slot):
+                self._types[slot.name] = np.where(self.text(slot) == "", np.int8(_NULL), np.int8(_TEXT))
+        self.rows: Numbers = self._pieces.rows
 
-    def _leave_out_unproved(self) -> None:
-        proved = np.ones(len(self._spans.rows), np.bool_)
-        for types in self._types.values():
-            proved &= types != _UNPROVED
+    def _read_scalars(self, slot: Slot) -> None:
+        """And leave out the rows in which they are not proved."""
+        texts, types = _scalars(self._pieces[slot.piece], slot)
+        proved = types != _UNPROVED
         if not proved.all():
-            self._spans = self._spans.filter(proved)
-            self._types = {name: types[proved] for name, types in self._types.items()}
-            self._texts = {name: texts.filter(proved) for name, texts in self._texts.items()}
+            self._leave_out(~proved)
+            texts, types = texts.filter(pl.Series(proved)), types[proved]
+        self._texts[slot.name], self._types[slot.name] = texts.alias(slot.name), types
 
-    def _is_empty(self, slot: Slot) -> Flags:
-        return self._spans.starts[slot.index] == self._spans.ends[slot.index]
+    def _leave_out(self, rows: Flags) -> None:
+        self._pieces = self._pieces.only(~rows)
+        self._types = {name: types[~rows] for name, types in self._types.items()}
+        self._texts = {name: texts.filter(pl.Series(~rows)) for name, texts in self._texts.items()}
 
     def may_be_empty(self, slot: Slot) -> bool:
-        return bool(self._is_empty(slot).any())
+        return slot.null != "null" and bool((self.text(slot) == "").any())
 
     def may_be_null(self, slot: Slot) -> bool:
         return slot.name in self._types and bool((self._types[slot.name] == _NULL).any())
@@ -67,8 +65,7 @@ class Values:
     def text(self, slot: Slot) -> pl.Series:
         """As it is written, without quotes."""
         if slot.name not in self._texts:
-            texts = self._lines.texts(self._spans.starts[slot.index], self._spans.ends[slot.index])
-            self._texts[slot.name] = texts.alias(slot.name)
+            self._texts[slot.name] = self._pieces[slot.piece].alias(slot.name)
         return self._texts[slot.name]
 
     def text_or_null(self, slot: Slot) -> pl.Expr:
@@ -98,20 +95,31 @@ class Values:
         return found.select("row", "rows").iter_rows()
 
 
-def _types(scalars: Sequence[Slot], texts: pl.DataFrame) -> dict[str, Codes]:
-    """The type of each text that is a scalar. Mostly they are all of the type that the example's is of."""
-    expected = {slot.name: _CODES[slot.type] for slot in scalars}
-    alike = texts.select(_proof(pl.col(name), code).all() for name, code in expected.items()).row(0, named=True)
-    if not all(alike.values()):
-        texts = texts.with_columns(_type(pl.col(name)) for name in expected if not alike[name])
-    return {
-        name: np.full(texts.height, code, np.int8) if alike[name] else texts[name].to_numpy()
-        for name, code in expected.items()
-    }
+def _scalars(pieces: pl.Series, slot: Slot) -> tuple[pl.Series, Codes]:
+    """Each piece's scalar and its type. What doesn't stand between the slot's literals is not proved."""
+    is_value = (pieces != f"{slot.before}null{slot.after}").to_numpy()
+    if is_value.all():
+        return _values(pieces, slot)
+    types, places = np.full(len(pieces), _NULL, np.int8), np.zeros(len(pieces), np.uint32)
+    texts, types[is_value] = _values(pieces.filter(pl.Series(is_value)), slot)
+    places[is_value] = np.arange(1, len(texts) + 1)
+    return pl.concat([pl.Series(["null"]), texts], rechunk=True)[pl.Series(places)], types
 
 
-def _type(text: pl.Expr) -> pl.Expr:
-    found = pl.lit(_UNPROVED, pl.Int8)
-    for code in _CODES.values():
-        found = pl.when(_proof(text, code)).then(pl.lit(code, pl.Int8)).otherwise(found)
-    return found.alias(text.meta.output_name())
+def _values(pieces: pl.Series, slot: Slot) -> tuple[pl.Series, Codes]:
+    texts = pieces.str.strip_prefix(slot.before).str.strip_suffix(slot.after).alias("")
+    types = _types(texts)
+    stripped = pieces.str.len_bytes() - texts.str.len_bytes()
+    types[(stripped != len((slot.before + slot.after).encode())).to_numpy()] = _UNPROVED
+    return texts, types
+
+
+def _types(texts: pl.Series) -> Codes:
+    """The type of each text that is a scalar, but not null."""
+    types = np.full(len(texts), _UNPROVED, np.int8)
+    for code in _PROVED:
+        proved = _proof(texts, code)
+        if proved.all():  # as mostly
+            return np.full(len(texts), code, np.int8)
+        types[proved.to_numpy()] = code
+    return types

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
-import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
@@ -14,12 +13,12 @@ from hypothesis import strategies as st
 
 from sessions_platform.contracts.raw import RAW_EVENTS
 from sessions_platform.contracts.stream import Stream
+from sessions_platform.sources.lines import lines as cut_lines
 from sessions_platform.transforms import parse as parsing
-from sessions_platform.transforms import parse_bulk
+from sessions_platform.transforms import parse_bulk, pieces
 from sessions_platform.transforms.parse import parse_with_shape
 from sessions_platform.transforms.parse_bulk import read_in_bulk
 from sessions_platform.transforms.parse_plain import parsed_plainly
-from sessions_platform.transforms.rows_of_bytes import RowsOfBytes
 from sessions_platform.transforms.shape import shape_of_kinds
 
 
@@ -178,6 +177,7 @@ def with_one_byte_changed(line: bytes) -> list[bytes]:
         '{"b": 1.5 , "a": "é" }',
         '{"user":{"id":"","z":0.001},"c":true}',
         '{"z":["q",{"y":null}],"e":"longer than twelve"}',
+        '{"longer than twelve":"é","x":[{"id":7}],"c.d":null}',
     ],
 )
 def test_lines_that_are_nearly_alike(line: str) -> None:
@@ -237,6 +237,49 @@ def test_rows_of_other_lengths_are_not_taken_for_each_other(lines: list[bytes]) 
     agrees(raw(lines, b"a,b"), of)
 
 
+@pytest.mark.parametrize(
+    "bad",
+    [
+        pytest.param(b'{"a":"\xff, and longer than twelve"}', id="no UTF-8"),
+        pytest.param(b'{"a":"\xc3', id="half a character"),
+        pytest.param(b'{"a":"\x01, and longer than twelve"}', id="a control character"),
+        pytest.param(b'{"a":"\x01"}', id="one in a short row"),
+        pytest.param(b'{"a":"one\nmore"}', id="a newline"),
+        pytest.param(b'{"a":"\n"}', id="one in a short row too"),
+        pytest.param(rb'{"a":"x\\"}', id="a backslash"),
+        pytest.param(b'{"a":"x"', id="an end that lacks"),
+        pytest.param(b'{"a":x"}', id="a quote that lacks"),
+        pytest.param(b'{"a":"x""}', id="a quote too many"),
+        pytest.param(b"", id="nothing"),
+    ],
+)
+def test_one_bad_row_leaves_the_others_to_be_read_in_bulk(bad: bytes) -> None:
+    good = [b'{"a":"%s"}' % (b"\xc3\xa9" * n) for n in range(12)]
+    lines = [*good[:7], bad, *good[7:]]
+    assert read(lines, stream(COLUMNS)) == [row for row, line in enumerate(lines) if line != bad]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parsing, "_PART", 10_000)
+        agrees(raw(lines), stream(COLUMNS))
+
+
+@pytest.mark.parametrize("form", ["ndjson", "csv"])
+def test_long_rows_are_left_to_the_plain_form(monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    monkeypatch.setattr(pieces, "LONGEST", 12)
+    lines = [b'{"a":"1234"}', b'{"a":"12345"}'] if form == "ndjson" else [b"1234567890,2", b"1234567890,23"]
+    assert read(lines, stream(COLUMNS, format=form), b"a,b") == [0]
+    agrees(raw(lines, b"a,b"), stream(COLUMNS, format=form))
+
+
+def test_rows_cut_from_one_text_are_read_like_rows_apart() -> None:
+    """As the reader makes them: views of one buffer, with line ends between the rows, and rows of a part of it."""
+    good = [b'{"a":"%d","b":%s}' % (n, [b"null", b"1", b"2.50"][n % 3]) for n in range(30)]
+    for end in (b"\n", b"\r\n", b"\x01\n", b"\xff\n"):
+        payloads = next(cut_lines(b"".join(line + end for line in good))).payloads
+        rows = raw([b""] * len(payloads)).with_columns(payload=payloads)
+        agrees(rows, stream(COLUMNS))
+        agrees(rows[7:21], stream(COLUMNS))
+
+
 def test_a_row_has_room_for_all_literals() -> None:
     lines = [b'{"b": 1 , "a":"x"}', b'{"b": , "a":"x"}']
     assert read(lines, stream(COLUMNS)) == [0]
@@ -262,18 +305,10 @@ def test_a_part_of_a_longer_frame_is_read_like_a_frame_of_its_own() -> None:
     agrees(pl.concat([rows[7:9], rows[20:25], rows[:3]]), stream(COLUMNS))
 
 
-def test_no_text_is_read_from_foreign_memory() -> None:
-    rows = RowsOfBytes(pl.Series([b"abc", b"def"]))
-    assert rows.texts(np.array([0, 3]), np.array([3, 6])).to_list() == ["abc", "def"]
-    for start, end in [(3, 2), (3, 7)]:
-        with pytest.raises(IndexError):
-            rows.texts(np.array([start]), np.array([end]))
-
-
 # CSV
 
 fields = st.text('ab;,"\r\n\0\\\t é😀\x7f', max_size=4) | st.sampled_from(
-    ["", "", "x" * 13, '"a,b"', '"a""b"', '"', "1"]
+    ["", "", "x" * 13, '"a,b"', '"x"', '""', '"a""b"', '"', "1"]
 )
 
 
@@ -313,10 +348,38 @@ def test_records_of_listed_names(given: tuple[list[bytes], bytes | None], names:
 
 def test_simple_csv_is_read_in_bulk() -> None:
     lines = [b"x,,1", b"", b"1,2", b'"x",y,z', b"\xff,,", b"a,b,c", b"a\0,b,c", b"a\r,b,c", b"\\,\t,\x01"]
-    assert read(lines, stream(COLUMNS, format="csv"), b"a,user.id,b") == [0, 5, 8]
-    assert read(lines, stream(COLUMNS, format="csv"), b"a,b,z") == [0, 5]
+    assert read(lines, stream(COLUMNS, format="csv"), b"a,user.id,b") == [0, 3, 5, 8]
+    assert read(lines, stream(COLUMNS, format="csv"), b"a,b,z") == [0, 3, 5]
     agrees(raw(lines, b"a,user.id,b"), stream(COLUMNS, format="csv"))
     agrees(raw(lines, b"a,b,z"), stream(COLUMNS, format="csv"))
+
+
+@pytest.mark.parametrize(
+    ("line", "in_bulk"),
+    [
+        (b'"a","b"', True),
+        (b'"",""', True),
+        (b'x,"y"', True),
+        (b'"x,y",', True),
+        (b',"x,,y"', True),
+        (b'x",y"', False),
+        (b'"x"y,z', False),
+        (b'y,"x"z', False),
+        (b'"x" ,z', False),
+        (b'"x""y",z', False),
+        (b'"x,y', False),
+        (b'"x\ny",z', False),
+        (b'"x",z\n', False),
+        (b'"x\0y",z', False),
+        (b'"x\r",z', False),
+        (b'"x"",z"', False),
+    ],
+)
+@pytest.mark.parametrize("names", [b"a,b", b"a,z"])
+def test_quotes_around_whole_fields_are_read_in_bulk(line: bytes, in_bulk: bool, names: bytes) -> None:
+    of = stream(COLUMNS, format="csv")
+    assert read([b"x,y", line], of, b"a,b") == [0, 1][: 1 + in_bulk]
+    agrees(raw([b"x,y", line, line], names), of)
 
 
 def test_rows_of_unreadable_files_are_none_of_the_file() -> None:
@@ -329,8 +392,9 @@ def test_rows_of_unreadable_files_are_none_of_the_file() -> None:
 def test_records_that_are_nearly_alike(quote: str | None) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parsing, "_PART", 10_000)
-        lines = with_one_byte_changed("é,longer than twelve,,x".encode())
-        agrees(raw(lines, b"a,b,c,user.id"), stream(COLUMNS, format="csv", quote=quote))
+        for line in ("é,longer than twelve,,x", 'é,"longer, than",,"x"'):
+            lines = with_one_byte_changed(line.encode())
+            agrees(raw(lines, b"a,b,c,user.id"), stream(COLUMNS, format="csv", quote=quote))
 
 
 def test_a_character_does_not_begin_in_one_row_and_end_in_the_next() -> None:
