@@ -44,6 +44,8 @@ def program(module: str, function: str, **arguments: Any) -> list[str]:
 
 def run(command: Sequence[str], environment: Mapping[str, str] | None = None, stdin: Path | None = None) -> Run:
     """Run a command from the project's root. Raises Failed where it ends with an error."""
+    environment = dict(environment or os.environ)
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # or each process would compile its libraries anew
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
         source = stdin.open("rb") if stdin else subprocess.DEVNULL
         started = time.monotonic()

@@ -68,9 +68,10 @@ def judge(parsed: pl.DataFrame, stream: Stream, landing_partition: str, known: K
     if reasons.is_empty():
         nothing = typed.clear().select(*_RAW, reasons=pl.lit(None, REASONS))
         return Verdict(_as_events(typed, stream), nothing)
-    judged = typed.join(reasons, on=_ROW, how="left", maintain_order="left")
-    accepted = judged.filter(pl.col("reasons").is_null())
-    rejected = judged.filter(pl.col("reasons").is_not_null())
+    is_rejected = typed[_ROW].is_in(reasons[_ROW].implode())
+    rejected = typed.select(_ROW, *_RAW).filter(is_rejected).join(reasons, on=_ROW, how="left", maintain_order="left")
+    # of the columns only those that an event is made of, for to filter all of them takes several times as long
+    accepted = typed.select(_made_of(stream)).filter(~is_rejected)
     return Verdict(_as_events(accepted, stream), rejected.select(*_RAW, "reasons"))
 
 
@@ -296,6 +297,10 @@ def _gathered(typed: pl.DataFrame, type_faults: pl.DataFrame, broken: pl.DataFra
 
 
 _NO_REASONS = pl.DataFrame(schema={_ROW: pl.UInt32, "column": pl.String, "reason": REASON})
+
+
+def _made_of(stream: Stream) -> list[str]:
+    return [*map(_typed_name, judged_columns(stream)), "properties", *_RAW]
 
 
 def _as_events(accepted: pl.DataFrame, stream: Stream) -> pl.DataFrame:
