@@ -19,12 +19,14 @@ from sessions_platform.contracts.stream import Source
 from sessions_platform.settings import BLOCK_BYTES
 from sessions_platform.sources.base import Keep
 from sessions_platform.sources.hashed_file import HashedFile
-from sessions_platform.sources.lines import BLOCK_ROWS, Lines, Records, lines, whole_lines
+from sessions_platform.sources.lines import Lines, Records, lines, whole_lines
 from sessions_platform.sources.parquet_process import ParquetProcess
 from sessions_platform.sources.unpacking import packing_of, unpacked
 from sessions_platform.sources.unreadable import Unreadable
 
 _PIECE_BYTES = 256 * 1024
+# Of a table at once: each is an object in Python on its way.
+_TABLE_ROWS = 64 * 1024
 
 
 class FileReading:
@@ -79,7 +81,7 @@ class FileReading:
     def _table(self, handle: io.FileIO, file: HashedFile) -> Iterator[pl.DataFrame]:
         file.digest()  # before it is read: were it overwritten meanwhile, another digest would tell the next time
         room = self._source.max_unpacked
-        for payloads in self._parquet.rows(handle, self._block_bytes, BLOCK_ROWS):
+        for payloads in self._parquet.rows(handle, self._block_bytes, _TABLE_ROWS):
             yield self._block(pl.Series(payloads, dtype=pl.Binary), None)
             room -= sum(map(len, payloads))
             if room < 0:
