@@ -170,7 +170,9 @@ count the time of the work, from when all imports are done; all others whole pro
 children included. Memory is the peak of a program's largest process. PostgreSQL's server counts on neither side.
 
 Before any ratio counts, both sides have to have given the same answer: a digest over all values of all rows, and the
-numbers of accepted, rejected and repeated rows. Where they differ the benchmark fails."""
+numbers of accepted, rejected and repeated rows. Where they differ the benchmark fails.
+
+Why what is not reached is not, and what was tried: [performance.md](performance.md)."""
 _BEFORE = """\
 *Before* is commit {commit}, ahead of all work on speed, on {measured_at}:
 one pair, on a machine that did much else, so that its CPU tells more than its time."""
