@@ -9,7 +9,6 @@ import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,10 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from sessions_platform.storage.memory import keep_little
-from sessions_platform.storage.parquet_file import write_parquet
+from sessions_platform.storage.parquet_file import slices, write_parquet
 
 keep_little()
 
-# What is read at once, as it is stored but unpacked.
-BLOCK_BYTES = 16 * 1024 * 1024
 _VIEW_BYTES = 16
 
 
@@ -101,7 +98,7 @@ class Lake:
         """
         for path in paths:
             footer, rows = pq.read_metadata(self.root / path), pl.scan_parquet(self.root / path, glob=False)
-            for first, length in _slices(footer, _groups(footer, column, test)):
+            for first, length in slices(footer, _groups(footer, column, test)):
                 yield _fitted(rows.slice(first, length), schema).collect()
 
     def size_in_memory(self, paths: Sequence[str]) -> int:
@@ -176,23 +173,6 @@ def _groups(footer: pq.FileMetaData, column: str | None, test: Callable[[Any, An
         seen = footer.row_group(group).column(at).statistics if column else None
         if seen is None or not seen.has_min_max or test(seen.min, seen.max):
             yield group
-
-
-def _slices(footer: pq.FileMetaData, groups: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """The first row and the number of rows of what is read at once: neighbours, for each read costs some time."""
-    sizes = [footer.row_group(group).num_rows for group in range(footer.num_row_groups)]
-    starts = [0, *accumulate(sizes)]
-    together: list[int] = []
-    held = 0
-    for group in groups:
-        size = footer.row_group(group).total_byte_size
-        if together and (held + size > BLOCK_BYTES or group != together[-1] + 1):
-            yield starts[together[0]], starts[together[-1] + 1] - starts[together[0]]
-            together, held = [], 0
-        together.append(group)
-        held += size
-    if together:
-        yield starts[together[0]], starts[together[-1] + 1] - starts[together[0]]
 
 
 def _write_bytes(path: Path, pieces: Iterable[bytes]) -> str:

@@ -5,7 +5,7 @@ and in less memory than pyarrow takes. It counts the rows of a row group and not
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain
+from itertools import accumulate, chain
 from pathlib import Path
 
 import polars as pl
@@ -17,6 +17,8 @@ from polars.io.plugins import register_io_source
 ROW_GROUP_ROWS = 64 * 1024
 # What a row group has at most, but for the frame that goes beyond: no less of a file can be written, or read, at once.
 ROW_GROUP_BYTES = 64 * 1024 * 1024
+# What is read at once, as it is stored but unpacked.
+BLOCK_BYTES = 16 * 1024 * 1024
 
 
 def write_parquet(path: Path, frames: Iterable[pl.DataFrame], schema: Mapping[str, pl.DataType]) -> int:
@@ -38,16 +40,31 @@ def write_parquet(path: Path, frames: Iterable[pl.DataFrame], schema: Mapping[st
 
 
 def _once_more(begun: Path, rest: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """What a file holds, a row group at a time, and then the rest; the file is removed."""
+    """What a file holds, some row groups at a time, and then the rest; the file is removed."""
     try:
-        rows, footer, start = pl.scan_parquet(begun, glob=False), pq.read_metadata(begun), 0
-        for group in range(footer.num_row_groups):
-            length = footer.row_group(group).num_rows
+        rows, footer = pl.scan_parquet(begun, glob=False), pq.read_metadata(begun)
+        for start, length in slices(footer, range(footer.num_row_groups)):
             yield rows.slice(start, length).collect()
-            start += length
     finally:
         begun.unlink()
     yield from rest
+
+
+def slices(footer: pq.FileMetaData, groups: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """The first row and the number of rows of what is read at once: neighbours, for each read costs some time."""
+    sizes = [footer.row_group(group).num_rows for group in range(footer.num_row_groups)]
+    starts = [0, *accumulate(sizes)]
+    together: list[int] = []
+    held = 0
+    for group in groups:
+        size = footer.row_group(group).total_byte_size
+        if together and (held + size > BLOCK_BYTES or group != together[-1] + 1):
+            yield starts[together[0]], starts[together[-1] + 1] - starts[together[0]]
+            together, held = [], 0
+        together.append(group)
+        held += size
+    if together:
+        yield starts[together[0]], starts[together[-1] + 1] - starts[together[0]]
 
 
 class _Sinking:
