@@ -162,8 +162,8 @@ def _switch(
         ledger.lock(connection)
         if not standing.holds(connection, files):
             return None
-        warehouse.retype(connection)
-        warehouse.prepare(connection)
+        warehouse.tables.retype(connection)
+        warehouse.tables.prepare(connection)
         before = warehouse.partitions(connection)
         find = partial(find_successors, beside, landings, standing.loaded_sessions(connection), versions)
         partitions = list(dict.fromkeys([*before["session_partition"], *sessionized.partitions]))

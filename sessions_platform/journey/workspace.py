@@ -52,7 +52,7 @@ class Workspace:
     def warehouse(self) -> Warehouse:
         warehouse = Warehouse(self.stream)
         with self.database.transaction() as connection:
-            warehouse.prepare(connection)
+            warehouse.tables.prepare(connection)
         return warehouse
 
     @property

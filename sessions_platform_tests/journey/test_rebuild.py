@@ -23,7 +23,7 @@ from sessions_platform.settings import Settings
 from sessions_platform.sources.files import FileSource
 from sessions_platform.storage.lake import Dataset
 from sessions_platform.storage.ledger import CalendarChanged, Superseded
-from sessions_platform.storage.warehouse import WarehouseError
+from sessions_platform.storage.warehouse_tables import WarehouseError
 from sessions_platform.transforms.plain import Event, session_id, sessions_of
 from sessions_platform_tests.journey.conftest import line
 from sessions_platform_tests.journey.steps import RUN, judged, put, refresh, table, take_in, waiting

@@ -21,7 +21,8 @@ from sessions_platform.contracts.sessions import session_columns
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.storage.database import Database
 from sessions_platform.storage.ledger import Ledger
-from sessions_platform.storage.warehouse import Loaded, Warehouse, WarehouseError
+from sessions_platform.storage.warehouse import Loaded, Warehouse
+from sessions_platform.storage.warehouse_tables import WarehouseError
 from sessions_platform_tests.streams import DAY_ONE, PLAIN, stream
 
 ONE, TWO = "2026-01-01", "2026-01-02"
@@ -48,7 +49,7 @@ class Shop:
 
     def prepare(self) -> "Shop":
         with self.database.transaction() as connection:
-            self.warehouse.prepare(connection)
+            self.warehouse.tables.prepare(connection)
         return self
 
     def session(self, name: str, user: str = "ann", minute: float = 0, **more: Any) -> Row:
@@ -183,7 +184,7 @@ own_columns = st.fixed_dictionaries(
 def read_back(shop: Shop, rows: Sequence[Row]) -> list[Row]:
     """What PostgreSQL understood of rows that were copied to it."""
     with shop.database.transaction() as connection, connection.cursor(row_factory=dict_row) as cursor:
-        shop.warehouse.stage(connection, shop.warehouse.sessions, [shop.frame(row) for row in rows])
+        shop.warehouse.stage(connection, shop.warehouse.tables.sessions, [shop.frame(row) for row in rows])
         return cursor.execute("select * from staged order by session_id").fetchall()
 
 
@@ -286,7 +287,7 @@ def test_a_name_that_sql_knows_is_quoted(open_shop: Callable[..., Shop]) -> None
 
 def test_tables_that_stand_are_left_alone(shop: Shop) -> None:
     with shop.database.transaction(read_only=True) as connection:
-        shop.warehouse.prepare(connection)
+        shop.warehouse.tables.prepare(connection)
 
 
 def test_many_may_prepare_at_once(database: Database) -> None:
@@ -576,7 +577,7 @@ def test_staging_holds_up_no_other_writer(shop: Shop) -> None:
     """Copying may take minutes; only what comes after it is done one at a time."""
     ledger = Ledger(shop.database, shop.stream.name)
     with shop.database.transaction() as copying:
-        shop.warehouse.stage(copying, shop.warehouse.sessions, [shop.frame(shop.session("a"))])
+        shop.warehouse.stage(copying, shop.warehouse.tables.sessions, [shop.frame(shop.session("a"))])
         with shop.database.transaction() as other:
             other.execute("set lock_timeout = 1")
             ledger.lock(other)
@@ -592,7 +593,7 @@ def test_an_error_among_the_rows_comes_through_and_leaves_the_old_table(shop: Sh
         raise KeyError("a defect")
 
     with pytest.raises(KeyError, match="a defect"), shop.database.transaction() as connection:
-        shop.warehouse.stage(connection, shop.warehouse.sessions, frames())
+        shop.warehouse.stage(connection, shop.warehouse.tables.sessions, frames())
     assert shop.as_it_rests() == before
 
 
