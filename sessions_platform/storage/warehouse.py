@@ -281,20 +281,23 @@ class Warehouse:
             "uncertain": list(sessions.uncertain),
             "gap": self.stream.session.gap,
         }
-        parts = {"table": self.tables.sessions.identifier, "changes": self.tables.session_changes.identifier}
+        table = self.tables.sessions
+        parts = {"table": table.identifier, "changes": self.tables.session_changes.identifier}
         try:
             with connection.transaction():
-                copy_rows(connection, parts["table"], sessions.columns, sessions.read(session_partitions))
+                copy_rows(connection, table.identifier, sessions.columns, sessions.read(session_partitions))
         except psycopg.errors.UniqueViolation:
             return 0
         connection.execute(sql.LOG_APPENDED.format(**parts), given)
-        self.tables.index(connection, self.tables.sessions)
-        alone = SQL("select min(session_partition) = max(session_partition) from {}").format(parts["table"])
-        if sessions.uncertain or connection.execute(alone).fetchone() == (False,):
+        self.tables.index(connection, table)
+        alone = SQL("select min(session_partition) = max(session_partition) from {table}").format(**parts)
+        if connection.execute(alone).fetchone() == (False,):
             connection.execute("drop table if exists pg_temp.newcomers")
             connection.execute(sql.NEWCOMERS.format(**parts), given)
             connection.execute("analyze newcomers")
             self._mark_open(connection, sql.CONCERNED_BY_APPENDED.format(**parts), given)
+        elif sessions.uncertain:
+            self._mark_open(connection, sql.UNCERTAIN, given)
         return rows
 
     def _compare(

@@ -42,16 +42,20 @@ LOG_APPENDED = SQL("""
 insert into {changes} (session_id, change, session_partition, run_id, changed_at)
 select session_id, 'appeared', session_partition, %(run_id)s, now()
 from {table} where session_partition = any(%(partitions)s)""")
+_UNCERTAIN = "select unnest(%(uncertain)s::text[]) as user_id"
+UNCERTAIN = SQL(_UNCERTAIN)
 # Whether a session is its user's last can change where one of the user's came, went or has moved.
-CONCERNED_BY_DIFFERENCE = SQL("""
-select distinct unnest(noted) as user_id from difference union select unnest(%(uncertain)s::text[])""")
+CONCERNED_BY_DIFFERENCE = SQL("select distinct unnest(noted) as user_id from difference union " + _UNCERTAIN)
 NEWCOMERS = SQL("""
 create temporary table newcomers on commit drop as
 select distinct user_id from {table} where session_partition = any(%(partitions)s)""")
-CONCERNED_BY_APPENDED = SQL("""
+CONCERNED_BY_APPENDED = SQL(
+    """
 select user_id from {table} where user_id in (select user_id from newcomers)
 group by user_id having count(open_until) <> 1 or max(open_until) is distinct from max(session_end) + %(gap)s
-union select unnest(%(uncertain)s::text[])""")
+union """
+    + _UNCERTAIN
+)
 AT_REST = SQL("""
 select session_partition, sum(rows)::bigint as rows, array_agg(writer::text::bigint order by writer::text) as writers,
     array_agg(rows order by writer::text) as rows_of, (
