@@ -5,6 +5,7 @@ and in less memory than pyarrow takes. It counts the rows of a row group and not
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from itertools import accumulate, chain
 from pathlib import Path
 
@@ -29,24 +30,24 @@ def write_parquet(path: Path, frames: Iterable[pl.DataFrame], schema: Mapping[st
     """
     coming = iter(frames)
     rows = ROW_GROUP_ROWS
-    while True:
-        sinking = _Sinking(coming, schema, rows)
-        sinking.into(path)
-        if sinking.rest is None:
-            return sinking.rows
-        begun = path.with_stem(f"{path.stem}.by-{rows}")
-        path.rename(begun)
-        coming, rows = _once_more(begun, sinking.rest), sinking.rows_that_fit
+    with ExitStack() as put_aside:
+        while True:
+            sinking = _Sinking(coming, schema, rows)
+            sinking.into(path)
+            if sinking.rest is None:
+                return sinking.rows
+            begun = path.with_stem(f"{path.stem}.by-{rows}")
+            path.rename(begun)
+            put_aside.callback(begun.unlink, missing_ok=True)
+            coming, rows = _once_more(begun, sinking.rest), sinking.rows_that_fit
 
 
 def _once_more(begun: Path, rest: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """What a file holds, some row groups at a time, and then the rest; the file is removed."""
-    try:
-        rows, footer = pl.scan_parquet(begun, glob=False), pq.read_metadata(begun)
-        for start, length in slices(footer, range(footer.num_row_groups)):
-            yield rows.slice(start, length).collect()
-    finally:
-        begun.unlink()
+    """What a file holds, some row groups at a time; then the rest, for which the file leaves its room."""
+    rows, footer = pl.scan_parquet(begun, glob=False), pq.read_metadata(begun)
+    for start, length in slices(footer, range(footer.num_row_groups)):
+        yield rows.slice(start, length).collect()
+    begun.unlink()
     yield from rest
 
 

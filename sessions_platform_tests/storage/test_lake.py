@@ -22,7 +22,10 @@ from sessions_platform.contracts.raw import RAW_EVENTS
 from sessions_platform.contracts.reasons import REASONS
 from sessions_platform.contracts.rejections import REJECTED_EVENTS
 from sessions_platform.storage.lake import Dataset, Lake, StoredFile
-from sessions_platform.storage.parquet_file import ROW_GROUP_ROWS
+from sessions_platform.storage.parquet_file import (
+    ROW_GROUP_ROWS,
+    _Sinking,
+)
 
 REPOSITORY = Path(sessions_platform.__file__).parent.parent
 UTC_MICROSECONDS = pl.Datetime("us", "UTC")
@@ -124,6 +127,31 @@ def test_a_row_group_holds_no_more_bytes_than_fit_into_memory(lake: Lake, monkey
     assert stored.rows == footer.num_rows == 36
     assert lake.scan([stored.path], dict(short.schema)).collect().equals(pl.concat(frames))
     assert [file.name for file in (lake.root / "a").iterdir()] == [Path(stored.path).name]  # nothing is left beside
+
+
+@pytest.mark.parametrize("asked", [0, 1], ids=["before the first frame", "after it"])
+def test_a_file_that_fails_while_it_is_written_anew_leaves_nothing(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, asked: int
+) -> None:
+    monkeypatch.setattr("sessions_platform.storage.parquet_file.ROW_GROUP_BYTES", 10_000)
+    monkeypatch.setattr("sessions_platform.storage.parquet_file.ROW_GROUP_ROWS", 16)
+    short, long = (pl.DataFrame({"payload": [b"x" * size] * 6}) for size in (10, 2_500))
+    begun: list[object] = []
+
+    def full(given: _Sinking, path: Path) -> None:
+        begun.append(path)
+        if len(begun) == 1:
+            return sink(given, path)
+        for _ in range(asked):
+            next(given._frames)
+        raise OSError(28, "No space left on device")
+
+    sink = _Sinking.into
+    monkeypatch.setattr(_Sinking, "into", full)
+    with pytest.raises(OSError, match="No space"):
+        lake.write("a", [short, long, long, short], dict(short.schema))
+    assert len(begun) == 2
+    assert files_in(lake) == []
 
 
 def test_a_frame_of_many_long_rows_is_cut_into_row_groups_that_fit(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
