@@ -93,7 +93,18 @@ class Spill:
         for places in self._places:
             offset, length, rows = places[number]
             if rows:
-                yield pa.ipc.read_record_batch(os.pread(self._file.fileno(), length, offset), self._layout)
+                yield pa.ipc.read_record_batch(self._read(offset, length), self._layout)
+
+    def _read(self, offset: int, length: int) -> pa.Buffer:
+        """These bytes of the file. The system gives two gigabytes at a time at most."""
+        buffer = pa.allocate_buffer(length)
+        free = memoryview(buffer)
+        while free:
+            taken = os.preadv(self._file.fileno(), [free], offset + length - len(free))
+            if not taken:
+                raise EOFError(f"{self._folder}: the rows that were put aside are no longer there")
+            free = free[taken:]
+        return buffer
 
     def _as_frame(self, batches: list[pa.RecordBatch]) -> pl.DataFrame:
         table = pa.Table.from_batches(batches, self._layout)

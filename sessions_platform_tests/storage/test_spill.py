@@ -58,3 +58,15 @@ def test_rows_of_other_columns_are_refused(tmp_path: Path) -> None:
     spill = Spill(tmp_path, {"key": pl.Int64()}, chunk_bytes=1)
     with pytest.raises(pl.exceptions.ColumnNotFoundError):
         spill.add(pl.DataFrame({"other": [1]}))
+
+
+def test_rows_come_back_though_the_system_gives_less_than_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Linux does of more than two gigabytes; here of more than a hundred bytes."""
+    pread, preadv = os.pread, os.preadv
+    monkeypatch.setattr(os, "pread", lambda file, length, offset: pread(file, min(length, 100), offset))
+    monkeypatch.setattr(os, "preadv", lambda file, free, offset: preadv(file, [part[:100] for part in free], offset))
+    spill = Spill(tmp_path, {"key": pl.Int64()}, chunk_bytes=1)
+    spill.add(pl.DataFrame({"key": range(1_000)}))
+    assert spill.bucket(0)["key"].to_list() == list(range(1_000))
