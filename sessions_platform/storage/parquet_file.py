@@ -19,7 +19,7 @@ ROW_GROUP_ROWS = 64 * 1024
 # What a row group has at most, but for the frame that goes beyond: no less of a file can be written, or read, at once.
 ROW_GROUP_BYTES = 64 * 1024 * 1024
 # What is read at once, as it is stored but unpacked.
-BLOCK_BYTES = 16 * 1024 * 1024
+READ_BYTES = 16 * 1024 * 1024
 
 
 def write_parquet(path: Path, frames: Iterable[pl.DataFrame], schema: Mapping[str, pl.DataType]) -> int:
@@ -59,7 +59,7 @@ def slices(footer: pq.FileMetaData, groups: Iterable[int]) -> Iterator[tuple[int
     held = 0
     for group in groups:
         size = footer.row_group(group).total_byte_size
-        if together and (held + size > BLOCK_BYTES or group != together[-1] + 1):
+        if together and (held + size > READ_BYTES or group != together[-1] + 1):
             yield starts[together[0]], starts[together[-1] + 1] - starts[together[0]]
             together, held = [], 0
         together.append(group)
@@ -104,8 +104,9 @@ class _Sinking:
         if self._open_bytes > ROW_GROUP_BYTES:
             self.rows_that_fit = min(self._open_rows, most // 2)
             return False
-        if frame.height > most > 1 and size * most > ROW_GROUP_BYTES * frame.height:
-            self.rows_that_fit = max(1, int(ROW_GROUP_BYTES * frame.height // size))
+        largest = min(frame.height, most)  # of the row groups that it fills by itself, in rows
+        if largest > 1 and size * largest > ROW_GROUP_BYTES * frame.height:
+            self.rows_that_fit = max(1, min(int(ROW_GROUP_BYTES * frame.height // size), most // 2))
             return False
         rows = self._open_rows + frame.height
         self._open_bytes = (self._open_bytes + size) / max(1, rows) * (rows % most)

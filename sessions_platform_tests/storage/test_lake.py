@@ -156,12 +156,12 @@ def test_a_file_that_fails_while_it_is_written_anew_leaves_nothing(
 
 def test_a_frame_of_many_long_rows_is_cut_into_row_groups_that_fit(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sessions_platform.storage.parquet_file.ROW_GROUP_BYTES", 10_000)
-    monkeypatch.setattr("sessions_platform.storage.parquet_file.ROW_GROUP_ROWS", 16)
+    monkeypatch.setattr("sessions_platform.storage.parquet_file.ROW_GROUP_ROWS", 24)
     frame = pl.DataFrame({"payload": [b"x" * 984] * 30})
     stored = lake.write("a", [frame], dict(frame.schema))
     footer = pq.read_metadata(lake.root / stored.path)
     assert [footer.row_group(group).num_rows for group in range(footer.num_row_groups)] == [10, 10, 10]
-    monkeypatch.setattr("sessions_platform.storage.parquet_file.BLOCK_BYTES", 10_000)
+    monkeypatch.setattr("sessions_platform.storage.parquet_file.READ_BYTES", 10_000)
     blocks = [block.height for block in lake.blocks([stored.path], dict(frame.schema))]
     assert sum(blocks) == 30
 
