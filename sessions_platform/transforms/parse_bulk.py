@@ -22,7 +22,7 @@ from sessions_platform.transforms.parse_plain import (
     unnamed,
     value_at,
 )
-from sessions_platform.transforms.pieces import Numbers, Pieces, Rows, pieces, readable
+from sessions_platform.transforms.pieces import Numbers, Pieces, Rows, cut_at, readable
 from sessions_platform.transforms.shape import Entered, Kind, entered_objects
 from sessions_platform.transforms.templates import QUOTE, CsvTemplate, Fields, JsonTemplate, Slot, Template
 from sessions_platform.transforms.values_in_bulk import Values
@@ -68,7 +68,7 @@ def _json(raw: pl.DataFrame, stream: Stream) -> Iterator[InBulk]:
     simple = readable(raw).without(_BACKSLASH).without_controls()
     reader = _Reader(raw, stream)
     templates = 0
-    for alike in pieces(simple, QUOTE):
+    for alike in cut_at(simple, QUOTE):
         if len(alike) < WORTH_A_TEMPLATE:
             break  # the others are fewer still
         left = alike
@@ -119,7 +119,7 @@ def _records(rows: Rows, reader: "_Reader", separator: str, names_under: Names) 
             continue
         if plan is None:
             continue
-        for alike in pieces(_plain_in_json(under) if plan.rest else under, separator):
+        for alike in cut_at(_plain_in_json(under) if plan.rest else under, separator):
             if alike.count != len(plan.template.slots):
                 continue
             texts = alike.pieces.str.replace_all(_STAND_IN, separator, literal=True) if rows.stand_in else alike.pieces
@@ -129,7 +129,7 @@ def _records(rows: Rows, reader: "_Reader", separator: str, names_under: Names) 
 
 def _unquoted(rows: Rows, quote: str, separator: str) -> Iterator[Rows]:
     """The rows without their quotes, if these enclose whole fields. Something stands in for separators in quotes."""
-    for alike in pieces(rows, quote):
+    for alike in cut_at(rows, quote):
         if len(alike) < WORTH_A_TEMPLATE:
             break  # the others are fewer still
         if alike.count % 2 == 0 or alike.count > _MOST_PIECES:

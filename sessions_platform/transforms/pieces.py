@@ -1,6 +1,6 @@
 """Rows of text, and the pieces between their quotes or separators, for all rows at once.
 
-Each operation is one of polars over all rows, and none of them looks at a byte in Python.
+Each operation is one of polars or NumPy over many rows at once, but where some are no UTF-8.
 """
 
 import struct
@@ -50,7 +50,9 @@ class Rows:
         return self.only(~self.texts.str.contains(sign, literal=True))
 
     def without_controls(self) -> "Rows":
-        """The rows that hold no control character."""
+        """The rows that hold no control character, but for what stands in for a separator."""
+        if self.stand_in:
+            return self.only(~self.texts.str.contains("[\x01-\x1f]"))
         if _hold_newlines_alone(self.texts):
             kept = self.without("\n")
             in_no_buffer = (kept.texts.str.len_bytes() <= _INLINE).arg_true()
@@ -168,7 +170,7 @@ def _inline(text: str) -> np.void:
     return np.void(struct.pack("=I12s", len(text.encode()), text.encode()))
 
 
-def pieces(rows: Rows, mark: str) -> Iterator[Pieces]:
+def cut_at(rows: Rows, mark: str) -> Iterator[Pieces]:
     """The rows, cut at a mark, by how many pieces they have: the most rows first. Long ones are left out."""
     rows = rows.only(rows.texts.str.len_bytes() <= LONGEST)
     if not len(rows):

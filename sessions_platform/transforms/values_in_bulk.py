@@ -19,13 +19,12 @@ _FRACTION = r"^-?(?:(?:0|[1-9][0-9]*)\.0|[1-9][0-9]*\.[0-9]*[1-9]|0\.0{0,3}[1-9]
 
 def _proof(text: pl.Series, code: int) -> pl.Series:
     """Which scalars are of a type, and spelled just as they are written once they have been read."""
-    match code:
-        case 2:
-            return (text == "true") | (text == "false")
-        case 3:
-            return text.str.contains("^(?:0|-?[1-9][0-9]*)$") & (text.str.len_bytes() <= 18)
-        case _:  # at most 15 digits, none of them to spare, not below 0.0001: such ones outlive being a double
-            return text.str.contains(_FRACTION) & (text.str.len_bytes() <= 16)
+    if code == _BOOLEAN:
+        return (text == "true") | (text == "false")
+    if code == _INTEGER:
+        return text.str.contains("^(?:0|-?[1-9][0-9]*)$") & (text.str.len_bytes() <= 18)
+    # at most 15 digits, none of them to spare, not below 0.0001: such ones outlive being a double
+    return text.str.contains(_FRACTION) & (text.str.len_bytes() <= 16)
 
 
 class Values:

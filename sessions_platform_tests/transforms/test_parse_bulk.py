@@ -378,7 +378,7 @@ def test_simple_csv_is_read_in_bulk() -> None:
 @pytest.mark.parametrize("names", [b"a,b", b"a,z"])
 def test_quotes_around_whole_fields_are_read_in_bulk(line: bytes, in_bulk: bool, names: bytes) -> None:
     of = stream(COLUMNS, format="csv")
-    assert read([b"x,y", line], of, b"a,b") == [0, 1][: 1 + in_bulk]
+    assert read([b"x,y", line], of, names) == [0, 1][: 1 + in_bulk]
     agrees(raw([b"x,y", line, line], names), of)
 
 
