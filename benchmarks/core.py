@@ -117,7 +117,7 @@ def ours(events: str, folder: str, bucket_mb: int = 32) -> dict[str, int]:
         return sessionized, summarize(sessionized, shop)
 
     def each_made() -> Iterator[pl.DataFrame]:
-        for sessionized, of_bucket in each_ahead(made, range(buckets), pl.thread_pool_size()):
+        for sessionized, of_bucket in each_ahead(made, range(buckets), min(4, pl.thread_pool_size())):
             sessions.add(of_bucket)
             yield sessionized
 
@@ -136,8 +136,6 @@ _BYTES_OF_A_ROW = 200
 def _blocks(lake: Any, events: str, columns: Mapping[str, Any]) -> Iterator[Any]:
     """Events as they come, with their places."""
     import polars as pl
-
-    from benchmarks.data import COLUMNS
 
     position = 1
     for block in lake.blocks([events], {name: columns[name] for name in COLUMNS}):

@@ -14,6 +14,7 @@ from sessions_platform.storage.ledger import SessionVersion, Snapshot
 from sessions_platform.transforms.sessionize import EventReader, Sessionized, sessionize_window
 
 _TIME = "event_timestamp"
+_AT_ONCE = 4  # buckets of users, each of which takes several times its size
 _SomeUsers = Callable[[], EventReader]
 
 
@@ -111,7 +112,7 @@ def _in_buckets(
     def made(read: _SomeUsers) -> Sessionized:
         return sessionize_window(window, read(), workspace.stream)
 
-    for result in each_ahead(made, some_users, pl.thread_pool_size()):
+    for result in each_ahead(made, some_users, min(_AT_ONCE, pl.thread_pool_size())):
         told.add(partition, result.events, result)
         yield result.events
 
