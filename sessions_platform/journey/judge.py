@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -72,7 +73,8 @@ def judge_partition(
     files = _files_of(workspace, landing_partition, raw)
     digests = {file.uri: file.digest or "" for file in files}
     rows = judge_rows(workspace, RawRows(raw, landing_partition), digests, mends, references.known)
-    events = lake.write(workspace.folder("events", landing_partition), ahead(rows.events()), event_columns(stream))
+    with closing(ahead(rows.events())) as runs:
+        events = lake.write(workspace.folder("events", landing_partition), runs, event_columns(stream))
     tally = _Tally()
     rejected = (tally.seen(rejections(refused, stream)) for refused in rows.refused())
     return Judged(

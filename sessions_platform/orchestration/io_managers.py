@@ -6,7 +6,6 @@ depends on one may ask for a Dataset, a LazyFrame or a DataFrame. Assets of your
 return frames, also one a partition: they are written whole or not at all.
 """
 
-import os
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from dagster_polars import PolarsParquetIOManager
 from upath import UPath
 
 from sessions_platform.orchestration.resources import Platform
-from sessions_platform.storage.lake import Dataset
+from sessions_platform.storage.lake import Dataset, sync
 
 _STORED_BY_PLATFORM = ("raw_events", "events", "rejected_events", "sessionized_events")
 
@@ -84,14 +83,8 @@ def _replace(path: UPath, write: Callable[[Path], object]) -> None:
     unfinished = place.with_name(f"{place.name}.{uuid.uuid4().hex}.tmp")
     try:
         write(unfinished)
-        _sync(unfinished)
+        sync(unfinished)
         unfinished.replace(place)
-        _sync(place.parent)
+        sync(place.parent)
     finally:
         unfinished.unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    os.fsync(descriptor)
-    os.close(descriptor)

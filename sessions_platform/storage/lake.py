@@ -41,7 +41,7 @@ class Lake:
         """Write frames, one after the other, as a new file of the folder.
 
         It is on the disk, and visible under its name, when this returns; a process killed
-        before leaves at most a file that ends in .tmp.
+        before leaves at most two files that end in .tmp.
         """
         place = self.root / folder
         place.mkdir(parents=True, exist_ok=True)
@@ -49,10 +49,10 @@ class Lake:
         unfinished = place / f"{name}.tmp"
         try:
             rows = write_parquet(unfinished, frames, schema)
-            _sync(unfinished)
+            sync(unfinished)
             finished = place / f"{name}.parquet"
             unfinished.rename(finished)
-            _sync(place)
+            sync(place)
         except BaseException:
             unfinished.unlink(missing_ok=True)
             raise
@@ -66,7 +66,7 @@ class Lake:
         try:
             digest = _write_bytes(unfinished, pieces)
             unfinished.replace(place / digest)
-            _sync(place)
+            sync(place)
         except BaseException:
             unfinished.unlink(missing_ok=True)
             raise
@@ -202,7 +202,8 @@ def _can_be_cast(standing: pl.DataType, wanted: pl.DataType) -> bool:
     return standing == wanted or (text_or_number and (standing, wanted) != (pl.String, pl.Boolean))
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have a file, or the names in a folder, on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -31,7 +31,7 @@ _PLACES = [
     (replay, "_again_rejected"),
     (replay, "_write"),
     (replay, "_land"),
-    (lake, "_sync"),
+    (lake, "sync"),
     (lake.Lake, "write"),
     (land, "_land_partition"),
     (judge, "judge_rows"),
