@@ -1,7 +1,8 @@
 """Where the time of a run goes: `python -m benchmarks.phases FILE STARTED asset materialize …` is dagster with clocks.
 
-Functions of the platform are put behind clocks in this process alone. A phase has the time of its own: what one
-function waits for another with a clock is that one's.
+Functions of the platform are put behind clocks in this process alone. A thread works for the phase of the function
+that it is in, the innermost of those with clocks; phases that are worked for at the same time share it in equal parts.
+While the lake waits for the next frame it does not write. So all phases together are the time that the run took.
 """
 
 import functools
@@ -10,18 +11,19 @@ import inspect
 import json
 import runpy
 import sys
+import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Failed
 
-START, REST = "Dagster's start", "rest"
+START, REST, WRITE = "Dagster's start", "rest", "write"
 PHASES = {
-    "read": ("journey.land:land", "sources.reading:FileReading.__iter__"),
+    "read": ("journey.land:land", "sources.reading:FileReading.__iter__", "storage.lake:Lake.blocks"),
     "parse": ("transforms.parse:parse_with_shape",),
     "validate": (
         "transforms.validate:judge",
@@ -36,7 +38,7 @@ PHASES = {
         "transforms.sessionize:touched_partitions",
         "transforms.summarize:summarize",
     ),
-    "write": ("storage.lake:Lake.write",),
+    WRITE: ("storage.lake:Lake.write",),
     "load": ("journey.load:load_sessions", "journey.judge:publish"),
 }
 ORDER = (START, *PHASES, REST)
@@ -47,34 +49,54 @@ class Clocks:
 
     def __init__(self, started: float) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
-        self._stack = [START]
-        self._since = started
-
-    def enter(self, phase: str) -> None:
-        self._pass()
-        self._stack[0] = REST
-        self._stack.append(phase)
-
-    def leave(self) -> None:
-        self._pass()
-        self._stack.pop()
-
-    def _pass(self) -> None:
-        now = time.monotonic()
-        self.seconds[self._stack[-1]] += now - self._since
-        self._since = now
-
-    def told(self) -> dict[str, float]:
-        self._pass()
-        return {phase: self.seconds[phase] for phase in ORDER}
+        self._since, self._outside = started, START
+        self._stacks: dict[int, list[str]] = defaultdict(list)  # of each thread, the innermost phase last
+        self._waiting = 0  # frames that are being made to be written
+        self._turn = threading.Lock()
 
     @contextmanager
     def running(self, phase: str) -> Iterator[None]:
-        self.enter(phase)
+        with self._passing():
+            self._outside = REST
+            stack = self._stacks[threading.get_ident()]
+            stack.append(phase)
         try:
             yield
         finally:
-            self.leave()
+            with self._passing():
+                stack.pop()
+
+    def made(self, frames: Iterable[Any]) -> Iterator[Any]:
+        """The same frames, for which a writer waits."""
+        coming, nothing = iter(frames), object()
+        while True:
+            with self._passing():
+                self._waiting += 1
+            try:
+                frame = next(coming, nothing)
+            finally:
+                with self._passing():
+                    self._waiting -= 1
+            if frame is nothing:
+                return
+            yield frame
+
+    @contextmanager
+    def _passing(self) -> Iterator[None]:
+        """Share the time since the last change among the phases; one change at a time."""
+        with self._turn:
+            now, at_work = time.monotonic(), {stack[-1] for stack in self._stacks.values() if stack}
+            if self._waiting:
+                at_work.discard(WRITE)
+            at_work = at_work or {self._outside}
+            for phase in at_work:
+                self.seconds[phase] += (now - self._since) / len(at_work)
+            self._since = now
+            yield
+
+    def told(self) -> dict[str, float]:
+        with self._passing():
+            return {phase: self.seconds[phase] for phase in ORDER}
 
     def around(self, function: Callable[..., Any], phase: str) -> Callable[..., Any]:
         """The same function with a clock; of a generator, the time until each of its values."""
@@ -83,6 +105,11 @@ class Clocks:
         def called(*args: Any, **kwargs: Any) -> Any:
             with self.running(phase):
                 return function(*args, **kwargs)
+
+        @functools.wraps(function)
+        def written(lake: Any, folder: str, frames: Iterable[Any], schema: Any) -> Any:
+            with self.running(phase):
+                return function(lake, folder, self.made(frames), schema)
 
         @functools.wraps(function)
         def generated(*args: Any, **kwargs: Any) -> Iterator[Any]:
@@ -94,6 +121,8 @@ class Clocks:
                     return
                 yield value
 
+        if phase == WRITE:
+            return written
         return generated if inspect.isgeneratorfunction(function) else called
 
 

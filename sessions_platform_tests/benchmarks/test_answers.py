@@ -2,6 +2,8 @@
 
 import json
 import random
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from benchmarks.growth import fitted
 from benchmarks.measure import Failed, Run
 from benchmarks.results import Comparison, Figure, judged
 
+NO_TIME = dict.fromkeys(phases.ORDER, 0.0)
 SESSIONS = pl.DataFrame({"user_id": ["ann", "bob", None], "event_count": [2, 1, 1]})
 
 
@@ -103,28 +106,53 @@ def test_a_target_is_reached_when_one_of_its_alternatives_holds() -> None:
     assert judged(Figure("nothing to reach", "", 1, [1.0], "s")) == {}
 
 
-def test_clocks_give_each_phase_its_own_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [0.0]
-    monkeypatch.setattr(phases.time, "monotonic", lambda: now[0])
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    moment = [0.0]
+    monkeypatch.setattr(phases.time, "monotonic", lambda: moment[0])
+    return moment
+
+
+def test_clocks_give_each_phase_its_own_time(now: list[float]) -> None:
     clocks = phases.Clocks(0.0)
 
-    def take(seconds: float) -> None:
-        now[0] += seconds
-
-    def rows():
+    def rows() -> Iterator[int]:
         for _ in range(2):
-            take(1)
+            now[0] += 1
             yield 1
 
-    def write() -> None:
-        for _ in clocks.around(rows, "read")():
-            take(10)
+    def frames() -> Iterator[int]:
+        for row in clocks.around(rows, "read")():
+            now[0] += 0.5  # nobody's
+            yield row
 
-    take(100)
-    clocks.around(write, "write")()
-    take(1000)
-    told = clocks.told()
-    assert told == {**dict.fromkeys(phases.ORDER, 0.0), phases.START: 100, "read": 2, "write": 20, phases.REST: 1000}
+    def write(_lake: None, _folder: str, frames: Iterator[int], _schema: None) -> None:
+        for _ in frames:
+            now[0] += 10
+
+    now[0] += 100
+    clocks.around(write, phases.WRITE)(None, "", frames(), None)
+    now[0] += 1000
+    assert clocks.told() == {**NO_TIME, phases.START: 100, "read": 2, "write": 20, phases.REST: 1001}
+
+
+def test_phases_that_are_worked_for_at_once_share_the_time(now: list[float]) -> None:
+    clocks = phases.Clocks(0.0)
+    begun, over = threading.Event(), threading.Event()
+
+    def parse() -> None:
+        begun.set()
+        over.wait()
+
+    thread = threading.Thread(target=clocks.around(parse, "parse"))
+    with clocks.running("validate"):
+        thread.start()
+        begun.wait()
+        now[0] += 10
+        over.set()
+        thread.join()
+        now[0] += 3
+    assert clocks.told() == {**NO_TIME, "parse": 5, "validate": 8}
 
 
 def test_functions_behind_clocks_are_there() -> None:
