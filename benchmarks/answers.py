@@ -33,7 +33,6 @@ SESSIONIZED = (
     "is_new_session",
     "round(time_diff_seconds * 1e6)::bigint",
 )
-EVENTS = SESSIONIZED[:8]
 
 
 def of_parquet(asked: Mapping[str, tuple[Path, Sequence[str]]]) -> dict[str, str]:
@@ -55,8 +54,11 @@ def digest_of(connection: Any, relation: str, columns: Sequence[str]) -> str:
     """The same of anything that DuckDB can select from."""
     texts = ", ".join(f"coalesce(({column})::varchar, chr(30))" for column in columns)
     row = f"concat_ws(chr(31), {texts})"
-    sums = ", ".join(f"coalesce(sum(md5_number_{half}({row})::hugeint), 0)" for half in ("lower", "upper"))
-    rows, low, high = connection.execute(f"select count(*), {sums} from {relation}").fetchone()
+    query = f"""
+        select count(*), coalesce(sum((md5 >> 64)::hugeint), 0),
+            coalesce(sum((md5 & 18446744073709551615::uhugeint)::hugeint), 0)
+        from (select md5_number({row}) as md5 from {relation})"""
+    rows, low, high = connection.execute(query).fetchone()
     return f"{rows} rows {low:x} {high:x}"
 
 
