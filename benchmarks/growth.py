@@ -5,10 +5,9 @@ from collections.abc import Iterator
 
 from benchmarks import answers
 from benchmarks.bench import Bench
-from benchmarks.core import program
+from benchmarks.core import ROWS, program
 from benchmarks.results import Figure, Result
 
-ROWS = 10_000_000
 SHARES = (0.1, 1, 5)
 
 

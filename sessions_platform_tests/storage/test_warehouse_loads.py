@@ -17,7 +17,6 @@ from sessions_platform_tests.storage.test_warehouse import DAY_ONE, GAP, MINUTE,
 __all__ = ["open_shop", "shop"]
 
 DAYS = [ONE, TWO, "2026-01-03"]
-LATER = "2026-01-04"
 # Few users and few moments, so that sessions begin together, and end together too
 sessions = st.lists(
     st.tuples(st.sampled_from(["ann", "bob", "cid"]), st.integers(0, 2), st.integers(0, 2), st.integers(0, 2)),
