@@ -136,6 +136,8 @@ class JudgedRows:
 
     def _is_contested(self, chunk: pl.DataFrame, twice: Mapping[str, pl.Series]) -> pl.Series:
         shares = pl.any_horizontal(pl.col(name).is_in(hashes.implode()) for name, hashes in twice.items())
+        if self._mended.is_empty():
+            return chunk.select(shares.fill_null(value=False)).to_series()
         marked = chunk.join(self._mended, on=PLACE, how="left", maintain_order="left")
         return marked.select(shares.fill_null(value=False) | pl.col("_mended").is_not_null()).to_series()
 

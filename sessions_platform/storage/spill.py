@@ -61,7 +61,11 @@ class Spill:
             return
         size = int(frame.estimated_size())
         self.rows, self.bytes = self.rows + frame.height, self.bytes + size
-        self._held.append(_by_itself(frame.select(*self._schema), size))
+        rows = frame.select(*self._schema)
+        if self._places and self.buckets == 1:  # to hold it first would only copy it twice more
+            self._put(rows, [rows.height])
+            return
+        self._held.append(_by_itself(rows, size))
         self._held_bytes += size
         if self._held_bytes > self._chunk_bytes:
             self._write()
@@ -119,7 +123,11 @@ class Spill:
             bucket = self._bucket_of(held)
             held = held[np.argsort(bucket, kind="stable")]
             ends = np.cumsum(np.bincount(bucket, minlength=self.buckets)).tolist()
-        table = held.to_arrow(compat_level=pl.CompatLevel.oldest())
+        self._put(held, ends)
+
+    def _put(self, rows: pl.DataFrame, ends: list[int]) -> None:
+        """Write rows, of which those of a bucket end here, each as one record batch."""
+        table = rows.to_arrow(compat_level=pl.CompatLevel.oldest())
         (batch,) = table.combine_chunks().to_batches()
         self._layout = table.schema
         self._places.append([self._place_of(batch.slice(start, end - start)) for start, end in pairwise([0, *ends])])
