@@ -32,11 +32,8 @@ def main() -> int:
     except Failed as failed:
         print(failed, file=sys.stderr)
         return 1
-    document = report.document(results)
     if asked.json:
-        print(json.dumps(document, indent=1))
-    if asked.docs:
-        report.write(document)
+        print(json.dumps(report.document(results), indent=1))
     return 0
 
 
@@ -50,10 +47,14 @@ def _measured(asked: argparse.Namespace) -> list[Result]:
             data.mkdir(exist_ok=True)
             bench = Bench(Cache(data, asked.seed), asked.pairs, asked.rows)
             bench.say(name)
+            measured: list[Result] = []
             for result in BENCHMARKS[name](bench):
-                results.append(result)
+                measured.append(result)
                 if not asked.json:
                     print(report.line(result), flush=True)
+            if asked.docs:  # at once, for the next may take long
+                report.write(report.document(measured))
+            results += measured
             if not (asked.keep and asked.folder):
                 bench.cache.clear()
     return results
