@@ -27,13 +27,16 @@ PHASES = {
     "parse": ("transforms.parse:parse_with_shape",),
     "validate": (
         "transforms.validate:judge",
-        "transforms.validate:settle",
         "transforms.validate:rejections",
+        "journey.judged_rows:JudgedRows.add",
+        "journey.judged_rows:JudgedRows.events",
+        "journey.audit:audit_sample",
         "orchestration.checks:hold_judged",
         "orchestration.checks:hold_dataset_against",
         "orchestration.checks:hold_against",
     ),
     "sessionize": (
+        "journey.sessionize:_readers",
         "transforms.sessionize:sessionize_window",
         "transforms.sessionize:touched_partitions",
         "transforms.summarize:summarize",

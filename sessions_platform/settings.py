@@ -11,7 +11,8 @@ from sessions_platform.mistakes import Mistake
 MIB = 1024 * 1024
 BLOCK_BYTES = 16 * MIB
 MOST_BLOCK_MB = 1024  # a block's payloads have to fit into one Arrow buffer
-# Of a partition so many bytes are worked on at once, as they lie in memory; that takes some twenty times as much.
+# Of a partition so many bytes are worked on at once, as they lie in memory; that takes some thirty times as much, or
+# forty on many processors.
 BUCKET_BYTES = 32 * MIB
 MOST_BUCKET_MB = 1_000_000
 
