@@ -1,6 +1,7 @@
 """sessionized_events → sessions: one row a session, in the warehouse."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -8,6 +9,7 @@ import polars as pl
 
 from sessions_platform.contracts.calendar import label
 from sessions_platform.contracts.stream import Stream
+from sessions_platform.journey.ahead import ahead
 from sessions_platform.journey.succession import find_successors
 from sessions_platform.journey.workspace import Workspace
 from sessions_platform.mistakes import Mistake
@@ -49,7 +51,8 @@ def load_sessions(
     _refuse_other_rules(workspace.stream, versions)
     warehouse, ledger = workspace.warehouse, workspace.ledger
     with (
-        warehouse.gathered(proven(workspace.stream, sessionized, prove)) as sessions,
+        closing(ahead(proven(workspace.stream, sessionized, prove))) as frames,
+        warehouse.gathered(frames) as sessions,
         workspace.database.transaction() as connection,
     ):
         staged = warehouse.stage_sessions(connection, sessions)

@@ -5,6 +5,7 @@ other times, and a column of another type makes another table.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -15,6 +16,7 @@ import polars as pl
 from sessions_platform.contracts.calendar import Cadence
 from sessions_platform.contracts.raw import RAW_EVENTS
 from sessions_platform.contracts.rejections import REJECTED_EVENTS
+from sessions_platform.journey.ahead import ahead
 from sessions_platform.journey.judge import Judged, judge_partition, ledger_row
 from sessions_platform.journey.load import proven
 from sessions_platform.journey.references import References, read_references
@@ -155,7 +157,8 @@ def _switch(
     warehouse, ledger = Warehouse(workspace.stream), beside.ledger
     landings, versions = ledger.landings(), ledger.newest_sessions()
     with (
-        warehouse.gathered(proven(workspace.stream, sessionized, proof.sessions)) as sessions,
+        closing(ahead(proven(workspace.stream, sessionized, proof.sessions))) as frames,
+        warehouse.gathered(frames) as sessions,
         workspace.database.transaction() as connection,
     ):
         standing.lock(connection)

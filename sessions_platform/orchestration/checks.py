@@ -6,6 +6,7 @@ its own could stop would be in the ledger already.
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -21,6 +22,7 @@ from sessions_platform.contracts.rejections import REJECTED_EVENTS, rejected_sch
 from sessions_platform.contracts.sessions import sessionized_schema, sessions_schema
 from sessions_platform.contracts.stream import Rejected, Stream
 from sessions_platform.contracts.values import as_percent
+from sessions_platform.journey.ahead import ahead
 from sessions_platform.journey.audit import audit_sample, audit_windows
 from sessions_platform.journey.judge import Judged
 from sessions_platform.journey.workspace import Workspace
@@ -190,15 +192,16 @@ def hold_against(
     schema: pa.DataFrameSchema, partition: str, frames: Iterable[pl.DataFrame], evidence: Evidence
 ) -> None:
     """Validate eager blocks: on a LazyFrame pandera looks at the columns alone."""
-    for frame in frames:
-        try:
-            schema.validate(frame, lazy=True)
-        except SchemaErrors as error:
-            cases = error.failure_cases
-            shown = cases.head(_CASES_SHOWN).select(*_CASE_COLUMNS).to_dicts()
-            evidence.add(partition, frame.height, cases.height, shown)
-        else:
-            evidence.add(partition, frame.height, 0, [])
+    with closing(ahead(frames)) as coming:
+        for frame in coming:
+            try:
+                schema.validate(frame, lazy=True)
+            except SchemaErrors as error:
+                cases = error.failure_cases
+                shown = cases.head(_CASES_SHOWN).select(*_CASE_COLUMNS).to_dicts()
+                evidence.add(partition, frame.height, cases.height, shown)
+            else:
+                evidence.add(partition, frame.height, 0, [])
 
 
 def hold_dataset_against(schema: pa.DataFrameSchema, dataset: Dataset, evidence: Evidence) -> None:
