@@ -175,8 +175,7 @@ def _inside(
     window: Window,
 ) -> pl.LazyFrame:
     near = [path for path, first, last in files if window.overlaps(first, last)]
-    inside = pl.col("event_timestamp").is_between(window.start, window.end, closed="left")
-    return workspace.lake.scan(near, schema).filter(inside).select(IDENTITY)
+    return workspace.lake.scan(near, schema).filter(window.holds()).select(IDENTITY)
 
 
 def _count(events: pl.LazyFrame) -> tuple[int, int]:

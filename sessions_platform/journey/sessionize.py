@@ -1,6 +1,7 @@
 """events → sessionized_events: each session partition from accepted events alone."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -8,7 +9,7 @@ import polars as pl
 
 from sessions_platform.contracts.calendar import Window, contiguous_runs
 from sessions_platform.contracts.sessions import sessionized_columns
-from sessions_platform.journey.ahead import each_ahead
+from sessions_platform.journey.ahead import ahead, each_ahead
 from sessions_platform.journey.workspace import Workspace, events_near
 from sessions_platform.storage.ledger import SessionVersion, Snapshot
 from sessions_platform.transforms.sessionize import EventReader, Sessionized, sessionize_window
@@ -140,9 +141,9 @@ def _readers(workspace: Workspace, snapshot: Snapshot, window: Window, read: Eve
 
 
 def _events_in(workspace: Workspace, paths: Sequence[str], window: Window) -> Iterator[pl.DataFrame]:
-    inside = pl.col(_TIME).is_between(window.start, window.end, closed="left")
-    for block in workspace.lake.blocks(paths, workspace.event_columns, _TIME, window.overlaps):
-        yield block.filter(inside)
+    with closing(ahead(workspace.lake.blocks(paths, workspace.event_columns, _TIME, window.overlaps))) as blocks:
+        for block in blocks:
+            yield block.filter(window.holds())
 
 
 def _end_of_chains(workspace: Workspace, snapshot: Snapshot, end: datetime, users: pl.Series) -> datetime:
@@ -165,7 +166,7 @@ def _reader_of(events: pl.DataFrame, held: Window, read: EventReader) -> EventRe
     def read_some(start: datetime, end: datetime, users: pl.Series | None = None) -> pl.DataFrame:
         if start < held.start or end > held.end:
             return read(start, end, users)
-        inside = events.filter(pl.col(_TIME).is_between(start, end, closed="left"))
+        inside = events.filter(Window(start, end).holds())
         return inside if users is None else inside.filter(pl.col("user_id").is_in(users.implode()))
 
     return read_some

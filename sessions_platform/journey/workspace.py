@@ -97,8 +97,9 @@ class Workspace:
         wanted = list(columns or self.event_columns)
 
         def read(start: datetime, end: datetime, users: pl.Series | None = None) -> pl.DataFrame:
-            events = self.lake.scan([*events_near(snapshot, Window(start, end)), *beside], self.event_columns)
-            events = events.filter(pl.col("event_timestamp") >= start, pl.col("event_timestamp") < end)
+            window = Window(start, end)
+            events = self.lake.scan([*events_near(snapshot, window), *beside], self.event_columns)
+            events = events.filter(window.holds())
             if users is not None:
                 events = events.join(users.to_frame("user_id").lazy(), on="user_id", how="semi")
             return events.select(wanted).collect()

@@ -57,6 +57,8 @@ where stream = %(stream)s and is_current and (policy_version <> %(policy)s or sn
     select max(version) from sessions_platform.landing_versions
     where stream = %(stream)s and policy_version <> %(policy)s))
 order by 1"""
+_OF_SESSION_VERSION = """session_partition, version, path, rows, bytes, duplicates_across, conflicts_across,
+    first_event, last_event, longest_chain_seconds, snapshot, policy_version"""
 
 
 class CalendarChanged(Mistake):
@@ -343,9 +345,7 @@ class Ledger:
 
     def newest_sessions(self, session_partitions: Sequence[str] | None = None) -> list[SessionVersion]:
         """The newest written version of each session partition, loaded or not."""
-        sql = """select distinct on (session_partition) session_partition, version, path, rows, bytes,
-                        duplicates_across, conflicts_across,
-                        first_event, last_event, longest_chain_seconds, snapshot, policy_version
+        sql = f"""select distinct on (session_partition) {_OF_SESSION_VERSION}
                  from sessions_platform.session_versions
                  where stream = %s and (%s::text[] is null or session_partition = any(%s))
                  order by session_partition, snapshot desc, version desc"""
@@ -354,17 +354,14 @@ class Ledger:
 
     def sessions_at(self, paths: Sequence[str]) -> list[SessionVersion]:
         """The written versions that rest in these lake files."""
-        sql = """select session_partition, version, path, rows, bytes, duplicates_across, conflicts_across,
-                        first_event, last_event, longest_chain_seconds, snapshot, policy_version
-                 from sessions_platform.session_versions
+        sql = f"""select {_OF_SESSION_VERSION} from sessions_platform.session_versions
                  where stream = %s and path = any(%s) order by session_partition"""
         return self._read(SessionVersion, sql, [self.stream, list(paths)])
 
     def loaded_sessions(self, connection: psycopg.Connection) -> list[SessionVersion]:
         """The versions that the warehouse holds."""
-        sql = """select session_partition, version, path, rows, bytes, duplicates_across, conflicts_across,
-                        first_event, last_event, longest_chain_seconds, snapshot, policy_version
-                 from sessions_platform.session_versions where stream = %s and is_current order by session_partition"""
+        sql = f"""select {_OF_SESSION_VERSION} from sessions_platform.session_versions
+                 where stream = %s and is_current order by session_partition"""
         with connection.cursor(row_factory=class_row(SessionVersion)) as cursor:
             return cursor.execute(sql, [self.stream]).fetchall()
 

@@ -103,7 +103,7 @@ def sessionize_window(window: Window, read: EventReader, stream: Stream) -> Sess
     ordered, copies = in_order(events, stream)
     # An event ahead of the window's first opening one continues an earlier session: its true opener may lie
     # further left than was read.
-    inside = _cut(ordered, stream).filter(_within(window, "_opened_at"))
+    inside = _cut(ordered, stream).filter(window.holds("_opened_at"))
     longest = inside.group_by("session_partition").agg(seconds=pl.max("_chain_seconds"))
     return Sessionized(inside.select(*sessionized_columns(stream)), _left_out(inside, copies, stream), longest)
 
@@ -181,7 +181,7 @@ def touched_partitions(changed: pl.DataFrame, read: EventReader, stream: Stream)
     """
     touched: set[str] = set()
     for window in _neighbourhoods(changed, stream):
-        here = changed.filter(_within(window))
+        here = changed.filter(window.holds())
         chains = _chains_around(here, window, read, stream)
         keys = chains.select(stream.session_calendar.key_expr().unique()).to_series()
         touched.update(key for key in keys if key is not None)
@@ -232,10 +232,6 @@ def _neighbourhoods(changed: pl.DataFrame, stream: Stream) -> Iterator[Window]:
     is_far = (is_among_widest & (width > day + 2 * stream.session.gap)).fill_null(value=True)
     spans = days.group_by(is_far.cum_sum(), maintain_order=True).agg(first=pl.min("day"), last=pl.max("day"))
     yield from (Window(first, last + day) for first, last in spans.select("first", "last").iter_rows())
-
-
-def _within(window: Window, column: str = "event_timestamp") -> pl.Expr:
-    return pl.col(column).is_between(window.start, window.end, closed="left")
 
 
 def _is_cut(silence: pl.Expr, stream: Stream) -> pl.Expr:
