@@ -156,6 +156,7 @@ def page(document: Mapping[str, Any], before: Mapping[str, Any]) -> str:
             "| --- | --: | --: | --- | --: |",
             *(_figure_row(told, earlier.get(told["name"])) for told in figures),
             "",
+            *(line for told in figures if "events" in told for line in _growth(told)),
             *(["![Where the time of a run goes](images/end-to-end.svg)", ""] if pictured else []),
             _WHAT,
             "",
@@ -229,8 +230,27 @@ def _middle(runs: Iterable[Mapping[str, Any]], clock: str) -> float:
     return median(run[clock] or run["wall"] for run in runs)
 
 
+def _growth(told: Mapping[str, Any]) -> list[str]:
+    """What each size took."""
+    rows = zip(told["events"], told["seconds"], told["cpu"], told["peak"], strict=True)
+    return [
+        "| the core job with | takes | CPU | memory |",
+        "| --: | --: | --: | --: |",
+        *(
+            f"| {events:,} events | {seconds:.1f} s | {cpu:.1f} s | {peak:.2f} GB |"
+            for events, seconds, cpu, peak in rows
+        ),
+        "",
+    ]
+
+
 def _figure_row(told: Mapping[str, Any], before: Mapping[str, Any] | None) -> str:
-    cells = [f"{told['name']}: {told['about']}", f"{told['rows']:,}", _shown(told), _target_cell(told)]
+    about = f"{told['name']}: {told['about']}"
+    if "peer_peak" in told:
+        about += (
+            f", in {told['seconds']:.0f} s; DuckDB's script {told['peer_peak']:.2f} GB, {told['peer_seconds']:.0f} s"
+        )
+    cells = [about, f"{told['rows']:,}", _shown(told), _target_cell(told)]
     return f"| {' | '.join(cells)} | {_before_cell(told, before)} |"
 
 
