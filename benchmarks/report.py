@@ -157,7 +157,11 @@ def page(document: Mapping[str, Any], before: Mapping[str, Any]) -> str:
             *(_figure_row(told, earlier.get(told["name"])) for told in figures),
             "",
             *(line for told in figures if "events" in told for line in _growth(told)),
-            *(["![Where the time of a run goes](images/end-to-end.svg)", ""] if pictured else []),
+            *(
+                ["![Where the time of a run goes: seconds for a million events](images/end-to-end.svg)", ""]
+                if pictured
+                else []
+            ),
             _WHAT,
             "",
         ]
@@ -263,8 +267,12 @@ def _target_cell(told: Mapping[str, Any]) -> str:
 
 
 def _phases(document: Mapping[str, Any]) -> dict[str, float] | None:
+    """Seconds of each phase for a million events, and `millions`, how many there were."""
     found = [told for told in document["results"] if told["name"] == "end_to_end/phases"]
-    return {**found[-1]["phases"], "rows": found[-1]["rows"]} if found else None
+    if not found:
+        return None
+    millions = found[-1]["rows"] / 1e6
+    return {**{phase: seconds / millions for phase, seconds in found[-1]["phases"].items()}, "millions": millions}
 
 
 # The picture ---------------------------------------------------------------------------------------------
@@ -274,20 +282,20 @@ _WIDTH, _BAR, _LEFT = 900, 34, 150
 
 
 def picture(bars: Sequence[tuple[str, Mapping[str, float]]]) -> str:
-    """Stacked bars of seconds by phase, one for each run."""
+    """Stacked bars of seconds by phase, one for each run; for a million events, since runs are of other sizes."""
     longest = max(sum(phases[phase] for phase in ORDER) for _, phases in bars)
     scale = (_WIDTH - _LEFT - 70) / longest
     parts = []
     for number, (told, phases) in enumerate(bars):
         top, at = 10 + number * (_BAR + 14), float(_LEFT)
-        parts.append(_text(5, top + 21, f"{told}, {phases['rows'] / 1e6:g} million"))
+        parts.append(_text(5, top + 21, f"{told}, of {phases['millions']:g} million"))
         for phase, colour in zip(ORDER, _COLOURS, strict=True):
             width = phases[phase] * scale
-            title = f"<title>{phase}: {phases[phase]:.1f} s</title>"
+            title = f"<title>{phase}: {phases[phase]:.1f} s a million</title>"
             box = f'<rect x="{at:.1f}" y="{top}" width="{width:.1f}" height="{_BAR}" fill="{colour}">{title}</rect>'
             parts.append(box)
             at += width
-        parts.append(_text(at + 6, top + 21, f"{sum(phases[phase] for phase in ORDER):.0f} s"))
+        parts.append(_text(at + 6, top + 21, f"{sum(phases[phase] for phase in ORDER):.1f} s"))
     below = 10 + len(bars) * (_BAR + 14) + 6
     for number, (phase, colour) in enumerate(zip(ORDER, _COLOURS, strict=True)):
         at = 10 + (number % 4) * 220
