@@ -117,7 +117,7 @@ def ours(events: str, folder: str, bucket_mb: int = 32) -> dict[str, int]:
         return sessionized, summarize(sessionized, shop)
 
     def each_made() -> Iterator[pl.DataFrame]:
-        for sessionized, of_bucket in each_ahead(made, range(buckets), min(4, pl.thread_pool_size())):
+        for sessionized, of_bucket in each_ahead(made, range(buckets)):
             sessions.add(of_bucket)
             yield sessionized
 

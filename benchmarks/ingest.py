@@ -96,7 +96,7 @@ def ours(file: str, form: str, folder: str) -> dict[str, str]:
     def read(block: pl.DataFrame) -> pl.DataFrame:
         return parse_with_shape(block.with_columns(**place), shop)[0]
 
-    parsed = list(each_ahead(read, ahead(reading), pl.thread_pool_size()))
+    parsed = list(each_ahead(read, ahead(reading)))
     parquet.close()
     measure.mark("done")
     rows = pl.concat(parsed)

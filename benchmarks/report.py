@@ -132,7 +132,6 @@ def page(document: Mapping[str, Any], before: Mapping[str, Any]) -> str:
     earlier = {told["name"]: told for told in before["results"]}
     comparisons = [told for told in document["results"] if "ratios" in told]
     figures = [told for told in document["results"] if "values" in told]
-    pictured = _phases(document) is not None
     return "\n".join(
         [
             "# Benchmarks",
@@ -157,17 +156,14 @@ def page(document: Mapping[str, Any], before: Mapping[str, Any]) -> str:
             *(_figure_row(told, earlier.get(told["name"])) for told in figures),
             "",
             *(line for told in figures if "events" in told for line in _growth(told)),
-            *(
-                ["![Where the time of a run goes: seconds for a million events](images/end-to-end.svg)", ""]
-                if pictured
-                else []
-            ),
+            *(_PICTURED if _phases(document) else []),
             _WHAT,
             "",
         ]
     )
 
 
+_PICTURED = ["![Where the time of a run goes: seconds for a million events](images/end-to-end.svg)", ""]
 _HOW = """\
 Each program is a process of its own; ours and the peers run in turn, so that what else the machine does meets both.
 A ratio is ours divided by the peer's, so less is better; what counts is the median of the pairs. `ingest` and `load`

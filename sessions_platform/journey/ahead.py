@@ -5,6 +5,11 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+import polars as pl
+
+# Of items that are large; on many processors as many as these would be no bound of memory.
+THREADS = min(4, pl.thread_pool_size())
+
 S = TypeVar("S")
 T = TypeVar("T")
 _END = object()
@@ -28,7 +33,7 @@ def ahead(items: Iterable[T]) -> Generator[T, None, None]:
                 thread.submit(making.close).result()
 
 
-def each_ahead(make: Callable[[S], T], items: Iterable[S], threads: int) -> Generator[T, None, None]:
+def each_ahead(make: Callable[[S], T], items: Iterable[S], threads: int = THREADS) -> Generator[T, None, None]:
     """What is made of each item, in their order, by so many threads; one more item than these is there at once."""
     coming = deque[Future[T]]()
     with ThreadPoolExecutor(threads, thread_name_prefix="each-ahead") as pool:

@@ -32,7 +32,6 @@ from sessions_platform.transforms.validate import (
 
 _RAW = {**PROVENANCE, "payload": pl.Binary()}
 _HASH_BYTES = 8
-_PARSERS = 4  # each holds a block
 
 
 @dataclass(frozen=True)
@@ -136,10 +135,11 @@ class JudgedRows:
 
     def _is_contested(self, chunk: pl.DataFrame, twice: Mapping[str, pl.Series]) -> pl.Series:
         shares = pl.any_horizontal(pl.col(name).is_in(hashes.implode()) for name, hashes in twice.items())
-        if self._mended.is_empty():
-            return chunk.select(shares.fill_null(value=False)).to_series()
-        marked = chunk.join(self._mended, on=PLACE, how="left", maintain_order="left")
-        return marked.select(shares.fill_null(value=False) | pl.col("_mended").is_not_null()).to_series()
+        contested = shares.fill_null(value=False)
+        if not self._mended.is_empty():  # or else the join would copy every column for nothing
+            chunk = chunk.join(self._mended, on=PLACE, how="left", maintain_order="left")
+            contested |= pl.col("_mended").is_not_null()
+        return chunk.select(contested).to_series()
 
 
 def _repeated(hashes: Spill) -> pl.Series:
@@ -164,7 +164,7 @@ def judge_rows(
         return parse_with_shape(in_force, stream)
 
     def verdicts() -> Iterator[tuple[Verdict, Shape]]:
-        for columns, shape in each_ahead(parsed, raw.blocks(), min(_PARSERS, pl.thread_pool_size())):
+        for columns, shape in each_ahead(parsed, raw.blocks()):
             yield judge(columns, stream, raw.landing_partition, known), shape
 
     # Judged in one thread: pandera's configuration is one for all.

@@ -15,7 +15,6 @@ from sessions_platform.storage.ledger import SessionVersion, Snapshot
 from sessions_platform.transforms.sessionize import EventReader, Sessionized, sessionize_window
 
 _TIME = "event_timestamp"
-_AT_ONCE = 4  # buckets of users, each of which takes several times its size
 _SomeUsers = Callable[[], EventReader]
 
 
@@ -113,7 +112,7 @@ def _in_buckets(
     def made(read: _SomeUsers) -> Sessionized:
         return sessionize_window(window, read(), workspace.stream)
 
-    for result in each_ahead(made, some_users, min(_AT_ONCE, pl.thread_pool_size())):
+    for result in each_ahead(made, some_users):
         told.add(partition, result.events, result)
         yield result.events
 

@@ -192,24 +192,23 @@ def hold_against(
     schema: pa.DataFrameSchema, partition: str, frames: Iterable[pl.DataFrame], evidence: Evidence
 ) -> None:
     """Validate eager blocks: on a LazyFrame pandera looks at the columns alone."""
-    with closing(ahead(frames)) as coming:
-        for frame in coming:
-            try:
-                schema.validate(frame, lazy=True)
-            except SchemaErrors as error:
-                cases = error.failure_cases
-                shown = cases.head(_CASES_SHOWN).select(*_CASE_COLUMNS).to_dicts()
-                evidence.add(partition, frame.height, cases.height, shown)
-            else:
-                evidence.add(partition, frame.height, 0, [])
+    for frame in frames:
+        try:
+            schema.validate(frame, lazy=True)
+        except SchemaErrors as error:
+            cases = error.failure_cases
+            shown = cases.head(_CASES_SHOWN).select(*_CASE_COLUMNS).to_dicts()
+            evidence.add(partition, frame.height, cases.height, shown)
+        else:
+            evidence.add(partition, frame.height, 0, [])
 
 
 def hold_dataset_against(schema: pa.DataFrameSchema, dataset: Dataset, evidence: Evidence) -> None:
     """The same for many partitions, small ones together: a look at a frame costs as much as at thousands of rows."""
     for batch in dataset.batches(ROW_GROUP_ROWS):
         alone = batch.rows > ROW_GROUP_ROWS
-        frames = batch.blocks() if alone else [batch.scan().collect()]
-        hold_against(schema, label(list(batch.partitions)), frames, evidence)
+        with closing(ahead(batch.blocks() if alone else [batch.scan().collect()])) as frames:
+            hold_against(schema, label(list(batch.partitions)), frames, evidence)
 
 
 def count_rows(lake: Lake, judged: Judged, evidence: Evidence) -> None:
@@ -230,8 +229,8 @@ def proofs_of_judging(stream: Stream) -> list[dg.AssetCheckSpec]:
 def hold_judged(workspace: Workspace, judged: Judged, evidence: Sequence[Evidence]) -> None:
     """Hold a judged landing partition against both contracts and its balance."""
     stream, partition = workspace.stream, judged.landing_partition
-    events = workspace.lake.blocks([judged.events.path], workspace.event_columns)
-    hold_against(events_schema(stream, partition, judged.references.known), partition, events, evidence[0])
+    with closing(ahead(workspace.lake.blocks([judged.events.path], workspace.event_columns))) as events:
+        hold_against(events_schema(stream, partition, judged.references.known), partition, events, evidence[0])
     rejected = workspace.lake.blocks([judged.rejected.path], REJECTED_EVENTS)
     hold_against(rejected_schema(stream), partition, rejected, evidence[1])
     count_rows(workspace.lake, judged, evidence[2])
