@@ -84,13 +84,13 @@ def ours(events: str, folder: str, bucket_mb: int = 32) -> dict[str, int]:
 
     from sessions_platform.contracts.events import event_columns
     from sessions_platform.contracts.sessions import session_columns, sessionized_columns
-    from sessions_platform.journey.ahead import ahead, each_ahead
-    from sessions_platform.storage.lake import Lake
-    from sessions_platform.storage.spill import Spill
-    from sessions_platform.transforms.in_order import repeated
+    from sessions_platform.storage.lake.lake import Lake
+    from sessions_platform.storage.lake.prefetch import prefetch, prefetch_map
+    from sessions_platform.storage.lake.spill import Spill
     from sessions_platform.transforms.sessionize import sessionize
+    from sessions_platform.transforms.sort_events import repeated
     from sessions_platform.transforms.summarize import summarize
-    from sessions_platform.transforms.validate import settle
+    from sessions_platform.transforms.validate import deduplicate
 
     shop, lake = stream(), Lake(Path(folder))
     columns, bucket_bytes = event_columns(shop), bucket_mb << 20
@@ -103,12 +103,12 @@ def ours(events: str, folder: str, bucket_mb: int = 32) -> dict[str, int]:
     buckets = 1 + rows * _BYTES_OF_A_ROW // bucket_bytes
     users = Spill(lake.root, columns, bucket_bytes, buckets, pl.col("user_id").hash())
     contested, accepted = Spill(lake.root, columns, bucket_bytes), 0
-    for valid in ahead(_valid(raw, shop) for raw in ahead(_blocks(lake, events, columns))):
+    for valid in prefetch(_valid(raw, shop) for raw in prefetch(_blocks(lake, events, columns))):
         is_contested = valid["event_id"].hash().is_in(twice)
         contested.add(valid.filter(is_contested))
         users.add(valid.filter(~is_contested))
         accepted += valid.height
-    settled, _, _ = settle(contested.bucket(0), shop, {})
+    settled, _, _ = deduplicate(contested.bucket(0), shop, {})
     users.add(settled)
     sessions = Spill(lake.root, session_columns(shop), bucket_bytes)
 
@@ -117,7 +117,7 @@ def ours(events: str, folder: str, bucket_mb: int = 32) -> dict[str, int]:
         return sessionized, summarize(sessionized, shop)
 
     def each_made() -> Iterator[pl.DataFrame]:
-        for sessionized, of_bucket in each_ahead(made, range(buckets)):
+        for sessionized, of_bucket in prefetch_map(made, range(buckets)):
             sessions.add(of_bucket)
             yield sessionized
 
@@ -152,10 +152,10 @@ def _valid(raw: Any, shop: Any) -> Any:
     import polars as pl
     from pandera.errors import SchemaErrors
 
-    from sessions_platform.contracts.events import judgement_schema
+    from sessions_platform.contracts.events import row_schema
 
     try:
-        judgement_schema(shop, None).validate(raw, lazy=True)
+        row_schema(shop, None).validate(raw, lazy=True)
     except SchemaErrors as broken:
         return raw.filter(~pl.int_range(pl.len()).is_in(broken.failure_cases["index"].unique().implode()))
     return raw

@@ -280,7 +280,7 @@ def csv_lines(frame: "pl.DataFrame") -> "pl.Series":
     return pl.Series(text.splitlines())
 
 
-def _sessions(folder: Path, rows: int, seed: int, columns: list[str], policy_version: str) -> None:
+def _sessions(folder: Path, rows: int, seed: int, columns: list[str], session_rule_version: str) -> None:
     """Sessions of one partition, and the same with half of them changed; as Parquet and as CSV for psql."""
     import numpy as np
     import polars as pl
@@ -299,7 +299,7 @@ def _sessions(folder: Path, rows: int, seed: int, columns: list[str], policy_ver
             "entry_page": _pages().gather(rng.integers(0, _PAGES, rows)),
             "exit_page": _pages().gather(rng.integers(0, _PAGES, rows)),
             "session_partition": [days(1)[0]] * rows,
-            "policy_version": [policy_version] * rows,
+            "session_rule_version": [session_rule_version] * rows,
         }
     )
     micros = (pl.col("duration_seconds") * 1_000_000).round().cast(pl.Int64)

@@ -152,7 +152,7 @@ _numbers = count()
 def ours(home: Home, data: Path, of_days: int) -> tuple[measure.Run, dict[str, Any]]:
     name, partitions = f"shop{next(_numbers)}", days(of_days)
     home.write_stream(name, {partition: data / f"{partition}.ndjson.gz" for partition in partitions})
-    home.server.settle()
+    home.server.deduplicate()
     taken = home.materialize(name, partitions)
     return taken, _answer(home.server, name, "rejected_events")
 
@@ -184,7 +184,7 @@ def script(
     server.execute(f"create table {PEER}.sessions ({columns})")
     columns = ", ".join(f"{name} {kind}" for name, kind in REJECTED.items())
     server.execute(f"create table {PEER}.rejected ({columns}, primary key (landing_partition, position))")
-    server.settle()
+    server.deduplicate()
     with bench.folder() as folder:
         given = {"psql": server.psql, "url": server.url, "folder": str(folder), "copies": copies}
         files = {partition: str(data / f"{partition}.ndjson.gz") for partition in days(of_days)}

@@ -83,10 +83,10 @@ def digest_of_rows(planted: bytes) -> str:
 def ours(file: str, form: str, folder: str) -> dict[str, str]:
     import polars as pl
 
-    from sessions_platform.journey.ahead import ahead, each_ahead
-    from sessions_platform.sources.parquet_process import ParquetProcess
-    from sessions_platform.sources.reading import FileReading
-    from sessions_platform.transforms.parse import parse_with_shape
+    from sessions_platform.sources.files.reader import FileReading
+    from sessions_platform.sources.formats.parquet.reader_process import ParquetProcess
+    from sessions_platform.storage.lake.prefetch import prefetch, prefetch_map
+    from sessions_platform.transforms.parse.parse import parse_and_observe
 
     shop, parquet = stream(files=f"*.{form}"), ParquetProcess()
     place = {"landing_partition": pl.lit("2026-01-01"), "source_uri": pl.lit("events")}
@@ -94,13 +94,13 @@ def ours(file: str, form: str, folder: str) -> dict[str, str]:
     reading = FileReading(Path(file), shop.source, _keep_nothing, parquet)
 
     def read(block: pl.DataFrame) -> pl.DataFrame:
-        return parse_with_shape(block.with_columns(**place), shop)[0]
+        return parse_and_observe(block.with_columns(**place), shop)[0]
 
-    parsed = list(each_ahead(read, ahead(reading)))
+    parsed = list(prefetch_map(read, prefetch(reading)))
     parquet.close()
     measure.mark("done")
     rows = pl.concat(parsed)
-    is_broken = pl.col("faults").list.len() > 0
+    is_broken = pl.col("parse_errors").list.len() > 0
     rows.filter(~is_broken).select(COLUMNS).write_parquet(Path(folder) / "rows.parquet")
     broken = rows.filter(is_broken).select("position", "payload").sort("position").iter_rows()
     return {"broken rows": digest_of_rows(b"".join(b"%d\t%s\n" % row for row in broken))}

@@ -1,4 +1,4 @@
-"""An event that is a day late or more, on one of n days, against a full refresh: by the functions of the journey.
+"""An event that is a day late or more, on one of n days, against a full refresh: by the functions of the pipeline.
 
 Taking it in (landing, judging, publishing) counts for the late event, and only refreshing for the other side.
 """
@@ -52,8 +52,8 @@ def _table(server: Server) -> str:
 # The programs --------------------------------------------------------------------------------------------
 
 
-def _workspace(data: str, folder: str, url: str) -> Any:
-    from sessions_platform.journey.workspace import open_workspaces
+def _context(data: str, folder: str, url: str) -> Any:
+    from sessions_platform.pipeline.context import open_contexts
     from sessions_platform.settings import Settings
 
     streams = Path(folder) / "streams"
@@ -65,39 +65,39 @@ def _workspace(data: str, folder: str, url: str) -> Any:
             place.parent.mkdir(parents=True)
             place.hardlink_to(file)
     home = Path(folder) / "home"
-    (workspace,) = open_workspaces(Settings(home, home / "lake", (streams,), url), [NAME])
-    return workspace
+    (context,) = open_contexts(Settings(home, home / "lake", (streams,), url), [NAME])
+    return context
 
 
-def _take_in(workspace: Any, partitions: list[str]) -> None:
-    from sessions_platform.journey.judge import judge_partition, publish
-    from sessions_platform.journey.land import land
+def _take_in(context: Any, partitions: list[str]) -> None:
+    from sessions_platform.pipeline.ingest import ingest
+    from sessions_platform.pipeline.validate import publish, validate_partition
 
-    land(workspace, partitions, "benchmark")
+    ingest(context, partitions, "benchmark")
     for partition in partitions:
-        judged = judge_partition(workspace, partition, workspace.raw_events([partition]))
-        publish(workspace, judged, "benchmark")
+        validated = validate_partition(context, partition, context.raw_events([partition]))
+        publish(context, validated, "benchmark")
 
 
-def _refresh(workspace: Any, partitions: list[str]) -> None:
-    from sessions_platform.journey.load import load_sessions
-    from sessions_platform.journey.sessionize import sessionize_partitions
+def _refresh(context: Any, partitions: list[str]) -> None:
+    from sessions_platform.pipeline.load import load_sessions
+    from sessions_platform.pipeline.sessionize import sessionize_partitions
 
-    sessionize_partitions(workspace, partitions, "benchmark")
-    load_sessions(workspace, workspace.sessionized_events(partitions), "benchmark")
+    sessionize_partitions(context, partitions, "benchmark")
+    load_sessions(context, context.sessionized_events(partitions), "benchmark")
 
 
 def take_in(data: str, folder: str, url: str, count: int) -> None:
     """All days, and their sessions."""
-    workspace = _workspace(data, folder, url)
-    _take_in(workspace, days(count))
-    _refresh(workspace, days(count))
+    context = _context(data, folder, url)
+    _take_in(context, days(count))
+    _refresh(context, days(count))
 
 
 def add(data: str, folder: str, url: str, count: int, number: int) -> None:
     """Land an event of the third day, or one later, on a day of its own behind all others: a user's that has some."""
-    workspace = _workspace(data, folder, url)
-    with workspace.database.transaction(read_only=True) as connection:
+    context = _context(data, folder, url)
+    with context.database.transaction(read_only=True) as connection:
         sql = f"""select user_id, session_end from {NAME}.sessions where session_partition = %s and event_count = 3
                   order by session_id limit 1"""
         user, end = connection.execute(sql.encode(), [days(count)[2 + number]]).fetchone()
@@ -116,26 +116,26 @@ def add(data: str, folder: str, url: str, count: int, number: int) -> None:
 
 def take_in_late(data: str, folder: str, url: str, count: int) -> dict[str, Any]:
     """Take in the newest landing folder, and refresh what then waits."""
-    workspace = _workspace(data, folder, url)
-    assert all((workspace.ledger, workspace.warehouse))  # open, as in a run that goes on
+    context = _context(data, folder, url)
+    assert all((context.ledger, context.warehouse))  # open, as in a run that goes on
     newest = max(path.name for path in (Path(folder) / "streams" / "landing").iterdir())
     started = time.monotonic()
-    _take_in(workspace, [newest])
-    waiting = workspace.ledger.waiting(workspace.stream.policy_version)
-    _refresh(workspace, waiting)
+    _take_in(context, [newest])
+    stale = context.ledger.stale_partitions(context.stream.session_rule_version)
+    _refresh(context, stale)
     seconds = time.monotonic() - started
-    if not waiting or len(waiting) == count:
-        raise Failed(f"a late event has {len(waiting)} of {count} days refreshed")
-    return {"seconds": seconds, "refreshed": len(waiting)}
+    if not stale or len(stale) == count:
+        raise Failed(f"a late event has {len(stale)} of {count} days refreshed")
+    return {"seconds": seconds, "refreshed": len(stale)}
 
 
 def refresh_all(data: str, folder: str, url: str, count: int) -> dict[str, Any]:
     """Everything anew, into an empty table."""
-    workspace = _workspace(data, folder, url)
+    context = _context(data, folder, url)
     partitions = days(count)
-    with workspace.database.transaction() as connection:
-        assert workspace.warehouse
+    with context.database.transaction() as connection:
+        assert context.warehouse
         connection.execute(f"truncate {NAME}.sessions, {NAME}.session_changes".encode())
     started = time.monotonic()
-    _refresh(workspace, partitions)
+    _refresh(context, partitions)
     return {"seconds": time.monotonic() - started}

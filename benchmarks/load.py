@@ -19,7 +19,7 @@ from benchmarks.stream import NAME, stream
 
 ROWS = 1_000_000
 COLUMNS = {name: kind.removesuffix(" primary key") for name, kind in SESSIONS.items() if name != "open_until"}
-COLUMNS["policy_version"] = "text"
+COLUMNS["session_rule_version"] = "text"
 PEER = "peer.sessions"
 # What stands before, and what is loaded.
 CASES = {
@@ -31,7 +31,7 @@ CASES = {
 
 def run(bench: Bench) -> Iterator[Result]:
     rows = bench.rows(ROWS)
-    data = bench.cache.get("sessions", rows, columns=list(COLUMNS), policy_version="benchmark")
+    data = bench.cache.get("sessions", rows, columns=list(COLUMNS), session_rule_version="benchmark")
     with running() as server:
         for case, (standing, loaded) in CASES.items():
             bench.say(f"  {case}")
@@ -48,7 +48,7 @@ def _ours(server: Server, data: Path, standing: Sequence[str], loaded: str) -> t
     server.execute(f"drop schema if exists {NAME} cascade")
     for name in standing:
         measure.run(measure.program("load", "ours", url=server.url, sessions=str(data / f"{name}.parquet")))
-    server.settle()
+    server.deduplicate()
     taken = measure.run(measure.program("load", "ours", url=server.url, sessions=str(data / f"{loaded}.parquet")))
     return taken, {**taken.told, "sessions": server.digest(f"{NAME}.sessions", list(COLUMNS))}
 
@@ -57,7 +57,7 @@ def _copy(server: Server, csv: Path) -> tuple[measure.Run, Mapping[str, Any]]:
     columns = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
     server.execute(f"drop schema if exists peer cascade; create schema peer; create table {PEER} ({columns})")
     server.execute(f"alter table {PEER} add primary key (session_id)")
-    server.settle()
+    server.deduplicate()
     command = [server.psql, server.url, "-qX", "-v", "ON_ERROR_STOP=1", "-c", f"\\copy {PEER} from '{csv}' csv"]
     return measure.run(command), {"sessions": server.digest(PEER, list(COLUMNS))}
 
@@ -73,17 +73,17 @@ def _compare(case: str, rows: int, ours: Mapping[str, Any], peer: Mapping[str, A
 
 
 def ours(url: str, sessions: str) -> dict[str, int]:
-    """As journey.load does, beneath what it asks the ledger."""
+    """As pipeline.load does, beneath what it asks the ledger."""
     import polars as pl
 
-    from sessions_platform.journey.workspace import Workspace
+    from sessions_platform.pipeline.context import StreamContext
     from sessions_platform.settings import Settings
 
-    workspace = Workspace.open(stream(), Settings(Path("/nowhere"), Path("/nowhere"), (), url))
-    ledger, warehouse = workspace.ledger, workspace.warehouse
+    context = StreamContext.open(stream(), Settings(Path("/nowhere"), Path("/nowhere"), (), url))
+    ledger, warehouse = context.ledger, context.warehouse
     frame = pl.read_parquet(sessions)
     measure.mark("ready")
-    with warehouse.gathered([frame]) as gathered, workspace.database.transaction() as connection:
+    with warehouse.staged_sessions([frame]) as gathered, context.database.transaction() as connection:
         staged = warehouse.stage_sessions(connection, gathered)
         ledger.lock(connection)
         loaded = warehouse.load_sessions(connection, gathered, days(1), "benchmark", lambda _: {}, staged)

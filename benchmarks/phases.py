@@ -23,26 +23,26 @@ from benchmarks.measure import Failed
 
 START, REST, WRITE = "Dagster's start", "rest", "write"
 PHASES = {
-    "read": ("journey.land:land", "sources.reading:FileReading.__iter__", "storage.lake:Lake.blocks"),
-    "parse": ("transforms.parse:parse_with_shape",),
+    "read": ("pipeline.ingest:ingest", "sources.files.reader:FileReading.__iter__", "storage.lake.lake:Lake.blocks"),
+    "parse": ("transforms.parse.parse:parse_and_observe",),
     "validate": (
-        "transforms.validate:judge",
+        "transforms.validate:validate",
         "transforms.validate:rejections",
-        "journey.judged_rows:JudgedRows.add",
-        "journey.judged_rows:JudgedRows.events",
-        "journey.audit:audit_sample",
-        "orchestration.checks:hold_judged",
+        "pipeline.deduplicate:ValidatedRows.add",
+        "pipeline.deduplicate:ValidatedRows.events",
+        "operations.audit:audit_sample",
+        "orchestration.checks:check_validated",
         "orchestration.checks:hold_dataset_against",
         "orchestration.checks:hold_against",
     ),
     "sessionize": (
-        "journey.sessionize:_readers",
+        "pipeline.sessionize:_readers",
         "transforms.sessionize:sessionize_window",
-        "transforms.sessionize:touched_partitions",
+        "transforms.sessionize:affected_partitions",
         "transforms.summarize:summarize",
     ),
-    WRITE: ("storage.lake:Lake.write",),
-    "load": ("journey.load:load_sessions", "journey.judge:publish"),
+    WRITE: ("storage.lake.lake:Lake.write",),
+    "load": ("pipeline.load:load_sessions", "pipeline.validate:publish"),
 }
 ORDER = (START, *PHASES, REST)
 

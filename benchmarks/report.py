@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.measure import PROJECT
 from benchmarks.phases import ORDER
-from benchmarks.results import Comparison, Result, judged
+from benchmarks.results import Comparison, Result, validated
 
 PAGE = PROJECT / "docs" / "benchmarks.md"
 PICTURE = PROJECT / "docs" / "images" / "end-to-end.svg"
@@ -26,7 +26,7 @@ _PACKAGES = ("polars", "duckdb", "dagster", "pandera", "pyarrow", "pandas", "psy
 
 def line(result: Result) -> str:
     """One result on one line."""
-    end = _verdict(judged(result))
+    end = _verdict(validated(result))
     if isinstance(result, Comparison):
         each = ", ".join(f"{ratio:.2f}" for ratio in result.ratios("time"))
         measured = result.measured
@@ -38,12 +38,12 @@ def line(result: Result) -> str:
     return f"{result.name}: {result.measured['figure']:.2f} {result.unit} ({values}){end}"
 
 
-def _verdict(verdict: Mapping[str, Any]) -> str:
-    return f"; to reach: {_spelled(verdict['target'])}: {_reached(verdict)}" if verdict else ""
+def _verdict(validation: Mapping[str, Any]) -> str:
+    return f"; to reach: {_spelled(validation['target'])}: {_reached(validation)}" if validation else ""
 
 
-def _reached(verdict: Mapping[str, Any]) -> str:
-    return "reached" if verdict["reached"] else "NOT reached"
+def _reached(validation: Mapping[str, Any]) -> str:
+    return "reached" if validation["reached"] else "NOT reached"
 
 
 def _spelled(target: Sequence[Mapping[str, float]]) -> str:

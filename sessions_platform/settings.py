@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from sessions_platform.mistakes import Mistake
+from sessions_platform.errors import UserError
 
 MIB = 1024 * 1024
 BLOCK_BYTES = 16 * MIB
@@ -17,7 +17,7 @@ BUCKET_BYTES = 32 * MIB
 MOST_BUCKET_MB = 1_000_000
 
 
-class SettingsError(Mistake):
+class SettingsError(UserError):
     """An environment variable can't be used; the message names it, the reason and the mend."""
 
 
@@ -57,10 +57,10 @@ def _folder(environment: Mapping[str, str], name: str) -> Path | None:
     if not text:
         return None
     if "://" in text:
-        raise SettingsError(f"{name}: {text!r} is a URL, and only folders are supported. Mend: name a folder.")
+        raise SettingsError(f"{name}: {text!r} is a URL, and only folders are supported. Fix: name a folder.")
     path = Path(text).expanduser()
     if not path.is_absolute():
-        raise SettingsError(f"{name}: {text!r} is a relative path. Mend: write an absolute one.")
+        raise SettingsError(f"{name}: {text!r} is a relative path. Fix: write an absolute one.")
     return path
 
 
@@ -69,7 +69,7 @@ def _megabytes(environment: Mapping[str, str], name: str, most: int) -> int | No
     if not text:
         return None
     if not (text.isdecimal() and 1 <= int(text) <= most):
-        raise SettingsError(f"{name}: {text!r} is no whole number from 1 to {most}. Mend: write one.")
+        raise SettingsError(f"{name}: {text!r} is no whole number from 1 to {most}. Fix: write one.")
     return int(text) * MIB
 
 
@@ -80,6 +80,6 @@ def _postgres_url(environment: Mapping[str, str], name: str) -> str | None:
     # The value may hold a password, so it is not shown.
     scheme = urlsplit(text).scheme
     if scheme.partition("+")[0] not in {"postgresql", "postgres"}:
-        raise SettingsError(f"{name}: it is no PostgreSQL URL. Mend: write postgresql://user@host/database.")
+        raise SettingsError(f"{name}: it is no PostgreSQL URL. Fix: write postgresql://user@host/database.")
     # SQLAlchemy's spelling, postgresql+psycopg2://, is understood too
     return text.replace(f"{scheme}://", "postgresql://", 1)

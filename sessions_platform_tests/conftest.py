@@ -11,8 +11,8 @@ import hypothesis
 import pytest
 
 from sessions_platform.settings import Settings
-from sessions_platform.storage import embedded_postgres
-from sessions_platform.storage.database import Database
+from sessions_platform.storage.postgres import embedded
+from sessions_platform.storage.postgres.database import Database
 
 # A busy machine is slow now and then; that is no finding.
 hypothesis.settings.register_profile("house", deadline=None)
@@ -31,7 +31,7 @@ def settings() -> Iterator[Settings]:
     with tempfile.TemporaryDirectory(prefix="open-", dir=_MEMORY if roomy else "/tmp") as name:
         home = Path(name)
         home.chmod(0o755)  # the server's user has to enter
-        server = embedded_postgres.attach(home)
+        server = embedded.attach(home)
         yield Settings(home=home, lake=home / "lake", streams=())
         server.close()
         for pid in home.rglob("postmaster.pid"):  # should another process still hold it

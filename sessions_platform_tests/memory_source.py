@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 
 import polars as pl
 
-from sessions_platform.contracts.raw import RAW_EVENTS
-from sessions_platform.sources.base import Keep, LandingFile
+from sessions_platform.contracts.raw_events import RAW_EVENTS
+from sessions_platform.sources.base import Quarantine, Slice
 
 
 class MemorySource:
@@ -19,15 +19,15 @@ class MemorySource:
     def remove(self, uri: str) -> None:
         del self.files[uri]
 
-    def find(self, landing_partitions: Iterable[str] | None = None) -> list[LandingFile]:
+    def find(self, landing_partitions: Iterable[str] | None = None) -> list[Slice]:
         asked = None if landing_partitions is None else set(landing_partitions)
         return [
-            LandingFile(uri, _digest(lines), partition)
+            Slice(uri, _digest(lines), partition)
             for uri, (partition, lines) in sorted(self.files.items())
             if asked is None or partition is None or partition in asked
         ]
 
-    def read(self, file: LandingFile, keep: Keep) -> "MemoryReading":  # noqa: ARG002
+    def read(self, file: Slice, keep: Quarantine) -> "MemoryReading":  # noqa: ARG002
         return MemoryReading(self.files[file.uri][1])
 
     def partition_of(self, uri: str) -> str | None:
@@ -45,9 +45,9 @@ class MemoryReading:
             "position": list(range(1, len(self.lines) + 1)),
             "preamble": [None] * len(self.lines),
             "payload": self.lines,
-            "line_end": [b"\n"] * len(self.lines),
+            "line_terminator": [b"\n"] * len(self.lines),
             "header": [None] * len(self.lines),
-            "unreadable": [None] * len(self.lines),
+            "corrupt_reason": [None] * len(self.lines),
         }
         yield pl.DataFrame(columns, schema={name: RAW_EVENTS[name] for name in columns})
 

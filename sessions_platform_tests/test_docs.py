@@ -9,7 +9,7 @@ import pytest
 
 from sessions_platform.cli import app
 from sessions_platform.contracts.json_schema import json_schema
-from sessions_platform.contracts.reasons import Code
+from sessions_platform.contracts.rejection_reasons import Code
 from sessions_platform.contracts.stream_file import load_stream
 
 PROJECT = Path(__file__).parents[1]

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from sessions_platform.contracts.reasons import Code
+from sessions_platform.contracts.rejection_reasons import Code
 from sessions_platform.contracts.stream_file import load_stream
-from sessions_platform.journey.judge import judge_partition, publish
-from sessions_platform.journey.land import land
-from sessions_platform.journey.workspace import Workspace
+from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.pipeline.ingest import ingest
+from sessions_platform.pipeline.validate import publish, validate_partition
 from sessions_platform.settings import Settings
 
 PAGES = Path(__file__).parents[1] / "docs" / "rejections"
@@ -36,24 +36,24 @@ def judged_example(page: str, folder: Path, settings: Settings) -> tuple[str, li
             (folder / name).write_text(content, encoding="utf-8")
     (folder / "stream.yaml").write_text(blocks["yaml"], encoding="utf-8")
     stream = load_stream(folder / "stream.yaml", folder).model_copy(update={"name": f"page{next(_numbers)}"})
-    workspace = Workspace.open(stream, replace(settings, lake=folder / "lake"))
-    (partition,) = {file.landing_partition for file in workspace.source.find() if file.landing_partition}
-    land(workspace, [partition], "a run")
-    publish(workspace, judge_partition(workspace, partition, workspace.raw_events([partition])), "a run")
+    context = StreamContext.open(stream, replace(settings, lake=folder / "lake"))
+    (partition,) = {file.landing_partition for file in context.source.find() if file.landing_partition}
+    ingest(context, [partition], "a run")
+    publish(context, validate_partition(context, partition, context.raw_events([partition])), "a run")
     query = f"select position, reasons from {stream.name}.rejected_events order by position"
-    return blocks["json"], workspace.database.query(query)
+    return blocks["json"], context.database.query(query)
 
 
 def spelled(rejected: list[dict[str, Any]]) -> str:
     """As a page writes it: a line for each row, and one for each of its reasons."""
     rows = []
     for row in rejected:
-        reasons = ",\n  ".join(json.dumps(in_order(reason), ensure_ascii=False) for reason in row["reasons"])
+        reasons = ",\n  ".join(json.dumps(sort_events(reason), ensure_ascii=False) for reason in row["reasons"])
         rows.append(f'{{"position": {row["position"]}, "reasons": [\n  {reasons}]}}')
     return "[{}]".format(",\n ".join(rows))
 
 
-def in_order(reason: dict[str, str | None]) -> dict[str, str | None]:
+def sort_events(reason: dict[str, str | None]) -> dict[str, str | None]:
     return {part: reason[part] for part in ("code", "column", "rule", "value")}
 
 
@@ -68,7 +68,7 @@ def test_the_example_of_a_page_is_judged_as_it_says(code: Code, tmp_path: Path, 
 def test_a_page_says_what_to_do(code: Code) -> None:
     page = page_of(code)
     assert page.startswith(f"# `{code.value}`\n")
-    assert re.findall(r"^- .{20,}", page.partition("\n## Mend\n")[2], re.MULTILINE)
+    assert re.findall(r"^- .{20,}", page.partition("\n## Fix\n")[2], re.MULTILINE)
 
 
 def test_the_index_leads_to_every_page_and_to_no_other() -> None:

@@ -17,5 +17,5 @@ def test_a_size_is_so_many_mib(name: str, text: str, size: int | None) -> None:
 @pytest.mark.parametrize("name", SIZES)
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "16 MB", "1000001"])
 def test_a_size_that_is_no_number_of_mib_is_named_with_its_mend(name: str, text: str) -> None:
-    with pytest.raises(SettingsError, match=rf"{name}: .* is no whole number from 1 to \d+\. Mend: "):
+    with pytest.raises(SettingsError, match=rf"{name}: .* is no whole number from 1 to \d+\. Fix: "):
         Settings.from_environment({name: text})

@@ -35,7 +35,7 @@ class Window:
         """Whether something may lie in it of what goes from `first` to `last`, both included; None for nothing."""
         return first is not None and last is not None and first < self.end and self.start <= last
 
-    def holds(self, column: str = "event_timestamp") -> pl.Expr:
+    def contains(self, column: str = "event_timestamp") -> pl.Expr:
         """Whether a row's time lies in it."""
         return pl.col(column).is_between(self.start, self.end, closed="left")
 

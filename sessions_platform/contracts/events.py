@@ -11,7 +11,7 @@ from datetime import datetime
 import pandera.polars as pa
 import polars as pl
 
-from sessions_platform.contracts.reasons import Code
+from sessions_platform.contracts.rejection_reasons import Code
 from sessions_platform.contracts.stream import Column, ColumnType, Reference, Stream
 
 LEADING = ("event_id", "user_id", "event_timestamp", "event_type")
@@ -57,7 +57,7 @@ class Rule:
     check: pa.Check
 
 
-def judged_columns(stream: Stream) -> dict[str, Column]:
+def ordered_columns(stream: Stream) -> dict[str, Column]:
     """The stream's columns in the order in which an event holds them."""
     leading = {name: stream.columns[name] for name in LEADING if name in stream.columns}
     return {**leading, **stream.columns}
@@ -65,7 +65,7 @@ def judged_columns(stream: Stream) -> dict[str, Column]:
 
 def event_columns(stream: Stream) -> dict[str, pl.DataType]:
     """The columns of the assets `events`: the stream's own, then properties and provenance."""
-    own = {name: column.type.dtype for name, column in judged_columns(stream).items()}
+    own = {name: column.type.dtype for name, column in ordered_columns(stream).items()}
     return {"event_id": pl.String(), **own, "properties": pl.String(), **PROVENANCE}
 
 
@@ -106,7 +106,7 @@ def events_schema(
     here = [pa.Check.eq(landing_partition)] if landing_partition else []
     columns = {
         "event_id": pa.Column(pl.String, description=_DESCRIPTIONS["event_id"]),
-        **judgement_schema(stream, landing_partition, known).columns,
+        **row_schema(stream, landing_partition, known).columns,
         "properties": _provenance("properties", pl.String, nullable=True),
         "landing_partition": _provenance("landing_partition", pl.String, here),
         "source_uri": _provenance("source_uri", pl.String),
@@ -116,7 +116,7 @@ def events_schema(
     return pa.DataFrameSchema(columns, strict=True, name=f"{stream.name}.events")
 
 
-def judgement_schema(stream: Stream, landing_partition: str | None, known: Known | None = None) -> pa.DataFrameSchema:
+def row_schema(stream: Stream, landing_partition: str | None, known: Known | None = None) -> pa.DataFrameSchema:
     """The rules that one row can be held against without looking at others."""
     latest = stream.latest_moment(landing_partition) if landing_partition else None
     columns = {
@@ -126,7 +126,7 @@ def judgement_schema(stream: Stream, landing_partition: str | None, known: Known
             checks=[rule.check for rule in column_rules(stream, name, latest, known)],
             description=column.description or _DESCRIPTIONS.get(name),
         )
-        for name, column in judged_columns(stream).items()
+        for name, column in ordered_columns(stream).items()
     }
     return pa.DataFrameSchema(columns, name=f"{stream.name}.events")
 

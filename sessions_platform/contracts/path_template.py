@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import cached_property
 
 from sessions_platform.contracts.calendar import Calendar
-from sessions_platform.mistakes import Mistake
+from sessions_platform.errors import UserError
 
 PLACEHOLDER = re.compile(r"\{partition(?::([^}]*))?\}")
 
@@ -18,7 +18,7 @@ _GLOB_TOKEN = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\]|.", re.DOTALL)
 _FORMAT_TOKEN = re.compile(r"%.|[^%]+", re.DOTALL)
 
 
-class TemplateError(Mistake):
+class TemplateError(UserError):
     """A path that no landing partition can be told from."""
 
 

@@ -40,7 +40,7 @@ _LEADING: dict[str, pl.DataType] = {
     "entry_page": pl.String(),
     "exit_page": pl.String(),
 }
-_TRAILING: dict[str, pl.DataType] = {"session_partition": pl.String(), "policy_version": pl.String()}
+_TRAILING: dict[str, pl.DataType] = {"session_partition": pl.String(), "session_rule_version": pl.String()}
 SESSIONS = {**_LEADING, **_TRAILING}  # but for the stream's own columns, which stand in between
 
 # What the warehouse keeps beside them, by itself: neither counts as a change of the session.
@@ -51,7 +51,7 @@ KEPT_BY_WAREHOUSE = {"open_until": UTC_MICROSECONDS, "loaded_at": UTC_MICROSECON
 SESSION_CHANGES: dict[str, pl.DataType] = {
     "session_id": pl.String(),
     "change": pl.String(),
-    "successor_id": pl.String(),  # of a vanished session: where its earliest surviving event went
+    "merged_into": pl.String(),  # of a vanished session: where its earliest surviving event went
     "session_partition": pl.String(),
     "run_id": pl.String(),
     "changed_at": UTC_MICROSECONDS,
@@ -71,7 +71,7 @@ _DESCRIPTIONS = {
     "primary_action": "Its most frequent event type, or the first that occurs of the stream's list.",
     "entry_page": "The first page of the session.",
     "exit_page": "The last page of the session.",
-    "policy_version": "The session rule that made it.",
+    "session_rule_version": "The session rule that made it.",
 }
 
 

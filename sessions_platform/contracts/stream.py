@@ -18,7 +18,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from sessions_platform.contracts.calendar import Cadence, Calendar, midnight
 from sessions_platform.contracts.path_template import PLACEHOLDER
-from sessions_platform.contracts.reasons import Code
+from sessions_platform.contracts.rejection_reasons import Code
 from sessions_platform.contracts.values import (
     Character,
     Day,
@@ -35,7 +35,7 @@ from sessions_platform.contracts.values import (
     Table,
     TimestampFormat,
     Timezone,
-    mistake,
+    invalid,
     shown,
 )
 
@@ -85,7 +85,7 @@ class Reference(Model):
     @classmethod
     def _format_is_known(cls, file: str | None) -> str | None:
         if file is not None and _format_of(file) is None:
-            raise mistake(f"{shown(file)} tells no format", f"let it end in {', '.join(_FORMATS)}, or these and .gz")
+            raise invalid(f"{shown(file)} tells no format", f"let it end in {', '.join(_FORMATS)}, or these and .gz")
         return file
 
     @property
@@ -165,9 +165,9 @@ class Source(Model):
     def _placeholder_is_whole(cls, files: str) -> str:
         rest = PLACEHOLDER.sub("", files).replace("${SESSIONS_HOME}", "")
         if "{" in rest or "}" in rest:
-            raise mistake(f"{files!r} has a placeholder that is not known", "write {partition:%Y-%m-%d}")
+            raise invalid(f"{files!r} has a placeholder that is not known", "write {partition:%Y-%m-%d}")
         if not files.strip():
-            raise mistake("it names no files", "write a path, as in landing/{partition:%Y-%m-%d}/*.csv")
+            raise invalid("it names no files", "write a path, as in landing/{partition:%Y-%m-%d}/*.csv")
         return files
 
     @field_validator("header", mode="before")
@@ -176,9 +176,9 @@ class Source(Model):
         if header is True:
             return header
         if not isinstance(header, list) or not header or not all(isinstance(name, str) and name for name in header):
-            raise mistake(f"{shown(header)} gives the fields no names", "list them: header: [user_id, ts]")
+            raise invalid(f"{shown(header)} gives the fields no names", "list them: header: [user_id, ts]")
         if repeated := next((name for name in header if header.count(name) > 1), None):
-            raise mistake(f"{repeated!r} stands twice", "give each field a name of its own")
+            raise invalid(f"{repeated!r} stands twice", "give each field a name of its own")
         return header
 
     @property
@@ -246,8 +246,8 @@ class Session(Model):
     def _primary_action_can_be_found(cls, action: Any) -> Any:
         is_list = isinstance(action, list) and action and all(isinstance(name, str) for name in action)
         if not is_list and action != "most_frequent":
-            mend = "write most_frequent, or list event types, as in [purchase, add_to_cart]"
-            raise mistake(f"{shown(action)} tells no action", mend)
+            fix = "write most_frequent, or list event types, as in [purchase, add_to_cart]"
+            raise invalid(f"{shown(action)} tells no action", fix)
         return action
 
 
@@ -340,15 +340,17 @@ class Stream(Model):
     @property
     def contract_version(self) -> str:
         """Changes when rows would be judged otherwise."""
-        judged = self.model_dump(mode="json", include={"start", "end", "source", "landing", "columns", "extra_columns"})
-        judged["source"].pop("files")
-        judged["source"].pop("max_unpacked")
-        for column in judged["columns"].values():
+        validated = self.model_dump(
+            mode="json", include={"start", "end", "source", "landing", "columns", "extra_columns"}
+        )
+        validated["source"].pop("files")
+        validated["source"].pop("max_unpacked")
+        for column in validated["columns"].values():
             column.pop("description")
-        return _digest({**judged, "max_future": self.session.max_future.total_seconds()})
+        return _digest({**validated, "max_future": self.session.max_future.total_seconds()})
 
     @property
-    def policy_version(self) -> str:
+    def session_rule_version(self) -> str:
         """Changes when the same events would make other sessions."""
         rule = self.session.model_dump(mode="json", exclude={"max_future"})
         return _digest({"session": rule, "sequence": self.sequence})

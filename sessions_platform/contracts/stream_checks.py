@@ -13,12 +13,12 @@ from typing import Any
 
 from sessions_platform.contracts.calendar import Cadence, Calendar, midnight
 from sessions_platform.contracts.path_template import PLACEHOLDER, PathTemplate, TemplateError
-from sessions_platform.contracts.raw import RAW_EVENTS
+from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.contracts.sessions import KEPT_BY_WAREHOUSE, SESSIONIZED, SESSIONS
 from sessions_platform.contracts.stream import Aggregate, ColumnType
 from sessions_platform.contracts.values import as_day, as_share, is_timezone
 
-Finding = tuple[tuple[str, ...], str, str]  # the key's place, the reason, the mend
+Issue = tuple[tuple[str, ...], str, str]  # the key's place, the reason, the mend
 Raw = dict[str, Any]
 
 REQUIRED_COLUMNS = ("user_id", "event_timestamp", "event_type")
@@ -28,7 +28,8 @@ _TYPES = {
 }
 # Columns that the platform, or PostgreSQL, adds to a row, an event or a session.
 RESERVED = {
-    *RAW_EVENTS, "faults", "reasons", "properties", *SESSIONIZED, *SESSIONS, *KEPT_BY_WAREHOUSE, "is_open", "is_first",
+    *RAW_EVENTS, "parse_errors", "reasons", "properties", *SESSIONIZED, *SESSIONS, *KEPT_BY_WAREHOUSE,
+    "is_open", "is_first",
     "tableoid", "ctid", "xmin", "xmax", "cmin", "cmax",
 } - {"user_id"}  # fmt: skip
 _SCHEMAS = {"public", "information_schema", "sessions_platform"}
@@ -43,7 +44,7 @@ _SOME_DAY = date(2026, 1, 1)
 _ODD_MIDNIGHTS_END = date(2038, 1, 1)  # zones repeat the same years from then on
 
 
-def cross_findings(raw: Raw) -> Iterator[Finding]:
+def cross_key_issues(raw: Raw) -> Iterator[Issue]:
     columns, session = _mapping(raw, "columns"), _mapping(raw, "session")
     yield from (((key,), "the key is not known", "remove it") for key in ("path", "home") if key in raw)
     yield from _name_findings(raw.get("name"))
@@ -67,12 +68,12 @@ def _mapping(raw: Raw, key: str) -> Raw:
     return value if isinstance(value, dict) else {}
 
 
-def _name_findings(name: Any) -> Iterator[Finding]:
+def _name_findings(name: Any) -> Iterator[Issue]:
     if isinstance(name, str) and (name in _SCHEMAS or name.startswith("pg_")):
         yield ("name",), f"{name!r} is a schema of its own in PostgreSQL", "choose another name"
 
 
-def _named_column_findings(raw: Raw, columns: Raw) -> Iterator[Finding]:
+def _named_column_findings(raw: Raw, columns: Raw) -> Iterator[Issue]:
     named = {("sequence",): raw.get("sequence"), ("session", "campaign"): _mapping(raw, "session").get("campaign")}
     for place, column in named.items():
         if isinstance(column, str) and column not in columns:
@@ -82,7 +83,7 @@ def _named_column_findings(raw: Raw, columns: Raw) -> Iterator[Finding]:
 # Columns -------------------------------------------------------------------------------------------------
 
 
-def _column_findings(name: str, column: Raw) -> Iterator[Finding]:
+def _column_findings(name: str, column: Raw) -> Iterator[Issue]:
     here = ("columns", name)
     stated = {key for key, value in column.items() if value is not None}
     required, kind = _TYPES.get(name), _kind(name, column)
@@ -110,7 +111,7 @@ def _kind(name: str, column: Raw) -> str | None:
     return kind if isinstance(kind, str) and kind in ColumnType.__members__ else None
 
 
-def _misplaced_rules(here: tuple[str, ...], kind: str, stated: set[str]) -> Iterator[Finding]:
+def _misplaced_rules(here: tuple[str, ...], kind: str, stated: set[str]) -> Iterator[Issue]:
     if kind != "timestamp" and "formats" in stated:
         yield (*here, "formats"), f"only a timestamp has formats, this is {kind}", "remove it"
     if kind not in _NUMERIC and (bounds := {"ge", "gt", "le", "lt"} & stated):
@@ -119,7 +120,7 @@ def _misplaced_rules(here: tuple[str, ...], kind: str, stated: set[str]) -> Iter
         yield (*here, "pattern"), f"only text has a pattern, this is {kind}", "remove it"
 
 
-def _listed_findings(here: tuple[str, ...], kind: str, listed: Any) -> Iterator[Finding]:
+def _listed_findings(here: tuple[str, ...], kind: str, listed: Any) -> Iterator[Issue]:
     fits = _ALLOWED.get(kind)
     if listed is not None and fits is None:
         yield here, f"values of type {kind} can't be listed", "remove it"
@@ -127,7 +128,7 @@ def _listed_findings(here: tuple[str, ...], kind: str, listed: Any) -> Iterator[
         yield here, f"not all of its values are of type {kind}", "quote text, and write numbers bare"
 
 
-def _reference_findings(here: tuple[str, ...], kind: str, reference: Any) -> Iterator[Finding]:
+def _reference_findings(here: tuple[str, ...], kind: str, reference: Any) -> Iterator[Issue]:
     if reference is None:
         return
     if kind not in _LOOKED_UP:
@@ -138,7 +139,7 @@ def _reference_findings(here: tuple[str, ...], kind: str, reference: Any) -> Ite
         yield here, "it takes a file or a table", "name one of the two, as in {file: products.csv, column: id}"
 
 
-def _bound_findings(here: tuple[str, ...], kind: str, column: Raw) -> Iterator[Finding]:
+def _bound_findings(here: tuple[str, ...], kind: str, column: Raw) -> Iterator[Issue]:
     """Bounds that nothing can pass, alone or with the values that are listed."""
     bounds = {key: bound for key in ("ge", "gt", "le", "lt") if (bound := _number(column.get(key))) is not None}
     for key in (key for key, bound in bounds.items() if not math.isfinite(bound)):
@@ -178,7 +179,7 @@ def _is_left_out(value: float, bounds: dict[str, float]) -> bool:
     return value in {bounds.get("gt"), bounds.get("lt")}
 
 
-def _aggregate_findings(name: str, aggregate: Any, columns: Raw) -> Iterator[Finding]:
+def _aggregate_findings(name: str, aggregate: Any, columns: Raw) -> Iterator[Issue]:
     here = ("session", "columns", name)
     if name in RESERVED or name == "user_id":
         yield here, "the sessions table has a column of that name", "choose another name"
@@ -197,14 +198,14 @@ def _aggregate_findings(name: str, aggregate: Any, columns: Raw) -> Iterator[Fin
 # Rejections ----------------------------------------------------------------------------------------------
 
 
-def _threshold_findings(rejected: Raw) -> Iterator[Finding]:
+def _threshold_findings(rejected: Raw) -> Iterator[Issue]:
     yield from _order_findings(("rejected",), rejected)
     for code, thresholds in _mapping(rejected, "by_reason").items():
         if isinstance(thresholds, dict):
             yield from _order_findings(("rejected", "by_reason", str(code)), thresholds)
 
 
-def _order_findings(here: Sequence[str], thresholds: Raw) -> Iterator[Finding]:
+def _order_findings(here: Sequence[str], thresholds: Raw) -> Iterator[Issue]:
     warns, fails = as_share(thresholds.get("warn_above")), as_share(thresholds.get("fail_above"))
     if warns is not None and fails is not None and warns > fails:
         reason = f"it would never warn, for the partition fails above {thresholds['fail_above']}"
@@ -214,7 +215,7 @@ def _order_findings(here: Sequence[str], thresholds: Raw) -> Iterator[Finding]:
 # Files ---------------------------------------------------------------------------------------------------
 
 
-def _character_findings(source: Raw) -> Iterator[Finding]:
+def _character_findings(source: Raw) -> Iterator[Issue]:
     written = {"separator": source.get("separator", ","), "quote": source.get("quote", '"')}
     encoding = source.get("encoding", "utf-8")
     for key, character in written.items():
@@ -236,7 +237,7 @@ def _is_a_byte(character: str, encoding: Any) -> bool:
         return True
 
 
-def _landing_findings(raw: Raw) -> Iterator[Finding]:
+def _landing_findings(raw: Raw) -> Iterator[Issue]:
     files, landing = _mapping(raw, "source").get("files"), _mapping(raw, "landing")
     calendar = _calendar(landing, as_day(landing.get("start")) or as_day(raw.get("start")), "UTC")
     if calendar and isinstance(files, str) and PLACEHOLDER.search(files):
@@ -249,7 +250,7 @@ def _landing_findings(raw: Raw) -> Iterator[Finding]:
 # Time ----------------------------------------------------------------------------------------------------
 
 
-def _day_findings(raw: Raw) -> Iterator[Finding]:
+def _day_findings(raw: Raw) -> Iterator[Issue]:
     landing_start = _mapping(raw, "landing").get("start")
     start, first, end = map(as_day, (raw.get("start"), landing_start, raw.get("end")))
     if start and end and end <= start:
@@ -258,7 +259,7 @@ def _day_findings(raw: Raw) -> Iterator[Finding]:
         yield ("landing", "start"), f"it is not before the end, {end}", "write an earlier day, or remove it"
 
 
-def _timezone_findings(raw: Raw) -> Iterator[Finding]:
+def _timezone_findings(raw: Raw) -> Iterator[Issue]:
     here, session = ("session", "timezone"), _mapping(raw, "session")
     zone = session.get("timezone", "UTC")
     if zone == "UTC" or not is_timezone(zone):

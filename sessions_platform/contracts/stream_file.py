@@ -22,9 +22,9 @@ from sessions_platform.contracts.stream import (
     Stream,
     Thresholds,
 )
-from sessions_platform.contracts.stream_checks import Finding, cross_findings
+from sessions_platform.contracts.stream_checks import Issue, cross_key_issues
 from sessions_platform.contracts.values import shown
-from sessions_platform.mistakes import Mistake
+from sessions_platform.errors import UserError
 
 Place = tuple[str, ...]
 
@@ -45,68 +45,68 @@ _HALF_A_CHARACTER_OR_NUL = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
-class Fault:
+class ConfigProblem:
     file: Path
     line: int | None
     key: str
     reason: str
-    mend: str
+    fix: str
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else str(self.file)
-        told = f"{self.key}: {self.reason}. Mend: {self.mend}."
+        told = f"{self.key}: {self.reason}. Fix: {self.fix}."
         return f"{place}: {' '.join(told.splitlines())}"
 
 
-class StreamError(Mistake):
+class StreamError(UserError):
     """One or more streams can't be used; `faults` says why."""
 
-    def __init__(self, mistakes: list[Fault]) -> None:
-        self.faults = mistakes
-        super().__init__("\n".join(map(str, mistakes)))
+    def __init__(self, problems: list[ConfigProblem]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(map(str, problems)))
 
 
 def load_stream(path: Path, home: Path) -> Stream:
     """Read one stream; `home` is what ${SESSIONS_HOME} stands for. Raises StreamError with every mistake."""
     lines, raw = _read_yaml(path)
     own = {**raw, "path": path, "home": home}
-    findings = list(cross_findings(raw))
+    findings = list(cross_key_issues(raw))
     places = {place for place, _, _ in findings}
     findings += [finding for finding in _schema_findings(own, lines) if finding[0] not in places]
     if findings:
-        faults = [_fault(path, lines, finding) for finding in findings]
-        raise StreamError(sorted(faults, key=lambda fault: fault.line or 0))
+        problems = [_fault(path, lines, finding) for finding in findings]
+        raise StreamError(sorted(problems, key=lambda fault: fault.line or 0))
     return Stream.model_validate(own)
 
 
-def _fault(path: Path, lines: dict[Place, int], finding: Finding) -> Fault:
-    place, reason, mend = finding
-    return Fault(path, _line_of(lines, place), _dotted(place), reason, mend)
+def _fault(path: Path, lines: dict[Place, int], finding: Issue) -> ConfigProblem:
+    place, reason, fix = finding
+    return ConfigProblem(path, _line_of(lines, place), _dotted(place), reason, fix)
 
 
 def load_streams(folders: Iterable[Path], home: Path) -> list[Stream]:
     """Read every stream of the folders, by name. Raises StreamError with the mistakes of all of them."""
     streams: dict[str, Stream] = {}
-    mistakes: list[Fault] = []
+    problems: list[ConfigProblem] = []
     for path in _stream_files(folders):
         try:
             stream = load_stream(path, home)
         except StreamError as error:
-            mistakes += error.faults
+            problems += error.problems
             continue
         if stream.name in streams:
             twin = streams[stream.name].path
-            mistakes.append(Fault(path, None, "name", f"{twin} has the same name", "rename one of the two"))
+            problems.append(ConfigProblem(path, None, "name", f"{twin} has the same name", "rename one of the two"))
         streams[stream.name] = stream
-    if mistakes:
-        raise StreamError(mistakes)
+    if problems:
+        raise StreamError(problems)
     return [streams[name] for name in sorted(streams)]
 
 
 def _stream_files(folders: Iterable[Path]) -> Iterator[Path]:
     for folder in folders:
         if not folder.is_dir():
-            raise StreamError([Fault(folder, None, "SESSIONS_STREAMS", "there is no such folder", "make it")])
+            raise StreamError([ConfigProblem(folder, None, "SESSIONS_STREAMS", "there is no such folder", "make it")])
         yield from sorted(path for path in folder.iterdir() if path.suffix in {".yaml", ".yml"})
 
 
@@ -137,22 +137,22 @@ for _tag in (f"tag:yaml.org,2002:{name}" for name in ("bool", "int", "float", "t
 def _read_yaml(path: Path) -> tuple[dict[Place, int], dict[str, Any]]:
     """The file's content, and the line of each key."""
     text = _read_text(path)
-    faults: list[Fault] = []
+    problems: list[ConfigProblem] = []
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
-        lines = dict(_key_lines(path, node, (), faults))
+        lines = dict(_key_lines(path, node, (), problems))
         raw = loader.construct_document(node) if node else None
     except RecursionError:
-        mend = "write it flat, and let no anchor hold itself"
-        raise StreamError([Fault(path, None, "file", "it is nested without end", mend)]) from None
+        fix = "write it flat, and let no anchor hold itself"
+        raise StreamError([ConfigProblem(path, None, "file", "it is nested without end", fix)]) from None
     except yaml.YAMLError as error:
         raise StreamError([_yaml_fault(path, text, error)]) from None
     if not isinstance(raw, dict):
-        mend = "begin with name:, start:, source: and columns:"
-        raise StreamError([Fault(path, 1, "file", "it holds no keys and values", mend)])
-    if faults:
-        raise StreamError(faults)
+        fix = "begin with name:, start:, source: and columns:"
+        raise StreamError([ConfigProblem(path, 1, "file", "it holds no keys and values", fix)])
+    if problems:
+        raise StreamError(problems)
     return lines, raw
 
 
@@ -160,22 +160,24 @@ def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
-        mend = "name a file that can be read"
-        raise StreamError([Fault(path, None, "file", error.strerror or str(error), mend)]) from None
+        fix = "name a file that can be read"
+        raise StreamError([ConfigProblem(path, None, "file", error.strerror or str(error), fix)]) from None
     except UnicodeDecodeError:
-        raise StreamError([Fault(path, None, "file", "it is not UTF-8", "save it as UTF-8")]) from None
+        raise StreamError([ConfigProblem(path, None, "file", "it is not UTF-8", "save it as UTF-8")]) from None
 
 
-def _yaml_fault(path: Path, text: str, error: yaml.YAMLError) -> Fault:
+def _yaml_fault(path: Path, text: str, error: yaml.YAMLError) -> ConfigProblem:
     line, reason = None, str(error)
     if isinstance(error, ReaderError):
         line, reason = text.count("\n", 0, error.position) + 1, error.reason
     elif isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
         line, reason = error.problem_mark.line + 1, error.problem or reason
-    return Fault(path, line, "file", f"not YAML: {reason}", "mend the line")
+    return ConfigProblem(path, line, "file", f"not YAML: {reason}", "mend the line")
 
 
-def _key_lines(path: Path, node: yaml.Node | None, above: Place, faults: list[Fault]) -> Iterator[tuple[Place, int]]:
+def _key_lines(
+    path: Path, node: yaml.Node | None, above: Place, problems: list[ConfigProblem]
+) -> Iterator[tuple[Place, int]]:
     if not isinstance(node, yaml.MappingNode):
         return
     seen: set[str] = set()
@@ -183,12 +185,12 @@ def _key_lines(path: Path, node: yaml.Node | None, above: Place, faults: list[Fa
         name, line = str(key.value), key.start_mark.line + 1
         here = (*above, name)
         if name in seen:
-            faults.append(Fault(path, line, _dotted(here), "the key stands twice", "keep one of the two"))
+            problems.append(ConfigProblem(path, line, _dotted(here), "the key stands twice", "keep one of the two"))
         if key.tag not in _KEY_TAGS:
-            faults.append(Fault(path, line, _dotted(here), "YAML takes the key for no text", "quote it"))
+            problems.append(ConfigProblem(path, line, _dotted(here), "YAML takes the key for no text", "quote it"))
         seen.add(name)
         yield here, line
-        yield from _key_lines(path, value, here, faults)
+        yield from _key_lines(path, value, here, problems)
 
 
 def _dotted(place: Place) -> str:
@@ -201,7 +203,7 @@ def _line_of(lines: dict[Place, int], place: Place) -> int | None:
     return lines.get(place)
 
 
-def _schema_findings(raw: dict[str, Any], lines: dict[Place, int]) -> Iterator[Finding]:
+def _schema_findings(raw: dict[str, Any], lines: dict[Place, int]) -> Iterator[Issue]:
     try:
         Stream.model_validate(raw)
     except ValidationError as error:

@@ -29,8 +29,8 @@ _SIGNS = "\n,;\t\"'"
 _LETTERS = "éяא中あ한"
 
 
-def mistake(reason: str, mend: str) -> PydanticCustomError:
-    return PydanticCustomError("mistake", "{reason}|{mend}", {"reason": reason, "mend": mend})
+def invalid(reason: str, fix: str) -> PydanticCustomError:
+    return PydanticCustomError("mistake", "{reason}|{mend}", {"reason": reason, "mend": fix})
 
 
 def _duration(text: Any) -> timedelta:
@@ -38,25 +38,25 @@ def _duration(text: Any) -> timedelta:
         return text
     found = _DURATION.match(str(text))
     if not found:
-        raise mistake(f"{shown(text)} is no duration", "write a whole number and a unit (ms, s, m, h, d), as in 30m")
+        raise invalid(f"{shown(text)} is no duration", "write a whole number and a unit (ms, s, m, h, d), as in 30m")
     return timedelta(milliseconds=int(found[1]) * dict(_MILLISECONDS)[found[2]])
 
 
 def _at_most_a_year(duration: timedelta) -> timedelta:
     if duration > _LONGEST:
-        raise mistake("the duration is longer than a year", f"write {_spelled(_LONGEST)} at most")
+        raise invalid("the duration is longer than a year", f"write {_spelled(_LONGEST)} at most")
     return duration
 
 
 def _at_most_a_century(duration: timedelta) -> timedelta:
     if duration > _KEPT_LONGEST:
-        raise mistake("the duration is longer than a century", f"write {_spelled(_KEPT_LONGEST)} at most")
+        raise invalid("the duration is longer than a century", f"write {_spelled(_KEPT_LONGEST)} at most")
     return duration
 
 
 def _positive(duration: timedelta) -> timedelta:
     if duration <= timedelta(0):
-        raise mistake("the duration is zero", "write one that is longer than nothing, as in 30m")
+        raise invalid("the duration is zero", "write one that is longer than nothing, as in 30m")
     return duration
 
 
@@ -68,7 +68,7 @@ def _spelled(duration: timedelta) -> str:
 def _size(text: Any) -> int:
     found = _SIZE.match(str(text))
     if not found or not int(found[1]):
-        raise mistake(f"{shown(text)} is no size", "write a whole number and a unit (MB, GB, TB), as in 16GB")
+        raise invalid(f"{shown(text)} is no size", "write a whole number and a unit (MB, GB, TB), as in 16GB")
     return int(found[1]) * _BYTES[found[2]]
 
 
@@ -84,7 +84,7 @@ def as_share(value: Any) -> Decimal | None:
 def _share(value: Any) -> Decimal:
     share = as_share(value)
     if share is None:
-        raise mistake(f"{shown(value)} is no percentage", "write one from 0% to 100%, as in 0.5%")
+        raise invalid(f"{shown(value)} is no percentage", "write one from 0% to 100%, as in 0.5%")
     return share
 
 
@@ -94,7 +94,7 @@ def as_percent(share: Decimal) -> str:
 
 def _table(name: str) -> str:
     if not _TABLE.match(name):
-        raise mistake(f"{shown(name)} names no table", "write its schema and its name, as in public.products")
+        raise invalid(f"{shown(name)} names no table", "write its schema and its name, as in public.products")
     return name
 
 
@@ -110,7 +110,7 @@ def _day(value: Any) -> date:
     day = as_day(value)
     if day is None:
         asked = f"write one from {_FIRST_DAY} to {_LAST_DAY}, as in 2026-01-31"
-        raise mistake(f"{shown(value)} is no date that a stream can have", asked)
+        raise invalid(f"{shown(value)} is no date that a stream can have", asked)
     return day
 
 
@@ -134,13 +134,13 @@ def _is_known_to_polars(timezone: str) -> bool:
 
 def _timezone(name: str) -> str:
     if not is_timezone(name):
-        raise mistake(f"{shown(name)} is no timezone", "write an IANA name, as in Europe/Berlin or UTC")
+        raise invalid(f"{shown(name)} is no timezone", "write an IANA name, as in Europe/Berlin or UTC")
     return name
 
 
 def _identifier(name: str) -> str:
     if not _IDENTIFIER.match(name):
-        raise mistake(
+        raise invalid(
             f"{shown(name)} can't name a table or column",
             "write lower-case letters, digits and underscores, beginning with a letter, 48 at most",
         )
@@ -149,7 +149,7 @@ def _identifier(name: str) -> str:
 
 def _owner(owner: str) -> str:
     if not _OWNER.match(owner):
-        raise mistake(f"{shown(owner)} is no owner", "write an e-mail address, or team:name")
+        raise invalid(f"{shown(owner)} is no owner", "write an e-mail address, or team:name")
     return owner
 
 
@@ -159,14 +159,14 @@ def _pattern(pattern: str) -> str:
     except pl.exceptions.PolarsError as error:
         lines = str(error).splitlines()
         reason = next((line.removeprefix("error: ") for line in lines if line.startswith("error: ")), lines[0])
-        raise mistake(f"{shown(pattern)} is no regular expression: {reason}", "mend it (Rust syntax)") from None
+        raise invalid(f"{shown(pattern)} is no regular expression: {reason}", "mend it (Rust syntax)") from None
     return pattern
 
 
 def _format(fmt: str) -> str:
     if reason := format_fault(fmt):
         patterns = "write a strftime pattern as in %Y-%m-%d %H:%M:%S%.f, %+ (ISO 8601)"
-        raise mistake(f"{shown(fmt)} reads no timestamp: {reason}", f"{patterns}, or one of {', '.join(EPOCHS)}")
+        raise invalid(f"{shown(fmt)} reads no timestamp: {reason}", f"{patterns}, or one of {', '.join(EPOCHS)}")
     return fmt
 
 
@@ -177,14 +177,14 @@ def _encoding(encoding: str) -> str:
         reason = "can't be cut into lines at byte 10"
     except (LookupError, UnicodeError):
         reason = "is not known"
-    raise mistake(f"the encoding {shown(encoding)} {reason}", "write utf-8, latin-1, cp1252 or the like")
+    raise invalid(f"the encoding {shown(encoding)} {reason}", "write utf-8, latin-1, cp1252 or the like")
 
 
 def _spells_alike_everywhere(encoding: str) -> bool:
     """Not so where bytes mean what those before them say, as in ISO-2022 and UTF-7."""
-    for letter in _LETTERS:
+    for rejected_record in _LETTERS:
         with suppress(UnicodeEncodeError):
-            if letter.encode(encoding) * 2 != (letter * 2).encode(encoding):
+            if rejected_record.encode(encoding) * 2 != (rejected_record * 2).encode(encoding):
                 return False
     return True
 

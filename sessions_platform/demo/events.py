@@ -19,7 +19,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple, TypeVar
 
-from sessions_platform.contracts.reasons import Code
+from sessions_platform.contracts.rejection_reasons import Code
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 DAYS = 7
@@ -71,10 +71,10 @@ def land_week(folder: Path, events: int = 60_000, seed: int = 7) -> Planted:
     rng = Random(seed)
     week = list(islice(_browsing(rng, events), events))
     fates = _drawn_fates(rng, week)
-    landed = [line for lot, event in enumerate(week) for line in fates.get(lot, ON_TIME).land(rng, event)]
-    for path, lines in _files(folder, landed):
+    ingested = [line for lot, event in enumerate(week) for line in fates.get(lot, ON_TIME).ingest(rng, event)]
+    for path, lines in _files(folder, ingested):
         _write(path, lines)
-    return _planted(week, fates, len(landed))
+    return _planted(week, fates, len(ingested))
 
 
 # The week as it happened: people, their visits, and the pages they walk through.
@@ -252,14 +252,14 @@ EPOCH_MS = int(START.timestamp()) * SECOND
 # How it reaches the landing folders: most events within seconds, some not so well.
 
 
-class Landed(NamedTuple):
+class Ingested(NamedTuple):
     """A line of a landing file, and when it arrived."""
 
     ms: int
     line: str
 
 
-Landing = Callable[[Random, Event], list[Landed]]
+Landing = Callable[[Random, Event], list[Ingested]]
 Spoiling = Callable[[Random, Event], str]
 
 
@@ -285,34 +285,34 @@ def _on_another_day(rng: Random, event: Event) -> int:
     return day * DAY + rng.randrange(DAY)
 
 
-def _on_time(rng: Random, event: Event) -> list[Landed]:
-    return [Landed(_soon(rng, event), _line(event))]
+def _on_time(rng: Random, event: Event) -> list[Ingested]:
+    return [Ingested(_soon(rng, event), _line(event))]
 
 
-def _late(rng: Random, event: Event) -> list[Landed]:
-    return [Landed(_on_another_day(rng, event), _line(event))]
+def _late(rng: Random, event: Event) -> list[Ingested]:
+    return [Ingested(_on_another_day(rng, event), _line(event))]
 
 
-def _sent_again(rng: Random, event: Event) -> list[Landed]:
+def _sent_again(rng: Random, event: Event) -> list[Ingested]:
     return _followed_by(rng, event, _line(event))
 
 
-def _sent_again_another_day(rng: Random, event: Event) -> list[Landed]:
-    return [*_on_time(rng, event), Landed(_on_another_day(rng, event), _line(event))]
+def _sent_again_another_day(rng: Random, event: Event) -> list[Ingested]:
+    return [*_on_time(rng, event), Ingested(_on_another_day(rng, event), _line(event))]
 
 
-def _amended(rng: Random, event: Event) -> list[Landed]:
+def _amended(rng: Random, event: Event) -> list[Ingested]:
     return _followed_by(rng, event, _with_shipping(event))
 
 
-def _amended_another_day(rng: Random, event: Event) -> list[Landed]:
-    return [*_on_time(rng, event), Landed(_on_another_day(rng, event), _with_shipping(event))]
+def _amended_another_day(rng: Random, event: Event) -> list[Ingested]:
+    return [*_on_time(rng, event), Ingested(_on_another_day(rng, event), _with_shipping(event))]
 
 
-def _followed_by(rng: Random, event: Event, line: str) -> list[Landed]:
+def _followed_by(rng: Random, event: Event, line: str) -> list[Ingested]:
     """The event on time, and another line later on the same day."""
     first = _soon(rng, event)
-    return [Landed(first, _line(event)), Landed(rng.randrange(first, _end_of(event.day)), line)]
+    return [Ingested(first, _line(event)), Ingested(rng.randrange(first, _end_of(event.day)), line)]
 
 
 def _with_shipping(event: Event) -> str:
@@ -320,7 +320,7 @@ def _with_shipping(event: Event) -> str:
 
 
 def _spoiled(spoil: Spoiling) -> Landing:
-    return lambda rng, event: [Landed(_soon(rng, event), spoil(rng, event))]
+    return lambda rng, event: [Ingested(_soon(rng, event), spoil(rng, event))]
 
 
 # What can spoil a line. Each of these breaks one rule of the stream, and no other.
@@ -393,7 +393,7 @@ class Fate(NamedTuple):
     """How an event lands, as what that is counted, and how many of 10,000 events it befalls."""
 
     kind: str
-    land: Landing
+    ingest: Landing
     share: int
     befalls: Callable[[Event], bool] = _anyone
 
@@ -446,10 +446,10 @@ def _planted(week: list[Event], fates: dict[int, Fate], lines: int) -> Planted:
 # The files.
 
 
-def _files(folder: Path, landed: Iterable[Landed]) -> Iterator[tuple[Path, list[str]]]:
+def _files(folder: Path, ingested: Iterable[Ingested]) -> Iterator[tuple[Path, list[str]]]:
     """Every file of the week, with its lines in the order of their arrival."""
     files: list[list[str]] = [[] for _ in range(WEEK // FILE_SPAN)]
-    for ms, line in sorted(landed, key=lambda landed: landed.ms):
+    for ms, line in sorted(ingested, key=lambda ingested: ingested.ms):
         files[ms // FILE_SPAN].append(line)
     for number, lines in enumerate(files):
         opened = _moment(number * FILE_SPAN)

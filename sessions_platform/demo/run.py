@@ -22,27 +22,27 @@ def run_demo(settings: Settings) -> None:
 
 
 def _materialize(settings: Settings, console: Console) -> None:
-    from sessions_platform.journey.workspace import open_workspaces
     from sessions_platform.orchestration.jobs import job_name, newest_partition
     from sessions_platform.orchestration.runs import runner
+    from sessions_platform.pipeline.context import open_contexts
 
-    (workspace,) = open_workspaces(settings, [STREAM])
-    calendar = workspace.stream.landing_calendar
+    (stream_context,) = open_contexts(settings, [STREAM])
+    calendar = stream_context.stream.landing_calendar
     week = calendar.first_key, newest_partition(calendar)
     with runner(settings) as runs:
         console.print("[bold]2[/] Materializing every asset of the week through Dagster, in one run")
-        runs.run(job_name(workspace.stream, "materialize_all"), week)
+        runs.run(job_name(stream_context.stream, "materialize_all"), week)
         console.print("[bold]3[/] Recomputing some users from all of their events, by a plain loop")
-        runs.run(job_name(workspace.stream, "audit_sample"))
+        runs.run(job_name(stream_context.stream, "audit_sample"))
 
 
 def _print_summary(settings: Settings, planted: Planted) -> None:
-    from sessions_platform.journey.status import status
-    from sessions_platform.journey.workspace import open_workspaces
+    from sessions_platform.operations.status import status
+    from sessions_platform.pipeline.context import open_contexts
 
-    (workspace,) = open_workspaces(settings, [STREAM])
-    held = status(workspace)
-    actions = workspace.database.query(
+    (stream_context,) = open_contexts(settings, [STREAM])
+    held = status(stream_context)
+    actions = stream_context.database.query(
         f"select primary_action, count(*) as sessions from {STREAM}.sessions group by 1 order by 2 desc, 1 limit 5"
     )
     console = Console()

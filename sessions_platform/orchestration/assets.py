@@ -1,6 +1,6 @@
-"""The journey of an event, from top to bottom.
+"""The assets of a stream, in pipeline order.
 
-An asset reads its inputs, calls one stage of the journey and tells what it saw.
+An asset reads its inputs, calls one stage of the pipeline and tells what it saw.
 Whatever there is to decide about the data is decided over there.
 """
 
@@ -11,48 +11,48 @@ import dagster as dg
 import polars as pl
 
 from sessions_platform.contracts.events import events_schema
-from sessions_platform.contracts.raw import raw_schema
-from sessions_platform.contracts.rejections import rejected_schema
+from sessions_platform.contracts.raw_events import raw_schema
+from sessions_platform.contracts.rejected_events import rejected_schema
 from sessions_platform.contracts.sessions import sessionized_schema, sessions_schema
 from sessions_platform.contracts.stream import Stream
-from sessions_platform.journey.judge import Judged, Published, drifts, judge_partition, publish
-from sessions_platform.journey.land import land
-from sessions_platform.journey.load import load_sessions
-from sessions_platform.journey.references import read_references
-from sessions_platform.journey.sessionize import sessionize_partitions
-from sessions_platform.journey.workspace import Workspace
 from sessions_platform.orchestration.checks import (
-    Evidence,
+    CheckTally,
     audited,
-    chains_stay_short,
+    check_validated,
     every_event_once,
     held_few,
     held_in_shape,
     held_short,
     hold_against,
     hold_dataset_against,
-    hold_judged,
     keeps_contract,
-    keeps_its_shape,
-    nothing_waits,
-    proofs_of_judging,
-    rejections_stay_few,
+    long_activity_chains,
+    no_stale_partitions,
+    rejection_rate,
+    schema_drift,
     stop_if_broken,
+    validation_checks,
 )
 from sessions_platform.orchestration.failures import TRANSIENT, retried_when_transient
 from sessions_platform.orchestration.metadata import as_rounded_percent, as_table, drifted, samples_of
 from sessions_platform.orchestration.partitions import partitions_definition
 from sessions_platform.orchestration.resources import Platform
 from sessions_platform.orchestration.types import column_schema, dataset_type
-from sessions_platform.storage.lake import Dataset
-from sessions_platform.transforms.shape import Drift
+from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.pipeline.ingest import ingest
+from sessions_platform.pipeline.load import load_sessions
+from sessions_platform.pipeline.reference_data import read_references
+from sessions_platform.pipeline.sessionize import sessionize_partitions
+from sessions_platform.pipeline.validate import Published, ValidatedPartition, drifts, publish, validate_partition
+from sessions_platform.storage.lake.lake import Dataset
+from sessions_platform.transforms.schema_drift import Drift
 
 LAKE = "lake"
 EVERY_PARTITION = dg.AllPartitionMapping()
 
 
 def stream_assets(stream: Stream) -> list[dg.AssetsDefinition]:
-    """All assets of one stream, in the order of the journey."""
+    """All assets of one stream, in the order of the pipeline."""
     return [_raw_events(stream), _judged_events(stream), _sessionized_events(stream), _sessions(stream)]
 
 
@@ -77,20 +77,20 @@ def _raw_events(stream: Stream) -> dg.AssetsDefinition:
         metadata={"dagster/column_schema": column_schema(schema)},
     )
     def raw_events(context: dg.AssetExecutionContext, platform: Platform) -> Dataset:
-        workspace, partitions = platform.workspace(stream.name), context.partition_keys
+        stream_context, partitions = platform.stream_context(stream.name), context.partition_keys
         with retried_when_transient():
             for partition in partitions:
                 started = time.monotonic()
-                landed = land(workspace, [partition], context.run.run_id)[partition]
+                ingested = ingest(stream_context, [partition], context.run.run_id)[partition]
                 told = {
-                    "dagster/row_count": landed.rows,
-                    "files": landed.files,
-                    "files_read": landed.read,
-                    "files_vanished": landed.vanished,
+                    "dagster/row_count": ingested.rows,
+                    "files": ingested.files,
+                    "files_read": ingested.read,
+                    "files_vanished": ingested.vanished,
                     "seconds": _since(started),
                 }
                 context.add_asset_metadata(told, partition_key=partition)
-            return workspace.raw_events(partitions)
+            return stream_context.raw_events(partitions)
 
     return raw_events
 
@@ -98,8 +98,8 @@ def _raw_events(stream: Stream) -> dg.AssetsDefinition:
 def _judged_events(stream: Stream) -> dg.AssetsDefinition:
     events, rejected = key(stream, "events"), key(stream, "rejected_events")
     contract = events_schema(stream)
-    proofs = proofs_of_judging(stream)
-    few, shape = rejections_stay_few(rejected), keeps_its_shape(events)
+    proofs = validation_checks(stream)
+    few, observed = rejection_rate(rejected), schema_drift(events)
     common = {"group_name": "validation", "io_manager_key": LAKE, "owners": stream.owners}
 
     @dg.multi_asset(
@@ -123,7 +123,7 @@ def _judged_events(stream: Stream) -> dg.AssetsDefinition:
                 **common,
             ),
         },
-        check_specs=[*proofs, few, shape],
+        check_specs=[*proofs, few, observed],
         partitions_def=partitions_definition(stream.landing_calendar),
         backfill_policy=dg.BackfillPolicy.single_run(),
         retry_policy=TRANSIENT,
@@ -132,28 +132,28 @@ def _judged_events(stream: Stream) -> dg.AssetsDefinition:
     def judged_events(
         context: dg.AssetExecutionContext, platform: Platform, raw_events: Dataset
     ) -> Iterator[dg.AssetCheckResult | dg.Output[Dataset]]:
-        workspace, partitions = platform.workspace(stream.name), context.partition_keys
-        evidence = [Evidence() for _ in proofs]
+        stream_context, partitions = platform.stream_context(stream.name), context.partition_keys
+        tally = [CheckTally() for _ in proofs]
         with retried_when_transient():
-            references, judged = read_references(workspace), list[Judged]()
+            references, validated = read_references(stream_context), list[ValidatedPartition]()
             for partition in partitions:
                 started = time.monotonic()
-                verdict = judge_partition(workspace, partition, raw_events, references)
-                hold_judged(workspace, verdict, evidence)
-                judged.append(verdict)
-                _tell_accepted(context, stream, verdict, _since(started))
-            _tell_rejected(context, workspace, judged)
-            found = drifts(workspace, judged)
+                validation = validate_partition(stream_context, partition, raw_events, references)
+                check_validated(stream_context, validation, tally)
+                validated.append(validation)
+                _tell_accepted(context, stream, validation, _since(started))
+            _tell_rejected(context, stream_context, validated)
+            found = drifts(stream_context, validated)
             _tell_drift(context, stream, found)
-            results = [seen.result(spec) for seen, spec in zip(evidence, proofs, strict=True)]
-            results += [held_few(stream.rejected, judged, few), held_in_shape(found, shape)]
+            results = [seen.result(spec) for seen, spec in zip(tally, proofs, strict=True)]
+            results += [held_few(stream.rejected, validated, few), held_in_shape(found, observed)]
         yield from results
         with retried_when_transient():
             stop_if_broken(results)
-            for verdict in judged:
-                _tell_published(context, stream, verdict, publish(workspace, verdict, context.run.run_id))
-            yield dg.Output(workspace.events(partitions), "events")
-            yield dg.Output(workspace.rejected_events(partitions), "rejected_events")
+            for validation in validated:
+                _tell_published(context, stream, validation, publish(stream_context, validation, context.run.run_id))
+            yield dg.Output(stream_context.events(partitions), "events")
+            yield dg.Output(stream_context.rejected_events(partitions), "rejected_events")
 
     return judged_events
 
@@ -161,7 +161,7 @@ def _judged_events(stream: Stream) -> dg.AssetsDefinition:
 def _sessionized_events(stream: Stream) -> dg.AssetsDefinition:
     schema = sessionized_schema(stream)
     this = key(stream, "sessionized_events")
-    check, chains = keeps_contract(this), chains_stay_short(this)
+    check, chains = keeps_contract(this), long_activity_chains(this)
 
     @dg.asset(
         key=this,
@@ -178,17 +178,17 @@ def _sessionized_events(stream: Stream) -> dg.AssetsDefinition:
         dagster_type=dataset_type(schema),
         metadata={"dagster/column_schema": column_schema(schema)},
         check_specs=[check, chains],
-        code_version=stream.policy_version,
+        code_version=stream.session_rule_version,
     )
     def sessionized_events(
         context: dg.AssetExecutionContext, platform: Platform
     ) -> Iterator[dg.AssetCheckResult | dg.Output[Dataset]]:
-        workspace, partitions = platform.workspace(stream.name), context.partition_keys
-        started, evidence = time.monotonic(), Evidence()
+        stream_context, partitions = platform.stream_context(stream.name), context.partition_keys
+        started, tally = time.monotonic(), CheckTally()
         with retried_when_transient():
-            versions = sessionize_partitions(workspace, partitions, context.run.run_id)
-            dataset = workspace.sessionized_events(partitions)
-            hold_dataset_against(schema, dataset, evidence)
+            versions = sessionize_partitions(stream_context, partitions, context.run.run_id)
+            dataset = stream_context.sessionized_events(partitions)
+            hold_dataset_against(schema, dataset, tally)
             for partition, version in versions.items():
                 told = {
                     "dagster/row_count": version.rows,
@@ -198,7 +198,7 @@ def _sessionized_events(stream: Stream) -> dg.AssetsDefinition:
                     "seconds_of_run": _since(started),
                 }
                 context.add_asset_metadata(told, partition_key=partition)
-        yield (result := evidence.result(check))
+        yield (result := tally.result(check))
         yield held_short(versions.values(), chains)
         stop_if_broken([result])
         yield dg.Output(dataset)
@@ -209,7 +209,7 @@ def _sessionized_events(stream: Stream) -> dg.AssetsDefinition:
 def _sessions(stream: Stream) -> dg.AssetsDefinition:
     schema = sessions_schema(stream)
     this = key(stream, "sessions")
-    check, audits = keeps_contract(this), [every_event_once(this), nothing_waits(this)]
+    check, audits = keeps_contract(this), [every_event_once(this), no_stale_partitions(this)]
 
     @dg.asset(
         key=this,
@@ -227,19 +227,19 @@ def _sessions(stream: Stream) -> dg.AssetsDefinition:
     def sessions(
         context: dg.AssetExecutionContext, platform: Platform, sessionized_events: Dataset
     ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
-        workspace = platform.workspace(stream.name)
-        started, evidence = time.monotonic(), Evidence()
+        stream_context = platform.stream_context(stream.name)
+        started, tally = time.monotonic(), CheckTally()
 
         def prove(partition: str, rows: pl.DataFrame) -> None:
-            hold_against(schema, partition, [rows], evidence)
-            stop_if_broken([evidence.result(check)])
+            hold_against(schema, partition, [rows], tally)
+            stop_if_broken([tally.result(check)])
 
         try:
             with retried_when_transient():
-                loaded = load_sessions(workspace, sessionized_events, context.run.run_id, prove)
-                audited_ = audited(workspace, list(loaded.sessions), audits)
+                loaded = load_sessions(stream_context, sessionized_events, context.run.run_id, prove)
+                audited_ = audited(stream_context, list(loaded.sessions), audits)
         finally:
-            result = evidence.result(check)
+            result = tally.result(check)
             if not result.passed:
                 yield result
         for partition, count in loaded.sessions.items():
@@ -255,9 +255,11 @@ def _sessions(stream: Stream) -> dg.AssetsDefinition:
     return sessions
 
 
-def _tell_accepted(context: dg.AssetExecutionContext, stream: Stream, judged: Judged, seconds: float) -> None:
-    told = {"dagster/row_count": judged.events.rows, "duplicates": judged.duplicates, "seconds": seconds}
-    context.add_asset_metadata(told, asset_key=key(stream, "events"), partition_key=judged.landing_partition)
+def _tell_accepted(
+    context: dg.AssetExecutionContext, stream: Stream, validated: ValidatedPartition, seconds: float
+) -> None:
+    told = {"dagster/row_count": validated.events.rows, "duplicates": validated.duplicates, "seconds": seconds}
+    context.add_asset_metadata(told, asset_key=key(stream, "events"), partition_key=validated.landing_partition)
 
 
 def _tell_drift(context: dg.AssetExecutionContext, stream: Stream, drifts: Mapping[str, Sequence[Drift]]) -> None:
@@ -266,34 +268,38 @@ def _tell_drift(context: dg.AssetExecutionContext, stream: Stream, drifts: Mappi
         context.add_asset_metadata(told, asset_key=key(stream, "events"), partition_key=partition)
 
 
-def _tell_rejected(context: dg.AssetExecutionContext, workspace: Workspace, judged: Sequence[Judged]) -> None:
+def _tell_rejected(
+    context: dg.AssetExecutionContext, stream_context: StreamContext, validated: Sequence[ValidatedPartition]
+) -> None:
     """Reasons that any partition has had are told with a zero too, so that their plots have no holes."""
-    stream = workspace.stream
-    counted = [landing.rejected_by_reason for landing in workspace.ledger.landings()]
+    stream = stream_context.stream
+    counted = [landing.rejected_by_reason for landing in stream_context.ledger.landings()]
     codes = sorted(
-        {code for counts in [*counted, *(verdict.rejected_by_reason for verdict in judged)] for code in counts}
+        {code for counts in [*counted, *(validation.rejected_by_reason for validation in validated)] for code in counts}
     )
-    for verdict in judged:
-        by_reason, raw_rows = verdict.rejected_by_reason, verdict.raw_rows
+    for validation in validated:
+        by_reason, raw_rows = validation.rejected_by_reason, validation.raw_rows
         reasons = [
             {"reason": code, "rows": rows, "percent": as_rounded_percent(rows, raw_rows)}
             for code, rows in sorted(by_reason.items(), key=lambda counted: (-counted[1], counted[0]))
         ]
         told = {
-            "dagster/row_count": verdict.rejected.rows,
-            "rejected_percent": as_rounded_percent(verdict.rejected.rows, raw_rows),
+            "dagster/row_count": validation.rejected.rows,
+            "rejected_percent": as_rounded_percent(validation.rejected.rows, raw_rows),
             **as_table("reasons", reasons),
-            **as_table("samples", samples_of(verdict)),
+            **as_table("samples", samples_of(validation)),
             **{f"rejected_as/{code}": by_reason.get(code, 0) for code in codes},
         }
         context.add_asset_metadata(
-            told, asset_key=key(stream, "rejected_events"), partition_key=verdict.landing_partition
+            told, asset_key=key(stream, "rejected_events"), partition_key=validation.landing_partition
         )
 
 
-def _tell_published(context: dg.AssetExecutionContext, stream: Stream, judged: Judged, published: Published) -> None:
-    told = {"version": published.version, "touched_session_partitions": list(published.touched)}
-    context.add_asset_metadata(told, asset_key=key(stream, "events"), partition_key=judged.landing_partition)
+def _tell_published(
+    context: dg.AssetExecutionContext, stream: Stream, validated: ValidatedPartition, published: Published
+) -> None:
+    told = {"version": published.version, "affected_session_partitions": list(published.affected)}
+    context.add_asset_metadata(told, asset_key=key(stream, "events"), partition_key=validated.landing_partition)
 
 
 def _since(started: float) -> float:

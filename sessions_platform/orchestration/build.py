@@ -3,14 +3,14 @@
 import dagster as dg
 
 from sessions_platform.orchestration.assets import LAKE, stream_assets
-from sessions_platform.orchestration.checks import sample_agrees
+from sessions_platform.orchestration.checks import sample_recomputation
 from sessions_platform.orchestration.dead_letters import dead_letter_jobs
 from sessions_platform.orchestration.io_managers import LakeIOManager
 from sessions_platform.orchestration.jobs import stream_jobs
 from sessions_platform.orchestration.loggers import json_lines, progress
 from sessions_platform.orchestration.resources import Platform, streams_of
 from sessions_platform.orchestration.schedules import stream_schedules
-from sessions_platform.orchestration.sensors import new_files, touched_sessions
+from sessions_platform.orchestration.sensors import new_files, stale_sessions
 from sessions_platform.settings import Settings
 
 
@@ -20,9 +20,9 @@ def build(settings: Settings) -> dg.Definitions:
     platform = Platform()
     return dg.Definitions(
         assets=[asset for stream in streams for asset in stream_assets(stream)],
-        asset_checks=[sample_agrees(stream) for stream in streams],
+        asset_checks=[sample_recomputation(stream) for stream in streams],
         jobs=[job for stream in streams for job in (*stream_jobs(stream), *dead_letter_jobs(stream))],
-        sensors=[sensor(stream) for stream in streams for sensor in (new_files, touched_sessions)],
+        sensors=[sensor(stream) for stream in streams for sensor in (new_files, stale_sessions)],
         schedules=[schedule for stream in streams for schedule in stream_schedules(stream)],
         resources={"platform": platform, LAKE: LakeIOManager(platform=platform, base_dir=str(settings.lake))},
         loggers={"json": json_lines, "progress": progress},

@@ -8,10 +8,10 @@ import dagster as dg
 from pydantic import Field
 
 from sessions_platform.contracts.stream import Stream
-from sessions_platform.journey.dead_letters import Decided, discard, expire
-from sessions_platform.journey.mended import MendedRow, mended_row, read_file
-from sessions_platform.journey.replay import Outcome, Replay, replay
-from sessions_platform.mistakes import Mistake
+from sessions_platform.errors import UserError
+from sessions_platform.operations.dead_letters import Decided, discard, expire
+from sessions_platform.operations.repaired_rows import RepairedRow, read_file, repaired_row
+from sessions_platform.operations.replay import Outcome, Replay, replay
 from sessions_platform.orchestration.failures import TRANSIENT, retried_when_transient
 from sessions_platform.orchestration.jobs import job_of
 from sessions_platform.orchestration.resources import Platform
@@ -19,7 +19,7 @@ from sessions_platform.orchestration.resources import Platform
 _ROWS_SHOWN = 100
 
 
-class MendedPayload(dg.Config):
+class RepairedPayload(dg.Config):
     rejection_id: str = Field(description="Of the row that it replaces.")
     payload: str = Field(description="The whole row as it should have been.")
     payload_encoding: str = Field("utf-8", description="utf-8 or base64.")
@@ -27,7 +27,7 @@ class MendedPayload(dg.Config):
 
 class ReplayConfig(dg.Config):
     file: str | None = Field(None, description="NDJSON as `rejected export` writes it, where the run can read it.")
-    rows: list[MendedPayload] = Field([], description="Mended rows; they stay in the run's configuration.")
+    rows: list[RepairedPayload] = Field([], description="Mended rows; they stay in the run's configuration.")
     dry_run: bool = Field(False, description="Only tell what would become of them.")
 
 
@@ -55,9 +55,9 @@ def replay_rejected(stream: Stream) -> dg.JobDefinition:
     def land_mended_rows(context: dg.OpExecutionContext, platform: Platform, config: ReplayConfig) -> None:
         with retried_when_transient():
             done = replay(
-                platform.workspace(stream.name), _mended(config, stream), context.run_id, dry_run=config.dry_run
+                platform.stream_context(stream.name), _mended(config, stream), context.run_id, dry_run=config.dry_run
             )
-        told = {**done.counts, "landing_partitions_waiting": done.landing_partitions}
+        told = {**done.counts, "pending_landing_partitions": done.landing_partitions}
         if not done.refused:
             context.add_output_metadata(told)
             return
@@ -73,7 +73,7 @@ def discard_rejected(stream: Stream) -> dg.JobDefinition:
     @dg.op(name=f"{stream.name}__discard_rows", retry_policy=TRANSIENT)
     def discard_rows(context: dg.OpExecutionContext, platform: Platform, config: DiscardConfig) -> None:
         with retried_when_transient():
-            decided = discard(platform.workspace(stream.name), config.ids, config.because, f"run {context.run_id}")
+            decided = discard(platform.stream_context(stream.name), config.ids, config.because, f"run {context.run_id}")
         context.add_output_metadata(_told(decided))
 
     return job_of(stream, "discard_rejected", discard_rows, "Decide that rejected rows are not to be mended, and why.")
@@ -85,8 +85,8 @@ def expire_rejected(stream: Stream) -> dg.JobDefinition:
     @dg.op(name=f"{stream.name}__remove_settled_rows", retry_policy=TRANSIENT)
     def remove_settled_rows(context: dg.OpExecutionContext, platform: Platform, config: ExpireConfig) -> None:
         with retried_when_transient():
-            workspace, keep_for = platform.workspace(stream.name), kept_for(stream, config.keep_for_days)
-            removed = expire(workspace, keep_for, f"run {context.run_id}")
+            stream_context, keep_for = platform.stream_context(stream.name), kept_for(stream, config.keep_for_days)
+            removed = expire(stream_context, keep_for, f"run {context.run_id}")
         context.add_output_metadata({"kept_for_days": keep_for / timedelta(days=1), **removed})
 
     description = "Remove rejected rows from the warehouse that were resolved or discarded long ago; never open ones."
@@ -98,9 +98,9 @@ def kept_for(stream: Stream, days: int | None) -> timedelta:
     if days is not None:
         return timedelta(days=days)
     if stream.rejected.keep_for is None:
-        raise Mistake(
+        raise UserError(
             f"{stream.name}: nobody says for how long settled rows are kept. "
-            "Mend: write rejected.keep_for into the stream's file, or give keep_for_days."
+            "Fix: write rejected.keep_for into the stream's file, or give keep_for_days."
         )
     return stream.rejected.keep_for
 
@@ -111,14 +111,14 @@ def refusal(done: Replay) -> str:
     return f"{len(done.refused)} of {len(done.outcomes)} rows would be rejected again, and do not land; {others}."
 
 
-def _mended(config: ReplayConfig, stream: Stream) -> list[MendedRow]:
+def _mended(config: ReplayConfig, stream: Stream) -> list[RepairedRow]:
     if (config.file is None) == (not config.rows):
-        raise Mistake("config: there have to be mended rows. Mend: give either file or rows.")
+        raise UserError("config: there have to be mended rows. Fix: give either file or rows.")
     if config.file is None:
-        return [mended_row(row.model_dump(), f"rows[{number}]") for number, row in enumerate(config.rows)]
+        return [repaired_row(row.model_dump(), f"rows[{number}]") for number, row in enumerate(config.rows)]
     found = read_file(Path(config.file))
     if others := found.keys() - {stream.name, None}:
-        raise Mistake(f"{config.file}: it has rows of {min(map(str, others))}. Mend: start that stream's own job.")
+        raise UserError(f"{config.file}: it has rows of {min(map(str, others))}. Fix: start that stream's own job.")
     return [row for rows in found.values() for row in rows]
 
 

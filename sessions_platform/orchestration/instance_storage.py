@@ -7,7 +7,7 @@ from dagster_postgres import DagsterPostgresStorage
 from sqlalchemy import make_url
 
 from sessions_platform.settings import Settings
-from sessions_platform.storage import embedded_postgres
+from sessions_platform.storage.postgres import embedded
 
 
 class InstanceStorage(DagsterPostgresStorage):
@@ -24,7 +24,7 @@ class InstanceStorage(DagsterPostgresStorage):
     @classmethod
     def from_config_value(cls, inst_data: Any, config_value: Mapping[str, Any]) -> Self:  # noqa: ARG003
         settings = Settings.from_environment()
-        url = settings.dagster_postgres_url or embedded_postgres.attach(settings.home).url("dagster")
+        url = settings.dagster_postgres_url or embedded.attach(settings.home).url("dagster")
         # dagster-postgres speaks psycopg2, and SQLAlchemy 2.1 takes a plain postgresql:// for psycopg 3.
         with_driver = make_url(url).set(drivername="postgresql+psycopg2")
         storage = cls(with_driver.render_as_string(hide_password=False), inst_data=inst_data)

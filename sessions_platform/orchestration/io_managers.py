@@ -17,7 +17,7 @@ from dagster_polars import PolarsParquetIOManager
 from upath import UPath
 
 from sessions_platform.orchestration.resources import Platform
-from sessions_platform.storage.lake import Dataset, sync
+from sessions_platform.storage.lake.lake import Dataset, sync
 
 _STORED_BY_PLATFORM = ("raw_events", "events", "rejected_events", "sessionized_events")
 
@@ -40,7 +40,7 @@ class LakeIOManager(PolarsParquetIOManager):
         stream, asset = context.asset_key.path[0], context.asset_key.path[-1]
         if asset not in _STORED_BY_PLATFORM or not self.platform.has(stream):
             return super().load_input(context)
-        dataset = getattr(self.platform.workspace(stream), asset)(context.asset_partition_keys)
+        dataset = getattr(self.platform.stream_context(stream), asset)(context.asset_partition_keys)
         return _as_asked(dataset, context.dagster_type.typing_type)
 
     def write_df_to_path(self, context: dg.OutputContext, df: pl.DataFrame, path: UPath) -> None:  # noqa: ARG002

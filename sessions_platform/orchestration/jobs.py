@@ -7,14 +7,14 @@ import dagster as dg
 
 from sessions_platform.contracts.calendar import Calendar
 from sessions_platform.contracts.stream import Stream
-from sessions_platform.journey.audit import repeated_event_ids
-from sessions_platform.journey.rebuild import Rebuilt, rebuild
-from sessions_platform.journey.status import covering_ranges, landing_partitions_waiting
-from sessions_platform.journey.workspace import Workspace
-from sessions_platform.orchestration.checks import SAMPLE_AGREES, ProofByChecks
+from sessions_platform.operations.audit import repeated_event_ids
+from sessions_platform.operations.rebuild import Rebuilt, rebuild
+from sessions_platform.operations.status import covering_ranges, pending_landing_partitions
+from sessions_platform.orchestration.checks import SAMPLE_RECOMPUTATION, ProofByChecks
 from sessions_platform.orchestration.failures import TRANSIENT, retried_when_transient
 from sessions_platform.orchestration.partitions import partitions_definition
 from sessions_platform.orchestration.resources import Platform
+from sessions_platform.pipeline.context import StreamContext
 
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
@@ -34,10 +34,10 @@ def refresh_sessions(stream: Stream):
 
 
 def materialize_all(stream: Stream):
-    """The whole journey in one run; None where the two axes differ, for a run has one axis."""
+    """The whole pipeline in one run; None where the two axes differ, for a run has one axis."""
     if partitions_definition(stream.landing_calendar) != partitions_definition(stream.session_calendar):
         return None
-    return _job(stream, "materialize_all", LANDING_ASSETS + SESSION_ASSETS, "The whole journey, in one run.")
+    return _job(stream, "materialize_all", LANDING_ASSETS + SESSION_ASSETS, "The whole pipeline, in one run.")
 
 
 def audit_sample(stream: Stream):
@@ -55,11 +55,11 @@ def audit_event_ids(stream: Stream) -> dg.JobDefinition:
 
     @dg.op(name=f"{stream.name}__find_repeated_event_ids", retry_policy=TRANSIENT)
     def find(context: dg.OpExecutionContext, platform: Platform) -> None:
-        workspace = platform.workspace(stream.name)
+        stream_context = platform.stream_context(stream.name)
         with retried_when_transient():
-            found = repeated_event_ids(workspace)
-            warehouse = workspace.warehouse
-            with workspace.database.transaction() as connection:
+            found = repeated_event_ids(stream_context)
+            warehouse = stream_context.warehouse
+            with stream_context.database.transaction() as connection:
                 warehouse.replace_repeated_event_ids(connection, found)
         ids = found["event_id"].n_unique()
         table = f"{stream.name}.repeated_event_ids"
@@ -74,10 +74,10 @@ def rebuild_stream(stream: Stream) -> dg.JobDefinition:
 
     @dg.op(name=f"{stream.name}__make_anew_and_switch", retry_policy=TRANSIENT)
     def make_anew(context: dg.OpExecutionContext, platform: Platform) -> None:
-        workspace = platform.workspace(stream.name)
+        stream_context = platform.stream_context(stream.name)
         with retried_when_transient():
             proof = ProofByChecks(stream)
-            rebuilt = rebuild(workspace, context.run_id, proof, context.log.info)
+            rebuilt = rebuild(stream_context, context.run_id, proof, context.log.info)
         for asset, partition, rows in _rebuilt_partitions(rebuilt):
             key = dg.AssetKey([stream.name, asset])
             told = dg.AssetMaterialization(key, partition=partition, metadata={"dagster/row_count": rows})
@@ -117,17 +117,17 @@ def _tags(stream: Stream) -> dict[str, str]:
     return {"sessions/stream": stream.name}
 
 
-def landing_ranges(workspace: Workspace) -> list[tuple[str, str]]:
+def landing_ranges(stream_context: StreamContext) -> list[tuple[str, str]]:
     """Landing partitions that wait to be taken in, as ranges for one run each."""
-    calendar = workspace.stream.landing_calendar
-    waiting = landing_partitions_waiting(workspace, newest_partition(calendar))
-    return _ranges(waiting, calendar)
+    calendar = stream_context.stream.landing_calendar
+    stale = pending_landing_partitions(stream_context, newest_partition(calendar))
+    return _ranges(stale, calendar)
 
 
-def session_ranges(workspace: Workspace) -> list[tuple[str, str]]:
+def session_ranges(stream_context: StreamContext) -> list[tuple[str, str]]:
     """Session partitions that wait for a refresh, as ranges for one run each."""
-    waiting = workspace.ledger.waiting(workspace.stream.policy_version)
-    return _ranges(waiting, workspace.stream.session_calendar)
+    stale = stream_context.ledger.stale_partitions(stream_context.stream.session_rule_version)
+    return _ranges(stale, stream_context.stream.session_calendar)
 
 
 def newest_partition(calendar: Calendar) -> str:
@@ -140,14 +140,14 @@ def range_tags(first: str, last: str) -> dict[str, str]:
     return {RANGE_START: first, RANGE_END: last}
 
 
-def _ranges(waiting: list[str], calendar: Calendar) -> list[tuple[str, str]]:
+def _ranges(stale: list[str], calendar: Calendar) -> list[tuple[str, str]]:
     """Those that exist by now: an event may lie a little in the future, and waits until its partition begins."""
     first, newest = calendar.first_key, newest_partition(calendar)
-    return covering_ranges([key for key in waiting if first <= key <= newest], calendar)
+    return covering_ranges([key for key in stale if first <= key <= newest], calendar)
 
 
 def _sample_check(stream: Stream) -> dg.AssetSelection:
-    return dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey([stream.name, "sessions"]), SAMPLE_AGREES))
+    return dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey([stream.name, "sessions"]), SAMPLE_RECOMPUTATION))
 
 
 def _rebuilt_partitions(rebuilt: Rebuilt) -> Iterator[tuple[str, str, int]]:

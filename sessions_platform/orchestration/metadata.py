@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import dagster as dg
 
-from sessions_platform.journey.judge import Judged
-from sessions_platform.transforms.shape import Drift
+from sessions_platform.pipeline.validate import ValidatedPartition
+from sessions_platform.transforms.schema_drift import Drift
 
 _ROWS_SHOWN = 100
 _TEXT_SHOWN = 200
@@ -31,17 +31,17 @@ def as_rounded_percent(rows: int, of: int) -> float:
     return round(100 * rows / of, 4) if of else 0.0
 
 
-def samples_of(judged: Judged) -> list[dict[str, str | float]]:
+def samples_of(validated: ValidatedPartition) -> list[dict[str, str | float]]:
     """A few rejected rows of a landing partition, shortened."""
     return [
         {
-            "partition": judged.landing_partition,
+            "partition": validated.landing_partition,
             "source_uri": row["source_uri"],
             "position": row["position"],
             "reasons": _shortened("; ".join(map(_told, row["reasons"]))),
             "payload": _shortened(row["payload"]),
         }
-        for row in judged.samples
+        for row in validated.samples
     ]
 
 

@@ -6,7 +6,7 @@ import dagster as dg
 
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.stream_file import load_streams
-from sessions_platform.journey.workspace import Workspace
+from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.settings import Settings
 
 
@@ -17,11 +17,11 @@ class Platform(dg.ConfigurableResource):
     needed can't leak into a run's configuration.
     """
 
-    def workspace(self, stream: str) -> Workspace:
-        return _workspaces(Settings.from_environment())[stream]
+    def stream_context(self, stream: str) -> StreamContext:
+        return _contexts(Settings.from_environment())[stream]
 
     def has(self, stream: str) -> bool:
-        return stream in _workspaces(Settings.from_environment())
+        return stream in _contexts(Settings.from_environment())
 
 
 def streams_of(settings: Settings) -> list[Stream]:
@@ -29,5 +29,5 @@ def streams_of(settings: Settings) -> list[Stream]:
 
 
 @cache
-def _workspaces(settings: Settings) -> dict[str, Workspace]:
-    return {stream.name: Workspace.open(stream, settings) for stream in streams_of(settings)}
+def _contexts(settings: Settings) -> dict[str, StreamContext]:
+    return {stream.name: StreamContext.open(stream, settings) for stream in streams_of(settings)}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from sessions_platform.mistakes import RunFailed
+from sessions_platform.errors import RunFailedError
 from sessions_platform.orchestration.build import build
 from sessions_platform.orchestration.jobs import range_tags
 from sessions_platform.settings import Settings
@@ -32,7 +32,7 @@ class Runner:
             raise_on_error=False,
         )
         if not result.success:
-            raise RunFailed(_why(result))
+            raise RunFailedError(_why(result))
         return result.run_id
 
 

@@ -22,7 +22,7 @@ def ingest_nightly(stream: Stream) -> dg.ScheduleDefinition:
         name=f"{stream.name}__ingest_nightly", cron_schedule="5 0 * * *", job_name=job_name(stream, "ingest_events")
     )
     def ingest_nightly(context: dg.ScheduleEvaluationContext, platform: Platform) -> Iterator[dg.RunRequest]:
-        ranges = landing_ranges(platform.workspace(stream.name))
+        ranges = landing_ranges(platform.stream_context(stream.name))
         yield from wanted_runs(context.instance, stream, "ingest_events", ranges)
 
     return ingest_nightly
@@ -35,7 +35,7 @@ def refresh_hourly(stream: Stream) -> dg.ScheduleDefinition:
         name=f"{stream.name}__refresh_hourly", cron_schedule="35 * * * *", job_name=job_name(stream, "refresh_sessions")
     )
     def refresh_hourly(context: dg.ScheduleEvaluationContext, platform: Platform) -> Iterator[dg.RunRequest]:
-        ranges = session_ranges(platform.workspace(stream.name))
+        ranges = session_ranges(platform.stream_context(stream.name))
         yield from wanted_runs(context.instance, stream, "refresh_sessions", ranges)
 
     return refresh_hourly

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from sessions_platform.contracts.stream import Stream
-from sessions_platform.journey.workspace import Workspace
 from sessions_platform.orchestration.jobs import (
     RANGE_END,
     RANGE_START,
@@ -16,8 +15,9 @@ from sessions_platform.orchestration.jobs import (
     session_ranges,
 )
 from sessions_platform.orchestration.resources import Platform
+from sessions_platform.pipeline.context import StreamContext
 
-Ranges = Callable[[Workspace], list[tuple[str, str]]]
+Ranges = Callable[[StreamContext], list[tuple[str, str]]]
 
 _UNDER_WAY = [
     dg.DagsterRunStatus.QUEUED,
@@ -34,9 +34,9 @@ def new_files(stream: Stream) -> dg.SensorDefinition:
     return _sensor(stream, "new_files", "ingest_events", landing_ranges)
 
 
-def touched_sessions(stream: Stream) -> dg.SensorDefinition:
+def stale_sessions(stream: Stream) -> dg.SensorDefinition:
     """Refreshes the session partitions that changed events touch."""
-    return _sensor(stream, "touched_sessions", "refresh_sessions", session_ranges)
+    return _sensor(stream, "stale_sessions", "refresh_sessions", session_ranges)
 
 
 def wanted_runs(
@@ -63,10 +63,10 @@ def _sensor(stream: Stream, name: str, job: str, ranges: Ranges) -> dg.SensorDef
         description=f"Starts {job} for what waits.",
     )
     def watch(context: dg.SensorEvaluationContext, platform: Platform) -> dg.SensorResult | dg.SkipReason:
-        waiting = ranges(platform.workspace(stream.name))
-        runs = list(wanted_runs(context.instance, stream, job, waiting))
+        pending = ranges(platform.stream_context(stream.name))
+        runs = list(wanted_runs(context.instance, stream, job, pending))
         if not runs:
-            return dg.SkipReason(f"{len(waiting)} ranges wait, and are under way" if waiting else "nothing waits")
+            return dg.SkipReason(f"{len(pending)} ranges wait, and are under way" if pending else "nothing waits")
         return dg.SensorResult(run_requests=runs)
 
     return watch

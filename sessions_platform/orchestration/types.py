@@ -4,7 +4,7 @@ import dagster as dg
 import pandera.polars as pa
 from dagster_pandera import pandera_schema_to_dagster_type
 
-from sessions_platform.storage.lake import Dataset
+from sessions_platform.storage.lake.lake import Dataset
 
 
 def dataset_type(schema: pa.DataFrameSchema) -> dg.DagsterType:

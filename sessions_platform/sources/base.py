@@ -1,17 +1,28 @@
 """Where raw rows come from: the one protocol that every source keeps."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import polars as pl
 
 # Copies the bytes of a file to where they stay, and says where: the same place for the same bytes.
-Keep = Callable[[Iterable[bytes]], str]
+Quarantine = Callable[[Iterable[bytes]], str]
 
 
 @dataclass(frozen=True)
-class LandingFile:
+class Cursor:
+    """How far a source has been read: `position` is JSON that only the source understands, `name` says of what.
+
+    As in ``Cursor("orders/0", {"offset": 1200})``. The ledger stores it in the transaction that records the slice.
+    """
+
+    name: str
+    position: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Slice:
     """A file that a source has found. `uri` names it for ever, whatever it holds.
 
     `fingerprint` changes whenever the content may have changed, and is cheap to take.
@@ -22,6 +33,7 @@ class LandingFile:
     uri: str
     fingerprint: str
     landing_partition: str | None
+    cursor: Cursor | None = None  # where the source goes on once this slice is recorded; None where it needs none
 
 
 class Reading(Protocol):
@@ -41,11 +53,11 @@ class Reading(Protocol):
 
 
 class Source(Protocol):
-    def find(self, landing_partitions: Iterable[str] | None = None) -> list[LandingFile]:
+    def find(self, landing_partitions: Iterable[str] | None = None) -> list[Slice]:
         """The files that are there now, by uri; of these landing partitions, or all. Undated ones always."""
         ...
 
-    def read(self, file: LandingFile, keep: Keep) -> Reading: ...
+    def read(self, file: Slice, keep: Quarantine) -> Reading: ...
 
     def partition_of(self, uri: str) -> str | None:
         """The landing partition that a file's name tells, whether it is there or not; None where it tells none."""

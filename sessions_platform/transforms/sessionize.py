@@ -18,7 +18,7 @@ from sessions_platform.contracts.events import content_columns
 from sessions_platform.contracts.sessions import Boundary, sessionized_columns
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.transforms.identifiers import uuids_of
-from sessions_platform.transforms.in_order import IDENTITY, in_order
+from sessions_platform.transforms.sort_events import IDENTITY, sort_events
 
 _MICROSECOND = timedelta(microseconds=1)
 _MOST_WINDOWS = 16  # each of them is a pass over the files near it
@@ -50,7 +50,7 @@ def sessionize(events: pl.DataFrame, stream: Stream) -> pl.DataFrame:
     stream cuts. Its id is made of its opening event, so that a rerun over the same events names
     the same sessions, in whatever order they arrived. Copies of events are left out.
     """
-    return _cut(in_order(events, stream)[0], stream)
+    return _cut(sort_events(events, stream)[0], stream)
 
 
 def _cut(ordered: pl.DataFrame, stream: Stream) -> pl.DataFrame:
@@ -100,10 +100,10 @@ def sessionize_window(window: Window, read: EventReader, stream: Stream) -> Sess
     if stream.session.campaign or stream.session.max_length:
         events = _with_beginnings(events, window.start, read, gap)
     events = _with_endings(events, window.end, read, gap)
-    ordered, copies = in_order(events, stream)
+    ordered, copies = sort_events(events, stream)
     # An event ahead of the window's first opening one continues an earlier session: its true opener may lie
     # further left than was read.
-    inside = _cut(ordered, stream).filter(window.holds("_opened_at"))
+    inside = _cut(ordered, stream).filter(window.contains("_opened_at"))
     longest = inside.group_by("session_partition").agg(seconds=pl.max("_chain_seconds"))
     return Sessionized(inside.select(*sessionized_columns(stream)), _left_out(inside, copies, stream), longest)
 
@@ -173,19 +173,19 @@ def in_seconds(duration: pl.Expr) -> pl.Expr:
     return (duration.dt.total_microseconds() / 1_000_000).round(6)
 
 
-def touched_partitions(changed: pl.DataFrame, read: EventReader, stream: Stream) -> set[str]:
+def affected_partitions(changed: pl.DataFrame, read: EventReader, stream: Stream) -> set[str]:
     """The session partitions that hold any event of a chain of a changed user around a changed time.
 
     `changed` has user_id and event_timestamp; `read` gives the events of before and after together.
     A few partitions more may be named, never fewer.
     """
-    touched: set[str] = set()
+    affected: set[str] = set()
     for window in _neighbourhoods(changed, stream):
-        here = changed.filter(window.holds())
+        here = changed.filter(window.contains())
         chains = _chains_around(here, window, read, stream)
         keys = chains.select(stream.session_calendar.key_expr().unique()).to_series()
-        touched.update(key for key in keys if key is not None)
-    return touched
+        affected.update(key for key in keys if key is not None)
+    return affected
 
 
 def _chains_around(changed: pl.DataFrame, window: Window, read: EventReader, stream: Stream) -> pl.DataFrame:

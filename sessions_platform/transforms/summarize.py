@@ -31,7 +31,7 @@ def summarize(sessionized: pl.DataFrame, stream: Stream) -> pl.DataFrame:
         *_pages(ordered, first, last),
         _primary_actions(numbered, first, last, stream),
         *_own_columns(numbered, stream),
-        policy_version=pl.lit(stream.policy_version),
+        session_rule_version=pl.lit(stream.session_rule_version),
     )
     length = in_seconds(pl.col("session_end") - pl.col("session_start"))
     return sessions.with_columns(duration_seconds=length).select(*session_columns(stream))

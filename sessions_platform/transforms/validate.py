@@ -19,11 +19,11 @@ from sessions_platform.contracts.events import (
     column_rules,
     content_columns,
     event_columns,
-    judged_columns,
-    judgement_schema,
+    ordered_columns,
+    row_schema,
 )
-from sessions_platform.contracts.reasons import REASON, REASONS, VALUE_SHOWN, Code
-from sessions_platform.contracts.rejections import REJECTED_EVENTS
+from sessions_platform.contracts.rejected_events import REJECTED_EVENTS
+from sessions_platform.contracts.rejection_reasons import REASON, REASONS, VALUE_SHOWN, Code
 from sessions_platform.contracts.stream import Column, ColumnType, Stream
 from sessions_platform.contracts.timestamps import read_timestamp
 from sessions_platform.transforms.identifiers import md5_of, sha256_of, uuids_of
@@ -36,25 +36,27 @@ _STEAD = ["_uri", "_position"]
 
 # Which rows are mends, and for which row of a landing file they stand: their root. Of several the one of
 # the highest sequence counts.
-MENDS: dict[str, pl.DataType] = {
+REPAIRS: dict[str, pl.DataType] = {
     "source_uri": pl.String(),
     "position": pl.Int64(),
     "_root_uri": pl.String(),
     "_root_position": pl.Int64(),
     "_sequence": pl.Int64(),
 }
-_NO_MENDS = pl.DataFrame(schema=MENDS)
+_NO_REPAIRS = pl.DataFrame(schema=REPAIRS)
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ValidationResult:
     """`events` lack their final duplicates; `rejected` has the raw columns and `reasons`."""
 
     events: pl.DataFrame
     rejected: pl.DataFrame
 
 
-def judge(parsed: pl.DataFrame, stream: Stream, landing_partition: str, known: Known | None = None) -> Verdict:
+def validate(
+    parsed: pl.DataFrame, stream: Stream, landing_partition: str, known: Known | None = None
+) -> ValidationResult:
     """Split parsed rows of one landing partition into events and rejected rows, each with all its reasons.
 
     `known` has the values that stand in the references; a stream without any needs none.
@@ -67,16 +69,16 @@ def judge(parsed: pl.DataFrame, stream: Stream, landing_partition: str, known: K
     reasons = _gathered(typed, _type_faults(typed, stream), _broken_rules(typed, stream, landing_partition, known))
     if reasons.is_empty():
         nothing = typed.clear().select(*_RAW, reasons=pl.lit(None, REASONS))
-        return Verdict(_as_events(typed, stream), nothing)
+        return ValidationResult(_as_events(typed, stream), nothing)
     is_rejected = typed[_ROW].is_in(reasons[_ROW].implode())
     rejected = typed.select(_ROW, *_RAW).filter(is_rejected).join(reasons, on=_ROW, how="left", maintain_order="left")
     # of the columns only those that an event is made of, for to filter all of them takes several times as long
     accepted = typed.select(_made_of(stream)).filter(~is_rejected)
-    return Verdict(_as_events(accepted, stream), rejected.select(*_RAW, "reasons"))
+    return ValidationResult(_as_events(accepted, stream), rejected.select(*_RAW, "reasons"))
 
 
-def settle(
-    events: pl.DataFrame, stream: Stream, file_digests: Mapping[str, str], mends: pl.DataFrame = _NO_MENDS
+def deduplicate(
+    events: pl.DataFrame, stream: Stream, file_digests: Mapping[str, str], repairs: pl.DataFrame = _NO_REPAIRS
 ) -> tuple[pl.DataFrame, pl.DataFrame, int]:
     """Give derived ids, drop and count duplicates, find conflicts; over a whole landing partition.
 
@@ -85,7 +87,7 @@ def settle(
     duplicate, unless it contradicts another event, as it may have done before. Returns the events in the
     order of time, the conflicts (source_uri, position, reasons), and how many duplicates were dropped.
     """
-    events, replaced = _newest_of_each_place(events, mends)
+    events, replaced = _newest_of_each_place(events, repairs)
     if stream.derives_event_id:
         events = _with_derived_ids(events, file_digests)
     events, copies = _first_of_each(events, "event_id")
@@ -103,16 +105,16 @@ def settle(
     return in_time(events, stream), told, duplicates
 
 
-def contested_values(stream: Stream) -> dict[str, pl.Expr]:
+def candidate_hashes(stream: Stream) -> dict[str, pl.Expr]:
     """Hashes of what no two accepted rows may share, or are counted by where they do; null where there is none."""
     own = _PAYLOAD_DIGEST if stream.derives_event_id else "event_id"
     return {f"_hash_of_{name}": _hash(pl.col(name)) for name in (own, *_unique_columns(stream))}
 
 
-def uncontested(events: pl.DataFrame, stream: Stream, file_digests: Mapping[str, str]) -> pl.DataFrame:
+def unique_events(events: pl.DataFrame, stream: Stream, file_digests: Mapping[str, str]) -> pl.DataFrame:
     """Accepted rows that share no contested value with any other, and have no mend: what `settle` makes of them."""
     if stream.derives_event_id:
-        placed, _ = _newest_of_each_place(events, _NO_MENDS)
+        placed, _ = _newest_of_each_place(events, _NO_REPAIRS)
         events = _with_derived_ids(placed, file_digests)
     return in_time(events.select(*event_columns(stream)), stream)
 
@@ -120,7 +122,7 @@ def uncontested(events: pl.DataFrame, stream: Stream, file_digests: Mapping[str,
 def accepted_columns(stream: Stream) -> dict[str, pl.DataType]:
     """The columns of a verdict's events."""
     own = {
-        name: dtype for name, dtype in event_columns(stream).items() if name in (*judged_columns(stream), *PROVENANCE)
+        name: dtype for name, dtype in event_columns(stream).items() if name in (*ordered_columns(stream), *PROVENANCE)
     }
     digest = {_PAYLOAD_DIGEST: pl.String()} if stream.derives_event_id else {}
     return {**own, "properties": pl.String(), **digest}
@@ -240,11 +242,11 @@ def _reason(code: Code, rule: str, *, column: str, value: pl.Expr) -> pl.Expr:
 
 def _broken_rules(typed: pl.DataFrame, stream: Stream, landing_partition: str, known: Known) -> pl.DataFrame:
     """What pandera finds in the rows that could be read at all: _row, column, reason."""
-    has_faults = typed["faults"].list.len().max()
+    has_faults = typed["parse_errors"].list.len().max()
     readable = typed.filter(~_has_whole_row_fault()) if has_faults else typed
-    frame = readable.select(pl.col(_typed_name(name)).alias(name) for name in judged_columns(stream))
+    frame = readable.select(pl.col(_typed_name(name)).alias(name) for name in ordered_columns(stream))
     try:
-        judgement_schema(stream, landing_partition, known).validate(frame, lazy=True)
+        row_schema(stream, landing_partition, known).validate(frame, lazy=True)
     except SchemaErrors as broken:
         latest = stream.latest_moment(landing_partition)
         rules = {name: column_rules(stream, name, latest, known) for name in stream.columns}
@@ -253,7 +255,7 @@ def _broken_rules(typed: pl.DataFrame, stream: Stream, landing_partition: str, k
 
 
 def _has_whole_row_fault() -> pl.Expr:
-    codes = pl.col("faults").list.eval(pl.element().struct.field("code"))
+    codes = pl.col("parse_errors").list.eval(pl.element().struct.field("code"))
     return codes.list.eval(pl.element().is_in([code.value for code in _WHOLE_ROW])).list.any()
 
 
@@ -286,8 +288,8 @@ def _broken(rules: list[Rule], number: object) -> tuple[Code, str]:
 
 def _gathered(typed: pl.DataFrame, type_faults: pl.DataFrame, broken: pl.DataFrame) -> pl.DataFrame:
     """All reasons of each row: _row, reasons. A value of the wrong type is not missing too."""
-    at_fault = typed.filter(pl.col("faults").list.len() > 0)
-    parse_faults = at_fault.select(_ROW, reason="faults").explode("reason")
+    at_fault = typed.filter(pl.col("parse_errors").list.len() > 0)
+    parse_faults = at_fault.select(_ROW, reason="parse_errors").explode("reason")
     parse_faults = parse_faults.select(_ROW, column=pl.col("reason").struct.field("column"), reason="reason")
     known = pl.concat([_NO_REASONS, parse_faults, type_faults])
     is_missing = pl.col("reason").struct.field("rule") == "not null"
@@ -300,22 +302,22 @@ _NO_REASONS = pl.DataFrame(schema={_ROW: pl.UInt32, "column": pl.String, "reason
 
 
 def _made_of(stream: Stream) -> list[str]:
-    return [*map(_typed_name, judged_columns(stream)), "properties", *_RAW]
+    return [*map(_typed_name, ordered_columns(stream)), "properties", *_RAW]
 
 
 def _as_events(accepted: pl.DataFrame, stream: Stream) -> pl.DataFrame:
-    own = [pl.col(_typed_name(name)).alias(name) for name in judged_columns(stream)]
+    own = [pl.col(_typed_name(name)).alias(name) for name in ordered_columns(stream)]
     digest = [md5_of(accepted["payload"]).alias(_PAYLOAD_DIGEST)] if stream.derives_event_id else []
     return accepted.select(*own, "properties", *PROVENANCE, *digest)
 
 
-def _newest_of_each_place(events: pl.DataFrame, mends: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _newest_of_each_place(events: pl.DataFrame, repairs: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Events in the order of their places, and those that a newer mend of the same row has replaced."""
-    if mends.is_empty():
+    if repairs.is_empty():
         placed = events.with_columns(_uri="source_uri", _position="position")
         placed = placed if _stands_in_place(placed) else placed.sort(*_STEAD)
         return placed, placed.clear()
-    placed = events.join(mends, on=PLACE, how="left").with_columns(
+    placed = events.join(repairs, on=PLACE, how="left").with_columns(
         _uri=pl.coalesce("_root_uri", "source_uri"),
         _position=pl.coalesce("_root_position", "position"),
         _sequence=pl.col("_sequence").fill_null(0),

@@ -16,7 +16,7 @@ from benchmarks.bench import Bench
 from benchmarks.data import Cache
 from benchmarks.growth import fitted
 from benchmarks.measure import Failed, Run
-from benchmarks.results import Comparison, Figure, judged
+from benchmarks.results import Comparison, Figure, validated
 
 NO_TIME = dict.fromkeys(phases.ORDER, 0.0)
 SESSIONS = pl.DataFrame({"user_id": ["ann", "bob", None], "event_count": [2, 1, 1]})
@@ -101,9 +101,11 @@ def test_a_target_is_reached_when_one_of_its_alternatives_holds() -> None:
     def core_job(wall: float, peak: int) -> Comparison:
         return Comparison("core/duckdb", "", 1, [Run(wall, 1, peak)], [Run(10, 1, 100)])
 
-    verdicts = [judged(core_job(wall, peak))["reached"] for wall, peak in ((6.9, 33), (6.9, 40), (5, 100), (5, 101))]
-    assert verdicts == [True, False, True, False]
-    assert judged(Figure("nothing to reach", "", 1, [1.0], "s")) == {}
+    validations = [
+        validated(core_job(wall, peak))["reached"] for wall, peak in ((6.9, 33), (6.9, 40), (5, 100), (5, 101))
+    ]
+    assert validations == [True, False, True, False]
+    assert validated(Figure("nothing to reach", "", 1, [1.0], "s")) == {}
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ from sessions_platform_tests.browser.ui import (
 pytestmark = pytest.mark.browser
 
 DAY = "2026-01-05"  # nothing of it came late, so that no other day waits for it, and some of it is rejected
-CHECKS_OF_EVENTS = {"keeps_contract": "Every row keeps the contract", "nothing_lost": "raw rows = accepted"}
+CHECKS_OF_EVENTS = {"keeps_contract": "Every row keeps the contract", "row_counts_reconcile": "raw rows = accepted"}
 SAMPLES = 5
 ALL_PASSED = re.compile(r"\b([1-9]\d*) / \1 Passed")
 ONE_OF_THE_WEEK = f"{100 // DAYS}% filled"
@@ -56,17 +56,17 @@ def _chromium_is_installed() -> None:
 
 def test_a_day_materialized_with_the_mouse_turns_green_and_shows_what_came_of_it(tmp_path: Path) -> None:
     home, log = tmp_path / "home", tmp_path / "dev.log"
-    landed = home / "landing" / STREAM
-    land_week(landed, events=3000)
+    ingested = home / "landing" / STREAM
+    land_week(ingested, events=3000)
     with served(home, log) as url, chromium() as page, told_on_failure(page, url, tmp_path):
-        the_graph_shows_the_journey(page, url)
+        the_graph_shows_the_pipeline(page, url)
         materialize_all_assets_of_one_day(page)
         every_asset_turns_green(page, url)
         the_page_of_events_shows_columns_and_checks(page, url)
-        what_the_pages_count_adds_up_to(page, url, lines=lines_in(landed / DAY))
+        what_the_pages_count_adds_up_to(page, url, lines=lines_in(ingested / DAY))
 
 
-def the_graph_shows_the_journey(page: Page, url: str) -> None:
+def the_graph_shows_the_pipeline(page: Page, url: str) -> None:
     open_graph(page, url)
     for asset in ASSETS:
         expect(graph_text(page, asset)).to_have_count(0)

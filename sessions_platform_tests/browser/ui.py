@@ -14,7 +14,7 @@ from pathlib import Path
 
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
-from sessions_platform.storage import embedded_postgres
+from sessions_platform.storage.postgres import embedded
 
 STREAM = "web_shop"
 GROUPS = {
@@ -163,5 +163,5 @@ def _remove_database(home: Path) -> None:
     """Stop a server whose holders were killed; for root it rests outside of a home that nobody else may enter."""
     cluster = home / "postgres" / "cluster"
     if (cluster / "data" / "postmaster.pid").exists():
-        embedded_postgres.attach(home).close()
+        embedded.attach(home).close()
     shutil.rmtree(cluster.resolve(), ignore_errors=True)

@@ -14,11 +14,11 @@ from sessions_platform.contracts.events import (
     content_columns,
     event_columns,
     events_schema,
-    judgement_schema,
+    row_schema,
 )
-from sessions_platform.contracts.raw import RAW_EVENTS, raw_schema
-from sessions_platform.contracts.reasons import Code
-from sessions_platform.contracts.rejections import REJECTED_EVENTS, rejected_schema
+from sessions_platform.contracts.raw_events import RAW_EVENTS, raw_schema
+from sessions_platform.contracts.rejected_events import REJECTED_EVENTS, rejected_schema
+from sessions_platform.contracts.rejection_reasons import Code
 from sessions_platform.contracts.sessions import (
     session_columns,
     sessionized_columns,
@@ -96,7 +96,7 @@ def test_copies_are_compared_by_all_but_where_they_came_from() -> None:
 def test_each_check_of_the_schema_has_its_rule_at_the_same_place(landing_partition: str | None) -> None:
     """Pandera tells the number of the check that failed; the reason is looked up by it."""
     latest = STRICT.latest_moment(landing_partition) if landing_partition else None
-    for name, column in judgement_schema(STRICT, landing_partition).columns.items():
+    for name, column in row_schema(STRICT, landing_partition).columns.items():
         rules = column_rules(STRICT, name, latest)
         assert [check.name for check in column.checks] == [rule.check.name for rule in rules]
 
@@ -212,7 +212,7 @@ def test_a_rejected_row_is_whole_and_explained(column: str, value: object) -> No
 
 def test_a_raw_row_is_whole() -> None:
     row = {"landing_partition": LANDING, "source_uri": "a", "position": 1, "payload": b"\xff\0"}
-    rest = {"preamble": None, "line_end": b"\n", "header": None, "unreadable": None}
+    rest = {"preamble": None, "line_terminator": b"\n", "header": None, "corrupt_reason": None}
     good = pl.DataFrame([{**row, **rest}], schema=RAW_EVENTS)
     assert broken_checks(raw_schema(stream()), good) == set()
     without_payload = good.with_columns(payload=pl.lit(None, pl.Binary))

@@ -20,7 +20,7 @@ from sessions_platform.contracts.events import events_schema
 from sessions_platform.contracts.json_schema import json_schema
 from sessions_platform.contracts.sessions import sessions_schema
 from sessions_platform.contracts.stream import Stream
-from sessions_platform.contracts.stream_file import Fault, StreamError, load_stream, load_streams
+from sessions_platform.contracts.stream_file import ConfigProblem, StreamError, load_stream, load_streams
 from sessions_platform.settings import DEMO_STREAMS
 
 REPOSITORY = Path(sessions_platform.__file__).parent.parent
@@ -61,18 +61,18 @@ def changed(old: str = "", new: str = "") -> str:
     return GOOD.replace(old, new, 1) if old else GOOD + new
 
 
-def faults(content: str | bytes, folder: Path) -> list[Fault]:
+def problems(content: str | bytes, folder: Path) -> list[ConfigProblem]:
     path = folder / "web.yaml"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     try:
         load_stream(path, home=folder)
     except StreamError as error:
-        return error.faults
+        return error.problems
     return []
 
 
 def test_a_good_file_makes_a_stream(tmp_path: Path) -> None:
-    assert faults(GOOD, tmp_path) == []
+    assert problems(GOOD, tmp_path) == []
     stream = load_stream(tmp_path / "web.yaml", home=tmp_path)
     assert (stream.name, stream.path, stream.session.gap) == (
         "web",
@@ -134,16 +134,16 @@ TOLD = [  # line, key, in the mend
 
 
 def test_all_mistakes_of_a_file_are_told_at_once(tmp_path: Path) -> None:
-    found = faults(TWELVE, tmp_path)
+    found = problems(TWELVE, tmp_path)
     told = {(fault.line, fault.key): fault for fault in found}
     assert len(found) >= 10
     assert set(told) == {(line, key) for line, key, _ in TOLD}
-    for line, key, mend in TOLD:
+    for line, key, fix in TOLD:
         fault = told[line, key]
         assert fault.file == tmp_path / "web.yaml"
         assert fault.reason
-        assert mend in fault.mend
-        shown = f"{tmp_path / 'web.yaml'}:{line}: {key}: {fault.reason}. Mend: {fault.mend}."
+        assert fix in fault.fix
+        shown = f"{tmp_path / 'web.yaml'}:{line}: {key}: {fault.reason}. Fix: {fault.fix}."
         assert str(fault) == shown
         assert "\n" not in shown
 
@@ -155,7 +155,7 @@ def test_the_mistakes_of_all_files_are_told_at_once(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no stream either, and none of ours")
     with pytest.raises(StreamError) as caught:
         load_streams([tmp_path], home=tmp_path)
-    assert [(fault.file.name, fault.key) for fault in caught.value.faults] == [
+    assert [(fault.file.name, fault.key) for fault in caught.value.problems] == [
         ("one.yaml", "session.gap"),
         ("two.yml", "file"),
     ]
@@ -164,7 +164,7 @@ def test_the_mistakes_of_all_files_are_told_at_once(tmp_path: Path) -> None:
 def test_two_streams_cannot_have_one_name(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / f"{name}.yaml").write_text(GOOD)
-    with pytest.raises(StreamError, match=r"two\.yaml: name: .*one\.yaml has the same name\. Mend: rename one"):
+    with pytest.raises(StreamError, match=r"two\.yaml: name: .*one\.yaml has the same name\. Fix: rename one"):
         load_streams([tmp_path], home=tmp_path)
 
 
@@ -177,7 +177,7 @@ def test_streams_come_by_name_and_from_all_folders(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
-    with pytest.raises(StreamError, match=r"nowhere: SESSIONS_STREAMS: there is no such folder\. Mend: make it"):
+    with pytest.raises(StreamError, match=r"nowhere: SESSIONS_STREAMS: there is no such folder\. Fix: make it"):
         load_streams([tmp_path / "nowhere"], home=tmp_path)
 
 
@@ -206,7 +206,7 @@ def test_the_command_line_prints_a_line_for_each_mistake(
     assert status_of_a_bad_folder.stdout == ""
     lines = status_of_a_bad_folder.stderr.splitlines()
     assert len(lines) == len(TOLD)
-    place = re.compile(r".*/streams of mine\d*/shop\.yaml:\d+: [\w.]+: .*\. Mend: .*\.")
+    place = re.compile(r".*/streams of mine\d*/shop\.yaml:\d+: [\w.]+: .*\. Fix: .*\.")
     assert [line for line in lines if not place.fullmatch(line)] == []
     assert "Traceback" not in status_of_a_bad_folder.stderr
 
@@ -428,7 +428,15 @@ MISTAKES: dict[str, tuple[str | bytes, str, str]] = {
             f"columns.{name}",
             "another name",
         )
-        for name in ("preamble", "line_end", "header", "unreadable", "faults", "session_partition", "ctid")
+        for name in (
+            "preamble",
+            "line_terminator",
+            "header",
+            "corrupt_reason",
+            "parse_errors",
+            "session_partition",
+            "ctid",
+        )
     },
     "a column of the view": (changed("total_amount:", "is_open:"), "session.columns.is_open", "another name"),
     "a time as pages": (
@@ -495,18 +503,18 @@ MISTAKES: dict[str, tuple[str | bytes, str, str]] = {
 }
 
 
-@pytest.mark.parametrize(("content", "key", "mend"), MISTAKES.values(), ids=MISTAKES)
-def test_a_mistake_names_its_key_and_its_mend(content: str | bytes, key: str, mend: str, tmp_path: Path) -> None:
-    found = [fault for fault in faults(content, tmp_path) if fault.key == key]
+@pytest.mark.parametrize(("content", "key", "fix"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_names_its_key_and_its_mend(content: str | bytes, key: str, fix: str, tmp_path: Path) -> None:
+    found = [fault for fault in problems(content, tmp_path) if fault.key == key]
     assert found
-    assert any(mend in fault.mend for fault in found)
+    assert any(fix in fault.fix for fault in found)
     for fault in found:
         assert fault.file == tmp_path / "web.yaml"
         assert fault.line or isinstance(content, bytes) or "missing" in fault.reason
 
 
 def test_of_a_list_each_mistake_is_told(tmp_path: Path) -> None:
-    found = faults(changed(FORMATS, 'formats: ["%Q", "%+", "%H"]'), tmp_path)
+    found = problems(changed(FORMATS, 'formats: ["%Q", "%+", "%H"]'), tmp_path)
     assert [fault.key for fault in found] == ["columns.event_timestamp.formats"] * 2
 
 
@@ -526,7 +534,7 @@ def test_of_a_list_each_mistake_is_told(tmp_path: Path) -> None:
     ],
 )
 def test_bounds_that_nothing_can_keep_are_a_mistake(column: str, key: str, tmp_path: Path) -> None:
-    (fault,) = faults(changed(AMOUNT, column), tmp_path)
+    (fault,) = problems(changed(AMOUNT, column), tmp_path)
     assert fault.key == f"columns.amount.{key}"
     assert fault.reason
 
@@ -542,12 +550,12 @@ def test_bounds_that_nothing_can_keep_are_a_mistake(column: str, key: str, tmp_p
     ],
 )
 def test_bounds_that_something_keeps_are_none(column: str, tmp_path: Path) -> None:
-    assert faults(changed(AMOUNT, column), tmp_path) == []
+    assert problems(changed(AMOUNT, column), tmp_path) == []
 
 
 @pytest.mark.parametrize("content", ["a: &a {b: *a}\n", "a: " + "[" * 5000], ids=["an anchor", "brackets"])
 def test_what_is_nested_without_end_is_a_mistake(content: str, tmp_path: Path) -> None:
-    (fault,) = faults(content, tmp_path)
+    (fault,) = problems(content, tmp_path)
     assert (fault.key, fault.reason) == ("file", "it is nested without end")
 
 
@@ -571,21 +579,21 @@ FITTING = (
     ],
 )
 def test_what_looks_odd_but_works_is_no_mistake(content: str, tmp_path: Path) -> None:
-    assert faults(content, tmp_path) == []
+    assert problems(content, tmp_path) == []
 
 
 def test_the_line_is_that_of_the_key(tmp_path: Path) -> None:
-    (fault,) = faults(changed("gap_inclusive: false", "gap_inclusive: perhaps"), tmp_path)
+    (fault,) = problems(changed("gap_inclusive: false", "gap_inclusive: perhaps"), tmp_path)
     assert fault.line == GOOD.splitlines().index("  gap_inclusive: false") + 1
 
 
 def test_a_bad_pattern_is_told_in_its_own_words(tmp_path: Path) -> None:
-    (fault,) = faults(changed(PAGE, "{pattern: '('}"), tmp_path)
+    (fault,) = problems(changed(PAGE, "{pattern: '('}"), tmp_path)
     assert "unclosed group" in fault.reason
 
 
 def test_a_mistake_is_one_line_whatever_yaml_says(tmp_path: Path) -> None:
-    (fault,) = faults(changed(new="description: \x01\n"), tmp_path)
+    (fault,) = problems(changed(new="description: \x01\n"), tmp_path)
     assert "\n" not in str(fault)
 
 
@@ -616,9 +624,9 @@ def test_whatever_stands_in_a_place_the_file_makes_a_stream_or_a_stream_error(
     for key in place[:-1]:
         above = above[key]
     above[place[-1]] = value
-    for fault in faults(yaml.safe_dump(raw), tmp_path):
+    for fault in problems(yaml.safe_dump(raw), tmp_path):
         assert fault.key
-        assert fault.mend
+        assert fault.fix
 
 
 # What is published of it ---------------------------------------------------------------------------------
@@ -653,9 +661,9 @@ def test_the_demos_stream_makes_every_contract(tmp_path: Path) -> None:
 
 
 def versions(tmp_path: Path, content: str) -> tuple[str, str]:
-    assert faults(content, tmp_path) == []
+    assert problems(content, tmp_path) == []
     stream: Stream = load_stream(tmp_path / "web.yaml", home=tmp_path)
-    return stream.contract_version, stream.policy_version
+    return stream.contract_version, stream.session_rule_version
 
 
 @pytest.mark.parametrize(
@@ -682,7 +690,7 @@ def test_versions_change_with_what_they_stand_for(
 
 
 def test_a_stream_that_is_over_takes_events_up_to_its_end(tmp_path: Path) -> None:
-    assert faults(changed("source:", "end: 2026-01-03\nsource:"), tmp_path) == []
+    assert problems(changed("source:", "end: 2026-01-03\nsource:"), tmp_path) == []
     stream = load_stream(tmp_path / "web.yaml", home=tmp_path)
     assert stream.end == date(2026, 1, 3)
     assert stream.latest_moment("2026-01-01") == datetime(2026, 1, 2, 0, 5, tzinfo=UTC)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sessions_platform.storage.embedded_postgres import attach
+from sessions_platform.storage.postgres.embedded import attach
 
 PROJECT = Path(__file__).parents[2]
 MEMORY = Path("/dev/shm")

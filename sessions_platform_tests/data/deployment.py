@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from sessions_platform.journey.workspace import Workspace, open_workspaces
 from sessions_platform.orchestration.commands import ingest_files
+from sessions_platform.pipeline.context import StreamContext, open_contexts
 from sessions_platform.settings import Settings
 
 STREAMS = Path(__file__).parent / "streams"
@@ -45,13 +45,13 @@ class Deployed:
             return ingest_files(settings, self.name, files, None)
 
     def query(self, sql: str) -> list[dict[str, Any]]:
-        return self.workspace.database.query(sql.format(schema=self.name))
+        return self.context.database.query(sql.format(schema=self.name))
 
     @cached_property
-    def workspace(self) -> Workspace:
+    def context(self) -> StreamContext:
         with self._environment() as settings:
-            (workspace,) = open_workspaces(settings, [self.name])
-        return workspace
+            (context,) = open_contexts(settings, [self.name])
+        return context
 
     @property
     def _folder(self) -> Path:

@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sessions_platform.contracts.raw import RAW_EVENTS
-from sessions_platform.journey.workspace import Workspace
+from sessions_platform.contracts.raw_events import RAW_EVENTS
+from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.settings import Settings
-from sessions_platform.transforms.parse import parse
+from sessions_platform.transforms.parse.parse import parse
 from sessions_platform.transforms.validate import payload_bytes
-from sessions_platform_tests.journey.steps import refresh
-from sessions_platform_tests.landed import DAY, assert_is_text, open_folder, reading, rows_of, take_in
+from sessions_platform_tests.ingested import DAY, assert_is_text, open_folder, reading, rows_of, take_in
+from sessions_platform_tests.pipeline.steps import refresh
 from sessions_platform_tests.streams import stream
 
 pytestmark = [pytest.mark.data, pytest.mark.slow]
@@ -47,10 +47,10 @@ def land_copies(files: list[Path], folder: Path) -> None:
         (folder / DAY / file.name).write_bytes(file.read_bytes())
 
 
-def rejected_bytes(workspace: Workspace) -> dict[tuple[str, int], bytes]:
+def rejected_bytes(context: StreamContext) -> dict[tuple[str, int], bytes]:
     """The payloads of the dead-letter queue, as the warehouse holds them, by file and position."""
-    sql = f"select source_uri, position, payload, payload_encoding from {workspace.stream.name}.rejected_events"
-    rows = workspace.database.query(sql)
+    sql = f"select source_uri, position, payload, payload_encoding from {context.stream.name}.rejected_events"
+    rows = context.database.query(sql)
     return {
         (row["source_uri"], row["position"]): payload_bytes(row["payload"], row["payload_encoding"]) for row in rows
     }
@@ -66,15 +66,15 @@ def json_texts(malformed: Path) -> list[Path]:
 def codes_of(payload: bytes) -> list[str]:
     raw = pl.DataFrame([{"payload": payload}], schema={"payload": pl.Binary})
     absent = [pl.lit(None, dtype).alias(name) for name, dtype in RAW_EVENTS.items() if name != "payload"]
-    faults = parse(raw.with_columns(absent), stream()).row(0, named=True)["faults"]
-    return [fault["code"] for fault in faults]
+    parse_errors = parse(raw.with_columns(absent), stream()).row(0, named=True)["parse_errors"]
+    return [fault["code"] for fault in parse_errors]
 
 
 def test_json_is_accepted_where_it_has_to_be_and_refused_where_it_must(malformed: Path) -> None:
-    verdicts = {path.name: codes_of(path.read_bytes()) for path in json_texts(malformed)}
-    assert {name[:2] for name in verdicts} == {"y_", "n_", "i_"}
+    validations = {path.name: codes_of(path.read_bytes()) for path in json_texts(malformed)}
+    assert {name[:2] for name in validations} == {"y_", "n_", "i_"}
     for path in json_texts(malformed):
-        codes = verdicts[path.name]
+        codes = validations[path.name]
         if path.name.startswith("n_"):
             assert codes == ["malformed"], path.name
         elif path.name.startswith("y_"):
@@ -87,8 +87,8 @@ def test_texts_that_are_no_json_land_and_reach_the_dead_letters_whole(
 ) -> None:
     files = [path for path in json_texts(malformed) if not path.name.startswith("y_")]
     land_copies(files, tmp_path)
-    workspace = open_folder(tmp_path, settings)
-    taken = take_in(workspace)
+    context = open_folder(tmp_path, settings)
+    taken = take_in(context)
     for file in files:
         uri = f"{DAY}/{file.name}"
         rows = taken.raw.filter(pl.col("source_uri") == uri)
@@ -96,7 +96,7 @@ def test_texts_that_are_no_json_land_and_reach_the_dead_letters_whole(
         if file.name.startswith("n_"):
             assert taken.rejected.filter(pl.col("source_uri") == uri).height == rows.height
     kept = {(row["source_uri"], row["position"]): row["payload"] for row in taken.raw.to_dicts()}
-    dead = rejected_bytes(workspace)
+    dead = rejected_bytes(context)
     assert len(dead) == taken.rejected.height > len(files)
     assert all(kept[place] == payload for place, payload in dead.items())
 
@@ -117,7 +117,7 @@ def test_csv_is_read_as_its_spectrum_says(malformed: Path, tmp_path: Path) -> No
         raw = rows_of(reading(tmp_path / "file", csv_text(path), format="csv"))
         placed = raw.with_columns(landing_partition=pl.lit(DAY), source_uri=pl.lit("a"))
         parsed = parse(placed, of)
-        assert parsed["faults"].list.len().sum() == 0
+        assert parsed["parse_errors"].list.len().sum() == 0
         listed = expected if isinstance(expected, list) else [expected]
         # An empty field is null, and nulls are left out.
         without_empty = [{name: value for name, value in row.items() if value != ""} for row in listed]
@@ -157,14 +157,14 @@ def test_broken_parquet_is_read_or_rejected_and_the_rest_of_the_partition_goes_o
         (tmp_path / DAY / name).write_bytes(content)
     good = pa.table({"id": ["1"], "user": ["ann"], "ts": [NOON], "type": ["view"]})
     pq.write_table(good, tmp_path / DAY / "zzz.parquet")
-    workspace = open_folder(tmp_path, settings, source={"format": "parquet"})
-    taken = take_in(workspace)
+    context = open_folder(tmp_path, settings, source={"format": "parquet"})
+    taken = take_in(context)
     assert taken.events["source_uri"].to_list() == [f"{DAY}/zzz.parquet"]
-    unreadable = taken.raw.filter(pl.col("unreadable").is_not_null())
-    copies = dict(unreadable.select("source_uri", "payload").rows())
-    assert len(copies) == unreadable.height
+    corrupt_reason = taken.raw.filter(pl.col("corrupt_reason").is_not_null())
+    copies = dict(corrupt_reason.select("source_uri", "payload").rows())
+    assert len(copies) == corrupt_reason.height
     for uri, place in copies.items():
-        assert (workspace.lake.root / place.decode()).read_bytes() == files[Path(uri).name]
+        assert (context.lake.root / place.decode()).read_bytes() == files[Path(uri).name]
     assert {f"{DAY}/{name}" for name in files if name.startswith("cut_")} <= set(copies)
     named = {Path(uri).name for uri in copies}
     assert {path.name for path in (malformed / "parquet_testing/bad_data").glob("*.parquet")} & named
@@ -209,14 +209,14 @@ def test_naughty_strings_survive(
     rows.append({**rows[-1], "event_timestamp": "never", "said": "".join(strings)})
     (tmp_path / DAY).mkdir()
     (tmp_path / DAY / "strings").write_bytes(written(rows))
-    workspace = open_folder(tmp_path, settings, source={"format": kind}, **SAYING)
-    taken = take_in(workspace)
-    refresh(workspace)
-    sessions = workspace.database.query(f"select user_id, said from {workspace.stream.name}.sessions")
+    context = open_folder(tmp_path, settings, source={"format": kind}, **SAYING)
+    taken = take_in(context)
+    refresh(context)
+    sessions = context.database.query(f"select user_id, said from {context.stream.name}.sessions")
     came_back = {row["user_id"]: row["said"] for row in sessions}
     null = None if kind == "csv" else ""
     assert came_back == {user: text or null for user, text in said.items()}
-    assert list(rejected_bytes(workspace).values()) == [taken.raw[-1, "payload"]]
+    assert list(rejected_bytes(context).values()) == [taken.raw[-1, "payload"]]
 
 
 def utf8_cases(malformed: Path) -> list[tuple[bool, bytes]]:
@@ -234,16 +234,16 @@ def test_valid_utf8_survives_and_the_rest_is_rejected_whole(
     lines = [line % (place, NOON.encode(), text) for place, (_, text) in enumerate(cases)]
     (tmp_path / DAY).mkdir()
     (tmp_path / DAY / "texts").write_bytes(b"\n".join(lines))
-    workspace = open_folder(tmp_path, settings, **SAYING)
-    take_in(workspace)
-    refresh(workspace)
-    sessions = workspace.database.query(f"select user_id, said from {workspace.stream.name}.sessions")
+    context = open_folder(tmp_path, settings, **SAYING)
+    take_in(context)
+    refresh(context)
+    sessions = context.database.query(f"select user_id, said from {context.stream.name}.sessions")
     came_back = {int(row["user_id"]): row["said"].encode() for row in sessions}
     valid = {place: text for place, (is_valid, text) in enumerate(cases) if is_valid and not holds_control(text)}
     assert came_back == valid
     assert len(valid) > 20
     invalid = {place + 1: text for place, text in enumerate(lines) if place not in valid}
-    assert {position: payload for (_, position), payload in rejected_bytes(workspace).items()} == invalid
+    assert {position: payload for (_, position), payload in rejected_bytes(context).items()} == invalid
     assert len(invalid) > 20
 
 

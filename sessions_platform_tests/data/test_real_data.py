@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import polars as pl
 import pytest
 
-from sessions_platform.transforms import plain
+from sessions_platform.transforms import reference_sessionizer as reference
 from sessions_platform_tests.data.deployment import Deployed
 from sessions_platform_tests.data.figures import FIGURES
 from sessions_platform_tests.data.parts import shuffled_in_ten
@@ -45,7 +45,7 @@ ACCOUNTED_FOR = (
     "duplicates",
     "duplicates_across",
     "conflicts_across",
-    "waiting",
+    "pending",
 )
 FIGURES_AND_SPAN = (
     f"select {FIGURES}, min(session_start) as time_min, max(session_end) as time_max from {{schema}}.sessions"
@@ -98,7 +98,7 @@ class Case(NamedTuple):
             "duplicates": 0,
             "duplicates_across": 0,
             "conflicts_across": 0,
-            "waiting": {"landing": [], "session": []},
+            "pending": {"landing": [], "session": []},
         }
 
 
@@ -212,7 +212,7 @@ def test_rows_that_repeat_an_event_id_at_another_time_are_rejected(fueled_web: D
 
 
 def test_sessions_are_those_of_a_plain_loop_pages_included(fueled_web: Deployed, data: Path) -> None:
-    known = [plain.summary(session) for session in plain.sessions_of(web_events(data))]
+    known = [reference.summary(session) for session in reference.sessions_of(web_events(data))]
     columns = ", ".join(known[0])
     stored = fueled_web.query(f"select {columns} from {{schema}}.sessions order by session_id")
     assert stored == sorted(known, key=lambda session: session["session_id"])
@@ -243,9 +243,9 @@ def found(stream: Deployed, status: Row) -> Row:
 
 def sessionized(stream: Deployed) -> pl.DataFrame:
     """Every event in the lake, with its session."""
-    workspace = stream.workspace
+    context = stream.context
     partitions = [row["session_partition"] for row in stream.query(PARTITIONS)]
-    return workspace.sessionized_events(partitions).scan().collect()
+    return context.sessionized_events(partitions).scan().collect()
 
 
 def edgar_stream(data: Path, home: Path, name: str, suffix: str) -> Deployed:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from sessions_platform.contracts.reasons import Code
+from sessions_platform.contracts.rejection_reasons import Code
 from sessions_platform.contracts.stream_file import load_stream
 from sessions_platform.demo.events import DAYS, SESSION_GAP, START, Planted, land_week
 from sessions_platform.settings import DEMO_STREAMS
@@ -104,7 +104,7 @@ def reasons(row: Row) -> list[str]:
         "pattern_mismatch": not re.search(STREAM.columns["page_url"].pattern or "", event["url"]),
         "out_of_range": event.get("amount", 0) < 0,
     }
-    return [code for code, holds in broken.items() if holds]
+    return [code for code, contains in broken.items() if contains]
 
 
 def good(week: Week) -> list[Row]:
@@ -158,10 +158,10 @@ def test_a_write_that_dies_leaves_the_old_file_whole(tmp_path: Path, monkeypatch
 
 
 def test_every_row_that_is_rejected_alone_has_one_reason_and_is_counted(week: Week) -> None:
-    judged = [reasons(row) for row in week.rows]
-    assert max(map(len, judged)) == 1
+    validated = [reasons(row) for row in week.rows]
+    assert max(map(len, validated)) == 1
     alone = {code: count for code, count in week.planted.rejected.items() if code != Code.conflicting_duplicate}
-    assert Counter(reason for (reason,) in filter(None, judged)) == alone
+    assert Counter(reason for (reason,) in filter(None, validated)) == alone
     assert len(week.rows) == week.planted.lines
 
 
@@ -213,10 +213,10 @@ def test_late_events_are_named_and_all_others_land_on_their_day(week: Week) -> N
 def test_every_fault_is_planted_and_they_stay_few(week: Week) -> None:
     planted = week.planted
     copies = (planted.duplicates, planted.duplicates_across, planted.conflicts_across, planted.late)
-    faults = [*planted.rejected.values(), *copies]
+    parse_errors = [*planted.rejected.values(), *copies]
     assert set(planted.rejected) == CODES
-    assert min(faults) > 0
-    assert FEWEST < sum(faults) / planted.lines < MOST
+    assert min(parse_errors) > 0
+    assert FEWEST < sum(parse_errors) / planted.lines < MOST
 
 
 def test_the_week_has_what_makes_sessions_hard(week: Week) -> None:

@@ -5,7 +5,7 @@ import pytest
 from psycopg.rows import DictRow, dict_row
 
 from sessions_platform.settings import Settings
-from sessions_platform.storage.database import Database
+from sessions_platform.storage.postgres.database import Database
 from sessions_platform_tests.exactness.pair import Site
 
 

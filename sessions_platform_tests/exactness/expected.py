@@ -1,7 +1,7 @@
 """What ought to rest in the lake and the warehouse, told from the landed lines alone.
 
 Loops over dicts, standard library only, and nothing of the platform's: the counterpart that the
-whole journey is held against.
+whole pipeline is held against.
 """
 
 import hashlib
@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sessions_platform.transforms import plain
-from sessions_platform.transforms.plain import Event
+from sessions_platform.transforms import reference_sessionizer as reference
+from sessions_platform.transforms.reference_sessionizer import Event
 from sessions_platform_tests.exactness.terms import AGGREGATES, Terms, first_moment, last_moment, partition_of
 
 Row = dict[str, Any]
@@ -34,7 +34,7 @@ class Judgement(NamedTuple):
     duplicates: int
 
 
-def judge(files: Mapping[str, Sequence[bytes]], landing_partition: str, terms: Terms) -> Judgement:
+def validate(files: Mapping[str, Sequence[bytes]], landing_partition: str, terms: Terms) -> Judgement:
     lines = {(uri, at): line for uri in sorted(files) for at, line in enumerate(files[uri], 1)}
     events: list[Event] = []
     rejected: dict[Place, tuple[bytes, set[str]]] = {}
@@ -143,13 +143,13 @@ NOTHING = Partition([], [], 0, 0)
 
 def partitions(events: list[Event], terms: Terms) -> dict[str, Partition]:
     """One sort of all accepted events; the sessions by the partition that they started in."""
-    counts = {plain.identity(copies[0]): _left_out(copies) for copies in plain.copies_of(events)}
+    counts = {reference.identity(copies[0]): _left_out(copies) for copies in reference.copies_of(events)}
     found: dict[str, Partition] = {}
-    for reason, session in plain.cut(events, terms.rule):
+    for reason, session in reference.cut(events, terms.rule):
         key = partition_of(session[0]["event_timestamp"], terms.partition, terms.timezone)
         sessions, reasons, duplicates, conflicts = found.get(key, NOTHING)
-        duplicates += sum(counts[plain.identity(event)][0] for event in session)
-        conflicts += sum(counts[plain.identity(event)][1] for event in session)
+        duplicates += sum(counts[reference.identity(event)][0] for event in session)
+        conflicts += sum(counts[reference.identity(event)][1] for event in session)
         found[key] = Partition([*sessions, session], [*reasons, reason], duplicates, conflicts)
     return found
 
@@ -170,7 +170,7 @@ def sessionized_rows(key: str, partition: Partition) -> list[Row]:
             rows.append(
                 {
                     **event,
-                    "session_id": plain.session_id(session),
+                    "session_id": reference.session_id(session),
                     "is_new_session": last is None,
                     "time_diff_seconds": silence,
                     "boundary_reason": None if last else reason,
@@ -184,8 +184,8 @@ def sessionized_rows(key: str, partition: Partition) -> list[Row]:
 def session_rows(key: str, partition: Partition, terms: Terms) -> dict[str, Row]:
     """The rows of the table `sessions` by their ids, but for what tells of the rule and of the load."""
     return {
-        plain.session_id(session): {
-            **plain.summary(session, terms.priorities, {name: AGGREGATES[name] for name in terms.columns}),
+        reference.session_id(session): {
+            **reference.summary(session, terms.priorities, {name: AGGREGATES[name] for name in terms.columns}),
             "session_partition": key,
         }
         for session in partition.sessions
@@ -197,11 +197,11 @@ def open_until(events: list[Event], terms: Terms) -> dict[str, datetime | None]:
 
     Of sessions that begin and end at one moment none has ended the other.
     """
-    sessions = plain.sessions_of(events, terms.rule)
+    sessions = reference.sessions_of(events, terms.rule)
     span = {id(s): (s[0]["event_timestamp"], s[-1]["event_timestamp"]) for s in sessions}
     last = {session[0]["user_id"]: span[id(session)] for session in sessions}
     return {
-        plain.session_id(s): s[-1]["event_timestamp"] + terms.gap if span[id(s)] == last[s[0]["user_id"]] else None
+        reference.session_id(s): s[-1]["event_timestamp"] + terms.gap if span[id(s)] == last[s[0]["user_id"]] else None
         for s in sessions
     }
 
@@ -222,11 +222,11 @@ def is_open(until: datetime | None, newest: datetime | None, terms: Terms) -> bo
 def successor(vanished: list[Event], events: list[Event], terms: Terms) -> str | None:
     """The session that holds the earliest surviving event of one that vanished."""
     holder = {
-        plain.identity(event): plain.session_id(session)
-        for session in plain.sessions_of(events, terms.rule)
+        reference.identity(event): reference.session_id(session)
+        for session in reference.sessions_of(events, terms.rule)
         for event in session
     }
-    for event in sorted(vanished, key=lambda e: plain.order(e, terms.rule)):
-        if plain.identity(event) in holder:
-            return holder[plain.identity(event)]
+    for event in sorted(vanished, key=lambda e: reference.order(e, terms.rule)):
+        if reference.identity(event) in holder:
+            return holder[reference.identity(event)]
     return None

@@ -80,7 +80,7 @@ class Train:
     offset: tuple[timedelta, float]  # from the anchor, and how many gaps more
     shift: int  # microseconds
     spacing: tuple[float, int]
-    letter: str  # of their ids
+    rejected_record: str  # of their ids
     flavours: list[int]
 
     def rows(self, anchors: Sequence[datetime], gap: timedelta) -> list[Fields]:
@@ -90,7 +90,7 @@ class Train:
 
     def _row(self, place: int, moment: datetime, flavour: int) -> Fields:
         kind, url, amount, campaign, seq, note = FLAVOURS[flavour]
-        name = f"{self.letter}{place if self.spacing == (0, 0) else ''}@{moment:%m%dT%H%M%S.%f}"
+        name = f"{self.rejected_record}{place if self.spacing == (0, 0) else ''}@{moment:%m%dT%H%M%S.%f}"
         return {
             "id": name,
             "user" if place % 2 == 0 else "anon": self.user,
@@ -141,7 +141,7 @@ trains = st.builds(
     ),
     shift=st.sampled_from([0, 0, -1, 1]),
     spacing=st.sampled_from([(1, 0), (0, 0), (0.5, 0), (1, 1), (1, -1), (0, 1), (0.75, 0), (0.75, 1)]),
-    letter=st.sampled_from("ab"),
+    rejected_record=st.sampled_from("ab"),
     flavours=st.lists(st.integers(0, len(FLAVOURS) - 1), min_size=1, max_size=5),
 )
 echoes = st.builds(
@@ -193,7 +193,7 @@ def terms(draw: st.DrawFn) -> Terms:
 
 
 picks = st.lists(st.integers(0, 9), min_size=1, max_size=4)
-letters = st.sampled_from("mza")
+rejected_records = st.sampled_from("mza")
 
 
 def chosen(among: Sequence[str], places: Sequence[int]) -> list[str]:
@@ -224,7 +224,7 @@ class ExactSessions(RuleBasedStateMachine):
     @initialize(
         terms=terms(),
         anchors=st.lists(st.sampled_from(ANCHORS), min_size=1, max_size=2, unique=True),
-        first=st.lists(st.tuples(st.integers(0, 9), letters, batches), min_size=2, max_size=4),
+        first=st.lists(st.tuples(st.integers(0, 9), rejected_records, batches), min_size=2, max_size=4),
     )
     def begin(self, terms: Terms, anchors: list[datetime], first: list[tuple[int, str, Batch]]) -> None:
         terms = self.possible(terms)
@@ -235,26 +235,26 @@ class ExactSessions(RuleBasedStateMachine):
         moments |= {datetime(2029, 2, 1, tzinfo=UTC), datetime(2029, 7, 1, tzinfo=UTC)}
         near = [moment for moment in moments if moment < self.latest]
         self.places = sorted({partition_of(moment, terms.landing) for moment in near}, reverse=True)
-        for where, letter, batch in first:
-            self.at.take_in(self._put(where, letter, batch))
+        for where, rejected_record, batch in first:
+            self.at.take_in(self._put(where, rejected_record, batch))
 
     def possible(self, terms: Terms) -> Terms:
         return terms
 
     # Landing ----------------------------------------------------------------------------------------------
 
-    @rule(where=st.integers(0, 9), letter=letters, batch=batches)
-    def land_a_file(self, where: int, letter: str, batch: Batch) -> None:
-        self._put(where, letter, batch)
+    @rule(where=st.integers(0, 9), rejected_record=rejected_records, batch=batches)
+    def land_a_file(self, where: int, rejected_record: str, batch: Batch) -> None:
+        self._put(where, rejected_record, batch)
 
-    @rule(where=st.integers(0, 9), letter=letters, batch=batches)
-    def take_in_a_file(self, where: int, letter: str, batch: Batch) -> None:
-        self.at.take_in(self._put(where, letter, batch))
+    @rule(where=st.integers(0, 9), rejected_record=rejected_records, batch=batches)
+    def take_in_a_file(self, where: int, rejected_record: str, batch: Batch) -> None:
+        self.at.take_in(self._put(where, rejected_record, batch))
 
-    @rule(where=st.integers(0, 9), letter=letters, batch=batches)
-    def take_in_a_file_and_refresh(self, where: int, letter: str, batch: Batch) -> None:
-        self.at.take_in(self._put(where, letter, batch))
-        self.at.refresh(*(self.at.waiting() or self._range(0, 0, 0)))
+    @rule(where=st.integers(0, 9), rejected_record=rejected_records, batch=batches)
+    def take_in_a_file_and_refresh(self, where: int, rejected_record: str, batch: Batch) -> None:
+        self.at.take_in(self._put(where, rejected_record, batch))
+        self.at.refresh(*(self.at.stale() or self._range(0, 0, 0)))
 
     @precondition(lambda self: self.at.source.files)
     @rule(which=st.integers(0, 9), batch=batches)
@@ -263,10 +263,10 @@ class ExactSessions(RuleBasedStateMachine):
         self.at.put(uri, self._lines(batch), str(self.at.source.files[uri][0]))
 
     @precondition(lambda self: self.at.source.files)
-    @rule(which=st.integers(0, 9), where=st.integers(0, 9), letter=letters)
-    def land_the_same_file_again(self, which: int, where: int, letter: str) -> None:
+    @rule(which=st.integers(0, 9), where=st.integers(0, 9), rejected_record=rejected_records)
+    def land_the_same_file_again(self, which: int, where: int, rejected_record: str) -> None:
         lines = self.at.source.files[self._file(which)][1]
-        self.at.put(self._new_file(where, letter), lines, self.places[where % len(self.places)])
+        self.at.put(self._new_file(where, rejected_record), lines, self.places[where % len(self.places)])
 
     @precondition(lambda self: self.at.source.files)
     @rule(which=st.integers(0, 9))
@@ -340,14 +340,14 @@ class ExactSessions(RuleBasedStateMachine):
         finally:
             self.pair.close()
 
-    def _put(self, where: int, letter: str, batch: Batch) -> str:
+    def _put(self, where: int, rejected_record: str, batch: Batch) -> str:
         key = self.places[where % len(self.places)]
-        self.at.put(self._new_file(where, letter), self._lines(batch), key)
+        self.at.put(self._new_file(where, rejected_record), self._lines(batch), key)
         return key
 
-    def _new_file(self, where: int, letter: str) -> str:
+    def _new_file(self, where: int, rejected_record: str) -> str:
         self.files += 1
-        return self.at.uri(self.places[where % len(self.places)], f"{letter}{self.files}")
+        return self.at.uri(self.places[where % len(self.places)], f"{rejected_record}{self.files}")
 
     def _file(self, which: int) -> str:
         files = sorted(self.at.source.files)
@@ -363,7 +363,7 @@ class ExactSessions(RuleBasedStateMachine):
 
     def _range(self, place: int, before: int, behind: int) -> list[str]:
         """A session partition that waits, if any does, and some of its neighbours."""
-        calendar = self.at.version.workspace.stream.session_calendar
+        calendar = self.at.version.context.stream.session_calendar
         first = calendar.key_of(calendar.start)
         known = self.at.waits or sorted(self.at.written) or [first]
         key = known[place % len(known)]
@@ -381,8 +381,8 @@ class ExactInterleavings(ExactSessions):
     @rule(place=st.integers(0, 9))
     def judge_and_publish_later(self, place: int) -> None:
         key = self.places[place % len(self.places)]
-        self.at.land(key)
-        self.drafts.append(self.at.judge(key))
+        self.at.ingest(key)
+        self.drafts.append(self.at.validate(key))
 
     @precondition(lambda self: self.drafts)
     @rule(which=st.integers(0, 9))

@@ -19,27 +19,27 @@ from psycopg.rows import DictRow
 from psycopg.sql import SQL, Identifier
 
 from sessions_platform.contracts.sessions import session_columns
-from sessions_platform.journey.audit import audit_sample
-from sessions_platform.journey.judge import Judged, judge_partition, publish
-from sessions_platform.journey.land import land
-from sessions_platform.journey.load import load_sessions
-from sessions_platform.journey.rebuild import rebuild
-from sessions_platform.journey.sessionize import sessionize_partitions
-from sessions_platform.journey.status import landing_partitions_waiting, status
-from sessions_platform.journey.workspace import Workspace
-from sessions_platform.mistakes import Mistake
+from sessions_platform.errors import UserError
+from sessions_platform.operations.audit import audit_sample
+from sessions_platform.operations.rebuild import rebuild
+from sessions_platform.operations.status import pending_landing_partitions, status
+from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.pipeline.ingest import ingest
+from sessions_platform.pipeline.load import load_sessions
+from sessions_platform.pipeline.sessionize import sessionize_partitions
+from sessions_platform.pipeline.validate import ValidatedPartition, publish, validate_partition
 from sessions_platform.settings import Settings
-from sessions_platform.storage.lake import Dataset
-from sessions_platform.storage.ledger import Superseded
-from sessions_platform.transforms import plain
-from sessions_platform.transforms.plain import Event
+from sessions_platform.storage.lake.lake import Dataset
+from sessions_platform.storage.ledger.ledger import StaleWriteError
+from sessions_platform.transforms import reference_sessionizer as reference
+from sessions_platform.transforms.reference_sessionizer import Event
 from sessions_platform_tests.exactness import expected
 from sessions_platform_tests.exactness.expected import NOTHING, Judgement, Partition, Row
 from sessions_platform_tests.exactness.terms import Terms
 from sessions_platform_tests.memory_source import MemorySource
 
 _names = itertools.count()
-_LEDGER = ("landing_files", "landing_versions", "session_versions", "waiting", "replayed")
+_LEDGER = ("landing_files", "landing_versions", "session_versions", "stale_partitions", "repairs")
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Version:
     """What a workspace says a stream is; it stays with the work that was begun under it."""
 
     terms: Terms
-    workspace: Workspace
+    context: StreamContext
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Draft:
 
     version: Version
     landing_partition: str
-    judged: Judged | None  # None where it is published already
+    validated: ValidatedPartition | None  # None where it is published already
     expected: Judgement
     reading: int  # which reading of its files it has seen
 
@@ -127,17 +127,17 @@ class Pair:
     def change(self, terms: Terms) -> None:
         """State another contract or session rule."""
         self._state(terms)
-        self.version.workspace.ledger  # noqa: B018  makes its tables
-        self.version.workspace.warehouse  # noqa: B018  makes or widens its own
+        self.version.context.ledger  # noqa: B018  makes its tables
+        self.version.context.warehouse  # noqa: B018  makes or widens its own
         self._expect()
 
     def _state(self, terms: Terms) -> None:
         self.terms = terms
         self.version = Version(terms, self._open(terms))
 
-    def _open(self, terms: Terms) -> Workspace:
+    def _open(self, terms: Terms) -> StreamContext:
         settings = replace(self.site.settings, bucket_bytes=terms.bucket_bytes)
-        return Workspace.open(terms.stream(self.name), settings, self.source)
+        return StreamContext.open(terms.stream(self.name), settings, self.source)
 
     def uri(self, landing_partition: str, name: str) -> str:
         """Of a file that lands there."""
@@ -149,9 +149,9 @@ class Pair:
     def remove(self, uri: str) -> None:
         self.source.remove(uri)
 
-    def land(self, *landing_partitions: str) -> None:
+    def ingest(self, *landing_partitions: str) -> None:
         self._expect_landing(landing_partitions)
-        land(self.version.workspace, landing_partitions, "a-run")
+        ingest(self.version.context, landing_partitions, "a-run")
 
     def _expect_landing(self, landing_partitions: Sequence[str]) -> None:
         for uri, (partition, lines) in self.source.files.items():
@@ -161,21 +161,21 @@ class Pair:
                     held[uri] = lines
                     self.readings[partition] = next(self._counter)
 
-    def judge(self, landing_partition: str) -> Draft:
-        workspace = self.version.workspace
-        judged = judge_partition(workspace, landing_partition, workspace.raw_events([landing_partition]))
-        return self._draft(landing_partition, judged)
+    def validate(self, landing_partition: str) -> Draft:
+        context = self.version.context
+        validated = validate_partition(context, landing_partition, context.raw_events([landing_partition]))
+        return self._draft(landing_partition, validated)
 
-    def _draft(self, landing_partition: str, judged: Judged | None) -> Draft:
-        verdict = expected.judge(dict(self.held.get(landing_partition, {})), landing_partition, self.terms)
-        return Draft(self.version, landing_partition, judged, verdict, self.readings.get(landing_partition, 0))
+    def _draft(self, landing_partition: str, validated: ValidatedPartition | None) -> Draft:
+        validation = expected.validate(dict(self.held.get(landing_partition, {})), landing_partition, self.terms)
+        return Draft(self.version, landing_partition, validated, validation, self.readings.get(landing_partition, 0))
 
     def publish(self, draft: Draft) -> None:
         standing = self.published.get(draft.landing_partition)
-        assert draft.judged
+        assert draft.validated
         try:
-            publish(draft.version.workspace, draft.judged, "a-run")
-        except Superseded:
+            publish(draft.version.context, draft.validated, "a-run")
+        except StaleWriteError:
             assert standing, "a first publication is never refused"
             assert standing.reading > draft.reading
             return
@@ -191,14 +191,14 @@ class Pair:
 
     def take_in(self, *landing_partitions: str) -> None:
         """Landing files to published events."""
-        self.land(*landing_partitions)
+        self.ingest(*landing_partitions)
         for partition in landing_partitions:
-            self.publish(self.judge(partition))
+            self.publish(self.validate(partition))
 
     def sessionize(self, *session_partitions: str) -> Work:
-        workspace = self.version.workspace
-        versions = sessionize_partitions(workspace, session_partitions, "a-run")
-        dataset = workspace.sessionized_events(session_partitions)
+        context = self.version.context
+        versions = sessionize_partitions(context, session_partitions, "a-run")
+        dataset = context.sessionized_events(session_partitions)
         work = replace(self.expected_work(session_partitions), dataset=dataset)
         for partition, written in work.written.items():
             should = written.expected
@@ -227,14 +227,14 @@ class Pair:
     def _load(self, work: Work) -> tuple[str, set[str]]:
         run = f"load-{next(self._counter)}"
         assert work.dataset
-        return run, set(load_sessions(work.version.workspace, work.dataset, run).sessions)
+        return run, set(load_sessions(work.version.context, work.dataset, run).sessions)
 
     def _expect_loaded(self, run: str, work: Work, replaced: dict[str, Loaded], before: dict[str, Row]) -> None:
         old = [session for held in replaced.values() for session in held.written.expected.sessions]
-        events = {plain.session_id(session): session for session in old}
+        events = {reference.session_id(session): session for session in old}
         for partition in work.written:
             rows = expected.session_rows(partition, work.written[partition].expected, work.version.terms)
-            policy = {"policy_version": work.version.workspace.stream.policy_version}
+            policy = {"session_rule_version": work.version.context.stream.session_rule_version}
             rows = {session_id: {**row, **policy} for session_id, row in rows.items()}
             self.loaded[partition] = Loaded(work.written[partition], rows)
         after = self.table()
@@ -243,26 +243,26 @@ class Pair:
 
     def load_in_vain(self, work: Work) -> None:
         """A load that breaks off changes nothing, and what waited goes on waiting."""
-        before, waiting = self.table(), self.waiting()
+        before, stale = self.table(), self.stale()
         assert work.dataset
 
         def broken(*_: Any) -> None:
             raise InterruptedError
 
         with pytest.raises(InterruptedError):
-            load_sessions(work.version.workspace, work.dataset, "in-vain", broken)
-        assert (self.table(), self.waiting()) == (before, waiting)
+            load_sessions(work.version.context, work.dataset, "in-vain", broken)
+        assert (self.table(), self.stale()) == (before, stale)
 
     def load_again(self, *session_partitions: str) -> None:
         """Load what was written last. What another rule has made is refused."""
-        dataset = self.version.workspace.sessionized_events(session_partitions)
+        dataset = self.version.context.sessionized_events(session_partitions)
         work = Work(self.version, dataset, {partition: self.written[partition] for partition in session_partitions})
-        policies = {written.version.workspace.stream.policy_version for written in work.written.values()}
-        if policies == {self.version.workspace.stream.policy_version}:
+        policies = {written.version.context.stream.session_rule_version for written in work.written.values()}
+        if policies == {self.version.context.stream.session_rule_version}:
             self.load(work)
             return
         before = self.table()
-        with pytest.raises(Mistake, match="another session rule"):
+        with pytest.raises(UserError, match="another session rule"):
             self._load(work)
         assert self.table() == before
 
@@ -273,7 +273,7 @@ class Pair:
         """State other terms, cadence and timezone too, and make everything anew."""
         before, run = self.table(), f"rebuild-{next(self._counter)}"
         self._state(terms)
-        rebuild(self.version.workspace, run, Unproven(), lambda _: None)
+        rebuild(self.version.context, run, Unproven(), lambda _: None)
         self._expect_rebuilt(run, before)
 
     def _expect_rebuilt(self, run: str, before: dict[str, Row]) -> None:
@@ -286,15 +286,15 @@ class Pair:
 
     def catch_up(self) -> None:
         """Take in and refresh all that waits."""
-        if waiting := self.landing_waiting():
-            self.take_in(*waiting)
-        if waiting := self.waiting():
-            self.refresh(*waiting)
+        if stale := self.landing_waiting():
+            self.take_in(*stale)
+        if stale := self.stale():
+            self.refresh(*stale)
 
     # What waits -------------------------------------------------------------------------------------------
 
-    def waiting(self) -> list[str]:
-        return self.version.workspace.ledger.waiting(self.version.workspace.stream.policy_version)
+    def stale(self) -> list[str]:
+        return self.version.context.ledger.stale_partitions(self.version.context.stream.session_rule_version)
 
     def landing_waiting(self) -> list[str]:
         """Landing partitions with files that were not read or not published as they are, or judged otherwise."""
@@ -308,25 +308,25 @@ class Pair:
             for partition, reading in self.readings.items()
             if partition not in self.published or self.published[partition].reading < reading
         }
-        contract = self.version.workspace.stream.contract_version
-        otherwise = {p for p, d in self.published.items() if d.version.workspace.stream.contract_version != contract}
+        contract = self.version.context.stream.contract_version
+        otherwise = {p for p, d in self.published.items() if d.version.context.stream.contract_version != contract}
         return sorted(unread | unpublished | otherwise)
 
     # What is held against what ----------------------------------------------------------------------------
 
     def check(self) -> None:
         """Promises that hold at every moment, and more of them whenever nothing waits."""
-        landings = self.version.workspace.ledger.landings()
+        landings = self.version.context.ledger.landings()
         assert {landing.landing_partition for landing in landings} == self.published.keys()
         for landing in landings:
             told = (landing.raw_rows, landing.accepted, landing.rejected, landing.duplicates)
-            verdict = self.published[landing.landing_partition].expected
-            assert told == (verdict.raw, len(verdict.accepted), len(verdict.rejected), verdict.duplicates)
+            validation = self.published[landing.landing_partition].expected
+            assert told == (validation.raw, len(validation.accepted), len(validation.rejected), validation.duplicates)
             assert landing.raw_rows == landing.accepted + landing.rejected + landing.duplicates
-        assert landing_partitions_waiting(self.version.workspace) == self.landing_waiting()
-        audit = audit_sample(self.version.workspace, 6, random.Random(self.publications))
+        assert pending_landing_partitions(self.version.context) == self.landing_waiting()
+        audit = audit_sample(self.version.context, 6, random.Random(self.publications))
         assert audit.differing == []
-        self.waits = self.waiting()
+        self.waits = self.stale()
         stale = {key for key in self._partitions.keys() | self.loaded.keys() if self._is_stale(key)}
         forgotten = sorted(stale - set(self.waits))
         assert not forgotten, f"not what they should be, and not waiting: {forgotten}"
@@ -354,20 +354,20 @@ class Pair:
         loaded = self.loaded.get(session_partition)
         if loaded is None:
             return should != NOTHING
-        policies = {v.workspace.stream.policy_version for v in (self.version, loaded.written.version)}
+        policies = {v.context.stream.session_rule_version for v in (self.version, loaded.written.version)}
         return len(policies) > 1 or loaded.written.expected != should
 
     def _compare_all(self) -> None:
         """Nothing waits: the table is what one sort of all accepted events makes."""
-        accepted, policy = self.accepted, self.version.workspace.stream.policy_version
+        accepted, policy = self.accepted, self.version.context.stream.session_rule_version
         newest = max((event["event_timestamp"] for event in accepted), default=None)
         rows = {
-            session_id: {**row, "policy_version": policy}
+            session_id: {**row, "session_rule_version": policy}
             for key, partition in self._partitions.items()
             for session_id, row in expected.session_rows(key, partition, self.terms).items()
         }
         for session in (session for partition in self._partitions.values() for session in partition.sessions):
-            rows[plain.session_id(session)]["is_first"] = expected.is_first(session, accepted)
+            rows[reference.session_id(session)]["is_first"] = expected.is_first(session, accepted)
         for session_id, until in expected.open_until(accepted, self.terms).items():
             rows[session_id] |= {"open_until": until, "is_open": expected.is_open(until, newest, self.terms)}
         view = self.site.eyes.execute(SQL("select * from {}").format(Identifier(self.name, "sessions_now"))).fetchall()
@@ -375,7 +375,7 @@ class Pair:
 
     def compare_totals(self) -> None:
         """Nothing waits: `status` tells what the oracle does."""
-        told = status(self.version.workspace)
+        told = status(self.version.context)
         drafts = [draft.expected for draft in self.published.values()]
         sessions = [session for partition in self._partitions.values() for session in partition.sessions]
         should = {
@@ -388,7 +388,7 @@ class Pair:
             "sessions": len(sessions),
             "users": len({session[0]["user_id"] for session in sessions}),
             "events_in_sessions": sum(map(len, sessions)),
-            "waiting": {"landing": [], "session": []},
+            "pending": {"landing": [], "session": []},
         }
         assert {name: told[name] for name in should} == should
 
@@ -407,7 +407,7 @@ class Pair:
         self, run: str, work: Work, before: dict[str, Row], after: dict[str, Row], events: dict[str, list[Event]]
     ) -> None:
         """The log explains the difference of the table; what is unchanged was not touched."""
-        columns = list(session_columns(work.version.workspace.stream))
+        columns = list(session_columns(work.version.context.stream))
         differs = {s for s in before.keys() & after.keys() if any(before[s].get(c) != after[s][c] for c in columns)}
         should = dict.fromkeys(after.keys() - before.keys(), "appeared")
         should |= dict.fromkeys(differs, "changed") | dict.fromkeys(before.keys() - after.keys(), "vanished")
@@ -417,13 +417,13 @@ class Pair:
         for session_id in before.keys() & after.keys():
             stayed = before[session_id]["loaded_at"] == after[session_id]["loaded_at"]
             assert stayed == (session_id not in differs)
-        successors = {row["session_id"]: row["successor_id"] for row in log}
-        assert {row["session_id"] for row in log if row["successor_id"]} <= before.keys() - after.keys()
+        merged_into = {row["session_id"]: row["merged_into"] for row in log}
+        assert {row["session_id"] for row in log if row["merged_into"]} <= before.keys() - after.keys()
         if self._is_fresh(work):
             for session_id in before.keys() - after.keys():
                 follows = expected.successor(events[session_id], self.accepted, work.version.terms)
-                assert successors[session_id] == follows
-                assert follows is None or follows in after or self.waiting()
+                assert merged_into[session_id] == follows
+                assert follows is None or follows in after or self.stale()
 
     def _is_fresh(self, work: Work) -> bool:
         """Whether it has seen all that is published, under one rule: only then are successors final."""
@@ -433,7 +433,7 @@ class Pair:
 class Unproven:
     """Lets a rebuild pass unseen; it is looked at when it is done."""
 
-    def judged(self, *_: object) -> None: ...
+    def validated(self, *_: object) -> None: ...
 
     def sessionized(self, *_: object) -> None: ...
 
@@ -454,7 +454,7 @@ def _compare(should: dict[str, Row], standing: dict[str, Row]) -> None:
 
 
 def _identity(row: Row) -> tuple[Any, ...]:
-    return plain.identity(row)
+    return reference.identity(row)
 
 
 def _payload(row: Row) -> bytes:

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.settings import BUCKET_BYTES
-from sessions_platform.transforms.plain import Rule
+from sessions_platform.transforms.reference_sessionizer import Rule
 
 # Columns of the sessions table that a stream may ask for.
 AGGREGATES: dict[str, tuple[str, str]] = {

@@ -9,9 +9,9 @@ import pytest
 from psycopg.sql import SQL
 
 from sessions_platform.contracts.stream import Stream
-from sessions_platform.journey import touched
-from sessions_platform.storage import warehouse_sql
-from sessions_platform.transforms import in_order, sessionize
+from sessions_platform.pipeline import invalidation
+from sessions_platform.storage.warehouses.postgres import statements
+from sessions_platform.transforms import sessionize, sort_events
 from sessions_platform.transforms.sessionize import EventReader
 from sessions_platform_tests.exactness.machine import prove
 from sessions_platform_tests.exactness.pair import Pair, Site
@@ -38,23 +38,25 @@ def forgotten_neighbour(patch: pytest.MonkeyPatch) -> None:
     def partitions_of(changed: pl.DataFrame, _read: EventReader, of: Stream) -> set[str]:
         return set(changed.select(of.session_calendar.key_expr()).to_series())
 
-    patch.setattr(touched, "touched_partitions", partitions_of)
+    patch.setattr(invalidation, "affected_partitions", partitions_of)
 
 
 def unstable_tie(patch: pytest.MonkeyPatch) -> None:
     """Simultaneous events stand in the order in which they arrived."""
     order = ["event_timestamp", "landing_partition", "source_uri", "position"]
-    patch.setattr(in_order, "time_order", lambda _: order)
+    patch.setattr(sort_events, "time_order", lambda _: order)
 
 
 def stale_id_left_behind(patch: pytest.MonkeyPatch) -> None:
     """A load inserts and updates, and deletes nothing."""
-    patch.setattr(warehouse_sql, "DELETE", SQL(f"{warehouse_sql.DELETE.as_string()} and false"))  # type: ignore[arg-type]
+    patch.setattr(statements, "DELETE", SQL(f"{statements.DELETE.as_string()} and false"))  # type: ignore[arg-type]
 
 
 def event_counted_twice(patch: pytest.MonkeyPatch) -> None:
     """An event that landed in two partitions is two events."""
-    patch.setattr(sessionize, "in_order", lambda events, _: (events.sort("user_id", "event_timestamp"), events.clear()))
+    patch.setattr(
+        sessionize, "sort_events", lambda events, _: (events.sort("user_id", "event_timestamp"), events.clear())
+    )
 
 
 DEFECTS: list[Defect] = [

@@ -12,10 +12,10 @@ import pytest
 import yaml
 
 from sessions_platform.contracts.calendar import contiguous_runs
-from sessions_platform.journey.workspace import Workspace, open_workspaces
 from sessions_platform.orchestration import resources
 from sessions_platform.orchestration.build import build
 from sessions_platform.orchestration.jobs import range_tags
+from sessions_platform.pipeline.context import StreamContext, open_contexts
 from sessions_platform.settings import Settings
 from sessions_platform_tests.exactness.pair import Pair, Work
 from sessions_platform_tests.exactness.terms import Terms
@@ -23,7 +23,7 @@ from sessions_platform_tests.exactness.terms import Terms
 
 @dataclass
 class AssetPair(Pair):
-    """Steps of the journey are runs; what Dagster tells of them is compared too."""
+    """Steps of the pipeline are runs; what Dagster tells of them is compared too."""
 
     instance: dg.DagsterInstance = field(default_factory=dg.DagsterInstance.ephemeral)
 
@@ -46,11 +46,11 @@ class AssetPair(Pair):
         shutil.rmtree(self.folder, ignore_errors=True)
         self.instance.dispose()
 
-    def _open(self, terms: Terms) -> Workspace:
+    def _open(self, terms: Terms) -> StreamContext:
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "stream.yaml").write_text(yaml.safe_dump(terms.told(self.name), sort_keys=False))
-        (workspace,) = open_workspaces(Settings.from_environment(self.environment), [self.name])
-        return workspace
+        (context,) = open_contexts(Settings.from_environment(self.environment), [self.name])
+        return context
 
     def uri(self, landing_partition: str, name: str) -> str:
         return f"landing/{landing_partition}/{name}.ndjson"
@@ -81,7 +81,7 @@ class AssetPair(Pair):
 
     def refresh(self, *session_partitions: str) -> None:
         """One run for each range of neighbours."""
-        calendar = self.version.workspace.stream.session_calendar
+        calendar = self.version.context.stream.session_calendar
         for run in contiguous_runs(list(session_partitions), calendar):
             self.load(self.expected_work(run))
 
@@ -110,7 +110,7 @@ class AssetPair(Pair):
         with pytest.MonkeyPatch.context() as patch:
             for name, value in self.environment.items():
                 patch.setenv(name, value)
-            resources._workspaces.cache_clear()  # the stream's file may have changed
+            resources._contexts.cache_clear()  # the stream's file may have changed
             yield
 
 

@@ -2,11 +2,11 @@
 
 import dagster as dg
 
-from sessions_platform.journey import judged_rows
 from sessions_platform.orchestration.build import build
+from sessions_platform.pipeline import deduplicate as deduplicate_module
 from sessions_platform.settings import Settings
 
-_settle = judged_rows.settle
+_settle = deduplicate_module.deduplicate
 
 
 @dg.definitions
@@ -15,5 +15,5 @@ def platform() -> dg.Definitions:
         events, conflicts, duplicates = _settle(*args, **kwargs)
         return events.head(-1), conflicts, duplicates
 
-    judged_rows.settle = settle_and_lose
+    deduplicate_module.deduplicate = settle_and_lose
     return build(Settings.from_environment())

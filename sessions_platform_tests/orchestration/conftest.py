@@ -14,9 +14,9 @@ import dagster as dg
 import pytest
 import yaml
 
-from sessions_platform.journey.workspace import Workspace, open_workspaces
 from sessions_platform.orchestration import resources
 from sessions_platform.orchestration.build import build
+from sessions_platform.pipeline.context import StreamContext, open_contexts
 from sessions_platform.settings import Settings
 from sessions_platform_tests.streams import DAY_ONE, PLAIN
 
@@ -39,16 +39,16 @@ class Home:
         return {**os.environ, **own, "DAGSTER_DISABLE_TELEMETRY": "1", "PYTHONWARNINGS": "ignore"}
 
     @property
-    def workspace(self) -> Workspace:
-        return open_workspaces(self.settings, [self.name])[0]
+    def stream_context(self) -> StreamContext:
+        return open_contexts(self.settings, [self.name])[0]
 
     def write_stream(self, **changes: Any) -> None:
         """Write the stream's file, with other top-level keys than the plain ones."""
         told = {**PLAIN, "name": self.name, "end": "2026-01-06", **changes}
         (self.folder / "streams" / "web.yaml").write_text(yaml.safe_dump(told, sort_keys=False))
-        resources._workspaces.cache_clear()
+        resources._contexts.cache_clear()
 
-    def land(self, day: int, name: str, *rows: tuple[str, int, str]) -> None:
+    def ingest(self, day: int, name: str, *rows: tuple[str, int, str]) -> None:
         """Write a landing file; a row is user, minute of that day, event id."""
         folder = self.folder / "streams" / "landing" / f"2026-01-{day:02}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -77,7 +77,7 @@ class Home:
         )
 
     def table(self, name: str = "sessions") -> list[dict[str, Any]]:
-        return self.workspace.database.query(f"select * from {self.name}.{name} order by 1")
+        return self.stream_context.database.query(f"select * from {self.name}.{name} order by 1")
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ Run as: python -m sessions_platform_tests.orchestration.slow_load STREAM PARTITI
 import sys
 import threading
 
-from sessions_platform.journey.load import load_sessions
-from sessions_platform.journey.workspace import open_workspaces
+from sessions_platform.pipeline.context import open_contexts
+from sessions_platform.pipeline.load import load_sessions
 from sessions_platform.settings import Settings
-from sessions_platform.storage.warehouse import Warehouse
+from sessions_platform.storage.warehouses.postgres.loader import Warehouse
 
 _load = Warehouse.load_sessions
 
@@ -24,5 +24,5 @@ def load_and_wait(self: Warehouse, *args):
 
 if __name__ == "__main__":
     setattr(Warehouse, "load_sessions", load_and_wait)  # noqa: B010
-    (workspace,) = open_workspaces(Settings.from_environment(), [sys.argv[1]])
-    load_sessions(workspace, workspace.sessionized_events([sys.argv[2]]), "killed")
+    (stream_context,) = open_contexts(Settings.from_environment(), [sys.argv[1]])
+    load_sessions(stream_context, stream_context.sessionized_events([sys.argv[2]]), "killed")

@@ -1,4 +1,4 @@
-"""The journey through the real Dagster: in this process, and from the command line as CI runs it."""
+"""The pipeline through the real Dagster: in this process, and from the command line as CI runs it."""
 
 import json
 import os
@@ -9,9 +9,9 @@ import sys
 import dagster as dg
 import pytest
 
-from sessions_platform.journey.sessionize import sessionize_partitions
 from sessions_platform.orchestration import resources
 from sessions_platform.orchestration.build import build
+from sessions_platform.pipeline.sessionize import sessionize_partitions
 from sessions_platform_tests.orchestration.conftest import PROJECT, Home
 
 DAYS = ("2026-01-01", "2026-01-05")
@@ -26,8 +26,8 @@ def instance():
 def test_a_range_is_one_run_and_each_partition_has_metadata_of_its_own(
     home: Home, instance: dg.DagsterInstance
 ) -> None:
-    home.land(1, "a", ("ann", 0, "a"), ("bob", 0, "b"))
-    home.land(3, "b", ("ann", 0, "c"))
+    home.ingest(1, "a", ("ann", 0, "a"), ("bob", 0, "b"))
+    home.ingest(3, "b", ("ann", 0, "c"))
     assert home.execute("materialize_all", *DAYS, instance).success
     assert len(instance.get_run_records()) == 1
     for asset in ("raw_events", "events", "sessionized_events", "sessions"):
@@ -41,8 +41,8 @@ def test_a_range_is_one_run_and_each_partition_has_metadata_of_its_own(
 def test_a_range_twice_and_then_a_day_leave_the_same_tables_row_for_row(
     home: Home, instance: dg.DagsterInstance
 ) -> None:
-    home.land(1, "a", ("ann", 1435, "a"), ("bob", 0, "b"))
-    home.land(2, "b", ("ann", 5, "c"))
+    home.ingest(1, "a", ("ann", 1435, "a"), ("bob", 0, "b"))
+    home.ingest(2, "b", ("ann", 5, "c"))
     home.execute("materialize_all", *DAYS, instance)
     before = home.table(), home.table("rejected_events")
     assert len(before[0]) == 2
@@ -52,49 +52,49 @@ def test_a_range_twice_and_then_a_day_leave_the_same_tables_row_for_row(
 
 
 def test_every_check_passes_and_says_what_it_saw(home: Home, instance: dg.DagsterInstance) -> None:
-    home.land(1, "a", ("ann", 0, "a"))
+    home.ingest(1, "a", ("ann", 0, "a"))
     result = home.execute("materialize_all", *DAYS, instance)
     evaluations = result.get_asset_check_evaluations()
     assert all(evaluation.passed for evaluation in evaluations)
     told = {
         "keeps_contract": "rows",
-        "nothing_lost": "rows",
+        "row_counts_reconcile": "rows",
         "every_event_once": "sessionized",
-        "nothing_waits": "waiting",
-        "rejections_stay_few": "thresholds",
-        "keeps_its_shape": "drifted",
+        "no_stale_partitions": "stale",
+        "rejection_rate": "thresholds",
+        "schema_drift": "drifted",
     }
     seen = {(e.asset_key.path[-1], e.check_name): e.metadata.get(told.get(e.check_name, "")) for e in evaluations}
     assert {check: value.value if value else None for check, value in seen.items()} == {
         ("events", "keeps_contract"): 1,
-        ("events", "nothing_lost"): 1,
-        ("events", "keeps_its_shape"): 0,
+        ("events", "row_counts_reconcile"): 1,
+        ("events", "schema_drift"): 0,
         ("rejected_events", "keeps_contract"): 0,
-        ("rejected_events", "rejections_stay_few"): 0,
+        ("rejected_events", "rejection_rate"): 0,
         ("sessionized_events", "keeps_contract"): 1,
-        ("sessionized_events", "chains_stay_short"): None,
+        ("sessionized_events", "long_activity_chains"): None,
         ("sessions", "keeps_contract"): 1,
         ("sessions", "every_event_once"): 1,
-        ("sessions", "nothing_waits"): [],
+        ("sessions", "no_stale_partitions"): [],
     }
 
 
 def test_a_chain_of_more_than_seven_days_is_warned_of(home: Home, instance: dg.DagsterInstance) -> None:
     web = home.folder / "streams" / "web.yaml"
     web.write_text(web.read_text().replace("end: '2026-01-06'", "end: '2026-01-16'"))
-    resources._workspaces.cache_clear()
+    resources._contexts.cache_clear()
     for day in range(1, 10):
-        home.land(day, "a", *(("robot", minute, f"{day}-{minute}") for minute in range(0, 1440, 30)))
+        home.ingest(day, "a", *(("robot", minute, f"{day}-{minute}") for minute in range(0, 1440, 30)))
     result = home.execute("materialize_all", "2026-01-01", "2026-01-09", instance)
     assert result.success
-    (check,) = [e for e in result.get_asset_check_evaluations() if e.check_name == "chains_stay_short"]
+    (check,) = [e for e in result.get_asset_check_evaluations() if e.check_name == "long_activity_chains"]
     assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert check.metadata["longest_chain_days"].value == 8.979
+    assert check.metadata["longest_activity_chain_days"].value == 8.979
 
 
 @pytest.mark.slow
 def test_a_blocking_check_that_fails_stops_all_after_it_with_exit_code_1(home: Home) -> None:
-    home.land(1, "a", ("ann", 0, "a"))
+    home.ingest(1, "a", ("ann", 0, "a"))
     every = [
         "dagster",
         "asset",
@@ -106,26 +106,26 @@ def test_a_blocking_check_that_fails_stops_all_after_it_with_exit_code_1(home: H
     ]
     assert home.shell(*every, "-m", "sessions_platform.definitions").returncode == 0
     before = home.table()
-    home.land(1, "b", ("bob", 0, "b"))
+    home.ingest(1, "b", ("bob", 0, "b"))
     failed = home.shell(*every, "-m", "sessions_platform_tests.orchestration.broken")
     assert failed.returncode == 1
-    assert "nothing_lost" in failed.stderr
+    assert "row_counts_reconcile" in failed.stderr
     assert home.table() == before
-    assert home.workspace.events(["2026-01-01"]).rows == 1
-    mended = home.shell(*every, "-m", "sessions_platform.definitions")
-    assert mended.returncode == 0
+    assert home.stream_context.events(["2026-01-01"]).rows == 1
+    repaired = home.shell(*every, "-m", "sessions_platform.definitions")
+    assert repaired.returncode == 0
     assert len(home.table()) == 2
 
 
 def test_a_load_that_is_killed_leaves_the_old_table_and_the_next_run_completes_it(
     home: Home, instance: dg.DagsterInstance
 ) -> None:
-    home.land(1, "a", ("ann", 0, "a"))
+    home.ingest(1, "a", ("ann", 0, "a"))
     home.execute("materialize_all", *DAYS, instance)
     before = home.table()
-    home.land(1, "b", ("bob", 0, "b"))
+    home.ingest(1, "b", ("bob", 0, "b"))
     home.execute("ingest_events", "2026-01-01", "2026-01-01", instance)
-    sessionize_partitions(home.workspace, ["2026-01-01"], "a-run")
+    sessionize_partitions(home.stream_context, ["2026-01-01"], "a-run")
     module = "sessions_platform_tests.orchestration.slow_load"
     command = [sys.executable, "-m", module, home.name, "2026-01-01"]
     with subprocess.Popen(command, cwd=PROJECT, env=home.environment, stdout=subprocess.PIPE, text=True) as loading:
@@ -141,12 +141,12 @@ def test_a_load_that_is_killed_leaves_the_old_table_and_the_next_run_completes_i
 def test_a_mistake_in_the_tables_fails_at_once_and_a_lost_connection_is_tried_again(
     home: Home, instance: dg.DagsterInstance
 ) -> None:
-    home.land(1, "a", ("ann", 0, "a"))
+    home.ingest(1, "a", ("ann", 0, "a"))
     home.execute("materialize_all", *DAYS, instance)
-    with home.workspace.database.transaction() as connection:
+    with home.stream_context.database.transaction() as connection:
         connection.execute(f"drop view {home.name}.sessions_now".encode())
         connection.execute(f"alter table {home.name}.sessions alter column event_count type text".encode())
-    resources._workspaces.cache_clear()
+    resources._contexts.cache_clear()
     result = home.execute("refresh_sessions", *DAYS, instance)
     assert not result.success
     events = [event.event_type for event in result.all_events]
@@ -157,14 +157,14 @@ def test_a_mistake_in_the_tables_fails_at_once_and_a_lost_connection_is_tried_ag
 
 
 def test_the_sample_is_audited_by_a_job_of_its_own_and_by_no_refresh(home: Home, instance: dg.DagsterInstance) -> None:
-    home.land(1, "a", ("ann", 0, "a"), ("ann", 45, "b"), ("bob", 5, "c"))
+    home.ingest(1, "a", ("ann", 0, "a"), ("ann", 45, "b"), ("bob", 5, "c"))
     refresh = home.execute("materialize_all", *DAYS, instance)
-    assert "sample_agrees" not in {told.check_name for told in refresh.get_asset_check_evaluations()}
+    assert "sample_recomputation" not in {told.check_name for told in refresh.get_asset_check_evaluations()}
     job = build(home.settings).resolve_job_def(f"{home.name}__audit_sample")
     (told,) = job.execute_in_process(instance=instance).get_asset_check_evaluations()
-    assert (told.check_name, told.passed) == ("sample_agrees", True)
+    assert (told.check_name, told.passed) == ("sample_recomputation", True)
     assert (told.metadata["users"].value, told.metadata["sessions"].value) == (2, 3)
-    with home.workspace.database.transaction() as connection:
+    with home.stream_context.database.transaction() as connection:
         connection.execute(f"update {home.name}.sessions set event_count = 7".encode())
     (told,) = job.execute_in_process(instance=instance).get_asset_check_evaluations()
     assert not told.passed
@@ -172,9 +172,9 @@ def test_the_sample_is_audited_by_a_job_of_its_own_and_by_no_refresh(home: Home,
 
 
 def test_the_audit_lists_ids_that_stand_under_two_users_or_times(home: Home, instance: dg.DagsterInstance) -> None:
-    home.land(1, "a", ("ann", 0, "shared"), ("ann", 1, "moved"), ("ann", 2, "again"), ("ann", 3, "one"))
-    home.land(2, "b", ("bob", -1440, "shared"), ("ann", -1438, "again"))
-    home.land(3, "c", ("ann", 0, "moved"))
+    home.ingest(1, "a", ("ann", 0, "shared"), ("ann", 1, "moved"), ("ann", 2, "again"), ("ann", 3, "one"))
+    home.ingest(2, "b", ("bob", -1440, "shared"), ("ann", -1438, "again"))
+    home.ingest(3, "c", ("ann", 0, "moved"))
     home.execute("materialize_all", *DAYS, instance)
     job = build(home.settings).resolve_job_def(f"{home.name}__audit_event_ids")
     assert job.execute_in_process(instance=instance).success
@@ -190,8 +190,8 @@ def test_the_audit_lists_ids_that_stand_under_two_users_or_times(home: Home, ins
 def test_a_rebuild_by_another_calendar_tells_dagster_which_partitions_there_are(
     home: Home, instance: dg.DagsterInstance
 ) -> None:
-    home.land(1, "a", ("ann", 1439, "a"), ("ann", 1443, "b"))
-    home.land(2, "a", ("bob", 10, "c"))
+    home.ingest(1, "a", ("ann", 1439, "a"), ("ann", 1443, "b"))
+    home.ingest(2, "a", ("bob", 10, "c"))
     ingested = home.execute("ingest_events", "2026-01-01", "2026-01-02", instance)
     refreshed = home.execute("refresh_sessions", "2026-01-01", "2026-01-02", instance)
     before = [(row["session_id"], row["event_count"]) for row in home.table()]
@@ -210,24 +210,24 @@ def test_a_rebuild_by_another_calendar_tells_dagster_which_partitions_there_are(
         for event in rebuilt.all_events
         if event.is_step_materialization and event.asset_key
     }
-    landed = {("raw_events", "2026-01-01"): 2, ("raw_events", "2026-01-02"): 1}
-    landed |= {("events", "2026-01-01"): 2, ("events", "2026-01-02"): 1}
-    landed |= {("rejected_events", "2026-01-01"): 0, ("rejected_events", "2026-01-02"): 0}
-    assert told == {**landed, ("sessionized_events", "2025-12-29"): 3, ("sessions", "2025-12-29"): 2}
+    ingested = {("raw_events", "2026-01-01"): 2, ("raw_events", "2026-01-02"): 1}
+    ingested |= {("events", "2026-01-01"): 2, ("events", "2026-01-02"): 1}
+    ingested |= {("rejected_events", "2026-01-01"): 0, ("rejected_events", "2026-01-02"): 0}
+    assert told == {**ingested, ("sessionized_events", "2025-12-29"): 3, ("sessions", "2025-12-29"): 2}
     assert home.execute("refresh_sessions", "2025-12-29", "2025-12-29", instance).success
 
 
 @pytest.mark.slow
 def test_the_command_line_rebuilds_and_says_what_stands(home: Home) -> None:
-    home.land(1, "a", ("ann", 1439, "a"), ("ann", 1443, "b"))
+    home.ingest(1, "a", ("ann", 1439, "a"), ("ann", 1443, "b"))
     (home.folder / "late.ndjson").write_bytes((home.folder / "streams/landing/2026-01-01/a.ndjson").read_bytes())
     assert home.shell("sessions_platform", "ingest", home.name, str(home.folder / "late.ndjson")).returncode == 0
     home.write_stream(session={"partition": "hourly"})
     refused = home.shell("sessions_platform", "status", home.name)
     assert refused.returncode == 2
-    assert f"Mend: run `sessions-platform rebuild {home.name}`" in refused.stderr
+    assert f"Fix: run `sessions-platform rebuild {home.name}`" in refused.stderr
     rebuilt = home.shell("sessions_platform", "rebuild", home.name, "--json")
     assert rebuilt.returncode == 0, rebuilt.stderr
     told = json.loads(rebuilt.stdout)
-    assert (told["sessions"], told["waiting"]) == (1, {"landing": [], "session": []})
+    assert (told["sessions"], told["pending"]) == (1, {"landing": [], "session": []})
     assert [row["session_partition"] for row in home.table()] == ["2026-01-01T23"]

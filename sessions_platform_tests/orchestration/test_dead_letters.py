@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from sessions_platform.cli import app
 from sessions_platform.demo.events import land_week
-from sessions_platform.mistakes import Mistake
+from sessions_platform.errors import UserError
 from sessions_platform.orchestration import resources
 from sessions_platform.orchestration.build import build
 from sessions_platform.orchestration.dead_letters import kept_for
@@ -41,7 +41,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 @pytest.fixture
 def standing(home: Home, instance: dg.DagsterInstance) -> Home:
     """Three rows of the first day, the second of nobody."""
-    home.land(1, "a", ("ann", 0, "a"), (None, 10, "b"), ("ann", 20, "c"))  # type: ignore[arg-type]
+    home.ingest(1, "a", ("ann", 0, "a"), (None, 10, "b"), ("ann", 20, "c"))  # type: ignore[arg-type]
     home.execute("materialize_all", *DAYS, instance)
     return home
 
@@ -70,26 +70,26 @@ def told(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
 
 
 def queue(home: Home) -> list[dict[str, Any]]:
-    return home.workspace.database.query(
+    return home.stream_context.database.query(
         f"select * from {home.name}.dead_letters order by landing_partition, source_uri, position"
     )
 
 
 def sessions(home: Home) -> list[dict[str, Any]]:
-    own = ("loaded_at", "policy_version")
+    own = ("loaded_at", "session_rule_version")
     return [{key: value for key, value in row.items() if key not in own} for row in home.table()]
 
 
-def settle(home: Home, instance: dg.DagsterInstance) -> None:
+def deduplicate(home: Home, instance: dg.DagsterInstance) -> None:
     """Start what the sensors ask for."""
-    for sensor, job in (("new_files", "ingest_events"), ("touched_sessions", "refresh_sessions")):
+    for sensor, job in (("new_files", "ingest_events"), ("stale_sessions", "refresh_sessions")):
         for first, last in asked(home, sensor, instance):
             assert home.execute(job, first, last, instance).success
 
 
 def type_in(*arguments: str) -> str:
     result = CliRunner().invoke(app, ["rejected", *arguments])
-    if isinstance(result.exception, Mistake):
+    if isinstance(result.exception, UserError):
         raise result.exception
     assert result.exit_code == 0, result.output
     return result.stdout
@@ -110,25 +110,25 @@ def test_a_job_replays_rows_of_its_run_config_and_the_sensor_sees_them(
     config = {"rows": [{"rejection_id": row["rejection_id"], "payload": payload}]}
 
     tried = run(standing, "replay_rejected", {**config, "dry_run": True}, instance)
-    assert told(tried) == {"accepted": 1, "landing_partitions_waiting": []}
+    assert told(tried) == {"accepted": 1, "pending_landing_partitions": []}
     assert asked(standing, "new_files", instance) == []
 
-    landed = run(standing, "replay_rejected", config, instance)
-    assert told(landed) == {"accepted": 1, "landing_partitions_waiting": ["2026-01-01"]}
+    ingested = run(standing, "replay_rejected", config, instance)
+    assert told(ingested) == {"accepted": 1, "pending_landing_partitions": ["2026-01-01"]}
     assert asked(standing, "new_files", instance) == [("2026-01-01", "2026-01-01")]
-    settle(standing, instance)
+    deduplicate(standing, instance)
 
     assert [row["event_count"] for row in standing.table()] == [3]
     assert [row["status"] for row in queue(standing)] == ["resolved"]
     again = run(standing, "replay_rejected", config, instance)
-    assert told(again) == {"resolved": 1, "landing_partitions_waiting": []}
+    assert told(again) == {"resolved": 1, "pending_landing_partitions": []}
     assert asked(standing, "new_files", instance) == []
 
 
 def test_a_job_whose_rows_are_rejected_again_fails_once_the_others_have_landed_and_shows_no_payload(
     standing: Home, instance: dg.DagsterInstance, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    standing.land(2, "a", (None, 0, "secret-one"), (None, 5, "secret-two"))  # type: ignore[arg-type]
+    standing.ingest(2, "a", (None, 0, "secret-one"), (None, 5, "secret-two"))  # type: ignore[arg-type]
     standing.execute("materialize_all", *DAYS, instance)
     rows = [{"rejection_id": row["rejection_id"], "payload": row["payload"]} for row in queue(standing)[1:]]
     rows[0]["payload"] = rows[0]["payload"].replace("null", '"ann"')
@@ -145,12 +145,12 @@ def test_a_job_whose_rows_are_rejected_again_fails_once_the_others_have_landed_a
     captured = capfd.readouterr()
     assert "1 of 2 rows would be rejected again" in events
     assert "secret" not in events + captured.out + captured.err
-    settle(standing, instance)
+    deduplicate(standing, instance)
     assert [row["status"] for row in queue(standing)] == ["open", "resolved", "open"]
 
 
 def test_jobs_discard_and_expire_what_was_settled_long_ago(standing: Home, instance: dg.DagsterInstance) -> None:
-    standing.land(2, "a", (None, 0, "d"))  # type: ignore[arg-type]
+    standing.ingest(2, "a", (None, 0, "d"))  # type: ignore[arg-type]
     standing.execute("materialize_all", *DAYS, instance)
     first, second = (row["rejection_id"] for row in queue(standing))
     assert not run(standing, "discard_rejected", {"ids": [first], "because": " "}, instance).success
@@ -176,7 +176,7 @@ def test_jobs_discard_and_expire_what_was_settled_long_ago(standing: Home, insta
 def test_the_queue_is_listed_by_stream_reason_partition_and_status(
     standing: Home, instance: dg.DagsterInstance
 ) -> None:
-    standing.land(2, "a", (None, 0, "d"), ("ann", 60 * 24 * 2, "far"))  # type: ignore[arg-type]
+    standing.ingest(2, "a", (None, 0, "d"), ("ann", 60 * 24 * 2, "far"))  # type: ignore[arg-type]
     standing.execute("materialize_all", *DAYS, instance)
     of = ("--stream", standing.name)
     assert [(row["landing_partition"], row["position"]) for row in listed(*of)] == [
@@ -189,7 +189,7 @@ def test_the_queue_is_listed_by_stream_reason_partition_and_status(
     assert listed(*of, "--status", "discarded") == []
     assert len(listed(*of, "--limit", "1")) == 1
     assert all(row["rejection_id"][:8] in type_in("list", *of) for row in queue(standing))
-    with pytest.raises(Mistake, match=r"there is no code 'late'. Mend: write one of malformed, "):
+    with pytest.raises(UserError, match=r"there is no code 'late'. Fix: write one of malformed, "):
         type_in("list", "--reason", "late")
 
 
@@ -202,7 +202,7 @@ def test_an_id_may_be_cut_short_as_long_as_it_names_one_row(standing: Home) -> N
         ("%", "is no rejection id"),
         ("ffffffff-0", "no rejected row has"),
     ]:
-        with pytest.raises(Mistake, match=reason):
+        with pytest.raises(UserError, match=reason):
             type_in("show", wrong, "--stream", standing.name)
 
 
@@ -225,7 +225,7 @@ def test_the_queue_is_saved_for_a_spreadsheet(standing: Home, tmp_path: Path) ->
     with (tmp_path / "queue.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert row["payload"] == queue(standing)[0]["payload"]
-    with pytest.raises(Mistake, match=r"it can't be written: No such file or directory. Mend"):
+    with pytest.raises(UserError, match=r"it can't be written: No such file or directory. Fix"):
         type_in("list", "--csv", str(tmp_path / "nowhere" / "queue.csv"))
 
 
@@ -245,7 +245,7 @@ def test_the_demos_rejected_rows_are_replayed_by_contract_by_job_and_from_the_co
 
     # The contract was wrong
     state_demo(shop, lenient=True)
-    settle(shop, instance)
+    deduplicate(shop, instance)
     lenient = replace(home, name=f"{home.name}_lenient")
     state_demo(lenient, lenient=True)
     shutil.copytree(shop.folder / "streams" / shop.name, shop.folder / "streams" / lenient.name)
@@ -257,13 +257,13 @@ def test_the_demos_rejected_rows_are_replayed_by_contract_by_job_and_from_the_co
     # The payload was wrong: the first half by a job, the other from the command line
     exported = shop.shell("sessions_platform", "rejected", "export", "--stream", shop.name)
     assert exported.returncode == 0, exported.stderr
-    lines = [json.dumps(mended(json.loads(line))) for line in exported.stdout.splitlines()]
+    lines = [json.dumps(repaired(json.loads(line))) for line in exported.stdout.splitlines()]
     assert len(lines) == len(queue(shop)) > 10
     halves = tmp_path / "first.ndjson", tmp_path / "second.ndjson"
     for half, some in zip(halves, (lines[::2], lines[1::2]), strict=True):
         half.write_text("\n".join(some) + "\n")
     assert told(run(shop, "replay_rejected", {"file": str(halves[0])}, instance))["accepted"] == len(lines[::2])
-    settle(shop, instance)
+    deduplicate(shop, instance)
     assert Counter(row["status"] for row in queue(shop)) == {"resolved": len(lines[::2]), "open": len(lines[1::2])}
     for fate in ("accepted", "resolved"):
         replayed = shop.shell("sessions_platform", "rejected", "replay", str(halves[1]), "--json")
@@ -289,10 +289,10 @@ def state_demo(home: Home, *, lenient: bool) -> None:
         for column in stream["columns"].values():
             column.pop(rule, None)
     (home.folder / "streams" / f"{home.name}.yaml").write_text(yaml.safe_dump(stream, sort_keys=False))
-    resources._workspaces.cache_clear()
+    resources._contexts.cache_clear()
 
 
-def mended(row: dict[str, Any]) -> dict[str, Any]:
+def repaired(row: dict[str, Any]) -> dict[str, Any]:
     """The line of an export with a payload that keeps the contract."""
     codes = {reason["code"] for reason in row["reasons"]}
     ts = f"{row['landing_partition']}T12:34:56+00:00"
@@ -327,5 +327,5 @@ def test_what_is_settled_is_removed_nightly_where_the_stream_says_for_how_long_i
     assert "web__expire_nightly" not in {schedule.name for schedule in stream_schedules(silent)}
     assert kept_for(keeping, None) == timedelta(days=400)
     assert kept_for(keeping, 3) == kept_for(silent, 3) == timedelta(days=3)
-    with pytest.raises(Mistake, match=r"rejected\.keep_for"):
+    with pytest.raises(UserError, match=r"rejected\.keep_for"):
         kept_for(silent, None)

@@ -16,7 +16,7 @@ from sessions_platform.orchestration.assets import LAKE
 from sessions_platform.orchestration.build import build
 from sessions_platform.orchestration.io_managers import LakeIOManager
 from sessions_platform.orchestration.resources import Platform
-from sessions_platform.storage.lake import Dataset
+from sessions_platform.storage.lake.lake import Dataset
 from sessions_platform_tests.orchestration.conftest import Home
 
 DAYS = dg.DailyPartitionsDefinition("2026-01-01", end_date="2026-01-05")
@@ -253,7 +253,7 @@ def test_a_lazy_frame_that_cannot_be_computed_becomes_no_file(
 
 
 def test_assets_of_ones_own_may_ask_for_a_dataset_a_lazy_frame_or_a_frame(home: Home) -> None:
-    home.land(1, "a", ("ann", 0, "a"), ("bob", 0, "b"))
+    home.ingest(1, "a", ("ann", 0, "a"), ("bob", 0, "b"))
     with dg.DagsterInstance.ephemeral() as instance:
         assert home.execute("materialize_all", "2026-01-01", "2026-01-05", instance).success
         result = own_assets(home).execute_in_process(instance=instance, partition_key="2026-01-01")

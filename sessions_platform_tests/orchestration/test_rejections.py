@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 import yaml
 
-from sessions_platform.contracts.reasons import Code
+from sessions_platform.contracts.rejection_reasons import Code
 from sessions_platform.orchestration import resources
 from sessions_platform.orchestration.build import build
 from sessions_platform_tests.orchestration.conftest import Home
@@ -29,7 +29,7 @@ def configure(home: Home, **changes: Any) -> None:
     """Change keys of the stream's file."""
     path = home.folder / "streams" / "web.yaml"
     path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **changes}, sort_keys=False))
-    resources._workspaces.cache_clear()
+    resources._contexts.cache_clear()
 
 
 def row(name: str, day: str = DAY, **fields: Any) -> bytes:
@@ -40,7 +40,7 @@ def rows(good: int, bad: int, day: str = DAY) -> list[bytes]:
     return [row(f"{day} {n}", day, **({"user": None, "note": SECRET} if n < bad else {})) for n in range(good + bad)]
 
 
-def land(home: Home, day: str, lines: list[bytes], name: str = "a") -> None:
+def ingest(home: Home, day: str, lines: list[bytes], name: str = "a") -> None:
     place = home.folder / "streams" / "landing" / day / f"{name}.ndjson"
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_bytes(b"\n".join(lines) + b"\n")
@@ -68,7 +68,8 @@ def as_rows(table: Any) -> list[dict[str, Any]]:
 def published(home: Home) -> dict[str, tuple[int, int]]:
     """Accepted and rejected rows of each partition that is current."""
     return {
-        landing.landing_partition: (landing.accepted, landing.rejected) for landing in home.workspace.ledger.landings()
+        landing.landing_partition: (landing.accepted, landing.rejected)
+        for landing in home.stream_context.ledger.landings()
     }
 
 
@@ -100,7 +101,7 @@ def test_each_code_goes_from_a_file_to_the_warehouse(home: Home, instance: dg.Da
         Code.conflicting_duplicate: row("13", type="other"),
         Code.malformed: b'{"id": "14"',
     }
-    land(home, DAY, [row("13", product_id="A1"), *broken.values()])
+    ingest(home, DAY, [row("13", product_id="A1"), *broken.values()])
     cut_off = home.folder / "streams" / "landing" / DAY / "b.ndjson"
     cut_off.write_bytes(gzip.compress(row("15"))[:-4])
     assert home.execute("ingest_events", DAY, DAY, instance).success
@@ -113,18 +114,20 @@ def test_each_code_goes_from_a_file_to_the_warehouse(home: Home, instance: dg.Da
     for code, rejected in told_of.items():
         assert [reason["code"] for reason in rejected["reasons"]] == [code]
         assert rejected["payload"].encode() == broken[code]
-    by_day = home.workspace.database.query(f"select day::text, code, rows from {home.name}.rejected_by_day order by 2")
+    by_day = home.stream_context.database.query(
+        f"select day::text, code, rows from {home.name}.rejected_by_day order by 2"
+    )
     assert by_day == [{"day": DAY, "code": code, "rows": 1} for code in sorted(Code)]
 
 
 def test_a_row_counts_once_a_day_under_each_of_its_codes(home: Home, instance: dg.DagsterInstance) -> None:
     columns = {"a": {"type": "integer", "nullable": True}, "b": {"type": "integer", "nullable": True}}
     configure(home, columns={**PLAIN["columns"], **columns})
-    land(home, DAY, [row("1", a="x", b="y", user=None), row("2", a="x")])
-    land(home, NEXT, [row("3", NEXT, b="x")])
+    ingest(home, DAY, [row("1", a="x", b="y", user=None), row("2", a="x")])
+    ingest(home, NEXT, [row("3", NEXT, b="x")])
     assert home.execute("ingest_events", DAY, NEXT, instance).success
     query = f"select day::text, code, rows from {home.name}.rejected_by_day order by 1, 2"
-    assert [tuple(found.values()) for found in home.workspace.database.query(query)] == [
+    assert [tuple(found.values()) for found in home.stream_context.database.query(query)] == [
         (DAY, "missing_identity", 1),
         (DAY, "wrong_type", 2),
         (NEXT, "wrong_type", 1),
@@ -149,9 +152,9 @@ def test_a_share_of_rejected_rows_warns_and_a_greater_one_fails(
     home: Home, instance: dg.DagsterInstance, bad: int, passes: bool, severity: dg.AssetCheckSeverity | None
 ) -> None:
     configure(home, rejected=LIMITS)
-    land(home, DAY, rows(20 - bad, bad))
+    ingest(home, DAY, rows(20 - bad, bad))
     result = home.execute("materialize_all", DAY, DAY, instance)
-    few = check(result, "rejections_stay_few")
+    few = check(result, "rejection_rate")
     assert few.passed == passes
     assert passes or few.severity is severity
     fails = severity is dg.AssetCheckSeverity.ERROR
@@ -161,16 +164,16 @@ def test_a_share_of_rejected_rows_warns_and_a_greater_one_fails(
 
 def test_a_partition_that_fails_says_why_and_keeps_what_stood(home: Home, instance: dg.DagsterInstance) -> None:
     configure(home, rejected={"by_reason": {"missing_identity": {"fail_above": "1%"}}})
-    land(home, DAY, rows(10, 0))
+    ingest(home, DAY, rows(10, 0))
     assert home.execute("materialize_all", DAY, DAY, instance).success
     before = home.table(), home.table("rejected_events")
-    land(home, DAY, [*rows(12, 7), b"{"], name="b")
+    ingest(home, DAY, [*rows(12, 7), b"{"], name="b")
     result = home.execute("materialize_all", DAY, DAY, instance)
     assert not result.success
     assert (home.table(), home.table("rejected_events")) == before
     assert published(home) == {DAY: (10, 0)}
 
-    metadata = check(result, "rejections_stay_few").metadata
+    metadata = check(result, "rejection_rate").metadata
     (exceeded,) = as_rows(metadata["exceeded"].value)
     share = {"rows": 7, "of": 30, "percent": 23.3333, "limit": "1%"}
     assert exceeded == {"partition": DAY, "reason": "missing_identity", **share, "outcome": "fails"}
@@ -182,26 +185,24 @@ def test_a_partition_that_fails_says_why_and_keeps_what_stood(home: Home, instan
 
 def test_of_a_range_nothing_is_published_where_one_partition_fails(home: Home, instance: dg.DagsterInstance) -> None:
     configure(home, rejected=LIMITS)
-    land(home, DAY, rows(10, 0))
-    land(home, NEXT, rows(5, 5, NEXT))
+    ingest(home, DAY, rows(10, 0))
+    ingest(home, NEXT, rows(5, 5, NEXT))
     result = home.execute("materialize_all", DAY, NEXT, instance)
     assert not result.success
     assert published(home) == {}
-    assert {each["partition"] for each in as_rows(check(result, "rejections_stay_few").metadata["exceeded"].value)} == {
-        NEXT
-    }
+    assert {each["partition"] for each in as_rows(check(result, "rejection_rate").metadata["exceeded"].value)} == {NEXT}
 
 
 def test_a_reference_that_is_gone_fails_the_run_and_rejects_nothing(home: Home, instance: dg.DagsterInstance) -> None:
     reference = {"nullable": True, "references": {"file": "products.csv", "column": "id"}}
     configure(home, columns={**PLAIN["columns"], "product_id": reference})
-    land(home, DAY, [row("1", product_id="A1")])
+    ingest(home, DAY, [row("1", product_id="A1")])
     result = home.execute("materialize_all", DAY, DAY, instance)
     assert not result.success
     (failed,) = [event for event in result.all_events if event.is_step_failure]
     failure = failed.step_failure_data.user_failure_data
     assert failure is not None
-    assert "products.csv can't be read: No such file or directory. Mend: " in (failure.description or "")
+    assert "products.csv can't be read: No such file or directory. Fix: " in (failure.description or "")
     assert published(home) == {}
     (home.folder / "streams" / "products.csv").write_text("id\nA1\n")
     assert home.execute("materialize_all", DAY, DAY, instance).success
@@ -213,10 +214,10 @@ def test_a_reference_that_is_gone_fails_the_run_and_rejects_nothing(home: Home, 
 
 def test_reasons_are_told_as_table_and_numbers_and_rows_as_samples(home: Home, instance: dg.DagsterInstance) -> None:
     long = row("2", user=None, note="x" * 5000)
-    land(home, DAY, [row("1"), long, b"{", *rows(3, 3)])
-    land(home, NEXT, [row("4", NEXT)])
+    ingest(home, DAY, [row("1"), long, b"{", *rows(3, 3)])
+    ingest(home, NEXT, [row("4", NEXT)])
     assert home.execute("ingest_events", DAY, NEXT, instance).success
-    land(home, THIRD, [b"["])
+    ingest(home, THIRD, [b"["])
     assert home.execute("ingest_events", THIRD, THIRD, instance).success
 
     seen = told(instance, home, "rejected_events")
@@ -241,8 +242,8 @@ def test_payloads_reach_no_log_line_and_no_error(
     home: Home, instance: dg.DagsterInstance, capfd: pytest.CaptureFixture[str]
 ) -> None:
     configure(home, rejected={"fail_above": "50%"})
-    land(home, DAY, rows(5, 5))
-    land(home, NEXT, rows(1, 5, NEXT))
+    ingest(home, DAY, rows(5, 5))
+    ingest(home, NEXT, rows(1, 5, NEXT))
     for loggers in ({}, {"json": {"config": {"log_level": "DEBUG"}}}, {"progress": {}}):
         job = build(home.settings).resolve_job_def(f"{home.name}__materialize_all")
         for day in (DAY, NEXT):
@@ -267,19 +268,19 @@ def test_payloads_reach_no_log_line_and_no_error(
 def test_a_drift_is_warned_of_and_shown_and_stops_nothing(home: Home, instance: dg.DagsterInstance) -> None:
     amount = {"amount": {"type": "float", "nullable": True}}
     configure(home, columns={**PLAIN["columns"], **amount})
-    land(home, DAY, [row("1", url="/", amount=1)])
-    land(home, NEXT, [row("2", NEXT, url="/", amount=2.5)])
-    land(home, THIRD, [row("3", THIRD, amount="3", debug=True), row("4", THIRD, amount=None)])
+    ingest(home, DAY, [row("1", url="/", amount=1)])
+    ingest(home, NEXT, [row("2", NEXT, url="/", amount=2.5)])
+    ingest(home, THIRD, [row("3", THIRD, amount="3", debug=True), row("4", THIRD, amount=None)])
     result = home.execute("ingest_events", DAY, THIRD, instance)
     assert result.success
-    shape = check(result, "keeps_its_shape")
-    assert (shape.passed, shape.severity) == (False, dg.AssetCheckSeverity.WARN)
+    observed = check(result, "schema_drift")
+    assert (observed.passed, observed.severity) == (False, dg.AssetCheckSeverity.WARN)
     drift = [
         {"field": "debug", "is": "new", "types": "boolean", "rows": 1, "of": 2, "percent": 50.0},
         {"field": "url", "is": "missing", "types": "", "rows": 0, "of": 2, "percent": 0.0},
         {"field": "amount", "is": "retyped", "types": "string", "rows": 1, "of": 1, "percent": 100.0},
     ]
-    assert as_rows(shape.metadata["drift"].value) == [{"partition": THIRD, **each} for each in drift]
+    assert as_rows(observed.metadata["drift"].value) == [{"partition": THIRD, **each} for each in drift]
     seen = told(instance, home, "events")
     assert {day: metadata["drifted"] for day, metadata in seen.items()} == {DAY: 0, NEXT: 0, THIRD: 3}
     assert as_rows(seen[THIRD]["drift"]) == drift
@@ -288,23 +289,23 @@ def test_a_drift_is_warned_of_and_shown_and_stops_nothing(home: Home, instance: 
 def test_a_partition_is_compared_with_the_newest_before_it_that_has_rows(
     home: Home, instance: dg.DagsterInstance
 ) -> None:
-    land(home, DAY, [row("1", url="/", ref="x")])
+    ingest(home, DAY, [row("1", url="/", ref="x")])
     assert home.execute("ingest_events", DAY, NEXT, instance).success
-    land(home, THIRD, [row("2", THIRD, url="/", ref="x", debug=1)])
+    ingest(home, THIRD, [row("2", THIRD, url="/", ref="x", debug=1)])
     result = home.execute("ingest_events", THIRD, THIRD, instance)
-    found = as_rows(check(result, "keeps_its_shape").metadata["drift"].value)
+    found = as_rows(check(result, "schema_drift").metadata["drift"].value)
     assert [(each["field"], each["is"]) for each in found] == [("debug", "new")]
-    land(home, NEXT, [row("3", NEXT, url="/")])
+    ingest(home, NEXT, [row("3", NEXT, url="/")])
     again = home.execute("ingest_events", NEXT, THIRD, instance)
-    found = as_rows(check(again, "keeps_its_shape").metadata["drift"].value)
+    found = as_rows(check(again, "schema_drift").metadata["drift"].value)
     assert [(each["partition"], each["field"]) for each in found] == [(THIRD, "debug"), (THIRD, "ref")]
 
 
 def test_field_names_that_cannot_be_stored_stop_nothing(home: Home, instance: dg.DagsterInstance) -> None:
     configure(home, extra_columns="drop")
-    land(home, DAY, [row("1", url="/")])
-    land(home, NEXT, [row("2", NEXT, url="/", **{"a\0": 1, "\ud800": 2, "n" * 500: 3})])
+    ingest(home, DAY, [row("1", url="/")])
+    ingest(home, NEXT, [row("2", NEXT, url="/", **{"a\0": 1, "\ud800": 2, "n" * 500: 3})])
     result = home.execute("ingest_events", DAY, NEXT, instance)
     assert result.success
-    fields = [each["field"] for each in as_rows(check(result, "keeps_its_shape").metadata["drift"].value)]
+    fields = [each["field"] for each in as_rows(check(result, "schema_drift").metadata["drift"].value)]
     assert fields == ["\\ud800", "a\\u0000", "n" * 199 + "…"]

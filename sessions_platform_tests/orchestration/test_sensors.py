@@ -39,28 +39,26 @@ def test_a_new_file_and_then_a_changed_one_ask_for_a_run_of_their_partition(
     home: Home, instance: dg.DagsterInstance
 ) -> None:
     assert asked(home, "new_files", instance) == []
-    home.land(2, "a", ("ann", 0, "a"))
+    home.ingest(2, "a", ("ann", 0, "a"))
     assert asked(home, "new_files", instance) == [("2026-01-02", "2026-01-02")]
     home.execute("ingest_events", "2026-01-02", "2026-01-02", instance)
     assert asked(home, "new_files", instance) == []
-    home.land(2, "a", ("ann", 0, "a"), ("ann", 1, "b"))
+    home.ingest(2, "a", ("ann", 0, "a"), ("ann", 1, "b"))
     assert asked(home, "new_files", instance) == [("2026-01-02", "2026-01-02")]
 
 
-def test_touched_sessions_ask_for_one_run_a_range_until_they_are_loaded(
-    home: Home, instance: dg.DagsterInstance
-) -> None:
+def test_stale_sessions_ask_for_one_run_a_range_until_they_are_loaded(home: Home, instance: dg.DagsterInstance) -> None:
     for day in (1, 2, 4):
-        home.land(day, "a", ("ann", 600, f"e{day}"))
+        home.ingest(day, "a", ("ann", 600, f"e{day}"))
     home.execute("ingest_events", "2026-01-01", "2026-01-05", instance)
-    waiting = [("2026-01-01", "2026-01-02"), ("2026-01-04", "2026-01-04")]
-    assert asked(home, "touched_sessions", instance) == waiting
+    pending = [("2026-01-01", "2026-01-02"), ("2026-01-04", "2026-01-04")]
+    assert asked(home, "stale_sessions", instance) == pending
     home.execute("refresh_sessions", "2026-01-01", "2026-01-02", instance)
-    assert asked(home, "touched_sessions", instance) == waiting[1:]
+    assert asked(home, "stale_sessions", instance) == pending[1:]
 
 
 def wanted(home: Home, instance: dg.DagsterInstance, *wanted_ranges: Range) -> list[Range]:
-    return [ranges(r) for r in wanted_runs(instance, home.workspace.stream, "ingest_events", list(wanted_ranges))]
+    return [ranges(r) for r in wanted_runs(instance, home.stream_context.stream, "ingest_events", list(wanted_ranges))]
 
 
 def start(home: Home, instance: dg.DagsterInstance, first: str, last: str) -> dg.DagsterRun:
@@ -83,7 +81,7 @@ def test_a_run_that_failed_a_moment_ago_is_not_asked_for_again_yet(home: Home, i
 
 
 def test_the_schedules_ask_for_the_same_runs_as_the_sensors(home: Home, instance: dg.DagsterInstance) -> None:
-    home.land(1, "a", ("ann", 0, "a"))
+    home.ingest(1, "a", ("ann", 0, "a"))
     definitions = build(home.settings)
     schedule = definitions.resolve_schedule_def(f"{home.name}__ingest_nightly")
     with dg.build_schedule_context(

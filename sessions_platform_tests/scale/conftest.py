@@ -6,12 +6,12 @@ from collections.abc import Iterator
 import dagster as dg
 import pytest
 
-from sessions_platform.journey.land import land
 from sessions_platform.orchestration import resources
 from sessions_platform.orchestration.runs import dagster_home
+from sessions_platform.pipeline.ingest import ingest
 from sessions_platform.settings import Settings
 from sessions_platform_tests.data.conftest import data, expected
-from sessions_platform_tests.journey.steps import RUN, judged, publish
+from sessions_platform_tests.pipeline.steps import RUN, publish, validated
 from sessions_platform_tests.scale.thousand_days import PARTITIONS, ThousandDays
 
 __all__ = ["data", "expected"]
@@ -28,9 +28,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def taken_in(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> ThousandDays:
     days = ThousandDays(settings.home, tmp_path_factory.mktemp("streams"))
     days.write()
-    land(days.workspace, PARTITIONS, RUN)
+    ingest(days.context, PARTITIONS, RUN)
     for partition in PARTITIONS:
-        publish(days.workspace, judged(days.workspace, partition), RUN)
+        publish(days.context, validated(days.context, partition), RUN)
     return days
 
 
@@ -40,7 +40,7 @@ def days(taken_in: ThousandDays, monkeypatch: pytest.MonkeyPatch) -> ThousandDay
     for name, value in taken_in.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
-    resources._workspaces.cache_clear()
+    resources._contexts.cache_clear()
     return taken_in
 
 

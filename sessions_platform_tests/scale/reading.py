@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from datetime import datetime
 
-from sessions_platform.transforms.plain import Event
+from sessions_platform.transforms.reference_sessionizer import Event
 
 
 def events_in(lines: Iterable[bytes], landing_partition: str, source_uri: str) -> list[Event]:

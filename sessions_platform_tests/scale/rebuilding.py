@@ -11,10 +11,10 @@ from typing import NamedTuple
 from psycopg import Connection
 
 from sessions_platform.contracts.stream import Stream
-from sessions_platform.journey.workspace import Workspace
+from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.settings import Settings
-from sessions_platform_tests.journey.steps import RUN, load, sessionize_partitions
 from sessions_platform_tests.memory_source import MemorySource
+from sessions_platform_tests.pipeline.steps import RUN, load, sessionize_partitions
 
 SECONDS = 120  # who takes longer hangs
 
@@ -28,10 +28,10 @@ class Processes:
         context = get_context("spawn")
         self._pool = ProcessPoolExecutor(count, context, _meet, (context.Barrier(count),))
 
-    def rebuild(self, workspace: Workspace, of_each: Sequence[Sequence[Sequence[str]]]) -> list[Future[None]]:
+    def rebuild(self, context: StreamContext, of_each: Sequence[Sequence[Sequence[str]]]) -> list[Future[None]]:
         """Each process rebuilds its ranges of session partitions one by one, each range in one transaction."""
-        settings = workspace.database._settings
-        return [self._pool.submit(_rebuild, settings, workspace.stream, ranges) for ranges in of_each]
+        settings = context.database._settings
+        return [self._pool.submit(_rebuild, settings, context.stream, ranges) for ranges in of_each]
 
     def end(self) -> None:
         for process in list(self._pool._processes.values()):
@@ -59,12 +59,12 @@ class Seen(NamedTuple):
 
 
 @contextmanager
-def watched(workspace: Workspace) -> Iterator[list[Seen]]:
+def watched(context: StreamContext) -> Iterator[list[Seen]]:
     """What a reader sees that looks all the time; at first what stands before, at last what stands after."""
     over = threading.Event()
-    with ThreadPoolExecutor(1) as pool, workspace.database.transaction() as connection:
-        looks = [_look(connection, workspace.stream)]
-        reader = pool.submit(_look_on, connection, workspace.stream, looks, over)
+    with ThreadPoolExecutor(1) as pool, context.database.transaction() as connection:
+        looks = [_look(connection, context.stream)]
+        reader = pool.submit(_look_on, connection, context.stream, looks, over)
         try:
             yield looks
         finally:
@@ -94,8 +94,8 @@ def _meet(start: Barrier) -> None:
 
 
 def _rebuild(settings: Settings, stream: Stream, ranges: Sequence[Sequence[str]]) -> None:
-    workspace = Workspace.open(stream, settings, MemorySource())
+    context = StreamContext.open(stream, settings, MemorySource())
     _starts[0].wait(SECONDS)
     for partitions in ranges:
-        sessionize_partitions(workspace, partitions, RUN)
-        load(workspace, *partitions)
+        sessionize_partitions(context, partitions, RUN)
+        load(context, *partitions)

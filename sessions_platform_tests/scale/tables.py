@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from sessions_platform.journey.workspace import Workspace
-from sessions_platform.transforms import plain
-from sessions_platform.transforms.plain import Event
+from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.transforms import reference_sessionizer as reference
+from sessions_platform.transforms.reference_sessionizer import Event
 
 Row = tuple[Any, ...]
 
@@ -15,20 +15,20 @@ COLUMNS = (
 _SHOWN = 5
 
 
-def stored(workspace: Workspace) -> list[Row]:
-    rows = workspace.database.query(f"select {COLUMNS} from {workspace.stream.name}.sessions")
+def stored(context: StreamContext) -> list[Row]:
+    rows = context.database.query(f"select {COLUMNS} from {context.stream.name}.sessions")
     return [tuple(row.values()) for row in rows]
 
 
 def known(events: list[Event], partition: str = "%Y-%m-%d") -> list[Row]:
     """What ought to be stored; `partition` spells the session partition of a moment."""
-    sessions = plain.sessions_of(events)
+    sessions = reference.sessions_of(events)
     last = {session[0]["user_id"]: session for session in sessions}
     return [
         (
-            *plain.summary(session).values(),
+            *reference.summary(session).values(),
             session[0]["event_timestamp"].strftime(partition),
-            session[-1]["event_timestamp"] + plain.PLAIN.gap if last[session[0]["user_id"]] is session else None,
+            session[-1]["event_timestamp"] + reference.PLAIN.gap if last[session[0]["user_id"]] is session else None,
         )
         for session in sessions
     ]

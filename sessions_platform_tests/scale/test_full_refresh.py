@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from sessions_platform.orchestration.runs import Runner
-from sessions_platform_tests.journey.steps import RUN, load, sessionize_partitions
+from sessions_platform_tests.pipeline.steps import RUN, load, sessionize_partitions
 from sessions_platform_tests.scale.tables import differing, known, stored
 from sessions_platform_tests.scale.thousand_days import NAME, PARTITIONS, ThousandDays
 
@@ -43,14 +43,14 @@ def test_a_full_refresh_of_a_thousand_days_is_one_run_and_right(
 ) -> None:
     monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", events_in_a_batch)
     events, run, stages = Stopwatch(), Stopwatch(), Stopwatch()
-    forget(days)
+    delete_stream(days)
     stages.around(refresh_beneath_dagster)(days)
-    forget(days)
+    delete_stream(days)
     monkeypatch.setattr(instance, "handle_new_event", events.around(instance.handle_new_event))
     run_id = run.around(Runner(days.settings, instance).run)(
         f"{NAME}__refresh_sessions", (PARTITIONS[0], PARTITIONS[-1])
     )
-    assert differing(stored(days.workspace), known(days.events())) == []
+    assert differing(stored(days.context), known(days.events())) == []
     for asset in ("sessionized_events", "sessions"):
         assert materialized(instance, asset, run_id) == set(PARTITIONS)
     record_property("stages beneath Dagster, seconds", round(stages.seconds, 1))
@@ -59,16 +59,16 @@ def test_a_full_refresh_of_a_thousand_days_is_one_run_and_right(
     record_property("Dagster's events", events.calls)
 
 
-def forget(days: ThousandDays) -> None:
+def delete_stream(days: ThousandDays) -> None:
     """So that each refresh has as much to load as the first."""
-    with days.workspace.database.transaction() as connection:
-        assert days.workspace.warehouse
+    with days.context.database.transaction() as connection:
+        assert days.context.warehouse
         connection.execute(f"truncate {NAME}.sessions, {NAME}.session_changes")
 
 
 def refresh_beneath_dagster(days: ThousandDays) -> None:
-    sessionize_partitions(days.workspace, PARTITIONS, RUN)
-    load(days.workspace, *PARTITIONS)
+    sessionize_partitions(days.context, PARTITIONS, RUN)
+    load(days.context, *PARTITIONS)
 
 
 def materialized(instance: dg.DagsterInstance, asset: str, run_id: str) -> set[str | None]:

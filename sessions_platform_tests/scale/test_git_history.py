@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from sessions_platform.journey.status import status
-from sessions_platform.journey.workspace import Workspace
+from sessions_platform.operations.status import status
+from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.settings import Settings
-from sessions_platform.transforms.plain import Event
+from sessions_platform.transforms.reference_sessionizer import Event
 from sessions_platform_tests.data.figures import FIGURES
-from sessions_platform_tests.journey.steps import put, refresh, take_in
 from sessions_platform_tests.memory_source import MemorySource
+from sessions_platform_tests.pipeline.steps import put, refresh, take_in
 from sessions_platform_tests.scale.tables import differing, known, stored
 from sessions_platform_tests.streams import stream
 
@@ -45,10 +45,10 @@ class Slices:
         self.lines = [shuffled[number::SLICES] for number in range(SLICES)]
         self.partitions = [dice.choice(LANDING_PARTITIONS) for _ in range(SLICES)]
 
-    def land(self, workspace: Workspace, number: int) -> None:
+    def ingest(self, context: StreamContext, number: int) -> None:
         """Take a slice in, beside what has landed in its partition before."""
-        put(workspace, f"slice-{number}", self.lines[number], self.partitions[number])
-        take_in(workspace, self.partitions[number])
+        put(context, f"slice-{number}", self.lines[number], self.partitions[number])
+        take_in(context, self.partitions[number])
 
     def events(self, number: int) -> list[Event]:
         """What a reading that shares no code with the platform finds in a slice."""
@@ -73,27 +73,27 @@ def slices(data: Path) -> Slices:
 def test_sessions_equal_those_of_all_that_has_landed(
     slices: Slices, settings: Settings, expected: dict[str, Any], cadence: str, partition: str, compared: Sequence[int]
 ) -> None:
-    workspace, landed = history(settings, cadence), []
+    context, ingested = history(settings, cadence), []
     for number in range(SLICES):
-        slices.land(workspace, number)
-        landed += slices.events(number)
+        slices.ingest(context, number)
+        ingested += slices.events(number)
         if number in compared:
-            refresh(workspace)
-            assert differing(stored(workspace), known(landed, partition)) == [], f"after slice {number}"
+            refresh(context)
+            assert differing(stored(context), known(ingested, partition)) == [], f"after slice {number}"
     of_file = expected["git_history/commits.ndjson.gz by author_time"]
     known_figures = of_file["longer_than_30_minutes_cuts"]
     assert known_figures["sessions"] == 78_034
-    assert workspace.database.query(f"select {FIGURES} from {workspace.stream.name}.sessions") == [known_figures]
-    assert accounted_for(workspace) == {
+    assert context.database.query(f"select {FIGURES} from {context.stream.name}.sessions") == [known_figures]
+    assert accounted_for(context) == {
         "raw_rows": of_file["rows"],
         "accepted": of_file["rows"],
         "rejected_by_reason": of_file["rejected"],
         "duplicates_across": 0,
-        "waiting": {"landing": [], "session": []},
+        "pending": {"landing": [], "session": []},
     }
 
 
-def history(settings: Settings, cadence: str) -> Workspace:
+def history(settings: Settings, cadence: str) -> StreamContext:
     named = stream(
         name=f"git_history_{cadence}",
         start="2007-01-01",
@@ -101,12 +101,12 @@ def history(settings: Settings, cadence: str) -> Workspace:
         columns=COLUMNS,
         session={"partition": cadence},
     )
-    return Workspace.open(named, settings, MemorySource())
+    return StreamContext.open(named, settings, MemorySource())
 
 
-def accounted_for(workspace: Workspace) -> dict[str, Any]:
-    told = status(workspace)
-    return {name: told[name] for name in ("raw_rows", "accepted", "rejected_by_reason", "duplicates_across", "waiting")}
+def accounted_for(context: StreamContext) -> dict[str, Any]:
+    told = status(context)
+    return {name: told[name] for name in ("raw_rows", "accepted", "rejected_by_reason", "duplicates_across", "pending")}
 
 
 def _event(fields: dict[str, str]) -> Event:

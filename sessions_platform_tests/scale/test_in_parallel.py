@@ -8,12 +8,12 @@ from itertools import pairwise
 
 import pytest
 
-from sessions_platform.journey.workspace import Workspace
+from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.settings import Settings
-from sessions_platform.transforms.plain import Event
-from sessions_platform_tests.journey.conftest import line
-from sessions_platform_tests.journey.steps import put, refresh, take_in, waiting
+from sessions_platform.transforms.reference_sessionizer import Event
+from sessions_platform_tests.contexts import line
 from sessions_platform_tests.memory_source import MemorySource
+from sessions_platform_tests.pipeline.steps import put, refresh, stale, take_in
 from sessions_platform_tests.scale.reading import events_in
 from sessions_platform_tests.scale.rebuilding import SECONDS, Processes, finish, watched
 from sessions_platform_tests.scale.tables import differing, known, stored
@@ -30,8 +30,8 @@ HALVES = PARTITIONS[: DAYS // 2], PARTITIONS[DAYS // 2 :]
 class Landing:
     """Events of twelve users, landing in random slices; nobody is about at the midnight between the halves."""
 
-    def __init__(self, workspace: Workspace) -> None:
-        self.workspace = workspace
+    def __init__(self, context: StreamContext) -> None:
+        self.context = context
         self.events: list[Event] = []
         dice = random.Random(SLICES)
         middle = DAYS // 2 * 24 * 60
@@ -46,12 +46,12 @@ class Landing:
 
     def take_in(self, number: int) -> None:
         partition, uri = f"2026-02-0{number + 1}", f"slice-{number}"
-        put(self.workspace, uri, self._slices[number], partition)
-        take_in(self.workspace, partition)
+        put(self.context, uri, self._slices[number], partition)
+        take_in(self.context, partition)
         self.events += events_in(self._slices[number], partition, uri)
 
     def differing(self) -> list[tuple[object, ...]]:
-        return differing(stored(self.workspace), known(self.events))
+        return differing(stored(self.context), known(self.events))
 
 
 @pytest.fixture(scope="module")
@@ -64,19 +64,19 @@ def four() -> Iterator[Processes]:
 @pytest.fixture
 def landing(settings: Settings, request: pytest.FixtureRequest) -> Landing:
     named = stream(name=f"parallel_{request.node.originalname.split('_')[-1]}")
-    return Landing(Workspace.open(named, settings, MemorySource()))
+    return Landing(StreamContext.open(named, settings, MemorySource()))
 
 
 def test_four_processes_rebuild_single_partitions_in_any_order(landing: Landing, four: Processes) -> None:
     dice = random.Random(4)
     for number in range(SLICES):
         landing.take_in(number)
-        alone = [[partition] for partition in waiting(landing.workspace)]
+        alone = [[partition] for partition in stale(landing.context)]
         dice.shuffle(alone)
-        with watched(landing.workspace) as looks:
-            finish(four.rebuild(landing.workspace, [alone[process::4] for process in range(4)]))
+        with watched(landing.context) as looks:
+            finish(four.rebuild(landing.context, [alone[process::4] for process in range(4)]))
         assert landing.differing() == []
-        assert waiting(landing.workspace) == []
+        assert stale(landing.context) == []
         for partition in PARTITIONS:
             seen = [look.partitions.get(partition) for look in looks]
             assert set(seen) <= {seen[0], seen[-1]}
@@ -87,10 +87,10 @@ def test_a_range_is_rebuilt_by_two_processes_while_two_others_rebuild_its_neighb
 ) -> None:
     for number in range(SLICES):
         landing.take_in(number)
-        with watched(landing.workspace) as looks:
-            finish(four.rebuild(landing.workspace, [[half, half] for half in HALVES * 2]))
+        with watched(landing.context) as looks:
+            finish(four.rebuild(landing.context, [[half, half] for half in HALVES * 2]))
         assert landing.differing() == []
-        assert waiting(landing.workspace) == []
+        assert stale(landing.context) == []
         for half in HALVES:
             seen = [look.events(half) for look in looks]
             assert set(seen) <= {seen[0], seen[-1]}
@@ -99,19 +99,19 @@ def test_a_range_is_rebuilt_by_two_processes_while_two_others_rebuild_its_neighb
 
 def test_four_processes_rebuild_everything_while_events_land(landing: Landing, four: Processes) -> None:
     landing.take_in(0)
-    refresh(landing.workspace)
-    landed = [len(landing.events)]
-    with watched(landing.workspace) as looks:
-        rebuilding = four.rebuild(landing.workspace, [[PARTITIONS] * 12] * 4)
+    refresh(landing.context)
+    ingested = [len(landing.events)]
+    with watched(landing.context) as looks:
+        rebuilding = four.rebuild(landing.context, [[PARTITIONS] * 12] * 4)
         for number in range(1, SLICES):
             landing.take_in(number)
-            landed.append(len(landing.events))
-            until(lambda: looks[-1].events(PARTITIONS) == landed[-1] or all(done.done() for done in rebuilding))
+            ingested.append(len(landing.events))
+            until(lambda: looks[-1].events(PARTITIONS) == ingested[-1] or all(done.done() for done in rebuilding))
         finish(rebuilding)
-    refresh(landing.workspace)
+    refresh(landing.context)
     assert landing.differing() == []
     seen = [look.events(PARTITIONS) for look in looks]
-    assert set(seen) == set(landed)
+    assert set(seen) == set(ingested)
     assert all(earlier <= later for earlier, later in pairwise(seen))
     assert sum(look.overlaps for look in looks) == 0
 

@@ -6,16 +6,16 @@ from datetime import datetime, timedelta
 import dagster as dg
 import pytest
 
-from sessions_platform.journey.workspace import Workspace
 from sessions_platform.orchestration.jobs import session_ranges
 from sessions_platform.orchestration.runs import Runner
+from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.settings import Settings
-from sessions_platform.storage import parquet_file
-from sessions_platform.transforms import plain
-from sessions_platform.transforms.plain import Event
-from sessions_platform_tests.journey.conftest import line
-from sessions_platform_tests.journey.steps import put, refresh, table, take_in, waiting
+from sessions_platform.storage.lake import parquet_writer
+from sessions_platform.transforms import reference_sessionizer as reference
+from sessions_platform.transforms.reference_sessionizer import Event
+from sessions_platform_tests.contexts import line
 from sessions_platform_tests.memory_source import MemorySource
+from sessions_platform_tests.pipeline.steps import put, refresh, stale, table, take_in
 from sessions_platform_tests.scale.reach import bytes_read, only_readable
 from sessions_platform_tests.scale.reading import events_in
 from sessions_platform_tests.scale.tables import differing, known, stored
@@ -34,33 +34,33 @@ MARGIN = timedelta(hours=2)
 def test_an_event_three_years_late_is_taken_in_and_refreshed_by_reading_its_days_alone(
     days: ThousandDays, instance: dg.DagsterInstance, record_property: Callable[[str, object], None]
 ) -> None:
-    workspace, runner = days.workspace, Runner(days.settings, instance)
-    refresh(workspace)
+    context, runner = days.context, Runner(days.settings, instance)
+    refresh(context)
     session = over_midnight(days.events(), datetime.fromisoformat(f"{TODAY}T00:00Z") - THREE_YEARS)
     user, end = session[-1]["user_id"], session[-1]["event_timestamp"]
     its_days = [f"{end - DAY:%Y-%m-%d}", f"{end:%Y-%m-%d}"]
     read_for_nothing(runner)  # a first run imports much
     in_any_case = read_for_nothing(runner)
-    before = stored(workspace)
-    days.land(TODAY, "late", [line(user, end + timedelta(minutes=10), "late")])
+    before = stored(context)
+    days.ingest(TODAY, "late", [line(user, end + timedelta(minutes=10), "late")])
 
-    with only_readable(workspace.lake.root / NAME, *around(session)) as reach:
+    with only_readable(context.lake.root / NAME, *around(session)) as reach:
         read = [bytes_read()]
         publication = runner.run(f"{NAME}__ingest_events", (TODAY, TODAY))
         read.append(bytes_read())
-        assert waiting(workspace) == its_days
-        (refreshing,) = session_ranges(workspace)
+        assert stale(context) == its_days
+        (refreshing,) = session_ranges(context)
         reloading = runner.run(f"{NAME}__refresh_sessions", refreshing)
         read.append(bytes_read())
 
-    assert touched(instance, publication) == its_days
+    assert affected(instance, publication) == its_days
     for asset in ("sessionized_events", "sessions"):
         assert materialized(instance, asset, reloading) == its_days
-    after = stored(workspace)
+    after = stored(context)
     assert differing(after, known(days.events())) == []
-    assert {row[0] for row in differing(before, after)} == {plain.session_id(session)}
-    changes = [row for row in table(workspace, "session_changes") if row["run_id"] == reloading]
-    assert [(row["session_id"], row["change"]) for row in changes] == [(plain.session_id(session), "changed")]
+    assert {row[0] for row in differing(before, after)} == {reference.session_id(session)}
+    changes = [row for row in table(context, "session_changes") if row["run_id"] == reloading]
+    assert [(row["session_id"], row["change"]) for row in changes] == [(reference.session_id(session), "changed")]
 
     to_publish, to_refresh = read[1] - read[0] - in_any_case[0], read[2] - read[1] - in_any_case[1]
     figures = f"readable: {reach}; read to publish: {to_publish:,} bytes, to refresh: {to_refresh:,}"
@@ -72,24 +72,24 @@ def test_an_event_three_years_late_is_taken_in_and_refreshed_by_reading_its_days
 def test_of_a_landing_file_of_three_years_only_the_row_groups_of_its_days_are_read(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parquet_file, "ROW_GROUP_ROWS", 500)
-    workspace = Workspace.open(stream(**{**STREAM, "name": "one_file"}), settings, MemorySource())
+    monkeypatch.setattr(parquet_writer, "ROW_GROUP_ROWS", 500)
+    context = StreamContext.open(stream(**{**STREAM, "name": "one_file"}), settings, MemorySource())
     lines = [text for of_day in lines_by_landing_partition().values() for text in of_day]
-    put(workspace, "years", lines, THE_DAY_BEFORE)
-    take_in(workspace, THE_DAY_BEFORE)
-    refresh(workspace)
+    put(context, "years", lines, THE_DAY_BEFORE)
+    take_in(context, THE_DAY_BEFORE)
+    refresh(context)
     events = events_in(lines, THE_DAY_BEFORE, "years")
     session = over_midnight(events, datetime.fromisoformat(f"{TODAY}T00:00Z") - THREE_YEARS)
     late = [line(session[-1]["user_id"], session[-1]["event_timestamp"] + timedelta(minutes=10), "late")]
-    put(workspace, "late", late, TODAY)
+    put(context, "late", late, TODAY)
 
-    with only_readable(workspace.lake.root / workspace.stream.name, *around(session)) as reach:
-        take_in(workspace, TODAY)
-        assert len(waiting(workspace)) == 2
-        refresh(workspace)
+    with only_readable(context.lake.root / context.stream.name, *around(session)) as reach:
+        take_in(context, TODAY)
+        assert len(stale(context)) == 2
+        refresh(context)
 
     assert reach.row_groups < reach.all_row_groups / 100, str(reach)
-    assert differing(stored(workspace), known([*events, *events_in(late, TODAY, "late")])) == []
+    assert differing(stored(context), known([*events, *events_in(late, TODAY, "late")])) == []
 
 
 def read_for_nothing(runner: Runner) -> tuple[int, int]:
@@ -103,7 +103,7 @@ def read_for_nothing(runner: Runner) -> tuple[int, int]:
 
 def over_midnight(events: list[Event], since: datetime) -> list[Event]:
     """A session that ends on the day after it began."""
-    sessions = [s for s in plain.sessions_of(events) if s[0]["event_timestamp"] > since]
+    sessions = [s for s in reference.sessions_of(events) if s[0]["event_timestamp"] > since]
     return next(s for s in sessions if s[0]["event_timestamp"].date() < s[-1]["event_timestamp"].date())
 
 
@@ -113,10 +113,10 @@ def around(session: list[Event]) -> tuple[datetime, datetime]:
     return midnight - DAY - MARGIN, midnight + DAY + MARGIN
 
 
-def touched(instance: dg.DagsterInstance, run_id: str) -> object:
+def affected(instance: dg.DagsterInstance, run_id: str) -> object:
     """What a run says of the landing partition that it has published."""
     (told,) = materializations(instance, "events", run_id)
-    return told.metadata["touched_session_partitions"].value
+    return told.metadata["affected_session_partitions"].value
 
 
 def materialized(instance: dg.DagsterInstance, asset: str, run_id: str) -> list[str]:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import yaml
 
-from sessions_platform.journey.workspace import Workspace, open_workspaces
+from sessions_platform.pipeline.context import StreamContext, open_contexts
 from sessions_platform.settings import Settings
-from sessions_platform.transforms.plain import Event
-from sessions_platform_tests.journey.conftest import line
+from sessions_platform.transforms.reference_sessionizer import Event
+from sessions_platform_tests.contexts import line
 from sessions_platform_tests.scale.reading import events_in
 from sessions_platform_tests.streams import PLAIN
 
@@ -37,7 +37,7 @@ class ThousandDays:
         """The stream's file, and all that lands."""
         (self.folder / f"{NAME}.yaml").write_text(yaml.safe_dump(STREAM, sort_keys=False))
         for partition, lines in lines_by_landing_partition().items():
-            self.land(partition, "events", lines)
+            self.ingest(partition, "events", lines)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -48,10 +48,10 @@ class ThousandDays:
         return Settings.from_environment(self.environment)
 
     @cached_property
-    def workspace(self) -> Workspace:
-        return open_workspaces(self.settings, [NAME])[0]
+    def context(self) -> StreamContext:
+        return open_contexts(self.settings, [NAME])[0]
 
-    def land(self, partition: str, name: str, lines: Sequence[bytes]) -> None:
+    def ingest(self, partition: str, name: str, lines: Sequence[bytes]) -> None:
         folder = self.folder / "landing" / partition
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{name}.ndjson").write_bytes(b"".join(text + b"\n" for text in lines))

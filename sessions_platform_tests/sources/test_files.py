@@ -8,8 +8,8 @@ import pytest
 
 from sessions_platform.contracts.path_template import TemplateError
 from sessions_platform.contracts.stream import Stream
-from sessions_platform.sources.base import LandingFile
-from sessions_platform.sources.files import FileSource, SourceError
+from sessions_platform.sources.base import Slice
+from sessions_platform.sources.files.source import FileSource, SourceError
 
 COLUMNS = {"user_id": {}, "event_timestamp": {"formats": ["%+"]}, "event_type": {}}
 DAILY = "landing/{partition:%Y-%m-%d}/*.ndjson"
@@ -28,14 +28,14 @@ def source(folder: Path, files: str, cadence: str = "daily", **more: Any) -> Fil
     return FileSource(Stream.model_validate({**described, **more}))
 
 
-def land(folder: Path, *names: str) -> None:
+def ingest(folder: Path, *names: str) -> None:
     for name in names:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"{}\n")
 
 
-def uris(found: list[LandingFile]) -> list[str]:
+def uris(found: list[Slice]) -> list[str]:
     return [file.uri for file in found]
 
 
@@ -43,7 +43,7 @@ def uris(found: list[LandingFile]) -> list[str]:
 
 
 def test_a_dated_file_belongs_to_the_partition_that_its_path_names(tmp_path: Path) -> None:
-    land(tmp_path, "landing/2026-01-01/b.ndjson", "landing/2026-01-01/a.ndjson", "landing/2026-01-02/a.ndjson")
+    ingest(tmp_path, "landing/2026-01-01/b.ndjson", "landing/2026-01-01/a.ndjson", "landing/2026-01-02/a.ndjson")
     found = source(tmp_path, DAILY).find()
     assert [(file.uri, file.landing_partition) for file in found] == [
         ("landing/2026-01-01/a.ndjson", "2026-01-01"),
@@ -53,13 +53,13 @@ def test_a_dated_file_belongs_to_the_partition_that_its_path_names(tmp_path: Pat
 
 
 def test_only_the_partitions_asked_for_are_looked_into(tmp_path: Path) -> None:
-    land(tmp_path, *(f"landing/2026-01-0{day}/a.ndjson" for day in range(1, 5)))
+    ingest(tmp_path, *(f"landing/2026-01-0{day}/a.ndjson" for day in range(1, 5)))
     asked = source(tmp_path, DAILY).find(iter(["2026-01-04", "2026-01-02", "2026-01-09"]))
     assert uris(asked) == ["landing/2026-01-02/a.ndjson", "landing/2026-01-04/a.ndjson"]
 
 
 def test_a_path_with_two_dates_belongs_to_one_partition(tmp_path: Path) -> None:
-    land(tmp_path, "in/2026-01-01-2026-01-02.csv")
+    ingest(tmp_path, "in/2026-01-01-2026-01-02.csv")
     landing = source(tmp_path, "in/*{partition}*")
     (file,) = landing.find()
     asked = [landing.find([key]) for key in ("2026-01-01", "2026-01-02")]
@@ -80,7 +80,7 @@ def test_a_path_with_two_dates_belongs_to_one_partition(tmp_path: Path) -> None:
     ],
 )
 def test_a_path_that_names_no_partition_is_not_seen(tmp_path: Path, cadence: str, folder: str) -> None:
-    land(tmp_path, f"landing/{folder}/a.ndjson")
+    ingest(tmp_path, f"landing/{folder}/a.ndjson")
     assert source(tmp_path, DAILY, cadence, end="2026-02-01").find() == []
 
 
@@ -106,7 +106,7 @@ def test_a_path_that_names_no_partition_is_not_seen(tmp_path: Path, cadence: str
     ],
 )
 def test_a_template_is_read_both_ways(tmp_path: Path, cadence: str, template: str, key: str, path: str) -> None:
-    land(tmp_path, path)
+    ingest(tmp_path, path)
     landing = source(tmp_path, template, cadence)
     assert [(file.uri, file.landing_partition) for file in landing.find()] == [(path, key)]
     assert landing.find([key]) == landing.find()
@@ -119,7 +119,7 @@ def test_a_template_that_names_no_one_partition_is_refused(tmp_path: Path, files
 
 
 def test_a_file_of_a_flat_folder_tells_no_partition_and_is_always_found(tmp_path: Path) -> None:
-    land(tmp_path, "landing/a.ndjson", "landing/deep/b.ndjson")
+    ingest(tmp_path, "landing/a.ndjson", "landing/deep/b.ndjson")
     flat = source(tmp_path, "landing/*.ndjson")
     assert [(file.uri, file.landing_partition) for file in flat.find([])] == [("landing/a.ndjson", None)]
     assert uris(source(tmp_path, "landing/**/*.ndjson").find()) == [
@@ -129,8 +129,8 @@ def test_a_file_of_a_flat_folder_tells_no_partition_and_is_always_found(tmp_path
 
 
 def test_uploads_that_go_on_and_what_is_no_file_are_not_seen(tmp_path: Path) -> None:
-    land(tmp_path, "landing/a.csv", *(f"landing/{name}" for name in (".b", "c.tmp", "d.csv.PART", "e.csv~")))
-    land(tmp_path, "landing/.hidden/f.csv", "landing/folder.csv/g.csv")
+    ingest(tmp_path, "landing/a.csv", *(f"landing/{name}" for name in (".b", "c.tmp", "d.csv.PART", "e.csv~")))
+    ingest(tmp_path, "landing/.hidden/f.csv", "landing/folder.csv/g.csv")
     (tmp_path / "landing/broken.csv").symlink_to(tmp_path / "nowhere")
     (tmp_path / "landing/link.csv").symlink_to(tmp_path / "landing/.b")
     found = source(tmp_path, "landing/**/*").find()
@@ -138,7 +138,7 @@ def test_uploads_that_go_on_and_what_is_no_file_are_not_seen(tmp_path: Path) -> 
 
 
 def test_a_uri_is_relative_to_the_stream_then_to_the_home_then_absolute(tmp_path: Path) -> None:
-    land(tmp_path, "streams/in/a", "data/in/a", "in/a")
+    ingest(tmp_path, "streams/in/a", "data/in/a", "in/a")
     folders: dict[str, Any] = {"path": tmp_path / "streams/web.yaml", "home": tmp_path / "data"}
     for files, uri, place in [
         ("in/*", "in/a", "streams/in/a"),
@@ -153,18 +153,18 @@ def test_a_uri_is_relative_to_the_stream_then_to_the_home_then_absolute(tmp_path
 
 
 def test_folders_may_have_names_that_look_like_wildcards(tmp_path: Path) -> None:
-    land(tmp_path, "my [x] *?/landing/2026-01-01/a.ndjson")
+    ingest(tmp_path, "my [x] *?/landing/2026-01-01/a.ndjson")
     assert uris(source(tmp_path / "my [x] *?", DAILY).find()) == ["landing/2026-01-01/a.ndjson"]
 
 
 def test_a_name_that_is_not_utf8_is_told(tmp_path: Path) -> None:
-    land(tmp_path, "landing/caf\udce9")
+    ingest(tmp_path, "landing/caf\udce9")
     with pytest.raises(SourceError, match=re.escape(r"caf\udce9': its name is not UTF-8")):
         source(tmp_path, "landing/*").find()
 
 
 def test_a_fingerprint_changes_when_a_file_is_written_or_replaced(tmp_path: Path) -> None:
-    land(tmp_path, "landing/a", "b")
+    ingest(tmp_path, "landing/a", "b")
     landing = source(tmp_path, "landing/*")
     seen = [landing.find()[0].fingerprint]
     (tmp_path / "landing/a").write_bytes(b"[]\n")
@@ -189,7 +189,7 @@ def test_a_fingerprint_changes_when_a_file_is_written_or_replaced(tmp_path: Path
 def test_a_placed_file_is_found(tmp_path: Path, files: str, name: str, partition: str | None, place: str) -> None:
     landing = source(tmp_path, files)
     assert landing.place_for(name, partition) == tmp_path / place
-    land(tmp_path, place)
+    ingest(tmp_path, place)
     assert [file.landing_partition for file in landing.find()] == [partition]
 
 

@@ -11,12 +11,13 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sessions_platform.journey.land import BytesLost
+from sessions_platform.pipeline.ingest import BytesLostError
 from sessions_platform.settings import Settings
-from sessions_platform.sources import lines, reading
-from sessions_platform.sources.lines import Lines, Records
-from sessions_platform.sources.reading import FileReading
-from sessions_platform_tests.landed import DAY, judge_file, open_folder, take_in
+from sessions_platform.sources.files import reader
+from sessions_platform.sources.files.reader import FileReading
+from sessions_platform.sources.formats import text_records
+from sessions_platform.sources.formats.text_records import Lines, Records
+from sessions_platform_tests.ingested import DAY, open_folder, take_in, validate_file
 from sessions_platform_tests.streams import stream
 
 NDJSON = stream()
@@ -84,22 +85,22 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @given(files(ndjson_line), st.sampled_from(PACKED))
 def test_nothing_of_an_ndjson_file_is_lost(place: Path, text: bytes, packed: Callable[[bytes], bytes]) -> None:
-    judge_file(place, packed(text), NDJSON)
+    validate_file(place, packed(text), NDJSON)
 
 
 @given(files(csv_line, HEADER), st.sampled_from(PACKED))
 def test_nothing_of_a_csv_file_is_lost(place: Path, text: bytes, packed: Callable[[bytes], bytes]) -> None:
-    judge_file(place, packed(text), CSV)
+    validate_file(place, packed(text), CSV)
 
 
 def test_good_lines_among_broken_ones_are_events(place: Path) -> None:
     """The properties above would hold too where everything is rejected."""
     content = b"\n".join([ndjson_line(1), b"broken", ndjson_line(2), ndjson_line(2), b"", ndjson_line(3)[:-1]])
-    taken = judge_file(place, content, NDJSON)
+    taken = validate_file(place, content, NDJSON)
     assert taken.events["event_id"].to_list() == ["1", "2"]
     assert (taken.rejected["position"].to_list(), taken.duplicates) == ([2, 5, 6], 1)
     content = HEADER + b"\n".join([csv_line(1), b'9,"open', csv_line(2), b"1,2", csv_line(3)])
-    taken = judge_file(place, content, CSV)
+    taken = validate_file(place, content, CSV)
     assert taken.events["event_id"].to_list() == ["1", "2", "3"]
     assert taken.events["page_url"].unique().to_list() == ['a "page", or\r\ntwo']
     assert taken.rejected["position"].to_list() == [2, 4]
@@ -111,7 +112,7 @@ def test_the_last_line_of_a_file_that_breaks_off_is_no_row(place: Path) -> None:
     text = b"user,ts,type,amount\n" + b"".join(b"ann,2026-01-01T12:00:00Z,buy,%d\n" % (n**9) for n in range(99))
     packed = gzip.compress(text, mtime=0)
     for cut in range(30, len(packed), 37):
-        taken = judge_file(place, packed[:cut], of)
+        taken = validate_file(place, packed[:cut], of)
         assert taken.rejected.height == 1
         assert set(taken.events["amount"]) <= {n**9 for n in range(99)}
 
@@ -127,15 +128,13 @@ CSV_COLUMNS: dict[str, Any] = {
 
 
 def drop_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    cut = lines.lines
-    monkeypatch.setattr(
-        reading, "lines", lambda text: (Lines(payloads[:-1], ends[:-1]) for payloads, ends in cut(text))
-    )
+    cut = text_records.lines
+    monkeypatch.setattr(reader, "lines", lambda text: (Lines(payloads[:-1], ends[:-1]) for payloads, ends in cut(text)))
 
 
 def drop_a_carriage_return(monkeypatch: pytest.MonkeyPatch) -> None:
-    cut = lines.lines
-    monkeypatch.setattr(reading, "lines", lambda text: cut(text.replace(b"\r\n", b"\n")))
+    cut = text_records.lines
+    monkeypatch.setattr(reader, "lines", lambda text: cut(text.replace(b"\r\n", b"\n")))
 
 
 def forget_the_bom(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,7 +163,7 @@ def judge_the_cut_line(monkeypatch: pytest.MonkeyPatch) -> None:
         finally:
             yield begun
 
-    monkeypatch.setattr(reading, "whole_lines", passing_over)
+    monkeypatch.setattr(reader, "whole_lines", passing_over)
 
 
 THREE = b"\xef\xbb\xbf" + b"\r\n".join(map(ndjson_line, range(3)))
@@ -184,10 +183,10 @@ DEFECTS = [
 def test_a_planted_defect_is_found(
     place: Path, monkeypatch: pytest.MonkeyPatch, plant: Callable[..., None], content: bytes, of: Any
 ) -> None:
-    judge_file(place, content, of)
+    validate_file(place, content, of)
     plant(monkeypatch)
     with pytest.raises(AssertionError):
-        judge_file(place, content, of)
+        validate_file(place, content, of)
 
 
 @pytest.mark.parametrize(
@@ -204,9 +203,9 @@ def test_a_lost_byte_stops_the_landing(
     """Also in a run, before anything is recorded of the file."""
     (tmp_path / DAY).mkdir()
     (tmp_path / DAY / "file").write_bytes(content)
-    workspace = open_folder(tmp_path, settings, source={"format": of.source.format})
+    context = open_folder(tmp_path, settings, source={"format": of.source.format})
     with monkeypatch.context() as defective:
         plant(defective)
-        with pytest.raises(BytesLost, match="2026-01-01/file: its rows have"):
-            take_in(workspace)
-    assert take_in(workspace).raw.height > 1
+        with pytest.raises(BytesLostError, match="2026-01-01/file: its rows have"):
+            take_in(context)
+    assert take_in(context).raw.height > 1

@@ -14,7 +14,7 @@ import pytest
 import zstandard
 
 from sessions_platform.settings import Settings
-from sessions_platform_tests.landed import DAY, open_folder, take_in
+from sessions_platform_tests.ingested import DAY, open_folder, take_in
 
 pytestmark = pytest.mark.slow
 
@@ -30,26 +30,26 @@ from functools import partial
 from pathlib import Path
 
 import polars as pl
-from sessions_platform.contracts.raw import RAW_EVENTS
+from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.contracts.stream import Source
-from sessions_platform.journey.ahead import ahead
-from sessions_platform.journey.land import blocks_of
-from sessions_platform.sources.parquet_process import ParquetProcess
-from sessions_platform.sources.reading import FileReading
-from sessions_platform.storage.lake import Lake
+from sessions_platform.storage.lake.prefetch import ahead
+from sessions_platform.pipeline.ingest import blocks_of
+from sessions_platform.sources.formats.parquet.reader_process import ParquetProcess
+from sessions_platform.sources.files.reader import FileReading
+from sessions_platform.storage.lake.lake import Lake
 
 path, kind = Path(sys.argv[1]), sys.argv[2]
 lake = Lake(path.parent / "lake")
 block_bytes = int(sys.argv[3]) << 20
 source = Source.model_validate({"files": "*", "format": kind})
-reading = FileReading(path, source, partial(lake.keep, "file_copies"), ParquetProcess(), block_bytes)
+reading = FileReading(path, source, partial(lake.keep, "quarantined_files"), ParquetProcess(), block_bytes)
 with closing(ahead(blocks_of(reading, "2026-01-01", "a"))) as blocks:
     stored = lake.write("raw", blocks, RAW_EVENTS)
 # not ru_maxrss, which begins with what the process that started this one takes
 peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 text = hashlib.sha256()
 for block in lake.blocks([stored.path], RAW_EVENTS):
-    pieces = block.select(pl.col("preamble", "payload", "line_end").fill_null(b"")).rows()
+    pieces = block.select(pl.col("preamble", "payload", "line_terminator").fill_null(b"")).rows()
     text.update(b"".join(piece for row in pieces for piece in row))
 print(json.dumps({"rows": stored.rows, "peak_mb": peak // 1024, "sha256": text.hexdigest()}))
 """

@@ -4,7 +4,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from sessions_platform.storage.database import Database
+from sessions_platform.storage.postgres.database import Database
 
 SECRET = "card-4111-1111"
 

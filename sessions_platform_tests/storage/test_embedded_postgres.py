@@ -18,8 +18,8 @@ import psycopg
 import pytest
 
 import sessions_platform
-from sessions_platform.storage import embedded_postgres
-from sessions_platform.storage.embedded_postgres import EmbeddedPostgresError, attach
+from sessions_platform.storage.postgres import embedded
+from sessions_platform.storage.postgres.embedded import EmbeddedPostgresError, attach
 
 MEMORY = Path("/dev/shm")
 REPOSITORY = Path(sessions_platform.__file__).parent.parent
@@ -28,7 +28,7 @@ AS_ROOT = os.geteuid() == 0
 ATTACH = """
 import os, sys
 from pathlib import Path
-from sessions_platform.storage.embedded_postgres import attach
+from sessions_platform.storage.postgres.embedded import attach
 server = attach(Path(sys.argv[1]))
 """
 # Whoever runs the tests in the background has Ctrl-C ignored, and their children with them.
@@ -163,7 +163,7 @@ def home(fresh_home: Path, used_home: Path) -> Path:
 @pytest.fixture
 def private_home(tmp_path: Path, open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A home as it is inside /root: of all users, only its owner can come near it."""
-    monkeypatch.setattr(embedded_postgres, "FOLDERS_OUTSIDE", (open_folder / "outside",))
+    monkeypatch.setattr(embedded, "FOLDERS_OUTSIDE", (open_folder / "outside",))
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     yield closed / "home"
@@ -171,7 +171,7 @@ def private_home(tmp_path: Path, open_folder: Path, monkeypatch: pytest.MonkeyPa
 
 
 def leave(home: Path) -> None:
-    held = embedded_postgres._attached.get(home.resolve())
+    held = embedded._attached.get(home.resolve())
     if held is not None:
         held.close()
 
@@ -412,7 +412,7 @@ def test_a_private_virtualenv_works_and_stays_private(private_home, tmp_path, mo
     finally:
         os.umask(previous_mask)
     program = Path(f"/proc/{postmaster(private_home)}/exe").readlink()
-    assert program.is_relative_to(embedded_postgres.FOLDERS_OUTSIDE[0])
+    assert program.is_relative_to(embedded.FOLDERS_OUTSIDE[0])
     assert program.stat().st_uid == 0
     server.close()
     assert permissions(around) == before
@@ -420,13 +420,13 @@ def test_a_private_virtualenv_works_and_stays_private(private_home, tmp_path, mo
 
 @pytest.mark.skipif(shutil.which("ps") is None, reason="needs ps")
 def test_ctrl_c_does_not_reach_the_programs_that_start_the_server():
-    shown = embedded_postgres._server_account().run("/bin/sh", "-c", "ps -o sid= -p $$", cwd=Path("/"))
+    shown = embedded._server_account().run("/bin/sh", "-c", "ps -o sid= -p $$", cwd=Path("/"))
     assert int(shown.stdout) != os.getsid(0)
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="only root's server runs as somebody else")
 def test_root_takes_the_user_nobody_where_there_is_no_user_postgres(fresh_home, monkeypatch):
-    monkeypatch.setattr(embedded_postgres, "SERVER_ACCOUNTS", ("no-such-user", "nobody"))
+    monkeypatch.setattr(embedded, "SERVER_ACCOUNTS", ("no-such-user", "nobody"))
     server = attach(fresh_home)
     assert answers(server.url())
     assert (cluster(fresh_home) / "data").owner() == "nobody"
@@ -434,7 +434,7 @@ def test_root_takes_the_user_nobody_where_there_is_no_user_postgres(fresh_home, 
 
 @pytest.mark.skipif(not AS_ROOT, reason="only root's data can be outside of the home")
 def test_root_does_not_trust_a_folder_that_others_can_write_to(private_home):
-    planted = embedded_postgres.FOLDERS_OUTSIDE[0]
+    planted = embedded.FOLDERS_OUTSIDE[0]
     planted.mkdir()
     planted.chmod(0o777)
     with pytest.raises(EmbeddedPostgresError, match="only root can write to"):
@@ -518,7 +518,7 @@ def test_a_server_that_does_not_start_shows_its_last_words_at_once(home):
 
 
 def test_a_platform_without_the_programs_is_told_what_to_do(home, monkeypatch):
-    monkeypatch.setattr(embedded_postgres, "PACKAGE", "no_such_package")
+    monkeypatch.setattr(embedded, "PACKAGE", "no_such_package")
     with pytest.raises(EmbeddedPostgresError, match="SESSIONS_WAREHOUSE_URL"):
         attach(home)
 

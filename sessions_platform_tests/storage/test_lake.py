@@ -18,11 +18,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import sessions_platform
-from sessions_platform.contracts.raw import RAW_EVENTS
-from sessions_platform.contracts.reasons import REASONS
-from sessions_platform.contracts.rejections import REJECTED_EVENTS
-from sessions_platform.storage.lake import Dataset, Lake, StoredFile
-from sessions_platform.storage.parquet_file import (
+from sessions_platform.contracts.raw_events import RAW_EVENTS
+from sessions_platform.contracts.rejected_events import REJECTED_EVENTS
+from sessions_platform.contracts.rejection_reasons import REASONS
+from sessions_platform.storage.lake.lake import Dataset, Lake, StoredFile
+from sessions_platform.storage.lake.parquet_writer import (
     ROW_GROUP_ROWS,
     _Sinking,
 )
@@ -114,8 +114,8 @@ def test_names_of_folders_are_no_patterns(lake: Lake) -> None:
 
 def test_a_row_group_holds_no_more_bytes_than_fit_into_memory(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     """But for the frame that goes beyond: here one of six rows."""
-    monkeypatch.setattr("sessions_platform.storage.parquet_file.ROW_GROUP_BYTES", 10_000)
-    monkeypatch.setattr("sessions_platform.storage.parquet_file.ROW_GROUP_ROWS", 16)
+    monkeypatch.setattr("sessions_platform.storage.lake.parquet_writer.ROW_GROUP_BYTES", 10_000)
+    monkeypatch.setattr("sessions_platform.storage.lake.parquet_writer.ROW_GROUP_ROWS", 16)
     short, long = (
         pl.DataFrame({"payload": [bytes([row]) * size for row in range(6)], "place": ["a"] * 6}) for size in (10, 2_500)
     )
@@ -133,8 +133,8 @@ def test_a_row_group_holds_no_more_bytes_than_fit_into_memory(lake: Lake, monkey
 def test_a_file_that_fails_while_it_is_written_anew_leaves_nothing(
     lake: Lake, monkeypatch: pytest.MonkeyPatch, asked: int
 ) -> None:
-    monkeypatch.setattr("sessions_platform.storage.parquet_file.ROW_GROUP_BYTES", 10_000)
-    monkeypatch.setattr("sessions_platform.storage.parquet_file.ROW_GROUP_ROWS", 16)
+    monkeypatch.setattr("sessions_platform.storage.lake.parquet_writer.ROW_GROUP_BYTES", 10_000)
+    monkeypatch.setattr("sessions_platform.storage.lake.parquet_writer.ROW_GROUP_ROWS", 16)
     short, long = (pl.DataFrame({"payload": [b"x" * size] * 6}) for size in (10, 2_500))
     begun: list[object] = []
 
@@ -155,13 +155,13 @@ def test_a_file_that_fails_while_it_is_written_anew_leaves_nothing(
 
 
 def test_a_frame_of_many_long_rows_is_cut_into_row_groups_that_fit(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sessions_platform.storage.parquet_file.ROW_GROUP_BYTES", 10_000)
-    monkeypatch.setattr("sessions_platform.storage.parquet_file.ROW_GROUP_ROWS", 24)
+    monkeypatch.setattr("sessions_platform.storage.lake.parquet_writer.ROW_GROUP_BYTES", 10_000)
+    monkeypatch.setattr("sessions_platform.storage.lake.parquet_writer.ROW_GROUP_ROWS", 24)
     frame = pl.DataFrame({"payload": [b"x" * 984] * 30})
     stored = lake.write("a", [frame], dict(frame.schema))
     footer = pq.read_metadata(lake.root / stored.path)
     assert [footer.row_group(group).num_rows for group in range(footer.num_row_groups)] == [10, 10, 10]
-    monkeypatch.setattr("sessions_platform.storage.parquet_file.READ_BYTES", 10_000)
+    monkeypatch.setattr("sessions_platform.storage.lake.parquet_writer.READ_BYTES", 10_000)
     blocks = [block.height for block in lake.blocks([stored.path], dict(frame.schema))]
     assert sum(blocks) == 30
 
@@ -253,7 +253,7 @@ WRITE_SLOWLY = """
 import sys, time
 from pathlib import Path
 import polars as pl
-from sessions_platform.storage.lake import Lake
+from sessions_platform.storage.lake.lake import Lake
 
 def frames():
     for number in range(1000):
@@ -267,7 +267,7 @@ WRITE_ON_AND_ON = """
 import sys
 from pathlib import Path
 import polars as pl
-from sessions_platform.storage.lake import Lake
+from sessions_platform.storage.lake.lake import Lake
 
 lake = Lake(Path(sys.argv[1]))
 while True:
@@ -401,7 +401,14 @@ def test_a_dataset_is_read_whole_or_by_partition(lake: Lake) -> None:
 
 def test_the_platforms_own_columns_are_kept(lake: Lake) -> None:
     place = {"landing_partition": "2026-01-01", "source_uri": "a b/é.csv", "position": 2**40}
-    raw = {**place, "preamble": None, "payload": b"\xff\0", "line_end": b"", "header": b"a,b", "unreadable": None}
+    raw = {
+        **place,
+        "preamble": None,
+        "payload": b"\xff\0",
+        "line_terminator": b"",
+        "header": b"a,b",
+        "corrupt_reason": None,
+    }
     reason = {"code": "malformed", "column": "", "rule": "is an empty line", "value": None}
     stamps = {"rejection_id": "a", "payload": "", "payload_encoding": "utf-8", "contract_version": "b"}
     rejected = {**place, **stamps, "reasons": [reason, {**reason, "value": "\n"}]}

@@ -12,19 +12,19 @@ import pytest
 from psycopg import errors
 from psycopg.sql import SQL, Identifier
 
-from sessions_platform.contracts.reasons import Code
-from sessions_platform.mistakes import Mistake
-from sessions_platform.storage.database import Database, QueryMistake, is_transient, lock
-from sessions_platform.storage.lake import StoredFile
-from sessions_platform.storage.ledger import (
-    CalendarChanged,
+from sessions_platform.contracts.rejection_reasons import Code
+from sessions_platform.errors import UserError
+from sessions_platform.storage.lake.lake import StoredFile
+from sessions_platform.storage.ledger.ledger import (
+    CalendarChangedError,
     KnownFile,
     LandingVersion,
     Ledger,
     SessionVersion,
     Snapshot,
-    Superseded,
+    StaleWriteError,
 )
+from sessions_platform.storage.postgres.database import Database, QueryError, is_transient, lock
 from sessions_platform_tests.streams import DAY_ONE
 
 ONE, TWO, THREE = "2026-01-01", "2026-01-02", "2026-01-03"
@@ -65,17 +65,17 @@ def landing(partition: str = ONE, raw_sequence: int = 1, **more: Any) -> dict[st
         "first_event": DAY_ONE,
         "last_event": None,
         "contract_version": "a contract",
-        "policy_version": POLICY,
+        "session_rule_version": POLICY,
         "reference_digests": {"product_id": "a digest"},
         "run_id": "a run",
     }
     return {**row, **more}
 
 
-def publish(ledger: Ledger, *touched: str, **changes: Any) -> int:
+def publish(ledger: Ledger, *affected: str, **changes: Any) -> int:
     with ledger.database.transaction() as connection:
         ledger.lock(connection)
-        return ledger.publish(connection, landing(**changes), touched)
+        return ledger.publish(connection, landing(**changes), affected)
 
 
 def write(ledger: Ledger, partition: str, snapshot: int, policy: str = POLICY) -> SessionVersion:
@@ -86,9 +86,9 @@ def write(ledger: Ledger, partition: str, snapshot: int, policy: str = POLICY) -
         "bytes": 9,
         "duplicates_across": 1,
         "conflicts_across": 0,
-        "longest_chain_seconds": 0.0,
+        "longest_activity_chain_seconds": 0.0,
         "snapshot": snapshot,
-        "policy_version": policy,
+        "session_rule_version": policy,
         "run_id": "a run",
     }
     ledger.write_sessions([row])
@@ -96,10 +96,10 @@ def write(ledger: Ledger, partition: str, snapshot: int, policy: str = POLICY) -
     return version
 
 
-def acknowledge(ledger: Ledger, *versions: SessionVersion) -> None:
+def mark_loaded(ledger: Ledger, *versions: SessionVersion) -> None:
     with ledger.database.transaction() as connection:
         ledger.lock(connection)
-        ledger.acknowledge(connection, versions)
+        ledger.mark_loaded(connection, versions)
 
 
 def loaded(ledger: Ledger) -> list[SessionVersion]:
@@ -131,11 +131,11 @@ def test_many_may_prepare_at_once_and_again(database: Database) -> None:
 def test_a_stream_keeps_the_calendars_that_it_began_with(ledger: Ledger) -> None:
     """Or its partition keys would mean other times."""
     ledger.prepare(CALENDARS)
-    with pytest.raises(CalendarChanged) as caught:
+    with pytest.raises(CalendarChangedError) as caught:
         ledger.prepare({**CALENDARS, "session.timezone": "Europe/Berlin"})
     told = str(caught.value)
     assert told.startswith(f"{ledger.stream}: session.timezone: it is Europe/Berlin here")
-    assert f"Mend: run `sessions-platform rebuild {ledger.stream}`, or write UTC again" in told
+    assert f"Fix: run `sessions-platform rebuild {ledger.stream}`, or write UTC again" in told
     ledger.prepare(CALENDARS)
 
 
@@ -143,16 +143,16 @@ def test_a_stream_keeps_the_calendars_that_it_began_with(ledger: Ledger) -> None
 
 
 def test_files_belong_to_the_landing_partition_that_first_saw_them(ledger: Ledger) -> None:
-    ledger.claim(["b", "a"], ONE)
-    ledger.claim(["b", "c"], TWO)
-    ledger.claim([], THREE)
+    ledger.assign(["b", "a"], ONE)
+    ledger.assign(["b", "c"], TWO)
+    ledger.assign([], THREE)
     assert [(file.uri, file.landing_partition) for file in ledger.files()] == [("a", ONE), ("b", ONE), ("c", TWO)]
     assert [file.uri for file in ledger.files([TWO])] == ["c"]
     assert ledger.files([]) == []
 
 
 def test_a_file_that_was_claimed_is_known_and_not_read(ledger: Ledger) -> None:
-    ledger.claim(["a"], ONE)
+    ledger.assign(["a"], ONE)
     (file,) = ledger.files()
     assert file == KnownFile("a", ONE, file.seen_at, None, None, None, None, None, None)
     with pytest.raises(ValueError, match="never read"):
@@ -160,7 +160,7 @@ def test_a_file_that_was_claimed_is_known_and_not_read(ledger: Ledger) -> None:
 
 
 def test_a_later_reading_has_a_higher_sequence(ledger: Ledger) -> None:
-    ledger.claim(["a", "b"], ONE)
+    ledger.assign(["a", "b"], ONE)
     ledger.record_file("a", "print 1", "digest 1", STORED, "a run")
     ledger.record_file("b", "print 1", "digest 2", STORED, "a run")
     first = {file.uri: file.sequence or 0 for file in ledger.files()}
@@ -172,7 +172,7 @@ def test_a_later_reading_has_a_higher_sequence(ledger: Ledger) -> None:
 
 
 def test_a_file_that_was_only_touched_keeps_its_sequence(ledger: Ledger) -> None:
-    ledger.claim(["a"], ONE)
+    ledger.assign(["a"], ONE)
     ledger.record_file("a", "print 1", "digest", STORED, "a run")
     (before,) = ledger.files()
     ledger.record_unchanged("a", "print 2")
@@ -185,7 +185,7 @@ def test_a_file_that_was_only_touched_keeps_its_sequence(ledger: Ledger) -> None
 
 def test_nothing_is_published_at_first(ledger: Ledger) -> None:
     assert ledger.snapshot() == Snapshot(0, ())
-    assert ledger.waiting(POLICY) == []
+    assert ledger.stale_partitions(POLICY) == []
 
 
 def test_what_is_published_is_current_and_replaces_what_was(ledger: Ledger) -> None:
@@ -194,7 +194,7 @@ def test_what_is_published_is_current_and_replaces_what_was(ledger: Ledger) -> N
     second = publish(ledger, raw_sequence=2, accepted=2)
     assert first < other < second
     expected = {**landing(raw_sequence=2, accepted=2), "version": second}
-    del expected["raw_files"], expected["run_id"], expected["policy_version"]
+    del expected["raw_files"], expected["run_id"], expected["session_rule_version"]
     one, two = ledger.landings()
     assert one == LandingVersion(**expected)
     assert (two.landing_partition, two.version) == (TWO, other)
@@ -210,16 +210,16 @@ def test_the_same_rows_may_be_judged_again(ledger: Ledger) -> None:
 def test_rows_that_were_read_earlier_do_not_replace_later_ones(ledger: Ledger) -> None:
     publish(ledger, raw_sequence=5)
     before = ledger.snapshot()
-    with pytest.raises(Superseded, match=f"{ONE}: rows that were read later"):
+    with pytest.raises(StaleWriteError, match=f"{ONE}: rows that were read later"):
         publish(ledger, ONE, raw_sequence=4)
     assert ledger.snapshot() == before
-    assert ledger.waiting(POLICY) == []
+    assert ledger.stale_partitions(POLICY) == []
     publish(ledger, partition=TWO, raw_sequence=4)
 
 
 def test_a_publication_that_fails_on_the_way_leaves_no_trace(ledger: Ledger) -> None:
     publish(ledger, ONE)
-    before = ledger.snapshot(), ledger.waiting(POLICY)
+    before = ledger.snapshot(), ledger.stale_partitions(POLICY)
 
     def publish_and_fail() -> None:
         with ledger.database.transaction() as connection:
@@ -228,7 +228,7 @@ def test_a_publication_that_fails_on_the_way_leaves_no_trace(ledger: Ledger) -> 
 
     with pytest.raises(KeyError):
         publish_and_fail()
-    assert (ledger.snapshot(), ledger.waiting(POLICY)) == before
+    assert (ledger.snapshot(), ledger.stale_partitions(POLICY)) == before
 
 
 def test_one_publishes_at_a_time_and_readers_go_on(ledger: Ledger) -> None:
@@ -257,7 +257,7 @@ def test_whoever_waited_for_the_lock_sees_what_was_published_meanwhile(ledger: L
             ledger.lock(connection)
             try:
                 ledger.publish(connection, landing(raw_sequence=2), [])
-            except Superseded:
+            except StaleWriteError:
                 outcome.append("superseded")
 
     with ledger.database.transaction() as publishing:
@@ -278,7 +278,7 @@ def test_streams_do_not_wait_for_each_other(open_ledger: Callable[[], Ledger]) -
         two.lock(second)
     publish(one, ONE)
     assert two.snapshot() == Snapshot(0, ())
-    assert two.waiting(POLICY) == []
+    assert two.stale_partitions(POLICY) == []
 
 
 # What waits ----------------------------------------------------------------------------------------------
@@ -286,52 +286,52 @@ def test_streams_do_not_wait_for_each_other(open_ledger: Callable[[], Ledger]) -
 
 def test_what_is_touched_waits_until_a_load_has_seen_it(ledger: Ledger) -> None:
     seen = publish(ledger, ONE, TWO)
-    assert ledger.waiting(POLICY) == [ONE, TWO]
-    acknowledge(ledger, write(ledger, ONE, snapshot=seen))
-    assert ledger.waiting(POLICY) == [TWO]
-    acknowledge(ledger, write(ledger, TWO, snapshot=seen))
-    assert ledger.waiting(POLICY) == []
+    assert ledger.stale_partitions(POLICY) == [ONE, TWO]
+    mark_loaded(ledger, write(ledger, ONE, snapshot=seen))
+    assert ledger.stale_partitions(POLICY) == [TWO]
+    mark_loaded(ledger, write(ledger, TWO, snapshot=seen))
+    assert ledger.stale_partitions(POLICY) == []
 
 
 def test_what_has_not_seen_a_change_that_another_rule_told_of_waits_too(ledger: Ledger) -> None:
     """By the rule that stands now the chains around the change may reach into it."""
     seen = publish(ledger, ONE, TWO)
-    acknowledge(ledger, write(ledger, ONE, snapshot=seen), write(ledger, TWO, snapshot=seen))
-    later = publish(ledger, ONE, policy_version="the rule before")
-    assert ledger.waiting(POLICY) == [ONE, TWO]
-    acknowledge(ledger, write(ledger, TWO, snapshot=later))
-    assert ledger.waiting(POLICY) == [ONE]
+    mark_loaded(ledger, write(ledger, ONE, snapshot=seen), write(ledger, TWO, snapshot=seen))
+    later = publish(ledger, ONE, session_rule_version="the rule before")
+    assert ledger.stale_partitions(POLICY) == [ONE, TWO]
+    mark_loaded(ledger, write(ledger, TWO, snapshot=later))
+    assert ledger.stale_partitions(POLICY) == [ONE]
 
 
 def test_what_came_after_the_snapshot_goes_on_waiting(ledger: Ledger) -> None:
     seen = publish(ledger, ONE, TWO)
     version = write(ledger, ONE, snapshot=seen)
     unseen = publish(ledger, ONE, partition=TWO)
-    acknowledge(ledger, version)
-    assert ledger.waiting(POLICY) == [ONE, TWO]
-    acknowledge(ledger, write(ledger, ONE, snapshot=unseen))
-    assert ledger.waiting(POLICY) == [TWO]
+    mark_loaded(ledger, version)
+    assert ledger.stale_partitions(POLICY) == [ONE, TWO]
+    mark_loaded(ledger, write(ledger, ONE, snapshot=unseen))
+    assert ledger.stale_partitions(POLICY) == [TWO]
 
 
 def test_a_snapshot_before_all_changes_acknowledges_none(ledger: Ledger) -> None:
     publish(ledger, ONE)
-    acknowledge(ledger, write(ledger, ONE, snapshot=0))
-    assert ledger.waiting(POLICY) == [ONE]
+    mark_loaded(ledger, write(ledger, ONE, snapshot=0))
+    assert ledger.stale_partitions(POLICY) == [ONE]
 
 
 def test_each_partition_is_acknowledged_by_its_own_snapshot(ledger: Ledger) -> None:
     first = publish(ledger, ONE, TWO)
     second = publish(ledger, ONE, TWO, partition=TWO)
-    acknowledge(ledger, write(ledger, ONE, snapshot=first), write(ledger, TWO, snapshot=second))
-    assert ledger.waiting(POLICY) == [ONE]
+    mark_loaded(ledger, write(ledger, ONE, snapshot=first), write(ledger, TWO, snapshot=second))
+    assert ledger.stale_partitions(POLICY) == [ONE]
 
 
 def test_another_streams_changes_go_on_waiting(open_ledger: Callable[[], Ledger]) -> None:
     one, two = open_ledger(), open_ledger()
     publish(one, ONE)
     seen = publish(two, ONE)
-    acknowledge(two, write(two, ONE, snapshot=seen))
-    assert one.waiting(POLICY) == [ONE]
+    mark_loaded(two, write(two, ONE, snapshot=seen))
+    assert one.stale_partitions(POLICY) == [ONE]
 
 
 def test_a_load_that_fails_leaves_what_waits(ledger: Ledger) -> None:
@@ -339,21 +339,21 @@ def test_a_load_that_fails_leaves_what_waits(ledger: Ledger) -> None:
 
     def acknowledge_and_fail() -> None:
         with ledger.database.transaction() as connection:
-            ledger.acknowledge(connection, [version])
+            ledger.mark_loaded(connection, [version])
             raise KeyError
 
     with pytest.raises(KeyError):
         acknowledge_and_fail()
-    assert ledger.waiting(POLICY) == [ONE]
+    assert ledger.stale_partitions(POLICY) == [ONE]
     assert loaded(ledger) == []
 
 
 def test_partitions_made_by_another_rule_wait_too(ledger: Ledger) -> None:
-    acknowledge(ledger, write(ledger, ONE, 0, "old rule"), write(ledger, TWO, 0))
+    mark_loaded(ledger, write(ledger, ONE, 0, "old rule"), write(ledger, TWO, 0))
     write(ledger, THREE, 0, "old rule")  # never loaded: whether it waits is told by what touched it
-    assert ledger.waiting(POLICY) == [ONE]
-    acknowledge(ledger, write(ledger, ONE, 0))
-    assert ledger.waiting(POLICY) == []
+    assert ledger.stale_partitions(POLICY) == [ONE]
+    mark_loaded(ledger, write(ledger, ONE, 0))
+    assert ledger.stale_partitions(POLICY) == []
 
 
 # Versions of session partitions --------------------------------------------------------------------------
@@ -362,17 +362,17 @@ def test_partitions_made_by_another_rule_wait_too(ledger: Ledger) -> None:
 def test_what_is_written_is_not_loaded_before_it_is_acknowledged(ledger: Ledger) -> None:
     version = write(ledger, ONE, snapshot=7)
     assert loaded(ledger) == []
-    acknowledge(ledger, version)
+    mark_loaded(ledger, version)
     assert loaded(ledger) == [version]
     assert (version.rows, version.duplicates_across, version.snapshot) == (2, 1, 7)
 
 
 def test_one_version_of_a_partition_is_loaded_at_a_time(ledger: Ledger) -> None:
     first, other = write(ledger, ONE, 1), write(ledger, TWO, 1)
-    acknowledge(ledger, first, other)
+    mark_loaded(ledger, first, other)
     second = write(ledger, ONE, 2)
-    acknowledge(ledger, second)
-    acknowledge(ledger, second)
+    mark_loaded(ledger, second)
+    mark_loaded(ledger, second)
     assert loaded(ledger) == [second, other]
 
 
@@ -427,13 +427,13 @@ def deadlock(mine: psycopg.Connection, other: psycopg.Connection) -> None:
         connection.execute("set deadlock_timeout = '10s'")
         lock(connection, name)
     mine.execute("set deadlock_timeout = 10")
-    waiting = threading.Thread(target=lock, args=(other, "one"))
-    waiting.start()
+    stale = threading.Thread(target=lock, args=(other, "one"))
+    stale.start()
     try:
         lock(mine, "two")
     finally:
         mine.rollback()
-        waiting.join()
+        stale.join()
 
 
 def sql(statement: LiteralString) -> Fails:
@@ -497,7 +497,7 @@ def test_what_would_fail_again_is_not(database: Database, fail: Fails, error: ty
     assert not is_transient(found)
 
 
-@pytest.mark.parametrize("error", [ValueError("a"), KeyError("a"), OSError(28, "No space left"), Superseded("a")])
+@pytest.mark.parametrize("error", [ValueError("a"), KeyError("a"), OSError(28, "No space left"), StaleWriteError("a")])
 def test_errors_of_others_are_not_transient(error: BaseException) -> None:
     assert not is_transient(error)
 
@@ -515,7 +515,7 @@ def reached(database: Database, url: str) -> BaseException:
     try:
         with at(database, url).transaction():
             raise AssertionError("it was reached")
-    except Mistake as error:
+    except UserError as error:
         return error
 
 
@@ -563,7 +563,7 @@ def test_a_query_only_reads(database: Database, statement: str) -> None:
     table = f"kept{next(_names)}"
     with database.transaction() as connection:
         connection.execute(SQL("create table {} as select 1 as number").format(Identifier(table)))
-    with pytest.raises(QueryMistake, match=r"\w"):
+    with pytest.raises(QueryError, match=r"\w"):
         database.query(statement.format(table))
     assert database.query(f"select * from {table}") == [{"number": 1}]
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sessions_platform.contracts.reasons import REASONS
-from sessions_platform.storage.spill import Spill
+from sessions_platform.contracts.rejection_reasons import REASONS
+from sessions_platform.storage.lake.spill import Spill
 
 SCHEMA: dict[str, pl.DataType] = {"key": pl.Int64(), "text": pl.String(), "bytes": pl.Binary(), "reasons": REASONS}
 REASON = {"code": "malformed", "column": "", "rule": "is no object", "value": None}

@@ -16,13 +16,13 @@ from psycopg import errors
 from psycopg.rows import dict_row
 from psycopg.sql import SQL, Identifier
 
-from sessions_platform.contracts.rejections import REJECTED_EVENTS
+from sessions_platform.contracts.rejected_events import REJECTED_EVENTS
 from sessions_platform.contracts.sessions import session_columns
 from sessions_platform.contracts.stream import Stream
-from sessions_platform.storage.database import Database
-from sessions_platform.storage.ledger import Ledger
-from sessions_platform.storage.warehouse import Loaded, Warehouse
-from sessions_platform.storage.warehouse_tables import WarehouseError
+from sessions_platform.storage.ledger.ledger import Ledger
+from sessions_platform.storage.postgres.database import Database
+from sessions_platform.storage.warehouses.postgres.loader import Loaded, Warehouse
+from sessions_platform.storage.warehouses.postgres.tables import WarehouseError
 from sessions_platform_tests.streams import DAY_ONE, PLAIN, stream
 
 ONE, TWO = "2026-01-01", "2026-01-02"
@@ -64,7 +64,7 @@ class Shop:
             "event_count": 2,
             "primary_action": "view",
             "session_partition": f"{start:%Y-%m-%d}",
-            "policy_version": self.stream.policy_version,
+            "session_rule_version": self.stream.session_rule_version,
         }
         return {**dict.fromkeys(session_columns(self.stream)), **row, **more}
 
@@ -81,11 +81,11 @@ class Shop:
         sessions: pl.DataFrame,
         into: Sequence[str] = (ONE,),
         run_id: str = "a run",
-        successors: Callable[[Sequence[str]], Mapping[str, str]] = lambda _vanished: {},
+        merged_into: Callable[[Sequence[str]], Mapping[str, str]] = lambda _vanished: {},
     ) -> Loaded:
-        with self.warehouse.gathered([sessions]) as gathered:
-            staged = self.warehouse.stage_sessions(connection, gathered)
-            return self.warehouse.load_sessions(connection, gathered, into, run_id, successors, staged)
+        with self.warehouse.staged_sessions([sessions]) as staged_sessions:
+            staged = self.warehouse.stage_sessions(connection, staged_sessions)
+            return self.warehouse.load_sessions(connection, staged_sessions, into, run_id, merged_into, staged)
 
     def rejected(self, name: str, landing: str = ONE, **more: Any) -> Row:
         row = {
@@ -116,8 +116,8 @@ class Shop:
     @property
     def changes(self) -> list[tuple[str, str, str | None]]:
         """Session, what became of it, and its successor, in order."""
-        rows = self.table("session_changes", "changed_at, session_id, change, successor_id")
-        return [(row["session_id"], row["change"], row["successor_id"]) for row in rows]
+        rows = self.table("session_changes", "changed_at, session_id, change, merged_into")
+        return [(row["session_id"], row["change"], row["merged_into"]) for row in rows]
 
 
 @pytest.fixture
@@ -218,8 +218,8 @@ def test_reasons_arrive_as_json(shop: Shop) -> None:
 def test_rows_are_copied_in_parts_of_any_number(shop: Shop) -> None:
     many = [shop.session(f"{n:06}", minute=n % 1000) for n in range(3)]
     frames = [shop.frame(), shop.frame(*many[:1]), shop.frame(*many[1:]), shop.frame()]
-    with shop.database.transaction() as connection, shop.warehouse.gathered(iter(frames)) as gathered:
-        assert shop.warehouse.load_sessions(connection, gathered, [ONE], "a run", lambda _: {}).inserted == 3
+    with shop.database.transaction() as connection, shop.warehouse.staged_sessions(iter(frames)) as staged_sessions:
+        assert shop.warehouse.load_sessions(connection, staged_sessions, [ONE], "a run", lambda _: {}).inserted == 3
 
 
 # Tables --------------------------------------------------------------------------------------------------
@@ -251,7 +251,7 @@ def test_the_tables_are_those_of_the_contract(shop: Shop) -> None:
         "new": "boolean",
         "seen": moment,
         "session_partition": text_,
-        "policy_version": text_,
+        "session_rule_version": text_,
         "open_until": moment,
         "loaded_at": moment,
     }
@@ -344,7 +344,7 @@ def test_a_changed_type_is_told_with_file_column_and_mend(open_shop: Callable[..
     told = str(caught.value)
     assert told.startswith(f"{old.stream.path}: column best: ")
     assert f"{old.stream.name}.sessions holds it as bigint, the contract says double precision" in told
-    assert f"Mend: run `sessions-platform rebuild {old.stream.name}`, give the column another name, or change" in told
+    assert f"Fix: run `sessions-platform rebuild {old.stream.name}`, give the column another name, or change" in told
     assert "\n" not in told
     assert [row["best"] for row in old.table()] == [5]
 
@@ -391,7 +391,7 @@ def test_only_what_differs_is_written(shop: Shop) -> None:
         ("stars", None, 0),
         ("new", None, False),
         ("seen", DAY_ONE, DAY_ONE + timedelta(microseconds=1)),
-        ("policy_version", "old", "new"),
+        ("session_rule_version", "old", "new"),
     ],
 )
 def test_the_smallest_difference_is_one(shop: Shop, column: str, old: Any, new: Any) -> None:
@@ -420,7 +420,7 @@ def test_loads_are_logged_with_what_became_of_each_session(shop: Shop) -> None:
         shop.session("a", event_count=3),
         shop.session("d", "bob"),
         run_id="second",
-        successors=lambda vanished: {name: "d" for name in vanished if name == "b"},
+        merged_into=lambda vanished: {name: "d" for name in vanished if name == "b"},
     )
     assert sorted(shop.changes[:3]) == [("a", "appeared", None), ("b", "appeared", None), ("c", "appeared", None)]
     assert sorted(shop.changes[3:]) == [
@@ -437,7 +437,7 @@ def test_nobody_is_asked_for_successors_where_nothing_vanishes(shop: Shop) -> No
     def must_not_ask(vanished: Sequence[str]) -> Mapping[str, str]:
         raise AssertionError(vanished)
 
-    assert shop.load(shop.session("a"), successors=must_not_ask).inserted == 1
+    assert shop.load(shop.session("a"), merged_into=must_not_ask).inserted == 1
 
 
 def test_totals_are_those_of_the_table(shop: Shop) -> None:

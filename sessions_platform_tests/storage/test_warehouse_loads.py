@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from sessions_platform.storage.copies import GatheredSessions, Hashes
-from sessions_platform.storage.warehouse import Loaded, Warehouse
+from sessions_platform.storage.warehouses.postgres.copy_encoder import HashSet, StagedSessions
+from sessions_platform.storage.warehouses.postgres.loader import Loaded, Warehouse
 from sessions_platform_tests.storage.test_warehouse import DAY_ONE, GAP, MINUTE, ONE, TWO, Row, Shop, open_shop, shop
 
 __all__ = ["open_shop", "shop"]
@@ -26,7 +26,7 @@ sessions = st.lists(
 
 @pytest.fixture(scope="module")
 def pair(database: Any) -> tuple[Shop, Shop]:
-    from sessions_platform.storage.ledger import Ledger
+    from sessions_platform.storage.ledger.ledger import Ledger
     from sessions_platform_tests.streams import stream
 
     made = []
@@ -55,13 +55,13 @@ def plainly(rows: Sequence[Row]) -> dict[str, Any]:
     return {r["session_id"]: r["session_end"] + GAP if place(r) == last[r["user_id"]] else None for r in rows}
 
 
-def load(one: Shop, frames: Sequence[Sequence[Row]], into: Sequence[str], ahead: bool = True) -> Loaded:
+def load(one: Shop, frames: Sequence[Sequence[Row]], into: Sequence[str], prefetch: bool = True) -> Loaded:
     with (
-        one.warehouse.gathered(one.frame(*rows) for rows in frames) as gathered,
+        one.warehouse.staged_sessions(one.frame(*rows) for rows in frames) as staged_sessions,
         one.database.transaction() as connection,
     ):
-        staged = one.warehouse.stage_sessions(connection, gathered) if ahead else []
-        return one.warehouse.load_sessions(connection, gathered, into, "a run", lambda _: {}, staged)
+        staged = one.warehouse.stage_sessions(connection, staged_sessions) if prefetch else []
+        return one.warehouse.load_sessions(connection, staged_sessions, into, "a run", lambda _: {}, staged)
 
 
 def clear(*shops: Shop) -> None:
@@ -73,8 +73,8 @@ def clear(*shops: Shop) -> None:
 
 def told(one: Shop) -> tuple[list[Row], list[Row]]:
     """The tables, but for when."""
-    rested = [{**row, "loaded_at": None, "policy_version": None} for row in one.table()]
-    columns = "session_id, change, successor_id, session_partition, run_id"
+    rested = [{**row, "loaded_at": None, "session_rule_version": None} for row in one.table()]
+    columns = "session_id, change, merged_into, session_partition, run_id"
     return rested, sorted(one.table("session_changes", columns), key=str)
 
 
@@ -87,7 +87,7 @@ def test_straight_or_compared_it_comes_to_the_same(
     first: list[tuple[str, int, int, int]],
     second: list[tuple[str, int, int, int]],
     cut: int,
-    ahead: bool,
+    prefetch: bool,
 ) -> None:
     """Two loads, in frames cut anyhow; the other table knows neither a straight copy nor what it holds."""
     fast, plain = pair
@@ -95,7 +95,7 @@ def test_straight_or_compared_it_comes_to_the_same(
     with pytest.MonkeyPatch.context() as patch:
         for drawn in (first, second, second):
             rows = rows_of(fast, drawn)
-            done = load(fast, [rows[:cut], rows[cut:]], DAYS, ahead)
+            done = load(fast, [rows[:cut], rows[cut:]], DAYS, prefetch)
             patch.setattr(Warehouse, "_append", lambda *_: 0)
             patch.setattr(Warehouse, "_known", lambda *_: {})
             assert load(plain, [rows], DAYS) == done
@@ -128,7 +128,7 @@ def test_open_until_is_right_in_whatever_order_one_load_has_the_partitions(
     rows = rows_of(fast, drawn)
     with pytest.MonkeyPatch.context() as patch:
         if all_alike:  # the plant: whoever comes later seems to have newer sessions
-            patch.setattr(Hashes, "hold", lambda self, asked: pl.repeat(bool(self._sorted), len(asked), eager=True))
+            patch.setattr(HashSet, "hold", lambda self, asked: pl.repeat(bool(self._sorted), len(asked), eager=True))
         load(fast, [[row for row in rows if row["session_partition"] == day] for day in days], DAYS)
     assert {row["session_id"]: row["open_until"] for row in fast.table()} == plainly(rows)
 
@@ -154,7 +154,7 @@ def compared_from_now_on(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     seen: list[list[str]] = []
     compare = Warehouse._compare
 
-    def spy(self: Warehouse, connection: Any, of: GatheredSessions, partitions: list[str], *more: Any) -> Loaded:
+    def spy(self: Warehouse, connection: Any, of: StagedSessions, partitions: list[str], *more: Any) -> Loaded:
         seen.append(sorted(partitions))
         return compare(self, connection, of, partitions, *more)
 
@@ -187,7 +187,7 @@ def test_what_was_loaded_last_is_recognised_and_not_compared(shop: Shop, monkeyp
         "delete from {table} where session_id = 'a'",
         "delete from {table}",
         "insert into {table} select 'x', user_id, session_start, session_end, 1, 1, null, null, null, null, null, null,"
-        " null, null, session_partition, policy_version from {table} where session_id = 'a'",
+        " null, null, session_partition, session_rule_version from {table} where session_id = 'a'",
         "truncate {table}",
         "alter table {table} drop column amount cascade; alter table {table} add amount double precision",
         "alter table {table} rename stars to x; alter table {table} add stars bigint",
@@ -216,7 +216,7 @@ def test_an_edit_during_a_load_is_mended_by_the_next(shop: Shop) -> None:
             connection.execute(edit.encode())
         return dict.fromkeys(vanished, "c")
 
-    shop.load(rows[0], rows[2], successors=meanwhile)  # b vanishes
+    shop.load(rows[0], rows[2], merged_into=meanwhile)  # b vanishes
     assert shop.load(rows[0], rows[2]).updated == 1
     assert [row["event_count"] for row in shop.table()] == [2, 2]
 
@@ -233,11 +233,11 @@ def test_sessions_that_stand_under_another_partition_move(shop: Shop) -> None:
 
 def test_many_sessions_are_gathered_and_loaded_whole(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """More than memory holds, in any order, and read back in parts that end within rows."""
-    from sessions_platform.storage import copies
+    from sessions_platform.storage.warehouses.postgres import copy_encoder
 
-    monkeypatch.setattr(copies, "_BYTES_IN_MEMORY", 1000)
-    monkeypatch.setattr(copies, "_BYTES_AT_ONCE", 99)
-    monkeypatch.setattr(copies, "_ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(copy_encoder, "_BYTES_IN_MEMORY", 1000)
+    monkeypatch.setattr(copy_encoder, "_BYTES_AT_ONCE", 99)
+    monkeypatch.setattr(copy_encoder, "_ROWS_AT_ONCE", 7)
     dice = random.Random(5)
     rows = [
         shop.session(

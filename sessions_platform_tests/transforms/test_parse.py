@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sessions_platform.contracts.raw import RAW_EVENTS
-from sessions_platform.contracts.reasons import REASONS, VALUE_SHOWN
+from sessions_platform.contracts.raw_events import RAW_EVENTS
+from sessions_platform.contracts.rejection_reasons import REASONS, VALUE_SHOWN
 from sessions_platform.contracts.stream import Stream
-from sessions_platform.transforms.parse import parse
-from sessions_platform.transforms.parse_plain import DEEPEST
+from sessions_platform.transforms.parse.parse import parse
+from sessions_platform.transforms.parse.row_parser import DEEPEST
 
 
 def stream(columns: dict[str, Any], extra_columns: str = "keep", **source: Any) -> Stream:
@@ -35,9 +35,9 @@ CSV = stream({"a": {}}, format="csv")
 PLACE = ("2026-01-01", "a.ndjson")
 
 
-def raw(*payloads: bytes | str, header: bytes | None = None, unreadable: str | None = None) -> pl.DataFrame:
+def raw(*payloads: bytes | str, header: bytes | None = None, corrupt_reason: str | None = None) -> pl.DataFrame:
     rows = [
-        (*PLACE, position, None, text.encode() if isinstance(text, str) else text, b"\n", header, unreadable)
+        (*PLACE, position, None, text.encode() if isinstance(text, str) else text, b"\n", header, corrupt_reason)
         for position, text in enumerate(payloads, start=1)
     ]
     return pl.DataFrame(rows, schema=RAW_EVENTS, orient="row")
@@ -46,27 +46,27 @@ def raw(*payloads: bytes | str, header: bytes | None = None, unreadable: str | N
 def parsed(payload: bytes | str, of: Stream, header: bytes | None = None) -> dict[str, Any]:
     """The columns of one row that has no fault, and its properties as an object."""
     row = parse(raw(payload, header=header), of).row(0, named=True)
-    assert row["faults"] == []
+    assert row["parse_errors"] == []
     return {
         **{name: row[name] for name in of.columns},
         **({"properties": json.loads(row["properties"])} if row["properties"] else {}),
     }
 
 
-def faults(payload: bytes | str, of: Stream, header: bytes | None = None) -> list[tuple[str, str, str]]:
+def parse_errors(payload: bytes | str, of: Stream, header: bytes | None = None) -> list[tuple[str, str, str]]:
     """Code, column and rule of each fault of one row."""
-    found = parse(raw(payload, header=header), of).row(0, named=True)["faults"]
+    found = parse(raw(payload, header=header), of).row(0, named=True)["parse_errors"]
     return [(fault["code"], fault["column"], fault["rule"]) for fault in found]
 
 
 def test_rows_keep_their_order_and_gain_columns() -> None:
     before = raw('{"a": "x", "b": 1}', "broken", "{}")
     after = parse(before, A)
-    assert after.columns == [*RAW_EVENTS, "a", "properties", "faults"]
+    assert after.columns == [*RAW_EVENTS, "a", "properties", "parse_errors"]
     assert after.select(*RAW_EVENTS).equals(before)
     assert after["a"].to_list() == ["x", None, None]
-    assert after["faults"].dtype == REASONS
-    assert after["faults"].list.len().to_list() == [0, 1, 0]
+    assert after["parse_errors"].dtype == REASONS
+    assert after["parse_errors"].list.len().to_list() == [0, 1, 0]
 
 
 def test_no_rows_give_the_same_columns() -> None:
@@ -109,7 +109,7 @@ def test_another_encoding_is_read_as_the_stream_says() -> None:
     latin = stream({"a": {}}, encoding="latin-1")
     assert parsed('{"a": "é"}'.encode("latin-1"), latin) == {"a": "é"}
     ascii_only = stream({"a": {}}, encoding="ascii")
-    assert faults('{"a": "é"}', ascii_only) == [("malformed", "", "is not ASCII")]
+    assert parse_errors('{"a": "é"}', ascii_only) == [("malformed", "", "is not ASCII")]
 
 
 def test_a_parquet_row_is_utf8_whatever_the_encoding() -> None:
@@ -150,7 +150,7 @@ HALF = "is not one JSON object: unexpected end of escaped utf-16 surrogate pair 
     ],
 )
 def test_what_is_not_one_json_object_is_malformed(payload: bytes, rule: str) -> None:
-    assert faults(payload, A) == [("malformed", "", rule)]
+    assert parse_errors(payload, A) == [("malformed", "", rule)]
 
 
 def test_how_deep_a_payload_may_be_does_not_depend_on_the_caller() -> None:
@@ -159,13 +159,15 @@ def test_how_deep_a_payload_may_be_does_not_depend_on_the_caller() -> None:
 
     wanted = stream({"b": {"nullable": True}})
     assert "a" in parsed(nested(DEEPEST), wanted)["properties"]
-    assert faults(nested(DEEPEST + 1), wanted) == [("malformed", "", f"is nested more than {DEEPEST} deep")]
-    assert faults('{"a": "%s"}' % ("{" * 1000), wanted) == []
+    assert parse_errors(nested(DEEPEST + 1), wanted) == [("malformed", "", f"is nested more than {DEEPEST} deep")]
+    assert parse_errors('{"a": "%s"}' % ("{" * 1000), wanted) == []
 
 
 def test_a_row_that_could_not_be_read_says_why() -> None:
-    row = parse(raw(b"", unreadable="the file is cut off"), A).row(0, named=True)
-    assert row["faults"] == [{"code": "unreadable_file", "column": "", "rule": "the file is cut off", "value": None}]
+    row = parse(raw(b"", corrupt_reason="the file is cut off"), A).row(0, named=True)
+    assert row["parse_errors"] == [
+        {"code": "unreadable_file", "column": "", "rule": "the file is cut off", "value": None}
+    ]
 
 
 # Where columns are found
@@ -220,7 +222,7 @@ def test_an_empty_user_is_none(column: dict[str, Any], payload: str, user: str |
     ],
 )
 def test_an_object_is_no_value(column: dict[str, Any], payload: str, rule: str) -> None:
-    assert faults(payload, stream({"a": column})) == [("wrong_type", "a", rule)]
+    assert parse_errors(payload, stream({"a": column})) == [("wrong_type", "a", rule)]
 
 
 NUL_IN_A = ("bad_text", "a", "holds U+0000")
@@ -229,7 +231,7 @@ NUL_IN_A = ("bad_text", "a", "holds U+0000")
 def test_a_fault_quotes_the_value_and_leaves_its_column_null() -> None:
     value = {"é": ["\0\ud800", "x" * VALUE_SHOWN]}
     row = parse(raw(json.dumps({"a": value, "b": "fine"})), stream({"a": {}, "b": {}})).row(0, named=True)
-    (fault,) = row["faults"]
+    (fault,) = row["parse_errors"]
     assert fault["value"].startswith('{"é": ["\\u0000\\ud800", "xxx')
     assert len(fault["value"]) == VALUE_SHOWN
     assert (row["a"], row["b"]) == (None, "fine")
@@ -253,7 +255,7 @@ def test_a_fault_quotes_the_value_and_leaves_its_column_null() -> None:
     ],
 )
 def test_text_that_cannot_be_stored_is_a_fault_of_its_column(payload: str, found: list[tuple[str, str, str]]) -> None:
-    assert faults(payload, A) == found
+    assert parse_errors(payload, A) == found
 
 
 def test_text_that_nobody_keeps_may_be_anything() -> None:
@@ -291,12 +293,12 @@ def test_the_stream_may_drop_them() -> None:
 def test_the_stream_may_reject_them_one_by_one() -> None:
     payload = r'{"a": {"x": 1, "y": 2}, "b": null, "c": "text", "\u0000\ud800": 0}'
     row = parse(raw(payload), stream({"a": {"from": "a.x"}}, "reject")).row(0, named=True)
-    assert [(fault["column"], fault["value"]) for fault in row["faults"]] == [
+    assert [(fault["column"], fault["value"]) for fault in row["parse_errors"]] == [
         ("a", '{"y": 2}'),
         ("c", '"text"'),
         ("\\u0000\\ud800", "0"),
     ]
-    assert {fault["code"] for fault in row["faults"]} == {"unexpected_column"}
+    assert {fault["code"] for fault in row["parse_errors"]} == {"unexpected_column"}
     assert (row["a"], row["properties"]) == ("1", None)
 
 
@@ -349,11 +351,11 @@ def test_csv_is_read_as_the_stream_says(source: dict[str, Any], record: bytes | 
     ],
 )
 def test_what_is_no_csv_record_is_malformed(header: bytes, record: bytes, rule: str) -> None:
-    assert faults(record, CSV, header) == [("malformed", "", rule)]
+    assert parse_errors(record, CSV, header) == [("malformed", "", rule)]
 
 
 def test_a_nul_in_csv_is_bad_text() -> None:
-    assert faults(b"x\0,y\0", CSV, b"a,b") == [
+    assert parse_errors(b"x\0,y\0", CSV, b"a,b") == [
         NUL_IN_A,
         ("bad_text", "properties", "holds U+0000"),
     ]
@@ -405,7 +407,7 @@ def test_every_field_of_an_object_is_a_column_or_a_property(document: dict[str, 
     if chosen["b"] is None:
         chosen["b"] = document.get("c")
     composed = {name for name, value in chosen.items() if isinstance(value, dict | list)}
-    assert {fault["column"] for fault in row["faults"]} == composed
+    assert {fault["column"] for fault in row["parse_errors"]} == composed
     assert {name: row[name] for name in chosen} == {
         name: None if name in composed else text_of(value) for name, value in chosen.items()
     }
@@ -446,5 +448,5 @@ def is_json_object(payload: bytes) -> bool:
 
 @given(MESS)
 def test_only_json_objects_are_not_malformed(payload: bytes) -> None:
-    malformed = any(code == "malformed" for code, _, _ in faults(payload, A))
+    malformed = any(code == "malformed" for code, _, _ in parse_errors(payload, A))
     assert malformed != is_json_object(payload)

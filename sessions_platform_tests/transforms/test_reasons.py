@@ -13,11 +13,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sessions_platform.contracts.raw import RAW_EVENTS
+from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.contracts.stream import Stream
-from sessions_platform.transforms import validate
-from sessions_platform.transforms.parse import parse
-from sessions_platform.transforms.validate import as_typed, judge, settle
+from sessions_platform.transforms import validate as validating
+from sessions_platform.transforms.parse.parse import parse
+from sessions_platform.transforms.validate import as_typed, deduplicate, validate
 from sessions_platform_tests.streams import PLAIN
 
 LANDING = "2026-01-01"
@@ -70,8 +70,8 @@ def judge_alone(
     values: dict[str, Any] = {}
     sources = {column.get("from", name) for name, column in columns.items()}
     for name, column in columns.items():
-        faults, values[name] = judge_value(name, column, fields.get(column.get("from", name)), known.get(name))
-        reasons += faults
+        parse_errors, values[name] = judge_value(name, column, fields.get(column.get("from", name)), known.get(name))
+        reasons += parse_errors
     extras = {key: value for key, value in fields.items() if key not in sources and value is not None}
     if extra == "reject":
         reasons += [("unexpected_column", key, quoted(value)) for key, value in extras.items()]
@@ -98,7 +98,7 @@ def judge_value(name: str, column: dict[str, Any], value: Any, known: list[str] 
 
 def broken_rules(name: str, column: dict[str, Any], kind: str, typed: Any, known: list[str] | None) -> list[str]:
     bounds = {"ge": lambda a, b: a >= b, "gt": lambda a, b: a > b, "le": lambda a, b: a <= b, "lt": lambda a, b: a < b}
-    broken = ["out_of_range" for key, holds in bounds.items() if key in column and not holds(typed, column[key])]
+    broken = ["out_of_range" for key, contains in bounds.items() if key in column and not contains(typed, column[key])]
     if "isin" in column and typed not in column["isin"]:
         broken.append("not_allowed")
     if "pattern" in column and not re.search(column["pattern"], typed):
@@ -161,7 +161,7 @@ READ: dict[str, Any] = {
 # The platform's ------------------------------------------------------------------------------------------
 
 
-def judged(payloads: list[bytes], columns: Columns, extra: str, known: dict[str, list[str]]) -> Reasons:
+def validated(payloads: list[bytes], columns: Columns, extra: str, known: dict[str, list[str]]) -> Reasons:
     stream = Stream.model_validate({**PLAIN, "columns": columns, "extra_columns": extra})
     rows = {name: [None] * len(payloads) for name in RAW_EVENTS} | {
         "position": list(range(1, len(payloads) + 1)),
@@ -170,9 +170,9 @@ def judged(payloads: list[bytes], columns: Columns, extra: str, known: dict[str,
     same = {"landing_partition": LANDING, "source_uri": "a"}
     raw = pl.DataFrame(rows | {name: [value] * len(payloads) for name, value in same.items()}, schema=RAW_EVENTS)
     values = {name: as_typed(pl.Series(name, texts), stream.columns[name]) for name, texts in known.items()}
-    verdict = judge(parse(raw, stream), stream, LANDING, values)
-    _, conflicts, _ = settle(verdict.events, stream, {"a": "digest"})
-    told = [*verdict.rejected.select("position", "reasons").rows(), *conflicts.select("position", "reasons").rows()]
+    validation = validate(parse(raw, stream), stream, LANDING, values)
+    _, conflicts, _ = deduplicate(validation.events, stream, {"a": "digest"})
+    told = [*validation.rejected.select("position", "reasons").rows(), *conflicts.select("position", "reasons").rows()]
     assert len({position for position, _ in told}) == len(told)
     assert all(reason["rule"] for _, reasons in told for reason in reasons)
     return {position: [(r["code"], r["column"], r["value"]) for r in reasons] for position, reasons in told}
@@ -180,7 +180,9 @@ def judged(payloads: list[bytes], columns: Columns, extra: str, known: dict[str,
 
 def assert_all_reasons(payloads: list[bytes], columns: Columns, extra: str, known: dict[str, list[str]]) -> None:
     expected = {position: sorted(r, key=str) for position, r in reasons_of(payloads, columns, extra, known).items()}
-    assert {position: sorted(r, key=str) for position, r in judged(payloads, columns, extra, known).items()} == expected
+    assert {
+        position: sorted(r, key=str) for position, r in validated(payloads, columns, extra, known).items()
+    } == expected
 
 
 # Whatever comes ------------------------------------------------------------------------------------------
@@ -267,21 +269,23 @@ STRICT = {**NEEDED, "c1": {"type": "integer", "le": 8, "isin": [1, 2]}}
 
 def test_what_the_planted_defects_are_shown_is_judged_rightly() -> None:
     assert_all_reasons(TWICE_WRONG, STRICT, "keep", {})
-    assert len(judged(TWICE_WRONG, STRICT, "keep", {})[1]) == 3
+    assert len(validated(TWICE_WRONG, STRICT, "keep", {})[1]) == 3
 
 
 def test_a_reason_that_is_lost_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    gathered = validate._gathered
+    staged_sessions = validating._gathered
     first_alone = pl.col("reasons").list.head(1)
-    monkeypatch.setattr(validate, "_gathered", lambda *frames: gathered(*frames).with_columns(reasons=first_alone))
+    monkeypatch.setattr(
+        validating, "_gathered", lambda *frames: staged_sessions(*frames).with_columns(reasons=first_alone)
+    )
     with pytest.raises(AssertionError):
         assert_all_reasons(TWICE_WRONG, STRICT, "keep", {})
 
 
 def test_a_reason_of_one_column_that_is_lost_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    explained = validate._explained
+    explained = validating._explained
     monkeypatch.setattr(
-        validate, "_explained", lambda *given: explained(*given).unique(["_row", "column"], keep="first")
+        validating, "_explained", lambda *given: explained(*given).unique(["_row", "column"], keep="first")
     )
     with pytest.raises(AssertionError):
         assert_all_reasons(TWICE_WRONG, STRICT, "keep", {})
@@ -291,6 +295,6 @@ def test_a_reason_of_a_conflicting_row_that_is_lost_is_noticed(monkeypatch: pyte
     once = {**NEEDED, "c1": {"unique": True}}
     conflict = [json.dumps({**good, "c1": "a", "x": x}).encode() for x in (1, 2)]
     assert_all_reasons(conflict, once, "keep", {})
-    monkeypatch.setattr(validate, "_held", lambda copies, *_: copies.clear())
+    monkeypatch.setattr(validating, "_held", lambda copies, *_: copies.clear())
     with pytest.raises(AssertionError):
         assert_all_reasons(conflict, once, "keep", {})

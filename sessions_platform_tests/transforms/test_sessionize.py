@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from sessions_platform.contracts.calendar import Window
 from sessions_platform.contracts.stream import Stream
-from sessions_platform.transforms import plain
-from sessions_platform.transforms.in_order import in_order
-from sessions_platform.transforms.sessionize import sessionize, sessionize_window, touched_partitions
+from sessions_platform.transforms import reference_sessionizer as reference
+from sessions_platform.transforms.sessionize import affected_partitions, sessionize, sessionize_window
+from sessions_platform.transforms.sort_events import sort_events
 from sessions_platform.transforms.summarize import summarize
 from sessions_platform_tests.streams import DAY_ONE, PLAIN, event, frame, reader, stream, timeline
 
@@ -57,21 +57,21 @@ def reasons(events: list[dict[str, Any]], **session: Any) -> list[str | None]:
 def test_midnight_splits_in_the_streams_timezone_also_on_the_day_that_clocks_change() -> None:
     # In Berlin the 29th of March 2026 begins at 23:00 UTC and ends at 22:00 UTC.
     moments = [datetime(2026, 3, day, hour, 50, tzinfo=UTC) for day, hour in [(28, 22), (28, 23), (29, 21), (29, 22)]]
-    landed = [event("ann", moment, str(n)) for n, moment in enumerate(moments)]
+    ingested = [event("ann", moment, str(n)) for n, moment in enumerate(moments)]
     expected = ["inactivity", "midnight", None, "midnight"]
-    assert reasons(landed, gap="24h", split_at_midnight=True, timezone="Europe/Berlin") == expected
+    assert reasons(ingested, gap="24h", split_at_midnight=True, timezone="Europe/Berlin") == expected
 
 
 def test_a_change_of_campaign_splits_and_none_does_not() -> None:
     sources = [None, "mail", None, "mail", "ads", None, "mail"]
-    landed = [event("ann", DAY_ONE + n * timedelta(minutes=1), str(n), page_url=s) for n, s in enumerate(sources)]
+    ingested = [event("ann", DAY_ONE + n * timedelta(minutes=1), str(n), page_url=s) for n, s in enumerate(sources)]
     expected = ["inactivity", None, None, None, "campaign", None, "campaign"]
-    assert reasons(landed, campaign="page_url") == expected
+    assert reasons(ingested, campaign="page_url") == expected
 
 
 def test_a_silence_forgets_the_campaign() -> None:
-    landed = [event("ann", DAY_ONE, "0", page_url="mail"), event("ann", DAY_ONE + 2 * GAP, "1", page_url="ads")]
-    assert reasons(landed, campaign="page_url") == ["inactivity", "inactivity"]
+    ingested = [event("ann", DAY_ONE, "0", page_url="mail"), event("ann", DAY_ONE + 2 * GAP, "1", page_url="ads")]
+    assert reasons(ingested, campaign="page_url") == ["inactivity", "inactivity"]
 
 
 def test_a_session_is_cut_when_it_lasts_longer_than_it_may_and_nothing_is_dropped() -> None:
@@ -80,15 +80,15 @@ def test_a_session_is_cut_when_it_lasts_longer_than_it_may_and_nothing_is_droppe
 
 
 def test_of_several_reasons_the_first_of_the_list_is_told() -> None:
-    landed = [event("ann", DAY_ONE - timedelta(minutes=1), "0"), event("ann", DAY_ONE, "1", page_url="ads")]
-    assert reasons(landed, split_at_midnight=True, max_length="1ms") == ["inactivity", "midnight"]
+    ingested = [event("ann", DAY_ONE - timedelta(minutes=1), "0"), event("ann", DAY_ONE, "1", page_url="ads")]
+    assert reasons(ingested, split_at_midnight=True, max_length="1ms") == ["inactivity", "midnight"]
 
 
 def test_simultaneous_events_stand_in_the_order_of_their_sequence_then_of_their_ids() -> None:
     columns = {**PLAIN["columns"], "seq": {"type": "integer", "nullable": True}}
     web = stream(columns=columns, sequence="seq")
-    landed = [event("ann", DAY_ONE, name, seq=seq) for name, seq in [("a", None), ("b", 2), ("c", 1), ("d", 2)]]
-    assert sessionize(frame(landed, web), web)["event_id"].to_list() == ["c", "b", "d", "a"]
+    ingested = [event("ann", DAY_ONE, name, seq=seq) for name, seq in [("a", None), ("b", 2), ("c", 1), ("d", 2)]]
+    assert sessionize(frame(ingested, web), web)["event_id"].to_list() == ["c", "b", "d", "a"]
 
 
 def test_an_inclusive_gap_cuts_at_equality() -> None:
@@ -155,7 +155,7 @@ DAYS = [f"2026-01-0{day}" for day in range(1, 6)]
 
 
 rules = st.builds(
-    plain.Rule,
+    reference.Rule,
     gap=st.just(GAP),
     sequence=st.none(),
     gap_inclusive=st.booleans(),
@@ -165,7 +165,7 @@ rules = st.builds(
 )
 
 
-def as_stream(rule: plain.Rule) -> Stream:
+def as_stream(rule: reference.Rule) -> Stream:
     return stream(
         session={
             "gap_inclusive": rule.gap_inclusive,
@@ -179,38 +179,40 @@ def as_stream(rule: plain.Rule) -> Stream:
 
 @given(events, rules)
 def test_any_window_holds_just_the_oracles_sessions_that_started_in_it(
-    landed: list[dict[str, Any]], rule: plain.Rule
+    ingested: list[dict[str, Any]], rule: reference.Rule
 ) -> None:
     web = as_stream(rule)
-    expected = plain.sessions_of(landed, rule)
+    expected = reference.sessions_of(ingested, rule)
     for first, last in [(0, 0), (1, 1), (2, 2), (0, 4), (1, 3)]:
         calendar = web.session_calendar
         window = Window(calendar.window(DAYS[first]).start, calendar.window(DAYS[last]).end)
-        rows = summarize(sessionize_window(window, reader(frame(landed, web)), web).events, web)
-        found = sorted(rows.drop("session_partition", "policy_version").to_dicts(), key=lambda row: row["session_id"])
+        rows = summarize(sessionize_window(window, reader(frame(ingested, web)), web).events, web)
+        found = sorted(
+            rows.drop("session_partition", "session_rule_version").to_dicts(), key=lambda row: row["session_id"]
+        )
         inside = [s for s in expected if window.start <= s[0]["event_timestamp"] < window.end]
-        assert found == sorted(map(plain.summary, inside), key=lambda row: row["session_id"])
+        assert found == sorted(map(reference.summary, inside), key=lambda row: row["session_id"])
 
 
 @given(events, events, rules)
 def test_what_a_change_touches_holds_every_partition_that_changes(
-    before: list[dict[str, Any]], added: list[dict[str, Any]], rule: plain.Rule
+    before: list[dict[str, Any]], added: list[dict[str, Any]], rule: reference.Rule
 ) -> None:
     web = as_stream(rule)
     late = [{**e, "landing_partition": "2026-01-09"} for e in added]
     old, new = frame(before, web), frame(before + late, web)
-    touched = touched_partitions(frame(late, web).select("user_id", "event_timestamp"), reader(new), web)
+    affected = affected_partitions(frame(late, web).select("user_id", "event_timestamp"), reader(new), web)
     for day in DAYS:
         window = web.session_calendar.window(day)
         if not sessionize_window(window, reader(old), web).events.equals(
             sessionize_window(window, reader(new), web).events
         ):
-            assert day in touched
+            assert day in affected
 
 
 @given(events)
-def test_the_first_copy_of_each_event_is_kept_and_all_others_are_told(landed: list[dict[str, Any]]) -> None:
+def test_the_first_copy_of_each_event_is_kept_and_all_others_are_told(ingested: list[dict[str, Any]]) -> None:
     web = stream()
-    kept, copies = in_order(frame(landed, web), web)
-    assert kept.height + copies.height == len(landed)
-    assert kept.height == len({(e["user_id"], e["event_timestamp"], e["event_id"]) for e in landed})
+    kept, copies = sort_events(frame(ingested, web), web)
+    assert kept.height + copies.height == len(ingested)
+    assert kept.height == len({(e["user_id"], e["event_timestamp"], e["event_id"]) for e in ingested})

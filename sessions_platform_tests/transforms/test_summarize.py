@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sessions_platform.contracts.sessions import session_columns, sessions_schema
 from sessions_platform.contracts.stream import Stream
-from sessions_platform.transforms import plain
+from sessions_platform.transforms import reference_sessionizer as reference
 from sessions_platform.transforms.sessionize import sessionize
 from sessions_platform.transforms.summarize import summarize
 from sessions_platform_tests.streams import DAY_ONE, PLAIN, event, frame, stream
@@ -236,22 +236,24 @@ def expected_aggregates(session: list[dict[str, Any]]) -> dict[str, Any]:
 
 @settings(max_examples=40)
 @given(events)
-def test_sessions_are_the_oracles_with_every_aggregate(landed: list[dict[str, Any]]) -> None:
+def test_sessions_are_the_oracles_with_every_aggregate(ingested: list[dict[str, Any]]) -> None:
     web = aggregating(columns=EVERY_AGGREGATE)
-    found = summarize(sessionize(frame(landed, web), web), web)
+    found = summarize(sessionize(frame(ingested, web), web), web)
     sessions_schema(web).validate(found, lazy=True)
     assert dict(found.schema) == session_columns(web)
-    expected = [{**plain.summary(session), **expected_aggregates(session)} for session in plain.sessions_of(landed)]
-    rows = found.drop("session_partition", "policy_version").sort("session_id").to_dicts()
+    expected = [
+        {**reference.summary(session), **expected_aggregates(session)} for session in reference.sessions_of(ingested)
+    ]
+    rows = found.drop("session_partition", "session_rule_version").sort("session_id").to_dicts()
     assert rows == sorted(expected, key=lambda row: row["session_id"])
 
 
 @settings(max_examples=30)
 @given(events, st.randoms(use_true_random=False))
-def test_the_order_in_which_events_come_changes_no_bit(landed: list[dict[str, Any]], chance: random.Random) -> None:
+def test_the_order_in_which_events_come_changes_no_bit(ingested: list[dict[str, Any]], chance: random.Random) -> None:
     """Or unchanged sessions would be rewritten, and that for the last digit of a sum."""
     web = aggregating(columns=EVERY_AGGREGATE)
-    cut = sessionize(frame(landed, web), web)
+    cut = sessionize(frame(ingested, web), web)
     order = list(range(cut.height))
     chance.shuffle(order)
     expected = summarize(cut, web).sort("session_id")

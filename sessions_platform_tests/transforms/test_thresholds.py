@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sessions_platform.contracts.reasons import Code
+from sessions_platform.contracts.rejection_reasons import Code
 from sessions_platform.contracts.stream import Rejected
-from sessions_platform.transforms.thresholds import Excess, excesses
+from sessions_platform.transforms.thresholds import ThresholdViolation, threshold_violations
 
 
 def exceeded(allowed: dict, raw_rows: int, rejected: int, **by_reason: int) -> list[tuple[str, bool]]:
     """The code of each threshold that is exceeded, and whether it fails the partition."""
-    found = excesses(Rejected.model_validate(allowed), raw_rows, rejected, by_reason)
+    found = threshold_violations(Rejected.model_validate(allowed), raw_rows, rejected, by_reason)
     return [(excess.code, excess.fails) for excess in found]
 
 
@@ -59,8 +59,8 @@ def test_each_reason_has_thresholds_of_its_own() -> None:
 
 def test_an_excess_tells_what_it_is_measured_by() -> None:
     allowed = Rejected.model_validate({"by_reason": {"malformed": {"warn_above": "0.5%"}}})
-    (excess,) = excesses(allowed, 100, 3, {Code.malformed.value: 2})
-    assert excess == Excess("malformed", 2, 100, Decimal("0.005"), fails=False)
+    (excess,) = threshold_violations(allowed, 100, 3, {Code.malformed.value: 2})
+    assert excess == ThresholdViolation("malformed", 2, 100, Decimal("0.005"), fails=False)
 
 
 @given(st.integers(0, 10**12), st.integers(0, 10**12), st.integers(0, 100_000_000))

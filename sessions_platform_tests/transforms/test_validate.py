@@ -13,13 +13,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sessions_platform.contracts.events import event_columns, events_schema
-from sessions_platform.contracts.raw import RAW_EVENTS
-from sessions_platform.contracts.reasons import REASONS
-from sessions_platform.contracts.rejections import REJECTED_EVENTS, rejected_schema
+from sessions_platform.contracts.raw_events import RAW_EVENTS
+from sessions_platform.contracts.rejected_events import REJECTED_EVENTS, rejected_schema
+from sessions_platform.contracts.rejection_reasons import REASONS
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.transforms.identifiers import uuid_of
-from sessions_platform.transforms.parse import parse
-from sessions_platform.transforms.validate import Verdict, judge, payload_bytes, rejections, settle
+from sessions_platform.transforms.parse.parse import parse
+from sessions_platform.transforms.validate import ValidationResult, deduplicate, payload_bytes, rejections, validate
 from sessions_platform_tests.streams import DAY_ONE, PLAIN, stream
 
 LANDING = "2026-01-01"
@@ -42,27 +42,27 @@ def raw(*payloads: dict[str, Any] | bytes, uri: str = "a.ndjson", landing: str =
             "position": place,
             "payload": payload if isinstance(payload, bytes) else json.dumps(payload).encode(),
             "header": None,
-            "unreadable": None,
+            "corrupt_reason": None,
             "preamble": None,
-            "line_end": b"\n",
+            "line_terminator": b"\n",
         }
         for place, payload in enumerate(payloads, start=1)
     ]
     return pl.DataFrame(rows, schema=RAW_EVENTS)
 
 
-def judged(of: Stream, *payloads: dict[str, Any] | bytes, landing: str = LANDING) -> Verdict:
-    return judge(parse(raw(*payloads, landing=landing), of), of, landing)
+def validated(of: Stream, *payloads: dict[str, Any] | bytes, landing: str = LANDING) -> ValidationResult:
+    return validate(parse(raw(*payloads, landing=landing), of), of, landing)
 
 
-def reasons(verdict: Verdict) -> list[set[tuple[str, str]]]:
+def reasons(validation: ValidationResult) -> list[set[tuple[str, str]]]:
     """Code and column of each rejected row's reasons."""
-    return [{(reason["code"], reason["column"]) for reason in row} for row in verdict.rejected["reasons"].to_list()]
+    return [{(reason["code"], reason["column"]) for reason in row} for row in validation.rejected["reasons"].to_list()]
 
 
-def the_reasons(verdict: Verdict) -> list[tuple[str, ...]]:
+def the_reasons(validation: ValidationResult) -> list[tuple[str, ...]]:
     """Code, column, rule and value of the one rejected row's reasons."""
-    (found,) = verdict.rejected["reasons"].to_list()
+    (found,) = validation.rejected["reasons"].to_list()
     return sorted(tuple(reason.values()) for reason in found)
 
 
@@ -84,9 +84,9 @@ RULES = with_columns(
 
 
 def test_a_good_row_becomes_a_typed_event() -> None:
-    verdict = judged(RULES, row(url="https://a", amount=1.5, stars=2, new=True, signed_up="2026-07-01", ref="x"))
-    assert verdict.rejected.is_empty()
-    (event,) = verdict.events.to_dicts()
+    validation = validated(RULES, row(url="https://a", amount=1.5, stars=2, new=True, signed_up="2026-07-01", ref="x"))
+    assert validation.rejected.is_empty()
+    (event,) = validation.events.to_dicts()
     assert event == {
         "event_id": "1",
         "user_id": "ann",
@@ -105,10 +105,10 @@ def test_a_good_row_becomes_a_typed_event() -> None:
 
 
 def test_nulls_of_nullable_columns_break_no_rule() -> None:
-    verdict = judged(RULES, row(), row(id="2", url=None, amount=None, stars=None, new=None, signed_up=None))
-    assert verdict.rejected.is_empty()
+    validation = validated(RULES, row(), row(id="2", url=None, amount=None, stars=None, new=None, signed_up=None))
+    assert validation.rejected.is_empty()
     own = ["page_url", "amount", "stars", "new", "signed_up"]
-    assert verdict.events.select(own).null_count().row(0) == (2,) * len(own)
+    assert validation.events.select(own).null_count().row(0) == (2,) * len(own)
 
 
 TOO_EARLY = "not before 2026-01-01T00:00:00+00:00, the stream's start"
@@ -161,14 +161,14 @@ BAD_DAY = "a timestamp of the formats %Y-%m-%d; in Europe/Berlin if it states no
 def test_a_broken_rule_gives_its_code_with_column_rule_and_value(
     payload: dict[str, Any] | bytes, expected: tuple[str | None, ...]
 ) -> None:
-    verdict = judged(RULES, payload)
-    assert verdict.events.is_empty()
-    assert the_reasons(verdict) == [expected]
+    validation = validated(RULES, payload)
+    assert validation.events.is_empty()
+    assert the_reasons(validation) == [expected]
 
 
 def test_a_row_has_all_its_reasons() -> None:
     everything_wrong = row(user=None, ts="soon", type="sell", url="ftp", amount=-1, stars="x", new="y", signed_up="z")
-    (found,) = reasons(judged(RULES, everything_wrong))
+    (found,) = reasons(validated(RULES, everything_wrong))
     assert found == {
         ("missing_identity", "user_id"),
         ("bad_timestamp", "event_timestamp"),
@@ -183,16 +183,16 @@ def test_a_row_has_all_its_reasons() -> None:
 
 def test_several_rules_of_one_column_are_all_told() -> None:
     narrow = with_columns(page_url={"from": "url", "isin": ["a", "b"], "pattern": "^a"})
-    (found,) = reasons(judged(narrow, row(url="c")))
+    (found,) = reasons(validated(narrow, row(url="c")))
     assert found == {("not_allowed", "page_url"), ("pattern_mismatch", "page_url")}
 
 
 def test_reasons_stay_with_their_rows() -> None:
     """Whatever is wrong with the rows before, between and behind."""
-    verdict = judged(
+    validation = validated(
         RULES, b"{", row(), row(amount=-1), row(user=None), b"", row(id="2"), row(amount="x"), row(stars=9)
     )
-    told = dict(zip(verdict.rejected["position"].to_list(), reasons(verdict), strict=True))
+    told = dict(zip(validation.rejected["position"].to_list(), reasons(validation), strict=True))
     assert told == {
         1: {("malformed", "")},
         3: {("out_of_range", "amount")},
@@ -201,44 +201,44 @@ def test_reasons_stay_with_their_rows() -> None:
         7: {("wrong_type", "amount")},
         8: {("not_allowed", "stars")},
     }
-    assert verdict.events["position"].to_list() == [2, 6]
+    assert validation.events["position"].to_list() == [2, 6]
 
 
 @pytest.mark.parametrize("value", ["x", 1.5, {"a": 1}, [1], "a\0", "\ud800"])
 def test_a_wrong_value_is_not_also_missing(value: Any) -> None:
     required = with_columns(stars={"type": "integer"})
-    (found,) = reasons(judged(required, row(stars=value)))
+    (found,) = reasons(validated(required, row(stars=value)))
     assert [column for _, column in found] == ["stars"]
     assert "missing_value" not in {code for code, _ in found}
 
 
 def test_a_row_that_cannot_be_read_at_all_has_no_other_reasons() -> None:
-    broken = raw(b"{").with_columns(unreadable=pl.lit("the file ends too early"))
-    verdict = judge(parse(pl.concat([broken, raw(b"null")]), RULES), RULES, LANDING)
-    assert reasons(verdict) == [{("unreadable_file", "")}, {("malformed", "")}]
+    broken = raw(b"{").with_columns(corrupt_reason=pl.lit("the file ends too early"))
+    validation = validate(parse(pl.concat([broken, raw(b"null")]), RULES), RULES, LANDING)
+    assert reasons(validation) == [{("unreadable_file", "")}, {("malformed", "")}]
 
 
 def test_fields_that_no_column_names_may_be_refused() -> None:
     closed = stream(extra_columns="reject")
-    assert reasons(judged(closed, row(), row(id="2", ref="x", user=None))) == [
+    assert reasons(validated(closed, row(), row(id="2", ref="x", user=None))) == [
         {("unexpected_column", "ref"), ("missing_identity", "user_id")}
     ]
 
 
 def test_long_values_are_quoted_in_part_and_payloads_whole() -> None:
-    verdict = judged(RULES, row(type="é" * 5000))
-    ((_, _, _, value),) = the_reasons(verdict)
+    validation = validated(RULES, row(type="é" * 5000))
+    ((_, _, _, value),) = the_reasons(validation)
     assert value == "é" * 200
-    assert verdict.rejected["payload"].to_list() == raw(row(type="é" * 5000))["payload"].to_list()
+    assert validation.rejected["payload"].to_list() == raw(row(type="é" * 5000))["payload"].to_list()
 
 
 def test_nothing_to_judge_is_judged() -> None:
-    verdict = judged(RULES)
-    assert (verdict.events.height, verdict.rejected.height) == (0, 0)
-    events, conflicts, duplicates = settle(verdict.events, RULES, {})
+    validation = validated(RULES)
+    assert (validation.events.height, validation.rejected.height) == (0, 0)
+    events, conflicts, duplicates = deduplicate(validation.events, RULES, {})
     assert (events.height, conflicts.height, duplicates) == (0, 0, 0)
     assert dict(events.schema) == event_columns(RULES)
-    assert dict(rejections(verdict.rejected, RULES).schema) == REJECTED_EVENTS
+    assert dict(rejections(validation.rejected, RULES).schema) == REJECTED_EVENTS
 
 
 # Timestamps ----------------------------------------------------------------------------------------------
@@ -248,10 +248,10 @@ def times(text: Any, *formats: str, timezone: str = "UTC", of: str = "seen") -> 
     """What a timestamp is read as, or the code that it is rejected with. The column `seen` has no bounds."""
     column = {"from": of, "formats": formats, "timezone": timezone}
     timed = with_columns(**{of: {"type": "timestamp", **column}})
-    verdict = judged(timed, row(**{of: text, "ts": NOON} if of == "seen" else {of: text}))
-    if verdict.events.height:
-        return verdict.events[of][0]
-    ((code, blamed),) = reasons(verdict)[0]
+    validation = validated(timed, row(**{of: text, "ts": NOON} if of == "seen" else {of: text}))
+    if validation.events.height:
+        return validation.events[of][0]
+    ((code, blamed),) = reasons(validation)[0]
     assert blamed == of
     return code
 
@@ -337,8 +337,8 @@ def test_the_first_format_that_reads_it_wins() -> None:
 
 
 def test_each_row_may_have_a_format_of_its_own() -> None:
-    verdict = judged(stream(), row(), row(id="2", ts=1767268800000), row(id="3", ts="noon"), row(id="4", ts=NOON))
-    assert verdict.events["event_timestamp"].to_list() == [DAY_ONE + timedelta(hours=12)] * 3
+    validation = validated(stream(), row(), row(id="2", ts=1767268800000), row(id="3", ts="noon"), row(id="4", ts=NOON))
+    assert validation.events["event_timestamp"].to_list() == [DAY_ONE + timedelta(hours=12)] * 3
 
 
 def as_zoneinfo_has_it(naive: datetime, timezone: str) -> datetime | None:
@@ -408,25 +408,25 @@ def test_an_epoch_is_exact_or_refused_and_never_wraps(unit: tuple[str, int], num
 )
 def test_bounds_in_time_hold_to_the_microsecond(ts: str, code: str | None) -> None:
     expected = [] if code is None else [{(code, "event_timestamp")}]
-    assert reasons(judged(stream(), row(ts=ts))) == expected
+    assert reasons(validated(stream(), row(ts=ts))) == expected
 
 
 def test_the_latest_moment_goes_by_where_a_row_landed_and_not_by_the_clock() -> None:
     late = row(ts="2026-01-09T00:04:59Z")
-    assert reasons(judged(stream(), late)) == [{("future_timestamp", "event_timestamp")}]
-    assert reasons(judged(stream(), late, landing="2026-01-08")) == []
+    assert reasons(validated(stream(), late)) == [{("future_timestamp", "event_timestamp")}]
+    assert reasons(validated(stream(), late, landing="2026-01-08")) == []
 
 
 def test_a_stream_that_is_over_takes_no_events_from_its_end_on() -> None:
     over = stream(end="2026-01-02")
-    assert reasons(judged(over, row(ts="2026-01-01T23:59:59.999999Z"))) == []
-    assert reasons(judged(over, row(ts="2026-01-02T00:00:00Z"))) == [{("future_timestamp", "event_timestamp")}]
+    assert reasons(validated(over, row(ts="2026-01-01T23:59:59.999999Z"))) == []
+    assert reasons(validated(over, row(ts="2026-01-02T00:00:00Z"))) == [{("future_timestamp", "event_timestamp")}]
 
 
 def test_the_start_is_a_midnight_of_the_sessions_timezone() -> None:
     berlin = stream(session={"timezone": "Europe/Berlin"})
-    assert reasons(judged(berlin, row(ts="2025-12-31T23:00:00Z"))) == []
-    assert reasons(judged(berlin, row(ts="2025-12-31T22:59:59.999999Z"))) == [{("before_start", "event_timestamp")}]
+    assert reasons(validated(berlin, row(ts="2025-12-31T23:00:00Z"))) == []
+    assert reasons(validated(berlin, row(ts="2025-12-31T22:59:59.999999Z"))) == [{("before_start", "event_timestamp")}]
 
 
 # Duplicates ----------------------------------------------------------------------------------------------
@@ -451,9 +451,9 @@ class Settled:
 
 
 def settled(of: Stream, *files: pl.DataFrame, digests: dict[str, str] | None = None, landing: str = LANDING) -> Settled:
-    frames = [judge(parse(file, of), of, landing).events for file in files]
+    frames = [validate(parse(file, of), of, landing).events for file in files]
     uris = {file["source_uri"][0]: file["source_uri"][0] for file in files}
-    return Settled(*settle(pl.concat(frames), of, digests or uris))
+    return Settled(*deduplicate(pl.concat(frames), of, digests or uris))
 
 
 def test_the_first_of_equal_copies_is_kept_and_the_others_are_counted() -> None:
@@ -576,7 +576,7 @@ PAYLOADS = [
 
 def rejected_rows(*payloads: bytes, of: Stream | None = None, uri: str = "a") -> pl.DataFrame:
     of = of or stream()
-    return rejections(judge(parse(raw(*payloads, uri=uri), of), of, LANDING).rejected, of)
+    return rejections(validate(parse(raw(*payloads, uri=uri), of), of, LANDING).rejected, of)
 
 
 def test_payloads_are_kept_byte_for_byte_as_text_where_they_can_be() -> None:
@@ -676,20 +676,20 @@ def test_every_row_is_judged_once_and_both_contracts_are_kept(
     of: Stream, first: list[bytes], second: list[bytes], same_bytes: bool
 ) -> None:
     files = [raw(*first, uri="a"), raw(*(first if same_bytes else second), uri="b")]
-    verdicts = [judge(parse(file, of), of, LANDING) for file in files]
+    validations = [validate(parse(file, of), of, LANDING) for file in files]
     digests = {"a": "same", "b": "same" if same_bytes else "other"}
-    events, conflicts, duplicates = settle(pl.concat(v.events for v in verdicts), of, digests)
+    events, conflicts, duplicates = deduplicate(pl.concat(v.events for v in validations), of, digests)
 
     every = pl.concat(files)
     refused = pl.concat(
         [
-            *(verdict.rejected for verdict in verdicts),
-            every.join(conflicts, on=["source_uri", "position"]).select(verdicts[0].rejected.columns),
+            *(validation.rejected for validation in validations),
+            every.join(conflicts, on=["source_uri", "position"]).select(validations[0].rejected.columns),
         ]
     )
     rejected = rejections(refused, of)
     assert events.height + rejected.height + duplicates == every.height
-    assert events.height + conflicts.height + duplicates == sum(verdict.events.height for verdict in verdicts)
+    assert events.height + conflicts.height + duplicates == sum(validation.events.height for validation in validations)
     events_schema(of, LANDING).validate(events, lazy=True)
     rejected_schema(of).validate(rejected, lazy=True)
 

@@ -1,0 +1,51 @@
+"""What is kept of a rejected row."""
+
+import pandera.polars as pa
+import polars as pl
+
+from sessions_platform.contracts.rejection_reasons import REASONS, Code
+from sessions_platform.contracts.stream import Stream
+
+_DESCRIPTIONS = {
+    "rejection_id": "Names the rejected row: made of stream, file, position and payload.",
+    "landing_partition": "Where the row landed.",
+    "source_uri": "The file that it stood in.",
+    "position": "Its line, record or row in the file, from 1.",
+    "payload": "The row as it came, byte for byte.",
+    "payload_encoding": "utf-8, or base64 where the bytes are no UTF-8 or hold U+0000.",
+    "reasons": "All of them, each with code, column, rule and value.",
+    "contract_version": "The contract that it broke.",
+}
+
+REJECTED_EVENTS: dict[str, pl.DataType] = {
+    "rejection_id": pl.String(),
+    "landing_partition": pl.String(),
+    "source_uri": pl.String(),
+    "position": pl.Int64(),
+    "payload": pl.String(),
+    "payload_encoding": pl.String(),
+    "reasons": REASONS,
+    "contract_version": pl.String(),
+}
+
+
+def rejected_schema(stream: Stream) -> pa.DataFrameSchema:
+    """The contract of rejected_events: whole, explained, and of the closed enumeration of codes."""
+    columns = {name: pa.Column(dtype) for name, dtype in REJECTED_EVENTS.items()}
+    columns["rejection_id"] = pa.Column(pl.String, unique=True)
+    columns["payload_encoding"] = pa.Column(pl.String, pa.Check.isin(["utf-8", "base64"]))
+    columns["reasons"] = pa.Column(REASONS, [_is_explained()])
+    columns["contract_version"] = pa.Column(pl.String, pa.Check.eq(stream.contract_version))
+    for name, column in columns.items():
+        column.description = _DESCRIPTIONS[name]
+    return pa.DataFrameSchema(columns, strict=True, name=f"{stream.name}.rejected_events")
+
+
+def _is_explained() -> pa.Check:
+    known = pl.element().struct.field("code").is_in([code.value for code in Code]).fill_null(value=False)
+
+    def has_known_codes(data: pa.PolarsData) -> pl.LazyFrame:
+        reasons = pl.col(data.key)
+        return data.lazyframe.select((reasons.list.len() > 0) & reasons.list.eval(known).list.all())
+
+    return pa.Check(has_known_codes, name="at least one reason, each of a known code")

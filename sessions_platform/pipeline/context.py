@@ -1,0 +1,138 @@
+"""One stream with everything that its stages work on."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+
+import polars as pl
+
+from sessions_platform.contracts.calendar import Window
+from sessions_platform.contracts.events import event_columns
+from sessions_platform.contracts.raw_events import RAW_EVENTS
+from sessions_platform.contracts.rejected_events import REJECTED_EVENTS
+from sessions_platform.contracts.sessions import sessionized_columns
+from sessions_platform.contracts.stream import Stream
+from sessions_platform.contracts.stream_file import load_streams
+from sessions_platform.errors import UserError
+from sessions_platform.settings import BUCKET_BYTES, Settings
+from sessions_platform.sources.base import Source
+from sessions_platform.sources.files.source import FileSource
+from sessions_platform.storage.lake.lake import Dataset, Lake, StoredFile
+from sessions_platform.storage.lake.spill import Spill
+from sessions_platform.storage.ledger.ledger import LandingVersion, Ledger, Snapshot
+from sessions_platform.storage.postgres.database import Database
+from sessions_platform.storage.warehouses.postgres.loader import Warehouse
+from sessions_platform.transforms.sessionize import EventReader
+
+
+@dataclass(frozen=True)
+class StreamContext:
+    stream: Stream
+    source: Source
+    lake: Lake
+    database: Database
+    ledger_shadow: bool = False  # while a stream is rebuilt
+    bucket_bytes: int = BUCKET_BYTES  # of rows that are worked on at once
+
+    @classmethod
+    def open(cls, stream: Stream, settings: Settings, source: Source | None = None) -> "StreamContext":
+        """The stream's places as the settings name them; tests bring a source of their own."""
+        files = source or FileSource(stream, settings.block_bytes)
+        return cls(stream, files, Lake(settings.lake), Database(settings), bucket_bytes=settings.bucket_bytes)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        standing = Ledger(self.database, self.stream.name)
+        ledger = standing.shadow if self.ledger_shadow else standing
+        ledger.prepare(self.stream.calendars)
+        return ledger
+
+    @cached_property
+    def warehouse(self) -> Warehouse:
+        warehouse = Warehouse(self.stream)
+        with self.database.transaction() as connection:
+            warehouse.tables.prepare(connection)
+        return warehouse
+
+    @property
+    def event_columns(self) -> dict[str, pl.DataType]:
+        return event_columns(self.stream)
+
+    def folder(self, asset: str, partition: str) -> str:
+        return f"{self.stream.name}/{asset}/{partition}"
+
+    def spill(self, schema: Mapping[str, pl.DataType], buckets: int = 1, by: pl.Expr | None = None) -> Spill:
+        return Spill(self.lake.root, schema, self.bucket_bytes, buckets, by)
+
+    def buckets_for(self, size: int) -> int:
+        """How many buckets so many bytes make."""
+        return 1 + size // self.bucket_bytes
+
+    # The stored state of each asset, as the ledger has it
+
+    def raw_events(self, landing_partitions: Sequence[str]) -> Dataset:
+        files: dict[str, list[StoredFile]] = {partition: [] for partition in landing_partitions}
+        for known in self.ledger.files(landing_partitions):
+            if known.path is not None:
+                files[known.landing_partition].append(known.stored)
+        return Dataset(self.lake, RAW_EVENTS, {partition: tuple(stored) for partition, stored in files.items()})
+
+    def events(self, landing_partitions: Sequence[str]) -> Dataset:
+        return self._landed(landing_partitions, "events")
+
+    def rejected_events(self, landing_partitions: Sequence[str]) -> Dataset:
+        return self._landed(landing_partitions, "rejected_events")
+
+    def sessionized_events(self, session_partitions: Sequence[str]) -> Dataset:
+        files: dict[str, tuple[StoredFile, ...]] = dict.fromkeys(session_partitions, ())
+        for version in self.ledger.newest_sessions(session_partitions):
+            files[version.session_partition] = (version.stored,)
+        return Dataset(self.lake, sessionized_columns(self.stream), files)
+
+    def reader(
+        self, snapshot: Snapshot, shadow: Iterable[str] = (), columns: Iterable[str] | None = None
+    ) -> EventReader:
+        """Reads accepted events of the snapshot, and of these lake files beside; all columns or some."""
+        wanted = list(columns or self.event_columns)
+
+        def read(start: datetime, end: datetime, users: pl.Series | None = None) -> pl.DataFrame:
+            window = Window(start, end)
+            events = self.lake.scan([*events_near(snapshot, window), *shadow], self.event_columns)
+            events = events.filter(window.contains())
+            if users is not None:
+                events = events.join(users.to_frame("user_id").lazy(), on="user_id", how="semi")
+            return events.select(wanted).collect()
+
+        return read
+
+    def _landed(self, landing_partitions: Sequence[str], asset: str) -> Dataset:
+        asked = set(landing_partitions)
+        schema = event_columns(self.stream) if asset == "events" else REJECTED_EVENTS
+        files = {
+            landing.landing_partition: (self._landed_file(landing, asset),)
+            for landing in self.ledger.landings()
+            if landing.landing_partition in asked
+        }
+        return Dataset(self.lake, schema, {partition: files.get(partition, ()) for partition in landing_partitions})
+
+    def _landed_file(self, landing: LandingVersion, asset: str) -> StoredFile:
+        path = landing.events_path if asset == "events" else landing.rejected_path
+        rows = landing.accepted if asset == "events" else landing.rejected
+        return StoredFile(path, rows, (self.lake.root / path).stat().st_size)
+
+
+def open_contexts(settings: Settings, names: Sequence[str] | None = None) -> list[StreamContext]:
+    """The streams of these names, or all. Raises Mistake for a name that is none, or a stream that is wrong."""
+    streams = {stream.name: stream for stream in load_streams(settings.streams, settings.home)}
+    for name in names or []:
+        if name not in streams:
+            raise UserError(f"{name}: there is no such stream. Fix: name one of {', '.join(streams)}.")
+    return [StreamContext.open(streams[name], settings) for name in names or streams]
+
+
+def events_near(snapshot: Snapshot, window: Window) -> list[str]:
+    """The lake files that may hold accepted events of the window."""
+    return [
+        landing.events_path for landing in snapshot.landings if window.overlaps(landing.first_event, landing.last_event)
+    ]

@@ -1,0 +1,92 @@
+"""Which session partitions a new version of a landing partition touches."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+
+import polars as pl
+
+from sessions_platform.contracts.calendar import Window
+from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.storage.ledger.ledger import LandingVersion, Snapshot
+from sessions_platform.transforms.sessionize import affected_partitions
+
+_TIME = pl.Datetime("us", "UTC")
+_POINTS = {"user_id": pl.String(), "event_timestamp": _TIME}
+_INSTANT = timedelta(microseconds=1)
+# Of the first and the last event; None where there is none.
+Span = tuple[datetime | None, datetime | None]
+
+
+def affected_by(
+    context: StreamContext, landings: Sequence[LandingVersion], landing_partition: str, new: str, span: Span
+) -> list[str]:
+    """The session partitions to refresh once the events of the lake file `new` stand in the place of the old ones.
+
+    `span` are the times of the first and the last of them.
+    """
+    old = [landing for landing in landings if landing.landing_partition == landing_partition]
+    sides = [span, *((landing.first_event, landing.last_event) for landing in old)]
+    times = [time for side in sides for time in side if time is not None]
+    if not times:
+        return []
+    calendar = context.stream.session_calendar
+    keys = calendar.keys_between(calendar.key_of(min(times)), calendar.key_of(max(times)))
+    starts = pl.Series([calendar.window(key).start for key in keys], dtype=_TIME)
+    changed = _changed(context, [landing.events_path for landing in old], new)
+    behind = (starts.search_sorted(points["event_timestamp"], side="right").unique() for points in changed())
+    affected = {keys[place - 1] for places in behind for place in places}
+    crossing = _users_at_edges(context, landings, new, affected)
+    near_edges = [points.join(crossing, on="user_id", how="semi") for points in changed()]
+    read = context.reader(Snapshot(0, tuple(landings)), [new], _POINTS)
+    near = pl.concat([pl.DataFrame(schema=_POINTS), *near_edges])
+    return sorted(affected | affected_partitions(near, read, context.stream))
+
+
+def _users_at_edges(
+    context: StreamContext, landings: Sequence[LandingVersion], new: str, affected: Iterable[str]
+) -> pl.DataFrame:
+    """The users who have events within the gap on both sides of edges of these partitions.
+
+    All others stay within the partitions of their events, whatever changes there. Read is what lies near
+    an edge, however far apart the partitions are.
+    """
+    gap, windows = context.stream.session.gap, map(context.stream.session_calendar.window, affected)
+    edges = sorted({edge for window in windows for edge in (window.start, window.end)})
+
+    def is_near(first: datetime | None, last: datetime | None) -> bool:
+        return any(Window(edge - gap, edge + gap + _INSTANT).overlaps(first, last) for edge in edges)
+
+    files = [landing.events_path for landing in landings if is_near(landing.first_event, landing.last_event)]
+    at = pl.Series(edges, dtype=_TIME)
+    sides: tuple[list[pl.DataFrame], list[pl.DataFrame]] = ([], [])
+    for points in context.lake.blocks([*files, new], _POINTS, "event_timestamp", is_near):
+        time = points["event_timestamp"]
+        behind = at.search_sorted(time, side="right")
+        to_next = at.gather(behind.clip(0, len(edges) - 1)) - time
+        since_last = time - at.gather((behind.cast(pl.Int64) - 1).clip(0))
+        for side, distance in zip(sides, (to_next, since_last), strict=True):
+            side.append(points.filter((distance >= timedelta(0)) & (distance <= gap)).select("user_id").unique())
+    nobody = pl.DataFrame(schema={"user_id": pl.String})
+    before, after = (pl.concat([nobody, *side]).unique() for side in sides)
+    return before.join(after, on="user_id", how="semi")
+
+
+def _changed(context: StreamContext, old: Sequence[str], new: str) -> Callable[[], Iterator[pl.DataFrame]]:
+    """Gives user_id and event_timestamp of the events that only one side holds, or that differ, as often as asked.
+
+    Provenance counts, because it decides which copy of an event is kept.
+    """
+    if not old:
+        return lambda: context.lake.blocks([new], _POINTS)
+    schema = context.event_columns
+    buckets = context.buckets_for(context.lake.size_in_memory([*old, new]))
+    before, after = (context.spill(schema, buckets, pl.col("user_id").hash()) for _ in range(2))
+    for spill, paths in ((before, old), (after, [new])):
+        for block in context.lake.blocks(paths, schema):
+            spill.add(block)
+    changed = context.spill(_POINTS)
+    for number in range(buckets):
+        one, other = before.bucket(number), after.bucket(number)
+        changed.add(one.join(other, on=list(schema), how="anti", nulls_equal=True).select(*_POINTS))
+        changed.add(other.join(one, on=list(schema), how="anti", nulls_equal=True).select(*_POINTS))
+    return changed.chunks

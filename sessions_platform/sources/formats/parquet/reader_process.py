@@ -1,0 +1,132 @@
+"""Parquet files are read in a process of their own, which they may bring down.
+
+A broken or hostile file can crash the library that reads it, or have it take all memory or
+time. Here that ends the child, within limits, and is one more way of being Unreadable. The
+child is started for the first file (half a second), reads one after the other, and is
+started again after a crash. It ends with its parent, whose end of the socket then closes.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Iterator
+from io import FileIO
+from struct import Struct
+
+import msgspec
+
+from sessions_platform.sources.formats.base import CorruptDataError
+
+MEMORY_BYTES = 2 * 1024**3
+CPU_SECONDS = 120.0  # for one block of rows
+
+# Both ways a message is its kind and its length, then its body.
+HEAD = Struct("<cQ")
+READ, READY, ROWS, DONE, UNREADABLE, OUTAGE = b"R", b"+", b"r", b".", b"u", b"!"
+
+# One thread, and no memory reserved ahead: the limit counts what is reserved too.
+_FRUGAL = {"MALLOC_ARENA_MAX": "2", "ARROW_DEFAULT_MEMORY_POOL": "system", "OPENBLAS_NUM_THREADS": "1"}
+
+
+class ParquetProcess:
+    """Reads one Parquet file at a time; further threads wait."""
+
+    def __init__(self, memory_bytes: int = MEMORY_BYTES, cpu_seconds: float = CPU_SECONDS) -> None:
+        self._limits = (memory_bytes, cpu_seconds)
+        self._one_at_a_time = threading.Lock()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._close = lambda: None
+
+    def rows(self, handle: FileIO, block_bytes: int, block_rows: int) -> Iterator[list[bytes]]:
+        """Blocks of rows as canonical JSON. Raises Unreadable where the rest is none, or breaks the child."""
+        with self._one_at_a_time:
+            idle = False
+            try:
+                yield from self._rows(handle, block_bytes, block_rows)
+                idle = True
+            except CorruptDataError:
+                idle = self._child is not None
+                raise
+            finally:
+                if not idle:
+                    self.close()
+
+    def close(self) -> None:
+        self._close()
+        self._child = None
+
+    def _rows(self, handle: FileIO, block_bytes: int, block_rows: int) -> Iterator[list[bytes]]:
+        self._start()
+        order = msgspec.msgpack.encode([block_bytes, block_rows])
+        socket.send_fds(self._socket, [HEAD.pack(READ, len(order)) + order], [handle.fileno()])
+        while True:
+            kind, body = self._answer()
+            if kind == ROWS:
+                yield msgspec.msgpack.decode(body, type=list[bytes])
+            elif kind == UNREADABLE:
+                raise CorruptDataError(body.decode())
+            elif kind == OUTAGE:
+                raise OSError(*msgspec.msgpack.decode(body))
+            else:
+                return
+
+    def _answer(self) -> tuple[bytes, bytes]:
+        try:
+            return receive(self._socket)
+        except (EOFError, ConnectionResetError):
+            raise CorruptDataError(self._end()) from None
+
+    def _start(self) -> None:
+        """Raises RuntimeError where no child can be started, which is no fault of a file."""
+        if self._child is not None and self._child.poll() is None:
+            return
+        self.close()
+        self._socket, theirs = socket.socketpair()
+        command = [sys.executable, "-P", "-m", "sessions_platform.sources.formats.parquet.worker"]
+        with theirs:
+            arguments = [str(theirs.fileno()), *map(str, self._limits)]
+            environment = {**os.environ, **_FRUGAL}
+            self._child = subprocess.Popen([*command, *arguments], pass_fds=[theirs.fileno()], env=environment)
+        self._close = weakref.finalize(self, _end, self._child, self._socket)
+        try:
+            receive(self._socket)
+        except (EOFError, ConnectionResetError):
+            self.close()
+            raise RuntimeError("the process that reads Parquet files does not start; its error is above") from None
+
+    def _end(self) -> str:
+        """Take leave of a child that died; why it did."""
+        assert self._child is not None
+        code = self._child.wait()
+        self.close()
+        if code == -signal.SIGPROF:
+            return f"a block of its rows takes more than {self._limits[1]:g} seconds of computing"
+        died = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        return f"it crashes the process that reads it ({died})"
+
+
+def receive(connection: socket.socket) -> tuple[bytes, bytes]:
+    """One message: its kind and its body. Raises EOFError where the other side is gone."""
+    kind, length = HEAD.unpack(receive_exactly(connection, HEAD.size))
+    return kind, receive_exactly(connection, length)
+
+
+def receive_exactly(connection: socket.socket, length: int) -> bytes:
+    received = bytearray(length)
+    view = memoryview(received)
+    while view:
+        count = connection.recv_into(view)
+        if count == 0:
+            raise EOFError
+        view = view[count:]
+    return bytes(received)
+
+
+def _end(child: subprocess.Popen[bytes], connection: socket.socket) -> None:
+    connection.close()
+    child.kill()
+    child.wait()

@@ -1,0 +1,165 @@
+"""Parquet rows as canonical JSON: the form in which they are kept, judged and replayed like any other."""
+
+import base64
+import errno
+import json
+import math
+from collections.abc import Callable, Iterator
+from itertools import islice, repeat
+from typing import Any, BinaryIO
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from sessions_platform.sources.formats.base import CorruptDataError
+
+_BUFFER_BYTES = 1024 * 1024
+# What a broken file has the system say; the rest is the disk's.
+_OF_THE_FILE = (None, errno.EINVAL, errno.EOVERFLOW)
+
+
+def parquet_rows(handle: BinaryIO, block_bytes: int, block_rows: int) -> Iterator[list[bytes]]:
+    """Rows as canonical JSON. By pyarrow, which answers most broken files with an exception; polars aborts.
+
+    Raises Unreadable, MemoryError, or OSError for an outage. Called in the child process alone.
+    """
+    try:
+        file = pq.ParquetFile(
+            handle,
+            pre_buffer=False,
+            buffer_size=_BUFFER_BYTES,  # else the whole column of a row group is read at once
+            page_checksum_verification=True,
+            coerce_int96_timestamp_unit="us",  # nanoseconds would wrap around outside of 1677 to 2262
+        )
+        batch_size = min(_rows_per_block(file.metadata, block_bytes), block_rows)
+        for group in range(file.num_row_groups):  # one by one: what breaks one leaves those before it
+            yield from map(_json_rows, file.iter_batches(batch_size, row_groups=[group]))
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno not in _OF_THE_FILE):
+            raise
+        reason = str(error).partition("\n")[0]
+        raise CorruptDataError(f"the rest of the file is no Parquet data: {reason}") from None
+
+
+def _rows_per_block(metadata: Any, block_bytes: int) -> int:
+    sizes = (metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
+    bytes_per_row = max(1, sum(sizes) // max(1, metadata.num_rows))
+    return max(1, block_bytes // bytes_per_row)
+
+
+def _json_rows(batch: pa.RecordBatch) -> list[bytes]:
+    names = _distinct(batch.schema.names)
+    columns = [_json_values(column) for column in batch.columns]
+    return [_json(row) for row in _named(names, columns, batch.num_rows)]
+
+
+def _named(names: list[str], columns: list[list[Any]], height: int) -> Iterator[dict[str, Any]]:
+    rows = zip(*columns, strict=True) if columns else repeat((), height)
+    return (dict(zip(names, row, strict=True)) for row in rows)
+
+
+def _distinct(names: list[str]) -> list[str]:
+    if repeated := {name for name in names if names.count(name) > 1}:
+        raise CorruptDataError(f"the file names {min(repeated)!r} twice")
+    return names
+
+
+def _json(row: dict[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode(row)
+    except UnicodeEncodeError:
+        return json.dumps(row, separators=(",", ":")).encode()
+
+
+def _json_values(array: Any) -> list[Any]:
+    """A column's values as JSON can hold them, with nothing lost."""
+    return next(values for contains, values in _JSON_VALUES if contains(array.type))(array)
+
+
+def _each(spell: Callable[[Any], Any], array: Any) -> list[Any]:
+    return [None if value is None else spell(value) for value in array.to_pylist()]
+
+
+def _float(value: float) -> float | str:
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def _strings(array: Any) -> list[str | None]:
+    """Bytes that are not UTF-8 become lone surrogates, which the parser finds and names."""
+    try:
+        return array.to_pylist()
+    except UnicodeDecodeError:
+        return _each(lambda value: value.decode(errors="surrogateescape"), array.cast(pa.binary()))
+
+
+def _moments(array: Any) -> list[str | None]:
+    """ISO 8601, as exact as the file has it, in UTC if it knows its zone."""
+    kind = array.type
+    naive = array.cast(pa.int64()).cast(pa.timestamp(kind.unit)) if pa.types.is_timestamp(kind) else array
+    offset = "+00:00" if pa.types.is_timestamp(kind) and kind.tz else ""
+    return _each(lambda text: _iso(text, offset), naive.cast(pa.string()))
+
+
+def _iso(text: str, offset: str) -> str:
+    """From pyarrow's text, which for what no calendar holds is "<value out of range: 123>"."""
+    if text.startswith("<"):
+        return text
+    seconds, _, fraction = text.replace(" ", "T").partition(".")
+    fraction = fraction.rstrip("0")
+    return f"{seconds}.{fraction}{offset}" if fraction else f"{seconds}{offset}"
+
+
+def _structs(array: Any) -> list[dict[str, Any] | None]:
+    names = _distinct([field.name for field in array.type])
+    fields = [_json_values(field) for field in array.flatten()]
+    rows = _named(names, fields, len(array))
+    return [row if there else None for row, there in zip(rows, array.is_valid().to_pylist(), strict=True)]
+
+
+def _lists(array: Any) -> list[list[Any] | None]:
+    lengths = pc.list_value_length(array).to_pylist()  # pyright: ignore[reportAttributeAccessIssue]
+    values = iter(_json_values(array.flatten()))
+    return [None if length is None else list(islice(values, length)) for length in lengths]
+
+
+def _maps(array: Any) -> list[Any]:
+    """An object where the keys are text and differ, else a list of entries."""
+    entry = pa.struct([pa.field("key", array.type.key_type), pa.field("value", array.type.item_type)])
+    return [_map(entries) for entries in _lists(array.cast(pa.list_(entry)))]
+
+
+def _map(entries: list[dict[str, Any]] | None) -> Any:
+    named = {entry["key"]: entry["value"] for entry in entries or [] if isinstance(entry["key"], str)}
+    return named if entries is not None and len(named) == len(entries) else entries
+
+
+def _extensions(array: Any) -> list[Any]:
+    return _each(str, array) if isinstance(array.type, pa.UuidType) else _json_values(array.storage)
+
+
+def _one_of(*tests: Callable[[pa.DataType], bool]) -> Callable[[pa.DataType], bool]:
+    return lambda kind: any(test(kind) for test in tests)
+
+
+_Kind = pa.types
+_JSON_VALUES: list[tuple[Callable[[pa.DataType], bool], Callable[[Any], list[Any]]]] = [
+    (lambda kind: isinstance(kind, pa.BaseExtensionType), _extensions),
+    (_Kind.is_dictionary, lambda array: _json_values(array.dictionary_decode())),
+    (_Kind.is_struct, _structs),
+    (_Kind.is_map, _maps),
+    (_one_of(_Kind.is_list, _Kind.is_large_list, _Kind.is_fixed_size_list), _lists),
+    (_one_of(_Kind.is_timestamp, _Kind.is_date, _Kind.is_time), _moments),
+    (_Kind.is_floating, lambda array: _each(_float, array)),
+    (_Kind.is_decimal, lambda array: _each(lambda value: format(value, "f"), array)),
+    (_one_of(_Kind.is_string, _Kind.is_large_string, _Kind.is_string_view), _strings),
+    (_one_of(_Kind.is_boolean, _Kind.is_integer, _Kind.is_null), lambda array: array.to_pylist()),
+    (
+        _one_of(_Kind.is_binary, _Kind.is_large_binary, _Kind.is_binary_view, _Kind.is_fixed_size_binary),
+        lambda array: _each(lambda value: base64.b64encode(value).decode(), array),
+    ),
+    (lambda _: True, lambda array: array.cast(pa.string()).to_pylist()),
+]

@@ -1,0 +1,76 @@
+"""The process that reads Parquet files: see parquet_process. It imports what it needs, and no more."""
+
+import resource
+import signal
+import socket
+import sys
+from contextlib import suppress
+from io import FileIO
+
+import msgspec
+import pyarrow as pa
+
+from sessions_platform.sources.formats.base import CorruptDataError
+from sessions_platform.sources.formats.parquet.reader_process import (
+    DONE,
+    HEAD,
+    OUTAGE,
+    READY,
+    ROWS,
+    UNREADABLE,
+    receive_exactly,
+)
+from sessions_platform.sources.formats.parquet.rows import parquet_rows
+
+
+def main(descriptor: str, memory_bytes: str, cpu_seconds: str) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent; this ends with it
+    _limit_memory(int(memory_bytes))
+    pa.set_cpu_count(1)
+    with socket.socket(fileno=int(descriptor)) as parent, suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        _send(parent, READY)
+        while True:
+            _serve(parent, float(cpu_seconds))
+
+
+def _limit_memory(most: int) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    with suppress(ValueError, OSError):  # where the system knows no such limit
+        resource.setrlimit(resource.RLIMIT_AS, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+
+
+def _serve(parent: socket.socket, cpu_seconds: float) -> None:
+    """Read one file, whose descriptor comes with the order, and answer with its rows and how it ended."""
+    head, descriptors, _, _ = socket.recv_fds(parent, HEAD.size, 1)
+    if not head:
+        raise EOFError
+    _, length = HEAD.unpack(head)
+    block_bytes, block_rows = msgspec.msgpack.decode(receive_exactly(parent, length))
+    try:
+        with FileIO(descriptors[0]) as file:
+            _watch(cpu_seconds)
+            for rows in parquet_rows(file, block_bytes, block_rows):
+                _send(parent, ROWS, msgspec.msgpack.encode(rows))
+                _watch(cpu_seconds)
+        _send(parent, DONE)
+    except CorruptDataError as broken:
+        _send(parent, UNREADABLE, str(broken).encode(errors="backslashreplace"))
+    except MemoryError:
+        most = resource.getrlimit(resource.RLIMIT_AS)[0]
+        _send(parent, UNREADABLE, f"a block of its rows takes more than {most >> 20} MiB of memory".encode())
+    except OSError as outage:
+        _send(parent, OUTAGE, msgspec.msgpack.encode([outage.errno, outage.strerror]))
+    _watch(0)
+
+
+def _watch(cpu_seconds: float) -> None:
+    """From now on, so much computing ends this process, by SIGPROF. Waiting for a disk or the parent is none."""
+    signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
+
+
+def _send(parent: socket.socket, kind: bytes, body: bytes = b"") -> None:
+    parent.sendall(HEAD.pack(kind, len(body)) + body)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,245 @@
+"""The dead-letter queue in the warehouse: what was decided about rejected rows, and how both are seen together.
+
+Decisions are only ever added, by people and by loads; no materialization takes one back. The
+newest one is a row's status: open where there is none. It is `resolved` as long as the row,
+or a mend of it, is an accepted event, and a load that finds otherwise opens it again.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg.rows import dict_row
+from psycopg.sql import SQL, Composable, Composed, Identifier
+from psycopg.types.json import Jsonb
+
+DECISIONS = "rejection_decisions"
+VIEW = "dead_letters"
+REJECTED = "rejected_events"
+
+Given = Mapping[str, Any]  # contract and run_id
+
+
+class Status(StrEnum):
+    """What a row of the queue is. What is expired is no longer there."""
+
+    open = "open"
+    resolved = "resolved"
+    discarded = "discarded"
+    expired = "expired"
+
+
+class DeadLetters:
+    """One stream's queue. All methods work inside the transaction they are given; writers hold the stream's lock."""
+
+    def __init__(self, stream: str) -> None:
+        self.stream = stream
+        self._names: dict[str, Composable] = {
+            "decisions": Identifier(stream, DECISIONS),
+            "view": Identifier(stream, VIEW),
+            "rejected": Identifier(stream, REJECTED),
+            "index": Identifier(f"{DECISIONS}_newest"),
+            "stream": SQL("{}").format(stream),
+        }
+
+    def prepare(self, connection: psycopg.Connection, columns: Sequence[str]) -> None:
+        """Make the table of decisions and the view, whose table of rejected rows has these columns."""
+        connection.execute(self._sql(_DECISIONS_TABLE))
+        connection.execute(self._sql(_DECISIONS_INDEX))
+        connection.execute(self._sql("drop view if exists {view}"))
+        shown = SQL(", ").join(SQL("t.{}").format(Identifier(name)) for name in columns)
+        connection.execute(self._sql(_VIEW, columns=shown))
+        connection.execute(self._sql("comment on view {view} is {comment}", comment=_comment(columns)))
+
+    def stands(self, connection: psycopg.Connection, columns: Sequence[str]) -> bool:
+        """Whether all of that is there already."""
+        name = f"{self.stream}.{VIEW}"
+        row = connection.execute("select obj_description(to_regclass(%s), 'pg_class')", [name]).fetchone()
+        return row == (_comment(columns),)
+
+    # What a load of rejected rows means for the queue. It calls the first before, the second after it.
+
+    def before_load(self, connection: psycopg.Connection, landing_partitions: Sequence[str], given: Given) -> None:
+        """Tell of rows that leave, and keep out what has expired. The rows to come are staged."""
+        values = {**given, "stream": self.stream, "partitions": list(landing_partitions)}
+        connection.execute("drop table if exists pg_temp.covered")
+        connection.execute(self._sql(_COVERED), values)
+        connection.execute(self._sql(_NOTE_LEAVING), values)
+        connection.execute(self._sql(_KEEP_EXPIRED_OUT), values)
+
+    def after_load(self, connection: psycopg.Connection, landing_partitions: Sequence[str], given: Given) -> None:
+        """Resolve what a mend now stands for, and open again what none does any longer."""
+        values = {**given, "partitions": list(landing_partitions)}
+        connection.execute(self._sql(_RESOLVE), values)
+        connection.execute(self._sql(_REOPEN), values)
+
+    # What people ask and decide
+
+    def find(
+        self,
+        connection: psycopg.Connection,
+        *,
+        status: Status | None = None,
+        code: str | None = None,
+        landing_partition: str | None = None,
+        id_prefix: str = "",
+        ids: Sequence[str] | None = None,
+        limit: int | None = None,
+    ) -> list[dict[str, Any]]:
+        """Rows of the queue with their status, by landing partition, file and position."""
+        values = {
+            "status": status.value if status else None,
+            "code": Jsonb([{"code": code}]) if code else None,
+            "partition": landing_partition,
+            "prefix": f"{id_prefix}%",
+            "ids": list(ids) if ids is not None else None,
+            "limit": limit,
+        }
+        with connection.cursor(row_factory=dict_row) as cursor:
+            return cursor.execute(self._sql(_FIND), values).fetchall()
+
+    def history(self, connection: psycopg.Connection, rejection_ids: Sequence[str]) -> list[dict[str, Any]]:
+        """All decisions about these rows, in their order; of rows that have left the queue, too."""
+        sql = "select * from {decisions} where rejection_id = any(%s) order by decision_id"
+        with connection.cursor(row_factory=dict_row) as cursor:
+            return cursor.execute(self._sql(sql), [list(rejection_ids)]).fetchall()
+
+    def decide(
+        self, connection: psycopg.Connection, rejection_ids: Sequence[str], status: Status, because: str, by: str
+    ) -> None:
+        """Add a decision about each of these rows."""
+        sql = """insert into {decisions} (rejection_id, status, because, decided_by)
+                 select id, %s, %s, %s from unnest(%s::text[]) as id"""
+        connection.execute(self._sql(sql), [status.value, because, by, list(rejection_ids)])
+
+    def pending_repairs(self, connection: psycopg.Connection, rejection_ids: Sequence[str]) -> set[str]:
+        """Those of these rows of which a mend waits to be judged."""
+        values = {"stream": self.stream, "ids": list(rejection_ids)}
+        return {name for (name,) in connection.execute(_WAITING_MENDS, values).fetchall()}
+
+    def replayed(self, connection: psycopg.Connection, rejection_ids: Sequence[str]) -> list[dict[str, Any]]:
+        """All mends that were made of these rows, in their order."""
+        sql = """select rejection_id, payload_digest, uri, position, run_id, replayed_at from sessions_platform.repairs
+                 where stream = %s and rejection_id = any(%s) order by sequence"""
+        with connection.cursor(row_factory=dict_row) as cursor:
+            return cursor.execute(sql, [self.stream, list(rejection_ids)]).fetchall()
+
+    def expire(self, connection: psycopg.Connection, keep_for: timedelta, by: str) -> dict[str, int]:
+        """Remove rows that have been resolved or discarded for longer than that; how many there were of each."""
+        values = {"keep_for": keep_for, "by": by}
+        return dict(connection.execute(self._sql(_EXPIRE), values).fetchall())
+
+    def _sql(self, text: LiteralString, **parts: Any) -> Composed:
+        return SQL(text).format(**self._names, **parts)
+
+
+def _comment(columns: Sequence[str]) -> str:
+    """Says what the view holds, and so tells whether it is still right."""
+    return f"The dead-letter queue: rejected rows with what was decided about them. Columns: {', '.join(columns)}."
+
+
+_DECISIONS_TABLE = """
+create table if not exists {decisions} (
+    decision_id bigint generated always as identity primary key,
+    rejection_id text not null,
+    status text not null check (status in ('open', 'resolved', 'discarded', 'expired')),
+    because text not null,
+    decided_by text not null,
+    replacement_uri text, replacement_position bigint,
+    decided_at timestamptz not null default now()
+)"""
+_DECISIONS_INDEX = "create index if not exists {index} on {decisions} (rejection_id, decision_id desc)"
+
+_VIEW = """
+create view {view} as
+select {columns}, coalesce(d.status, 'open') as status, d.because, d.decided_by, d.decided_at, d.replacement_uri,
+    d.replacement_position
+from {rejected} t
+left join lateral (
+    select * from {decisions} where rejection_id = t.rejection_id order by decision_id desc limit 1
+) d on true"""
+
+_FIND = """
+select * from {view}
+where (%(status)s::text is null or status = %(status)s)
+    and (%(code)s::jsonb is null or reasons @> %(code)s)
+    and (%(partition)s::text is null or landing_partition = %(partition)s)
+    and rejection_id like %(prefix)s
+    and (%(ids)s::text[] is null or rejection_id = any(%(ids)s))
+order by landing_partition, source_uri, position limit %(limit)s"""
+
+# Rejected rows in whose stead another one is accepted: their root, or a mend of it. (A root that is not staged
+# although its mends are not void is accepted. Void mends are not staged, and so are none of those with their root.)
+_COVERED = """
+create temporary table covered on commit drop as
+with mends as materialized (
+    select * from sessions_platform.repairs where stream = %(stream)s and landing_partition = any(%(partitions)s)
+), judged as (
+    select m.original_id, m.uri, m.position, m.sequence, n.rejection_id
+    from mends m left join pg_temp.staged n on n.source_uri = m.uri and n.position = m.position
+    union all
+    select m.original_id, m.original_uri, m.original_position, 0, n.rejection_id
+    from (select distinct original_id, original_uri, original_position from mends) m
+    left join pg_temp.staged n on n.rejection_id = m.original_id
+), accepted as (
+    select distinct on (original_id) original_id, uri, position from judged where rejection_id is null
+    order by original_id, sequence desc
+)
+select judged.rejection_id, accepted.uri, accepted.position
+from judged join accepted on accepted.original_id = judged.original_id where judged.rejection_id is not null"""
+
+_NOTE_LEAVING = """
+insert into {decisions} (rejection_id, status, because, decided_by)
+select t.rejection_id, 'resolved', 'not rejected under contract ' || %(contract)s, %(run_id)s
+from {view} t
+where t.landing_partition = any(%(partitions)s) and t.status = 'open'
+    and not exists (select from pg_temp.staged n where n.rejection_id = t.rejection_id)"""
+
+# A row that was resolved when it expired comes back, and is opened, once nothing stands for it any longer.
+_KEEP_EXPIRED_OUT = """
+delete from pg_temp.staged n
+where n.rejection_id in (select rejection_id from {decisions} where status = 'expired')
+    and exists (
+        select from (
+            select array_agg(status order by decision_id desc) as told from {decisions} d
+            where d.rejection_id = n.rejection_id
+        ) decided
+        where told[1] = 'expired' and (
+            told[2] = 'discarded' or n.rejection_id in (select rejection_id from pg_temp.covered))
+    )"""
+
+_RESOLVE = """
+insert into {decisions} (rejection_id, status, because, decided_by, replacement_uri, replacement_position)
+select t.rejection_id, 'resolved', 'a mend of it is accepted', %(run_id)s, c.uri, c.position
+from pg_temp.covered c join {view} t on t.rejection_id = c.rejection_id where t.status = 'open'"""
+
+_REOPEN = """
+insert into {decisions} (rejection_id, status, because, decided_by)
+select t.rejection_id, 'open', 'nothing of it is accepted under contract ' || %(contract)s, %(run_id)s
+from {view} t
+where t.landing_partition = any(%(partitions)s) and t.status in ('resolved', 'expired')
+    and not exists (select from pg_temp.covered c where c.rejection_id = t.rejection_id)"""
+
+_WAITING_MENDS = """
+select distinct asked.id
+from unnest(%(ids)s::text[]) as asked (id)
+join sessions_platform.repairs own on own.stream = %(stream)s and own.rejection_id = asked.id
+join sessions_platform.repairs r on r.stream = own.stream and r.original_id = own.original_id
+join sessions_platform.landing_files f on f.stream = r.stream and f.uri = r.uri
+left join sessions_platform.landing_versions v
+    on v.stream = r.stream and v.landing_partition = r.landing_partition and v.is_current
+where v.version is null or v.raw_sequence < f.sequence"""
+
+_EXPIRE = """
+with gone as (
+    delete from {rejected} t using {view} q
+    where q.rejection_id = t.rejection_id and q.status in ('resolved', 'discarded')
+        and q.decided_at < now() - %(keep_for)s
+    returning t.rejection_id, q.status
+), noted as (
+    insert into {decisions} (rejection_id, status, because, decided_by)
+    select rejection_id, 'expired', status || ' for longer than ' || %(keep_for)s, %(by)s from gone
+)
+select status, count(*) from gone group by status"""

@@ -1,0 +1,398 @@
+"""Read payloads row by row, each by itself: what parsing means, said as plainly as possible.
+
+`parse` reads this way whatever it can't prove to be simple, and `parse_bulk` is held against it.
+
+A JSON object that names a key twice means the later one, as most parsers have it. An
+empty CSV field is null, and so are a key that is absent and an empty text of `user_id`.
+"""
+
+import csv
+import json
+import math
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import accumulate
+from types import NoneType
+from typing import Any, NoReturn
+
+import msgspec
+import polars as pl
+
+from sessions_platform.contracts.rejection_reasons import REASON, REASONS, VALUE_SHOWN, Code, Reason
+from sessions_platform.contracts.stream import Column, Source, Stream
+from sessions_platform.transforms.schema_drift import RowSignature, row_signatures
+from sessions_platform.transforms.text import storable
+
+# Deeper payloads are malformed. A limit of our own, because the interpreter's depends on who calls.
+DEEPEST = 200
+
+Fields = dict[str, Any]
+Decoder = Callable[[bytes, bytes | None], Fields]
+
+
+def parse_rows(raw: pl.DataFrame, stream: Stream) -> tuple[pl.DataFrame, list[RowSignature]]:
+    """The stream's columns as text, `properties` and `faults` of all rows, and the kinds of rows that there are."""
+    rows = _decoded(raw, decoder(stream.source))
+    columns = [_column(rows, name, column) for name, column in stream.columns.items()]
+    return pl.DataFrame([*columns, _properties(rows, stream), rows.parse_errors()]), row_signatures(rows.fields, stream)
+
+
+class MalformedError(Exception):
+    """A payload has no fields to read; the message is the rule that it breaks."""
+
+
+@dataclass
+class _Rows:
+    """Each row's fields, and what has been found wrong so far. A row at fault as a whole has no fields."""
+
+    fields: list[Fields] = field(default_factory=list)
+    suspects: list[int] = field(default_factory=list)  # the only rows that can hold text that can't be stored
+    reasons: list[tuple[int, Reason]] = field(default_factory=list)
+
+    def blame(self, row: int, code: Code, column: str, rule: str, value: Any = None) -> None:
+        shown = None if value is None else storable(json.dumps(value, ensure_ascii=False))[:VALUE_SHOWN]
+        self.reasons.append((row, Reason(code, storable(column), rule, shown)))
+
+    def parse_errors(self) -> pl.Series:
+        if not self.reasons:
+            return no_parse_errors(len(self.fields))
+        parts = {part: [getattr(reason, part) for _, reason in self.reasons] for part in REASON.to_schema()}
+        reasons = pl.DataFrame(parts, schema=REASON.to_schema())
+        rows = pl.Series("row", [row for row, _ in self.reasons], dtype=pl.Int64)
+        parse_errors = reasons.group_by(rows, maintain_order=True).agg(parse_errors=pl.struct(reasons.columns))
+        every = pl.select(row=pl.int_range(len(self.fields), dtype=pl.Int64))
+        return every.join(parse_errors, on="row", how="left", maintain_order="left")["parse_errors"].fill_null([])
+
+
+@lru_cache(maxsize=8)  # slow to make, and often asked for
+def no_parse_errors(rows: int) -> pl.Series:
+    return pl.Series("parse_errors", [[]], dtype=REASONS).new_from_index(0, rows)
+
+
+def _decoded(raw: pl.DataFrame, decode: Decoder) -> _Rows:
+    rows = _Rows()
+    columns = [raw[name].to_list() for name in ("payload", "header", "corrupt_reason")]
+    for row, (payload, header, corrupt_reason) in enumerate(zip(*columns, strict=True)):
+        rows.fields.append({})
+        if corrupt_reason is not None:
+            rows.blame(row, Code.unreadable_file, "", corrupt_reason)
+            continue
+        try:
+            rows.fields[row] = decode(payload, header)
+        except MalformedError as broken:
+            rows.blame(row, Code.malformed, "", str(broken))
+        if _may_hold_unstorable(payload):
+            rows.suspects.append(row)
+    return rows
+
+
+def decoder(source: Source) -> Decoder:
+    if source.format == "csv":
+        return _csv_decoder(source)
+    if source.format == "parquet" or source.encoding == "utf-8":
+        return lambda payload, _: _json_object(payload)
+    return lambda payload, _: _json_object(_text(payload, source.encoding).encode())
+
+
+def _text(payload: bytes, encoding: str) -> str:
+    try:
+        return payload.decode(encoding)
+    except UnicodeError:
+        raise MalformedError(f"is not {encoding.upper()}") from None
+
+
+# Text that can't be stored -------------------------------------------------------------------------------
+
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+_ESCAPED = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+
+
+def _may_hold_unstorable(payload: bytes) -> bool:
+    return b"\0" in payload or (b"\\u" in payload and _ESCAPED.search(payload) is not None)
+
+
+def _unstorable(text: str) -> str | None:
+    """The rule that a text breaks, if it can't be stored."""
+    found = _UNSTORABLE.search(text)
+    if found is None:
+        return None
+    return "holds U+0000" if found[0] == "\0" else f"holds half of a character, U+{ord(found[0]):X}"
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """All text of a JSON value, keys included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from value
+        yield from _strings(list(value.values()))
+    elif isinstance(value, list):
+        for item in value:
+            yield from _strings(item)
+
+
+# JSON ----------------------------------------------------------------------------------------------------
+
+_decode_json = msgspec.json.Decoder().decode
+
+_JSON_NAMES = {
+    dict: "a JSON object",
+    list: "a JSON array",
+    str: "a JSON string",
+    bool: "a JSON boolean",
+    int: "a JSON number",
+    float: "a JSON number",
+    NoneType: "a JSON null",
+}
+
+
+def _json_object(payload: bytes) -> Fields:
+    if _is_too_deep(payload):
+        raise MalformedError(f"is nested more than {DEEPEST} deep")
+    try:
+        value = _decode_json(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        value = _json_with_surrogates(payload, error)
+    if type(value) is not dict:
+        raise MalformedError(f"is {_JSON_NAMES[type(value)]}, no object")
+    return value
+
+
+def _json_with_surrogates(payload: bytes, error: Exception) -> Any:
+    """Lone surrogates are JSON, and the fault of one field only, but msgspec refuses the row."""
+    text = _text(payload, "utf-8")
+    try:
+        if _ESCAPED.search(payload):
+            return json.loads(text, parse_constant=_refused, parse_float=_finite)
+    except (ValueError, RecursionError):
+        pass
+    raise MalformedError(_json_rule(text, error)) from None
+
+
+def _json_rule(text: str, error: Exception) -> str:
+    if not text.strip():
+        return "is an empty line"
+    if isinstance(error, msgspec.ValidationError):
+        return "holds a number that is out of range"
+    detail = str(error).removeprefix("JSON is malformed: ").replace("Input data was truncated", "it ends too early")
+    return f"is not one JSON object: {detail}"
+
+
+def _refused(constant: str) -> NoReturn:
+    raise ValueError(constant)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _refused(text)
+
+
+def _is_too_deep(payload: bytes) -> bool:
+    """Asked before it is parsed: a parser goes down on the process's own stack."""
+    if len(payload) <= DEEPEST or payload.count(b"{") + payload.count(b"[") <= DEEPEST:
+        return False
+    brackets = _STRING.sub(b"", payload).translate(None, _NO_BRACKETS)
+    depths = accumulate(1 if bracket in b"[{" else -1 for bracket in brackets)
+    return any(depth > DEEPEST for depth in depths)
+
+
+_STRING = re.compile(rb'"(?>[^"\\]*(?:\\.[^"\\]*)*)"?', re.DOTALL)
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+
+
+# CSV -----------------------------------------------------------------------------------------------------
+
+
+def _csv_decoder(source: Source) -> Decoder:
+    csv.field_size_limit(sys.maxsize)  # a payload is in memory already, and a limit would judge by its length
+    split = _csv_splitter(source)
+    names_under = header_names(source)
+
+    def decode(payload: bytes, header: bytes | None) -> Fields:
+        if not payload:
+            raise MalformedError("is an empty line")
+        names, values = names_under(header), split(payload)
+        if len(names) != len(values):
+            raise MalformedError(f"the row has {len(values)} fields, the header names {len(names)}")
+        return {name: value or None for name, value in zip(names, values, strict=True)}
+
+    return decode
+
+
+def header_names(source: Source) -> Callable[[bytes | None], list[str]]:
+    """The fields' names under a header, which is not needed where the stream lists them."""
+    if isinstance(source.header, list):
+        listed = source.header
+        return lambda _: _distinct(listed)
+    split = _csv_splitter(source)
+    return lru_cache(maxsize=8)(lambda header: _distinct(split(header or b"")))
+
+
+def _csv_splitter(source: Source) -> Callable[[bytes], list[str]]:
+    separator, quote = source.separator, source.quote
+
+    def split(record: bytes) -> list[str]:
+        text = _text(record, source.encoding)
+        if quote is None or (quote not in text and "\r" not in text):
+            return text.split(separator)
+        try:
+            return next(csv.reader((text,), delimiter=separator, quotechar=quote, strict=True))
+        except csv.Error as error:
+            raise MalformedError(f"is not one CSV record: {str(error).partition(' - ')[0]}") from None
+
+    return split
+
+
+def _distinct(names: list[str]) -> list[str]:
+    if len(set(names)) < len(names):
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise MalformedError(f"the header names {storable(repeated)!r} twice")
+    return names
+
+
+# Columns -------------------------------------------------------------------------------------------------
+
+
+def _column(rows: _Rows, name: str, column: Column) -> pl.Series:
+    found = [_values(rows.fields, path) for path in column.paths(name)]
+    if name == "user_id":
+        found = list(map(_without_empty, found))
+    values: list[Any] = list(map(_joined, zip(*found, strict=True))) if column.join else _first_of(found)
+    kinds = set(map(type, values))
+    if kinds & {dict, list}:
+        _blame_containers(rows, name, column, values)
+    if not kinds <= {str, NoneType}:
+        values = [_TEXT_OF[type(value)](value) for value in values]
+    for row in rows.suspects:
+        if values[row] is not None and (rule := _unstorable(values[row])):
+            rows.blame(row, Code.bad_text, name, rule, values[row])
+            values[row] = None
+    return pl.Series(name, values, dtype=pl.String)
+
+
+def _values(rows: list[Fields], path: str) -> list[Any]:
+    if "." in path:
+        steps = path.split(".")
+        return [value_at(fields, path, steps) for fields in rows]
+    return [fields.get(path) for fields in rows]
+
+
+def value_at(fields: Fields, path: str, steps: list[str]) -> Any:
+    """A key that has the dots in it goes first."""
+    if path in fields:
+        return fields[path]
+    value: Any = fields
+    for step in steps:
+        if type(value) is not dict:
+            return None
+        value = value.get(step)
+    return value
+
+
+def _without_empty(values: list[Any]) -> list[Any]:
+    """An empty text names nobody: it is as good as null, and the next path is asked."""
+    return [None if value == "" else value for value in values]
+
+
+def _first_of(found: list[list[Any]]) -> list[Any]:
+    values = found[0]
+    for fallback in found[1:]:
+        values = [other if value is None else value for value, other in zip(values, fallback, strict=True)]
+    return values
+
+
+def _joined(parts: tuple[Any, ...]) -> Any:
+    """Null if any part is; a part that is no value stands for the whole, so that it is found."""
+    if any(part is None for part in parts):
+        return None
+    container = next((part for part in parts if isinstance(part, dict | list)), None)
+    return " ".join(_TEXT_OF[type(part)](part) for part in parts) if container is None else container
+
+
+def _blame_containers(rows: _Rows, name: str, column: Column, values: list[Any]) -> None:
+    for row, value in enumerate(values):
+        if isinstance(value, dict | list):
+            rows.blame(row, Code.wrong_type, name, f"{_JSON_NAMES[type(value)]} is no {column.type}", value)
+
+
+_TEXT_OF: dict[type, Callable[[Any], Any]] = {
+    str: lambda text: text,
+    bool: lambda truth: "true" if truth else "false",
+    int: str,
+    float: repr,
+    NoneType: lambda _: None,
+    dict: lambda _: None,
+    list: lambda _: None,
+}
+
+
+# Fields that no column names -----------------------------------------------------------------------------
+
+# The steps of all paths. Where a path ends there is an empty tree.
+Tree = dict[str, "Tree"]
+
+
+def _properties(rows: _Rows, stream: Stream) -> pl.Series:
+    texts: list[str | None] = [None] * len(rows.fields)
+    if stream.extra_columns != "drop":
+        suspects = set(rows.suspects)
+        for row, extras in _extras(rows.fields, stream):
+            if stream.extra_columns == "reject":
+                _blame_extras(rows, row, extras)
+            elif row in suspects and (bad := next(filter(_unstorable, _strings(extras)), None)) is not None:
+                rows.blame(row, Code.bad_text, "properties", f"{_unstorable(bad)}", bad)
+            else:
+                texts[row] = msgspec.json.encode(extras).decode()
+    return pl.Series("properties", texts, dtype=pl.String)
+
+
+def _extras(rows: list[Fields], stream: Stream) -> Iterator[tuple[int, Fields]]:
+    named_in = paths_of(stream)
+    for row, fields in enumerate(rows):
+        named = named_in(fields)
+        if named is not None and (extras := unnamed(fields, named)):
+            yield row, extras
+
+
+def paths_of(stream: Stream) -> Callable[[Fields], Tree | None]:
+    """Asks which paths name something among a row's fields. None if they name all of them."""
+    paths = {path for name, column in stream.columns.items() for path in column.paths(name)}
+    dotted = {path for path in paths if "." in path}
+    tree = lru_cache(lambda literal: _tree(paths, literal))
+    return lambda fields: None if fields.keys() <= paths else tree(frozenset(dotted & fields.keys()))
+
+
+def _tree(paths: Iterable[str], literal: frozenset[str]) -> Tree:
+    """The steps of all paths, but for the `literal` ones, which are keys with dots in them.
+
+    Longer paths go first, so that the one that names a whole object wins.
+    """
+    tree: Tree = {}
+    for path in sorted(paths, reverse=True):
+        *above, last = [path] if path in literal else path.split(".")
+        below = tree
+        for step in above:
+            below = below.setdefault(step, {})
+        below[last] = {}
+    return tree
+
+
+def unnamed(fields: Fields, named: Tree) -> Fields:
+    """The fields that no path names, in their order. Nulls say nothing, and are left out."""
+    rest: Fields = {}
+    for key, value in fields.items():
+        below = named.get(key)
+        kept = None if below == {} else value
+        if below and isinstance(value, dict):
+            kept = unnamed(value, below) or None
+        if kept is not None:
+            rest[key] = kept
+    return rest
+
+
+def _blame_extras(rows: _Rows, row: int, extras: Fields) -> None:
+    for key, value in extras.items():
+        rows.blame(row, Code.unexpected_column, key, "no column of the stream names it", value)

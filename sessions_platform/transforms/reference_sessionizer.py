@@ -1,0 +1,144 @@
+"""What sessions are, once more and as plainly as possible: one sort and one loop, standard library only.
+
+The other transforms are held against it, in tests and in the check `sample_recomputation`. It shares
+no code with them.
+"""
+
+import hashlib
+import uuid
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+Event = dict[str, Any]
+
+
+class Rule(NamedTuple):
+    gap: timedelta = timedelta(minutes=30)
+    gap_inclusive: bool = False
+    midnight_in: str | None = None  # the timezone whose midnights split
+    campaign: str | None = None  # the column whose changes split
+    max_length: timedelta | None = None
+    sequence: str | None = None
+
+
+PLAIN = Rule()
+
+
+def sessions_of(events: list[Event], rule: Rule = PLAIN) -> list[list[Event]]:
+    """The events of each session, in order. An event is (user_id, event_timestamp, event_id); copies count once."""
+    return [session for _, session in cut(events, rule)]
+
+
+def cut(events: list[Event], rule: Rule = PLAIN) -> list[tuple[str, list[Event]]]:
+    """The same, and before each session the reason why its first event opens it."""
+    sessions: list[tuple[str, list[Event]]] = []
+    last: Event | None = None
+    campaign: Any = None  # the last one that is not null, since the last silence
+    for event in sorted((copies[0] for copies in copies_of(events)), key=lambda e: order(e, rule)):
+        opens_chain = last is None or _is_silence(last, event, rule)
+        if opens_chain:
+            campaign = None
+        reason = "inactivity" if opens_chain else _reason_to_cut(sessions[-1][1], event, campaign, rule)
+        if reason:
+            sessions.append((reason, []))
+        sessions[-1][1].append(event)
+        last = event
+        if rule.campaign and event[rule.campaign] is not None:
+            campaign = event[rule.campaign]
+    return sessions
+
+
+def copies_of(events: list[Event]) -> list[list[Event]]:
+    """All copies of each event, the one that landed first in front."""
+    copies: dict[tuple[Any, ...], list[Event]] = {}
+    for event in sorted(events, key=lambda e: (e["landing_partition"], e["source_uri"], e["position"])):
+        copies.setdefault(identity(event), []).append(event)
+    return list(copies.values())
+
+
+def identity(event: Event) -> tuple[Any, ...]:
+    return (event["user_id"], event["event_timestamp"], event["event_id"])
+
+
+def session_id(session: list[Event]) -> str:
+    opener = session[0]
+    micros = (opener["event_timestamp"] - datetime(1970, 1, 1, tzinfo=opener["event_timestamp"].tzinfo)) // timedelta(
+        microseconds=1
+    )
+    text = "\x1f".join([opener["user_id"], str(micros), opener["event_id"]])
+    return str(uuid.UUID(bytes=hashlib.md5(text.encode(), usedforsecurity=False).digest()))
+
+
+def summary(
+    session: list[Event], priorities: Sequence[str] = (), columns: Mapping[str, tuple[str, str]] | None = None
+) -> dict[str, Any]:
+    """The row that the session has in the table `sessions`, but for its partition and the rule's version.
+
+    `priorities` choose the primary action, where there are any; `columns` of the stream's own are
+    pairs of a function and the column that it is applied to.
+    """
+    start, end = session[0]["event_timestamp"], session[-1]["event_timestamp"]
+    pages = [event["page_url"] for event in session if event.get("page_url") is not None]
+    return {
+        "session_id": session_id(session),
+        "user_id": session[0]["user_id"],
+        "session_start": start,
+        "session_end": end,
+        "duration_seconds": (end - start) / timedelta(seconds=1),
+        "event_count": len(session),
+        "primary_action": _primary_action(session, priorities),
+        "entry_page": pages[0] if pages else None,
+        "exit_page": pages[-1] if pages else None,
+        **{name: _aggregate(function, column, session) for name, (function, column) in (columns or {}).items()},
+    }
+
+
+def order(event: Event, rule: Rule) -> tuple[Any, ...]:
+    """What events are sorted by."""
+    sequence = event[rule.sequence] if rule.sequence else None
+    place = (sequence is None, sequence or 0)
+    return (event["user_id"], event["event_timestamp"], place, event["event_id"])
+
+
+def _primary_action(session: list[Event], priorities: Sequence[str]) -> str | None:
+    kinds = Counter(event["event_type"] for event in session)
+    if priorities:
+        return next((kind for kind in priorities if kind in kinds), None)
+    return next(event["event_type"] for event in session if kinds[event["event_type"]] == max(kinds.values()))
+
+
+def _aggregate(function: str, column: str, session: list[Event]) -> Any:
+    values = [event[column] for event in session if event[column] is not None]
+    if function == "count":
+        return len(values)
+    if function == "count_distinct":
+        return len(set(values))
+    if not values:
+        return None
+    if function in {"first", "last"}:
+        return values[0] if function == "first" else values[-1]
+    return {"sum": sum, "min": min, "max": max}[function](values)
+
+
+def _is_silence(last: Event, event: Event, rule: Rule) -> bool:
+    silence = event["event_timestamp"] - last["event_timestamp"]
+    too_long = silence >= rule.gap if rule.gap_inclusive else silence > rule.gap
+    return event["user_id"] != last["user_id"] or too_long
+
+
+def _reason_to_cut(session: list[Event], event: Event, campaign: Any, rule: Rule) -> str | None:
+    """The first rule other than silence that cuts before the event."""
+    if rule.midnight_in and _day(session[-1], rule.midnight_in) != _day(event, rule.midnight_in):
+        return "midnight"
+    if rule.campaign and None not in (campaign, event[rule.campaign]) and event[rule.campaign] != campaign:
+        return "campaign"
+    if rule.max_length is not None and event["event_timestamp"] - session[0]["event_timestamp"] > rule.max_length:
+        return "max_length"
+    return None
+
+
+def _day(event: Event, zone: str) -> date:
+    return event["event_timestamp"].astimezone(ZoneInfo(zone)).date()

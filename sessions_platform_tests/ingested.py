@@ -1,0 +1,193 @@
+"""Landing files read in tests, and what has to hold of whatever was in them."""
+
+import hashlib
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from sessions_platform.contracts.events import PROVENANCE, events_schema
+from sessions_platform.contracts.raw_events import RAW_EVENTS
+from sessions_platform.contracts.rejected_events import REJECTED_EVENTS, rejected_schema
+from sessions_platform.contracts.stream import Source, Stream
+from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.pipeline.ingest import ingest
+from sessions_platform.pipeline.validate import publish, validate_partition
+from sessions_platform.settings import Settings
+from sessions_platform.sources.files.reader import BLOCK_BYTES, FileReading
+from sessions_platform.sources.formats.base import CorruptDataError
+from sessions_platform.sources.formats.compression import codec_of, decompressed
+from sessions_platform.sources.formats.parquet.reader_process import ParquetProcess
+from sessions_platform.transforms.parse.parse import parse
+from sessions_platform.transforms.validate import deduplicate, payload_bytes, rejections, validate
+from sessions_platform_tests.streams import stream
+
+DAY = "2026-01-01"
+_numbers = itertools.count()
+PARQUET = ParquetProcess()  # one for all tests: it takes half a second to start
+BLOCK = {name: dtype for name, dtype in RAW_EVENTS.items() if name not in ("landing_partition", "source_uri")}
+
+
+class Copies(dict[str, bytes]):
+    """A place for the bytes of unreadable files."""
+
+    def keep(self, pieces: Iterable[bytes]) -> str:
+        content = b"".join(pieces)
+        place = hashlib.sha256(content).hexdigest()
+        self[place] = content
+        return place
+
+
+COPIES = Copies()
+
+
+def reading(path: Path, content: bytes, block_bytes: int = BLOCK_BYTES, **described: Any) -> FileReading:
+    path.write_bytes(content)
+    return reading_of(path, block_bytes, **described)
+
+
+def reading_of(path: Path, block_bytes: int = BLOCK_BYTES, **described: Any) -> FileReading:
+    source = Source.model_validate({"files": "*", "format": "ndjson", **described})
+    return FileReading(path, source, COPIES.keep, PARQUET, block_bytes)
+
+
+def rows_of(file: FileReading) -> pl.DataFrame:
+    """All rows of a file that nobody writes to, having looked that they are what any source promises."""
+    content = file._path.read_bytes()
+    blocks = list(file)
+    assert all(block.schema == BLOCK and block.height for block in blocks)
+    rows = pl.concat([pl.DataFrame(schema=BLOCK), *blocks])
+    assert rows["position"].to_list() == list(range(1, rows.height + 1))
+    assert rows["corrupt_reason"][:-1].null_count() == max(0, rows.height - 1)
+    assert file.digest == hashlib.sha256(content).hexdigest()
+    if content and not rows.height:
+        assert content in COPIES.values()
+    text, is_whole = text_of(content)
+    if file._source.format == "parquet":
+        return rows
+    if rows["corrupt_reason"].null_count() < rows.height:
+        assert COPIES[rows[-1, "payload"].decode()] == content
+        assert_begins(rows[:-1], text)
+    else:
+        assert is_whole
+        assert_is_text(rows, text)
+        assert file.text_bytes == len(text) - len(rows[0, "preamble"] or b"" if rows.height else text)
+    return rows
+
+
+def payloads(file: FileReading) -> list[bytes]:
+    rows = rows_of(file)
+    assert rows["corrupt_reason"].null_count() == rows.height
+    return rows["payload"].to_list()
+
+
+def text_of(content: bytes) -> tuple[bytes, bool]:
+    """The text of a file, and whether it is all there."""
+    codec = codec_of(content)
+    if codec is None:
+        return content, True
+    texts: list[bytes] = []
+    try:
+        texts.extend(decompressed(lambda _: [content], codec, 1 << 30))
+    except CorruptDataError:
+        return b"".join(texts), False
+    return b"".join(texts), True
+
+
+def assert_is_text(raw: pl.DataFrame, text: bytes) -> None:
+    """The raw rows of a file, in order, are its text; one without rows holds a BOM or a header at most."""
+    assert joined(raw) == text or raw.height == 0
+
+
+def assert_begins(raw: pl.DataFrame, text: bytes) -> None:
+    """The rows before a break are whole lines of the text."""
+    assert text.startswith(joined(raw))
+    assert joined(raw).endswith(b"\n") or raw.height == 0
+
+
+def joined(raw: pl.DataFrame) -> bytes:
+    assert raw["preamble"][1:].null_count() == max(0, raw.height - 1)
+    pieces = [piece for row in raw.select("preamble", "payload", "line_terminator").rows() for piece in row]
+    return b"".join(piece or b"" for piece in pieces)
+
+
+def assert_each_once(raw: pl.DataFrame, events: pl.DataFrame, rejected: pl.DataFrame, duplicates: int) -> None:
+    """Every raw row is found once: as an event, a rejected row, or (by their number) a duplicate."""
+    place = ["source_uri", "position"]
+    raw_places = raw.select(place).rows()
+    found = [*events.select(place).rows(), *rejected.select(place).rows()]
+    assert len(set(raw_places)) == len(raw_places)
+    assert len(set(found)) == len(found)
+    assert set(found) <= set(raw_places)
+    assert len(found) + duplicates == len(raw_places)
+
+
+# Through the pipeline
+
+
+def open_folder(folder: Path, settings: Settings, **changes: Any) -> StreamContext:
+    """An empty stream of a name of its own, whose landing files stand in `folder`, one landing partition a day."""
+    source = {"files": "{partition:%Y-%m-%d}/**/*", "format": "ndjson", **changes.pop("source", {})}
+    named = stream(**{"name": f"folder{next(_numbers)}", "path": folder / "web.yaml", "source": source, **changes})
+    return StreamContext.open(named, settings)
+
+
+@dataclass(frozen=True)
+class TakenIn:
+    """What one landing partition holds, as it rests in the lake."""
+
+    raw: pl.DataFrame
+    events: pl.DataFrame
+    rejected: pl.DataFrame
+    duplicates: int
+
+    def codes(self) -> list[str]:
+        return self.rejected["reasons"].list.eval(pl.element().struct.field("code")).explode().to_list()
+
+
+def take_in(context: StreamContext, partition: str = DAY) -> TakenIn:
+    """Land and judge a partition, and publish it where it adds up."""
+    ingest(context, [partition], "a-run")
+    dataset = context.raw_events([partition])
+    validated = validate_partition(context, partition, dataset)
+    lake = context.lake
+    events = lake.scan([validated.events.path], context.event_columns).collect()
+    rejected = lake.scan([validated.rejected.path], REJECTED_EVENTS).collect()
+    found = TakenIn(dataset.scan().collect(), events, rejected, validated.duplicates)
+    assert_each_once(found.raw, events, rejected, validated.duplicates)
+    assert_rejected_whole(found.raw, rejected)
+    events_schema(context.stream, partition).validate(events, lazy=True)
+    rejected_schema(context.stream).validate(rejected, lazy=True)
+    publish(context, validated, "a-run")
+    return found
+
+
+def assert_rejected_whole(raw: pl.DataFrame, rejected: pl.DataFrame) -> None:
+    """A rejected row keeps its payload byte for byte."""
+    place = ["source_uri", "position"]
+    pairs = rejected.join(raw, on=place, suffix="_raw").select("payload", "payload_encoding", "payload_raw")
+    assert pairs.height == rejected.height
+    assert all(payload_bytes(payload, encoding) == came for payload, encoding, came in pairs.iter_rows())
+
+
+# Without a lake or a ledger, so that many files can be tried
+
+
+def validate_file(path: Path, content: bytes, of: Stream) -> TakenIn:
+    """Read and judge one file, having looked that no byte and no row of it was lost and that contracts are kept."""
+    described = of.source.model_dump(exclude={"max_unpacked"})
+    raw = rows_of(reading(path, content, block_bytes=64, **described))
+    raw = raw.select(pl.lit(DAY).alias("landing_partition"), pl.lit("a").alias("source_uri"), pl.all())
+    validation = validate(parse(raw, of), of, DAY)
+    events, told, duplicates = deduplicate(validation.events, of, {"a": ""})
+    place = ["source_uri", "position"]
+    conflicts = raw.select(*PROVENANCE, "payload").join(told, on=place)
+    rejected = rejections(pl.concat([validation.rejected, conflicts]).sort(place), of)
+    assert_each_once(raw, events, rejected, duplicates)
+    assert_rejected_whole(raw, rejected)
+    events_schema(of, DAY).validate(events, lazy=True)
+    rejected_schema(of).validate(rejected, lazy=True)
+    return TakenIn(raw, events, rejected, duplicates)

@@ -1,0 +1,117 @@
+"""The sample that is recomputed plainly: it agrees with what is right, and finds what is not."""
+
+import random
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from sessions_platform.operations import audit as audits
+from sessions_platform.operations.audit import DaysAudit, SampleAudit, audit_sample, audit_windows
+from sessions_platform.pipeline.context import StreamContext
+from sessions_platform_tests.contexts import line
+from sessions_platform_tests.pipeline.steps import put, refresh, stale, take_in
+from sessions_platform_tests.streams import DAY_ONE, PLAIN
+
+MINUTE = timedelta(minutes=1)
+COLUMNS = {**PLAIN["columns"], "amount": {"type": "float", "nullable": True}}
+USERS = [f"user{number}" for number in range(8)]
+
+
+@pytest.fixture
+def filled(open_context: Callable[..., StreamContext]) -> StreamContext:
+    """Sums of fractions, and sessions over midnights."""
+    context = open_context(columns=COLUMNS, session={"columns": {"total": {"sum": "amount"}}})
+    dice = random.Random(3)
+    for day in (1, 2, 3):
+        moments = [(dice.choice(USERS), DAY_ONE + dice.randrange(day * 24 * 60) * MINUTE) for _ in range(100)]
+        lines = [line(user, at, f"{day}-{number}", amount=0.1) for number, (user, at) in enumerate(moments)]
+        put(context, f"file{day}", lines, f"2026-01-0{day}")
+    put(context, "all-days", [line(user, DAY_ONE + 720 * MINUTE, f"noon-{user}") for user in USERS], "2026-01-04")
+    take_in(context, *[f"2026-01-0{day}" for day in (1, 2, 3, 4)])
+    refresh(context)
+    return context
+
+
+def audit(context: StreamContext, seed: int = 0) -> SampleAudit:
+    return audit_sample(context, 60, random.Random(seed))  # enough to draw all users
+
+
+def test_it_agrees(filled: StreamContext) -> None:
+    seen = audit(filled)
+    assert (seen.users, seen.differing) == (len(USERS), [])
+    assert seen.events > 100
+    assert seen.sessions > len(USERS)
+
+
+def test_what_waits_is_no_disagreement(filled: StreamContext) -> None:
+    put(filled, "late", [line(user, DAY_ONE + 725 * MINUTE, f"late-{user}") for user in USERS], "2026-01-05")
+    take_in(filled, "2026-01-05")
+    assert stale(filled) == ["2026-01-01"]
+    assert audit(filled).differing == []
+
+
+@pytest.mark.parametrize(
+    "defect",
+    [
+        "update {table} set event_count = event_count + 1",
+        "update {table} set total = total + 0.1",
+        "update {table} set session_end = session_end + interval '1 microsecond'",
+        "update {table} set session_partition = '2026-01-09'",
+        "delete from {table}",
+        "insert into {table} select md5(session_id), user_id, session_start, session_end, duration_seconds,"
+        " event_count, primary_action, entry_page, exit_page, total, session_partition, session_rule_version"
+        " from {table}",
+    ],
+)
+def test_it_finds_a_table_that_is_wrong(filled: StreamContext, defect: str) -> None:
+    with filled.database.transaction() as connection:
+        connection.execute(defect.format(table=f"{filled.stream.name}.sessions").encode())
+    assert audit(filled).differing
+
+
+def test_it_finds_one_wrong_session_sooner_or_later(filled: StreamContext) -> None:
+    table = f"{filled.stream.name}.sessions"
+    one = f"update {table} set event_count = 99 where session_id = (select min(session_id) from {table})"
+    with filled.database.transaction() as connection:
+        connection.execute(one.encode())
+    found: list[Any] = [audit_sample(filled, 2, random.Random(seed)).differing for seed in range(40)]
+    assert [] in found
+    assert max(map(len, found)) == 1
+
+
+def test_nothing_is_right_too(context: StreamContext) -> None:
+    assert audit(context) == SampleAudit(0, 0, 0, [])
+
+
+DAYS = ["2026-01-01", "2026-01-02", "2026-01-03"]
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 100, 1000])
+def test_windows_of_any_size_count_the_same(
+    filled: StreamContext, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    whole = audit_windows(filled, DAYS)
+    assert whole == DaysAudit(308, 308, 0)
+    monkeypatch.setattr(audits, "_EVENTS_AT_ONCE", at_once)
+    assert audit_windows(filled, DAYS) == whole
+    assert audit_windows(filled, [DAYS[2], DAYS[0]]).accepted == 308 - audit_windows(filled, DAYS[1:2]).accepted
+
+
+def test_events_that_landed_twice_count_once_and_those_in_two_sessions_twice(filled: StreamContext) -> None:
+    copies = [line(user, DAY_ONE + 720 * MINUTE, f"noon-{user}") for user in USERS]
+    put(filled, "copies", copies, "2026-01-05")
+    take_in(filled, "2026-01-05")
+    assert audit_windows(filled, DAYS) == DaysAudit(308, 308, 0)
+    with filled.database.transaction() as connection:  # one file stands for two partitions
+        connection.execute(
+            b"""update sessions_platform.session_versions v
+                set path = o.path, first_event = o.first_event, last_event = o.last_event
+                from sessions_platform.session_versions o
+                where v.session_partition = '2026-01-02' and o.session_partition = '2026-01-01'
+                and v.stream = %s and o.stream = v.stream""",
+            [filled.stream.name],
+        )
+    told = audit_windows(filled, DAYS[:1])
+    assert told.twice == audit_windows(filled, DAYS[:1]).sessionized / 2 > 0

@@ -1,0 +1,301 @@
+"""A stream is rebuilt beside what stands, and readers see one or the other."""
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from sessions_platform.contracts.stream import Stream
+from sessions_platform.errors import UserError
+from sessions_platform.operations.rebuild import Rebuilt, rebuild
+from sessions_platform.operations.status import pending_landing_partitions, status
+from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.pipeline.ingest import ingest
+from sessions_platform.pipeline.load import load_sessions
+from sessions_platform.pipeline.sessionize import sessionize_partitions
+from sessions_platform.pipeline.validate import ValidatedPartition, publish
+from sessions_platform.settings import Settings
+from sessions_platform.sources.files.source import FileSource
+from sessions_platform.storage.lake.lake import Dataset
+from sessions_platform.storage.ledger.ledger import CalendarChangedError, StaleWriteError
+from sessions_platform.storage.warehouses.postgres.tables import WarehouseError
+from sessions_platform.transforms.reference_sessionizer import Event, session_id, sessions_of
+from sessions_platform_tests.contexts import line
+from sessions_platform_tests.pipeline.steps import RUN, put, refresh, stale, table, take_in, validated
+from sessions_platform_tests.streams import DAY_ONE, PLAIN
+
+LANDING = ["2026-01-05", "2026-01-06", "2026-01-20"]
+MINUTE = timedelta(minutes=1)
+AMOUNT = {"amount": {"type": "integer", "nullable": True}}
+
+
+class Watch:
+    """Looks on while a stream is rebuilt."""
+
+    def __init__(self, at_judged: Callable[[], None] = lambda: None, at_sessions: Callable[[], None] = lambda: None):
+        self._at_judged, self._at_sessions = at_judged, at_sessions
+
+    def validated(self, context: StreamContext, validated: ValidatedPartition) -> None:
+        assert validated.raw_rows == validated.events.rows + validated.rejected.rows + validated.duplicates
+        assert context.ledger_shadow
+        self._at_judged()
+
+    def sessionized(self, events: Dataset) -> None:
+        assert events.rows
+
+    def sessions(self, partitions: str, rows: pl.DataFrame) -> None:
+        first, _, last = partitions.partition("...")
+        assert rows["session_partition"].is_between(pl.lit(first), pl.lit(last or first)).all()
+        self._at_sessions()
+
+
+def again(context: StreamContext, watch: Watch | None = None, run: str = "the-rebuild") -> Rebuilt:
+    return rebuild(context, run, watch or Watch(), lambda _: None)
+
+
+def changed(context: StreamContext, **changes: Any) -> StreamContext:
+    """The same stream, with other top-level keys in its file."""
+    stream = Stream.model_validate({**PLAIN, "name": context.stream.name, **changes})
+    return StreamContext(stream, context.source, context.lake, context.database)
+
+
+@pytest.fixture
+def events() -> list[tuple[str, Any, str]]:
+    """User, time and id; some sessions go over a midnight."""
+    dice = random.Random(7)
+    minutes = [dice.randrange(4 * 24 * 60) for _ in range(300)]
+    return [(dice.choice("abcd"), DAY_ONE + minute * MINUTE, f"e{number}") for number, minute in enumerate(minutes)]
+
+
+@pytest.fixture
+def standing(context: StreamContext, events: list[tuple[str, Any, str]]) -> StreamContext:
+    for number, partition in enumerate(LANDING):
+        lines = [line(*event, amount=1) for event in events[number::3]]
+        put(context, f"file-{number}", [*lines, b"{broken", line(None, DAY_ONE, "x")], partition)
+    take_in(context, *LANDING)
+    refresh(context)
+    return context
+
+
+def oracle_sessions(events: list[tuple[str, Any, str]]) -> list[list[Event]]:
+    place = {"landing_partition": "", "source_uri": "", "position": 0}
+    rows = [{"user_id": u, "event_timestamp": at, "event_id": name, **place} for u, at, name in events]
+    return sessions_of(rows)
+
+
+@pytest.mark.parametrize(
+    ("session", "key_of"),
+    [
+        ({"partition": "monthly"}, lambda at: f"{at:%Y-%m-01}"),
+        ({"partition": "hourly"}, lambda at: f"{at:%Y-%m-%dT%H}"),
+        ({"timezone": "Asia/Kathmandu"}, lambda at: f"{at + timedelta(hours=5, minutes=45):%Y-%m-%d}"),
+    ],
+    ids=["months", "hours", "another zone"],
+)
+def test_another_cadence_or_zone_makes_the_same_sessions_in_other_partitions(
+    standing: StreamContext, events: list[tuple[str, Any, str]], session: dict[str, Any], key_of: Callable[[Any], str]
+) -> None:
+    before = {row["session_id"]: row for row in table(standing)}
+    rejected = table(standing, "rejected_events")
+    other = changed(standing, session=session)
+    with pytest.raises(CalendarChangedError, match="rebuild"):
+        status(other)
+
+    rebuilt = again(other)
+
+    rows = {row["session_id"]: row for row in table(other)}
+    assert {name: row["session_partition"] for name, row in rows.items()} == {
+        session_id(found): key_of(found[0]["event_timestamp"]) for found in oracle_sessions(events)
+    }
+    assert {name: row["event_count"] for name, row in rows.items()} == {
+        name: row["event_count"] for name, row in before.items()
+    }
+    counts = Counter(row["session_partition"] for row in rows.values())
+    assert {partition: count for partition, count in rebuilt.sessions.items() if count} == counts
+    assert table(other, "rejected_events") == rejected, "they keep when they were rejected first"
+    assert status(other)["pending"] == {"landing": [], "session": []}
+    with pytest.raises(CalendarChangedError):
+        status(changed(standing))
+
+
+def test_what_is_as_it_was_keeps_when_it_was_loaded(standing: StreamContext) -> None:
+    before = table(standing)
+    assert again(changed(standing)).changed.changed == 0
+    assert table(standing) == before
+    assert [row for row in table(standing, "session_changes") if row["run_id"] == "the-rebuild"] == []
+
+
+def test_it_goes_on_from_there(standing: StreamContext, events: list[tuple[str, Any, str]]) -> None:
+    other = changed(standing, session={"partition": "weekly"})
+    again(other)
+    late = ("a", DAY_ONE + 3 * 24 * 60 * MINUTE, "late")
+    put(other, "late", [line(*late)], "2026-01-21")
+    assert pending_landing_partitions(other) == ["2026-01-21"]
+    take_in(other, "2026-01-21")
+    assert stale(other) == ["2025-12-29"]
+    refresh(other)
+    assert {row["session_id"] for row in table(other)} == {session_id(s) for s in oracle_sessions([*events, late])}
+
+
+def test_a_column_of_another_type_is_filled_anew(standing: StreamContext) -> None:
+    most = {"columns": {"most": {"max": "amount"}}}
+    columns = {**PLAIN["columns"], **AMOUNT}
+    whole = changed(standing, columns=columns, session=most)
+    take_in(whole, *LANDING)
+    refresh(whole)
+    columns["amount"] = {"type": "float", "nullable": True}
+    fractions = changed(standing, columns=columns, session=most)
+    with pytest.raises(WarehouseError, match="rebuild"):
+        status(fractions)
+    again(fractions)
+    assert [(type(row["most"]), row["most"]) for row in table(fractions)] == [(float, 1.0)] * len(table(whole))
+    assert table(fractions, "sessions_now")
+
+
+def test_a_view_of_ones_own_on_a_column_of_another_type_is_named(standing: StreamContext) -> None:
+    name, columns = standing.stream.name, {**PLAIN["columns"], **AMOUNT}
+    whole = changed(standing, columns=columns, session={"columns": {"most": {"max": "amount"}}})
+    assert whole.warehouse
+    with whole.database.transaction() as connection:
+        connection.execute(f"create view {name}.mine as select most from {name}.sessions".encode())
+    columns["amount"] = {"type": "float", "nullable": True}
+    with pytest.raises(WarehouseError, match=r"column most can't become double precision: .* view \w+\.mine"):
+        again(changed(standing, columns=columns, session={"columns": {"most": {"max": "amount"}}}))
+    assert len(table(standing, "mine")) == len(table(standing))
+
+
+def test_readers_see_the_old_state_until_all_of_the_new_one_is_there(standing: StreamContext) -> None:
+    before, seen = table(standing), []
+    watch = Watch(*[lambda: seen.append(table(standing) == before)] * 2)
+    again(changed(standing, session={"gap": "5m"}), watch)
+    assert set(seen) == {True}
+    assert len(table(standing)) > len(before)
+
+
+def test_one_that_breaks_off_leaves_what_stands_and_the_next_one_succeeds(standing: StreamContext) -> None:
+    def breaks() -> None:
+        raise InterruptedError
+
+    before = table(standing), status(standing)
+    other = changed(standing, session={"partition": "monthly"})
+    for watch in (Watch(at_judged=breaks), Watch(at_sessions=breaks)):
+        with pytest.raises(InterruptedError):
+            again(other, watch)
+        assert (table(standing), status(standing)) == before
+    again(other)
+    assert {row["session_partition"] for row in table(other)} == {"2026-01-01"}
+
+
+def test_a_file_that_lands_meanwhile_is_not_left_behind(
+    standing: StreamContext, events: list[tuple[str, Any, str]]
+) -> None:
+    late = ("d", DAY_ONE + timedelta(days=9), "late")
+
+    def lands() -> None:
+        if "late" not in {file.uri for file in standing.ledger.files()}:
+            put(standing, "late", [line(*late)], "2026-01-20")
+            take_in(standing, "2026-01-20")
+
+    other = changed(standing, session={"partition": "monthly"})
+    again(other, Watch(at_sessions=lands))
+    assert {row["session_id"] for row in table(other)} == {session_id(s) for s in oracle_sessions([*events, late])}
+    assert status(other)["pending"] == {"landing": [], "session": []}
+
+
+def test_who_works_by_the_old_calendar_is_refused_after_it(standing: StreamContext) -> None:
+    put(standing, "late", [line("a", DAY_ONE, "late")], "2026-01-21")
+    ingest(standing, ["2026-01-21"], RUN)
+    draft = validated(standing, "2026-01-21")
+    sessionize_partitions(standing, ["2026-01-01"], RUN)
+    work = standing.sessionized_events(["2026-01-01"])
+    other = changed(standing, session={"partition": "monthly"})
+    again(other)
+    after = table(other)
+    put(standing, "later", [line("a", DAY_ONE, "later")], "2026-01-21")
+    for overtaken in (
+        lambda: ingest(standing, ["2026-01-21"], RUN),
+        lambda: publish(standing, draft, RUN),
+        lambda: sessionize_partitions(standing, ["2026-01-01"], RUN),
+    ):
+        with pytest.raises(CalendarChangedError, match="reload the code location"):
+            overtaken()
+    with pytest.raises(StaleWriteError, match="rebuilt"):
+        load_sessions(standing, work, RUN)
+    assert table(other) == after
+
+
+def test_two_at_once_are_one_too_many(standing: StreamContext) -> None:
+    refused: list[str] = []
+
+    def second() -> None:
+        with pytest.raises(UserError, match="being rebuilt already") as caught:
+            again(standing)
+        refused.append(str(caught.value))
+
+    again(changed(standing), Watch(at_judged=second))
+    assert len(refused) == len(LANDING)
+
+
+@pytest.mark.parametrize("dated", [True, False], ids=["dated files", "a flat folder"])
+def test_files_come_to_the_landing_partition_that_their_name_or_their_reading_tells(
+    settings: Settings, tmp_path: Path, dated: bool
+) -> None:
+    """A file that vanished too."""
+    path = "landing/{partition:%Y-%m-%d}/*.ndjson" if dated else "landing/*.ndjson"
+    files = {key: tmp_path / "landing" / (key if dated else "") / f"{key}.ndjson" for key in LANDING}
+
+    def opened(cadence: str) -> StreamContext:
+        source = {"files": path, "format": "ndjson"}
+        name = f"moves_{'dated' if dated else 'flat'}"
+        told = {"name": name, "source": source, "landing": {"partition": cadence}, "path": tmp_path / "moves.yaml"}
+        stream = Stream.model_validate({**PLAIN, **told})
+        return StreamContext.open(stream, settings, FileSource(stream))
+
+    daily = opened("daily")
+    for key, file in files.items():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(line("ann", f"{key}T12:00:00Z", key) + b"\n{broken\n")
+        ingest(daily, [key], RUN)
+        publish(daily, validated(daily, key), RUN)
+    refresh(daily)
+    before = table(daily)
+    files[LANDING[0]].unlink()
+
+    weekly = opened("weekly")
+    again(weekly)
+    assert {v.landing_partition: (v.accepted, v.rejected) for v in weekly.ledger.landings()} == {
+        "2026-01-05": (2, 2),
+        "2026-01-19": (1, 1),
+    }
+    raw = weekly.raw_events(["2026-01-05", "2026-01-19"])
+    assert raw.scan("2026-01-05").select("landing_partition").unique().collect().to_series().to_list() == ["2026-01-05"]
+    assert table(weekly) == before
+    assert pending_landing_partitions(opened("weekly")) == []
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {**PLAIN["columns"], "amount": {"type": "float", "nullable": True}},
+        {**PLAIN["columns"], "amount": {"type": "string", "nullable": True}},
+        PLAIN["columns"],
+    ],
+    ids=["a number", "a text", "gone"],
+)
+def test_an_event_column_of_another_type_or_gone_needs_none(standing: StreamContext, columns: dict[str, Any]) -> None:
+    """No table holds it: what stands is judged again, and refreshed."""
+    whole = changed(standing, columns={**PLAIN["columns"], **AMOUNT})
+    take_in(whole, *LANDING)
+    refresh(whole)
+    before = [(row["session_id"], row["event_count"]) for row in table(whole)]
+    other = changed(standing, columns=columns)
+    assert pending_landing_partitions(other) == LANDING
+    take_in(other, *LANDING)
+    refresh(other)
+    assert status(other)["pending"] == {"landing": [], "session": []}
+    assert [(row["session_id"], row["event_count"]) for row in table(other)] == before

@@ -1,0 +1,95 @@
+"""A landing partition that is judged bit by bit ends as one that is judged at once."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as how
+from hypothesis import strategies as st
+
+from sessions_platform.contracts.events import PROVENANCE
+from sessions_platform.contracts.raw_events import RAW_EVENTS
+from sessions_platform.contracts.rejection_reasons import REASONS
+from sessions_platform.contracts.stream import Stream
+from sessions_platform.pipeline import deduplicate as module
+from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.pipeline.deduplicate import RawRows, ValidatedRows
+from sessions_platform.settings import Settings
+from sessions_platform.storage.lake.lake import Dataset, Lake
+from sessions_platform.storage.postgres.database import Database
+from sessions_platform.transforms.parse.parse import parse_and_observe
+from sessions_platform.transforms.validate import REPAIRS, validate
+from sessions_platform_tests.memory_source import MemorySource
+from sessions_platform_tests.streams import PLAIN, stream
+
+LANDING = "2026-01-01"
+REFUSED = {**PROVENANCE, "payload": pl.Binary(), "reasons": REASONS}
+STREAMS = [
+    stream(),
+    stream(columns={name: column for name, column in PLAIN["columns"].items() if name != "event_id"}),
+    stream(columns={**PLAIN["columns"], "page_url": {"from": "url", "nullable": True, "unique": True}}),
+]
+# Ids and pages repeat, and so do whole lines.
+lines = st.builds(
+    lambda name, user, minute, kind, url: json.dumps(
+        {"id": name, "user": user, "ts": f"2026-01-01T10:{minute:02}:00Z", "type": kind, "url": url}
+    ).encode(),
+    st.sampled_from("abcdef"),
+    st.sampled_from(["ann", "bob", None]),
+    st.integers(0, 9),
+    st.sampled_from(["view", "view", "buy"]),
+    st.sampled_from([None, "x", "y", "z"]),
+)
+files = st.lists(lines, max_size=14)
+
+
+def raw(uri: str, payloads: list[bytes]) -> pl.DataFrame:
+    rows = [(LANDING, uri, at, None, payload, b"\n", None, None) for at, payload in enumerate(payloads, 1)]
+    return pl.DataFrame(rows, schema=RAW_EVENTS, orient="row")
+
+
+def validated(
+    folder: Path, of: Stream, rows: pl.DataFrame, digests: dict[str, str], repairs: pl.DataFrame, bucket_bytes: int
+) -> dict[str, Any]:
+    settings = Settings(folder, folder / "lake", ())
+    lake = Lake(folder / "lake")
+    context = StreamContext(of, MemorySource(), lake, Database(settings), bucket_bytes=bucket_bytes)
+    result = ValidatedRows(context, RawRows(Dataset(lake, RAW_EVENTS, {LANDING: ()}), LANDING, rows), digests, repairs)
+    for block in rows.iter_slices(8):
+        parsed, observed = parse_and_observe(block, of)
+        result.add(validate(parsed, of, LANDING), observed)
+    events, place = pl.concat([pl.DataFrame(), *result.events()], how="diagonal"), ["source_uri", "position"]
+    refused = pl.concat([pl.DataFrame(schema=REFUSED), *result.refused()])
+    return {
+        "events": events.sort(place).to_dicts() if events.height else [],
+        "refused": refused.sort(place).to_dicts(),
+        "duplicates": result.duplicates,
+        "span": (result.first_event, result.last_event),
+        "shape": result.observed,
+    }
+
+
+@pytest.mark.parametrize("of", STREAMS, ids=["ids", "derived ids", "unique pages"])
+@how(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(files, files, st.booleans(), st.lists(st.tuples(st.integers(1, 14), lines), max_size=3))
+def test_judging_in_buckets_is_judging_at_once(
+    tmp_path: Path, of: Stream, one: list[bytes], two: list[bytes], same: bool, repaired: list[tuple[int, bytes]]
+) -> None:
+    places = [("a", at) for at, _ in repaired if at <= len(one)]
+    repairs = [("replay:1", at, *root, at) for at, root in enumerate(places, 1)]
+    payloads = [payload for at, payload in repaired if at <= len(one)]
+    rows = pl.concat([raw("a", one), raw("b", one if same else two), raw("replay:1", payloads)])
+    digests = {"a": "1", "b": "1" if same else "2", "replay:1": "3"}
+    told = pl.DataFrame(repairs, schema=REPAIRS, orient="row")
+    assert validated(tmp_path, of, rows, digests, told, 300) == validated(tmp_path, of, rows, digests, told, 1 << 30)
+
+
+def test_a_repeat_that_is_overlooked_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plant: no hash is seen twice, so nothing is settled."""
+    monkeypatch.setattr(module, "_repeated", lambda _hashes: pl.Series(dtype=pl.UInt64))
+    line = b'{"id":"a","user":"ann","ts":"2026-01-01T10:00:00Z","type":"view"}'
+    result = validated(tmp_path, stream(), raw("a", [line] * 9), {"a": ""}, pl.DataFrame(schema=REPAIRS), 300)
+    assert (len(result["events"]), result["duplicates"]) == (9, 0)

@@ -1,0 +1,80 @@
+"""A column may have any name that is not refused: none collides with what the platform calls things within."""
+
+import ast
+import itertools
+import json
+import re
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sessions_platform
+from sessions_platform.contracts.stream_checks import RESERVED, cross_key_issues
+from sessions_platform.pipeline.context import StreamContext
+from sessions_platform_tests.contexts import line
+from sessions_platform_tests.pipeline.steps import put, refresh, table, take_in
+from sessions_platform_tests.streams import DAY_ONE, PLAIN
+
+pytestmark = pytest.mark.slow
+
+PACKAGE = Path(sessions_platform.__file__).parent
+WORKING_ON_ROWS = ("contracts", "transforms", "pipeline", "operations", "storage")
+MINUTES = (0, 20, 60, 1450)
+
+
+def names_used_within() -> set[str]:
+    """Every name that the code could give a column, in Python or in SQL, if it can name a stream's column."""
+    files = itertools.chain.from_iterable((PACKAGE / part).glob("*.py") for part in WORKING_ON_ROWS)
+    nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))]
+    texts = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    in_sql = {word for text in texts if "select " in text for word in re.findall(r"[a-z_]+", text)}
+    keywords = {node.arg for node in nodes if isinstance(node, ast.keyword) and node.arg}
+    return {name for name in {*texts, *in_sql, *keywords} if re.fullmatch("[a-z][a-z0-9_]{0,47}", name)}
+
+
+OTHERS = sorted(names_used_within() - RESERVED - set(PLAIN["columns"]))
+NAMES = ["chain", *OTHERS]
+WITHOUT = {"session_rule_version", "loaded_at", *NAMES}
+
+
+def sessions(context: StreamContext, names: Iterable[str] = ()) -> list[dict[str, Any]]:
+    """What is stored after events came, one of them late, and one of two sessions' bridges went again."""
+    rows = {minute: DAY_ONE + timedelta(minutes=minute) for minute in MINUTES}
+    lines = [line("ann", at, f"{minute}", **{f"x_{name}": "x" for name in names}) for minute, at in rows.items()]
+    put(context, "a", lines[:2] + lines[3:], "2026-01-01")
+    for content in ([lines[2]], [line("ann", DAY_ONE + timedelta(minutes=45), "45")], [lines[2]]):
+        put(context, "b", content, "2026-01-02")
+        take_in(context, "2026-01-01", "2026-01-02")
+        refresh(context)
+    changes = [(c["change"], c["session_id"], c["merged_into"]) for c in table(context, "session_changes")]
+    stored = [{key: value for key, value in row.items() if key not in WITHOUT} for row in table(context)]
+    return [*stored, {"changes": sorted(changes, key=str)}]
+
+
+def test_a_stream_may_name_its_columns_as_the_code_names_its_own(open_context: Callable[..., StreamContext]) -> None:
+    assert {"vanished", "seconds", "row", "reason", "until"} <= set(OTHERS)
+    columns = PLAIN["columns"] | {name: {"from": f"x_{name}", "nullable": True} for name in OTHERS}
+    aggregates = {name: {"last": name} for name in OTHERS}
+    named = open_context(columns=columns, session={"columns": aggregates})
+    assert list(cross_key_issues({"columns": columns, "session": {"columns": aggregates}})) == []
+    assert sessions(named, OTHERS) == sessions(open_context())
+    (stored, *_) = table(named)
+    assert {stored[name] for name in OTHERS} == {"x"}
+
+
+@pytest.mark.parametrize("name", ["chain", "vanished", "seconds"])
+def test_so_it_may_those_that_rules_look_at(open_context: Callable[..., StreamContext], name: str) -> None:
+    columns = {**PLAIN["columns"], name: {"from": f"x_{name}", "nullable": True}}
+    rules = {"sequence": name, "session": {"campaign": name, "columns": {name: {"count_distinct": name}}}}
+    assert list(cross_key_issues({"columns": columns, **rules})) == []
+    assert sessions(open_context(columns=columns, **rules), [name]) == sessions(open_context())
+
+
+@pytest.mark.parametrize("name", sorted(RESERVED))
+def test_what_would_collide_is_refused(name: str) -> None:
+    raw = {"columns": {**PLAIN["columns"], name: {}}, "session": {"columns": {name: {"count": "user_id"}}}}
+    refused = {place for place, _, _ in cross_key_issues(json.loads(json.dumps(raw)))}
+    assert {("columns", name), ("session", "columns", name)} <= refused

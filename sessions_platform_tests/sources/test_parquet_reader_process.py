@@ -1,0 +1,138 @@
+"""What a Parquet file may do to the process that reads it, and that no more comes of it."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from sessions_platform.contracts.stream import Source
+from sessions_platform.sources.files.reader import BLOCK_BYTES, FileReading
+from sessions_platform.sources.formats.base import CorruptDataError
+from sessions_platform.sources.formats.parquet.reader_process import ParquetProcess
+from sessions_platform_tests.ingested import COPIES, reading, rows_of
+
+
+@pytest.fixture
+def process() -> Iterator[ParquetProcess]:
+    process = ParquetProcess()
+    yield process
+    process.close()
+
+
+def written(folder: Path, rows: int, value: str = "x", **how: Any) -> Path:
+    path = folder / "file.parquet"
+    pq.write_table(pa.table({"v": [value] * rows}), path, **how)
+    return path
+
+
+def taken(process: ParquetProcess, path: Path, block_rows: int = 1000) -> list[bytes]:
+    with path.open("rb", buffering=0) as handle:
+        return [row for rows in process.rows(handle, BLOCK_BYTES, block_rows) for row in rows]
+
+
+def child_of(process: ParquetProcess) -> int:
+    assert process._child is not None
+    return process._child.pid
+
+
+def test_one_child_reads_file_after_file(process: ParquetProcess, tmp_path: Path) -> None:
+    path = written(tmp_path, 3)
+    assert taken(process, path) == [b'{"v":"x"}'] * 3
+    child = child_of(process)
+    path.write_bytes(b"PAR1 is not enough PAR1")
+    with pytest.raises(CorruptDataError, match="no Parquet data"):
+        taken(process, path)
+    assert taken(process, written(tmp_path, 2)) == [b'{"v":"x"}'] * 2
+    assert child_of(process) == child
+
+
+def test_a_crash_is_told_and_the_next_file_is_read_by_another_child(process: ParquetProcess, tmp_path: Path) -> None:
+    path = written(tmp_path, 50_000, "x" * 100, row_group_size=1000)
+    with path.open("rb", buffering=0) as handle:
+        rows = process.rows(handle, BLOCK_BYTES, 1000)
+        assert len(next(rows)) == 1000
+        os.kill(child_of(process), signal.SIGSEGV)
+        with pytest.raises(CorruptDataError, match=r"crashes the process that reads it \(signal SIGSEGV\)"):
+            list(rows)
+    assert len(taken(process, path)) == 50_000
+
+
+def test_a_reading_that_is_given_up_leaves_no_rows_for_the_next_file(process: ParquetProcess, tmp_path: Path) -> None:
+    with written(tmp_path, 50_000).open("rb", buffering=0) as handle:
+        rows = process.rows(handle, BLOCK_BYTES, 1000)
+        next(rows)
+        rows.close()  # pyright: ignore[reportAttributeAccessIssue]
+    assert taken(process, written(tmp_path, 1, "y")) == [b'{"v":"y"}']
+
+
+def test_a_file_that_takes_all_memory_is_unreadable(tmp_path: Path) -> None:
+    process = ParquetProcess(memory_bytes=512 << 20)
+    bomb = written(tmp_path, 1, "x" * (160 << 20), compression="zstd")
+    assert bomb.stat().st_size < 1 << 20
+    with pytest.raises(CorruptDataError, match=r"more than 512 MiB of memory|crashes"):
+        taken(process, bomb)
+    assert taken(process, written(tmp_path, 1)) == [b'{"v":"x"}']
+    process.close()
+
+
+def test_a_file_that_never_ends_is_unreadable(tmp_path: Path) -> None:
+    process = ParquetProcess(cpu_seconds=0.02)
+    with pytest.raises(CorruptDataError, match=r"takes more than 0\.02 seconds of computing"):
+        taken(process, written(tmp_path, 300_000), block_rows=300_000)
+    process.close()
+
+
+def test_a_child_that_does_not_start_is_no_fault_of_a_file(
+    process: ParquetProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(RuntimeError, match="does not start"):
+        taken(process, written(tmp_path, 1))
+
+
+def test_an_outage_is_no_broken_parquet(process: ParquetProcess, tmp_path: Path) -> None:
+    handle = io.FileIO(os.open(written(tmp_path, 1), os.O_WRONLY), "rb")
+    with handle, pytest.raises(OSError, match="Bad file descriptor"):
+        list(process.rows(handle, BLOCK_BYTES, 1000))
+
+
+def test_the_child_ends_with_its_parent(tmp_path: Path) -> None:
+    script = """
+import os, sys
+from pathlib import Path
+from sessions_platform.sources.formats.parquet.reader_process import ParquetProcess
+process = ParquetProcess()
+with Path(sys.argv[1]).open("rb", buffering=0) as handle:
+    rows = process.rows(handle, 1000, 10)
+    assert next(rows)
+    print(process._child.pid, flush=True)
+    os._exit(0)
+"""
+    path = written(tmp_path, 1_000_000)
+    ended = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, check=True)
+    # It would not return as long as the child were there, which holds the other end of the output too.
+    assert ended.stdout.strip().isdigit()
+
+
+def test_parquet_unpacks_to_so_many_bytes_and_no_more(tmp_path: Path) -> None:
+    content = written(tmp_path, 100_000, "x" * 1000).read_bytes()
+    rows = rows_of(reading(tmp_path / "file", content, format="parquet", max_unpacked="1MB"))
+    assert rows[-1, "corrupt_reason"] == "it unpacks to more than max_unpacked, 1000000 bytes"
+    assert 1000 < rows.height < 100_000
+
+
+def test_a_file_of_a_hundred_columns_and_no_rows_is_empty(tmp_path: Path) -> None:
+    path = tmp_path / "file.parquet"
+    pq.write_table(pa.table({f"c{n}": pa.array([], pa.string()) for n in range(100)}), path)
+    source = Source.model_validate({"files": "*", "format": "parquet"})
+    process = ParquetProcess()
+    assert list(FileReading(path, source, COPIES.keep, process)) == []
+    process.close()

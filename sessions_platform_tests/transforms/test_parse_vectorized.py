@@ -1,0 +1,403 @@
+"""Rows read in bulk are what reading them one by one makes of them, to the last bit."""
+
+import json
+import re
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sessions_platform.contracts.raw_events import RAW_EVENTS
+from sessions_platform.contracts.stream import Stream
+from sessions_platform.sources.formats.text_records import lines as cut_lines
+from sessions_platform.transforms.parse import parse as parsing
+from sessions_platform.transforms.parse import tokens, vectorized
+from sessions_platform.transforms.parse.parse import parse_and_observe
+from sessions_platform.transforms.parse.row_parser import parse_rows
+from sessions_platform.transforms.parse.vectorized import read_vectorized
+from sessions_platform.transforms.schema_drift import observed_schema_of
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _however_few() -> Iterator[None]:
+    """No block is too small to be read in bulk, or to be cut into parts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vectorized, "WORTH_A_TEMPLATE", 1)
+        patch.setattr(parsing, "_PART", 5)
+        yield
+
+
+COLUMNS: dict[str, dict[str, Any]] = {
+    "a": {},
+    "user_id": {"from": ["user.id", "b", "a"]},
+    "both": {"join": ["b", "c"]},
+    "below": {"from": ["user.more.x", "c.d", "e"]},
+}
+
+
+def stream(columns: dict[str, Any], extra_columns: str = "keep", **source: Any) -> Stream:
+    given = {"files": "*", "format": "ndjson", **source}
+    return Stream.model_validate(
+        {"name": "web", "start": "2026-01-01", "source": given, "columns": columns, "extra_columns": extra_columns}
+    )
+
+
+def raw(payloads: list[bytes], header: bytes | None = None) -> pl.DataFrame:
+    place = ("2026-01-01", "a.ndjson")
+    rows = [(*place, n, None, payload, b"\n", header, None) for n, payload in enumerate(payloads, start=1)]
+    return pl.DataFrame(rows, schema=RAW_EVENTS, orient="row")
+
+
+def agrees(rows: pl.DataFrame, of: Stream) -> None:
+    parsed, observed = parse_and_observe(rows, of)
+    columns, kinds = parse_rows(rows, of)
+    plainly = observed_schema_of(kinds, of)
+    assert parsed.select(*RAW_EVENTS).equals(rows)
+    assert parsed.drop(*RAW_EVENTS).schema == columns.schema
+    assert parsed.drop(*RAW_EVENTS).rows() == columns.rows()
+    assert observed == plainly
+    assert [(path, list(types)) for path, types in observed.fields.items()] == [
+        (path, list(types)) for path, types in plainly.fields.items()
+    ]
+
+
+def read(payloads: list[bytes], of: Stream, header: bytes | None = None) -> list[int]:
+    """Which rows are read in bulk."""
+    return sorted(chain.from_iterable(part.rows.tolist() for part in read_vectorized(raw(payloads, header), of)))
+
+
+# JSON
+
+NUMBERS = re.split(
+    " ",
+    "0 -0 1 -1 10 01 1.0 -1.0 0.0 -0.0 1.10 1.1 0.1 0.10 10.5 100.0 1e5 1E2 1e-7 1e400 -1e400 0.0001 0.00001 0.00012 "
+    "123456789012345678 1234567890123456789 12345678901234567890 99999999999999.9 999999999999999.9 0.12345678901234 "
+    "0.1234567890123456 1234567890123456.5 .5 5. +1 - 1_0 NaN Infinity nul nulll TRUE True 0x1 1.5.5",
+)
+texts = st.text('aé😀/\x7f\u2028 \0\t\n\r"\\:,{}[]null01.', max_size=5) | st.sampled_from(["x" * 12, "x" * 13, "é" * 9])
+plain_texts = st.text("abé😀/\x7f :,{}[]", max_size=14)
+scalars = st.sampled_from(["null", "true", "false", *NUMBERS, *["0", "1", "-7", "2.5", "0.25", "100.75"]])
+keys = st.sampled_from(["a", "b", "c", "c.d", "e", "user", "user.id", "id", "more", "x", "é", "", "a b"])
+
+
+def dumped(text: str, ascii_only: bool) -> str:
+    return json.dumps(text, ensure_ascii=ascii_only)
+
+
+spelled_out = st.builds(dumped, plain_texts, st.just(False))
+strings = spelled_out | st.builds(dumped, texts, st.booleans())
+raw_strings = st.builds('"{}"'.format, texts)  # mostly with signs that JSON forbids
+values = st.recursive(
+    strings | scalars | raw_strings,
+    lambda inner: (
+        st.lists(inner, max_size=2).map(lambda items: ("[", "]", items))
+        | st.lists(st.tuples(keys, inner), max_size=3).map(lambda items: ("{", "}", items))
+    ),
+    max_leaves=4,
+)
+
+
+def written(value: Any, comma: str, colon: str) -> str:
+    if isinstance(value, str):
+        return value
+    opening, closing, items = value
+    parts = [
+        written(item, comma, colon)
+        if opening == "["
+        else f"{dumped(item[0], False)}{colon}{written(item[1], comma, colon)}"
+        for item in items
+    ]
+    return f"{opening}{comma.join(parts)}{closing}"
+
+
+@st.composite
+def json_lines(draw: st.DrawFn) -> list[bytes]:
+    """A few shapes, each with several rows of other values, some of them broken somewhere."""
+    lines: list[bytes] = []
+    for _ in range(draw(st.integers(1, 3))):
+        comma, colon = draw(st.sampled_from([(",", ":"), (", ", ": "), (" , ", " : "), (",", ":\t")]))
+        start, end = draw(st.sampled_from([("", ""), ("", ""), (" ", ""), ("", " "), ("", "\r"), ("\ufeff", "")]))
+        names = draw(st.lists(keys, max_size=5, unique=draw(st.booleans())))
+        kinds = [draw(st.sampled_from([spelled_out, scalars, strings, values])) for _ in names]
+        for _ in range(draw(st.integers(1, 5))):
+            fields = [(name, draw(kind)) for name, kind in zip(names, kinds, strict=True)]
+            lines.append(f"{start}{written(('{', '}', fields), comma, colon)}{end}".encode())
+    return draw(st.permutations([*lines, *(draw(broken(line)) for line in lines[: draw(st.integers(0, 3))])]))
+
+
+@st.composite
+def broken(draw: st.DrawFn, line: bytes) -> bytes:
+    start = draw(st.integers(0, len(line)))
+    end = draw(st.integers(start, min(start + 3, len(line))))
+    return (
+        line[:start]
+        + draw(st.binary(max_size=2) | st.sampled_from([b'"', b"\\", b",", b"{", b"}", b":", b"1"]))
+        + line[end:]
+    )
+
+
+@given(json_lines(), st.sampled_from(["keep", "drop", "reject"]), st.sampled_from(["ndjson", "parquet"]))
+def test_json_rows(lines: list[bytes], extra_columns: str, form: str) -> None:
+    agrees(raw(lines), stream(COLUMNS, extra_columns, format=form))
+
+
+@given(json_lines(), st.sampled_from(["latin-1", "ascii"]))
+def test_json_rows_of_other_encodings(lines: list[bytes], encoding: str) -> None:
+    agrees(raw(lines), stream(COLUMNS, encoding=encoding))
+
+
+@given(
+    st.lists(scalars | strings, min_size=1, max_size=6),
+    st.sampled_from(['{{"a":{}}}', '{{"user": {{"id": {}, "z": 1}}}}']),
+)
+def test_each_value_alone(given: list[str], line: str) -> None:
+    agrees(raw([line.format(value).encode() for value in given]), stream(COLUMNS))
+
+
+_SIGNS = [bytes([sign]) for sign in b'"\\{}[]:, \t\0\r019.-eEnx\x7f\xc3\xa9']
+
+
+def with_one_byte_changed(line: bytes) -> list[bytes]:
+    """The line, and all that differ from it in a byte that is gone, comes in, or is another."""
+    places = range(len(line) + 1)
+    gone = [line[:at] + line[at + 1 :] for at in places]
+    come = [line[:at] + sign + line[at:] for at in places for sign in _SIGNS]
+    other = [line[:at] + sign + line[at + 1 :] for at in places for sign in _SIGNS]
+    return [line, *gone, *come, *other]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"a":"x","b":12}',
+        '{"b": 1.5 , "a": "é" }',
+        '{"user":{"id":"","z":0.001},"c":true}',
+        '{"z":["q",{"y":null}],"e":"longer than twelve"}',
+        '{"longer than twelve":"é","x":[{"id":7}],"c.d":null}',
+    ],
+)
+def test_lines_that_are_nearly_alike(line: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parsing, "_PART", 10_000)
+        agrees(raw(with_one_byte_changed(line.encode())), stream(COLUMNS))
+
+
+# What is read in bulk at all
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param('{"a":"x","b":1,"c":2.5,"e":null,"more":true}', id="values"),
+        pytest.param('{"a": "é😀", "b": -7}', id="spaces"),
+        pytest.param('{"user":{"id":"u","more":{"x":0.0001},"plan":null},"z":{"q":[{"a":""}],"r":{}}}', id="objects"),
+        pytest.param('{"b":123456789012345678,"c":99999999999999.9}', id="long numbers"),
+    ],
+)
+@pytest.mark.parametrize("extra_columns", ["keep", "drop"])
+def test_simple_json_is_read_in_bulk(line: str, extra_columns: str) -> None:
+    of = stream(COLUMNS, extra_columns)
+    assert read([line.encode(), b"{", line.encode()], of) == [0, 2]
+    agrees(raw([line.encode()] * 3), of)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param(rb'{"a":"\/"}', id="an escape"),
+        pytest.param(b'{"a":"x\x1fy"}', id="a control character"),
+        pytest.param(b'{"a":"\xff"}', id="no UTF-8"),
+        pytest.param(b'{"a":"x","a":"y"}', id="a key that stands twice"),
+        pytest.param(b'{"z":{"y":1,"y":2}}', id="also below"),
+        pytest.param(b'{"a":1.10}', id="a number with a digit to spare"),
+        pytest.param(b'{"a":0.00001}', id="a number that is written with an exponent"),
+        pytest.param(b'{"a":-0}', id="a negative zero that is none"),
+        pytest.param(b'{"a":1234567890123456.5}', id="more digits than a double has"),
+        pytest.param(b'{"a":%s}' % (b"9" * 4301), id="a number of too many digits"),
+        pytest.param(b'{"a":{"b":1}}', id="a column at fault"),
+        pytest.param(b'{"a":[],"b":"x"}', id="one of several at fault"),
+        pytest.param(b"{}", id="no fields"),
+        pytest.param(b"[1]", id="no object"),
+    ],
+)
+def test_what_is_not_simple_is_left_to_the_plain_form(line: bytes) -> None:
+    of = stream(COLUMNS)
+    assert read([line], of) == []
+    agrees(raw([line, b'{"a":"x"}', b'{"a":1}', line]), of)
+
+
+@pytest.mark.parametrize("lines", [[b"a,b,c", b"a"], [b"a", b"a,b,c"], [b"a,b,c", b"a", b"a,b"]])
+def test_rows_of_other_lengths_are_not_taken_for_each_other(lines: list[bytes]) -> None:
+    of = stream(COLUMNS, format="csv")
+    assert read(lines, of, b"a,b") == [at for at, line in enumerate(lines) if line == b"a,b"]
+    agrees(raw(lines, b"a,b"), of)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        pytest.param(b'{"a":"\xff, and longer than twelve"}', id="no UTF-8"),
+        pytest.param(b'{"a":"\xc3', id="half a character"),
+        pytest.param(b'{"a":"\x01, and longer than twelve"}', id="a control character"),
+        pytest.param(b'{"a":"\x01"}', id="one in a short row"),
+        pytest.param(b'{"a":"one\nmore"}', id="a newline"),
+        pytest.param(b'{"a":"\n"}', id="one in a short row too"),
+        pytest.param(rb'{"a":"x\\"}', id="a backslash"),
+        pytest.param(b'{"a":"x"', id="an end that lacks"),
+        pytest.param(b'{"a":x"}', id="a quote that lacks"),
+        pytest.param(b'{"a":"x""}', id="a quote too many"),
+        pytest.param(b"", id="nothing"),
+    ],
+)
+def test_one_bad_row_leaves_the_others_to_be_read_in_bulk(bad: bytes) -> None:
+    good = [b'{"a":"%s"}' % (b"\xc3\xa9" * n) for n in range(12)]
+    lines = [*good[:7], bad, *good[7:]]
+    assert read(lines, stream(COLUMNS)) == [row for row, line in enumerate(lines) if line != bad]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parsing, "_PART", 10_000)
+        agrees(raw(lines), stream(COLUMNS))
+
+
+@pytest.mark.parametrize("form", ["ndjson", "csv"])
+def test_long_rows_are_left_to_the_plain_form(monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    monkeypatch.setattr(tokens, "LONGEST", 12)
+    lines = [b'{"a":"1234"}', b'{"a":"12345"}'] if form == "ndjson" else [b"1234567890,2", b"1234567890,23"]
+    assert read(lines, stream(COLUMNS, format=form), b"a,b") == [0]
+    agrees(raw(lines, b"a,b"), stream(COLUMNS, format=form))
+
+
+def test_rows_cut_from_one_text_are_read_like_rows_apart() -> None:
+    """As the reader makes them: views of one buffer, with line ends between the rows, and rows of a part of it."""
+    good = [b'{"a":"%d","b":%s}' % (n, [b"null", b"1", b"2.50"][n % 3]) for n in range(30)]
+    for end in (b"\n", b"\r\n", b"\x01\n", b"\xff\n"):
+        payloads = next(cut_lines(b"".join(line + end for line in good))).payloads
+        rows = raw([b""] * len(payloads)).with_columns(payload=payloads)
+        agrees(rows, stream(COLUMNS))
+        agrees(rows[7:21], stream(COLUMNS))
+
+
+def test_a_row_has_room_for_all_literals() -> None:
+    lines = [b'{"b": 1 , "a":"x"}', b'{"b": , "a":"x"}']
+    assert read(lines, stream(COLUMNS)) == [0]
+    agrees(raw(lines), stream(COLUMNS))
+
+
+def test_another_encoding_is_not_taken_for_utf8() -> None:
+    lines = ['{"a":"é"}'.encode()] * 3
+    assert read(lines, stream(COLUMNS, encoding="latin-1")) == []
+    assert read(lines, stream(COLUMNS, encoding="latin-1", format="parquet")) == [0, 1, 2]
+    agrees(raw(lines), stream(COLUMNS, encoding="latin-1"))
+
+
+def test_rows_of_several_shapes_keep_their_order() -> None:
+    lines = [b'{"a":"%d","b":%s}' % (n, [b"1", b"null", b'"x"', b"2.5"][n % 4]) for n in range(40)]
+    assert read(lines, stream(COLUMNS)) == list(range(40))
+    agrees(raw(lines), stream(COLUMNS))
+
+
+def test_a_part_of_a_longer_frame_is_read_like_a_frame_of_its_own() -> None:
+    rows = raw([b'{"a":"%s"}' % (b"x" * n) for n in range(40)])
+    agrees(rows[7:31], stream(COLUMNS))
+    agrees(pl.concat([rows[7:9], rows[20:25], rows[:3]]), stream(COLUMNS))
+
+
+# CSV
+
+fields = st.text('ab;,"\r\n\0\\\t é😀\x7f', max_size=4) | st.sampled_from(
+    ["", "", "x" * 13, '"a,b"', '"x"', '""', '"a""b"', '"', "1"]
+)
+
+
+@st.composite
+def records(draw: st.DrawFn) -> tuple[list[bytes], bytes | None]:
+    names = draw(st.lists(st.sampled_from(["a", "b", "c", "c.d", "user.id", "é", "x y"]), min_size=1, max_size=5))
+    lines = [
+        draw(st.sampled_from([",", ",", ",", ";"])).join(draw(st.lists(fields, min_size=width, max_size=width)))
+        for width in draw(st.lists(st.sampled_from([len(names)] * 5 + [0, 1, len(names) + 1]), max_size=12))
+    ]
+    header = draw(st.sampled_from([",".join(names).encode()] * 6 + [None, b"", b"a,b\xff", b'"a","b"', b"a,a"]))
+    return [draw(st.sampled_from([line.encode()] * 9 + [line.encode("latin-1", "replace")])) for line in lines], header
+
+
+@given(
+    records(),
+    st.sampled_from(["keep", "drop", "reject"]),
+    st.sampled_from([{}, {}, {"quote": None}, {"separator": ";"}, {"quote": "'"}, {"separator": "é"}, {"quote": ","}]),
+    st.sampled_from(["utf-8", "utf-8", "latin-1"]),
+)
+def test_csv_records(
+    given: tuple[list[bytes], bytes | None], extra_columns: str, source: dict[str, Any], encoding: str
+) -> None:
+    agrees(raw(*given), stream(COLUMNS, extra_columns, format="csv", encoding=encoding, **source))
+
+
+@given(st.lists(records(), min_size=2, max_size=3))
+def test_records_under_several_headers(files: list[tuple[list[bytes], bytes | None]]) -> None:
+    rows = pl.concat([raw(lines, header) for lines, header in [*files, files[0]]])
+    agrees(rows, stream(COLUMNS, format="csv"))
+
+
+@given(records(), st.sampled_from([["a", "b"], ["b"], ["user.id", "c.d", "é"]]))
+def test_records_of_listed_names(given: tuple[list[bytes], bytes | None], names: list[str]) -> None:
+    agrees(raw(given[0]), stream(COLUMNS, format="csv", header=names))
+
+
+def test_simple_csv_is_read_in_bulk() -> None:
+    lines = [b"x,,1", b"", b"1,2", b'"x",y,z', b"\xff,,", b"a,b,c", b"a\0,b,c", b"a\r,b,c", b"\\,\t,\x01"]
+    assert read(lines, stream(COLUMNS, format="csv"), b"a,user.id,b") == [0, 3, 5, 8]
+    assert read(lines, stream(COLUMNS, format="csv"), b"a,b,z") == [0, 3, 5]
+    agrees(raw(lines, b"a,user.id,b"), stream(COLUMNS, format="csv"))
+    agrees(raw(lines, b"a,b,z"), stream(COLUMNS, format="csv"))
+
+
+@pytest.mark.parametrize(
+    ("line", "in_bulk"),
+    [
+        (b'"a","b"', True),
+        (b'"",""', True),
+        (b'x,"y"', True),
+        (b'"x,y",', True),
+        (b',"x,,y"', True),
+        (b'x",y"', False),
+        (b'"x"y,z', False),
+        (b'y,"x"z', False),
+        (b'"x" ,z', False),
+        (b'"x""y",z', False),
+        (b'"x,y', False),
+        (b'"x\ny",z', False),
+        (b'"x",z\n', False),
+        (b'"x\0y",z', False),
+        (b'"x\r",z', False),
+        (b'"x"",z"', False),
+    ],
+)
+@pytest.mark.parametrize("names", [b"a,b", b"a,z"])
+def test_quotes_around_whole_fields_are_read_in_bulk(line: bytes, in_bulk: bool, names: bytes) -> None:
+    of = stream(COLUMNS, format="csv")
+    assert read([b"x,y", line], of, names) == [0, 1][: 1 + in_bulk]
+    agrees(raw([b"x,y", line, line], names), of)
+
+
+def test_rows_of_unreadable_files_are_none_of_the_file() -> None:
+    rows = raw([b'{"a":"x"}', b'{"a":"y"}']).with_columns(corrupt_reason=pl.Series([None, "cut off"]))
+    agrees(rows, stream(COLUMNS))
+    agrees(rows.with_columns(header=pl.lit(b"a")), stream(COLUMNS, format="csv"))
+
+
+@pytest.mark.parametrize("quote", ['"', None])
+def test_records_that_are_nearly_alike(quote: str | None) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parsing, "_PART", 10_000)
+        for line in ("é,longer than twelve,,x", 'é,"longer, than",,"x"'):
+            lines = with_one_byte_changed(line.encode())
+            agrees(raw(lines, b"a,b,c,user.id"), stream(COLUMNS, format="csv", quote=quote))
+
+
+def test_a_character_does_not_begin_in_one_row_and_end_in_the_next() -> None:
+    lines = [b"a,x\xc3", b"\xa9,x", b"a,b"]
+    assert read(lines, stream(COLUMNS, format="csv"), b"a,b") == [2]
+    agrees(raw(lines, b"a,b"), stream(COLUMNS, format="csv"))
