@@ -22,10 +22,11 @@ from sessions_platform.contracts.events import (
     ordered_columns,
     row_schema,
 )
+from sessions_platform.contracts.polars_syntax import read_timestamp
+from sessions_platform.contracts.polars_types import REASON, REASONS
 from sessions_platform.contracts.rejected_events import REJECTED_EVENTS
-from sessions_platform.contracts.rejection_reasons import REASON, REASONS, VALUE_SHOWN, Code
+from sessions_platform.contracts.rejection_reasons import VALUE_SHOWN, Code
 from sessions_platform.contracts.stream import Column, ColumnType, Stream
-from sessions_platform.contracts.timestamps import read_timestamp
 from sessions_platform.transforms.identifiers import md5_of, sha256_of, uuids_of
 
 _ROW = "_row"

@@ -13,9 +13,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sessions_platform.contracts.events import event_columns, events_schema
+from sessions_platform.contracts.polars_types import REASONS
 from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.contracts.rejected_events import REJECTED_EVENTS, rejected_schema
-from sessions_platform.contracts.rejection_reasons import REASONS
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.transforms.identifiers import uuid_of
 from sessions_platform.transforms.parse.parse import parse
