@@ -8,8 +8,8 @@ from datetime import datetime
 import polars as pl
 
 from sessions_platform.contracts.events import PLACE, PROVENANCE, Known
+from sessions_platform.contracts.polars_types import REASONS
 from sessions_platform.contracts.raw_events import RAW_EVENTS
-from sessions_platform.contracts.rejection_reasons import REASONS
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.storage.lake.lake import Dataset

@@ -1,16 +1,16 @@
 """Cast the text of a column to the column's type.
 
 Here: how a text becomes a boolean, integer, float or timestamp, and what is said of a text that
-can't. Timestamp formats and timezones are in ``contracts.timestamps``; how a row's text is found in
+can't. Timestamp formats and timezones are read by ``contracts.polars_syntax``; how a row's text is found in
 its payload is in ``transforms.parse``; what a value of the right type must be like is the contract's
 matter (``contracts.events``) and is checked in ``transforms.validate``.
 """
 
 import polars as pl
 
+from sessions_platform.contracts.polars_syntax import read_timestamp
 from sessions_platform.contracts.rejection_reasons import Code
 from sessions_platform.contracts.stream import Column, ColumnType
-from sessions_platform.contracts.timestamps import read_timestamp
 
 _EXPECTED = {
     ColumnType.integer: "a whole number of 64 bits",

@@ -16,7 +16,8 @@ from typing import NamedTuple
 import polars as pl
 
 from sessions_platform.contracts.events import PLACE, content_columns, contract_columns
-from sessions_platform.contracts.rejection_reasons import REASONS, Code
+from sessions_platform.contracts.polars_types import REASONS
+from sessions_platform.contracts.rejection_reasons import Code
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.transforms.identifiers import uuids_of
 from sessions_platform.transforms.rejections import reason_expr

@@ -21,7 +21,8 @@ from sessions_platform.contracts.events import (
     ordered_columns,
     row_schema,
 )
-from sessions_platform.contracts.rejection_reasons import REASON, REASONS, Code
+from sessions_platform.contracts.polars_types import REASON, REASONS
+from sessions_platform.contracts.rejection_reasons import Code
 from sessions_platform.contracts.stream import ColumnType, Stream
 from sessions_platform.transforms.cast import cast_expr, cast_rule
 from sessions_platform.transforms.identifiers import md5_of

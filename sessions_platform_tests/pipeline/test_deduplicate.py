@@ -11,8 +11,8 @@ from hypothesis import settings as how
 from hypothesis import strategies as st
 
 from sessions_platform.contracts.events import PROVENANCE
+from sessions_platform.contracts.polars_types import REASONS
 from sessions_platform.contracts.raw_events import RAW_EVENTS
-from sessions_platform.contracts.rejection_reasons import REASONS
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.pipeline import deduplicate as module
 from sessions_platform.pipeline.context import StreamContext
