@@ -64,15 +64,20 @@ def ordered_columns(stream: Stream) -> dict[str, Column]:
     return {**leading, **stream.columns}
 
 
-def event_columns(stream: Stream) -> dict[str, pl.DataType]:
-    """The columns of the assets `events`: the stream's own, then properties and provenance."""
+def contract_columns(stream: Stream) -> dict[str, pl.DataType]:
+    """What an accepted row is made of: event_id, the stream's own columns, properties and provenance."""
     own = {name: DTYPES[column.type] for name, column in ordered_columns(stream).items()}
     return {"event_id": pl.String(), **own, "properties": pl.String(), **PROVENANCE}
 
 
+def event_columns(stream: Stream) -> dict[str, pl.DataType]:
+    """The columns of the assets `events`."""
+    return contract_columns(stream)
+
+
 def content_columns(stream: Stream) -> list[str]:
-    """What two copies of an event are compared by: all but where they came from."""
-    return [name for name in event_columns(stream) if name not in PROVENANCE]
+    """What decides whether two rows of one id agree: the contract columns but for provenance."""
+    return [name for name in contract_columns(stream) if name not in PROVENANCE]
 
 
 def column_rules(stream: Stream, name: str, latest: datetime | None, known: Known | None = None) -> list[Rule]:
