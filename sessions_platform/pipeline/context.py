@@ -18,7 +18,7 @@ from sessions_platform.contracts.stream_file import load_streams
 from sessions_platform.errors import UserError
 from sessions_platform.settings import BUCKET_BYTES, Settings
 from sessions_platform.sources.base import Source
-from sessions_platform.sources.files.source import FileSource
+from sessions_platform.sources.registry import open_source
 from sessions_platform.storage.lake.lake import Dataset, Lake, StoredFile
 from sessions_platform.storage.lake.spill import Spill
 from sessions_platform.storage.ledger.ledger import LandingVersion, Ledger, Snapshot
@@ -39,8 +39,8 @@ class StreamContext:
     @classmethod
     def open(cls, stream: Stream, settings: Settings, source: Source | None = None) -> "StreamContext":
         """The stream's places as the settings name them; tests bring a source of their own."""
-        files = source or FileSource(stream, settings.block_bytes)
-        return cls(stream, files, Lake(settings.lake), Database(settings), bucket_bytes=settings.bucket_bytes)
+        source = source or open_source(stream, settings)
+        return cls(stream, source, Lake(settings.lake), Database(settings), bucket_bytes=settings.bucket_bytes)
 
     @cached_property
     def ledger(self) -> Ledger:
