@@ -37,7 +37,7 @@ PHASES = {
         "orchestration.checks:hold_against",
     ),
     "sessionize": (
-        "pipeline.sessionize:_readers",
+        "engines.polars:PolarsEngine._bucket_readers",
         "transforms.sessionize:sessionize_window",
         "transforms.sessionize:affected_partitions",
         "transforms.summarize:summarize",
