@@ -63,7 +63,7 @@ def _read_again(context: StreamContext, known: KnownFile, file: Slice, run_id: s
     if known.fingerprint == file.fingerprint:
         return False
     lake = context.lake
-    reading = context.source.read(file, partial(lake.keep, f"{context.stream.name}/{FILE_COPIES}"))
+    reading = context.source.read(file, partial(lake.quarantine, f"{context.stream.name}/{FILE_COPIES}"))
     folder = context.folder("raw_events", known.landing_partition)
     try:
         with closing(prefetch(blocks_of(reading, known.landing_partition, file.uri))) as blocks:
