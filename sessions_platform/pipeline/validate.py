@@ -19,8 +19,8 @@ from sessions_platform.storage.lake.lake import Dataset, StoredFile
 from sessions_platform.storage.lake.prefetch import prefetch
 from sessions_platform.storage.ledger.ledger import KnownFile, StaleWriteError
 from sessions_platform.storage.warehouses.postgres.loader import Loaded
+from sessions_platform.transforms.rejections import rejections
 from sessions_platform.transforms.schema_drift import NOTHING_OBSERVED, Drift, ObservedSchema, drift
-from sessions_platform.transforms.validate import rejections
 
 _SAMPLES = 5
 
