@@ -15,6 +15,7 @@ from typing import Any
 import polars as pl
 import pyarrow.parquet as pq
 
+from sessions_platform.contracts.raw_events import RENAMED_COLUMNS
 from sessions_platform.storage.lake.memory import keep_little
 from sessions_platform.storage.lake.parquet_writer import slices, write_parquet
 
@@ -187,12 +188,20 @@ def _write_bytes(path: Path, pieces: Iterable[bytes]) -> str:
 
 
 def _fitted(frame: pl.LazyFrame, schema: Mapping[str, pl.DataType]) -> pl.LazyFrame:
+    frame = _renamed(frame, schema)
     standing = frame.collect_schema()
     kept = {name for name, dtype in schema.items() if name in standing and _can_be_cast(standing[name], dtype)}
     fitted = {
         name: (pl.col(name) if name in kept else pl.lit(None)).cast(schema[name], strict=False) for name in schema
     }
     return frame.with_columns(**fitted).select(*schema)
+
+
+def _renamed(frame: pl.LazyFrame, schema: Mapping[str, pl.DataType]) -> pl.LazyFrame:
+    """The frame with today's names for columns of the schema that an older contract named differently."""
+    stored = frame.collect_schema()
+    renamed = {old: new for new, old in RENAMED_COLUMNS.items() if new in schema and new not in stored}
+    return frame.rename({old: new for old, new in renamed.items() if old in stored})
 
 
 def _can_be_cast(standing: pl.DataType, wanted: pl.DataType) -> bool:

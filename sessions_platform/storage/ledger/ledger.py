@@ -19,8 +19,8 @@ from psycopg.types.json import Jsonb
 from sessions_platform.errors import UserError
 from sessions_platform.sources.base import Cursor
 from sessions_platform.storage.lake.lake import StoredFile
-from sessions_platform.storage.ledger.schema import make_tables
 from sessions_platform.storage.postgres.database import Database, lock
+from sessions_platform.storage.postgres.migrations import ensure_current
 
 Row = TypeVar("Row")
 
@@ -196,7 +196,7 @@ class Ledger:
         """
         self._calendars = calendars
         with self.database.transaction() as connection:
-            make_tables(connection)
+            ensure_current(connection)
             connection.execute(_BEGIN, [self.stream, Jsonb(dict(calendars))])
             self._hold(connection)
 
@@ -476,7 +476,7 @@ class Ledger:
     def recorded_calendars(self) -> dict[str, str]:
         """The calendars that the standing partitions were made with; empty for a stream without any."""
         with self.database.transaction() as connection:
-            make_tables(connection)
+            ensure_current(connection)
             sql = "select calendars from sessions_platform.streams where stream = %s"
             row = connection.execute(sql, [self.stream]).fetchone()
         return row[0] if row else {}
@@ -484,7 +484,7 @@ class Ledger:
     def delete_stream(self) -> None:
         """Leave nothing of the stream in the ledger."""
         with self.database.transaction() as connection:
-            make_tables(connection)
+            ensure_current(connection)
             for table in (*_OF_A_STREAM, *_KEPT_BY_A_REBUILD):
                 connection.execute(_FORGET.format(table=table), {"stream": self.stream})
 
