@@ -11,17 +11,11 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from yaml.reader import ReaderError
 
+from sessions_platform.contracts.columns import Column, Reference
+from sessions_platform.contracts.rejection_limits import Rejected, Thresholds
+from sessions_platform.contracts.session_rule import Aggregate, SessionRule
 from sessions_platform.contracts.sources import source_type_of
-from sessions_platform.contracts.stream import (
-    Aggregate,
-    Column,
-    Landing,
-    Reference,
-    Rejected,
-    Session,
-    Stream,
-    Thresholds,
-)
+from sessions_platform.contracts.stream import Landing, Stream
 from sessions_platform.contracts.stream_checks import Issue, cross_key_issues
 from sessions_platform.contracts.values import shown
 from sessions_platform.errors import UserError
@@ -31,7 +25,7 @@ Place = tuple[str, ...]
 _MODELS: dict[Place, type[BaseModel]] = {
     (): Stream,
     ("landing",): Landing,
-    ("session",): Session,
+    ("session",): SessionRule,
     ("rejected",): Rejected,
     ("rejected", "by_reason", "*"): Thresholds,
     ("columns", "*"): Column,

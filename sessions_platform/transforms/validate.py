@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import polars as pl
 from pandera.errors import SchemaErrors
 
+from sessions_platform.contracts.columns import Column, ColumnType
 from sessions_platform.contracts.events import (
     PLACE,
     PROVENANCE,
@@ -26,7 +27,7 @@ from sessions_platform.contracts.polars_syntax import read_timestamp
 from sessions_platform.contracts.polars_types import REASON, REASONS
 from sessions_platform.contracts.rejected_events import REJECTED_EVENTS
 from sessions_platform.contracts.rejection_reasons import VALUE_SHOWN, Code
-from sessions_platform.contracts.stream import Column, ColumnType, Stream
+from sessions_platform.contracts.stream import Stream
 from sessions_platform.transforms.identifiers import md5_of, sha256_of, uuids_of
 
 _ROW = "_row"
