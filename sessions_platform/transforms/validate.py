@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import polars as pl
 from pandera.errors import SchemaErrors
 
-from sessions_platform.contracts.columns import Column, ColumnType
+from sessions_platform.contracts.columns import ColumnType
 from sessions_platform.contracts.events import (
     PROVENANCE,
     Known,
