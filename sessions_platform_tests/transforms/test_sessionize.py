@@ -114,6 +114,25 @@ def test_a_session_over_midnights_belongs_whole_to_the_day_it_started_in(key: st
     assert result.events.height == (len(every_20_minutes.split()) if key == "2026-01-01" else 0)
 
 
+@pytest.mark.parametrize(
+    ("minutes", "of_day_one"),
+    [
+        pytest.param("1410 1440", "1410 1440", id="exactly the gap before midnight, and at midnight"),
+        pytest.param("1410 1440 1470", "1410 1440 1470", id="and exactly at the end of what is read next"),
+        pytest.param("1410 1440 1470 1500 1530", "1410 1440 1470 1500 1530", id="and so on"),
+        pytest.param("1409 1440", "1409", id="a minute more is another session"),
+        pytest.param("1439 1440", "1439 1440", id="the last minute and midnight"),
+        pytest.param("1440", "", id="midnight alone is the next day's"),
+    ],
+)
+def test_a_session_goes_on_over_midnight_after_a_silence_of_exactly_the_gap(minutes: str, of_day_one: str) -> None:
+    web = stream()
+    events = frame(timeline(minutes), web)
+    inside = sessionize_window(web.session_calendar.window("2026-01-01"), reader(events), web).events
+    at = [(moment - DAY_ONE) / timedelta(minutes=1) for moment in inside["event_timestamp"]]
+    assert at == [float(minute) for minute in of_day_one.split()]
+
+
 def test_copies_on_other_days_are_left_out_and_counted() -> None:
     web = stream()
     first = event("ann", DAY_ONE, "a")
