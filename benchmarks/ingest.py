@@ -83,6 +83,7 @@ def digest_of_rows(planted: bytes) -> str:
 def ours(file: str, form: str, folder: str) -> dict[str, str]:
     import polars as pl
 
+    from sessions_platform.contracts.sources import FilesSource
     from sessions_platform.sources.files.reader import FileReading
     from sessions_platform.sources.formats.parquet.reader_process import ParquetProcess
     from sessions_platform.storage.lake.prefetch import prefetch, prefetch_map
@@ -91,6 +92,7 @@ def ours(file: str, form: str, folder: str) -> dict[str, str]:
     shop, parquet = stream(files=f"*.{form}"), ParquetProcess()
     place = {"landing_partition": pl.lit("2026-01-01"), "source_uri": pl.lit("events")}
     measure.mark("ready")
+    assert isinstance(shop.source, FilesSource)
     reading = FileReading(Path(file), shop.source, _keep_nothing, parquet)
 
     def read(block: pl.DataFrame) -> pl.DataFrame:

@@ -53,6 +53,9 @@ def _table(server: Server) -> str:
 
 
 def _context(data: str, folder: str, url: str) -> Any:
+    from sessions_platform.allocator import configure_allocator
+
+    configure_allocator()  # before polars is imported
     from sessions_platform.pipeline.context import open_contexts
     from sessions_platform.settings import Settings
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Failed
+from sessions_platform.allocator import configure_allocator
 
 START, REST, WRITE = "Dagster's start", "rest", "write"
 PHASES = {
@@ -146,6 +147,7 @@ def functions() -> Iterator[tuple[str, Any, str]]:
 
 def put_clocks(clocks: Clocks) -> None:
     """Wherever a module of the platform has one of the functions, it gets the one with a clock."""
+    configure_allocator()  # before polars is imported
     importlib.import_module("sessions_platform.orchestration.build")  # and so all that runs
     modules = [module for name, module in sys.modules.items() if name.startswith("sessions_platform.")]
     for phase, owner, name in functions():

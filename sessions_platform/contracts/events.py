@@ -11,9 +11,10 @@ from datetime import datetime
 import pandera.polars as pa
 import polars as pl
 
+from sessions_platform.contracts.columns import Column, ColumnType, Reference
 from sessions_platform.contracts.polars_types import DTYPES
 from sessions_platform.contracts.rejection_reasons import Code
-from sessions_platform.contracts.stream import Column, ColumnType, Reference, Stream
+from sessions_platform.contracts.stream import Stream
 
 LEADING = ("event_id", "user_id", "event_timestamp", "event_type")
 PLACE = ["source_uri", "position"]  # which is one row of a landing partition

@@ -8,7 +8,8 @@ import polars as pl
 
 from sessions_platform.contracts.events import event_columns, events_schema
 from sessions_platform.contracts.polars_types import UTC_MICROSECONDS
-from sessions_platform.contracts.stream import Aggregate, Stream
+from sessions_platform.contracts.session_rule import Aggregate
+from sessions_platform.contracts.stream import Stream
 
 
 class Boundary(StrEnum):

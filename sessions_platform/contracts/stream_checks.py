@@ -12,10 +12,11 @@ from datetime import date
 from typing import Any
 
 from sessions_platform.contracts.calendar import Cadence, Calendar, midnight
+from sessions_platform.contracts.columns import ColumnType
 from sessions_platform.contracts.path_template import PLACEHOLDER, PathTemplate, TemplateError
 from sessions_platform.contracts.raw_events import RAW_EVENTS
+from sessions_platform.contracts.session_rule import Aggregate
 from sessions_platform.contracts.sessions import KEPT_BY_WAREHOUSE, SESSIONIZED, SESSIONS
-from sessions_platform.contracts.stream import Aggregate, ColumnType
 from sessions_platform.contracts.values import as_day, as_share, is_timezone
 
 Issue = tuple[tuple[str, ...], str, str]  # the key's place, the reason, the mend

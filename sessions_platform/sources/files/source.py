@@ -9,6 +9,7 @@ from itertools import chain
 from pathlib import Path, PurePosixPath
 
 from sessions_platform.contracts.path_template import PathTemplate
+from sessions_platform.contracts.sources import FilesSource
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.errors import UserError
 from sessions_platform.settings import BLOCK_BYTES
@@ -32,13 +33,14 @@ class FileSource:
     """
 
     def __init__(self, stream: Stream, block_bytes: int = BLOCK_BYTES) -> None:
+        assert isinstance(stream.source, FilesSource)
         self._source = stream.source
         self._block_bytes = block_bytes
         self._parquet = ParquetProcess()
         self._folder = _absolute(stream.path.parent)
         self._home = _absolute(stream.home)
-        self._root, files = self._anchored(stream.source.files)
-        self._template = PathTemplate(files, stream.landing_calendar) if stream.source.dated else None
+        self._root, files = self._anchored(self._source.files)
+        self._template = PathTemplate(files, stream.landing_calendar) if self._source.dated else None
         self._pattern = files
 
     def find(self, landing_partitions: Iterable[str] | None = None) -> list[Slice]:
