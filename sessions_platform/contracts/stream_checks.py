@@ -13,6 +13,7 @@ from typing import Any
 
 from sessions_platform.contracts.calendar import Cadence, Calendar, midnight
 from sessions_platform.contracts.columns import ColumnType
+from sessions_platform.contracts.enrichments import ENRICHMENTS, column_clashes, enriched_columns
 from sessions_platform.contracts.path_template import PLACEHOLDER, PathTemplate, TemplateError
 from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.contracts.session_rule import Aggregate
@@ -54,9 +55,14 @@ def cross_key_issues(raw: Raw) -> Iterator[Issue]:
             yield ("columns", name), "the column is missing", f"add {name}: {{from: …}}"
     for name in columns:
         yield from _column_findings(name, _mapping(columns, name))
+    enriched = {name: {"type": kind.value} for name, kind in _enriched_columns(raw).items()}
     for name, aggregate in _mapping(session, "columns").items():
-        yield from _aggregate_findings(name, aggregate, columns)
-    yield from _named_column_findings(raw, columns)
+        yield from _aggregate_findings(name, aggregate, {**columns, **enriched})
+    yield from _named_column_findings(("sequence",), raw.get("sequence"), columns)
+    yield from _named_column_findings(("session", "campaign"), session.get("campaign"), {**columns, **enriched})
+    for name, column in column_clashes(raw.get("enrich"), columns):
+        reason = f"{name} adds the column {column}, which there is already"
+        yield ("enrich",), reason, "rename the column, or remove the enrichment"
     yield from _threshold_findings(_mapping(raw, "rejected"))
     yield from _character_findings(_mapping(raw, "source"))
     yield from _day_findings(raw)
@@ -74,11 +80,15 @@ def _name_findings(name: Any) -> Iterator[Issue]:
         yield ("name",), f"{name!r} is a schema of its own in PostgreSQL", "choose another name"
 
 
-def _named_column_findings(raw: Raw, columns: Raw) -> Iterator[Issue]:
-    named = {("sequence",): raw.get("sequence"), ("session", "campaign"): _mapping(raw, "session").get("campaign")}
-    for place, column in named.items():
-        if isinstance(column, str) and column not in columns:
-            yield place, f"there is no column {column!r}", f"name one of {', '.join(columns)}"
+def _named_column_findings(place: tuple[str, ...], column: Any, columns: Raw) -> Iterator[Issue]:
+    if isinstance(column, str) and column not in columns:
+        yield place, f"there is no column {column!r}", f"name one of {', '.join(columns)}"
+
+
+def _enriched_columns(raw: Raw) -> dict[str, ColumnType]:
+    named = raw.get("enrich")
+    known = [name for name in named if isinstance(name, str) and name in ENRICHMENTS] if isinstance(named, list) else []
+    return enriched_columns(known)
 
 
 # Columns -------------------------------------------------------------------------------------------------
