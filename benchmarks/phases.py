@@ -98,7 +98,7 @@ class Clocks:
             self._since = now
             yield
 
-    def told(self) -> dict[str, float]:
+    def by_phase(self) -> dict[str, float]:
         with self._passing():
             return {phase: self.seconds[phase] for phase in ORDER}
 
@@ -165,7 +165,7 @@ def main() -> None:
     try:
         runpy.run_module("dagster", run_name="__main__")
     finally:
-        file.write_text(json.dumps(clocks.told()))
+        file.write_text(json.dumps(clocks.by_phase()))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ from sessions_platform.engines.accepted_events import event_reader
 from sessions_platform.errors import UserError
 from sessions_platform.settings import BUCKET_BYTES, Settings
 from sessions_platform.sources.base import Source
-from sessions_platform.sources.files.source import FileSource
+from sessions_platform.sources.registry import open_source
+from sessions_platform.storage.lake.filesystem import LocalFilesystem
 from sessions_platform.storage.lake.lake import Dataset, Lake, StoredFile
 from sessions_platform.storage.lake.spill import Spill
 from sessions_platform.storage.ledger.ledger import LandingVersion, Ledger, Snapshot
@@ -38,8 +39,9 @@ class StreamContext:
     @classmethod
     def open(cls, stream: Stream, settings: Settings, source: Source | None = None) -> "StreamContext":
         """The stream's places as the settings name them; tests bring a source of their own."""
-        files = source or FileSource(stream, settings.block_bytes)
-        return cls(stream, files, Lake(settings.lake), Database(settings), bucket_bytes=settings.bucket_bytes)
+        source = source or open_source(stream, settings)
+        lake = Lake(LocalFilesystem(settings.lake), settings.scratch)
+        return cls(stream, source, lake, Database(settings), bucket_bytes=settings.bucket_bytes)
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -63,7 +65,7 @@ class StreamContext:
         return f"{self.stream.name}/{asset}/{partition}"
 
     def spill(self, schema: Mapping[str, pl.DataType], buckets: int = 1, by: pl.Expr | None = None) -> Spill:
-        return Spill(self.lake.root, schema, self.bucket_bytes, buckets, by)
+        return Spill(self.lake.scratch, schema, self.bucket_bytes, buckets, by)
 
     def buckets_for(self, size: int) -> int:
         """How many buckets so many bytes make."""
@@ -109,7 +111,7 @@ class StreamContext:
     def _landed_file(self, landing: LandingVersion, asset: str) -> StoredFile:
         path = landing.events_path if asset == "events" else landing.rejected_path
         rows = landing.accepted if asset == "events" else landing.rejected
-        return StoredFile(path, rows, (self.lake.root / path).stat().st_size)
+        return StoredFile(path, rows, self.lake.size(path))
 
 
 def open_contexts(settings: Settings, names: Sequence[str] | None = None) -> list[StreamContext]:
