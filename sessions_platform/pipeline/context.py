@@ -17,6 +17,7 @@ from sessions_platform.errors import UserError
 from sessions_platform.settings import BUCKET_BYTES, Settings
 from sessions_platform.sources.base import Source
 from sessions_platform.sources.registry import open_source
+from sessions_platform.storage.lake.filesystem import LocalFilesystem
 from sessions_platform.storage.lake.lake import Dataset, Lake, StoredFile
 from sessions_platform.storage.lake.spill import Spill
 from sessions_platform.storage.ledger.ledger import LandingVersion, Ledger, Snapshot
@@ -39,7 +40,8 @@ class StreamContext:
     def open(cls, stream: Stream, settings: Settings, source: Source | None = None) -> "StreamContext":
         """The stream's places as the settings name them; tests bring a source of their own."""
         source = source or open_source(stream, settings)
-        return cls(stream, source, Lake(settings.lake), Database(settings), bucket_bytes=settings.bucket_bytes)
+        lake = Lake(LocalFilesystem(settings.lake), settings.scratch)
+        return cls(stream, source, lake, Database(settings), bucket_bytes=settings.bucket_bytes)
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -63,7 +65,7 @@ class StreamContext:
         return f"{self.stream.name}/{asset}/{partition}"
 
     def spill(self, schema: Mapping[str, pl.DataType], buckets: int = 1, by: pl.Expr | None = None) -> Spill:
-        return Spill(self.lake.root, schema, self.bucket_bytes, buckets, by)
+        return Spill(self.lake.scratch, schema, self.bucket_bytes, buckets, by)
 
     def buckets_for(self, size: int) -> int:
         """How many buckets so many bytes make."""
@@ -109,7 +111,7 @@ class StreamContext:
     def _landed_file(self, landing: LandingVersion, asset: str) -> StoredFile:
         path = landing.events_path if asset == "events" else landing.rejected_path
         rows = landing.accepted if asset == "events" else landing.rejected
-        return StoredFile(path, rows, (self.lake.root / path).stat().st_size)
+        return StoredFile(path, rows, self.lake.size(path))
 
 
 def open_contexts(settings: Settings, names: Sequence[str] | None = None) -> list[StreamContext]:

@@ -94,7 +94,7 @@ def _ingest_slice(context: StreamContext, known: KnownFile, slice_: Slice, run_i
     if known.fingerprint == slice_.fingerprint:
         return False
     lake, ledger = context.lake, context.ledger
-    reading = context.source.read(slice_, partial(lake.keep, f"{context.stream.name}/{QUARANTINED_FILES}"))
+    reading = context.source.read(slice_, partial(lake.quarantine, f"{context.stream.name}/{QUARANTINED_FILES}"))
     folder = context.folder("raw_events", known.landing_partition)
     try:
         with closing(prefetch(blocks_of(reading, known.landing_partition, slice_.uri))) as blocks:
