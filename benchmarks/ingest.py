@@ -64,12 +64,12 @@ def _files(bench: Bench, rows: int, form: str, broken: str) -> tuple[Path, Path]
 def _program(bench: Bench, function: str, **given: str) -> tuple[measure.Run, Mapping[str, Any]]:
     with bench.folder() as folder:
         taken = measure.run(measure.program("ingest", function, folder=str(folder), **given))
-        return taken, {**taken.told, **answers.of_parquet({"good rows": (folder / "rows.parquet", VALUES)})}
+        return taken, {**taken.output, **answers.of_parquet({"good rows": (folder / "rows.parquet", VALUES)})}
 
 
 def _compare(case: str, planted: str, _: str, ours: Mapping[str, Any], peer: Mapping[str, Any]) -> None:
-    answers.hold_equal(ours, peer, f"ingest, {case}")
-    answers.hold_equal(ours, {"broken rows": planted}, f"ingest, {case}, what was planted")
+    answers.check_equal(ours, peer, f"ingest, {case}")
+    answers.check_equal(ours, {"broken rows": planted}, f"ingest, {case}, what was planted")
 
 
 def digest_of_rows(planted: bytes) -> str:

@@ -28,7 +28,7 @@ PHASES = {
     "parse": ("transforms.parse.parse:parse_and_observe",),
     "validate": (
         "transforms.validate:validate",
-        "transforms.validate:rejections",
+        "transforms.rejections:rejections",
         "pipeline.deduplicate:ValidatedRows.add",
         "pipeline.deduplicate:ValidatedRows.events",
         "operations.audit:audit_sample",
@@ -37,7 +37,7 @@ PHASES = {
         "orchestration.checks:hold_against",
     ),
     "sessionize": (
-        "pipeline.sessionize:_readers",
+        "engines.polars:PolarsEngine._bucket_readers",
         "transforms.sessionize:sessionize_window",
         "transforms.sessionize:affected_partitions",
         "transforms.summarize:summarize",
@@ -98,7 +98,7 @@ class Clocks:
             self._since = now
             yield
 
-    def told(self) -> dict[str, float]:
+    def by_phase(self) -> dict[str, float]:
         with self._passing():
             return {phase: self.seconds[phase] for phase in ORDER}
 
@@ -165,7 +165,7 @@ def main() -> None:
     try:
         runpy.run_module("dagster", run_name="__main__")
     finally:
-        file.write_text(json.dumps(clocks.told()))
+        file.write_text(json.dumps(clocks.by_phase()))
 
 
 if __name__ == "__main__":

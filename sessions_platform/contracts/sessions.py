@@ -92,10 +92,9 @@ def session_columns(stream: Stream) -> dict[str, pl.DataType]:
 
 def sessionized_schema(stream: Stream) -> pa.DataFrameSchema:
     """The contract of the asset sessionized_events."""
-    nullable = {"properties", "time_diff_seconds", "boundary_reason"} | {
-        n for n, c in stream.columns.items() if c.nullable
-    }
-    own = {name: column.description for name, column in events_schema(stream).columns.items()}
+    of_events = events_schema(stream).columns
+    nullable = {"time_diff_seconds", "boundary_reason"} | {n for n, column in of_events.items() if column.nullable}
+    own = {name: column.description for name, column in of_events.items()}
     columns = {n: pa.Column(dtype, nullable=n in nullable) for n, dtype in sessionized_columns(stream).items()}
     columns["time_diff_seconds"] = pa.Column(pl.Float64, pa.Check.ge(0), nullable=True)
     columns["boundary_reason"] = pa.Column(pl.String, pa.Check.isin(list(map(str, Boundary))), nullable=True)

@@ -23,7 +23,8 @@ class SourceConfig(FormatOptions):
     """What every source states: how its records are written.
 
     A subclass adds `type`, the literal that its stream files write, and keys of its own, and sets
-    `implementation` to the import string of a class that keeps `sources.base.Source`.
+    `implementation` to the import string of a callable that takes the stream and the settings and
+    returns a `sources.base.Source`.
     """
 
     implementation: ClassVar[str]
@@ -32,7 +33,7 @@ class SourceConfig(FormatOptions):
 class FilesSource(SourceConfig):
     """Landing files: where they are and how they are written."""
 
-    implementation: ClassVar[str] = "sessions_platform.sources.files.source:FileSource"
+    implementation: ClassVar[str] = "sessions_platform.sources.files.source:FileSource.open"
 
     type: Literal["files"] = Field("files", description="Where records come from: files is the default.")
     files: str = Field(

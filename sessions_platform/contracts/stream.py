@@ -18,6 +18,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from sessions_platform.contracts.calendar import Cadence, Calendar, midnight
 from sessions_platform.contracts.columns import Column, Reference
+from sessions_platform.contracts.enrichments import EnrichmentName, enrichment_versions
 from sessions_platform.contracts.formats import FormatOptions
 from sessions_platform.contracts.model import Model
 from sessions_platform.contracts.rejection_limits import Rejected
@@ -50,6 +51,8 @@ class Stream(Model):
     sequence: str | None = Field(None, description="A column that orders simultaneous events.")
     session: SessionRule = Field(default_factory=lambda: SessionRule.model_validate({}))
     rejected: Rejected = Field(default_factory=lambda: Rejected.model_validate({}))
+    # Left out of the JSON schema, and so of the documented keys, while the table of enrichments is empty.
+    enrich: SkipJsonSchema[list[EnrichmentName]] = Field(default_factory=list)
 
     # Where the stream was read from; source paths are relative to its folder. Not keys of the file.
     path: SkipJsonSchema[Path] = Field(Path("stream.yaml"), exclude=True)
@@ -132,6 +135,8 @@ class Stream(Model):
         contract["source"] = self.source.model_dump(mode="json", include=set(FormatOptions.model_fields))
         for column in contract["columns"].values():
             column.pop("description")
+        if self.enrich:
+            contract["enrich"] = enrichment_versions(self.enrich)
         return _digest({**contract, "max_future": self.session.max_future.total_seconds()})
 
     @property

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from sessions_platform.contracts.calendar import Cadence, Calendar, midnight
 from sessions_platform.contracts.columns import ColumnType
+from sessions_platform.contracts.enrichments import ENRICHMENTS, column_clashes, enriched_columns
 from sessions_platform.contracts.path_template import PLACEHOLDER, PathTemplate, TemplateError
 from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.contracts.session_rule import Aggregate
@@ -71,9 +72,14 @@ def cross_key_issues(raw: Raw) -> Iterator[Issue]:
             yield Issue(("columns", name), "the column is missing", f"add {name}: {{from: …}}")
     for name in columns:
         yield from _column_issues(name, _mapping(columns, name))
+    enriched = {name: {"type": kind.value} for name, kind in _enriched_columns(raw).items()}
     for name, aggregate in _mapping(session, "columns").items():
-        yield from _aggregate_issues(name, aggregate, columns)
-    yield from _named_column_issues(raw, columns)
+        yield from _aggregate_issues(name, aggregate, {**columns, **enriched})
+    yield from _named_column_issues(("sequence",), raw.get("sequence"), columns)
+    yield from _named_column_issues(("session", "campaign"), session.get("campaign"), {**columns, **enriched})
+    for name, column in column_clashes(raw.get("enrich"), columns):
+        reason = f"{name} adds the column {column}, which there is already"
+        yield Issue(("enrich",), reason, "rename the column, or remove the enrichment")
     yield from _threshold_issues(_mapping(raw, "rejected"))
     yield from _character_issues(_mapping(raw, "source"))
     yield from _day_issues(raw)
@@ -91,11 +97,15 @@ def _name_issues(name: Any) -> Iterator[Issue]:
         yield Issue(("name",), f"{name!r} is the name of a schema that exists in PostgreSQL", "choose another name")
 
 
-def _named_column_issues(raw: Raw, columns: Raw) -> Iterator[Issue]:
-    named = {("sequence",): raw.get("sequence"), ("session", "campaign"): _mapping(raw, "session").get("campaign")}
-    for key_path, column in named.items():
-        if isinstance(column, str) and column not in columns:
-            yield Issue(key_path, f"there is no column {column!r}", f"name one of {', '.join(columns)}")
+def _named_column_issues(key_path: tuple[str, ...], column: Any, columns: Raw) -> Iterator[Issue]:
+    if isinstance(column, str) and column not in columns:
+        yield Issue(key_path, f"there is no column {column!r}", f"name one of {', '.join(columns)}")
+
+
+def _enriched_columns(raw: Raw) -> dict[str, ColumnType]:
+    named = raw.get("enrich")
+    known = [name for name in named if isinstance(name, str) and name in ENRICHMENTS] if isinstance(named, list) else []
+    return enriched_columns(known)
 
 
 # Columns -------------------------------------------------------------------------------------------------

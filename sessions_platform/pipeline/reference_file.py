@@ -13,7 +13,7 @@ from sessions_platform.contracts.sources import FilesSource
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.errors import UserError
 from sessions_platform.sources.files.reader import FileReading
-from sessions_platform.sources.files.source import FileSource
+from sessions_platform.sources.files.source import path_of
 from sessions_platform.sources.formats.parquet.reader_process import ParquetProcess
 from sessions_platform.transforms.parse.parse import parse
 
@@ -22,7 +22,7 @@ _VALUE = "value"
 
 def values_of_file(stream: Stream, reference: Reference) -> pl.Series:
     """The texts of the reference's column, with nulls and repeats. Raises Mistake where the file can't be read."""
-    path = FileSource(stream).path_of(reference.file or "")
+    path = path_of(stream, reference.file or "")
     source = FilesSource.model_validate({"files": reference.file, "format": reference.format})
     rows = _as_stream(reference, source)
     found = [pl.Series(_VALUE, dtype=pl.String)]
