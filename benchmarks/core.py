@@ -1,7 +1,7 @@
 """The core job: Parquet → validate → deduplicate → sessionize → sessions and sessionized events as Parquet.
 
-Repeated ids are found wherever they stand, and the first by place is kept. Ours writes a little more than the
-peers do: each event's place, and why it opens a session.
+Repeated ids are found wherever they occur, and the first by position is kept. Ours writes a little more than the
+peers do: each event's position, and why it opens a session.
 """
 
 from collections.abc import Iterator, Mapping
@@ -66,20 +66,20 @@ def program(
         if function in MAKE_IDS:
             asked["ids of sessions"] = (sessions, ("session_id", "user_id", "session_start"))
             asked["ids of sessionized events"] = (sessionized, ("event_id", "session_id"))
-        answer = {**taken.told, **answers.of_parquet(asked)}
+        answer = {**taken.output, **answers.of_parquet(asked)}
         return taken, answer
 
 
 def _compare(peers: Mapping[str, Peer], name: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
     if peers[name].answers:
-        answers.hold_equal(ours, theirs, f"core, {name}")
+        answers.check_equal(ours, theirs, f"core, {name}")
 
 
 # The programs --------------------------------------------------------------------------------------------
 
 
 def ours(events: str, folder: str, bucket_mb: int = 32) -> dict[str, int]:
-    """The platform's own transforms: rows that share an id are settled, all others dealt out to buckets of users."""
+    """The platform's own transforms: rows that share an id are deduplicated, the others spilled to buckets of users."""
     import polars as pl
 
     from sessions_platform.contracts.events import event_columns
@@ -88,10 +88,10 @@ def ours(events: str, folder: str, bucket_mb: int = 32) -> dict[str, int]:
     from sessions_platform.storage.lake.lake import Lake
     from sessions_platform.storage.lake.prefetch import prefetch, prefetch_map
     from sessions_platform.storage.lake.spill import Spill
+    from sessions_platform.transforms.deduplicate import deduplicate
     from sessions_platform.transforms.sessionize import sessionize
     from sessions_platform.transforms.sort_events import repeated
     from sessions_platform.transforms.summarize import summarize
-    from sessions_platform.transforms.validate import deduplicate
 
     shop, scratch = stream(), Path(folder) / "scratch"
     lake = Lake(LocalFilesystem(Path(folder)), scratch)
@@ -136,7 +136,7 @@ _BYTES_OF_A_ROW = 200
 
 
 def _blocks(lake: Any, events: str, columns: Mapping[str, Any]) -> Iterator[Any]:
-    """Events as they come, with their places."""
+    """Events in their order, with their positions."""
     import polars as pl
 
     position = 1

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sessions_platform.allocator import configure_allocator
 from sessions_platform.errors import RunFailedError, UserError
 from sessions_platform.settings import Settings
 
@@ -45,6 +46,7 @@ OfStatus = Annotated[Wanted, typer.Option(help="Which rows.")]
 
 def main() -> None:
     """Run the command line; a user's mistake ends in a sentence, never in a traceback."""
+    configure_allocator()
     try:
         app()
     except UserError as invalid:

@@ -12,7 +12,8 @@ import polars as pl
 from sessions_platform.contracts.events import PROVENANCE, events_schema
 from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.contracts.rejected_events import REJECTED_EVENTS, rejected_schema
-from sessions_platform.contracts.stream import Source, Stream
+from sessions_platform.contracts.sources import FilesSource
+from sessions_platform.contracts.stream import Stream
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.ingest import ingest
 from sessions_platform.pipeline.validate import publish, validate_partition
@@ -21,8 +22,10 @@ from sessions_platform.sources.files.reader import BLOCK_BYTES, FileReading
 from sessions_platform.sources.formats.base import CorruptDataError
 from sessions_platform.sources.formats.compression import codec_of, decompressed
 from sessions_platform.sources.formats.parquet.reader_process import ParquetProcess
+from sessions_platform.transforms.deduplicate import deduplicate
 from sessions_platform.transforms.parse.parse import parse
-from sessions_platform.transforms.validate import deduplicate, payload_bytes, rejections, validate
+from sessions_platform.transforms.rejections import payload_bytes, rejections
+from sessions_platform.transforms.validate import validate
 from sessions_platform_tests.streams import stream
 
 DAY = "2026-01-01"
@@ -50,7 +53,7 @@ def reading(path: Path, content: bytes, block_bytes: int = BLOCK_BYTES, **descri
 
 
 def reading_of(path: Path, block_bytes: int = BLOCK_BYTES, **described: Any) -> FileReading:
-    source = Source.model_validate({"files": "*", "format": "ndjson", **described})
+    source = FilesSource.model_validate({"files": "*", "format": "ndjson", **described})
     return FileReading(path, source, COPIES.keep, PARQUET, block_bytes)
 
 

@@ -11,8 +11,11 @@ from datetime import datetime
 import pandera.polars as pa
 import polars as pl
 
+from sessions_platform.contracts.columns import Column, ColumnType, Reference
+from sessions_platform.contracts.enrichments import enriched_columns
+from sessions_platform.contracts.polars_types import DTYPES
 from sessions_platform.contracts.rejection_reasons import Code
-from sessions_platform.contracts.stream import Column, ColumnType, Reference, Stream
+from sessions_platform.contracts.stream import Stream
 
 LEADING = ("event_id", "user_id", "event_timestamp", "event_type")
 PLACE = ["source_uri", "position"]  # which is one row of a landing partition
@@ -63,15 +66,23 @@ def ordered_columns(stream: Stream) -> dict[str, Column]:
     return {**leading, **stream.columns}
 
 
-def event_columns(stream: Stream) -> dict[str, pl.DataType]:
-    """The columns of the assets `events`: the stream's own, then properties and provenance."""
-    own = {name: column.type.dtype for name, column in ordered_columns(stream).items()}
+def contract_columns(stream: Stream) -> dict[str, pl.DataType]:
+    """What an accepted row is made of: event_id, the stream's own columns, properties and provenance."""
+    own = {name: DTYPES[column.type] for name, column in ordered_columns(stream).items()}
     return {"event_id": pl.String(), **own, "properties": pl.String(), **PROVENANCE}
 
 
+def event_columns(stream: Stream) -> dict[str, pl.DataType]:
+    """The columns of the asset `events`: the contract columns, with enriched ones before properties and provenance."""
+    contract = contract_columns(stream)
+    enriched = {name: DTYPES[kind] for name, kind in enriched_columns(stream.enrich).items()}
+    last = {name: contract.pop(name) for name in ("properties", *PROVENANCE)}
+    return {**contract, **enriched, **last}
+
+
 def content_columns(stream: Stream) -> list[str]:
-    """What two copies of an event are compared by: all but where they came from."""
-    return [name for name in event_columns(stream) if name not in PROVENANCE]
+    """What decides whether two rows of one id agree: the contract columns but for provenance."""
+    return [name for name in contract_columns(stream) if name not in PROVENANCE]
 
 
 def column_rules(stream: Stream, name: str, latest: datetime | None, known: Known | None = None) -> list[Rule]:
@@ -107,6 +118,7 @@ def events_schema(
     columns = {
         "event_id": pa.Column(pl.String, description=_DESCRIPTIONS["event_id"]),
         **row_schema(stream, landing_partition, known).columns,
+        **_enriched_schema(stream),
         "properties": _provenance("properties", pl.String, nullable=True),
         "landing_partition": _provenance("landing_partition", pl.String, here),
         "source_uri": _provenance("source_uri", pl.String),
@@ -116,12 +128,20 @@ def events_schema(
     return pa.DataFrameSchema(columns, strict=True, name=f"{stream.name}.events")
 
 
+def _enriched_schema(stream: Stream) -> dict[str, pa.Column]:
+    return {
+        column: pa.Column(DTYPES[kind], nullable=True, description=f"Added by the enrichment {name}.")
+        for name in stream.enrich
+        for column, kind in enriched_columns([name]).items()
+    }
+
+
 def row_schema(stream: Stream, landing_partition: str | None, known: Known | None = None) -> pa.DataFrameSchema:
     """The rules that one row can be held against without looking at others."""
     latest = stream.latest_moment(landing_partition) if landing_partition else None
     columns = {
         name: pa.Column(
-            column.type.dtype,
+            DTYPES[column.type],
             nullable=column.nullable,
             checks=[rule.check for rule in column_rules(stream, name, latest, known)],
             description=column.description or _DESCRIPTIONS.get(name),

@@ -30,7 +30,7 @@ from sessions_platform.pipeline.reference_data import read_references
 from sessions_platform.storage.lake.lake import StoredFile
 from sessions_platform.storage.ledger.ledger import KnownFile, Repair, StaleWriteError
 from sessions_platform.storage.warehouses.postgres.dead_letters import Status
-from sessions_platform.transforms.validate import payload_bytes, rejection_ids
+from sessions_platform.transforms.rejections import payload_bytes, rejection_ids
 
 _ATTEMPTS = 5
 _NEWEST = 2**62

@@ -51,7 +51,7 @@ def pending_landing_partitions(context: StreamContext, newest: str | None = None
     known = {file.uri: file for file in context.ledger.files()}
     published = _published(context)
     pending: set[str] = set()
-    for file in context.source.find():
+    for file in context.source.find(cursors=context.ledger.cursors()):
         seen = known.get(file.uri)
         partition = seen.landing_partition if seen else (file.landing_partition or newest)
         if partition and (seen is None or seen.fingerprint != file.fingerprint):

@@ -20,7 +20,8 @@ from sessions_platform.orchestration.jobs import (
 from sessions_platform.orchestration.runs import Runner, runner
 from sessions_platform.pipeline.context import StreamContext, open_contexts
 from sessions_platform.settings import Settings
-from sessions_platform.sources.files.source import FileSource
+from sessions_platform.sources.base import FileLanding
+from sessions_platform.sources.registry import file_landing
 from sessions_platform.storage.ledger.ledger import StaleWriteError
 
 _COMMAND_LINE = "command line"
@@ -83,15 +84,13 @@ def place_file(stream_context: StreamContext, file: Path, partition: str) -> Pat
 
     Bytes that the stream has taken in before are left where they are. Raises Mistake where it can't be read.
     """
-    source = stream_context.source
-    if not isinstance(source, FileSource):
-        raise UserError(f"stream {stream_context.stream.name} takes in no files")
+    landing = _file_landing(stream_context)
     digest = _digest(file)
     for known in stream_context.ledger.files():
-        if known.digest == digest and source.path_of(known.uri).exists():
-            return source.path_of(known.uri)
+        if known.digest == digest and landing.path_of(known.uri).exists():
+            return landing.path_of(known.uri)
     stem, dot, suffixes = file.name.lstrip(".").partition(".")
-    place = source.place_for(f"{stem}-{digest[:12]}{dot}{suffixes}", partition)
+    place = landing.place_for(f"{stem}-{digest[:12]}{dot}{suffixes}", partition)
     if not place.exists():
         place.parent.mkdir(parents=True, exist_ok=True)
         unfinished = place.with_name(f".{uuid.uuid4().hex}.tmp")
@@ -100,12 +99,19 @@ def place_file(stream_context: StreamContext, file: Path, partition: str) -> Pat
     return place
 
 
+def _file_landing(stream_context: StreamContext) -> FileLanding:
+    """Raises UserError where the stream's source takes in no files."""
+    landing = file_landing(stream_context.source)
+    if landing is None:
+        raise UserError(f"stream {stream_context.stream.name} takes in no files")
+    return landing
+
+
 def _claim(stream_context: StreamContext, ingested: Sequence[Path], partition: str) -> None:
     """Files whose place tells no date belong to the partition that they were ingested for."""
-    source = stream_context.source
-    assert isinstance(source, FileSource)
-    undated = [file.uri for file in source.find() if file.landing_partition is None]
-    stream_context.ledger.assign([uri for uri in undated if source.path_of(uri) in set(ingested)], partition)
+    landing = _file_landing(stream_context)
+    undated = [file.uri for file in stream_context.source.find() if file.landing_partition is None]
+    stream_context.ledger.assign([uri for uri in undated if landing.path_of(uri) in set(ingested)], partition)
 
 
 def _landing_partition(stream_context: StreamContext, partition: str | None) -> str:

@@ -2,22 +2,21 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 
 import polars as pl
 
-from sessions_platform.contracts.calendar import Window
 from sessions_platform.contracts.events import event_columns
 from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.contracts.rejected_events import REJECTED_EVENTS
 from sessions_platform.contracts.sessions import sessionized_columns
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.stream_file import load_streams
+from sessions_platform.engines.accepted_events import event_reader
 from sessions_platform.errors import UserError
 from sessions_platform.settings import BUCKET_BYTES, Settings
 from sessions_platform.sources.base import Source
-from sessions_platform.sources.files.source import FileSource
+from sessions_platform.sources.registry import open_source
 from sessions_platform.storage.lake.filesystem import LocalFilesystem
 from sessions_platform.storage.lake.lake import Dataset, Lake, StoredFile
 from sessions_platform.storage.lake.spill import Spill
@@ -35,13 +34,14 @@ class StreamContext:
     database: Database
     ledger_shadow: bool = False  # while a stream is rebuilt
     bucket_bytes: int = BUCKET_BYTES  # of rows that are worked on at once
+    engine: str = "polars"  # of engines.registry
 
     @classmethod
     def open(cls, stream: Stream, settings: Settings, source: Source | None = None) -> "StreamContext":
         """The stream's places as the settings name them; tests bring a source of their own."""
-        files = source or FileSource(stream, settings.block_bytes)
+        source = source or open_source(stream, settings)
         lake = Lake(LocalFilesystem(settings.lake), settings.scratch)
-        return cls(stream, files, lake, Database(settings), bucket_bytes=settings.bucket_bytes)
+        return cls(stream, source, lake, Database(settings), bucket_bytes=settings.bucket_bytes)
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -96,17 +96,7 @@ class StreamContext:
         self, snapshot: Snapshot, shadow: Iterable[str] = (), columns: Iterable[str] | None = None
     ) -> EventReader:
         """Reads accepted events of the snapshot, and of these lake files beside; all columns or some."""
-        wanted = list(columns or self.event_columns)
-
-        def read(start: datetime, end: datetime, users: pl.Series | None = None) -> pl.DataFrame:
-            window = Window(start, end)
-            events = self.lake.scan([*events_near(snapshot, window), *shadow], self.event_columns)
-            events = events.filter(window.contains())
-            if users is not None:
-                events = events.join(users.to_frame("user_id").lazy(), on="user_id", how="semi")
-            return events.select(wanted).collect()
-
-        return read
+        return event_reader(self.lake, self.event_columns, snapshot.landings, shadow, columns)
 
     def _landed(self, landing_partitions: Sequence[str], asset: str) -> Dataset:
         asked = set(landing_partitions)
@@ -131,10 +121,3 @@ def open_contexts(settings: Settings, names: Sequence[str] | None = None) -> lis
         if name not in streams:
             raise UserError(f"{name}: there is no such stream. Fix: name one of {', '.join(streams)}.")
     return [StreamContext.open(streams[name], settings) for name in names or streams]
-
-
-def events_near(snapshot: Snapshot, window: Window) -> list[str]:
-    """The lake files that may hold accepted events of the window."""
-    return [
-        landing.events_path for landing in snapshot.landings if window.overlaps(landing.first_event, landing.last_event)
-    ]

@@ -33,7 +33,7 @@ from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.ingest import ingest
 from sessions_platform.pipeline.validate import publish
 from sessions_platform.storage.ledger.ledger import Ledger
-from sessions_platform.transforms.validate import deduplicate
+from sessions_platform.transforms.deduplicate import deduplicate
 from sessions_platform_tests.contexts import line
 from sessions_platform_tests.operations.test_rebuild import Watch
 from sessions_platform_tests.pipeline.steps import RUN, put, refresh, table, take_in, take_in_what_waits, validated

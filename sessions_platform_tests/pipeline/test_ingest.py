@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sessions_platform.pipeline.context import StreamContext
-from sessions_platform.pipeline.ingest import FILE_COPIES, ingest
+from sessions_platform.pipeline.ingest import QUARANTINED_FILES, ingest
 from sessions_platform.settings import Settings
 from sessions_platform.sources.base import Quarantine, Reading, Slice
 from sessions_platform.sources.files.source import FileSource
@@ -39,7 +39,7 @@ def ids(taken: TakenIn) -> list[str]:
 
 
 def copies(context: StreamContext) -> list[bytes]:
-    folder = folder_of(context.lake) / context.stream.name / FILE_COPIES
+    folder = folder_of(context.lake) / context.stream.name / QUARANTINED_FILES
     return [path.read_bytes() for path in folder.iterdir()] if folder.exists() else []
 
 
@@ -66,7 +66,7 @@ def test_an_empty_file_has_no_rows_and_is_not_read_again(
     ingested = ingest(context, [DAY], "a-run")[DAY]
     assert (ingested.files, ingested.rows, ingested.read) == (1, 0, 0)
     (known,) = context.ledger.files([DAY])
-    copied = folder_of(context.lake) / context.stream.name / FILE_COPIES / str(known.digest)
+    copied = folder_of(context.lake) / context.stream.name / QUARANTINED_FILES / str(known.digest)
     assert (copied.read_bytes() if content else b"") == content
 
 
@@ -162,8 +162,8 @@ class MeddledSource(FileSource):
 
     meddle: Callable[[Path], object] = staticmethod(lambda _: None)
 
-    def read(self, file: Slice, keep: Quarantine) -> Reading:  # type: ignore[override]
-        return MeddledReading(super().read(file, keep), lambda: self.meddle(self.path_of(file.uri)))
+    def read(self, slice_: Slice, quarantine: Quarantine) -> Reading:  # type: ignore[override]
+        return MeddledReading(super().read(slice_, quarantine), lambda: self.meddle(self.path_of(slice_.uri)))
 
 
 class MeddledReading:

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from sessions_platform.contracts.rejection_reasons import REASONS
+from sessions_platform.contracts.polars_types import REASONS
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.settings import Settings
 from sessions_platform.storage.lake.spill import Spill

@@ -15,7 +15,7 @@ from pgpq.encoders import LargeStringEncoderBuilder
 from pgpq.schema import Jsonb
 from psycopg.sql import SQL, Composable, Identifier
 
-from sessions_platform.contracts.rejection_reasons import REASONS
+from sessions_platform.contracts.polars_types import REASONS
 
 _ROWS_AT_ONCE = 64 * 1024
 _HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)  # the signature; no flags, no extension
