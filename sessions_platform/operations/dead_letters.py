@@ -55,6 +55,7 @@ class Decided:
 
 def find_rejected_records(context: StreamContext, wanted: Filter) -> list[RejectedRecord]:
     """Rows of the queue, each with its stream and status."""
+    context.prepare()
     queue = context.warehouse.dead_letters
     with context.database.transaction(read_only=True) as connection:
         found = queue.find(connection, **vars(wanted))
@@ -121,6 +122,7 @@ def _decide(
 ) -> Decided:
     if not because.strip():
         raise UserError("--because: it gives no reason. Fix: say in a sentence why.")
+    context.prepare()
     queue = context.warehouse.dead_letters
     with context.database.transaction() as connection:
         context.ledger.lock(connection)
@@ -148,6 +150,7 @@ def expire(context: StreamContext, keep_for: timedelta, by: str) -> dict[str, in
 
     What is open stays. Decisions stay, too, and loads don't bring the rows back. The lake keeps them.
     """
+    context.prepare()
     queue = context.warehouse.dead_letters
     with context.database.transaction() as connection:
         context.ledger.lock(connection)

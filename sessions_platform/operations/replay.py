@@ -135,8 +135,7 @@ def replay(context: StreamContext, rows: Sequence[RepairedRow], run_id: str, *, 
     nothing. Raises Mistake before anything lands where a row can't be mended at all.
     """
     rows = _each_once(rows)
-    context.warehouse  # noqa: B018  its tables are made before the transaction
-    context.ledger  # noqa: B018  and so are these
+    context.prepare()
     for _ in range(_ATTEMPTS):
         try:
             return _attempt(context, rows, run_id, dry_run)

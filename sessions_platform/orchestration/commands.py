@@ -86,6 +86,7 @@ def place_file(stream_context: StreamContext, file: Path, partition: str) -> Pat
     source = stream_context.source
     if not isinstance(source, FileSource):
         raise UserError(f"stream {stream_context.stream.name} takes in no files")
+    stream_context.prepare()
     digest = _digest(file)
     for known in stream_context.ledger.files():
         if known.digest == digest and source.path_of(known.uri).exists():

@@ -40,7 +40,9 @@ class LakeIOManager(PolarsParquetIOManager):
         stream, asset = context.asset_key.path[0], context.asset_key.path[-1]
         if asset not in _STORED_BY_PLATFORM or not self.platform.has(stream):
             return super().load_input(context)
-        dataset = getattr(self.platform.stream_context(stream), asset)(context.asset_partition_keys)
+        stream_context = self.platform.stream_context(stream)
+        stream_context.prepare()
+        dataset = getattr(stream_context, asset)(context.asset_partition_keys)
         return _as_asked(dataset, context.dagster_type.typing_type)
 
     def write_df_to_path(self, context: dg.OutputContext, df: pl.DataFrame, path: UPath) -> None:  # noqa: ARG002

@@ -37,6 +37,7 @@ def ingest(context: StreamContext, landing_partitions: Sequence[str], run_id: st
     A changed file's newest version replaces its rows, a vanished one keeps them. Files of a
     flat glob that no partition has seen yet belong to the newest of these partitions.
     """
+    context.prepare()
     found = context.source.find(landing_partitions)
     _claim(context, found, landing_partitions)
     return {partition: _ingest_partition(context, partition, found, run_id) for partition in landing_partitions}

@@ -46,6 +46,7 @@ def sessionize_partitions(
     Neighbours are made in one pass over the events as long as these fit into a bucket. The users of a
     partition that does not fit are dealt out to several.
     """
+    context.prepare()
     snapshot = context.ledger.snapshot()
     rows = [
         row

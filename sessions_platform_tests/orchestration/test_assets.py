@@ -168,7 +168,7 @@ def test_the_sample_is_audited_by_a_job_of_its_own_and_by_no_refresh(home: Home,
         connection.execute(f"update {home.name}.sessions set event_count = 7".encode())
     (told,) = job.execute_in_process(instance=instance).get_asset_check_evaluations()
     assert not told.passed
-    assert told.metadata["differing"].value == 3
+    assert told.metadata["mismatches"].value == 3
 
 
 def test_the_audit_lists_ids_that_stand_under_two_users_or_times(home: Home, instance: dg.DagsterInstance) -> None:

@@ -254,7 +254,7 @@ def test_payloads_reach_no_log_line_and_no_error(
             errors = [str(event.event_specific_data) for event in result.all_events if event.is_failure]
             assert SECRET not in "".join(errors)
         out, err = capfd.readouterr()
-        assert "judged_events" in err
+        assert "validated_events" in err
         assert SECRET not in out + err
         if "json" in loggers:
             told_of = {json.loads(line).get("event") for line in err.splitlines()}
