@@ -6,6 +6,7 @@ which session partitions an event invalidates (`pipeline/invalidation.py`).
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -97,6 +98,12 @@ def validated_with_older_references(context: StreamContext) -> list[str]:
     digests = read_references(context).digests
     published = context.ledger.landings() if digests else []
     return [landing.landing_partition for landing in published if landing.reference_digests != digests]
+
+
+def newest_partition(calendar: Calendar) -> str:
+    """The partition of the current time; the last one of a stream that has ended."""
+    now = datetime.now(UTC)
+    return calendar.key_of(now if calendar.end is None else min(now, calendar.end - timedelta(microseconds=1)))
 
 
 def covering_ranges(partitions: Sequence[str], calendar: Calendar, most: int = _RANGES) -> list[tuple[str, str]]:

@@ -6,7 +6,6 @@ pending (`operations/status.py`).
 """
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
@@ -14,7 +13,7 @@ from sessions_platform.contracts.calendar import Calendar
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.operations.audit import repeated_event_ids
 from sessions_platform.operations.rebuild import Rebuilt, rebuild
-from sessions_platform.operations.status import covering_ranges, pending_landing_partitions
+from sessions_platform.operations.status import covering_ranges, newest_partition, pending_landing_partitions
 from sessions_platform.orchestration.checks import SAMPLE_RECOMPUTATION
 from sessions_platform.orchestration.failures import TRANSIENT, retried_when_transient
 from sessions_platform.orchestration.partitions import partitions_definition
@@ -129,12 +128,6 @@ def session_ranges(stream_context: StreamContext) -> list[tuple[str, str]]:
     """Stale session partitions, as ranges for one run each."""
     stream_context.prepare()
     return _ranges(stream_context.stale_session_partitions(), stream_context.stream.session_calendar)
-
-
-def newest_partition(calendar: Calendar) -> str:
-    """The partition of the current time; the last one of a stream that has ended."""
-    now = datetime.now(UTC)
-    return calendar.key_of(now if calendar.end is None else min(now, calendar.end - timedelta(microseconds=1)))
 
 
 def range_tags(first: str, last: str) -> dict[str, str]:

@@ -26,7 +26,8 @@ from sessions_platform.operations.dead_letters import (
 )
 from sessions_platform.operations.rebuild import rebuild
 from sessions_platform.operations.repaired_rows import RepairedRow, read_repaired_rows
-from sessions_platform.operations.replay import Fate, Replay, replay
+from sessions_platform.operations.replay import replay
+from sessions_platform.operations.replay_report import Replay, ReplayOutcome
 from sessions_platform.operations.status import pending_landing_partitions, status
 from sessions_platform.pipeline import deduplicate as deduplicate_module
 from sessions_platform.pipeline.context import StreamContext
@@ -158,18 +159,18 @@ def test_a_dry_run_tells_the_same_and_lands_nothing(standing: StreamContext) -> 
     before = table(standing), rejected_records(standing), standing.ledger.files(), status(standing)
     rows = repaired(standing, lambda at, payload: RIGHT[1] if at == 2 else payload.replace("e20", "e21").encode())
     done = replay(standing, rows, "a-replay", dry_run=True)
-    assert [(outcome.fate, outcome.told) for outcome in done.outcomes] == [
-        (Fate.accepted, ""),
-        (Fate.rejected, "missing_identity user_id not null"),
+    assert [(outcome.outcome, outcome.reasons_in_a_line) for outcome in done.outcomes] == [
+        (ReplayOutcome.accepted, ""),
+        (ReplayOutcome.rejected, "missing_identity user_id not null"),
     ]
     assert (table(standing), rejected_records(standing), standing.ledger.files(), status(standing)) == before
 
 
 def test_rows_that_would_be_rejected_again_are_told_and_the_others_land(standing: StreamContext) -> None:
     done = replayed(standing, lambda at, payload: RIGHT[1] if at == 2 else payload.encode())
-    assert [(outcome.fate, outcome.told) for outcome in done.outcomes] == [
-        (Fate.accepted, ""),
-        (Fate.unchanged, "missing_identity user_id not null"),
+    assert [(outcome.outcome, outcome.reasons_in_a_line) for outcome in done.outcomes] == [
+        (ReplayOutcome.accepted, ""),
+        (ReplayOutcome.unchanged, "missing_identity user_id not null"),
     ]
     assert statuses(standing) == [(2, "resolved"), (3, "open")]
     assert status(standing)["accepted"] == 3
@@ -178,8 +179,8 @@ def test_rows_that_would_be_rejected_again_are_told_and_the_others_land(standing
 def test_a_mend_that_contradicts_an_event_that_stands_is_rejected_as_conflicting(standing: StreamContext) -> None:
     other = line("ann", DAY_ONE + 5 * MINUTE, "e0", "buy")
     done = replayed(standing, lambda at, _: other if at == 2 else None)
-    assert [(o.fate, o.told) for o in done.outcomes] == [
-        (Fate.rejected, "conflicting_duplicate event_id same id, same content")
+    assert [(o.outcome, o.reasons_in_a_line) for o in done.outcomes] == [
+        (ReplayOutcome.rejected, "conflicting_duplicate event_id same id, same content")
     ]
     assert status(standing)["accepted"] == 2
 
@@ -420,13 +421,13 @@ def test_the_tests_tell_a_planted_defect(
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("{", r"mended:1: it is no JSON object\. Fix: one object a line"),
-        ("[]", r"mended:1: it is no JSON object\. Fix"),
-        ('\n{"rejection_id": 7}', r"mended:2: rejection_id is missing, or no text\. Fix"),
-        ('{"rejection_id": "a", "payload": null}', r"mended:1: payload is missing, or no text\. Fix"),
+        ("{", r"mended:1: it is not a JSON object\. Fix: one object a line"),
+        ("[]", r"mended:1: it is not a JSON object\. Fix"),
+        ('\n{"rejection_id": 7}', r"mended:2: rejection_id is missing or not text\. Fix"),
+        ('{"rejection_id": "a", "payload": null}', r"mended:1: payload is missing or not text\. Fix"),
         ('{"rejection_id": "a", "payload": "", "payload_encoding": "rot13"}', r"payload_encoding is 'rot13'\. Fix"),
-        ('{"rejection_id": "a", "payload": "?", "payload_encoding": "base64"}', r"payload is no base64\. Fix"),
-        ('{"rejection_id": "a", "payload": "\\ud800"}', r"payload holds half of a character\. Fix"),
+        ('{"rejection_id": "a", "payload": "?", "payload_encoding": "base64"}', r"payload is not base64\. Fix"),
+        ('{"rejection_id": "a", "payload": "\\ud800"}', r"payload contains half of a surrogate pair\. Fix"),
     ],
 )
 def test_a_line_that_is_none_is_told_with_its_place_and_mend(text: str, told: str) -> None:
@@ -439,7 +440,7 @@ def test_mistakes_are_told_before_anything_lands(standing: StreamContext) -> Non
     before = standing.ledger.files()
     with pytest.raises(UserError, match=r"there: no row of \w+ was ever rejected under 'a'. Fix: export"):
         replay(standing, [*good, RepairedRow("a", b"", "there")], RUN)
-    with pytest.raises(UserError, match=r"there: .* is mended otherwise at mended:1. Fix: keep one"):
+    with pytest.raises(UserError, match=r"there: .* has another payload at mended:1. Fix: keep one"):
         replay(standing, [*good, RepairedRow(good[0].rejection_id, b"", "there")], RUN)
     assert standing.ledger.files() == before
 
@@ -514,7 +515,7 @@ def test_in_any_order_of_mends_the_sessions_are_those_of_rows_right_from_the_sta
             if r["status"] == "open" and when[r["source_uri"]][r["position"] - 1] == moment
         ]
         fixed = [RepairedRow(r["rejection_id"], right[r["source_uri"]][r["position"] - 1], "here") for r in now]
-        assert replay(broken, fixed, RUN).refused == []
+        assert replay(broken, fixed, RUN).not_replayed == []
         take_in_pending(broken)
     assert sessions(broken) == sessions(whole)
     assert {row["status"] for row in rejected_records(broken)} <= {"resolved"}

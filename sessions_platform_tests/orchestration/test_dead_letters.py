@@ -19,9 +19,9 @@ from typer.testing import CliRunner
 from sessions_platform.cli import app
 from sessions_platform.demo.events import land_week
 from sessions_platform.errors import UserError
+from sessions_platform.operations.dead_letters import kept_for
 from sessions_platform.orchestration import resources
 from sessions_platform.orchestration.build import build
-from sessions_platform.orchestration.dead_letters import kept_for
 from sessions_platform.orchestration.schedules import stream_schedules
 from sessions_platform.settings import DEMO_STREAMS
 from sessions_platform_tests.orchestration.conftest import Home
@@ -139,7 +139,7 @@ def test_a_job_whose_rows_are_rejected_again_fails_once_the_others_have_landed_a
 
     assert not result.success
     assert {key: told(result)[key] for key in ("accepted", "unchanged")} == {"accepted": 1, "unchanged": 1}
-    (refused,) = told(result)["refused"]
+    (refused,) = told(result)["not_replayed"]
     assert refused.data["reasons"] == "missing_identity user_id not null"
     events = "".join(entry.to_json() for entry in instance.all_logs(result.run_id))
     captured = capfd.readouterr()
