@@ -87,10 +87,10 @@ def ours(events: str, folder: str, bucket_mb: int = 32) -> dict[str, int]:
     from sessions_platform.storage.lake.lake import Lake
     from sessions_platform.storage.lake.prefetch import prefetch, prefetch_map
     from sessions_platform.storage.lake.spill import Spill
+    from sessions_platform.transforms.deduplicate import deduplicate
     from sessions_platform.transforms.sessionize import sessionize
     from sessions_platform.transforms.sort_events import repeated
     from sessions_platform.transforms.summarize import summarize
-    from sessions_platform.transforms.validate import deduplicate
 
     shop, lake = stream(), Lake(Path(folder))
     columns, bucket_bytes = event_columns(shop), bucket_mb << 20

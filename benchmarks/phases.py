@@ -27,7 +27,7 @@ PHASES = {
     "parse": ("transforms.parse.parse:parse_and_observe",),
     "validate": (
         "transforms.validate:validate",
-        "transforms.validate:rejections",
+        "transforms.rejections:rejections",
         "pipeline.deduplicate:ValidatedRows.add",
         "pipeline.deduplicate:ValidatedRows.events",
         "operations.audit:audit_sample",

@@ -22,8 +22,10 @@ from sessions_platform.sources.files.reader import BLOCK_BYTES, FileReading
 from sessions_platform.sources.formats.base import CorruptDataError
 from sessions_platform.sources.formats.compression import codec_of, decompressed
 from sessions_platform.sources.formats.parquet.reader_process import ParquetProcess
+from sessions_platform.transforms.deduplicate import deduplicate
 from sessions_platform.transforms.parse.parse import parse
-from sessions_platform.transforms.validate import deduplicate, payload_bytes, rejections, validate
+from sessions_platform.transforms.rejections import payload_bytes, rejections
+from sessions_platform.transforms.validate import validate
 from sessions_platform_tests.streams import stream
 
 DAY = "2026-01-01"

@@ -11,6 +11,7 @@ from datetime import datetime
 import pandera.polars as pa
 import polars as pl
 
+from sessions_platform.contracts.polars_types import DTYPES
 from sessions_platform.contracts.rejection_reasons import Code
 from sessions_platform.contracts.stream import Column, ColumnType, Reference, Stream
 
@@ -63,15 +64,20 @@ def ordered_columns(stream: Stream) -> dict[str, Column]:
     return {**leading, **stream.columns}
 
 
-def event_columns(stream: Stream) -> dict[str, pl.DataType]:
-    """The columns of the assets `events`: the stream's own, then properties and provenance."""
-    own = {name: column.type.dtype for name, column in ordered_columns(stream).items()}
+def contract_columns(stream: Stream) -> dict[str, pl.DataType]:
+    """What an accepted row is made of: event_id, the stream's own columns, properties and provenance."""
+    own = {name: DTYPES[column.type] for name, column in ordered_columns(stream).items()}
     return {"event_id": pl.String(), **own, "properties": pl.String(), **PROVENANCE}
 
 
+def event_columns(stream: Stream) -> dict[str, pl.DataType]:
+    """The columns of the assets `events`."""
+    return contract_columns(stream)
+
+
 def content_columns(stream: Stream) -> list[str]:
-    """What two copies of an event are compared by: all but where they came from."""
-    return [name for name in event_columns(stream) if name not in PROVENANCE]
+    """What decides whether two rows of one id agree: the contract columns but for provenance."""
+    return [name for name in contract_columns(stream) if name not in PROVENANCE]
 
 
 def column_rules(stream: Stream, name: str, latest: datetime | None, known: Known | None = None) -> list[Rule]:
@@ -121,7 +127,7 @@ def row_schema(stream: Stream, landing_partition: str | None, known: Known | Non
     latest = stream.latest_moment(landing_partition) if landing_partition else None
     columns = {
         name: pa.Column(
-            column.type.dtype,
+            DTYPES[column.type],
             nullable=column.nullable,
             checks=[rule.check for rule in column_rules(stream, name, latest, known)],
             description=column.description or _DESCRIPTIONS.get(name),

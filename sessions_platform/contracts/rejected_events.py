@@ -3,7 +3,8 @@
 import pandera.polars as pa
 import polars as pl
 
-from sessions_platform.contracts.rejection_reasons import REASONS, Code
+from sessions_platform.contracts.polars_types import REASONS
+from sessions_platform.contracts.rejection_reasons import Code
 from sessions_platform.contracts.stream import Stream
 
 _DESCRIPTIONS = {

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-import polars as pl
-
 
 class Code(StrEnum):
     """The closed enumeration of reasons, each with a page in docs/rejections. Codes are stable: tables hold them."""
@@ -35,9 +33,6 @@ class Reason:
     rule: str
     value: str | None
 
-
-REASON = pl.Struct({"code": pl.String, "column": pl.String, "rule": pl.String, "value": pl.String})
-REASONS = pl.List(REASON)
 
 # A value is quoted so that a person recognizes it; the whole row stands in `payload`.
 VALUE_SHOWN = 200

@@ -7,9 +7,8 @@ import pandera.polars as pa
 import polars as pl
 
 from sessions_platform.contracts.events import event_columns, events_schema
+from sessions_platform.contracts.polars_types import UTC_MICROSECONDS
 from sessions_platform.contracts.stream import Aggregate, Stream
-
-UTC_MICROSECONDS = pl.Datetime("us", "UTC")
 
 
 class Boundary(StrEnum):

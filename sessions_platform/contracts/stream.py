@@ -12,7 +12,6 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
-import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic.json_schema import SkipJsonSchema
 
@@ -50,19 +49,6 @@ class ColumnType(StrEnum):
     float = "float"
     boolean = "boolean"
     timestamp = "timestamp"
-
-    @property
-    def dtype(self) -> pl.DataType:
-        return _DTYPES[self.value]
-
-
-_DTYPES: dict[str, pl.DataType] = {
-    "string": pl.String(),
-    "integer": pl.Int64(),
-    "float": pl.Float64(),
-    "boolean": pl.Boolean(),
-    "timestamp": pl.Datetime("us", "UTC"),
-}
 
 
 Format = Literal["ndjson", "csv", "parquet"]

@@ -3,16 +3,16 @@
 import codecs
 import re
 from contextlib import suppress
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Annotated, Any
 from zoneinfo import available_timezones
 
-import polars as pl
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from sessions_platform.contracts.timestamps import EPOCHS, format_fault
+from sessions_platform.contracts.polars_syntax import format_problem, knows_timezone, pattern_problem
+from sessions_platform.contracts.timestamps import EPOCHS
 
 _MILLISECONDS = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)]
 _DURATION = re.compile(r"^\s*(\d{1,9})\s*(ms|s|m|h|d)\s*$")
@@ -121,15 +121,7 @@ def shown(value: Any) -> str:
 
 
 def is_timezone(name: Any) -> bool:
-    return isinstance(name, str) and name in available_timezones() and _is_known_to_polars(name)
-
-
-def _is_known_to_polars(timezone: str) -> bool:
-    try:
-        pl.Series([datetime(2026, 1, 1)]).dt.replace_time_zone(timezone)  # noqa: DTZ001
-    except pl.exceptions.PolarsError:
-        return False
-    return True
+    return isinstance(name, str) and name in available_timezones() and knows_timezone(name)
 
 
 def _timezone(name: str) -> str:
@@ -154,17 +146,13 @@ def _owner(owner: str) -> str:
 
 
 def _pattern(pattern: str) -> str:
-    try:
-        pl.Series([""]).str.contains(pattern)
-    except pl.exceptions.PolarsError as error:
-        lines = str(error).splitlines()
-        reason = next((line.removeprefix("error: ") for line in lines if line.startswith("error: ")), lines[0])
-        raise invalid(f"{shown(pattern)} is no regular expression: {reason}", "mend it (Rust syntax)") from None
+    if reason := pattern_problem(pattern):
+        raise invalid(f"{shown(pattern)} is not a regular expression: {reason}", "correct it (Rust syntax)")
     return pattern
 
 
 def _format(fmt: str) -> str:
-    if reason := format_fault(fmt):
+    if reason := format_problem(fmt):
         patterns = "write a strftime pattern as in %Y-%m-%d %H:%M:%S%.f, %+ (ISO 8601)"
         raise invalid(f"{shown(fmt)} reads no timestamp: {reason}", f"{patterns}, or one of {', '.join(EPOCHS)}")
     return fmt

@@ -14,6 +14,7 @@ from functools import partial
 import polars as pl
 
 from sessions_platform.contracts.calendar import Cadence
+from sessions_platform.contracts.polars_types import key_expr
 from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.contracts.rejected_events import REJECTED_EVENTS
 from sessions_platform.errors import UserError
@@ -149,7 +150,7 @@ def _session_partitions(shadow: StreamContext) -> list[str]:
     """The session partitions that contain any accepted event: every session began in one of them."""
     paths = [landing.events_path for landing in shadow.ledger.landings()]
     events = shadow.lake.scan(paths, shadow.event_columns)
-    return events.select(shadow.stream.session_calendar.key_expr().unique().sort()).collect().to_series().to_list()
+    return events.select(key_expr(shadow.stream.session_calendar).unique().sort()).collect().to_series().to_list()
 
 
 def _swap(

@@ -25,7 +25,7 @@ from sessions_platform.operations.replay_report import ReplayOutcome
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.storage.ledger.ledger import KnownFile, Repair
 from sessions_platform.storage.warehouses.postgres.dead_letters import Status
-from sessions_platform.transforms.validate import payload_bytes, rejection_ids
+from sessions_platform.transforms.rejections import payload_bytes, rejection_ids
 
 _NAME_LENGTH = 32
 

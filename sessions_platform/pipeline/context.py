@@ -14,6 +14,7 @@ import polars as pl
 
 from sessions_platform.contracts.calendar import Window
 from sessions_platform.contracts.events import event_columns
+from sessions_platform.contracts.polars_types import in_window
 from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.contracts.rejected_events import REJECTED_EVENTS
 from sessions_platform.contracts.sessions import sessionized_columns
@@ -132,7 +133,7 @@ class StreamContext:
         def read(start: datetime, end: datetime, users: pl.Series | None = None) -> pl.DataFrame:
             window = Window(start, end)
             events = self.lake.scan([*events_near(snapshot, window), *shadow], self.event_columns)
-            events = events.filter(window.contains())
+            events = events.filter(in_window(window))
             if users is not None:
                 events = events.join(users.to_frame("user_id").lazy(), on="user_id", how="semi")
             return events.select(wanted).collect()

@@ -13,6 +13,7 @@ import polars as pl
 
 from sessions_platform.contracts.calendar import Calendar, Window, contiguous_runs
 from sessions_platform.contracts.events import event_columns
+from sessions_platform.contracts.polars_types import in_window
 from sessions_platform.contracts.sessions import sessionized_columns
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.transforms.sort_events import IDENTITY, repeated
@@ -84,7 +85,7 @@ def _inside(
     window: Window,
 ) -> pl.LazyFrame:
     near = [path for path, first, last in files if window.overlaps(first, last)]
-    return context.lake.scan(near, schema).filter(window.contains()).select(IDENTITY)
+    return context.lake.scan(near, schema).filter(in_window(window)).select(IDENTITY)
 
 
 def _count(events: pl.LazyFrame) -> tuple[int, int]:

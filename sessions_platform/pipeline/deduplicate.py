@@ -8,27 +8,20 @@ from datetime import datetime
 import polars as pl
 
 from sessions_platform.contracts.events import PLACE, PROVENANCE, Known
+from sessions_platform.contracts.polars_types import REASONS
 from sessions_platform.contracts.raw_events import RAW_EVENTS
-from sessions_platform.contracts.rejection_reasons import REASONS
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.storage.lake.lake import Dataset
 from sessions_platform.storage.lake.prefetch import prefetch, prefetch_map
 from sessions_platform.storage.lake.spill import Spill
 from sessions_platform.storage.ledger.ledger import Repair
+from sessions_platform.transforms.deduplicate import REPAIRS, candidate_hashes, deduplicate, unique_events
 from sessions_platform.transforms.parse.parse import parse_and_observe
+from sessions_platform.transforms.rejections import rejection_ids
 from sessions_platform.transforms.schema_drift import NOTHING_OBSERVED, ObservedSchema
 from sessions_platform.transforms.sort_events import repeated
-from sessions_platform.transforms.validate import (
-    REPAIRS,
-    ValidationResult,
-    accepted_columns,
-    candidate_hashes,
-    deduplicate,
-    rejection_ids,
-    unique_events,
-    validate,
-)
+from sessions_platform.transforms.validate import ValidationResult, accepted_columns, validate
 
 _RAW = {**PROVENANCE, "payload": pl.Binary()}
 _HASH_BYTES = 8
@@ -77,7 +70,7 @@ class ValidatedRows:
         self.first_event: datetime | None = None
         self.last_event: datetime | None = None
         self._context, self._raw, self._digests, self._mends = context, raw, digests, repairs
-        places = [repairs.select(*PLACE), repairs.select(source_uri="_root_uri", position="_root_position")]
+        places = [repairs.select(*PLACE), repairs.select(source_uri="_original_uri", position="_original_position")]
         self._mended = pl.concat(places).unique().with_columns(_mended=pl.lit(True))
         self._contested = candidate_hashes(context.stream)
         self._hashed = {**accepted_columns(context.stream), **dict.fromkeys(self._contested, pl.UInt64())}
@@ -181,7 +174,7 @@ def _parted(stream: Stream, raw: RawRows, repairs: Sequence[Repair]) -> tuple[pl
     told = pl.DataFrame(rows, schema={**REPAIRS, "original_id": pl.String()}, orient="row")
     if told.is_empty():
         return told.select(*REPAIRS), told.select(*PLACE)
-    places = told.select(source_uri="_root_uri", position="_root_position").unique()
+    places = told.select(source_uri="_original_uri", position="_original_position").unique()
     roots = [rejection_ids(rows, stream) for rows in raw.in_places(places)]
     stands = pl.col("original_id").is_in(pl.concat(roots).implode())
     return told.filter(stands).select(*REPAIRS), told.filter(~stands).select(*PLACE)

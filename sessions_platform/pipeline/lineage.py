@@ -14,8 +14,7 @@ from sessions_platform.contracts.sessions import sessionized_columns
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.storage.ledger.ledger import LandingVersion, SessionVersion, Snapshot
 from sessions_platform.transforms.sessionize import affected_partitions, sessionize_window
-from sessions_platform.transforms.sort_events import IDENTITY
-from sessions_platform.transforms.validate import time_order
+from sessions_platform.transforms.sort_events import IDENTITY, time_order
 
 
 def find_merged_into(

@@ -17,7 +17,7 @@ from sessions_platform.errors import UserError
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.reference_file import values_of_file
 from sessions_platform.storage.postgres.reference_table import values_of_table
-from sessions_platform.transforms.validate import as_typed
+from sessions_platform.transforms.cast import as_typed
 
 
 @dataclass(frozen=True)

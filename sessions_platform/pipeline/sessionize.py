@@ -8,6 +8,7 @@ from datetime import datetime
 import polars as pl
 
 from sessions_platform.contracts.calendar import Window, contiguous_runs
+from sessions_platform.contracts.polars_types import in_window, key_expr
 from sessions_platform.contracts.sessions import sessionized_columns
 from sessions_platform.pipeline.context import StreamContext, events_near
 from sessions_platform.storage.lake.prefetch import prefetch, prefetch_map
@@ -86,7 +87,7 @@ def _batches(context: StreamContext, snapshot: Snapshot, run: list[str]) -> Iter
 def _count_events(context: StreamContext, paths: Sequence[str]) -> dict[str, int]:
     """About how many events each session partition has: by the hour, which odd timezones cut."""
     hours = context.lake.scan(paths, context.event_columns).group_by(pl.col(_TIME).dt.truncate("1h")).len()
-    keys = context.stream.session_calendar.key_expr()
+    keys = key_expr(context.stream.session_calendar)
     return dict(hours.collect(engine="streaming").group_by(keys).agg(pl.sum("len")).iter_rows())
 
 
@@ -143,7 +144,7 @@ def _readers(context: StreamContext, snapshot: Snapshot, window: Window, read: E
 def _events_in(context: StreamContext, paths: Sequence[str], window: Window) -> Iterator[pl.DataFrame]:
     with closing(prefetch(context.lake.blocks(paths, context.event_columns, _TIME, window.overlaps))) as blocks:
         for block in blocks:
-            yield block.filter(window.contains())
+            yield block.filter(in_window(window))
 
 
 def _end_of_chains(context: StreamContext, snapshot: Snapshot, end: datetime, users: pl.Series) -> datetime:
@@ -166,7 +167,7 @@ def _reader_of(events: pl.DataFrame, held: Window, read: EventReader) -> EventRe
     def read_some(start: datetime, end: datetime, users: pl.Series | None = None) -> pl.DataFrame:
         if start < held.start or end > held.end:
             return read(start, end, users)
-        inside = events.filter(Window(start, end).contains())
+        inside = events.filter(in_window(Window(start, end)))
         return inside if users is None else inside.filter(pl.col("user_id").is_in(users.implode()))
 
     return read_some

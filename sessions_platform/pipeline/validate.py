@@ -22,8 +22,8 @@ from sessions_platform.pipeline.reference_data import References, read_reference
 from sessions_platform.storage.lake.lake import Dataset, StoredFile
 from sessions_platform.storage.lake.prefetch import prefetch
 from sessions_platform.storage.ledger.ledger import KnownFile, StaleWriteError
+from sessions_platform.transforms.rejections import rejections
 from sessions_platform.transforms.schema_drift import ObservedSchema
-from sessions_platform.transforms.validate import rejections
 
 _SAMPLES = 5
 

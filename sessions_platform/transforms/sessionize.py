@@ -15,6 +15,7 @@ import polars as pl
 
 from sessions_platform.contracts.calendar import Window
 from sessions_platform.contracts.events import content_columns
+from sessions_platform.contracts.polars_types import in_window, key_expr
 from sessions_platform.contracts.sessions import Boundary, sessionized_columns
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.transforms.identifiers import uuids_of
@@ -74,7 +75,7 @@ def _openers(marked: pl.DataFrame, stream: Stream) -> pl.DataFrame:
     micros = pl.col("event_timestamp").dt.epoch("us").cast(pl.String)
     return openers.select(
         uuids_of(openers.select("user_id", micros, "event_id")).alias("session_id"),
-        stream.session_calendar.key_expr().alias("session_partition"),
+        key_expr(stream.session_calendar).alias("session_partition"),
         _opened_at="event_timestamp",
     )
 
@@ -103,7 +104,7 @@ def sessionize_window(window: Window, read: EventReader, stream: Stream) -> Sess
     ordered, copies = sort_events(events, stream)
     # An event ahead of the window's first opening one continues an earlier session: its true opener may lie
     # further left than was read.
-    inside = _cut(ordered, stream).filter(window.contains("_opened_at"))
+    inside = _cut(ordered, stream).filter(in_window(window, "_opened_at"))
     longest = inside.group_by("session_partition").agg(seconds=pl.max("_chain_seconds"))
     return Sessionized(inside.select(*sessionized_columns(stream)), _left_out(inside, copies, stream), longest)
 
@@ -181,9 +182,9 @@ def affected_partitions(changed: pl.DataFrame, read: EventReader, stream: Stream
     """
     affected: set[str] = set()
     for window in _neighbourhoods(changed, stream):
-        here = changed.filter(window.contains())
+        here = changed.filter(in_window(window))
         chains = _chains_around(here, window, read, stream)
-        keys = chains.select(stream.session_calendar.key_expr().unique()).to_series()
+        keys = chains.select(key_expr(stream.session_calendar).unique()).to_series()
         affected.update(key for key in keys if key is not None)
     return affected
 

@@ -1,48 +1,86 @@
-"""Events by user and in the order of time, by the sort of one integer.
+"""Sort events: by time, or by user and time with duplicates left out.
 
-A user's code and the microseconds since the first event are packed into 63 bits, because one
-integer column sorts several times faster than a text and a time. Where they have no room there, or
-two users share a hash, the plain sort of texts is taken.
+Here: the order of events, which the whole platform shares (``time_order``), and the two sorts that
+need to be fast. What sessions are made of in that order is in ``transforms.sessionize``; duplicates
+within one landing partition are dropped before, in ``transforms.deduplicate``.
+
+How ``sort_events`` is fast: one column of integers sorts several times faster than a text and a time.
+So each user gets a number (its hash's rank, ``user_codes``), and that number and the microseconds
+since the first event are packed into one integer of 63 bits: ``code * width + micros``, where
+``width`` is a power of two above the greatest ``micros``. Its sort is the sort by user and time. Only
+rows whose packed integers are equal (one user, one microsecond) are compared by anything else. There
+are two cases that packing can't decide, and both fall back to ``sort_events_reference``: user number
+and time do not fit into 63 bits, or two users share a hash, which shows as two user ids next to each
+other under one number.
 """
 
 import polars as pl
 
 from sessions_platform.contracts.events import PROVENANCE
 from sessions_platform.contracts.stream import Stream
-from sessions_platform.transforms.validate import time_order
 
+# What makes two accepted rows the same event, across landing partitions.
 IDENTITY = ["user_id", "event_timestamp", "event_id"]
 _PACKED_BITS = 63
 
 
-def sort_events(events: pl.DataFrame, stream: Stream) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Each event once, users one after the other, each in the order of time; and all further copies.
+def time_order(stream: Stream) -> list[str]:
+    """The columns that order one user's events: time, then the stream's sequence (nulls last), then event_id."""
+    return ["event_timestamp", *([stream.sequence] if stream.sequence else []), "event_id"]
 
-    An event is (user_id, event_timestamp, event_id). The copy that landed first is kept: by landing
-    partition, file and position. In which order the users come is nobody's to rely on.
+
+def sort_by_time(events: pl.DataFrame, stream: Stream) -> pl.DataFrame:
+    """The rows in ``time_order``; rows that are equal in it stay in their order.
+
+    Sorted by the time alone, which is one column of integers; only simultaneous events are sorted again.
+    """
+    time = events["event_timestamp"]
+    order = time.arg_sort()
+    ordered = time.gather(order)
+    same = (ordered == ordered.shift()).fill_null(value=False)
+    tied = same | same.shift(-1, fill_value=False)
+    if tied.any():
+        rows = order.filter(tied)
+        ties = events.select(time_order(stream))[rows].with_columns(_row=rows)
+        order = order.scatter(tied.arg_true(), ties.sort(*time_order(stream), "_row", nulls_last=True)["_row"])
+    return events[order]
+
+
+def sort_events(events: pl.DataFrame, stream: Stream) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Each event once, users one after the other, each user's events in ``time_order``; and all duplicates.
+
+    Of duplicates (rows of one ``IDENTITY``) the one that landed first is kept: by landing partition, file
+    and position. The order of the users is not defined.
+
+    Args:
+        events: the stream's event columns; IDENTITY and provenance not null; any order.
+        stream: its `sequence` orders simultaneous events.
+
+    Returns:
+        The kept rows, sorted, and the duplicates, in no defined order; together all rows of `events`.
     """
     packed = _packed(events)
     if packed is None:
         return sort_events_reference(events, stream)
     order = packed.arg_sort()
     key = packed.gather(order)
-    same = _repeats(key)
-    order, copies = _settled_ties(events, stream, order, key, same | same.shift(-1, fill_value=False))
+    same = _equals_previous(key)
+    order, duplicates = _with_ties_sorted(events, stream, order, key, same | same.shift(-1, fill_value=False))
     ordered = events[order]
     codes = packed.gather(order) // _width(events)
-    if (_repeats(codes) & ~_repeats(ordered["user_id"])).any():
+    if (_equals_previous(codes) & ~_equals_previous(ordered["user_id"])).any():
         return sort_events_reference(events, stream)  # two users share a hash, and so a code
-    return ordered, copies
+    return ordered, duplicates
 
 
 def sort_events_reference(events: pl.DataFrame, stream: Stream) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The same by a sort of the columns as they are."""
-    kept, copies = first_copies(events)
-    return kept.sort("user_id", *time_order(stream), nulls_last=True), copies
+    """The same as ``sort_events``, by sorting the columns as they are; users in the order of their ids."""
+    kept, duplicates = first_landed(events)
+    return kept.sort("user_id", *time_order(stream), nulls_last=True), duplicates
 
 
-def first_copies(events: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The copy of each event that landed first, and all other copies; by a plain sort."""
+def first_landed(events: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The row of each event that landed first, and all other rows; both sorted by ``IDENTITY`` and provenance."""
     ordered = events.sort(*IDENTITY, *PROVENANCE)
     is_first = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift()) for name in IDENTITY)
     marked = ordered.with_columns(_first=is_first | (pl.int_range(pl.len()) == 0))
@@ -50,25 +88,26 @@ def first_copies(events: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def repeated(values: pl.Series) -> pl.Series:
-    """The values that stand more than once, each once; sorted, which numbers are quicker than grouped."""
+    """The numbers that occur more than once, each once, ascending. By a sort, which is faster than a group-by."""
     ordered = values.sort()
-    return ordered.filter(_repeats(ordered)).unique()
+    return ordered.filter(_equals_previous(ordered)).unique()
 
 
 def user_codes(users: pl.Series) -> pl.Series:
-    """A number from 0 for each user, by a sort of hashes. Users of the same hash share one."""
+    """A number (Int64) from 0 for each user, the rank of its hash. Users of the same hash share a number."""
     hashes = hashed(users)
     order = hashes.arg_sort()
-    ranks = (~_repeats(hashes.gather(order))).cast(pl.Int64).cum_sum() - 1
+    ranks = (~_equals_previous(hashes.gather(order))).cast(pl.Int64).cum_sum() - 1
     return ranks.clone().scatter(order, ranks)
 
 
 def hashed(users: pl.Series) -> pl.Series:
+    """A hash of each user id; a function of its own so that tests can make hashes collide."""
     return users.hash()
 
 
 def _packed(events: pl.DataFrame) -> pl.Series | None:
-    """One integer that sorts as user and time do; None where there is no room for both."""
+    """One integer a row that sorts as user number and time do; None if both do not fit into it."""
     if events.is_empty():
         return None
     codes, width = user_codes(events["user_id"]), _width(events)
@@ -84,22 +123,26 @@ def _width(events: pl.DataFrame) -> int:
     return 1 << int(micros.max() - micros.min()).bit_length()  # pyright: ignore[reportOperatorIssue, reportArgumentType]
 
 
-def _repeats(values: pl.Series) -> pl.Series:
-    """Whether a value is the one before it."""
+def _equals_previous(values: pl.Series) -> pl.Series:
+    """Whether a value equals the one before it; false for the first."""
     return values.eq_missing(values.shift()).scatter(0, False) if len(values) else pl.Series(dtype=pl.Boolean)
 
 
-def _settled_ties(
+def _with_ties_sorted(
     events: pl.DataFrame, stream: Stream, order: pl.Series, key: pl.Series, tied: pl.Series
 ) -> tuple[pl.Series, pl.DataFrame]:
-    """The order without copies, and with simultaneous events of a user in their own; and the copies."""
+    """`order` without duplicates and with a user's simultaneous events in ``time_order``; and the duplicates.
+
+    `key` are the packed integers in that order, `tied` says which of them have an equal neighbour. Rows of a
+    tie take the first slots of the tie; the slots that duplicates leave empty are dropped.
+    """
     if not tied.any():
         return order, events.clear()
-    places = tied.arg_true()
-    ties = events[order.gather(places)].with_columns(_row=order.gather(places), _key=key.gather(places), _place=places)
-    ties = ties.with_columns(_place=pl.col("_place").min().over("_key"))
-    kept, copies = first_copies(ties)
+    slots = tied.arg_true()
+    ties = events[order.gather(slots)].with_columns(_row=order.gather(slots), _key=key.gather(slots), _slot=slots)
+    ties = ties.with_columns(_slot=pl.col("_slot").min().over("_key"))
+    kept, duplicates = first_landed(ties)
     kept = kept.sort("_key", *time_order(stream), nulls_last=True)
-    at = kept.select(at=pl.col("_place") + pl.int_range(pl.len()).over("_key"))["at"]
-    settled = order.zip_with(~tied, pl.repeat(None, len(order), dtype=order.dtype, eager=True))
-    return settled.scatter(at, kept["_row"]).drop_nulls(), copies.drop("_row", "_key", "_place")
+    at = kept.select(at=pl.col("_slot") + pl.int_range(pl.len()).over("_key"))["at"]
+    emptied = order.zip_with(~tied, pl.repeat(None, len(order), dtype=order.dtype, eager=True))
+    return emptied.scatter(at, kept["_row"]).drop_nulls(), duplicates.drop("_row", "_key", "_slot")

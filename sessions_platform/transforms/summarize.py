@@ -10,7 +10,7 @@ import polars as pl
 from sessions_platform.contracts.sessions import session_columns
 from sessions_platform.contracts.stream import Aggregate, Stream
 from sessions_platform.transforms.sessionize import in_seconds
-from sessions_platform.transforms.validate import time_order
+from sessions_platform.transforms.sort_events import time_order
 
 _SESSION = "_session"
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sessions_platform.contracts.calendar import Cadence, Calendar, contiguous_runs
+from sessions_platform.contracts.polars_types import key_expr
 from sessions_platform.orchestration.partitions import partitions_definition
 
 MICROSECOND = timedelta(microseconds=1)
@@ -59,7 +60,7 @@ def moments(zone: str) -> st.SearchStrategy[datetime]:
 
 def as_polars_has_it(times: list[datetime], of: Calendar) -> list[str]:
     frame = pl.DataFrame({"event_timestamp": times}, schema={"event_timestamp": pl.Datetime("us", "UTC")})
-    return frame.select(of.key_expr()).to_series().to_list()
+    return frame.select(key_expr(of)).to_series().to_list()
 
 
 @cuts

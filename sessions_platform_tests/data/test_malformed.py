@@ -16,7 +16,7 @@ from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.settings import Settings
 from sessions_platform.transforms.parse.parse import parse
-from sessions_platform.transforms.validate import payload_bytes
+from sessions_platform.transforms.rejections import payload_bytes
 from sessions_platform_tests.ingested import DAY, assert_is_text, open_folder, reading, rows_of, take_in
 from sessions_platform_tests.pipeline.steps import refresh
 from sessions_platform_tests.streams import stream

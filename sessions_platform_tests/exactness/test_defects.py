@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from psycopg.sql import SQL
 
+from sessions_platform.contracts.polars_types import key_expr
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.pipeline import invalidation
 from sessions_platform.storage.warehouses.postgres import statements
@@ -36,7 +37,7 @@ def forgotten_neighbour(patch: pytest.MonkeyPatch) -> None:
     """Touched is what holds a changed event, and not where its session began."""
 
     def partitions_of(changed: pl.DataFrame, _read: EventReader, of: Stream) -> set[str]:
-        return set(changed.select(of.session_calendar.key_expr()).to_series())
+        return set(changed.select(key_expr(of.session_calendar)).to_series())
 
     patch.setattr(invalidation, "affected_partitions", partitions_of)
 

@@ -34,7 +34,7 @@ from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.ingest import ingest
 from sessions_platform.pipeline.publish import publish
 from sessions_platform.storage.ledger.ledger import Ledger
-from sessions_platform.transforms.validate import deduplicate
+from sessions_platform.transforms.deduplicate import deduplicate
 from sessions_platform_tests.contexts import line
 from sessions_platform_tests.pipeline.steps import RUN, put, refresh, table, take_in, take_in_pending, validated
 from sessions_platform_tests.streams import DAY_ONE, PLAIN
@@ -197,7 +197,7 @@ def test_a_replay_that_waits_is_no_reason_to_discard_or_to_mend_otherwise(standi
     replay(standing, first[:1], "a-replay")
     other = [replace(first[0], payload=RIGHT[1].replace(b"view", b"buy"))]
     assert replay(standing, other, "another").counts == {"pending": 1}
-    with pytest.raises(UserError, match="a mend of it waits to be judged"):
+    with pytest.raises(UserError, match="a repair of it is not validated yet"):
         discard(standing, [first[0].rejection_id], "no", "me")
 
 
@@ -393,7 +393,7 @@ def replay_twice(context: StreamContext) -> None:
 def double_replay(patch: pytest.MonkeyPatch) -> None:
     """What was replayed before is forgotten."""
     numbers = itertools.count()
-    patch.setattr(replaying, "_fates", lambda *_: {})
+    patch.setattr(replaying, "decided_outcomes", lambda *_: {})
     patch.setattr(RepairedRow, "digest", property(lambda _: str(next(numbers))))
 
 
@@ -438,7 +438,7 @@ def test_a_line_that_is_none_is_told_with_its_place_and_mend(text: str, told: st
 def test_mistakes_are_told_before_anything_lands(standing: StreamContext) -> None:
     good = repaired(standing, rightly)
     before = standing.ledger.files()
-    with pytest.raises(UserError, match=r"there: no row of \w+ was ever rejected under 'a'. Fix: export"):
+    with pytest.raises(UserError, match=r"there: no row of \w+ was ever rejected with the id 'a'. Fix: export"):
         replay(standing, [*good, RepairedRow("a", b"", "there")], RUN)
     with pytest.raises(UserError, match=r"there: .* has another payload at mended:1. Fix: keep one"):
         replay(standing, [*good, RepairedRow(good[0].rejection_id, b"", "there")], RUN)

@@ -11,8 +11,8 @@ from hypothesis import settings as how
 from hypothesis import strategies as st
 
 from sessions_platform.contracts.events import PROVENANCE
+from sessions_platform.contracts.polars_types import REASONS
 from sessions_platform.contracts.raw_events import RAW_EVENTS
-from sessions_platform.contracts.rejection_reasons import REASONS
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.pipeline import deduplicate as module
 from sessions_platform.pipeline.context import StreamContext
@@ -20,8 +20,9 @@ from sessions_platform.pipeline.deduplicate import RawRows, ValidatedRows
 from sessions_platform.settings import Settings
 from sessions_platform.storage.lake.lake import Dataset, Lake
 from sessions_platform.storage.postgres.database import Database
+from sessions_platform.transforms.deduplicate import REPAIRS
 from sessions_platform.transforms.parse.parse import parse_and_observe
-from sessions_platform.transforms.validate import REPAIRS, validate
+from sessions_platform.transforms.validate import validate
 from sessions_platform_tests.memory_source import MemorySource
 from sessions_platform_tests.streams import PLAIN, stream
 

@@ -14,9 +14,11 @@ from psycopg.sql import SQL, Identifier
 
 from sessions_platform.contracts.rejection_reasons import Code
 from sessions_platform.errors import UserError
+from sessions_platform.sources.base import Cursor
 from sessions_platform.storage.lake.lake import StoredFile
 from sessions_platform.storage.ledger.ledger import (
     CalendarChangedError,
+    Delivery,
     KnownFile,
     LandingVersion,
     Ledger,
@@ -178,6 +180,27 @@ def test_a_file_that_was_only_touched_keeps_its_sequence(ledger: Ledger) -> None
     ledger.record_unchanged("a", "print 2")
     (after,) = ledger.files()
     assert (after.fingerprint, after.sequence, after.stored) == ("print 2", before.sequence, STORED)
+
+
+def test_a_cursor_is_stored_with_its_slice(open_ledger: Callable[[], Ledger]) -> None:
+    ledger, other = open_ledger(), open_ledger()
+    ledger.assign(["a", "b"], ONE)
+    assert ledger.cursors() == {}
+    ledger.record_file("a", "print 1", "digest 1", STORED, "a run", Cursor("orders/1", {"offset": 9}))
+    ledger.record_file("a", "print 1", "digest 1", STORED, "a run", Cursor("orders/0", {"offset": 3, "epoch": None}))
+    ledger.record_file("b", "print 1", "digest 1", STORED, "a run")
+    assert ledger.cursors() == {"orders/0": {"offset": 3, "epoch": None}, "orders/1": {"offset": 9}}
+    ledger.record_unchanged("b", "print 2", "a run", Cursor("orders/1", {"offset": 10}))
+    assert ledger.cursors()["orders/1"] == {"offset": 10}
+    assert other.cursors() == {}
+
+
+def test_neither_a_cursor_nor_its_slice_is_stored_where_one_fails(ledger: Ledger) -> None:
+    ledger.assign(["a"], ONE)
+    with pytest.raises(psycopg.DataError):
+        ledger.record_file("a", "print", "digest", STORED, "a run", Cursor("orders/0", {"name": "\0"}))
+    (file,) = ledger.files()
+    assert (file.sequence, ledger.cursors()) == (None, {})
 
 
 # Publishing ----------------------------------------------------------------------------------------------
@@ -384,6 +407,45 @@ def test_the_newest_version_is_the_one_that_has_seen_most_and_then_the_last(ledg
     assert ledger.newest_sessions() == [last, other]
     assert ledger.newest_sessions([TWO]) == [other]
     assert ledger.newest_sessions([]) == []
+
+
+# Deliveries ----------------------------------------------------------------------------------------------
+
+
+def test_the_last_delivery_of_each_partition_is_kept_by_target(open_ledger: Callable[[], Ledger]) -> None:
+    ledger, other = open_ledger(), open_ledger()
+    one, two = Delivery("lakehouse", ONE, 7, "digest 1"), Delivery("lakehouse", TWO, 8, "digest 2")
+    for delivery in (two, one, Delivery("elsewhere", ONE, 7, "digest 1")):
+        ledger.record_delivery(delivery, "a run")
+    assert ledger.deliveries("lakehouse") == {ONE: one, TWO: two}
+    later = dataclasses.replace(one, version=9, digest="digest 3")
+    ledger.record_delivery(later, "a run")
+    assert ledger.deliveries("lakehouse") == {ONE: later, TWO: two}
+    assert other.deliveries("lakehouse") == ledger.deliveries("nowhere") == {}
+
+
+# A stream that is rebuilt --------------------------------------------------------------------------------
+
+
+def test_a_rebuild_keeps_the_cursors_and_deliveries(ledger: Ledger) -> None:
+    """It changes neither how far sources were read nor what other warehouses contain."""
+    delivery = Delivery("lakehouse", ONE, 7, "digest 1")
+    ledger.assign(["a"], ONE)
+    ledger.record_file("a", "print", "digest", STORED, "a run", Cursor("orders/0", {"offset": 3}))
+    ledger.record_delivery(delivery, "a run")
+    shadow = ledger.shadow
+    shadow.prepare(CALENDARS)
+    for file in ledger.files():
+        shadow.transfer(file, ledger, TWO, file.path)
+    with ledger.database.transaction() as connection:
+        ledger.lock(connection)
+        shadow.lock(connection)
+        ledger.replace_by(connection, shadow)
+    assert [file.landing_partition for file in ledger.files()] == [TWO]
+    assert ledger.cursors() == {"orders/0": {"offset": 3}}
+    assert ledger.deliveries("lakehouse") == {ONE: delivery}
+    ledger.delete_stream()
+    assert ledger.cursors() == ledger.deliveries("lakehouse") == {}
 
 
 # Errors of the database ----------------------------------------------------------------------------------

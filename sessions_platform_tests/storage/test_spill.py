@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sessions_platform.contracts.rejection_reasons import REASONS
+from sessions_platform.contracts.polars_types import REASONS
 from sessions_platform.storage.lake.spill import Spill
 
 SCHEMA: dict[str, pl.DataType] = {"key": pl.Int64(), "text": pl.String(), "bytes": pl.Binary(), "reasons": REASONS}

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sessions_platform.contracts.polars_types import REASONS
 from sessions_platform.contracts.raw_events import RAW_EVENTS
-from sessions_platform.contracts.rejection_reasons import REASONS, VALUE_SHOWN
+from sessions_platform.contracts.rejection_reasons import VALUE_SHOWN
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.transforms.parse.parse import parse
 from sessions_platform.transforms.parse.row_parser import DEEPEST

@@ -15,9 +15,12 @@ from hypothesis import strategies as st
 
 from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.contracts.stream import Stream
+from sessions_platform.transforms import deduplicate as deduplicating
 from sessions_platform.transforms import validate as validating
+from sessions_platform.transforms.cast import as_typed
+from sessions_platform.transforms.deduplicate import deduplicate
 from sessions_platform.transforms.parse.parse import parse
-from sessions_platform.transforms.validate import as_typed, deduplicate, validate
+from sessions_platform.transforms.validate import validate
 from sessions_platform_tests.streams import PLAIN
 
 LANDING = "2026-01-01"
@@ -273,10 +276,10 @@ def test_what_the_planted_defects_are_shown_is_judged_rightly() -> None:
 
 
 def test_a_reason_that_is_lost_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    staged_sessions = validating._gathered
+    reasons_by_row = validating._reasons_by_row
     first_alone = pl.col("reasons").list.head(1)
     monkeypatch.setattr(
-        validating, "_gathered", lambda *frames: staged_sessions(*frames).with_columns(reasons=first_alone)
+        validating, "_reasons_by_row", lambda *frames: reasons_by_row(*frames).with_columns(reasons=first_alone)
     )
     with pytest.raises(AssertionError):
         assert_all_reasons(TWICE_WRONG, STRICT, "keep", {})
@@ -285,7 +288,7 @@ def test_a_reason_that_is_lost_is_noticed(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_reason_of_one_column_that_is_lost_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     explained = validating._explained
     monkeypatch.setattr(
-        validating, "_explained", lambda *given: explained(*given).unique(["_row", "column"], keep="first")
+        validating, "_explained", lambda *cases: explained(*cases).unique(["_row", "column"], keep="first")
     )
     with pytest.raises(AssertionError):
         assert_all_reasons(TWICE_WRONG, STRICT, "keep", {})
@@ -295,6 +298,6 @@ def test_a_reason_of_a_conflicting_row_that_is_lost_is_noticed(monkeypatch: pyte
     once = {**NEEDED, "c1": {"unique": True}}
     conflict = [json.dumps({**good, "c1": "a", "x": x}).encode() for x in (1, 2)]
     assert_all_reasons(conflict, once, "keep", {})
-    monkeypatch.setattr(validating, "_held", lambda copies, *_: copies.clear())
+    monkeypatch.setattr(deduplicating, "_after_first_value", lambda rows, *_: rows.clear())
     with pytest.raises(AssertionError):
         assert_all_reasons(conflict, once, "keep", {})

@@ -17,6 +17,7 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from sessions_platform.errors import UserError
+from sessions_platform.sources.base import Cursor
 from sessions_platform.storage.lake.lake import StoredFile
 from sessions_platform.storage.ledger.schema import make_tables
 from sessions_platform.storage.postgres.database import Database, lock
@@ -30,6 +31,10 @@ _OF_A_STREAM = tuple(
     for table in ("streams", "landing_files", "landing_versions", "session_versions", "stale_partitions", "repairs")
 )
 _FORGET = psycopg.sql.SQL("delete from {table} where stream = %(stream)s")
+# A rebuild changes neither how far sources were read nor what other warehouses contain.
+_KEPT_BY_A_REBUILD = tuple(
+    psycopg.sql.Identifier("sessions_platform", table) for table in ("source_cursors", "deliveries")
+)
 _RENAME = psycopg.sql.SQL("update {table} set stream = %(stream)s where stream = %(rebuilt)s")
 _ADOPT = """
 insert into sessions_platform.landing_files
@@ -163,6 +168,19 @@ class SessionVersion:
         return StoredFile(self.path, self.rows, self.bytes)
 
 
+@dataclass(frozen=True)
+class Delivery:
+    """The sessions of one partition as a target besides the warehouse database last took them.
+
+    `version` is that of the session version, `digest` that of its rows.
+    """
+
+    target: str
+    session_partition: str
+    version: int
+    digest: str
+
+
 class Ledger:
     """What one stream's ledger says. Reads take a transaction of their own, writes one that is given."""
 
@@ -227,8 +245,13 @@ class Ledger:
         asked = list(landing_partitions) if landing_partitions is not None else None
         return self._read(KnownFile, sql, [self.stream, asked, asked])
 
-    def record_file(self, uri: str, fingerprint: str, digest: str, stored: StoredFile, run_id: str) -> None:
-        """What a file now holds. A later reading has a higher sequence."""
+    def record_file(
+        self, uri: str, fingerprint: str, digest: str, stored: StoredFile, run_id: str, cursor: Cursor | None = None
+    ) -> None:
+        """Record what was read of a landing file, and where its source goes on, in one transaction.
+
+        A later reading has a higher sequence.
+        """
         sql = """update sessions_platform.landing_files
                  set fingerprint = %s, digest = %s, path = %s, rows = %s, bytes = %s, run_id = %s, read_at = now(),
                      sequence = nextval('sessions_platform.version')
@@ -236,11 +259,29 @@ class Ledger:
         values = [fingerprint, digest, stored.path, stored.rows, stored.bytes, run_id, self.stream, uri]
         with self._writing() as connection:
             connection.execute(sql, values)
+            self._record_cursor(connection, cursor, run_id)
 
-    def record_unchanged(self, uri: str, fingerprint: str) -> None:
+    def record_unchanged(self, uri: str, fingerprint: str, run_id: str = "", cursor: Cursor | None = None) -> None:
+        """Record a new fingerprint of a landing file whose content is the same; it keeps its sequence."""
         sql = "update sessions_platform.landing_files set fingerprint = %s where stream = %s and uri = %s"
         with self._writing() as connection:
             connection.execute(sql, [fingerprint, self.stream, uri])
+            self._record_cursor(connection, cursor, run_id)
+
+    def cursors(self) -> dict[str, dict[str, Any]]:
+        """The position where the source goes on, by the name of its cursor."""
+        sql = "select name, position from sessions_platform.source_cursors where stream = %s order by name"
+        with self.database.transaction(read_only=True) as connection:
+            return dict(connection.execute(sql, [self.stream]).fetchall())
+
+    def _record_cursor(self, connection: psycopg.Connection, cursor: Cursor | None, run_id: str) -> None:
+        if cursor is None:
+            return
+        sql = """insert into sessions_platform.source_cursors (stream, name, position, run_id)
+                 values (%s, %s, %s, %s)
+                 on conflict (stream, name) do update
+                 set position = excluded.position, run_id = excluded.run_id, updated_at = now()"""
+        connection.execute(sql, [self.stream, cursor.name, Jsonb(dict(cursor.position)), run_id])
 
     # Mended rows
 
@@ -406,6 +447,25 @@ class Ledger:
         rows = connection.execute(_WAITING, {"stream": self.stream, "policy": session_rule_version}).fetchall()
         return [partition for (partition,) in rows]
 
+    # Deliveries to other warehouses
+
+    def deliveries(self, target: str) -> dict[str, Delivery]:
+        """What was last delivered to a target, by session partition."""
+        sql = """select target, session_partition, version, digest from sessions_platform.deliveries
+                 where stream = %s and target = %s order by session_partition"""
+        return {row.session_partition: row for row in self._read(Delivery, sql, [self.stream, target])}
+
+    def record_delivery(self, delivery: Delivery, run_id: str) -> None:
+        """Record what a target contains now, in a transaction of its own."""
+        sql = """insert into sessions_platform.deliveries (stream, target, session_partition, version, digest, run_id)
+                 values (%s, %s, %s, %s, %s, %s)
+                 on conflict (stream, target, session_partition) do update
+                 set version = excluded.version, digest = excluded.digest, run_id = excluded.run_id,
+                     delivered_at = now()"""
+        row = [delivery.target, delivery.session_partition, delivery.version, delivery.digest]
+        with self._writing() as connection:
+            connection.execute(sql, [self.stream, *row, run_id])
+
     # A stream that is rebuilt
 
     @property
@@ -425,7 +485,7 @@ class Ledger:
         """Leave nothing of the stream in the ledger."""
         with self.database.transaction() as connection:
             make_tables(connection)
-            for table in _OF_A_STREAM:
+            for table in (*_OF_A_STREAM, *_KEPT_BY_A_REBUILD):
                 connection.execute(_FORGET.format(table=table), {"stream": self.stream})
 
     def transfer(self, file: KnownFile, of: "Ledger", landing_partition: str, path: str | None) -> None:

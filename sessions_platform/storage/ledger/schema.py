@@ -70,11 +70,25 @@ create table if not exists sessions_platform.repairs (
 );
 create index if not exists repairs_in on sessions_platform.repairs (stream, landing_partition);
 create index if not exists repairs_of on sessions_platform.repairs (stream, original_id);
+
+-- Where each source goes on reading: the position is the source's own, and is stored together with the slice.
+create table if not exists sessions_platform.source_cursors (
+    stream text, name text, position jsonb not null,
+    run_id text not null, updated_at timestamptz not null default now(),
+    primary key (stream, name)
+);
+
+-- What was last delivered to a warehouse besides this database. A delivery of the same digest changes nothing.
+create table if not exists sessions_platform.deliveries (
+    stream text, target text, session_partition text, version bigint not null, digest text not null,
+    run_id text not null, delivered_at timestamptz not null default now(),
+    primary key (stream, target, session_partition)
+);
 """
 
 
 def make_tables(connection: psycopg.Connection) -> None:
     """Make them where they are missing; many may do so at once."""
-    if connection.execute("select to_regclass('sessions_platform.repairs')").fetchone() == (None,):
+    if connection.execute("select to_regclass('sessions_platform.deliveries')").fetchone() == (None,):
         lock(connection, "sessions_platform")
         connection.execute(_TABLES)

@@ -21,7 +21,8 @@ from typing import Any, NoReturn
 import msgspec
 import polars as pl
 
-from sessions_platform.contracts.rejection_reasons import REASON, REASONS, VALUE_SHOWN, Code, Reason
+from sessions_platform.contracts.polars_types import REASON, REASONS
+from sessions_platform.contracts.rejection_reasons import VALUE_SHOWN, Code, Reason
 from sessions_platform.contracts.stream import Column, Source, Stream
 from sessions_platform.transforms.schema_drift import RowSignature, row_signatures
 from sessions_platform.transforms.text import storable

@@ -22,7 +22,7 @@ from pgpq.encoders import LargeStringEncoderBuilder
 from pgpq.schema import Jsonb
 from psycopg.sql import SQL, Composable, Identifier
 
-from sessions_platform.contracts.rejection_reasons import REASONS
+from sessions_platform.contracts.polars_types import REASONS
 
 _ROWS_AT_ONCE = 64 * 1024
 _BYTES_IN_MEMORY = 64 * 1024 * 1024

@@ -9,8 +9,8 @@ import psycopg
 from psycopg.sql import SQL, Composed, Identifier
 
 from sessions_platform.contracts.events import REPEATED_EVENT_IDS
+from sessions_platform.contracts.polars_types import REASONS
 from sessions_platform.contracts.rejected_events import REJECTED_EVENTS
-from sessions_platform.contracts.rejection_reasons import REASONS
 from sessions_platform.contracts.sessions import KEPT_BY_WAREHOUSE, SESSION_CHANGES, session_columns
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.errors import UserError

@@ -1,0 +1,138 @@
+"""Of duplicates the first row is kept, and what contradicts it is rejected."""
+
+import uuid
+from typing import Any
+
+import polars as pl
+import pytest
+
+from sessions_platform.contracts.stream import Stream
+from sessions_platform.transforms.deduplicate import Deduplicated, deduplicate
+from sessions_platform.transforms.identifiers import uuid_of
+from sessions_platform.transforms.parse.parse import parse
+from sessions_platform.transforms.validate import validate
+from sessions_platform_tests.streams import PLAIN, stream
+from sessions_platform_tests.transforms.rows import DERIVED, LANDING, NOON, raw, row, with_columns
+
+
+def deduplicated(
+    of: Stream, *files: pl.DataFrame, digests: dict[str, str] | None = None, landing: str = LANDING
+) -> Deduplicated:
+    frames = [validate(parse(file, of), of, landing).events for file in files]
+    uris = {file["source_uri"][0]: file["source_uri"][0] for file in files}
+    return deduplicate(pl.concat(frames), of, digests or uris)
+
+
+def kept(result: Deduplicated) -> list[tuple[str, int]]:
+    """File and position of the kept events."""
+    return sorted(result.events.select("source_uri", "position").rows())
+
+
+def conflicts(result: Deduplicated) -> dict[tuple[str, int], set[tuple[str, str, str]]]:
+    """By file and position, code, column and value of the conflicts' reasons."""
+    return {
+        (uri, at): {(reason["code"], reason["column"], reason["value"]) for reason in listed}
+        for uri, at, listed in result.conflicts.rows()
+    }
+
+
+def test_the_first_of_equal_copies_is_kept_and_the_others_are_counted() -> None:
+    result = deduplicated(stream(), raw(row(), uri="b"), raw(row(id="2"), row(), row(), uri="a"))
+    assert (kept(result), conflicts(result), result.duplicates) == ([("a", 1), ("a", 2)], {}, 2)
+
+
+def test_a_copy_of_other_content_is_a_conflict() -> None:
+    result = deduplicated(stream(), raw(row(type="buy"), row(), uri="b"), raw(row(), uri="a"))
+    assert (kept(result), result.duplicates) == ([("a", 1)], 1)
+    assert conflicts(result) == {("b", 1): {("conflicting_duplicate", "event_id", "1")}}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"user": "bob"}, {"ts": "2026-01-01T12:00:00.000001Z"}, {"url": "x"}, {"url": ""}, {"extra": 1}],
+)
+def test_content_is_all_that_an_event_says(other: dict[str, Any]) -> None:
+    result = deduplicated(stream(), raw(row(), row(**other)))
+    assert (kept(result), set(conflicts(result)), result.duplicates) == ([("a.ndjson", 1)], {("a.ndjson", 2)}, 0)
+
+
+def test_the_same_content_in_other_words_is_a_copy() -> None:
+    reworded = b'{"type": "view",  "user": "ann", "ts": 1767268800000, "url": null, "id": "1"}'
+    result = deduplicated(stream(), raw(row(), reworded))
+    assert (conflicts(result), result.duplicates) == ({}, 1)
+
+
+def test_events_come_out_in_time_with_ties_by_id() -> None:
+    rows = [row(id="b"), row(id="c", ts="2026-01-01T11:00:00Z"), row(id="a")]
+    assert deduplicated(stream(), raw(*rows)).events["event_id"].to_list() == ["c", "a", "b"]
+
+
+def test_a_sequence_orders_simultaneous_events_and_nulls_come_last() -> None:
+    ordered = stream(columns={**PLAIN["columns"], "step": {"type": "integer", "nullable": True}}, sequence="step")
+    rows = [row(id="a", step=10), row(id="b", step=9), row(id="c"), row(id="d", step=-1)]
+    assert deduplicated(ordered, raw(*rows)).events["event_id"].to_list() == ["d", "b", "a", "c"]
+
+
+def test_identical_lines_stay_separate_events_with_derived_ids() -> None:
+    result = deduplicated(stream(columns=DERIVED), raw(row(), row(), uri="a"), raw(row(), uri="b"))
+    assert (len(kept(result)), conflicts(result), result.duplicates) == (3, {}, 0)
+    assert result.events["event_id"].n_unique() == 3
+    assert all(str(uuid.UUID(name)) == name for name in result.events["event_id"])
+
+
+def test_a_file_of_the_same_bytes_counts_once() -> None:
+    derived = stream(columns=DERIVED)
+    alone = deduplicated(derived, raw(row(), row(), uri="a"))
+    same = {"a": "digest", "b": "digest", "c": "other"}
+    with_a_copy = deduplicated(
+        derived, raw(row(), row(), uri="a"), raw(row(), row(), uri="b"), raw(row(), uri="c"), digests=same
+    )
+    assert kept(with_a_copy) == [("a", 1), ("a", 2), ("c", 1)]
+    assert with_a_copy.duplicates == 2
+    assert set(alone.events["event_id"]) < set(with_a_copy.events["event_id"])
+
+
+def test_across_landing_partitions_identical_lines_are_one_event() -> None:
+    derived = stream(columns=DERIVED)
+    first = deduplicated(derived, raw(row(), row(), uri="a"))
+    second = deduplicated(derived, raw(row(), row(), uri="z", landing="2026-01-02"), landing="2026-01-02")
+    assert first.events["event_id"].to_list() == second.events["event_id"].to_list()
+
+
+def test_a_derived_id_does_not_hang_on_what_else_landed() -> None:
+    derived = stream(columns=DERIVED)
+    alone = deduplicated(derived, raw(row(), uri="b"))
+    among = deduplicated(derived, raw(row(type="buy"), b"{", row(user="bob"), uri="a"), raw(row(), uri="b"))
+    assert set(alone.events["event_id"]) < set(among.events["event_id"])
+
+
+def test_ids_are_made_of_md5_over_parts() -> None:
+    """As PostgreSQL has it: md5(concat_ws(U+001F, 'ann', 'é'))::uuid."""
+    assert uuid_of("ann", "é") == "7f42a325-b5bc-aa85-49bd-68a5185b6a7d"
+
+
+def test_a_unique_column_keeps_the_first_and_tells_the_others() -> None:
+    once = with_columns(order={"nullable": True, "unique": True})
+    rows = [row(order="x"), row(id="2", order="y"), row(id="3"), row(id="4"), row(id="5", order="x")]
+    result = deduplicated(once, raw(*rows))
+    assert [at for _, at in kept(result)] == [1, 2, 3, 4]
+    assert conflicts(result) == {("a.ndjson", 5): {("conflicting_duplicate", "order", "x")}}
+
+
+def test_a_copy_does_not_conflict_with_itself_over_a_unique_column() -> None:
+    once = with_columns(order={"nullable": True, "unique": True})
+    result = deduplicated(once, raw(row(order="x"), row(order="x")))
+    assert (len(kept(result)), conflicts(result), result.duplicates) == (1, {}, 1)
+
+
+def test_a_row_that_repeats_two_unique_values_is_told_both() -> None:
+    twice = with_columns(order={"unique": True}, basket={"unique": True})
+    result = deduplicated(twice, raw(row(order="x", basket="y"), row(id="2", order="x", basket="y")))
+    assert {column for _, column, _ in conflicts(result)["a.ndjson", 2]} == {"order", "basket"}
+
+
+def test_a_unique_timestamp_is_told_as_text() -> None:
+    once = with_columns(seen={"type": "timestamp", "formats": ["%+"], "unique": True})
+    result = deduplicated(once, raw(row(seen=NOON), row(id="2", seen=NOON)))
+    ((_, _, value),) = conflicts(result)["a.ndjson", 2]
+    assert value.startswith("2026-01-01 12:00:00")
