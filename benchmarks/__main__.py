@@ -62,7 +62,8 @@ def _measured(asked: argparse.Namespace) -> list[Result]:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks", description="Measure how fast the platform is, beside peers that answer the same."
+        prog="python -m benchmarks",
+        description="Measure how fast the platform is, compared with peers that give the same answer.",
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of {', '.join(BENCHMARKS)}; all where none")
     parser.add_argument("--rows", type=int, help="events, or sessions, instead of each benchmark's own number")

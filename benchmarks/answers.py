@@ -1,4 +1,4 @@
-"""What a program answered, as digests that no order changes: a count of rows and a sum of md5 over them.
+"""A program's answer, as digests that do not depend on row order: a row count and a sum of md5 over the rows.
 
 DuckDB makes those of Parquet files, PostgreSQL those of tables; both sides of a pair the same way.
 """
@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks import measure
 from benchmarks.measure import Failed
 
-# All values as text; what is null is told from what is empty.
+# All values as text; null differs from empty.
 SESSIONS = (
     "user_id",
     "epoch_us(session_start)",
@@ -36,9 +36,9 @@ SESSIONIZED = (
 
 
 def of_parquet(asked: Mapping[str, tuple[Path, Sequence[str]]]) -> dict[str, str]:
-    """A digest of some columns of each file; taken in a process of its own, whose time is nobody's."""
+    """A digest of some columns of each file; computed in a separate process, which is not measured."""
     files = {name: [str(path), list(columns)] for name, (path, columns) in asked.items()}
-    return dict(measure.run(measure.program("answers", "digests", files=files)).told)
+    return dict(measure.run(measure.program("answers", "digests", files=files)).output)
 
 
 def digests(files: Mapping[str, tuple[str, Sequence[str]]]) -> dict[str, str]:
@@ -51,7 +51,7 @@ def digests(files: Mapping[str, tuple[str, Sequence[str]]]) -> dict[str, str]:
 
 
 def digest_of(connection: Any, relation: str, columns: Sequence[str]) -> str:
-    """The same of anything that DuckDB can select from."""
+    """The digest of any relation that DuckDB can select from."""
     texts = ", ".join(f"coalesce(({column})::varchar, chr(30))" for column in columns)
     row = f"concat_ws(chr(31), {texts})"
     query = f"""
@@ -62,11 +62,11 @@ def digest_of(connection: Any, relation: str, columns: Sequence[str]) -> str:
     return f"{rows} rows {low:x} {high:x}"
 
 
-def hold_equal(ours: Mapping[str, Any], peer: Mapping[str, Any], name: str) -> None:
-    """Raises Failed where they differ in anything that both tell, or tell nothing alike."""
+def check_equal(ours: Mapping[str, Any], peer: Mapping[str, Any], name: str) -> None:
+    """Raises Failed where they differ in a key that both have, or have no key in common."""
     shared = [key for key in ours if key in peer]
     if not shared:
-        raise Failed(f"{name}: ours and the peer tell nothing that could be compared.")
+        raise Failed(f"{name}: the answers of ours and the peer have nothing in common to compare.")
     for key in shared:
         if ours[key] != peer[key]:
             raise Failed(f"{name}: the answers differ in {key}: ours is {ours[key]}, the peer's {peer[key]}.")

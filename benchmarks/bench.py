@@ -1,4 +1,4 @@
-"""What all benchmarks share: how large they are, where their files are, and that programs run in turn."""
+"""What all benchmarks share: their size, their folders, and running programs in turn."""
 
 import shutil
 import sys
@@ -30,7 +30,7 @@ class Bench:
 
     @contextmanager
     def folder(self) -> Iterator[Path]:
-        """A folder of a program's own, beside the data."""
+        """A program's own folder, next to the data."""
         place = Path(tempfile.mkdtemp(prefix="run-", dir=self.cache.folder))
         try:
             yield place
@@ -38,7 +38,7 @@ class Bench:
             shutil.rmtree(place, ignore_errors=True)
 
     def say(self, text: str) -> None:
-        """Progress, beside the results."""
+        """Print progress, on standard error."""
         if not self.quiet:
             print(text, file=sys.stderr, flush=True)
 

@@ -9,8 +9,8 @@ from benchmarks import measure
 
 def main() -> None:
     module, function, arguments = sys.argv[1:]
-    told = getattr(importlib.import_module(f"benchmarks.{module}"), function)(**json.loads(arguments))
-    print(json.dumps({**(told or {}), "marks": measure.marks()}))
+    answer = getattr(importlib.import_module(f"benchmarks.{module}"), function)(**json.loads(arguments))
+    print(json.dumps({**(answer or {}), "marks": measure.marks()}))
 
 
 if __name__ == "__main__":

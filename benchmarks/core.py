@@ -1,7 +1,7 @@
 """The core job: Parquet → validate → deduplicate → sessionize → sessions and sessionized events as Parquet.
 
-Repeated ids are found wherever they stand, and the first by place is kept. Ours writes a little more than the
-peers do: each event's place, and why it opens a session.
+Repeated ids are found wherever they occur, and the first by position is kept. Ours writes a little more than the
+peers do: each event's position, and why it opens a session.
 """
 
 from collections.abc import Iterator, Mapping
@@ -66,24 +66,25 @@ def program(
         if function in MAKE_IDS:
             asked["ids of sessions"] = (sessions, ("session_id", "user_id", "session_start"))
             asked["ids of sessionized events"] = (sessionized, ("event_id", "session_id"))
-        answer = {**taken.told, **answers.of_parquet(asked)}
+        answer = {**taken.output, **answers.of_parquet(asked)}
         return taken, answer
 
 
 def _compare(peers: Mapping[str, Peer], name: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
     if peers[name].answers:
-        answers.hold_equal(ours, theirs, f"core, {name}")
+        answers.check_equal(ours, theirs, f"core, {name}")
 
 
 # The programs --------------------------------------------------------------------------------------------
 
 
 def ours(events: str, folder: str, bucket_mb: int = 32) -> dict[str, int]:
-    """The platform's own transforms: rows that share an id are settled, all others dealt out to buckets of users."""
+    """The platform's own transforms: rows that share an id are deduplicated, the others spilled to buckets of users."""
     import polars as pl
 
     from sessions_platform.contracts.events import event_columns
     from sessions_platform.contracts.sessions import session_columns, sessionized_columns
+    from sessions_platform.storage.lake.filesystem import LocalFilesystem
     from sessions_platform.storage.lake.lake import Lake
     from sessions_platform.storage.lake.prefetch import prefetch, prefetch_map
     from sessions_platform.storage.lake.spill import Spill
@@ -92,7 +93,8 @@ def ours(events: str, folder: str, bucket_mb: int = 32) -> dict[str, int]:
     from sessions_platform.transforms.sort_events import repeated
     from sessions_platform.transforms.summarize import summarize
 
-    shop, lake = stream(), Lake(Path(folder))
+    shop, scratch = stream(), Path(folder) / "scratch"
+    lake = Lake(LocalFilesystem(Path(folder)), scratch)
     columns, bucket_bytes = event_columns(shop), bucket_mb << 20
     measure.mark("ready")
     source = pl.scan_parquet(events)
@@ -101,8 +103,8 @@ def ours(events: str, folder: str, bucket_mb: int = 32) -> dict[str, int]:
     rows = len(hashes)
     del hashes
     buckets = 1 + rows * _BYTES_OF_A_ROW // bucket_bytes
-    users = Spill(lake.root, columns, bucket_bytes, buckets, pl.col("user_id").hash())
-    contested, accepted = Spill(lake.root, columns, bucket_bytes), 0
+    users = Spill(scratch, columns, bucket_bytes, buckets, pl.col("user_id").hash())
+    contested, accepted = Spill(scratch, columns, bucket_bytes), 0
     for valid in prefetch(_valid(raw, shop) for raw in prefetch(_blocks(lake, events, columns))):
         is_contested = valid["event_id"].hash().is_in(twice)
         contested.add(valid.filter(is_contested))
@@ -110,7 +112,7 @@ def ours(events: str, folder: str, bucket_mb: int = 32) -> dict[str, int]:
         accepted += valid.height
     settled, _, _ = deduplicate(contested.bucket(0), shop, {})
     users.add(settled)
-    sessions = Spill(lake.root, session_columns(shop), bucket_bytes)
+    sessions = Spill(scratch, session_columns(shop), bucket_bytes)
 
     def made(number: int) -> tuple[pl.DataFrame, pl.DataFrame]:
         sessionized = sessionize(users.bucket(number), shop)
@@ -126,7 +128,7 @@ def ours(events: str, folder: str, bucket_mb: int = 32) -> dict[str, int]:
         (SESSIONS, sessions.chunks(), session_columns(shop)),
     ):
         stored = lake.write("stored", frames, schema)
-        (lake.root / stored.path).rename(lake.root / name)
+        (Path(folder) / stored.path).rename(Path(folder) / name)
     return {"accepted": users.rows, "repeated": accepted - users.rows, "invalid": rows - accepted}
 
 
@@ -134,7 +136,7 @@ _BYTES_OF_A_ROW = 200
 
 
 def _blocks(lake: Any, events: str, columns: Mapping[str, Any]) -> Iterator[Any]:
-    """Events as they come, with their places."""
+    """Events in their order, with their positions."""
     import polars as pl
 
     position = 1

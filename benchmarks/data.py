@@ -224,8 +224,8 @@ def _texts(folder: Path, rows: int, seed: int, form: str, broken: str) -> None:
             rng = np.random.default_rng([seed, number, 1])
             lines = json_lines(block, rng) if form == "ndjson" else csv_lines(block)
             where = _where_broken(number * _BLOCK, block.height, rows, broken, rng)
-            told = _Planted(planted, position)
-            lines = _planted(lines, where, JSON_FAULTS if form == "ndjson" else CSV_FAULTS, told)
+            record = _Planted(planted, position)
+            lines = _planted(lines, where, JSON_FAULTS if form == "ndjson" else CSV_FAULTS, record)
             file.write(_joined(lines))
             position += block.height + int(where.sum())
 
@@ -349,7 +349,7 @@ class _Planted:
 
 
 def _planted(
-    lines: "pl.Series", where: "np.ndarray", faults: tuple[Callable[[str], str], ...], told: _Planted | None
+    lines: "pl.Series", where: "np.ndarray", faults: tuple[Callable[[str], str], ...], record: _Planted | None
 ) -> "pl.Series":
     """The same lines, with a broken one before each of some."""
     import polars as pl
@@ -357,8 +357,8 @@ def _planted(
     at = where.nonzero()[0].tolist()
     broken = [faults[number % len(faults)](lines[row]) for number, row in enumerate(at)]
     for number, row in enumerate(at):
-        if told:
-            told.note(told.position + row + number, broken[number])
+        if record:
+            record.note(record.position + row + number, broken[number])
     both = pl.Series([f"{text}\n{lines[row]}" for text, row in zip(broken, at, strict=True)], dtype=pl.String)
     return lines.scatter(at, both) if at else lines
 

@@ -63,7 +63,7 @@ def run(bench: Bench) -> Iterator[Result]:
             "duckdb": partial(script, bench, server, data, 1, copies=True),
             "barest": partial(script, bench, server, data, 1, copies=False),
         }
-        taken = in_turn(bench, programs, lambda name, a, b: answers.hold_equal(a, b, f"end to end, {name}"))
+        taken = in_turn(bench, programs, lambda name, a, b: answers.check_equal(a, b, f"end to end, {name}"))
         shares = phases_of(home, data)
     about = "dagster asset materialize, its start included, against a DuckDB script that leaves the same behind"
     yield Comparison("end_to_end/duckdb", about, rows, taken["ours"], taken["duckdb"])
@@ -81,7 +81,7 @@ def assets(bench: Bench) -> Iterator[Result]:
         taken, answer = ours(home, data, 10)
         bench.say(f"    ours: {taken.wall:.2f} s, CPU {taken.cpu:.2f} s, {taken.peak / 1e9:.2f} GB")
         peer, expected = script(bench, server, data, 10, copies=True)
-        answers.hold_equal(answer, expected, "assets")
+        answers.check_equal(answer, expected, "assets")
     details = {"seconds": taken.wall, "cpu": taken.cpu, "peer_seconds": peer.wall, "peer_peak": peer.peak / 1e9}
     yield Figure("assets/peak", "ten days in one run through the assets", rows, [taken.peak / 1e9], "GB", details)
 
@@ -161,9 +161,9 @@ def phases_of(home: Home, data: Path) -> dict[str, float]:
     """Where the time of one run goes: the seconds of each phase."""
     name = f"shop{next(_numbers)}"
     home.write_stream(name, {days(1)[0]: data / f"{days(1)[0]}.ndjson.gz"})
-    told = home.folder / "phases.json"
-    home.materialize(name, days(1), program=("-m", "benchmarks.phases", str(told), str(time.monotonic())))
-    return json.loads(told.read_text())
+    phases = home.folder / "phases.json"
+    home.materialize(name, days(1), program=("-m", "benchmarks.phases", str(phases), str(time.monotonic())))
+    return json.loads(phases.read_text())
 
 
 def _answer(server: Server, schema: str, rejected: str) -> dict[str, Any]:
@@ -201,11 +201,11 @@ def in_duckdb(files: dict[str, str], folder: str, psql: str, url: str, copies: b
         execute(f"create temp view lines as from '{folder}/raw.parquet'")
     else:
         execute(f"create temp table lines as {lines}")
-    execute(_JUDGED)
+    execute(_VALIDATED)
     execute(_COPIES)
     execute(_REJECTED)
     _load(execute, f"{PEER}.rejected", "from rejected", folder, psql, url)
-    make_enums(connection, "judged")
+    make_enums(connection, "validated")
     execute(_ACCEPTED)
     if copies:
         execute(f"copy (from accepted order by event_timestamp, event_id) to '{folder}/events.parquet' {PARQUET}")
@@ -224,8 +224,8 @@ def _lines_of(partition: str, file: str) -> str:
 
 
 _FIELDS = json.dumps(dict.fromkeys(COLUMNS, "VARCHAR"))
-_JUDGED = f"""
-create temp table judged as
+_VALIDATED = f"""
+create temp table validated as
 select landing_partition, position, {", ".join(COLUMNS)},
        case when is_malformed then 'malformed'
             when user_id is null then 'missing_identity'
@@ -251,10 +251,10 @@ _COPIES = f"""
 create temp table copies as
 with repeated as (
     select landing_partition, event_id, min(position) as first
-    from judged where code is null group by all having count(*) > 1
+    from validated where code is null group by all having count(*) > 1
 ), among as (
     select landing_partition, position, first, event_id, row({_CONTENT}) as content
-    from judged join repeated using (landing_partition, event_id) where code is null
+    from validated join repeated using (landing_partition, event_id) where code is null
 )
 select later.landing_partition, later.position, later.content is distinct from opening.content as is_conflict
 from among later join among opening using (landing_partition, event_id)
@@ -263,13 +263,13 @@ _REJECTED = """
 create temp table rejected as
 select landing_partition, position, line as payload, code
 from lines join (
-    select landing_partition, position, code from judged where code is not null union all
+    select landing_partition, position, code from validated where code is not null union all
     select landing_partition, position, 'conflicting_duplicate' from copies where is_conflict
 ) using (landing_partition, position)"""
 _ACCEPTED = f"""
 create temp table accepted as
 select {ENUMS}, landing_partition, position
-from judged anti join copies using (landing_partition, position) where code is null"""
+from validated anti join copies using (landing_partition, position) where code is null"""
 _SESSIONS = f"""
 select session_id, user_id, session_start, session_end, duration_seconds, event_count, primary_action, entry_page,
        exit_page, strftime(session_start, '%Y-%m-%d') as session_partition,

@@ -64,12 +64,12 @@ def _files(bench: Bench, rows: int, form: str, broken: str) -> tuple[Path, Path]
 def _program(bench: Bench, function: str, **given: str) -> tuple[measure.Run, Mapping[str, Any]]:
     with bench.folder() as folder:
         taken = measure.run(measure.program("ingest", function, folder=str(folder), **given))
-        return taken, {**taken.told, **answers.of_parquet({"good rows": (folder / "rows.parquet", VALUES)})}
+        return taken, {**taken.output, **answers.of_parquet({"good rows": (folder / "rows.parquet", VALUES)})}
 
 
 def _compare(case: str, planted: str, _: str, ours: Mapping[str, Any], peer: Mapping[str, Any]) -> None:
-    answers.hold_equal(ours, peer, f"ingest, {case}")
-    answers.hold_equal(ours, {"broken rows": planted}, f"ingest, {case}, what was planted")
+    answers.check_equal(ours, peer, f"ingest, {case}")
+    answers.check_equal(ours, {"broken rows": planted}, f"ingest, {case}, what was planted")
 
 
 def digest_of_rows(planted: bytes) -> str:
@@ -83,6 +83,7 @@ def digest_of_rows(planted: bytes) -> str:
 def ours(file: str, form: str, folder: str) -> dict[str, str]:
     import polars as pl
 
+    from sessions_platform.contracts.sources import FilesSource
     from sessions_platform.sources.files.reader import FileReading
     from sessions_platform.sources.formats.parquet.reader_process import ParquetProcess
     from sessions_platform.storage.lake.prefetch import prefetch, prefetch_map
@@ -91,6 +92,7 @@ def ours(file: str, form: str, folder: str) -> dict[str, str]:
     shop, parquet = stream(files=f"*.{form}"), ParquetProcess()
     place = {"landing_partition": pl.lit("2026-01-01"), "source_uri": pl.lit("events")}
     measure.mark("ready")
+    assert isinstance(shop.source, FilesSource)
     reading = FileReading(Path(file), shop.source, _keep_nothing, parquet)
 
     def read(block: pl.DataFrame) -> pl.DataFrame:

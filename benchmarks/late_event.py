@@ -1,6 +1,6 @@
 """An event that is a day late or more, on one of n days, against a full refresh: by the functions of the pipeline.
 
-Taking it in (landing, judging, publishing) counts for the late event, and only refreshing for the other side.
+The late event includes ingesting, validating and publishing; the full refresh is only refreshing.
 """
 
 import json
@@ -32,9 +32,9 @@ def run(bench: Bench) -> Iterator[Result]:
             measure.run(measure.program("late_event", "take_in", **given))
             for number in range(bench.pairs):
                 measure.run(measure.program("late_event", "add", **given, number=number))
-                late.append(measure.run(measure.program("late_event", "take_in_late", **given)).told["seconds"])
+                late.append(measure.run(measure.program("late_event", "take_in_late", **given)).output["seconds"])
                 incremental = _table(server)
-                full.append(measure.run(measure.program("late_event", "refresh_all", **given)).told["seconds"])
+                full.append(measure.run(measure.program("late_event", "refresh_all", **given)).output["seconds"])
                 if incremental != _table(server):
                     raise Failed(f"late_event: of {count} days, a full refresh leaves another table than a late event.")
                 bench.say(f"    {count} days: late {late[-1]:.2f} s, full refresh {full[-1]:.2f} s")
@@ -53,6 +53,9 @@ def _table(server: Server) -> str:
 
 
 def _context(data: str, folder: str, url: str) -> Any:
+    from sessions_platform.allocator import configure_allocator
+
+    configure_allocator()  # before polars is imported
     from sessions_platform.pipeline.context import open_contexts
     from sessions_platform.settings import Settings
 
@@ -96,7 +99,7 @@ def take_in(data: str, folder: str, url: str, count: int) -> None:
 
 
 def add(data: str, folder: str, url: str, count: int, number: int) -> None:
-    """Land an event of the third day, or one later, on a day of its own behind all others: a user's that has some."""
+    """Write an event of the third day or later, of a user with sessions there, to a landing day after all others."""
     context = _context(data, folder, url)
     with context.database.transaction(read_only=True) as connection:
         sql = f"""select user_id, session_end from {NAME}.sessions where session_partition = %s and event_count = 3
@@ -116,7 +119,7 @@ def add(data: str, folder: str, url: str, count: int, number: int) -> None:
 
 
 def take_in_late(data: str, folder: str, url: str, count: int) -> dict[str, Any]:
-    """Take in the newest landing folder, and refresh what then waits."""
+    """Ingest the newest landing folder, and refresh what is then stale."""
     context = _context(data, folder, url)
     assert all((context.ledger, context.warehouse))  # open, as in a run that goes on
     newest = max(path.name for path in (Path(folder) / "streams" / "landing").iterdir())
@@ -131,7 +134,7 @@ def take_in_late(data: str, folder: str, url: str, count: int) -> dict[str, Any]
 
 
 def refresh_all(data: str, folder: str, url: str, count: int) -> dict[str, Any]:
-    """Everything anew, into an empty table."""
+    """Refresh everything, into an empty table."""
     context = _context(data, folder, url)
     partitions = days(count)
     with context.database.transaction() as connection:

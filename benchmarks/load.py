@@ -41,7 +41,7 @@ def run(bench: Bench) -> Iterator[Result]:
             }
             taken = in_turn(bench, programs, lambda _, ours, peer, case=case: _compare(case, rows, ours, peer))
             about = f"{case}; against psql's \\copy of the same sessions into an empty table with its primary key"
-            yield Comparison(f"load/{case}", about, rows, taken["ours"], taken["copy"], "work", beside=())
+            yield Comparison(f"load/{case}", about, rows, taken["ours"], taken["copy"], "work", also_compared=())
 
 
 def _ours(server: Server, data: Path, standing: Sequence[str], loaded: str) -> tuple[measure.Run, Mapping[str, Any]]:
@@ -50,7 +50,7 @@ def _ours(server: Server, data: Path, standing: Sequence[str], loaded: str) -> t
         measure.run(measure.program("load", "ours", url=server.url, sessions=str(data / f"{name}.parquet")))
     server.deduplicate()
     taken = measure.run(measure.program("load", "ours", url=server.url, sessions=str(data / f"{loaded}.parquet")))
-    return taken, {**taken.told, "sessions": server.digest(f"{NAME}.sessions", list(COLUMNS))}
+    return taken, {**taken.output, "sessions": server.digest(f"{NAME}.sessions", list(COLUMNS))}
 
 
 def _copy(server: Server, csv: Path) -> tuple[measure.Run, Mapping[str, Any]]:
@@ -63,7 +63,7 @@ def _copy(server: Server, csv: Path) -> tuple[measure.Run, Mapping[str, Any]]:
 
 
 def _compare(case: str, rows: int, ours: Mapping[str, Any], peer: Mapping[str, Any]) -> None:
-    answers.hold_equal(ours, peer, f"load, {case}")
+    answers.check_equal(ours, peer, f"load, {case}")
     changed = ours["changed"]
     if (case == "first" and changed != rows) or (case == "identical" and changed) or changed not in range(rows + 1):
         raise measure.Failed(f"load, {case}: {changed} of {rows} sessions are said to have changed.")
@@ -73,7 +73,7 @@ def _compare(case: str, rows: int, ours: Mapping[str, Any], peer: Mapping[str, A
 
 
 def ours(url: str, sessions: str) -> dict[str, int]:
-    """As pipeline.load does, beneath what it asks the ledger."""
+    """As pipeline.load does, without the ledger."""
     import polars as pl
 
     from sessions_platform.pipeline.context import StreamContext

@@ -1,6 +1,6 @@
-"""Run programs as whole processes, in turn, and say what each took.
+"""Run programs as whole processes, in turn, and measure time, CPU and memory of each.
 
-Imports nothing heavy: what a child has as its peak of memory begins with its parent's when it is forked.
+Imports nothing large: a child's peak of memory includes its parent's memory at the fork.
 """
 
 import json
@@ -19,22 +19,22 @@ PROJECT = Path(__file__).parents[1]
 
 
 class Failed(Exception):
-    """A program ended with an error, or gave another answer than its peer; the message is a plain sentence."""
+    """A program ended with an error, or gave another answer than its peer; the message explains it."""
 
 
 @dataclass(frozen=True)
 class Run:
     """One run of one program: seconds, CPU seconds (user and system, children included), bytes of memory at most.
 
-    `work` are the seconds from when its imports were done, for a program that tells; `peak` is of its largest
-    process. `told` is what it printed as JSON.
+    `work` is the seconds after its imports, if the program marks that; `peak` is of its largest process. `output` is
+    the JSON that it printed.
     """
 
     wall: float
     cpu: float
     peak: int
     work: float | None = None
-    told: Mapping[str, Any] = field(default_factory=dict)
+    output: Mapping[str, Any] = field(default_factory=dict)
 
 
 def program(module: str, function: str, **arguments: Any) -> list[str]:
@@ -60,23 +60,23 @@ def run(command: Sequence[str], environment: Mapping[str, str] | None = None, st
             last = errors.read()[-3000:].decode(errors="replace")
             raise Failed(f"{' '.join(command)[:300]} ended with code {child.returncode}:\n{last}")
         out.seek(0)
-        told = _told(out.read())
-    taken = Run(wall, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024, told=told)
-    return _as_marked(taken, started, told.pop("marks", {}))
+        output = _last_line(out.read())
+    taken = Run(wall, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024, output=output)
+    return _as_marked(taken, started, output.pop("marks", {}))
 
 
-def _told(output: bytes) -> dict[str, Any]:
-    last = output.strip().rpartition(b"\n")[2]
+def _last_line(printed: bytes) -> dict[str, Any]:
+    last = printed.strip().rpartition(b"\n")[2]
     return json.loads(last) if last.startswith(b"{") else {}
 
 
 def _as_marked(taken: Run, started: float, marks: Mapping[str, Any]) -> Run:
-    """A program that makes its answer after its work tells when the work was done, and with how much."""
+    """The figures up to the mark `done`, for a program that computes its answer after its work."""
     done, ready = marks.get("done"), marks.get("ready")
     if done:
-        taken = Run(done["at"] - started, done["cpu"], done["peak"], told=taken.told)
+        taken = Run(done["at"] - started, done["cpu"], done["peak"], output=taken.output)
     work = started + taken.wall - ready["at"] if ready else None
-    return Run(taken.wall, taken.cpu, taken.peak, work, taken.told)
+    return Run(taken.wall, taken.cpu, taken.peak, work, taken.output)
 
 
 # In the child
@@ -85,7 +85,7 @@ _marks: dict[str, dict[str, float]] = {}
 
 
 def mark(name: str) -> None:
-    """Note what this process has taken so far: `ready` once imports are done, `done` before it makes its answer."""
+    """Record what this process has used so far: `ready` after its imports, `done` before it computes its answer."""
     own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
     peak = max(own.ru_maxrss, children.ru_maxrss) * 1024

@@ -1,4 +1,4 @@
-"""What was measured, as lines, as JSON and as docs/benchmarks.md with its picture."""
+"""Results as lines, as JSON and as docs/benchmarks.md with its picture."""
 
 import importlib.metadata
 import json
@@ -32,21 +32,21 @@ def line(result: Result) -> str:
         measured = result.measured
         ours, peer = (_middle(map(asdict, side), result.clock) for side in (result.ours, result.peer))
         words = {"wall": "whole processes", "cpu": "CPU", "peak": "memory"}
-        beside = "".join(f", {words[of]} {measured[of]:.2f}" for of in result.beside)
-        return f"{result.name}: {ours:.2f} s against {peer:.2f} s, ratio {measured['time']:.2f} ({each}){beside}{end}"
+        also = "".join(f", {words[of]} {measured[of]:.2f}" for of in result.also_compared)
+        return f"{result.name}: {ours:.2f} s against {peer:.2f} s, ratio {measured['time']:.2f} ({each}){also}{end}"
     values = ", ".join(f"{value:.2f}" for value in result.values)
     return f"{result.name}: {result.measured['figure']:.2f} {result.unit} ({values}){end}"
 
 
 def _verdict(validation: Mapping[str, Any]) -> str:
-    return f"; to reach: {_spelled(validation['target'])}: {_reached(validation)}" if validation else ""
+    return f"; to reach: {_target_text(validation['target'])}: {_reached(validation)}" if validation else ""
 
 
 def _reached(validation: Mapping[str, Any]) -> str:
     return "reached" if validation["reached"] else "NOT reached"
 
 
-def _spelled(target: Sequence[Mapping[str, float]]) -> str:
+def _target_text(target: Sequence[Mapping[str, float]]) -> str:
     words = {"time": "time", "peak": "memory", "figure": ""}
     return ", or ".join(
         " and ".join(f"{words[of]} at most {most:.2f}".strip() for of, most in each.items()) for each in target
@@ -95,13 +95,13 @@ def _processor() -> str:
 def write(document: Mapping[str, Any]) -> None:
     """Write docs/benchmarks.md, and its picture if the phases of a run were measured.
 
-    Beside what was measured now it shows what was kept of earlier runs of other benchmarks.
+    It shows the new results, and for other benchmarks those of earlier runs.
     """
     document = {**document, "results": _with_kept(document)}
     KEPT.write_text(json.dumps(document, indent=1) + "\n")
     before = json.loads(BEFORE.read_text()) if BEFORE.exists() else {"results": []}
     PAGE.write_text(page(document, before))
-    bars = [(told, phases) for told, phases in (("before", _phases(before)), ("now", _phases(document))) if phases]
+    bars = [(label, phases) for label, phases in (("before", _phases(before)), ("now", _phases(document))) if phases]
     if bars:
         PICTURE.write_text(picture(bars))
 
@@ -110,17 +110,17 @@ def _with_kept(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Results by name, each with when and on which commit it was measured."""
     kept = json.loads(KEPT.read_text())["results"] if KEPT.exists() else []
     when = {"at": document["measured_at"], "commit": document["commit"], "load": document["load"]}
-    now = [{**told, **when} for told in document["results"]]
-    by_name = {told["name"]: told for told in [*kept, *now]}
-    return sorted(by_name.values(), key=lambda told: _ORDER.index(told["name"].partition("/")[0]))
+    now = [{**entry, **when} for entry in document["results"]]
+    by_name = {entry["name"]: entry for entry in [*kept, *now]}
+    return sorted(by_name.values(), key=lambda entry: _ORDER.index(entry["name"].partition("/")[0]))
 
 
 def _commits(results: Sequence[Mapping[str, Any]]) -> str:
     """Which benchmarks were measured when and on which commit."""
     groups: dict[tuple[str, str, float], dict[str, None]] = {}
-    for told in results:
-        when = (told["at"], told["commit"], told.get("load", 0.0))
-        groups.setdefault(when, {})[told["name"].partition("/")[0]] = None
+    for entry in results:
+        when = (entry["at"], entry["commit"], entry.get("load", 0.0))
+        groups.setdefault(when, {})[entry["name"].partition("/")[0]] = None
     return "; ".join(
         f"{', '.join(names)} at {at} on commit {commit}" + (f", at a load of {load} on all cores" if load else "")
         for (at, commit, load), names in groups.items()
@@ -129,14 +129,14 @@ def _commits(results: Sequence[Mapping[str, Any]]) -> str:
 
 def page(document: Mapping[str, Any], before: Mapping[str, Any]) -> str:
     machine, versions = document["machine"], document["versions"]
-    earlier = {told["name"]: told for told in before["results"]}
-    comparisons = [told for told in document["results"] if "ratios" in told]
-    figures = [told for told in document["results"] if "values" in told]
+    earlier = {entry["name"]: entry for entry in before["results"]}
+    comparisons = [entry for entry in document["results"] if "ratios" in entry]
+    figures = [entry for entry in document["results"] if "values" in entry]
     return "\n".join(
         [
             "# Benchmarks",
             "",
-            "Written by `make bench`, which measures anew; `python -m benchmarks --help` tells more.",
+            "Written by `make bench`, which runs the benchmarks again; see `python -m benchmarks --help`.",
             "",
             f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, {machine['system']}.",
             ", ".join(f"{name} {version}" for name, version in versions.items()) + ".",
@@ -149,13 +149,13 @@ def page(document: Mapping[str, Any], before: Mapping[str, Any]) -> str:
             "| benchmark | rows | ours | peer | ratio, and of each pair | CPU | memory, ours and ratio | to reach | "
             "before |",
             "| --- | --: | --: | --: | --- | --: | --- | --- | --: |",
-            *(_comparison_row(told, earlier.get(told["name"])) for told in comparisons),
+            *(_comparison_row(entry, earlier.get(entry["name"])) for entry in comparisons),
             "",
             "| figure | rows | measured | to reach | before |",
             "| --- | --: | --: | --- | --: |",
-            *(_figure_row(told, earlier.get(told["name"])) for told in figures),
+            *(_figure_row(entry, earlier.get(entry["name"])) for entry in figures),
             "",
-            *(line for told in figures if "events" in told for line in _growth(told)),
+            *(line for entry in figures if "events" in entry for line in _growth(entry)),
             *(_PICTURED if _phases(document) else []),
             _WHAT,
             "",
@@ -165,57 +165,57 @@ def page(document: Mapping[str, Any], before: Mapping[str, Any]) -> str:
 
 _PICTURED = ["![Where the time of a run goes: seconds for a million events](images/end-to-end.svg)", ""]
 _HOW = """\
-Each program is a process of its own; ours and the peers run in turn, so that what else the machine does meets both.
-A ratio is ours divided by the peer's, so less is better; what counts is the median of the pairs. `ingest` and `load`
-count the time of the work, from when all imports are done; all others whole processes. CPU is of user and system,
-children included. Memory is the peak of a program's largest process. PostgreSQL's server counts on neither side.
+Each program is a separate process; ours and the peers run in turn, so that other load on the machine affects both. A
+ratio is ours divided by the peer's, so less is better; the median of the pairs counts. `ingest` and `load` measure
+the time of the work, after all imports; all others measure whole processes. CPU is user and system time, children
+included. Memory is the peak of a program's largest process. PostgreSQL's server is not counted on either side.
 
-Before any ratio counts, both sides have to have given the same answer: a digest over all values of all rows, and the
-numbers of accepted, rejected and repeated rows. Where they differ the benchmark fails.
+Before any ratio counts, both sides must have given the same answer: a digest over all values of all rows, and the
+numbers of accepted, rejected and repeated rows. If they differ, the benchmark fails.
 
-Why what is not reached is not, and what was tried: [performance.md](performance.md)."""
+Why some targets are not reached, and what was tried: [performance.md](performance.md)."""
 _BEFORE = """\
-*Before* is commit {commit}, ahead of all work on speed, on {measured_at}:
-one pair, on a machine that did much else, so that its CPU tells more than its time."""
+*Before* is commit {commit}, before all work on speed, on {measured_at}: one pair, on a busy machine, so that its CPU
+time is more meaningful than its elapsed time."""
 _WHAT = """\
 The data is made by a seeded program: events of eight columns, rows/20 users with a heavy tail, visits of five events
 on average, ten days (`ingest`, `load` and `end_to_end`: one), in no order; one row of a hundred repeats an event, one
-of a hundred breaks the contract. Some keys are null or absent, and some text is not ASCII.
+of a hundred breaks the contract. Some keys are null or missing, and some text is not ASCII.
 
 - **core**: Parquet, validate, deduplicate, sessionize, sessions and sessionized events as Parquet. Repeated ids are
-  found wherever they stand. DuckDB makes the ids of sessions by md5 as ours does, polars and pandas don't. `limit` is a
-  floor, no peer: read, one sort of packed integers, gather, write.
+  found wherever they occur. DuckDB computes session ids by md5 as ours does, polars and pandas don't. `limit` is a
+  lower bound, not a peer: read, one sort of packed integers, gather, write.
 - **ingest**: the bytes of a file to raw rows and to the columns as text; no byte lost, and the broken rows exactly
-  those that were planted. The peers read the good rows alone.
-- **load**: one partition into a table that has more: two indexes, and a log of changes.
-- **end_to_end**: gzipped NDJSON to PostgreSQL. The DuckDB scripts can do this once: they have no second run, no late
-  event, no crash and no check before anything is published.
+  those that were put in. The peers read only the valid rows.
+- **load**: one partition into a table that has more than theirs: two indexes, and a change log.
+- **end_to_end**: gzipped NDJSON to PostgreSQL. The DuckDB scripts can do this once: they do not handle a second run,
+  a late event or a crash, and check nothing before they publish.
 - **start**: `dagster asset materialize` of a thousand events against as many trivial assets.
-- **late_event**: landing, judging, publishing and refreshing one late event, against refreshing all days.
+- **late_event**: ingesting, validating, publishing and refreshing one late event, against refreshing all days.
 - **growth**, **assets**: the core job at a tenth, once and five times the size; ten days in one run of the assets."""
 
 
-def _comparison_row(told: Mapping[str, Any], before: Mapping[str, Any] | None) -> str:
-    ours, peer = (_middle(told[side], told["clock"]) for side in ("ours", "peer"))
-    each = ", ".join(f"{ratio:.2f}" for ratio in told["ratios"]["time"])
-    measured = told["median"]
-    peak = median(run["peak"] for run in told["ours"]) / 1e9
+def _comparison_row(entry: Mapping[str, Any], before: Mapping[str, Any] | None) -> str:
+    ours, peer = (_middle(entry[side], entry["clock"]) for side in ("ours", "peer"))
+    each = ", ".join(f"{ratio:.2f}" for ratio in entry["ratios"]["time"])
+    measured = entry["median"]
+    peak = median(run["peak"] for run in entry["ours"]) / 1e9
     cells = [
-        told["name"],
-        f"{told['rows']:,}",
+        entry["name"],
+        f"{entry['rows']:,}",
         f"{ours:.2f} s",
         f"{peer:.2f} s",
         f"**{measured['time']:.2f}** ({each})",
         f"{measured['cpu']:.2f}" if "cpu" in measured else "",
         f"{peak:.2f} GB, {measured['peak']:.2f}" if "peak" in measured else "",
-        _target_cell(told),
-        _before_cell(told, before),
+        _target_cell(entry),
+        _before_cell(entry, before),
     ]
     return f"| {' | '.join(cells)} |"
 
 
-def _before_cell(told: Mapping[str, Any], before: Mapping[str, Any] | None) -> str:
-    """With the number of rows where it was another."""
+def _before_cell(entry: Mapping[str, Any], before: Mapping[str, Any] | None) -> str:
+    """With its number of rows where that differs."""
     if before is None:
         return ""
     if "median" not in before:
@@ -223,16 +223,16 @@ def _before_cell(told: Mapping[str, Any], before: Mapping[str, Any] | None) -> s
     else:
         measured = before["median"]
         value = f"{measured['time']:.2f}" + (f", CPU {measured['cpu']:.2f}" if "cpu" in measured else "")
-    return value if before["rows"] == told["rows"] else f"{value} ({before['rows']:,} rows)"
+    return value if before["rows"] == entry["rows"] else f"{value} ({before['rows']:,} rows)"
 
 
 def _middle(runs: Iterable[Mapping[str, Any]], clock: str) -> float:
     return median(run[clock] or run["wall"] for run in runs)
 
 
-def _growth(told: Mapping[str, Any]) -> list[str]:
+def _growth(entry: Mapping[str, Any]) -> list[str]:
     """What each size took."""
-    rows = zip(told["events"], told["seconds"], told["cpu"], told["peak"], strict=True)
+    rows = zip(entry["events"], entry["seconds"], entry["cpu"], entry["peak"], strict=True)
     return [
         "| the core job with | takes | CPU | memory |",
         "| --: | --: | --: | --: |",
@@ -244,27 +244,27 @@ def _growth(told: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _figure_row(told: Mapping[str, Any], before: Mapping[str, Any] | None) -> str:
-    about = f"{told['name']}: {told['about']}"
-    if "peer_peak" in told:
+def _figure_row(entry: Mapping[str, Any], before: Mapping[str, Any] | None) -> str:
+    about = f"{entry['name']}: {entry['about']}"
+    if "peer_peak" in entry:
         about += (
-            f", in {told['seconds']:.0f} s; DuckDB's script {told['peer_peak']:.2f} GB, {told['peer_seconds']:.0f} s"
+            f", in {entry['seconds']:.0f} s; DuckDB's script {entry['peer_peak']:.2f} GB, {entry['peer_seconds']:.0f} s"
         )
-    cells = [about, f"{told['rows']:,}", _shown(told), _target_cell(told)]
-    return f"| {' | '.join(cells)} | {_before_cell(told, before)} |"
+    cells = [about, f"{entry['rows']:,}", _shown(entry), _target_cell(entry)]
+    return f"| {' | '.join(cells)} | {_before_cell(entry, before)} |"
 
 
-def _shown(told: Mapping[str, Any]) -> str:
-    return f"{median(told['values']):.2f} {told['unit']}".strip()
+def _shown(entry: Mapping[str, Any]) -> str:
+    return f"{median(entry['values']):.2f} {entry['unit']}".strip()
 
 
-def _target_cell(told: Mapping[str, Any]) -> str:
-    return f"{_spelled(told['target'])}: {_reached(told)}" if "target" in told else ""
+def _target_cell(entry: Mapping[str, Any]) -> str:
+    return f"{_target_text(entry['target'])}: {_reached(entry)}" if "target" in entry else ""
 
 
 def _phases(document: Mapping[str, Any]) -> dict[str, float] | None:
     """Seconds of each phase for a million events, and `millions`, how many there were."""
-    found = [told for told in document["results"] if told["name"] == "end_to_end/phases"]
+    found = [entry for entry in document["results"] if entry["name"] == "end_to_end/phases"]
     if not found:
         return None
     millions = found[-1]["rows"] / 1e6
@@ -282,9 +282,9 @@ def picture(bars: Sequence[tuple[str, Mapping[str, float]]]) -> str:
     longest = max(sum(phases[phase] for phase in ORDER) for _, phases in bars)
     scale = (_WIDTH - _LEFT - 70) / longest
     parts = []
-    for number, (told, phases) in enumerate(bars):
+    for number, (label, phases) in enumerate(bars):
         top, at = 10 + number * (_BAR + 14), float(_LEFT)
-        parts.append(_text(5, top + 21, f"{told}, of {phases['millions']:g} million"))
+        parts.append(_text(5, top + 21, f"{label}, of {phases['millions']:g} million"))
         for phase, colour in zip(ORDER, _COLOURS, strict=True):
             width = phases[phase] * scale
             title = f"<title>{phase}: {phases[phase]:.1f} s a million</title>"

@@ -1,4 +1,4 @@
-"""What was measured, beside what is to be reached."""
+"""The results of benchmarks, and their targets."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from benchmarks.measure import Run
 
-# By name: alternatives, of which one has to hold; each says how much at most, of time, memory or a figure.
+# By name: alternatives, of which one has to be met; each gives upper limits of time, memory or a figure.
 TARGETS: dict[str, list[dict[str, float]]] = json.loads(Path(__file__).with_name("targets.json").read_text())
 
 
@@ -17,8 +17,8 @@ TARGETS: dict[str, list[dict[str, float]]] = json.loads(Path(__file__).with_name
 class Comparison:
     """Ours and a peer on the same work, run in turn.
 
-    `clock` says which time counts: of the whole process, or of the work once all imports are done, where both
-    do what a longer run does a hundred times.
+    `clock` is the time that is compared: `wall`, of the whole process, or `work`, from the end of its imports, where a
+    longer run would do the same work many times.
     """
 
     name: str
@@ -27,7 +27,7 @@ class Comparison:
     ours: Sequence[Run]
     peer: Sequence[Run]
     clock: Literal["wall", "work"] = "wall"
-    beside: tuple[str, ...] = ("wall", "cpu", "peak")  # what else compares; nothing where a server does the work
+    also_compared: tuple[str, ...] = ("wall", "cpu", "peak")  # none where a server does the work
 
     def ratios(self, of: str) -> list[float]:
         """Pair by pair, of `time` (as the clock has it), `wall`, `cpu` or `peak`."""
@@ -37,11 +37,11 @@ class Comparison:
 
     @property
     def measured(self) -> dict[str, float]:
-        return {of: median(self.ratios(of)) for of in ("time", *self.beside)}
+        return {of: median(self.ratios(of)) for of in ("time", *self.also_compared)}
 
     def as_json(self) -> dict[str, Any]:
         runs = {side: [_run_as_json(run) for run in getattr(self, side)] for side in ("ours", "peer")}
-        ratios = {of: self.ratios(of) for of in ("time", *self.beside)}
+        ratios = {of: self.ratios(of) for of in ("time", *self.also_compared)}
         return {
             **_named(self),
             "clock": self.clock,
@@ -54,7 +54,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Figure:
-    """A measured figure that is no ratio of two programs; the median of `values` counts."""
+    """A measured figure that is not a ratio of two programs; its value is the median of `values`."""
 
     name: str
     about: str
@@ -75,7 +75,7 @@ Result = Comparison | Figure
 
 
 def validated(result: Result) -> dict[str, Any]:
-    """What is to be reached and whether it is; nothing where there is no target."""
+    """The target and whether it is reached; empty where there is no target."""
     alternatives = TARGETS.get(result.name)
     if not alternatives:
         return {}
@@ -89,4 +89,4 @@ def _named(result: Result) -> dict[str, Any]:
 
 
 def _run_as_json(run: Run) -> dict[str, Any]:
-    return {key: value for key, value in asdict(run).items() if key != "told"}
+    return {key: value for key, value in asdict(run).items() if key != "output"}

@@ -1,6 +1,6 @@
-"""One real PostgreSQL for ours and the peers: the embedded one, held by a process of its own.
+"""One real PostgreSQL for ours and the peers: the embedded one, kept running by a separate process.
 
-What the server takes is nobody's CPU and memory; only the time that it takes is in everybody's.
+The server's CPU and memory count on neither side; its time is part of each side's elapsed time.
 """
 
 import json
@@ -31,7 +31,7 @@ class Server:
         return done.stdout.strip()
 
     def deduplicate(self) -> None:
-        """Have nothing left to write, so that nobody pays for what stood before."""
+        """Write everything to disk, so that earlier work does not slow down the next program."""
         self.execute("checkpoint")
 
     def digest(self, table: str, columns: Sequence[str]) -> str:
@@ -51,11 +51,11 @@ def running() -> Iterator[Server]:
         with subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
             assert holder.stdin is not None
             assert holder.stdout is not None
-            told = holder.stdout.readline()
-            if not told:
-                raise Failed("The embedded PostgreSQL does not start; what it said stands above.")
+            line = holder.stdout.readline()
+            if not line:
+                raise Failed("The embedded PostgreSQL does not start; its output is above.")
             try:
-                yield Server(**json.loads(told))
+                yield Server(**json.loads(line))
             finally:
                 holder.stdin.close()
 
@@ -64,13 +64,14 @@ def hold(folder: str) -> None:
     """Keep the server until standard input ends."""
     import importlib.util
 
-    from sessions_platform.storage.postgres import embedded
+    from sessions_platform.storage.postgres.embedded import attach
+    from sessions_platform.storage.postgres.embedded.programs import PACKAGE, PROGRAMS
 
-    wheel = importlib.util.find_spec(embedded.PACKAGE)
+    wheel = importlib.util.find_spec(PACKAGE)
     assert wheel is not None
     assert wheel.origin is not None
-    psql = Path(wheel.origin).parents[1] / embedded.PROGRAMS / "psql"
-    server = embedded.attach(Path(folder))
+    psql = Path(wheel.origin).parents[1] / PROGRAMS / "psql"
+    server = attach(Path(folder))
     print(json.dumps({"psql": str(psql), "url": server.url("sessions"), "dagster_url": server.url("dagster")}))
     sys.stdout.flush()
     while os.read(0, 1024):

@@ -23,7 +23,7 @@ def run(bench: Bench) -> Iterator[Result]:
             "ours": lambda: ours(home, data, 1),
             "trivial": lambda: (home.materialize("trivial", days(1), "benchmarks.trivial"), {}),
         }
-        taken = in_turn(bench, programs, lambda _, answer, __: answers.hold_equal(answer, expected, "start"))
+        taken = in_turn(bench, programs, lambda _, answer, __: answers.check_equal(answer, expected, "start"))
     beyond = [mine.wall - trivial.wall for mine, trivial in zip(taken["ours"], taken["trivial"], strict=True)]
     yield Comparison(
         "start/trivial", "a thousand events, against trivial assets", ROWS, taken["ours"], taken["trivial"]

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sessions_platform.allocator import configure_allocator
 from sessions_platform.errors import RunFailedError, UserError
 from sessions_platform.settings import Settings
 
@@ -49,6 +50,7 @@ OfStatus = Annotated[Wanted, typer.Option(help="Status of the rows.")]
 
 def main() -> None:
     """Run the command line. A UserError is printed as a sentence (exit code 2), a failed run too (1)."""
+    configure_allocator()
     try:
         app()
     except UserError as invalid:

@@ -11,11 +11,13 @@ from functools import cache
 
 import dagster as dg
 
+from sessions_platform.allocator import configure_allocator
 from sessions_platform.settings import Settings
 
 
 @dg.definitions
 def platform() -> dg.Definitions:
+    configure_allocator()
     return _built(Settings.from_environment())
 
 

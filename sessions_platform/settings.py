@@ -32,6 +32,12 @@ class Settings:
     dagster_postgres_url: str | None = field(repr=False, default=None)
     block_bytes: int = BLOCK_BYTES
     bucket_bytes: int = BUCKET_BYTES
+    scratch_folder: Path | None = None
+
+    @property
+    def scratch(self) -> Path:
+        """The folder for temporary files of computations."""
+        return self.scratch_folder or self.home / "scratch"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
@@ -46,6 +52,7 @@ class Settings:
             dagster_postgres_url=_postgres_url(environment, "DAGSTER_POSTGRES_URL"),
             block_bytes=_megabytes(environment, "SESSIONS_BLOCK_MB", MOST_BLOCK_MB) or BLOCK_BYTES,
             bucket_bytes=_megabytes(environment, "SESSIONS_BUCKET_MB", MOST_BUCKET_MB) or BUCKET_BYTES,
+            scratch_folder=_folder(environment, "SESSIONS_SCRATCH"),
         )
 
 

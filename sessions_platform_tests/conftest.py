@@ -10,9 +10,13 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from sessions_platform.allocator import configure_allocator
 from sessions_platform.settings import Settings
 from sessions_platform.storage.postgres import embedded
 from sessions_platform.storage.postgres.database import Database
+
+# Before any test imports polars; nothing that is imported above does.
+configure_allocator()
 
 # A busy machine is slow now and then; that is no finding.
 hypothesis.settings.register_profile("house", deadline=None)

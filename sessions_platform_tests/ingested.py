@@ -12,7 +12,8 @@ import polars as pl
 from sessions_platform.contracts.events import PROVENANCE, events_schema
 from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.contracts.rejected_events import REJECTED_EVENTS, rejected_schema
-from sessions_platform.contracts.stream import Source, Stream
+from sessions_platform.contracts.sources import FilesSource
+from sessions_platform.contracts.stream import Stream
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.ingest import ingest
 from sessions_platform.pipeline.publish import publish
@@ -53,7 +54,7 @@ def reading(path: Path, content: bytes, block_bytes: int = BLOCK_BYTES, **descri
 
 
 def reading_of(path: Path, block_bytes: int = BLOCK_BYTES, **described: Any) -> FileReading:
-    source = Source.model_validate({"files": "*", "format": "ndjson", **described})
+    source = FilesSource.model_validate({"files": "*", "format": "ndjson", **described})
     return FileReading(path, source, COPIES.keep, PARQUET, block_bytes)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 import polars as pl
 
 from sessions_platform.contracts.raw_events import RAW_EVENTS
-from sessions_platform.sources.base import Quarantine, Slice
+from sessions_platform.sources.base import NO_CURSORS, Cursors, Quarantine, Slice
 
 
 class MemorySource:
@@ -19,7 +19,7 @@ class MemorySource:
     def remove(self, uri: str) -> None:
         del self.files[uri]
 
-    def find(self, landing_partitions: Iterable[str] | None = None) -> list[Slice]:
+    def find(self, landing_partitions: Iterable[str] | None = None, cursors: Cursors = NO_CURSORS) -> list[Slice]:  # noqa: ARG002
         asked = None if landing_partitions is None else set(landing_partitions)
         return [
             Slice(uri, _digest(lines), partition)
@@ -27,8 +27,8 @@ class MemorySource:
             if asked is None or partition is None or partition in asked
         ]
 
-    def read(self, file: Slice, keep: Quarantine) -> "MemoryReading":  # noqa: ARG002
-        return MemoryReading(self.files[file.uri][1])
+    def read(self, slice_: Slice, quarantine: Quarantine) -> "MemoryReading":  # noqa: ARG002
+        return MemoryReading(self.files[slice_.uri][1])
 
     def partition_of(self, uri: str) -> str | None:
         return self.files[uri][0] if uri in self.files else None

@@ -1,4 +1,4 @@
-"""What README and docs/ say is there: tests, streams, links, commands, keys."""
+"""Tests, streams, links, commands and keys that README and docs/ mention exist."""
 
 import json
 import re
@@ -21,7 +21,7 @@ every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 
 def first_cells(page: Path) -> list[str]:
-    """What stands first in each row of the page's tables."""
+    """The first cell of each row of the page's tables."""
     return re.findall(r"^\| (.+?) \|", page.read_text(), re.MULTILINE)
 
 
@@ -29,7 +29,7 @@ def in_code(cells: list[str]) -> set[str]:
     return {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
 
 
-def test_every_test_that_proves_a_promise_exists() -> None:
+def test_every_test_that_verifies_a_promise_exists() -> None:
     named = re.findall(r"`([\w/]+\.py)::(\w+)`", README.read_text())
     missing = [
         f"{path}::{name}" for path, name in named if f"def {name}(" not in (Path(__file__).parent / path).read_text()
@@ -63,12 +63,12 @@ def test_the_readme_and_the_page_of_the_queue_list_its_commands() -> None:
     (group,) = [group.typer_instance for group in app.registered_groups if group.name == "rejected"]
     assert group is not None
     real = {command.name for command in group.registered_commands}
-    (told,) = re.findall(r"^\| `sessions-platform rejected ([\w\\|]+)`", README.read_text(), re.MULTILINE)
-    assert set(told.split("\\|")) == real
+    (listed,) = re.findall(r"^\| `sessions-platform rejected ([\w\\|]+)`", README.read_text(), re.MULTILINE)
+    assert set(listed.split("\\|")) == real
     assert set(re.findall(r"`rejected (\w+)", (PROJECT / "docs" / "dead-letters.md").read_text())) == real
 
 
-MODELS = ("Source", "Landing", "Column", "Reference", "Session", "Rejected")
+MODELS = ("FilesSource", "Landing", "Column", "Reference", "Session", "Rejected")
 
 
 def test_every_key_of_a_stream_is_explained() -> None:

@@ -1,4 +1,4 @@
-"""Each code has a page in docs/rejections, and its example is judged as the page says: from a file to the warehouse."""
+"""Each code has a page in docs/rejections, and its example gives the page's result, from a file to the warehouse."""
 
 import itertools
 import json
@@ -28,8 +28,8 @@ def page_of(code: Code) -> str:
     return (PAGES / f"{code.value}.md").read_text(encoding="utf-8")
 
 
-def judged_example(page: str, folder: Path, settings: Settings) -> tuple[str, list[dict[str, Any]]]:
-    """What the page says comes of its example, and what the warehouse then holds."""
+def result_of_example(page: str, folder: Path, settings: Settings) -> tuple[str, list[dict[str, Any]]]:
+    """The result that the page states for its example, and the rejected rows in the warehouse."""
     blocks = {name or kind: content for kind, name, content in _BLOCK.findall(page)}
     for name, content in blocks.items():
         if "." in name:
@@ -45,28 +45,15 @@ def judged_example(page: str, folder: Path, settings: Settings) -> tuple[str, li
     return blocks["json"], context.database.query(query)
 
 
-def spelled(rejected: list[dict[str, Any]]) -> str:
-    """As a page writes it: a line for each row, and one for each of its reasons."""
-    rows = []
-    for row in rejected:
-        reasons = ",\n  ".join(json.dumps(sort_events(reason), ensure_ascii=False) for reason in row["reasons"])
-        rows.append(f'{{"position": {row["position"]}, "reasons": [\n  {reasons}]}}')
-    return "[{}]".format(",\n ".join(rows))
-
-
-def sort_events(reason: dict[str, str | None]) -> dict[str, str | None]:
-    return {part: reason[part] for part in ("code", "column", "rule", "value")}
-
-
 @pytest.mark.parametrize("code", Code)
-def test_the_example_of_a_page_is_judged_as_it_says(code: Code, tmp_path: Path, settings: Settings) -> None:
-    said, rejected = judged_example(page_of(code), tmp_path, settings)
-    assert json.loads(said) == rejected
+def test_the_example_of_a_page_gives_the_stated_result(code: Code, tmp_path: Path, settings: Settings) -> None:
+    stated, rejected = result_of_example(page_of(code), tmp_path, settings)
+    assert json.loads(stated) == rejected
     assert code in {reason["code"] for row in rejected for reason in row["reasons"]}
 
 
 @pytest.mark.parametrize("code", Code)
-def test_a_page_says_what_to_do(code: Code) -> None:
+def test_a_page_says_how_to_fix_it(code: Code) -> None:
     page = page_of(code)
     assert page.startswith(f"# `{code.value}`\n")
     assert re.findall(r"^- .{20,}", page.partition("\n## Fix\n")[2], re.MULTILINE)

@@ -9,27 +9,26 @@ import json
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from sessions_platform.contracts.calendar import Cadence, Calendar, midnight
-from sessions_platform.contracts.path_template import PLACEHOLDER
+from sessions_platform.contracts.formats import FormatOptions, format_of_name, suffixes
+from sessions_platform.contracts.model import Model
 from sessions_platform.contracts.rejection_reasons import Code
+from sessions_platform.contracts.sources import AnySource
 from sessions_platform.contracts.values import (
-    Character,
     Day,
     Duration,
-    Encoding,
     Identifier,
     Owner,
     Pattern,
     PositiveDuration,
     Retention,
     Share,
-    Size,
     SourcePaths,
     Table,
     TimestampFormat,
@@ -39,22 +38,12 @@ from sessions_platform.contracts.values import (
 )
 
 
-class Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
 class ColumnType(StrEnum):
     string = "string"
     integer = "integer"
     float = "float"
     boolean = "boolean"
     timestamp = "timestamp"
-
-
-Format = Literal["ndjson", "csv", "parquet"]
-
-_FORMATS: dict[str, Format] = {".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson", ".parquet": "parquet"}
-_PACKED = {".gz", ".zst"}
 
 
 class Reference(Model):
@@ -70,23 +59,16 @@ class Reference(Model):
     @field_validator("file")
     @classmethod
     def _format_is_known(cls, file: str | None) -> str | None:
-        if file is not None and _format_of(file) is None:
-            raise invalid(f"{shown(file)} tells no format", f"let it end in {', '.join(_FORMATS)}, or these and .gz")
+        if file is not None and format_of_name(file) is None:
+            raise invalid(f"{shown(file)} tells no format", f"let it end in {', '.join(suffixes())}, or these and .gz")
         return file
 
     @property
-    def format(self) -> Format | None:
-        return _format_of(self.file) if self.file else None
+    def format(self) -> str | None:
+        return format_of_name(self.file) if self.file else None
 
     def __str__(self) -> str:
         return f"{self.file or self.table}, column {self.column}"
-
-
-def _format_of(file: str) -> Format | None:
-    suffixes = [suffix.lower() for suffix in PurePosixPath(file).suffixes]
-    if suffixes and suffixes[-1] in _PACKED:
-        suffixes.pop()
-    return _FORMATS.get(suffixes[-1]) if suffixes else None
 
 
 class Column(Model):
@@ -124,52 +106,6 @@ class Column(Model):
     def paths(self, name: str) -> list[str]:
         """The source fields that this column is read from."""
         return self.join or self.from_ or [name]
-
-
-class Source(Model):
-    """Landing files: where they are and how they are written."""
-
-    files: str = Field(
-        description="A path with wildcards. {partition:%Y-%m-%d} stands for the landing partition; without it "
-        "a file belongs to the landing partition that first saw it. Relative to the stream's file."
-    )
-    format: Format
-    separator: Character = ","
-    header: bool | Annotated[list[str], Field(min_length=1)] = Field(
-        True, description="CSV: whether the first record names the fields, or the names."
-    )
-    quote: Character | None = Field('"', description="CSV: null for none.")
-    encoding: Encoding = Field("utf-8", description="NDJSON and CSV.")
-    max_unpacked: Size = Field(
-        16 * 10**9,
-        description="How much of a compressed or Parquet file is read; the rest is unreadable.",
-        json_schema_extra={"default": "16GB"},
-    )
-
-    @field_validator("files")
-    @classmethod
-    def _placeholder_is_whole(cls, files: str) -> str:
-        rest = PLACEHOLDER.sub("", files).replace("${SESSIONS_HOME}", "")
-        if "{" in rest or "}" in rest:
-            raise invalid(f"{files!r} has a placeholder that is not known", "write {partition:%Y-%m-%d}")
-        if not files.strip():
-            raise invalid("it names no files", "write a path, as in landing/{partition:%Y-%m-%d}/*.csv")
-        return files
-
-    @field_validator("header", mode="before")
-    @classmethod
-    def _header_names_fields(cls, header: Any) -> Any:
-        if header is True:
-            return header
-        if not isinstance(header, list) or not header or not all(isinstance(name, str) and name for name in header):
-            raise invalid(f"{shown(header)} gives the fields no names", "list them: header: [user_id, ts]")
-        if repeated := next((name for name in header if header.count(name) > 1), None):
-            raise invalid(f"{repeated!r} stands twice", "give each field a name of its own")
-        return header
-
-    @property
-    def dated(self) -> bool:
-        return bool(PLACEHOLDER.search(self.files))
 
 
 class Landing(Model):
@@ -259,7 +195,7 @@ class Stream(Model):
     owners: list[Owner] = Field(default_factory=list, description="E-mail addresses, or team:name.")
     start: Day = Field(description="First session partition; earlier events are rejected as before_start.")
     end: Day | None = Field(None, description="Of a stream that is over: the day after its last.")
-    source: Source
+    source: AnySource
     landing: Landing = Field(default_factory=lambda: Landing.model_validate({}))
     columns: dict[Identifier, Column]
     extra_columns: Literal["keep", "reject", "drop"] = Field(
@@ -326,11 +262,8 @@ class Stream(Model):
     @property
     def contract_version(self) -> str:
         """Changes when rows would be judged otherwise."""
-        validated = self.model_dump(
-            mode="json", include={"start", "end", "source", "landing", "columns", "extra_columns"}
-        )
-        validated["source"].pop("files")
-        validated["source"].pop("max_unpacked")
+        validated = self.model_dump(mode="json", include={"start", "end", "landing", "columns", "extra_columns"})
+        validated["source"] = self.source.model_dump(mode="json", include=set(FormatOptions.model_fields))
         for column in validated["columns"].values():
             column.pop("description")
         return _digest({**validated, "max_future": self.session.max_future.total_seconds()})

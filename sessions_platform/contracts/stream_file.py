@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from yaml.reader import ReaderError
 
+from sessions_platform.contracts.sources import source_type_of
 from sessions_platform.contracts.stream import (
     Aggregate,
     Column,
@@ -18,7 +19,6 @@ from sessions_platform.contracts.stream import (
     Reference,
     Rejected,
     Session,
-    Source,
     Stream,
     Thresholds,
 )
@@ -30,7 +30,6 @@ Place = tuple[str, ...]
 
 _MODELS: dict[Place, type[BaseModel]] = {
     (): Stream,
-    ("source",): Source,
     ("landing",): Landing,
     ("session",): Session,
     ("rejected",): Rejected,
@@ -214,7 +213,7 @@ def _schema_findings(raw: dict[str, Any], lines: dict[Place, int]) -> Iterator[I
             item = next((part for part in loc[len(place) :] if isinstance(part, int)), None)
             if (place, item) not in seen:  # a union reports each of its members
                 seen.add((place, item))
-                yield (place, *_explained(problem, place))
+                yield (place, *_explained(problem, place, raw))
 
 
 def _place(loc: tuple[int | str, ...], lines: dict[Place, int], *, is_key: bool) -> Place:
@@ -227,12 +226,12 @@ def _place(loc: tuple[int | str, ...], lines: dict[Place, int], *, is_key: bool)
     return place
 
 
-def _explained(problem: Any, place: Place) -> tuple[str, str]:
+def _explained(problem: Any, place: Place, raw: dict[str, Any]) -> tuple[str, str]:
     kind, context, value = problem["type"], problem.get("ctx", {}), shown(problem["input"])
     if kind == "mistake":
         return context["reason"], context["mend"]
     if kind == "extra_forbidden":
-        return _unknown_key(place)
+        return _unknown_key(place, raw)
     if kind == "missing":
         return "the key is missing", "add it"
     if kind in {"literal_error", "enum"}:
@@ -240,8 +239,8 @@ def _explained(problem: Any, place: Place) -> tuple[str, str]:
     return f"{value} does not fit", f"it {_SUBJECT.sub('', problem['msg'])}"
 
 
-def _unknown_key(place: tuple[str, ...]) -> tuple[str, str]:
-    model = _model_at(place[:-1])
+def _unknown_key(place: tuple[str, ...], raw: dict[str, Any]) -> tuple[str, str]:
+    model = source_type_of(raw["source"]) if place[:-1] == ("source",) else _model_at(place[:-1])
     known = [field.alias or name for name, field in model.model_fields.items() if not field.exclude] if model else []
     close = difflib.get_close_matches(place[-1], known, n=1)
     hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"

@@ -13,7 +13,8 @@ from pathlib import Path
 from sessions_platform.errors import UserError
 from sessions_platform.operations.status import newest_partition
 from sessions_platform.pipeline.context import StreamContext
-from sessions_platform.sources.files.source import FileSource
+from sessions_platform.sources.base import FileLanding
+from sessions_platform.sources.registry import file_landing
 
 
 def place_files(context: StreamContext, files: Sequence[Path], partition: str | None) -> list[Path]:
@@ -33,23 +34,24 @@ def place_files(context: StreamContext, files: Sequence[Path], partition: str | 
     Raises:
         UserError: there is no such landing partition, a file can't be read, or the stream does not read files.
     """
-    if not isinstance(context.source, FileSource):
+    landing = file_landing(context.source)
+    if landing is None:
         raise UserError(f"stream {context.stream.name} does not read files")
     context.prepare()
     partition = _landing_partition(context, partition)
-    placed = [_place(context, context.source, file, partition) for file in files]
+    placed = [_place(context, landing, file, partition) for file in files]
     undated = [file.uri for file in context.source.find() if file.landing_partition is None]
-    context.ledger.assign([uri for uri in undated if context.source.path_of(uri) in set(placed)], partition)
+    context.ledger.assign([uri for uri in undated if landing.path_of(uri) in set(placed)], partition)
     return placed
 
 
-def _place(context: StreamContext, source: FileSource, file: Path, partition: str) -> Path:
+def _place(context: StreamContext, landing: FileLanding, file: Path, partition: str) -> Path:
     digest = _digest(file)
     for known in context.ledger.files():
-        if known.digest == digest and source.path_of(known.uri).exists():
-            return source.path_of(known.uri)
+        if known.digest == digest and landing.path_of(known.uri).exists():
+            return landing.path_of(known.uri)
     stem, dot, suffixes = file.name.lstrip(".").partition(".")
-    path = source.place_for(f"{stem}-{digest[:12]}{dot}{suffixes}", partition)
+    path = landing.place_for(f"{stem}-{digest[:12]}{dot}{suffixes}", partition)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f".{uuid.uuid4().hex}.tmp")

@@ -60,7 +60,7 @@ def pending_landing_partitions(context: StreamContext, newest: str | None = None
     known = {file.uri: file for file in context.ledger.files()}
     published = _published(context)
     pending: set[str] = set()
-    for file in context.source.find():
+    for file in context.source.find(cursors=context.ledger.cursors()):
         recorded = known.get(file.uri)
         partition = recorded.landing_partition if recorded else (file.landing_partition or newest)
         if partition and (recorded is None or recorded.fingerprint != file.fingerprint):

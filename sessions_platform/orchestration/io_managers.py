@@ -16,7 +16,8 @@ from dagster_polars import PolarsParquetIOManager
 from upath import UPath
 
 from sessions_platform.orchestration.resources import Platform
-from sessions_platform.storage.lake.lake import Dataset, sync
+from sessions_platform.storage.lake.filesystem import sync
+from sessions_platform.storage.lake.lake import Dataset
 
 _STORED_BY_PLATFORM = ("raw_events", "events", "rejected_events", "sessionized_events")
 

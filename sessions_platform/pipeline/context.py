@@ -6,24 +6,23 @@ change of that state, which is made by the stages of the pipeline, and the meani
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import cached_property
 from threading import Event
 
 import polars as pl
 
-from sessions_platform.contracts.calendar import Window
 from sessions_platform.contracts.events import event_columns
-from sessions_platform.contracts.polars_types import in_window
 from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.contracts.rejected_events import REJECTED_EVENTS
 from sessions_platform.contracts.sessions import sessionized_columns
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.stream_file import load_streams
+from sessions_platform.engines.accepted_events import event_reader
 from sessions_platform.errors import UserError
 from sessions_platform.settings import BUCKET_BYTES, Settings
 from sessions_platform.sources.base import Source
-from sessions_platform.sources.files.source import FileSource
+from sessions_platform.sources.registry import open_source
+from sessions_platform.storage.lake.filesystem import LocalFilesystem
 from sessions_platform.storage.lake.lake import Dataset, Lake, StoredFile
 from sessions_platform.storage.lake.spill import Spill
 from sessions_platform.storage.ledger.ledger import LandingVersion, Ledger, Snapshot
@@ -45,13 +44,15 @@ class StreamContext:
     database: Database
     ledger_shadow: bool = False  # of a shadow build: its rows in the ledger are those of a shadow stream
     bucket_bytes: int = BUCKET_BYTES  # of rows that are processed at once
+    engine: str = "polars"  # of engines.registry
     _prepared: Event = field(default_factory=Event, init=False, repr=False, compare=False)
 
     @classmethod
     def open(cls, stream: Stream, settings: Settings, source: Source | None = None) -> "StreamContext":
         """A context with the lake and database that the settings name; tests pass a source of their own."""
-        files = source or FileSource(stream, settings.block_bytes)
-        return cls(stream, files, Lake(settings.lake), Database(settings), bucket_bytes=settings.bucket_bytes)
+        source = source or open_source(stream, settings)
+        lake = Lake(LocalFilesystem(settings.lake), settings.scratch)
+        return cls(stream, source, lake, Database(settings), bucket_bytes=settings.bucket_bytes)
 
     def prepare(self) -> None:
         """Create or upgrade the tables of the ledger and of the stream; once for each context, then for nothing.
@@ -87,7 +88,7 @@ class StreamContext:
         return f"{self.stream.name}/{asset}/{partition}"
 
     def spill(self, schema: Mapping[str, pl.DataType], buckets: int = 1, by: pl.Expr | None = None) -> Spill:
-        return Spill(self.lake.root, schema, self.bucket_bytes, buckets, by)
+        return Spill(self.lake.scratch, schema, self.bucket_bytes, buckets, by)
 
     def buckets_for(self, size: int) -> int:
         """How many buckets a size in bytes is divided into; at least one."""
@@ -128,17 +129,7 @@ class StreamContext:
             shadow: lake files with events that are read too; they are not yet published.
             columns: of `event_columns`, those to read; all of them by default.
         """
-        wanted = list(columns or self.event_columns)
-
-        def read(start: datetime, end: datetime, users: pl.Series | None = None) -> pl.DataFrame:
-            window = Window(start, end)
-            events = self.lake.scan([*events_near(snapshot, window), *shadow], self.event_columns)
-            events = events.filter(in_window(window))
-            if users is not None:
-                events = events.join(users.to_frame("user_id").lazy(), on="user_id", how="semi")
-            return events.select(wanted).collect()
-
-        return read
+        return event_reader(self.lake, self.event_columns, snapshot.landings, shadow, columns)
 
     def _landed(self, landing_partitions: Sequence[str], asset: str) -> Dataset:
         wanted = set(landing_partitions)
@@ -153,7 +144,7 @@ class StreamContext:
     def _landed_file(self, landing: LandingVersion, asset: str) -> StoredFile:
         path = landing.events_path if asset == "events" else landing.rejected_path
         rows = landing.accepted if asset == "events" else landing.rejected
-        return StoredFile(path, rows, (self.lake.root / path).stat().st_size)
+        return StoredFile(path, rows, self.lake.size(path))
 
 
 def open_contexts(settings: Settings, names: Sequence[str] | None = None) -> list[StreamContext]:
@@ -167,10 +158,3 @@ def open_contexts(settings: Settings, names: Sequence[str] | None = None) -> lis
         if name not in streams:
             raise UserError(f"{name}: there is no such stream. Fix: name one of {', '.join(streams)}.")
     return [StreamContext.open(streams[name], settings) for name in names or streams]
-
-
-def events_near(snapshot: Snapshot, window: Window) -> list[str]:
-    """Paths of the lake files that may contain accepted events of the window."""
-    return [
-        landing.events_path for landing in snapshot.landings if window.overlaps(landing.first_event, landing.last_event)
-    ]

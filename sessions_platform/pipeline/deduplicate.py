@@ -90,7 +90,7 @@ class ValidatedRows:
 
     def events(self) -> Iterator[pl.DataFrame]:
         """Events, typed, in runs that are each in the order of time; one run where they fit into a bucket."""
-        runs = [self._settled(self._accepted.bucket(0))] if self._accepted.is_held else self._runs()
+        runs = [self._settled(self._accepted.bucket(0))] if self._accepted.is_in_memory else self._runs()
         for run in runs:
             if run.height:
                 times = run["event_timestamp"]

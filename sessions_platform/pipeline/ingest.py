@@ -1,5 +1,11 @@
-"""Landing files → raw_events: a snapshot of the rows as they came."""
+"""The first stage: the slices of a stream's source become raw_events, a snapshot of the rows as they came.
 
+Here: which slices are read, where their rows are stored, and what the ledger records of each. Not
+here: how a slice is found and read (`sources`), what its rows mean (`transforms.parse`), and which
+landing partitions have something to ingest (`operations.status`).
+"""
+
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,77 +19,106 @@ from sessions_platform.sources.base import Reading, Slice
 from sessions_platform.storage.lake.prefetch import prefetch
 from sessions_platform.storage.ledger.ledger import KnownFile
 
-# In the lake, beside raw_events: files that could not be read, or not to their end, or that have no rows.
-FILE_COPIES = "quarantined_files"
+# The folder in the lake, next to raw_events: slices that could not be read, or not to their end, or that have no rows.
+QUARANTINED_FILES = "quarantined_files"
 
 
 class BytesLostError(RuntimeError):
-    """The raw rows of a file do not add up to its text."""
+    """The raw rows of a slice do not add up to its text."""
 
 
 @dataclass(frozen=True)
 class Ingested:
-    """What a landing partition holds now, and what this pass changed."""
+    """What a landing partition contains now, and what this pass changed: `files` and `rows` are its current totals.
+
+    `read` counts slices that were new or had changed, `vanished` those that are gone and whose rows are kept.
+    """
 
     files: int
     rows: int
-    read: int  # files that were new or had changed
-    vanished: int  # files that are gone, whose rows are kept
+    read: int
+    vanished: int
 
 
 def ingest(context: StreamContext, landing_partitions: Sequence[str], run_id: str) -> dict[str, Ingested]:
-    """Bring the raw rows of these landing partitions up to date with their files.
+    """Bring the raw rows of these landing partitions up to date with the source.
 
-    A changed file's newest version replaces its rows, a vanished one keeps them. Files of a
-    flat glob that no partition has seen yet belong to the newest of these partitions.
+    The rows of a changed slice are replaced; those of a vanished one are kept. Slices are read in the order in
+    which the source returns them, across landing partitions, so that a stored cursor never passes an unread one.
+
+    Args:
+        context: the stream's.
+        landing_partitions: at least one. A slice that states no landing partition and that none has read yet is
+            assigned to the newest of these.
+        run_id: recorded with each slice that is read.
+
+    Returns:
+        A report for each of the landing partitions.
+
+    Raises:
+        BytesLostError: the rows of a slice do not add up to its text; nothing is recorded of it.
+        OSError: the source or the lake is not available.
     """
     context.prepare()
-    found = context.source.find(landing_partitions)
-    _claim(context, found, landing_partitions)
-    return {partition: _ingest_partition(context, partition, found, run_id) for partition in landing_partitions}
+    cursors = context.ledger.cursors()
+    found = context.source.find(landing_partitions, cursors)
+    _assign(context, found, max(landing_partitions))
+    known = {file.uri: file for file in context.ledger.files(landing_partitions)}
+    read = Counter(
+        known[slice_.uri].landing_partition
+        for slice_ in found
+        if slice_.uri in known and _ingest_slice(context, known[slice_.uri], slice_, run_id)
+    )
+    stored = [file for file in context.ledger.files(landing_partitions) if file.path is not None]
+    # A source with cursors doesn't return what lies before them: its absence is not a loss.
+    present = {file.uri for file in stored} if cursors else {slice_.uri for slice_ in found}
+    return {
+        partition: _report([file for file in stored if file.landing_partition == partition], present, read[partition])
+        for partition in landing_partitions
+    }
 
 
-def _claim(context: StreamContext, found: Sequence[Slice], landing_partitions: Sequence[str]) -> None:
-    newest = max(landing_partitions)
-    for partition in {file.landing_partition or newest for file in found}:
-        uris = [file.uri for file in found if (file.landing_partition or newest) == partition]
-        context.ledger.assign(uris, partition)
+def _assign(context: StreamContext, found: Sequence[Slice], newest: str) -> None:
+    """Record to which landing partition each slice belongs, where that isn't recorded yet."""
+    partition_of = {slice_.uri: slice_.landing_partition or newest for slice_ in found}
+    for partition in set(partition_of.values()):
+        context.ledger.assign([uri for uri, assigned in partition_of.items() if assigned == partition], partition)
 
 
-def _ingest_partition(context: StreamContext, partition: str, found: Sequence[Slice], run_id: str) -> Ingested:
-    present = {file.uri: file for file in found}
-    known = context.ledger.files([partition])
-    read = sum(_read_again(context, file, present[file.uri], run_id) for file in known if file.uri in present)
-    held = [file for file in context.ledger.files([partition]) if file.path is not None]
-    vanished = sum(file.uri not in present and not file.is_replay for file in held)
-    return Ingested(len(held), sum(file.stored.rows for file in held), read, vanished)
+def _report(stored: Sequence[KnownFile], present: set[str], read: int) -> Ingested:
+    vanished = sum(file.uri not in present and not file.is_replay for file in stored)
+    return Ingested(len(stored), sum(file.stored.rows for file in stored), read, vanished)
 
 
-def _read_again(context: StreamContext, known: KnownFile, file: Slice, run_id: str) -> bool:
-    """Read a file that may have changed; False where it holds what it held."""
-    if known.fingerprint == file.fingerprint:
+def _ingest_slice(context: StreamContext, known: KnownFile, slice_: Slice, run_id: str) -> bool:
+    """Read a slice that may have changed; False where its content is the recorded one."""
+    if known.fingerprint == slice_.fingerprint:
         return False
-    lake = context.lake
-    reading = context.source.read(file, partial(lake.keep, f"{context.stream.name}/{FILE_COPIES}"))
+    lake, ledger = context.lake, context.ledger
+    reading = context.source.read(slice_, partial(lake.quarantine, f"{context.stream.name}/{QUARANTINED_FILES}"))
     folder = context.folder("raw_events", known.landing_partition)
     try:
-        with closing(prefetch(blocks_of(reading, known.landing_partition, file.uri))) as blocks:
+        with closing(prefetch(blocks_of(reading, known.landing_partition, slice_.uri))) as blocks:
             stored = lake.write(folder, blocks, RAW_EVENTS)
     except FileNotFoundError:
-        return False  # it vanished since it was found: its rows, if any are known, stay
+        return False  # it vanished since it was found; its recorded rows, if any, are kept
     if reading.digest == known.digest:
         lake.remove(stored.path)
-        context.ledger.record_unchanged(file.uri, file.fingerprint)
+        ledger.record_unchanged(slice_.uri, slice_.fingerprint, run_id, slice_.cursor)
         return False
-    context.ledger.record_file(file.uri, file.fingerprint, reading.digest, stored, run_id)
+    ledger.record_file(slice_.uri, slice_.fingerprint, reading.digest, stored, run_id, slice_.cursor)
     return True
 
 
 def blocks_of(reading: Reading, landing_partition: str, uri: str) -> Iterator[pl.DataFrame]:
-    """The file's rows. Raises BytesLost, before they are stored, where they are not all that was read."""
-    held = 0
+    """The rows of a slice, in blocks with all columns of RAW_EVENTS.
+
+    Raises:
+        BytesLostError: after the last block, where payloads and line terminators are not all of the text.
+    """
+    size = 0
     for block in reading:
-        held += int(block.select(pl.col("payload", "line_terminator").bin.size().sum()).sum_horizontal()[0])
+        size += int(block.select(pl.col("payload", "line_terminator").bin.size().sum()).sum_horizontal()[0])
         yield block.with_columns(landing_partition=pl.lit(landing_partition), source_uri=pl.lit(uri))
-    if reading.text_bytes not in (None, held):
-        raise BytesLostError(f"{uri}: its rows have {held} bytes of {reading.text_bytes}; this is a defect")
+    if reading.text_bytes not in (None, size):
+        raise BytesLostError(f"{uri}: its rows have {size} bytes of {reading.text_bytes}; this is a defect")

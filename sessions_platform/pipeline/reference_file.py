@@ -8,10 +8,11 @@ from collections.abc import Iterable
 
 import polars as pl
 
-from sessions_platform.contracts.stream import Column, Reference, Source, Stream
+from sessions_platform.contracts.sources import FilesSource
+from sessions_platform.contracts.stream import Column, Reference, Stream
 from sessions_platform.errors import UserError
 from sessions_platform.sources.files.reader import FileReading
-from sessions_platform.sources.files.source import FileSource
+from sessions_platform.sources.files.source import path_of
 from sessions_platform.sources.formats.parquet.reader_process import ParquetProcess
 from sessions_platform.transforms.parse.parse import parse
 
@@ -20,11 +21,12 @@ _VALUE = "value"
 
 def values_of_file(stream: Stream, reference: Reference) -> pl.Series:
     """The texts of the reference's column, with nulls and repeats. Raises Mistake where the file can't be read."""
-    path = FileSource(stream).path_of(reference.file or "")
-    rows = _as_stream(reference)
+    path = path_of(stream, reference.file or "")
+    source = FilesSource.model_validate({"files": reference.file, "format": reference.format})
+    rows = _as_stream(reference, source)
     found = [pl.Series(_VALUE, dtype=pl.String)]
     try:
-        for block in FileReading(path, rows.source, _keep_no_copy, ParquetProcess()):
+        for block in FileReading(path, source, _keep_no_copy, ParquetProcess()):
             placed = block.with_columns(landing_partition=pl.lit(""), source_uri=pl.lit(reference.file))
             parsed = parse(placed, rows)
             _refuse_faults(parsed, path)
@@ -39,9 +41,8 @@ def _keep_no_copy(_pieces: Iterable[bytes]) -> str:
     return "the file is left where it is"
 
 
-def _as_stream(reference: Reference) -> Stream:
+def _as_stream(reference: Reference, source: FilesSource) -> Stream:
     """A stream of one column, by which the file is parsed."""
-    source = Source.model_validate({"files": reference.file, "format": reference.format})
     column = Column.model_validate({"from": [reference.column], "nullable": True})
     named = {"name": "reference", "start": "2026-01-01", "extra_columns": "drop"}
     return Stream.model_validate({**named, "source": source, "columns": {_VALUE: column}})

@@ -1,13 +1,25 @@
-"""Where raw rows come from: the one protocol that every source keeps."""
+"""The protocol that every source of raw records keeps, and the words it is stated in.
+
+A source finds slices and reads each into blocks of raw rows. What belongs here is what the pipeline
+may ask of any source. Not here: which sources there are and how a stream's file configures them
+(`contracts.sources`), how a stream gets its own (`sources.registry`), how records are split and
+decoded (`sources.formats`), and what has been read already (`storage.ledger`).
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Protocol, runtime_checkable
 
 import polars as pl
 
-# Copies the bytes of a file to where they stay, and says where: the same place for the same bytes.
+# Stores the bytes of a slice that can't be read, or has no rows, and returns where: the same place for the same bytes.
 Quarantine = Callable[[Iterable[bytes]], str]
+
+# The stored position of each of a source's cursors, by name.
+Cursors = Mapping[str, Mapping[str, Any]]
+NO_CURSORS: Cursors = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -23,42 +35,82 @@ class Cursor:
 
 @dataclass(frozen=True)
 class Slice:
-    """A file that a source has found. `uri` names it for ever, whatever it holds.
+    """A part of a source that is read as a whole: a file, or a range of offsets.
 
-    `fingerprint` changes whenever the content may have changed, and is cheap to take.
-    `landing_partition` is None where the place does not tell: such a file belongs to
-    the landing partition that first saw it.
+    Args:
+        uri: names the slice permanently, whatever it contains: ``landing/a.ndjson``, ``kafka://orders/0/100-200``.
+        fingerprint: changes whenever the content may have changed, and is cheap to take; constant for a range of
+            offsets, whose content can't change. A slice is read when its fingerprint isn't the recorded one.
+        landing_partition: where its rows belong; None where the slice doesn't state it: it then belongs to the
+            newest of the landing partitions that are being ingested when it is first found.
+        cursor: where the source continues once this slice is recorded; None for a source that needs none, such as
+            files. A slice with a cursor has no landing partition, so that no slice before the cursor is left behind.
+
+    Raises:
+        ValueError: it has both a landing partition and a cursor.
     """
 
     uri: str
     fingerprint: str
     landing_partition: str | None
-    cursor: Cursor | None = None  # where the source goes on once this slice is recorded; None where it needs none
+    cursor: Cursor | None = None
+
+    def __post_init__(self) -> None:
+        if self.cursor is not None and self.landing_partition is not None:
+            raise ValueError(f"{self.uri}: a slice with a cursor can't state its landing partition")
 
 
 class Reading(Protocol):
-    """One pass over a file's rows. What it says of itself holds once all blocks were taken.
+    """One pass over a slice's rows. Its attributes are final once all blocks have been taken.
 
-    `digest` (SHA-256, hex) is of the bytes that were read. `text_bytes` is what payloads and
-    line ends add up to where no byte was lost; None where rows are no pieces of a text, or
-    the file broke off.
+    `digest` (SHA-256, hex) is of the bytes that were read. `text_bytes` is the total size of payloads and line
+    terminators where no byte was lost; None where rows are not parts of a text, or where the text broke off.
     """
 
     digest: str
     text_bytes: int | None
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
-        """Blocks of raw rows, as contracts.raw has them, but for landing_partition and source_uri."""
+        """Blocks of raw rows: the columns of RAW_EVENTS but landing_partition and source_uri.
+
+        `position` counts from 1 through the slice. `preamble`, `line_terminator` and `header` describe rows of a
+        text file; a source whose records are messages of their own leaves them null.
+        """
         ...
 
 
 class Source(Protocol):
-    def find(self, landing_partitions: Iterable[str] | None = None) -> list[Slice]:
-        """The files that are there now, by uri; of these landing partitions, or all. Undated ones always."""
+    """Where a stream's raw records come from."""
+
+    def find(self, landing_partitions: Iterable[str] | None = None, cursors: Cursors = NO_CURSORS) -> list[Slice]:
+        """The slices that are there now.
+
+        Args:
+            landing_partitions: only slices of these, and those that state none; None for all.
+            cursors: the stored positions. A source with cursors returns what lies behind them.
+
+        Returns:
+            Slices in the order in which they are to be read: with cursors by position, else by uri.
+        """
         ...
 
-    def read(self, file: Slice, keep: Quarantine) -> Reading: ...
+    def read(self, slice_: Slice, quarantine: Quarantine) -> Reading:
+        """A reading of a slice that `find` returned. Iterating it raises FileNotFoundError where it vanished."""
+        ...
 
     def partition_of(self, uri: str) -> str | None:
-        """The landing partition that a file's name tells, whether it is there or not; None where it tells none."""
+        """The landing partition that a slice's uri states, whether it is there or not; None where it states none."""
+        ...
+
+
+@runtime_checkable
+class FileLanding(Protocol):
+    """The capability of a source to take in files that are put where it finds them. Optional."""
+
+    def path_of(self, uri: str) -> Path:
+        """The path of a slice."""
+        ...
+
+    def place_for(self, name: str, partition_key: str | None = None) -> Path:
+        """Where to put a file of this name, for `find` to return it. Raises UserError where it never would."""
         ...

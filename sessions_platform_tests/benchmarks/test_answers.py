@@ -1,4 +1,4 @@
-"""A benchmark of a wrong answer fails; one of a right answer tells ratios and targets."""
+"""A benchmark of a wrong answer fails; one of a right answer reports ratios and targets."""
 
 import json
 import random
@@ -47,8 +47,8 @@ def test_a_value_that_moves_over_to_the_next_column_changes_the_digest(tmp_path:
 
 
 def test_answers_that_share_nothing_are_no_agreement() -> None:
-    with pytest.raises(Failed, match="nothing that could be compared"):
-        answers.hold_equal({"sessions": "1"}, {}, "core")
+    with pytest.raises(Failed, match="nothing in common to compare"):
+        answers.check_equal({"sessions": "1"}, {}, "core")
 
 
 @pytest.mark.slow
@@ -62,9 +62,9 @@ def test_a_wrong_answer_ends_the_program_with_code_1_and_a_sentence(
     own_peers = {"duckdb": core.Peer("in_duckdb", "a peer of another rule", {"gap": 29 * 60 * 1_000_000})}
     monkeypatch.setattr(core, "PEERS", own_peers)
     assert program.main() == 1
-    told = capsys.readouterr().err
-    assert "core, duckdb: the answers differ in sessions: ours is" in told
-    assert "Traceback" not in told
+    printed = capsys.readouterr().err
+    assert "core, duckdb: the answers differ in sessions: ours is" in printed
+    assert "Traceback" not in printed
 
 
 def test_data_is_as_large_as_asked_the_same_each_time_and_broken_where_it_says(tmp_path: Path) -> None:
@@ -90,11 +90,11 @@ def test_data_is_as_large_as_asked_the_same_each_time_and_broken_where_it_says(t
 
 def test_json_lines_hold_the_values_of_their_rows() -> None:
     events = next(data.blocks(5_000, 1, 7))
-    told = [json.loads(line) for line in data.json_lines(events, np.random.default_rng(1))]
+    printed = [json.loads(line) for line in data.json_lines(events, np.random.default_rng(1))]
     for name in ("event_id", "page_url", "referrer", "amount"):
-        assert [fields.get(name) for fields in told] == events[name].to_list()
-    assert {fields.get("user_id") for fields in told} >= {"", None}
-    assert len({frozenset(fields) for fields in told}) > 4
+        assert [fields.get(name) for fields in printed] == events[name].to_list()
+    assert {fields.get("user_id") for fields in printed} >= {"", None}
+    assert len({frozenset(fields) for fields in printed}) > 4
 
 
 def test_a_target_is_reached_when_one_of_its_alternatives_holds() -> None:
@@ -135,7 +135,7 @@ def test_clocks_give_each_phase_its_own_time(now: list[float]) -> None:
     now[0] += 100
     clocks.around(write, phases.WRITE)(None, "", frames(), None)
     now[0] += 1000
-    assert clocks.told() == {**NO_TIME, phases.START: 100, "read": 2, "write": 20, phases.REST: 1001}
+    assert clocks.by_phase() == {**NO_TIME, phases.START: 100, "read": 2, "write": 20, phases.REST: 1001}
 
 
 def test_phases_that_are_worked_for_at_once_share_the_time(now: list[float]) -> None:
@@ -154,7 +154,7 @@ def test_phases_that_are_worked_for_at_once_share_the_time(now: list[float]) -> 
         over.set()
         thread.join()
         now[0] += 3
-    assert clocks.told() == {**NO_TIME, "parse": 5, "validate": 8}
+    assert clocks.by_phase() == {**NO_TIME, "parse": 5, "validate": 8}
 
 
 def test_functions_behind_clocks_are_there() -> None:

@@ -18,11 +18,12 @@ from sessions_platform.pipeline import deduplicate as module
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.deduplicate import RawRows, ValidatedRows
 from sessions_platform.settings import Settings
-from sessions_platform.storage.lake.lake import Dataset, Lake
+from sessions_platform.storage.lake.lake import Dataset
 from sessions_platform.storage.postgres.database import Database
 from sessions_platform.transforms.deduplicate import REPAIRS
 from sessions_platform.transforms.parse.parse import parse_and_observe
 from sessions_platform.transforms.validate import validate
+from sessions_platform_tests.lakes import local_lake
 from sessions_platform_tests.memory_source import MemorySource
 from sessions_platform_tests.streams import PLAIN, stream
 
@@ -56,7 +57,7 @@ def validated(
     folder: Path, of: Stream, rows: pl.DataFrame, digests: dict[str, str], repairs: pl.DataFrame, bucket_bytes: int
 ) -> dict[str, Any]:
     settings = Settings(folder, folder / "lake", ())
-    lake = Lake(folder / "lake")
+    lake = local_lake(folder / "lake")
     context = StreamContext(of, MemorySource(), lake, Database(settings), bucket_bytes=bucket_bytes)
     result = ValidatedRows(context, RawRows(Dataset(lake, RAW_EVENTS, {LANDING: ()}), LANDING, rows), digests, repairs)
     for block in rows.iter_slices(8):

@@ -11,11 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from sessions_platform.pipeline.context import StreamContext
-from sessions_platform.pipeline.ingest import FILE_COPIES, ingest
+from sessions_platform.pipeline.ingest import QUARANTINED_FILES, ingest
 from sessions_platform.settings import Settings
 from sessions_platform.sources.base import Quarantine, Reading, Slice
 from sessions_platform.sources.files.source import FileSource
 from sessions_platform_tests.ingested import DAY, TakenIn, assert_is_text, open_folder, take_in
+from sessions_platform_tests.lakes import folder_of
 
 NOON = "2026-01-01T12:00:00Z"
 
@@ -38,7 +39,7 @@ def ids(taken: TakenIn) -> list[str]:
 
 
 def copies(context: StreamContext) -> list[bytes]:
-    folder = context.lake.root / context.stream.name / FILE_COPIES
+    folder = folder_of(context.lake) / context.stream.name / QUARANTINED_FILES
     return [path.read_bytes() for path in folder.iterdir()] if folder.exists() else []
 
 
@@ -65,7 +66,7 @@ def test_an_empty_file_has_no_rows_and_is_not_read_again(
     ingested = ingest(context, [DAY], "a-run")[DAY]
     assert (ingested.files, ingested.rows, ingested.read) == (1, 0, 0)
     (known,) = context.ledger.files([DAY])
-    copied = context.lake.root / context.stream.name / FILE_COPIES / str(known.digest)
+    copied = folder_of(context.lake) / context.stream.name / QUARANTINED_FILES / str(known.digest)
     assert (copied.read_bytes() if content else b"") == content
 
 
@@ -96,7 +97,7 @@ def test_an_unreadable_file_is_one_row_and_the_rest_of_the_partition_goes_on(
     assert ids(taken) == ["001", "002", "003", "004"]
     assert taken.codes() == ["unreadable_file"] * 2
     assert taken.rejected.select("source_uri", "position").rows() == [(f"{DAY}/b", 1), (f"{DAY}/c", 3)]
-    found = [(context.lake.root / place).read_bytes() for place in taken.rejected["payload"]]
+    found = [(folder_of(context.lake) / place).read_bytes() for place in taken.rejected["payload"]]
     assert found == [(tmp_path / DAY / name).read_bytes() for name in "bc"]
 
 
@@ -161,8 +162,8 @@ class MeddledSource(FileSource):
 
     meddle: Callable[[Path], object] = staticmethod(lambda _: None)
 
-    def read(self, file: Slice, keep: Quarantine) -> Reading:  # type: ignore[override]
-        return MeddledReading(super().read(file, keep), lambda: self.meddle(self.path_of(file.uri)))
+    def read(self, slice_: Slice, quarantine: Quarantine) -> Reading:  # type: ignore[override]
+        return MeddledReading(super().read(slice_, quarantine), lambda: self.meddle(self.path_of(slice_.uri)))
 
 
 class MeddledReading:

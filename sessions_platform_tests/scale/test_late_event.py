@@ -14,6 +14,7 @@ from sessions_platform.storage.lake import parquet_writer
 from sessions_platform.transforms import reference_sessionizer as reference
 from sessions_platform.transforms.reference_sessionizer import Event
 from sessions_platform_tests.contexts import line
+from sessions_platform_tests.lakes import folder_of
 from sessions_platform_tests.memory_source import MemorySource
 from sessions_platform_tests.pipeline.steps import put, refresh, stale, table, take_in
 from sessions_platform_tests.scale.reach import bytes_read, only_readable
@@ -44,7 +45,7 @@ def test_an_event_three_years_late_is_taken_in_and_refreshed_by_reading_its_days
     before = stored(context)
     days.ingest(TODAY, "late", [line(user, end + timedelta(minutes=10), "late")])
 
-    with only_readable(context.lake.root / NAME, *around(session)) as reach:
+    with only_readable(folder_of(context.lake) / NAME, *around(session)) as reach:
         read = [bytes_read()]
         publication = runner.run(f"{NAME}__ingest_events", (TODAY, TODAY))
         read.append(bytes_read())
@@ -83,7 +84,7 @@ def test_of_a_landing_file_of_three_years_only_the_row_groups_of_its_days_are_re
     late = [line(session[-1]["user_id"], session[-1]["event_timestamp"] + timedelta(minutes=10), "late")]
     put(context, "late", late, TODAY)
 
-    with only_readable(context.lake.root / context.stream.name, *around(session)) as reach:
+    with only_readable(folder_of(context.lake) / context.stream.name, *around(session)) as reach:
         take_in(context, TODAY)
         assert len(stale(context)) == 2
         refresh(context)

@@ -31,19 +31,20 @@ from pathlib import Path
 
 import polars as pl
 from sessions_platform.contracts.raw_events import RAW_EVENTS
-from sessions_platform.contracts.stream import Source
-from sessions_platform.storage.lake.prefetch import ahead
+from sessions_platform.contracts.sources import FilesSource
+from sessions_platform.storage.lake.prefetch import prefetch
 from sessions_platform.pipeline.ingest import blocks_of
 from sessions_platform.sources.formats.parquet.reader_process import ParquetProcess
 from sessions_platform.sources.files.reader import FileReading
+from sessions_platform.storage.lake.filesystem import LocalFilesystem
 from sessions_platform.storage.lake.lake import Lake
 
 path, kind = Path(sys.argv[1]), sys.argv[2]
-lake = Lake(path.parent / "lake")
+lake = Lake(LocalFilesystem(path.parent / "lake"), path.parent / "scratch")
 block_bytes = int(sys.argv[3]) << 20
-source = Source.model_validate({"files": "*", "format": kind})
-reading = FileReading(path, source, partial(lake.keep, "quarantined_files"), ParquetProcess(), block_bytes)
-with closing(ahead(blocks_of(reading, "2026-01-01", "a"))) as blocks:
+source = FilesSource.model_validate({"files": "*", "format": kind})
+reading = FileReading(path, source, partial(lake.quarantine, "quarantined_files"), ParquetProcess(), block_bytes)
+with closing(prefetch(blocks_of(reading, "2026-01-01", "a"))) as blocks:
     stored = lake.write("raw", blocks, RAW_EVENTS)
 # not ru_maxrss, which begins with what the process that started this one takes
 peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])

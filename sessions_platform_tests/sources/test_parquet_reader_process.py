@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sessions_platform.contracts.stream import Source
+from sessions_platform.contracts.sources import FilesSource
 from sessions_platform.sources.files.reader import BLOCK_BYTES, FileReading
 from sessions_platform.sources.formats.base import CorruptDataError
 from sessions_platform.sources.formats.parquet.reader_process import ParquetProcess
@@ -132,7 +132,7 @@ def test_parquet_unpacks_to_so_many_bytes_and_no_more(tmp_path: Path) -> None:
 def test_a_file_of_a_hundred_columns_and_no_rows_is_empty(tmp_path: Path) -> None:
     path = tmp_path / "file.parquet"
     pq.write_table(pa.table({f"c{n}": pa.array([], pa.string()) for n in range(100)}), path)
-    source = Source.model_validate({"files": "*", "format": "parquet"})
+    source = FilesSource.model_validate({"files": "*", "format": "parquet"})
     process = ParquetProcess()
     assert list(FileReading(path, source, COPIES.keep, process)) == []
     process.close()

@@ -1,4 +1,4 @@
-"""Files of the lake hold what was written, appear whole or not at all, and can be read by later contracts."""
+"""Files of the lake contain what was written, appear whole or not at all, and can be read by later contracts."""
 
 import os
 import random
@@ -24,8 +24,9 @@ from sessions_platform.contracts.rejected_events import REJECTED_EVENTS
 from sessions_platform.storage.lake.lake import Dataset, Lake, StoredFile
 from sessions_platform.storage.lake.parquet_writer import (
     ROW_GROUP_ROWS,
-    _Sinking,
+    _Attempt,
 )
+from sessions_platform_tests.lakes import folder_of, local_lake
 
 REPOSITORY = Path(sessions_platform.__file__).parent.parent
 UTC_MICROSECONDS = pl.Datetime("us", "UTC")
@@ -60,11 +61,11 @@ def frames_of_a_schema(draw: st.DrawFn) -> tuple[dict[str, pl.DataType], list[pl
 
 @pytest.fixture
 def lake(tmp_path: Path) -> Lake:
-    return Lake(tmp_path / "a lake")
+    return local_lake(tmp_path / "a lake")
 
 
 def files_in(lake: Lake) -> list[Path]:
-    return sorted(path for path in lake.root.rglob("*") if path.is_file())
+    return sorted(path for path in folder_of(lake).rglob("*") if path.is_file())
 
 
 def numbers(*rows: int) -> pl.DataFrame:
@@ -85,7 +86,7 @@ def test_what_is_written_is_what_is_read(
     whole = pl.concat([pl.DataFrame(schema=schema), *frames])
     stored = lake.write("events/2026-01-01", frames, schema)
     assert stored.rows == lake.rows(stored.path) == whole.height
-    assert stored.bytes == (lake.root / stored.path).stat().st_size
+    assert stored.bytes == (folder_of(lake) / stored.path).stat().st_size
     assert_same(lake.scan([stored.path], schema).collect(), whole)
     assert_same(pl.concat([pl.DataFrame(schema=schema), *lake.blocks([stored.path], schema)]), whole)
 
@@ -106,14 +107,14 @@ def test_files_are_read_in_the_order_in_which_they_are_named(lake: Lake) -> None
         assert [number for block in lake.blocks(asked, NUMBERS) for number in block["number"]] == expected
 
 
-def test_names_of_folders_are_no_patterns(lake: Lake) -> None:
+def test_names_of_folders_are_not_read_as_patterns(lake: Lake) -> None:
     stored = lake.write("odd [names]*?/é", [numbers(1)], NUMBERS)
     lake.write("odd names/é", [numbers(2)], NUMBERS)
     assert lake.scan([stored.path], NUMBERS).collect()["number"].to_list() == [1]
 
 
-def test_a_row_group_holds_no_more_bytes_than_fit_into_memory(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    """But for the frame that goes beyond: here one of six rows."""
+def test_a_row_group_has_no_more_bytes_than_fit_into_memory(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Except for the last frame in it, which may exceed them: here one of six rows."""
     monkeypatch.setattr("sessions_platform.storage.lake.parquet_writer.ROW_GROUP_BYTES", 10_000)
     monkeypatch.setattr("sessions_platform.storage.lake.parquet_writer.ROW_GROUP_ROWS", 16)
     short, long = (
@@ -121,12 +122,12 @@ def test_a_row_group_holds_no_more_bytes_than_fit_into_memory(lake: Lake, monkey
     )
     frames = [short, short, short, long, long, short]
     stored = lake.write("a", frames, dict(short.schema))
-    footer = pq.read_metadata(lake.root / stored.path)
-    held = [footer.row_group(group).total_byte_size for group in range(footer.num_row_groups)]
-    assert max(held) < 10_000 + 6 * 2_600
+    footer = pq.read_metadata(folder_of(lake) / stored.path)
+    sizes = [footer.row_group(group).total_byte_size for group in range(footer.num_row_groups)]
+    assert max(sizes) < 10_000 + 6 * 2_600
     assert stored.rows == footer.num_rows == 36
     assert lake.scan([stored.path], dict(short.schema)).collect().equals(pl.concat(frames))
-    assert [file.name for file in (lake.root / "a").iterdir()] == [Path(stored.path).name]  # nothing is left beside
+    assert [file.name for file in (folder_of(lake) / "a").iterdir()] == [Path(stored.path).name]  # nothing else is left
 
 
 @pytest.mark.parametrize("asked", [0, 1], ids=["before the first frame", "after it"])
@@ -138,16 +139,16 @@ def test_a_file_that_fails_while_it_is_written_anew_leaves_nothing(
     short, long = (pl.DataFrame({"payload": [b"x" * size] * 6}) for size in (10, 2_500))
     begun: list[object] = []
 
-    def full(given: _Sinking, path: Path) -> None:
+    def full(attempt: _Attempt, path: Path) -> None:
         begun.append(path)
         if len(begun) == 1:
-            return sink(given, path)
+            return write(attempt, path)
         for _ in range(asked):
-            next(given._frames)
+            next(attempt._frames)
         raise OSError(28, "No space left on device")
 
-    sink = _Sinking.into
-    monkeypatch.setattr(_Sinking, "into", full)
+    write = _Attempt.write
+    monkeypatch.setattr(_Attempt, "write", full)
     with pytest.raises(OSError, match="No space"):
         lake.write("a", [short, long, long, short], dict(short.schema))
     assert len(begun) == 2
@@ -159,7 +160,7 @@ def test_a_frame_of_many_long_rows_is_cut_into_row_groups_that_fit(lake: Lake, m
     monkeypatch.setattr("sessions_platform.storage.lake.parquet_writer.ROW_GROUP_ROWS", 24)
     frame = pl.DataFrame({"payload": [b"x" * 984] * 30})
     stored = lake.write("a", [frame], dict(frame.schema))
-    footer = pq.read_metadata(lake.root / stored.path)
+    footer = pq.read_metadata(folder_of(lake) / stored.path)
     assert [footer.row_group(group).num_rows for group in range(footer.num_row_groups)] == [10, 10, 10]
     monkeypatch.setattr("sessions_platform.storage.lake.parquet_writer.READ_BYTES", 10_000)
     blocks = [block.height for block in lake.blocks([stored.path], dict(frame.schema))]
@@ -169,15 +170,15 @@ def test_a_frame_of_many_long_rows_is_cut_into_row_groups_that_fit(lake: Lake, m
 def test_a_large_frame_is_cut_into_blocks_with_statistics(lake: Lake) -> None:
     stored = lake.write("a", [numbers(*range(ROW_GROUP_ROWS + 5))], NUMBERS)
     assert sum(block.height for block in lake.blocks([stored.path], NUMBERS)) == ROW_GROUP_ROWS + 5
-    footer = pq.read_metadata(lake.root / stored.path)
+    footer = pq.read_metadata(folder_of(lake) / stored.path)
     ranges = [footer.row_group(group).column(0).statistics for group in range(footer.num_row_groups)]
-    assert [(told.min, told.max) for told in ranges] == [
+    assert [(column.min, column.max) for column in ranges] == [
         (0, ROW_GROUP_ROWS - 1),
         (ROW_GROUP_ROWS, ROW_GROUP_ROWS + 4),
     ]
 
 
-def test_a_frame_of_other_columns_is_refused_and_leaves_nothing(lake: Lake) -> None:
+def test_a_frame_of_other_columns_is_an_error_and_leaves_nothing(lake: Lake) -> None:
     with pytest.raises(pl.exceptions.ColumnNotFoundError):
         lake.write("a", [numbers(1), pl.DataFrame({"other": [2]})], NUMBERS)
     with pytest.raises(pl.exceptions.InvalidOperationError):
@@ -215,7 +216,7 @@ def test_nothing_appears_before_it_is_whole(lake: Lake) -> None:
     stored = lake.write("a", frames(), NUMBERS)
     assert len(seen) == 3
     assert {suffix for suffixes in seen for suffix in suffixes} <= {".tmp"}  # it is opened while frames are made
-    assert files_in(lake) == [lake.root / stored.path]
+    assert files_in(lake) == [folder_of(lake) / stored.path]
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
@@ -229,30 +230,31 @@ def test_a_writer_that_fails_leaves_nothing(lake: Lake, error: type[BaseExceptio
     assert files_in(lake) == []
 
 
-def test_a_file_is_on_the_disk_before_it_has_its_name_and_its_name_before_it_is_told(
+def test_a_file_is_durable_before_it_has_its_name_and_the_name_before_it_is_returned(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps: list[str] = []
-    fsync, rename = os.fsync, Path.rename
+    fsync, link = os.fsync, Path.hardlink_to
 
     def noted_fsync(descriptor: int) -> None:
         steps.append(f"fsync {Path(f'/proc/self/fd/{descriptor}').readlink().suffix or 'folder'}")
         fsync(descriptor)
 
-    def noted_rename(path: Path, target: Path) -> Path:
-        steps.append(f"rename {path.suffix} {target.suffix}, {pq.read_metadata(path).num_rows} rows")
-        return rename(path, target)
+    def noted_link(path: Path, target: Path) -> None:
+        steps.append(f"link {target.suffix} {path.suffix}, {pq.read_metadata(target).num_rows} rows")
+        link(path, target)
 
     monkeypatch.setattr(os, "fsync", noted_fsync)
-    monkeypatch.setattr(Path, "rename", noted_rename)
+    monkeypatch.setattr(Path, "hardlink_to", noted_link)
     lake.write("a", [numbers(1), numbers(2)], NUMBERS)
-    assert steps == ["fsync .tmp", "rename .tmp .parquet, 2 rows", "fsync folder"]
+    assert steps == ["fsync .tmp", "link .tmp .parquet, 2 rows", "fsync folder"]
 
 
 WRITE_SLOWLY = """
 import sys, time
 from pathlib import Path
 import polars as pl
+from sessions_platform.storage.lake.filesystem import LocalFilesystem
 from sessions_platform.storage.lake.lake import Lake
 
 def frames():
@@ -261,15 +263,16 @@ def frames():
         print(number, flush=True)
         time.sleep(0.01)
 
-Lake(Path(sys.argv[1])).write("a", frames(), {"number": pl.Int64()})
+Lake(LocalFilesystem(Path(sys.argv[1])), Path("/nowhere")).write("a", frames(), {"number": pl.Int64()})
 """
 WRITE_ON_AND_ON = """
 import sys
 from pathlib import Path
 import polars as pl
+from sessions_platform.storage.lake.filesystem import LocalFilesystem
 from sessions_platform.storage.lake.lake import Lake
 
-lake = Lake(Path(sys.argv[1]))
+lake = Lake(LocalFilesystem(Path(sys.argv[1])), Path("/nowhere"))
 while True:
     lake.write("a", [pl.DataFrame({"number": list(range(1000))})] * 3, {"number": pl.Int64()})
     print("written", flush=True)
@@ -277,7 +280,7 @@ while True:
 
 
 def writer(script: str, lake: Lake) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", script, str(lake.root)]
+    command = [sys.executable, "-c", script, str(folder_of(lake))]
     return subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
 
 
@@ -294,7 +297,7 @@ def test_a_writer_that_is_killed_leaves_no_more_than_an_unfinished_file(lake: La
     kill(process)
     (left,) = files_in(lake)
     assert left.suffix == ".tmp"
-    lake.write("a", [numbers(1)], NUMBERS)  # which the next writer does not mind
+    lake.write("a", [numbers(1)], NUMBERS)  # the next writer is not affected
     assert sorted(path.suffix for path in files_in(lake)) == [".parquet", ".tmp"]
 
 
@@ -367,7 +370,7 @@ def test_any_contract_can_read_any_file(
     order: list[int],
     wanted: dict[str, pl.DataType],
 ) -> None:
-    """Until a landing partition is judged again its file is the old contract's, and must not stop the new one."""
+    """Until a landing partition is validated again its file is of the old contract, and must not stop the new one."""
     schema, frames = written
     stored = lake.write("a", frames, schema)
     wanted = {name: wanted[name] for name in sorted(wanted, key=lambda name: order[int(name[-1])])}
@@ -419,7 +422,7 @@ def test_the_platforms_own_columns_are_kept(lake: Lake) -> None:
         assert pl.concat(lake.blocks([stored.path], schema)).equals(rows)
 
 
-def test_times_before_1970_and_to_the_microsecond_come_back(lake: Lake) -> None:
+def test_times_before_1970_and_to_the_microsecond_are_read_back(lake: Lake) -> None:
     times = [
         datetime(1, 1, 1, tzinfo=UTC),
         datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),

@@ -1,4 +1,4 @@
-"""The next block is made while one is used, by a thread that never outlives its use."""
+"""The next item is made while one is used, by a thread that never outlives the iterator."""
 
 import threading
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ SOON = 30.0
 
 
 def threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith(("ahead", "each-ahead"))]
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("prefetch")]
 
 
 def test_items_come_in_their_order() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import polars as pl
 
-from sessions_platform.contracts.stream import Source
+from sessions_platform.contracts.sources import FilesSource
 from sessions_platform.settings import BLOCK_BYTES
 from sessions_platform.sources.base import Quarantine
 from sessions_platform.sources.files.hashed_file import HashedFile
@@ -37,7 +37,7 @@ class FileReading:
     """
 
     def __init__(
-        self, path: Path, source: Source, keep: Quarantine, parquet: ParquetProcess, block_bytes: int = BLOCK_BYTES
+        self, path: Path, source: FilesSource, keep: Quarantine, parquet: ParquetProcess, block_bytes: int = BLOCK_BYTES
     ) -> None:
         self.digest = ""
         self.text_bytes: int | None = None

@@ -1,4 +1,7 @@
-"""Landing files: where they are, and to which landing partition they belong."""
+"""Landing files as a source: where they are, and to which landing partition each belongs.
+
+What a file contains is read by `sources.files.reader`; the configuration is `contracts.sources.FilesSource`.
+"""
 
 import glob
 import os
@@ -9,10 +12,11 @@ from itertools import chain
 from pathlib import Path, PurePosixPath
 
 from sessions_platform.contracts.path_template import PathTemplate
+from sessions_platform.contracts.sources import FilesSource
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.errors import UserError
-from sessions_platform.settings import BLOCK_BYTES
-from sessions_platform.sources.base import Quarantine, Slice
+from sessions_platform.settings import BLOCK_BYTES, Settings
+from sessions_platform.sources.base import NO_CURSORS, Cursors, Quarantine, Slice
 from sessions_platform.sources.files.reader import FileReading
 from sessions_platform.sources.formats.parquet.reader_process import ParquetProcess
 
@@ -21,27 +25,29 @@ UNFINISHED = (".tmp", ".part", "~")
 
 
 class SourceError(UserError):
-    """A stream's files can't be found or placed as its YAML file says; the message holds the mend."""
+    """A stream's files can't be found, or no file be put where its YAML file says; the message contains the fix."""
 
 
 class FileSource:
-    """The landing files of one stream.
+    """The landing files of one stream. Each file is a slice; it needs no cursors.
 
-    Hidden files, and names that end in .tmp, .part or ~, are uploads that go on, and
-    are not seen before they are renamed.
+    Hidden files, and names that end in .tmp, .part or ~, are unfinished uploads: they are ignored until renamed.
     """
 
     def __init__(self, stream: Stream, block_bytes: int = BLOCK_BYTES) -> None:
+        assert isinstance(stream.source, FilesSource)
         self._source = stream.source
+        self._folder, self._home = _absolute(stream.path.parent), _absolute(stream.home)
         self._block_bytes = block_bytes
         self._parquet = ParquetProcess()
-        self._folder = _absolute(stream.path.parent)
-        self._home = _absolute(stream.home)
-        self._root, files = self._anchored(stream.source.files)
-        self._template = PathTemplate(files, stream.landing_calendar) if stream.source.dated else None
-        self._pattern = files
+        self._root, self._pattern = self._anchored(self._source.files)
+        self._template = PathTemplate(self._pattern, stream.landing_calendar) if self._source.dated else None
 
-    def find(self, landing_partitions: Iterable[str] | None = None) -> list[Slice]:
+    @classmethod
+    def open(cls, stream: Stream, settings: Settings) -> "FileSource":
+        return cls(stream, settings.block_bytes)
+
+    def find(self, landing_partitions: Iterable[str] | None = None, cursors: Cursors = NO_CURSORS) -> list[Slice]:  # noqa: ARG002
         """The files that are there now, by uri; of these landing partitions, or all. Undated ones always."""
         asked = None if landing_partitions is None else set(landing_partitions)
         if self._template is None:
@@ -53,30 +59,28 @@ class FileSource:
             found = (file for file in everywhere if file.landing_partition in asked)
         return sorted(set(found), key=lambda file: file.uri)
 
-    def read(self, file: Slice, keep: Quarantine) -> FileReading:
-        return FileReading(self.path_of(file.uri), self._source, keep, self._parquet, self._block_bytes)
+    def read(self, slice_: Slice, quarantine: Quarantine) -> FileReading:
+        return FileReading(self.path_of(slice_.uri), self._source, quarantine, self._parquet, self._block_bytes)
 
     def partition_of(self, uri: str) -> str | None:
-        """The landing partition that a file's name tells, whether it is there or not; None where it tells none."""
+        """The landing partition that a file's path states, whether it is there or not; None where it states none."""
         path = self.path_of(uri)
         if self._template is None or not path.is_relative_to(self._root):
             return None
         return self._template.partition_in(path.relative_to(self._root).as_posix())
 
     def path_of(self, uri: str) -> Path:
-        if uri.startswith(f"{HOME}/"):
-            return self._home / uri.removeprefix(f"{HOME}/")
-        return self._folder / uri
+        return _resolved(uri, self._folder, self._home)
 
     def landing_folder(self, partition_key: str | None = None) -> Path:
-        """Where `find` looks for a landing partition's files. Raises SourceError if that is no one folder."""
+        """The folder in which `find` looks for a landing partition's files. Raises SourceError if it isn't one."""
         folder = PurePosixPath(self._pattern_of(partition_key)).parent
         if glob.has_magic(str(folder)):
             raise SourceError(f"{self._source.files}: no file can be placed in a folder with wildcards")
         return _absolute(self._root / folder)
 
     def place_for(self, name: str, partition_key: str | None = None) -> Path:
-        """Where to put a file of this name, for `find` to see it. Raises SourceError where it never would."""
+        """Where to put a file of this name, for `find` to return it. Raises SourceError where it never would."""
         folder = self.landing_folder(partition_key)
         pattern = PurePosixPath(self._pattern_of(partition_key)).name
         if _is_unfinished(name) or "/" in name or not fnmatchcase(name, pattern):
@@ -84,7 +88,7 @@ class FileSource:
         return folder / name
 
     def _anchored(self, files: str) -> tuple[Path, str]:
-        """The folder that a path template starts from, and the rest. The folder may hold any character."""
+        """The folder that a path template starts from, and the rest. The folder may contain any character."""
         if files.startswith(f"{HOME}/"):
             return self._home, str(PurePosixPath(files.removeprefix(f"{HOME}/")))
         if files.startswith("/"):
@@ -99,7 +103,7 @@ class FileSource:
         return self._template.of(partition_key)
 
     def _matching(self, pattern: str) -> Iterator[Slice]:
-        """Not by Path.glob, which goes into hidden folders."""
+        """The files that match a pattern. By glob.glob, for Path.glob goes into hidden folders."""
         for name in glob.glob(pattern, root_dir=self._root, recursive=True):  # noqa: PTH207
             partition = self._template.partition_in(name) if self._template else None
             path = _absolute(self._root / name)
@@ -122,6 +126,15 @@ class FileSource:
         return uri
 
 
+def path_of(stream: Stream, uri: str) -> Path:
+    """The path of a file that a stream names: relative to the folder of its YAML file, or to ${SESSIONS_HOME}."""
+    return _resolved(uri, _absolute(stream.path.parent), _absolute(stream.home))
+
+
+def _resolved(uri: str, folder: Path, home: Path) -> Path:
+    return home / uri.removeprefix(f"{HOME}/") if uri.startswith(f"{HOME}/") else folder / uri
+
+
 def _absolute(path: Path) -> Path:
     """Without dots, but not resolved: a file behind a symlink keeps the name that the stream gives it."""
     return Path(os.path.normpath(path.absolute()))
@@ -132,11 +145,11 @@ def _is_unfinished(name: str) -> bool:
 
 
 def _fingerprint(path: Path) -> str | None:
-    """Changes with every write and every replacement; None for what is no regular file, or just vanished."""
+    """Changes with every write and every replacement; None for what isn't a regular file, or just vanished."""
     try:
-        seen = path.stat()
+        state = path.stat()
     except FileNotFoundError:
         return None
-    if not stat.S_ISREG(seen.st_mode):
+    if not stat.S_ISREG(state.st_mode):
         return None
-    return f"{seen.st_size}-{seen.st_mtime_ns}-{seen.st_ctime_ns}-{seen.st_ino}"
+    return f"{state.st_size}-{state.st_mtime_ns}-{state.st_ctime_ns}-{state.st_ino}"

@@ -1,11 +1,12 @@
-"""The lake: immutable files in a folder, Parquet but for copies of what could not be read.
+"""The lake: immutable files, Parquet except for quarantined files, which keep the bytes that could not be read.
 
-A file appears whole or not at all and never changes; which files are current is the
-ledger's to say. Nothing here knows streams or partitions.
+Here: frames become files and files become frames, whole or a block at a time, also where a file was written under an
+older contract; and `Dataset`, the files of one asset by partition. Not here: where the files are kept
+(`filesystem.py`), how frames become one Parquet file (`parquet_writer.py`), which files are current (the ledger), and
+what streams and partitions are (`contracts`, `pipeline`).
 """
 
 import hashlib
-import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,17 +16,18 @@ from typing import Any
 import polars as pl
 import pyarrow.parquet as pq
 
-from sessions_platform.storage.lake.memory import keep_little
-from sessions_platform.storage.lake.parquet_writer import slices, write_parquet
+from sessions_platform.contracts.raw_events import RENAMED_COLUMNS
+from sessions_platform.storage.lake.filesystem import Filesystem
+from sessions_platform.storage.lake.memory import return_freed_memory
+from sessions_platform.storage.lake.parquet_writer import read_ranges, write_parquet
 
-keep_little()
-
+# Polars represents each string as a view of this many bytes, beside the text itself.
 _VIEW_BYTES = 16
 
 
 @dataclass(frozen=True)
 class StoredFile:
-    """`path` is relative to the lake."""
+    """A Parquet file of the lake: its path there, its number of rows and its length in bytes."""
 
     path: str
     rows: int
@@ -33,57 +35,72 @@ class StoredFile:
 
 
 class Lake:
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    """Reads and writes the files of a file system.
+
+    Args:
+        filesystem: where the files are kept.
+        scratch: a local folder for temporary files of computations (`spill.py`); made when it is first needed.
+    """
+
+    def __init__(self, filesystem: Filesystem, scratch: Path) -> None:
+        return_freed_memory()
+        self.filesystem = filesystem
+        self.scratch = scratch
         self._schemas: dict[str, list[tuple[str, pl.DataType]]] = {}
 
     def write(self, folder: str, frames: Iterable[pl.DataFrame], schema: Mapping[str, pl.DataType]) -> StoredFile:
-        """Write frames, one after the other, as a new file of the folder.
+        """Write frames, one after the other, as a new Parquet file of the folder.
 
-        It is on the disk, and visible under its name, when this returns; a process killed
-        before leaves at most two files that end in .tmp.
+        The file is durable, and visible under its name, once this returns; before that it is not visible at all. A
+        process that is killed leaves at most two files with the suffix ``.tmp``.
+
+        Args:
+            folder: a path within the lake, made if missing.
+            frames: may be made while the file is written; each has all columns of the schema.
+            schema: the file's columns in order; values are cast to these types.
+
+        Raises:
+            polars.exceptions.ColumnNotFoundError: a frame lacks a column.
+            polars.exceptions.InvalidOperationError: a value cannot be cast.
         """
-        place = self.root / folder
-        place.mkdir(parents=True, exist_ok=True)
-        name = uuid.uuid4().hex
-        unfinished = place / f"{name}.tmp"
-        try:
-            rows = write_parquet(unfinished, frames, schema)
-            sync(unfinished)
-            finished = place / f"{name}.parquet"
-            unfinished.rename(finished)
-            sync(place)
-        except BaseException:
-            unfinished.unlink(missing_ok=True)
-            raise
-        return StoredFile(f"{folder}/{name}.parquet", rows, finished.stat().st_size)
+        path = f"{folder}/{uuid.uuid4().hex}.parquet"
+        with self.filesystem.draft(folder) as draft:
+            rows = write_parquet(draft, frames, schema)
+            self.filesystem.put_if_absent(path, draft)
+        return StoredFile(path, rows, self.filesystem.size(path))
 
-    def keep(self, folder: str, pieces: Iterable[bytes]) -> str:
-        """Write bytes as they are, under the name of their SHA-256: the same bytes once. Returns the file's path."""
-        place = self.root / folder
-        place.mkdir(parents=True, exist_ok=True)
-        unfinished = place / f"{uuid.uuid4().hex}.tmp"
-        try:
-            digest = _write_bytes(unfinished, pieces)
-            unfinished.replace(place / digest)
-            sync(place)
-        except BaseException:
-            unfinished.unlink(missing_ok=True)
-            raise
-        return f"{folder}/{digest}"
+    def quarantine(self, folder: str, chunks: Iterable[bytes]) -> str:
+        """Write bytes as they are, under the name of their SHA-256, so that the same bytes are stored once.
+
+        Returns:
+            The file's path.
+        """
+        digest = hashlib.sha256()
+        with self.filesystem.draft(folder) as draft:
+            with draft.open("xb") as file:
+                for chunk in chunks:
+                    file.write(chunk)
+                    digest.update(chunk)
+            path = f"{folder}/{digest.hexdigest()}"
+            self.filesystem.put_if_absent(path, draft)
+        return path
 
     def scan(self, paths: Sequence[str], schema: Mapping[str, pl.DataType]) -> pl.LazyFrame:
-        """All rows of the files; an empty frame of the schema where there are none.
+        """All rows of the files, in the order of the paths; without paths an empty frame of the schema.
 
-        Files of an older contract are read as this one has it: what they lack, or hold as a value
-        that the column's type has no place for, is null.
+        Files of an older contract are conformed to the schema: a column that a file lacks is null, and so is a value
+        that the column's current type cannot represent.
+
+        Raises:
+            FileNotFoundError: a file is missing; here, or when the frame is collected.
         """
         wanted = list(schema.items())
-        same = [self.root / path for path in paths if self._schema(path) == wanted]
-        other = [self.root / path for path in paths if self._schema(path) != wanted]
-        alike = [pl.scan_parquet(same, glob=False)] if same else []
-        fitted = [_fitted(pl.scan_parquet(path, glob=False), schema) for path in other]
-        return pl.concat([*alike, *fitted]) if paths else pl.LazyFrame(schema=dict(schema))
+        current = [path for path in paths if self._schema(path) == wanted]
+        older = [path for path in paths if self._schema(path) != wanted]
+        sources: Any = [self.filesystem.source(path) for path in current]  # all of one type
+        frames = [pl.scan_parquet(sources, glob=False)] if current else []
+        frames += [_conformed(self._scan_file(path), schema) for path in older]
+        return pl.concat(frames) if frames else pl.LazyFrame(schema=dict(schema))
 
     def blocks(
         self,
@@ -92,41 +109,61 @@ class Lake:
         column: str | None = None,
         test: Callable[[Any, Any], bool] = lambda _least, _greatest: True,
     ) -> Iterator[pl.DataFrame]:
-        """The rows of the files, some row groups of a file at a time.
+        """The rows of the files, in order, a few row groups of one file at a time.
 
-        Row groups are left out where `test` says no of the least and the greatest value that they have in `column`.
+        Args:
+            paths: files of this or an older contract, conformed as `scan` does it.
+            schema: the columns of the frames, in order.
+            column: the column whose row group statistics are given to `test`.
+            test: whether a row group may be needed whose least and greatest value are these; else it is not read.
         """
         for path in paths:
-            footer, rows = pq.read_metadata(self.root / path), pl.scan_parquet(self.root / path, glob=False)
-            for first, length in slices(footer, _groups(footer, column, test)):
-                yield _fitted(rows.slice(first, length), schema).collect()
+            footer, rows = self._footer(path), self._scan_file(path)
+            for first, length in read_ranges(footer, _row_groups(footer, column, test)):
+                yield _conformed(rows.slice(first, length), schema).collect()
 
     def size_in_memory(self, paths: Sequence[str]) -> int:
-        """About how many bytes the rows take in a frame, told by the footers: values, and a view of each text."""
-        footers = [pq.read_metadata(self.root / path) for path in paths]
-        groups = (footer.row_group(group) for footer in footers for group in range(footer.num_row_groups))
-        return sum(group.total_byte_size for group in groups) + sum(
+        """About how many bytes the rows take as a frame, from the footers: values, and a view of each value."""
+        footers = [self._footer(path) for path in paths]
+        row_groups = (footer.row_group(group) for footer in footers for group in range(footer.num_row_groups))
+        return sum(group.total_byte_size for group in row_groups) + sum(
             footer.num_rows * footer.num_columns * _VIEW_BYTES for footer in footers
         )
 
     def rows(self, path: str) -> int:
-        """Counted from the stored file's footer."""
-        return pq.read_metadata(self.root / path).num_rows
+        """The number of rows in the stored file, from its footer."""
+        return self._footer(path).num_rows
 
-    def _schema(self, path: str) -> list[tuple[str, pl.DataType]]:
-        """The columns of a file; remembered, since files never change."""
-        if path not in self._schemas:
-            with (self.root / path).open("rb") as file:
-                self._schemas[path] = list(pl.read_parquet_schema(file).items())
-        return self._schemas[path]
+    def size(self, path: str) -> int:
+        """The length of the stored file in bytes."""
+        return self.filesystem.size(path)
 
     def remove(self, path: str) -> None:
-        (self.root / path).unlink(missing_ok=True)
+        """Delete the file if it exists."""
+        self.filesystem.delete(path)
+
+    def _scan_file(self, path: str) -> pl.LazyFrame:
+        return pl.scan_parquet(self.filesystem.source(path), glob=False)
+
+    def _footer(self, path: str) -> pq.FileMetaData:
+        with self.filesystem.open(path) as file:
+            return pq.read_metadata(file)
+
+    def _schema(self, path: str) -> list[tuple[str, pl.DataType]]:
+        """The columns of a file; cached, since files never change."""
+        if path not in self._schemas:
+            with self.filesystem.open(path) as file:
+                self._schemas[path] = list(pl.read_parquet_schema(file).items())
+        return self._schemas[path]
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """The stored files of one asset, by partition; what travels between assets."""
+    """The stored files of one asset by partition: what one asset hands to the next.
+
+    `schema` is the current contract's, which files of an older one are conformed to. A partition without rows may
+    have no file.
+    """
 
     lake: Lake
     schema: Mapping[str, pl.DataType]
@@ -134,78 +171,70 @@ class Dataset:
 
     @property
     def rows(self) -> int:
-        return sum(file.rows for file in self._files())
+        return sum(self.rows_of(partition) for partition in self.partitions)
 
     def rows_of(self, partition: str) -> int:
         return sum(file.rows for file in self.partitions[partition])
 
     def batches(self, rows: int) -> Iterator["Dataset"]:
-        """The same, cut into datasets of neighbouring partitions of so many rows at most; or of one partition."""
+        """The same partitions in the same order, cut into datasets of at most this many rows, or of one partition."""
         batch: dict[str, tuple[StoredFile, ...]] = {}
-        held = 0
+        rows_in_batch = 0
         for partition, files in self.partitions.items():
-            held += self.rows_of(partition)
-            if batch and held > rows:
+            rows_in_batch += self.rows_of(partition)
+            if batch and rows_in_batch > rows:
                 yield replace(self, partitions=batch)
-                batch, held = {}, self.rows_of(partition)
+                batch, rows_in_batch = {}, self.rows_of(partition)
             batch[partition] = files
         if batch:
             yield replace(self, partitions=batch)
 
     def scan(self, partition: str | None = None) -> pl.LazyFrame:
+        """All rows of one partition, or of all."""
         return self.lake.scan(self._paths(partition), self.schema)
 
     def blocks(self, partition: str | None = None) -> Iterator[pl.DataFrame]:
+        """The same rows, a few row groups at a time."""
         return self.lake.blocks(self._paths(partition), self.schema)
 
-    def _files(self, partition: str | None = None) -> list[StoredFile]:
-        chosen = self.partitions.values() if partition is None else [self.partitions[partition]]
-        return [file for files in chosen for file in files]
-
     def _paths(self, partition: str | None) -> list[str]:
-        return [file.path for file in self._files(partition)]
+        partitions = self.partitions.values() if partition is None else [self.partitions[partition]]
+        return [file.path for files in partitions for file in files]
 
 
-def _groups(footer: pq.FileMetaData, column: str | None, test: Callable[[Any, Any], bool]) -> Iterator[int]:
-    """The row groups that may hold what is looked for."""
-    at = footer.schema.to_arrow_schema().get_field_index(column) if column else 0
+def _row_groups(footer: pq.FileMetaData, column: str | None, test: Callable[[Any, Any], bool]) -> Iterator[int]:
+    """The row groups that pass the test, or have no statistics of the column."""
+    index = footer.schema.to_arrow_schema().get_field_index(column) if column else 0
     for group in range(footer.num_row_groups):
-        seen = footer.row_group(group).column(at).statistics if column else None
-        if seen is None or not seen.has_min_max or test(seen.min, seen.max):
+        statistics = footer.row_group(group).column(index).statistics if column else None
+        if statistics is None or not statistics.has_min_max or test(statistics.min, statistics.max):
             yield group
 
 
-def _write_bytes(path: Path, pieces: Iterable[bytes]) -> str:
-    digest = hashlib.sha256()
-    with path.open("xb") as file:
-        for piece in pieces:
-            file.write(piece)
-            digest.update(piece)
-        file.flush()
-        os.fsync(file.fileno())
-    return digest.hexdigest()
-
-
-def _fitted(frame: pl.LazyFrame, schema: Mapping[str, pl.DataType]) -> pl.LazyFrame:
-    standing = frame.collect_schema()
-    kept = {name for name, dtype in schema.items() if name in standing and _can_be_cast(standing[name], dtype)}
-    fitted = {
-        name: (pl.col(name) if name in kept else pl.lit(None)).cast(schema[name], strict=False) for name in schema
+def _conformed(frame: pl.LazyFrame, schema: Mapping[str, pl.DataType]) -> pl.LazyFrame:
+    """The columns of the schema, null where the frame has no such column or its type cannot be cast."""
+    frame = _renamed(frame, schema)
+    stored = frame.collect_schema()
+    castable = {name for name, dtype in schema.items() if name in stored and _can_be_cast(stored[name], dtype)}
+    columns = {
+        name: (pl.col(name) if name in castable else pl.lit(None)).cast(dtype, strict=False)
+        for name, dtype in schema.items()
     }
-    return frame.with_columns(**fitted).select(*schema)
+    return frame.with_columns(**columns).select(*schema)
 
 
-def _can_be_cast(standing: pl.DataType, wanted: pl.DataType) -> bool:
-    """Whether values of an older type can be read as the wanted one; texts and numbers as each other."""
+def _renamed(frame: pl.LazyFrame, schema: Mapping[str, pl.DataType]) -> pl.LazyFrame:
+    """The frame with today's names for columns of the schema that an older contract named differently."""
+    stored = frame.collect_schema()
+    renamed = {old: new for new, old in RENAMED_COLUMNS.items() if new in schema and new not in stored}
+    return frame.rename({old: new for old, new in renamed.items() if old in stored})
+
+
+def _can_be_cast(stored: pl.DataType, wanted: pl.DataType) -> bool:
+    """Whether stored values can be read as the wanted type: strings, numbers and Booleans can as each other.
+
+    Except strings as Booleans, which polars cannot cast.
+    """
     text = (pl.String, pl.Boolean)
-    text_or_number = all(dtype in text or dtype.is_numeric() for dtype in (standing, wanted))
-    return standing == wanted or (text_or_number and (standing, wanted) != (pl.String, pl.Boolean))
-
-
-def sync(path: Path) -> None:
-    """Have a file, or the names in a folder, on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    text_or_number = all(dtype in text or dtype.is_numeric() for dtype in (stored, wanted))
+    return stored == wanted or (text_or_number and (stored, wanted) != (pl.String, pl.Boolean))

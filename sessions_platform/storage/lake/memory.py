@@ -1,24 +1,27 @@
-"""What is freed goes back to the system soon.
+"""How this process returns freed memory to the operating system.
 
-Arrow's default pool and glibc keep freed blocks for later, glibc in an arena for each thread and the larger, the
-larger the blocks were that it has seen. A run takes up and drops blocks of many megabytes, in several threads: what was
-kept came to several times what was in use, and grew from one partition to the next. Some is kept: a run that gives
-back and asks again for every megabyte spends a fifth of its time on that.
+By default Arrow's memory pool and glibc keep freed blocks for reuse; glibc does so in an arena for each thread, and it
+keeps more, the larger the blocks were. A run allocates and frees blocks of many megabytes in several threads: without
+these settings what was kept came to several times what was in use, and grew from one partition to the next. Some is
+still kept, because a run that returns and requests every megabyte spends a fifth of its time on that.
 """
 
 import ctypes
 import sys
+from functools import cache
 
 import pyarrow as pa
 
-# As malloc.h numbers them. A set threshold moves no longer: from it on a block is mapped and unmapped by itself.
-_GLIBC = {"M_ARENA_MAX": (-8, 2), "M_MMAP_THRESHOLD": (-3, 16 << 20), "M_TRIM_THRESHOLD": (-1, 64 << 20)}
+# Options of mallopt(3), numbered as in malloc.h, with their values. Setting a threshold also stops glibc from raising
+# it by itself: from then on every block of 16 MiB or more is mapped and unmapped on its own.
+_GLIBC_OPTIONS = {"M_ARENA_MAX": (-8, 2), "M_MMAP_THRESHOLD": (-3, 16 << 20), "M_TRIM_THRESHOLD": (-1, 64 << 20)}
 
 
-def keep_little() -> None:
-    """For this process, from now on. Where the C library is no glibc only Arrow's part is done."""
+@cache
+def return_freed_memory() -> None:
+    """Apply the settings to this process; further calls do nothing. Without glibc only Arrow's pool is set."""
     pa.set_memory_pool(pa.system_memory_pool())
     if sys.platform == "linux":
         if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
-            for option, value in _GLIBC.values():
+            for option, value in _GLIBC_OPTIONS.values():
                 mallopt(option, value)

@@ -1,7 +1,11 @@
-"""Frames that come one after the other, as one Parquet file.
+"""Frames that come one after the other, written as one Parquet file whose row groups are bounded in bytes.
 
-Polars writes it: columns are encoded side by side, while the next frame is made, in a third of the time
-and in less memory than pyarrow takes. It counts the rows of a row group and not their bytes, so that is done here.
+Here: the encoding of a local file (a draft of the lake's, see `filesystem.py`), its row groups, and which of them are
+read at once. Not here: what the file is called and when it is visible (`lake.py`).
+
+Polars writes the file: it encodes several columns at the same time, while the next frame is made, in a third of the
+time and in less memory than pyarrow needs. But it bounds a row group by rows alone, not by bytes, so this module
+follows the size of each row group and starts again with fewer rows in each where one would become too large.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,102 +17,130 @@ import polars as pl
 import pyarrow.parquet as pq
 from polars.io.plugins import register_io_source
 
-# Small enough that the statistics of a row group tell a narrow span of time, large
-# enough that a footer stays small.
+# Few enough that the statistics of a row group cover a narrow span of time, many enough that a footer stays small.
 ROW_GROUP_ROWS = 64 * 1024
-# What a row group has at most, but for the frame that goes beyond: no less of a file can be written, or read, at once.
+# A row group exceeds this by one frame at most. No smaller part of a file can be written, or read.
 ROW_GROUP_BYTES = 64 * 1024 * 1024
-# What is read at once, as it is stored but unpacked.
+# Of the row groups that are read at once, decompressed but still encoded.
 READ_BYTES = 16 * 1024 * 1024
 
 
 def write_parquet(path: Path, frames: Iterable[pl.DataFrame], schema: Mapping[str, pl.DataType]) -> int:
-    """Write the frames, cast to the schema, as a file that is not synced to the disk; returns the number of rows.
+    """Write the frames, cast to the schema, as a local file that is not synced to the disk yet.
 
-    Where rows turn out to be so long that a row group would not fit into memory, what was written is written
-    anew in smaller ones. A process that is killed may leave a second file beside, of the same ending.
+    Where rows turn out to be so long that a row group would not fit into memory, what was written so far is read
+    back and written again in smaller row groups. A killed process may leave the earlier file beside `path`, with the
+    same suffix.
+
+    Returns:
+        The number of rows.
     """
-    coming = iter(frames)
-    rows = ROW_GROUP_ROWS
-    with ExitStack() as put_aside:
+    remaining = iter(frames)
+    row_limit = ROW_GROUP_ROWS
+    with ExitStack() as earlier_files:
         while True:
-            sinking = _Sinking(coming, schema, rows)
-            sinking.into(path)
-            if sinking.rest is None:
-                return sinking.rows
-            begun = path.with_stem(f"{path.stem}.by-{rows}")
-            path.rename(begun)
-            put_aside.callback(begun.unlink, missing_ok=True)
-            coming, rows = _once_more(begun, sinking.rest), sinking.rows_that_fit
+            attempt = _Attempt(remaining, schema, row_limit)
+            attempt.write(path)
+            if attempt.rest is None:
+                return attempt.rows
+            earlier = path.with_stem(f"{path.stem}.by-{row_limit}")
+            path.rename(earlier)
+            earlier_files.callback(earlier.unlink, missing_ok=True)
+            remaining, row_limit = _written_before(earlier, attempt.rest), attempt.smaller_row_limit
 
 
-def _once_more(begun: Path, rest: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """What a file holds, some row groups at a time; then the rest, for which the file leaves its room."""
-    rows, footer = pl.scan_parquet(begun, glob=False), pq.read_metadata(begun)
-    for start, length in slices(footer, range(footer.num_row_groups)):
-        yield rows.slice(start, length).collect()
-    begun.unlink()
-    yield from rest
+def read_ranges(footer: pq.FileMetaData, row_groups: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Which rows to read at once, for each read has a cost of its own: neighbouring row groups up to READ_BYTES.
 
+    Args:
+        footer: of the file.
+        row_groups: the numbers of those that are wanted, ascending.
 
-def slices(footer: pq.FileMetaData, groups: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """The first row and the number of rows of what is read at once: neighbours, for each read costs some time."""
+    Yields:
+        The first row, and the number of rows.
+    """
     sizes = [footer.row_group(group).num_rows for group in range(footer.num_row_groups)]
     starts = [0, *accumulate(sizes)]
     together: list[int] = []
-    held = 0
-    for group in groups:
+    bytes_together = 0
+    for group in row_groups:
         size = footer.row_group(group).total_byte_size
-        if together and (held + size > READ_BYTES or group != together[-1] + 1):
+        if together and (bytes_together + size > READ_BYTES or group != together[-1] + 1):
             yield starts[together[0]], starts[together[-1] + 1] - starts[together[0]]
-            together, held = [], 0
+            together, bytes_together = [], 0
         together.append(group)
-        held += size
+        bytes_together += size
     if together:
         yield starts[together[0]], starts[together[-1] + 1] - starts[together[0]]
 
 
-class _Sinking:
-    """Frames on their way into a file, up to one that makes its row group too large: from there on they are `rest`."""
+def _written_before(earlier: Path, rest: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """The rows of an earlier file, a few row groups at a time; then, once that file is deleted, the rest."""
+    rows, footer = pl.scan_parquet(earlier, glob=False), pq.read_metadata(earlier)
+    for start, length in read_ranges(footer, range(footer.num_row_groups)):
+        yield rows.slice(start, length).collect()
+    earlier.unlink()
+    yield from rest
 
-    def __init__(self, frames: Iterator[pl.DataFrame], schema: Mapping[str, pl.DataType], rows_in_group: int) -> None:
+
+class _Attempt:
+    """One attempt to write the frames with `row_limit` rows in each row group.
+
+    It ends early before a frame that would make a row group too large: then `rest` has that frame and all further
+    ones, and `smaller_row_limit` is how many rows to try next. Else `rest` is None.
+    """
+
+    def __init__(self, frames: Iterator[pl.DataFrame], schema: Mapping[str, pl.DataType], row_limit: int) -> None:
         self.rows = 0
         self.rest: Iterator[pl.DataFrame] | None = None
-        self.rows_that_fit = rows_in_group
+        self.smaller_row_limit = row_limit
         self._frames = frames
         self._schema = dict(schema)
-        self._rows_in_group = rows_in_group
-        self._open_rows, self._open_bytes = 0, 0.0  # of the row group that is not full yet
+        self._row_limit = row_limit
 
-    def into(self, path: Path) -> None:
-        given = register_io_source(lambda *_: self._taken(), schema=self._schema)
-        given.sink_parquet(
+    def write(self, path: Path) -> None:
+        frames = register_io_source(lambda *_: self._frames_that_fit(), schema=self._schema)
+        frames.sink_parquet(
             path,
             compression="zstd",
             compression_level=1,
-            row_group_size=self._rows_in_group,
+            row_group_size=self._row_limit,
             engine="streaming",
         )
 
-    def _taken(self) -> Iterator[pl.DataFrame]:
+    def _frames_that_fit(self) -> Iterator[pl.DataFrame]:
+        row_group = _OpenRowGroup(self._row_limit)
         for frame in self._frames:
-            if not self._fits(frame):
-                self.rest = chain([frame], self._frames)
+            if (smaller := row_group.smaller_row_limit(frame)) is not None:
+                self.rest, self.smaller_row_limit = chain([frame], self._frames), smaller
                 return
+            row_group.add(frame)
             self.rows += frame.height
             yield frame.select(pl.col(name).cast(dtype) for name, dtype in self._schema.items())
 
-    def _fits(self, frame: pl.DataFrame) -> bool:
-        """Whether no row group grows too large by it; notes what is open behind it."""
-        size, most = frame.estimated_size(), self._rows_in_group
-        if self._open_bytes > ROW_GROUP_BYTES:
-            self.rows_that_fit = min(self._open_rows, most // 2)
-            return False
-        largest = min(frame.height, most)  # of the row groups that it fills by itself, in rows
-        if largest > 1 and size * largest > ROW_GROUP_BYTES * frame.height:
-            self.rows_that_fit = max(1, min(int(ROW_GROUP_BYTES * frame.height // size), most // 2))
-            return False
-        rows = self._open_rows + frame.height
-        self._open_bytes = (self._open_bytes + size) / max(1, rows) * (rows % most)
-        self._open_rows = rows % most
-        return True
+
+class _OpenRowGroup:
+    """Rows and bytes of the last row group, while it has fewer rows than the limit at which polars starts the next."""
+
+    def __init__(self, row_limit: int) -> None:
+        self._row_limit = row_limit
+        self._rows, self._bytes = 0, 0.0
+
+    def smaller_row_limit(self, frame: pl.DataFrame) -> int | None:
+        """How many rows a row group may have instead, if one is or becomes too large with this frame; else None.
+
+        One is too large already where the frames so far exceed the bytes and not the rows. One becomes too large
+        where so many rows of this frame alone exceed the bytes, as all rows of the frame were as long as the average.
+        """
+        if self._bytes > ROW_GROUP_BYTES:
+            return min(self._rows, self._row_limit // 2)
+        size, rows = frame.estimated_size(), min(frame.height, self._row_limit)
+        if rows > 1 and size * rows > ROW_GROUP_BYTES * frame.height:
+            return max(1, min(int(ROW_GROUP_BYTES * frame.height // size), self._row_limit // 2))
+        return None
+
+    def add(self, frame: pl.DataFrame) -> None:
+        """Count a frame. If it completes row groups, the open one has the remaining rows and their share of bytes."""
+        rows, size = self._rows + frame.height, self._bytes + frame.estimated_size()
+        self._rows = rows % self._row_limit
+        self._bytes = size / max(1, rows) * self._rows

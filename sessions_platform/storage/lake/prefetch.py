@@ -1,4 +1,8 @@
-"""Several stages at once: while a block is used, the next one is made."""
+"""Iterators whose next items are made in threads while the current one is used.
+
+Only the threads are here; what an item is and how it is made is the caller's. Each function says how many items exist
+at the same time, since items are large and memory is bounded by that number.
+"""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
@@ -7,7 +11,7 @@ from typing import TypeVar
 
 import polars as pl
 
-# Of items that are large; on many processors as many as these would be no bound of memory.
+# No more on many processors: as many large items as processors would not bound the memory.
 THREADS = min(4, pl.thread_pool_size())
 
 S = TypeVar("S")
@@ -16,30 +20,34 @@ _END = object()
 
 
 def prefetch(items: Iterable[T]) -> Generator[T, None, None]:
-    """The same items, each made in a thread while the one before is used; so no more than two are there at once.
+    """The same items in the same order, the next one made in a thread while the current one is used.
 
-    What the making raises is raised where the item would have come. Close it (contextlib.closing) where
-    it may not be taken to its end: the thread has ended then, and items that are a generator are closed.
+    So at most two items exist at a time. An error that making an item raises is raised where that item would have
+    been returned. Where the caller may stop early, it has to close the generator (contextlib.closing): that ends the
+    thread, and closes `items` if they are a generator.
     """
-    making = iter(items)
-    with ThreadPoolExecutor(1, thread_name_prefix="ahead") as thread:
+    iterator = iter(items)
+    with ThreadPoolExecutor(1, thread_name_prefix="prefetch") as thread:
         try:
-            coming = thread.submit(next, making, _END)
-            while (item := coming.result()) is not _END:
-                coming = thread.submit(next, making, _END)
+            following = thread.submit(next, iterator, _END)
+            while (item := following.result()) is not _END:
+                following = thread.submit(next, iterator, _END)
                 yield item  # pyright: ignore[reportReturnType]
         finally:
-            if isinstance(making, Generator):
-                thread.submit(making.close).result()
+            if isinstance(iterator, Generator):
+                thread.submit(iterator.close).result()
 
 
 def prefetch_map(make: Callable[[S], T], items: Iterable[S], threads: int = THREADS) -> Generator[T, None, None]:
-    """What is made of each item, in their order, by so many threads; one more item than these is there at once."""
-    coming = deque[Future[T]]()
-    with ThreadPoolExecutor(threads, thread_name_prefix="each-ahead") as pool:
+    """`make(item)` of each item, in the order of the items, made by several threads.
+
+    At most `threads` + 1 results exist at a time.
+    """
+    futures = deque[Future[T]]()
+    with ThreadPoolExecutor(threads, thread_name_prefix="prefetch-map") as pool:
         for item in items:
-            coming.append(pool.submit(make, item))
-            if len(coming) > threads:
-                yield coming.popleft().result()
-        while coming:
-            yield coming.popleft().result()
+            futures.append(pool.submit(make, item))
+            if len(futures) > threads:
+                yield futures.popleft().result()
+        while futures:
+            yield futures.popleft().result()

@@ -1,4 +1,8 @@
-"""Rows put aside while there come more than may be held."""
+"""Rows that are kept in memory up to a bound, and beyond it in a temporary file, until they are read back.
+
+Here: rows of one computation, by bucket, in the order in which they were added. The file lies in the scratch folder,
+which is not the lake's, and is gone when the process ends. Not here: files that outlast a computation (`lake.py`).
+"""
 
 import os
 import tempfile
@@ -14,14 +18,14 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-# What is dealt out at once is there several times over.
-_MOST_BYTES_AT_ONCE = 48 * 1024 * 1024
-# How often more than a frame needs it may keep.
-_MOST_KEPT = 2
+# Rows that are sorted into buckets at once exist several times meanwhile.
+_MAX_SORTED_BYTES = 48 * 1024 * 1024
+# How many times the bytes of its rows a frame's buffers may have and still be kept as they are.
+_MAX_BUFFER_RATIO = 2
 
 
-class _Place(NamedTuple):
-    """Where a record batch stands in the file, and how many rows it has."""
+class _Batch(NamedTuple):
+    """Where a record batch lies in the file, and how many rows it has."""
 
     offset: int
     length: int
@@ -29,11 +33,17 @@ class _Place(NamedTuple):
 
 
 class Spill:
-    """Rows in the order in which they came, in buckets, in memory up to `chunk_bytes` and beyond on the disk.
+    """Rows in buckets, in the order in which they were added: in memory up to `chunk_bytes`, beyond that on the disk.
 
-    `by` tells an unsigned integer of each row: rows of which it is equal share a bucket; without it there is
-    one bucket. What is on the disk has no name there, so that nothing is left behind by a process that dies.
-    Rows are added first and taken then, as often as one likes.
+    The file on the disk has no name, so a process that dies leaves nothing behind. All rows are added first, and read
+    afterwards, as often as needed.
+
+    Args:
+        folder: for the temporary file; made when the first is needed.
+        schema: the columns that are kept, in order.
+        chunk_bytes: how many bytes, as polars estimates them, are kept in memory before they are written.
+        buckets: how many there are.
+        by: an unsigned integer of each row; rows with the same one share a bucket. Without it there is one bucket.
     """
 
     def __init__(
@@ -45,97 +55,98 @@ class Spill:
         by: pl.Expr | None = None,
     ) -> None:
         self.rows = 0
-        self.bytes = 0  # in memory, as polars estimates it
+        self.bytes = 0  # of all rows in memory, as polars estimates it
         self.buckets = buckets if by is not None else 1
         self._folder = folder
         self._schema = dict(schema)
-        self._chunk_bytes = min(chunk_bytes, _MOST_BYTES_AT_ONCE) if buckets > 1 and by is not None else chunk_bytes
+        self._chunk_bytes = min(chunk_bytes, _MAX_SORTED_BYTES) if buckets > 1 and by is not None else chunk_bytes
         self._bucket = (pl.lit(0) if by is None else by) % self.buckets
-        self._held: list[pl.DataFrame] = []
-        self._held_bytes = 0
-        self._finishing = Lock()
-        self._places: list[list[_Place]] = []  # of each chunk on the disk: where its buckets are
+        self._in_memory: list[pl.DataFrame] = []
+        self._bytes_in_memory = 0
+        self._writing_rest = Lock()
+        self._written: list[list[_Batch]] = []  # for each chunk on the disk the batch of each bucket
 
     def add(self, frame: pl.DataFrame) -> None:
+        """Keep the rows of a frame that has at least the columns of the schema, with these types."""
         if frame.is_empty():
             return
         size = int(frame.estimated_size())
         self.rows, self.bytes = self.rows + frame.height, self.bytes + size
         rows = frame.select(*self._schema)
-        if self._places and self.buckets == 1:  # to hold it first would only copy it twice more
-            self._put(rows, [rows.height])
+        if self._written and self.buckets == 1:  # keeping it in memory first would only copy it twice more
+            self._write(rows, [rows.height])
             return
-        self._held.append(_by_itself(rows, size))
-        self._held_bytes += size
-        if self._held_bytes > self._chunk_bytes:
-            self._write()
+        self._in_memory.append(_without_shared_buffers(rows, size))
+        self._bytes_in_memory += size
+        if self._bytes_in_memory > self._chunk_bytes:
+            self._write_chunk()
 
     @property
-    def is_held(self) -> bool:
-        """Whether all of it is in memory still."""
-        return not self._places
+    def is_in_memory(self) -> bool:
+        """Whether nothing has been written to the disk."""
+        return not self._written
 
     def bucket(self, number: int) -> pl.DataFrame:
-        """All rows of one bucket. Several threads may ask for one each."""
-        batches = list(self._written(number))
-        written = [self._as_frame(batches)] if batches else []
-        held = [self._held_of(number)] if self._held else []
-        return pl.concat([pl.DataFrame(schema=self._schema), *written, *held], rechunk=True)
+        """All rows of one bucket. Several threads may each read one."""
+        batches = list(self._read_batches(number))
+        from_disk = [self._as_frame(batches)] if batches else []
+        from_memory = [self._rows_in_memory(number)] if self._in_memory else []
+        return pl.concat([pl.DataFrame(schema=self._schema), *from_disk, *from_memory], rechunk=True)
 
     def chunks(self) -> Iterator[pl.DataFrame]:
-        """All rows, one bucket after the other, each in frames of a chunk at most."""
+        """All rows, one bucket after the other, in frames of one chunk or less."""
         for number in range(self.buckets):
-            yield from (self._as_frame([batch]) for batch in self._written(number))
-            if self._held:
-                yield self._held_of(number)
+            yield from (self._as_frame([batch]) for batch in self._read_batches(number))
+            if self._in_memory:
+                yield self._rows_in_memory(number)
 
-    def _written(self, number: int) -> Iterator[pa.RecordBatch]:
-        """What is on the disk of one bucket. Where anything is, nothing is held any more."""
-        with self._finishing:
-            if self._places and self._held:
-                self._write()
-        for places in self._places:
-            offset, length, rows = places[number]
+    def _read_batches(self, number: int) -> Iterator[pa.RecordBatch]:
+        """A bucket's rows from the disk. Once anything is there, the rest is written too before reading begins."""
+        with self._writing_rest:
+            if self._written and self._in_memory:
+                self._write_chunk()
+        for batches in self._written:
+            offset, length, rows = batches[number]
             if rows:
-                yield pa.ipc.read_record_batch(self._read(offset, length), self._layout)
+                yield pa.ipc.read_record_batch(self._read(offset, length), self._arrow_schema)
 
     def _read(self, offset: int, length: int) -> pa.Buffer:
-        """These bytes of the file. The system gives two gigabytes at a time at most."""
+        """Bytes of the file, by as many system calls as it takes: Linux returns two gigabytes at most for one."""
         buffer = pa.allocate_buffer(length)
-        free = memoryview(buffer)
-        while free:
-            taken = os.preadv(self._file.fileno(), [free], offset + length - len(free))
-            if not taken:
-                raise EOFError(f"{self._folder}: the rows that were put aside are no longer there")
-            free = free[taken:]
+        unread = memoryview(buffer)
+        while unread:
+            count = os.preadv(self._file.fileno(), [unread], offset + length - len(unread))
+            if not count:
+                raise EOFError(f"{self._folder}: the rows in a temporary file are no longer there")
+            unread = unread[count:]
         return buffer
 
     def _as_frame(self, batches: list[pa.RecordBatch]) -> pl.DataFrame:
-        table = pa.Table.from_batches(batches, self._layout)
+        table = pa.Table.from_batches(batches, self._arrow_schema)
         return pl.DataFrame(pl.from_arrow(table)).cast(pl.Schema(self._schema))
 
-    def _write(self) -> None:
-        """Write what is held: one record batch a bucket."""
-        # In one piece first: rows of several are gathered ten times as slowly.
-        held, self._held, self._held_bytes = pl.concat(self._held).rechunk(), [], 0
-        ends = [held.height]
+    def _write_chunk(self) -> None:
+        """Write the rows that are in memory, sorted by bucket."""
+        # Rechunked first: rows of several chunks are gathered ten times as slowly.
+        rows, self._in_memory, self._bytes_in_memory = pl.concat(self._in_memory).rechunk(), [], 0
+        ends = [rows.height]
         if self.buckets > 1:
-            bucket = self._bucket_of(held)
-            held = held[np.argsort(bucket, kind="stable")]
+            bucket = self._bucket_of(rows)
+            rows = rows[np.argsort(bucket, kind="stable")]
             ends = np.cumsum(np.bincount(bucket, minlength=self.buckets)).tolist()
-        self._put(held, ends)
+        self._write(rows, ends)
 
-    def _put(self, rows: pl.DataFrame, ends: list[int]) -> None:
-        """Write rows, of which those of a bucket end here, each as one record batch."""
+    def _write(self, rows: pl.DataFrame, ends: list[int]) -> None:
+        """Write one record batch for each bucket; `ends` has the row after its last."""
         table = rows.to_arrow(compat_level=pl.CompatLevel.oldest())
-        (batch,) = table.combine_chunks().to_batches()
-        self._layout = table.schema
-        self._places.append([self._place_of(batch.slice(start, end - start)) for start, end in pairwise([0, *ends])])
+        (all_rows,) = table.combine_chunks().to_batches()
+        self._arrow_schema = table.schema
+        batches: list[_Batch] = []
+        for start, end in pairwise([0, *ends]):
+            offset, part = self._file.tell(), all_rows.slice(start, end - start)
+            batches.append(_Batch(offset, self._file.write(part.serialize()), part.num_rows))
+        self._written.append(batches)
         self._file.flush()
-
-    def _place_of(self, batch: pa.RecordBatch) -> _Place:
-        offset = self._file.tell()
-        return _Place(offset, self._file.write(batch.serialize()), batch.num_rows)
 
     @cached_property
     def _file(self) -> IO[bytes]:
@@ -144,19 +155,22 @@ class Spill:
         weakref.finalize(self, file.close)
         return file
 
-    def _held_of(self, number: int) -> pl.DataFrame:
-        held = pl.concat(self._held)
-        return held if self.buckets == 1 else held.filter(pl.Series(self._bucket_of(held) == number))
+    def _rows_in_memory(self, number: int) -> pl.DataFrame:
+        rows = pl.concat(self._in_memory)
+        return rows if self.buckets == 1 else rows.filter(pl.Series(self._bucket_of(rows) == number))
 
     def _bucket_of(self, frame: pl.DataFrame) -> np.ndarray:
-        """The number of each row's bucket; numbers of 16 bits are sorted by radix."""
+        """The number of each row's bucket; of 16 bits where that is enough, because numpy radix-sorts these."""
         dtype = pl.UInt16() if self.buckets <= 1 << 16 else pl.UInt32()
         return frame.select(self._bucket.cast(dtype)).to_series().to_numpy()
 
 
-def _by_itself(frame: pl.DataFrame, size: int) -> pl.DataFrame:
-    """The same rows, in memory of their own if they are few of a block: their texts would keep all of it."""
-    as_it_is = frame.to_arrow(compat_level=pl.CompatLevel.newest())
-    if as_it_is.get_total_buffer_size() <= _MOST_KEPT * size:
+def _without_shared_buffers(frame: pl.DataFrame, size: int) -> pl.DataFrame:
+    """The same rows, copied if they are a small part of the buffers that they share with a larger frame.
+
+    Otherwise those buffers, with the texts of rows that are not in the spill, would stay in memory.
+    """
+    shared = frame.to_arrow(compat_level=pl.CompatLevel.newest())
+    if shared.get_total_buffer_size() <= _MAX_BUFFER_RATIO * size:
         return frame
     return pl.DataFrame(pl.from_arrow(frame.to_arrow(compat_level=pl.CompatLevel.oldest())), schema=frame.schema)

@@ -21,9 +21,10 @@ from typing import Any, NoReturn
 import msgspec
 import polars as pl
 
+from sessions_platform.contracts.formats import FormatOptions
 from sessions_platform.contracts.polars_types import REASON, REASONS
 from sessions_platform.contracts.rejection_reasons import VALUE_SHOWN, Code, Reason
-from sessions_platform.contracts.stream import Column, Source, Stream
+from sessions_platform.contracts.stream import Column, Stream
 from sessions_platform.transforms.schema_drift import RowSignature, row_signatures
 from sessions_platform.transforms.text import storable
 
@@ -90,7 +91,7 @@ def _decoded(raw: pl.DataFrame, decode: Decoder) -> _Rows:
     return rows
 
 
-def decoder(source: Source) -> Decoder:
+def decoder(source: FormatOptions) -> Decoder:
     if source.format == "csv":
         return _csv_decoder(source)
     if source.format == "parquet" or source.encoding == "utf-8":
@@ -207,7 +208,7 @@ _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 # CSV -----------------------------------------------------------------------------------------------------
 
 
-def _csv_decoder(source: Source) -> Decoder:
+def _csv_decoder(source: FormatOptions) -> Decoder:
     csv.field_size_limit(sys.maxsize)  # a payload is in memory already, and a limit would judge by its length
     split = _csv_splitter(source)
     names_under = header_names(source)
@@ -223,7 +224,7 @@ def _csv_decoder(source: Source) -> Decoder:
     return decode
 
 
-def header_names(source: Source) -> Callable[[bytes | None], list[str]]:
+def header_names(source: FormatOptions) -> Callable[[bytes | None], list[str]]:
     """The fields' names under a header, which is not needed where the stream lists them."""
     if isinstance(source.header, list):
         listed = source.header
@@ -232,7 +233,7 @@ def header_names(source: Source) -> Callable[[bytes | None], list[str]]:
     return lru_cache(maxsize=8)(lambda header: _distinct(split(header or b"")))
 
 
-def _csv_splitter(source: Source) -> Callable[[bytes], list[str]]:
+def _csv_splitter(source: FormatOptions) -> Callable[[bytes], list[str]]:
     separator, quote = source.separator, source.quote
 
     def split(record: bytes) -> list[str]:

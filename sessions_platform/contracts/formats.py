@@ -1,0 +1,111 @@
+"""The table of record formats, and the keys of a source that say how its records are written.
+
+A format splits a byte stream into records and decodes a record into fields. To add one, write
+its implementation (one file in `sources.formats`, see the protocol in `sources.formats.base`)
+and add its line to `FORMATS`. What a record's fields mean, the columns, is in `stream`; where
+records come from is in `sources`. Nothing here imports an implementation: the table names it
+by an import string, which `sources.formats.registry` resolves when the format is first used.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import PurePosixPath
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, field_validator
+
+from sessions_platform.contracts.model import Model
+from sessions_platform.contracts.values import Character, Encoding, invalid, shown
+
+# Suffixes of compressed files. Only a file's name is looked at here; a reader goes by its first bytes.
+COMPRESSED = (".gz", ".zst")
+
+
+class Layout(Enum):
+    """How a format's records look, where `transforms.parse.vectorized` can read many of them at once."""
+
+    json_object = "a JSON object, in UTF-8"
+    delimited = "fields between separators, quoted as in CSV, named by a header"
+
+
+@dataclass(frozen=True)
+class FormatEntry:
+    """One line of the table of formats.
+
+    `implementation` is the import string of a class that keeps `sources.formats.base.Format`. `suffixes` end the
+    names of its files. `is_text`: records are text in the encoding that the source states (else payloads are UTF-8
+    whatever it states). `is_untyped`: every value is text, so that a value's type says nothing of its schema.
+    `layout` is None where records are always parsed one by one.
+    """
+
+    implementation: str
+    suffixes: tuple[str, ...]
+    is_text: bool = True
+    is_untyped: bool = False
+    layout: Layout | None = None
+
+
+_IN = "sessions_platform.sources.formats"
+FORMATS: dict[str, FormatEntry] = {
+    "ndjson": FormatEntry(f"{_IN}.ndjson:NdjsonFormat", (".ndjson", ".jsonl"), layout=Layout.json_object),
+    "csv": FormatEntry(f"{_IN}.csv:CsvFormat", (".csv",), is_untyped=True, layout=Layout.delimited),
+    "parquet": FormatEntry(
+        f"{_IN}.parquet.format:ParquetFormat", (".parquet",), is_text=False, layout=Layout.json_object
+    ),
+}
+
+
+def suffixes() -> list[str]:
+    """The suffixes of all formats, in alphabetical order."""
+    return sorted(suffix for entry in FORMATS.values() for suffix in entry.suffixes)
+
+
+def format_of_name(file: str) -> str | None:
+    """The format that a file's name states by its suffix, or by the one before .gz or .zst; None if it states none."""
+    endings = [suffix.lower() for suffix in PurePosixPath(file).suffixes]
+    if endings and endings[-1] in COMPRESSED:
+        endings.pop()
+    return next((name for name, entry in FORMATS.items() if endings and endings[-1] in entry.suffixes), None)
+
+
+def listed(names: list[str]) -> str:
+    """Names as a message lists them: 'a', 'b' or 'c'."""
+    *first, last = map(repr, names)
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def _known_format(name: str) -> str:
+    if name not in FORMATS:
+        raise invalid(f"{shown(name)} is not allowed", f"write {listed(list(FORMATS))}")
+    return name
+
+
+Format = Annotated[
+    str, AfterValidator(_known_format), Field(json_schema_extra=lambda schema: schema.update(enum=list(FORMATS)))
+]
+
+
+class FormatOptions(Model):
+    """How records are written. Each format uses those of the options that concern it.
+
+    They decide what a payload means, so they are part of a stream's contract version.
+    """
+
+    format: Format
+    separator: Character = ","
+    header: bool | Annotated[list[str], Field(min_length=1)] = Field(
+        True, description="CSV: whether the first record names the fields, or the names."
+    )
+    quote: Character | None = Field('"', description="CSV: null for none.")
+    encoding: Encoding = Field("utf-8", description="NDJSON and CSV.")
+
+    @field_validator("header", mode="before")
+    @classmethod
+    def _header_names_fields(cls, header: Any) -> Any:
+        if header is True:
+            return header
+        if not isinstance(header, list) or not header or not all(isinstance(name, str) and name for name in header):
+            raise invalid(f"{shown(header)} gives the fields no names", "list them: header: [user_id, ts]")
+        if repeated := next((name for name in header if header.count(name) > 1), None):
+            raise invalid(f"{repeated!r} stands twice", "give each field a name of its own")
+        return header

@@ -1,0 +1,71 @@
+"""What an engine must offer, and what it may use.
+
+An engine reads the accepted events of the lake and computes sessions. It writes no table and no
+ledger row: ``pipeline.sessionize`` stores what it yields, so that every engine's results are
+published in the same transaction and under the same versions. Two engines given the same landing
+versions must yield the same rows; ``transforms.reference_sessionizer`` says which.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
+
+import polars as pl
+
+from sessions_platform.contracts.stream import Stream
+from sessions_platform.storage.lake.lake import Lake
+from sessions_platform.storage.lake.spill import Spill
+from sessions_platform.storage.ledger.ledger import LandingVersion
+from sessions_platform.transforms.sessionize import Sessionized
+
+
+class EngineContext(Protocol):
+    """What an engine works on; ``pipeline.context.StreamContext`` is one."""
+
+    @property
+    def stream(self) -> Stream: ...
+
+    @property
+    def lake(self) -> Lake: ...
+
+    @property
+    def bucket_bytes(self) -> int:
+        """How many bytes of rows to work on at once."""
+        ...
+
+    def spill(self, schema: Mapping[str, pl.DataType], buckets: int = 1, by: pl.Expr | None = None) -> Spill:
+        """Rows that leave memory for the disk, divided by the hash `by` among that many buckets."""
+        ...
+
+    def buckets_for(self, size: int) -> int:
+        """How many buckets that many bytes take; at least one."""
+        ...
+
+
+class SessionEngine(Protocol):
+    """Computes sessions. Its table entry in ``engines.registry`` makes one for a context."""
+
+    def batches(self, partitions: list[str], landings: Sequence[LandingVersion]) -> Iterator[list[str]]:
+        """Divide neighbouring session partitions into batches that one call of ``sessionize`` computes.
+
+        Args:
+            partitions: keys of session partitions, ascending, without a gap; at least one.
+            landings: the published landing partitions of one snapshot.
+
+        Yields:
+            Every key once, in order; no batch is empty.
+        """
+        ...
+
+    def sessionize(self, partitions: Sequence[str], landings: Sequence[LandingVersion]) -> Iterator[Sessionized]:
+        """Compute all sessions that start in a batch of session partitions.
+
+        Args:
+            partitions: a batch that ``batches`` made.
+            landings: the same as for ``batches``. Events that continue a session lie in any of them,
+                also beyond the partitions' own window.
+
+        Yields:
+            The result in parts, each with whole sessions; a session's events are together and in
+            ``time_order``. No part is taken before the one before it has been stored.
+        """
+        ...

@@ -1,0 +1,129 @@
+"""The polars engine: sessions computed in this process, in as much memory as a bucket takes.
+
+Here: how much is computed at once. The rule itself is ``transforms.sessionize``, which is pure.
+
+Neighbouring session partitions are computed together as long as their events fit into one bucket of
+``bucket_bytes``: one pass over the lake then serves them all. A partition that does not fit is
+computed in several parts, each with the users of one bucket: sessions never cross users, so a part
+needs no other. To fill the buckets, events are read once in file order, from one gap before the
+window (which shows what continues an earlier session) up to where the last chain that crosses the
+window's end may end, and spilled to disk by the hash of their user.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from datetime import datetime
+
+import polars as pl
+
+from sessions_platform.contracts.calendar import Window
+from sessions_platform.contracts.events import event_columns
+from sessions_platform.contracts.polars_types import in_window, key_expr
+from sessions_platform.engines.accepted_events import event_reader, events_near
+from sessions_platform.engines.base import EngineContext
+from sessions_platform.storage.lake.prefetch import prefetch, prefetch_map
+from sessions_platform.storage.ledger.ledger import LandingVersion
+from sessions_platform.transforms.sessionize import EventReader, Sessionized, sessionize_window
+
+_TIME = "event_timestamp"
+_OpenReader = Callable[[], EventReader]
+
+
+class PolarsEngine:
+    """Implements ``engines.base.SessionEngine``."""
+
+    def __init__(self, context: EngineContext) -> None:
+        self._context = context
+        self._stream = context.stream
+        self._columns = event_columns(context.stream)
+
+    def batches(self, partitions: list[str], landings: Sequence[LandingVersion]) -> Iterator[list[str]]:
+        if len(partitions) == 1:
+            yield partitions
+            return
+        near = events_near(landings, self._stream.session_calendar.window_of(partitions))
+        size = self._context.lake.size_in_memory(near)
+        if size <= self._context.bucket_bytes:
+            yield partitions
+            return
+        counts = self._count_events(near)
+        rows = sum(counts.values())
+        batch: list[str] = []
+        batch_bytes = 0
+        for partition in partitions:
+            partition_bytes = counts.get(partition, 0) * size // rows
+            if batch and batch_bytes + partition_bytes > self._context.bucket_bytes:
+                yield batch
+                batch, batch_bytes = [], 0
+            batch.append(partition)
+            batch_bytes += partition_bytes
+        yield batch
+
+    def _count_events(self, paths: Sequence[str]) -> dict[str, int]:
+        """About how many events each session partition has: counted by hour, which odd timezones divide."""
+        hours = self._context.lake.scan(paths, self._columns).group_by(pl.col(_TIME).dt.truncate("1h")).len()
+        keys = key_expr(self._stream.session_calendar)
+        return dict(hours.collect(engine="streaming").group_by(keys).agg(pl.sum("len")).iter_rows())
+
+    def sessionize(self, partitions: Sequence[str], landings: Sequence[LandingVersion]) -> Iterator[Sessionized]:
+        window = self._stream.session_calendar.window_of(partitions)
+        read = event_reader(self._context.lake, self._columns, landings)
+        if len(partitions) > 1:  # such a batch fits into one bucket
+            yield sessionize_window(window, read, self._stream)
+            return
+        readers = self._bucket_readers(landings, window, read)
+        yield from prefetch_map(lambda open_reader: sessionize_window(window, open_reader(), self._stream), readers)
+
+    def _bucket_readers(
+        self, landings: Sequence[LandingVersion], window: Window, read: EventReader
+    ) -> Iterator[_OpenReader]:
+        """For each bucket of users what opens a reader of their events alone; opening one loads the bucket."""
+        gap = self._stream.session.gap
+        early = Window(window.start - gap, window.end)
+        near = events_near(landings, early)
+        buckets = self._context.buckets_for(self._context.lake.size_in_memory(near))
+        if buckets == 1:
+            yield lambda: read
+            return
+        by_user = self._context.spill(self._columns, buckets, pl.col("user_id").hash())
+        late = [pl.DataFrame(schema={"user_id": pl.String})]
+        for events in self._events_in(near, early):
+            by_user.add(events)
+            late.append(events.filter(pl.col(_TIME) >= window.end - gap).select("user_id").unique())
+        open_users = pl.concat(late)["user_id"].unique()
+        beyond = Window(window.end, self._end_of_chains(landings, window.end, open_users))
+        for events in self._events_in(events_near(landings, beyond), beyond):
+            by_user.add(events.filter(pl.col("user_id").is_in(open_users.implode())))
+        for number in range(buckets):
+            yield lambda number=number: _bucket_reader(by_user.bucket(number), Window(early.start, beyond.end), read)
+
+    def _events_in(self, paths: Sequence[str], window: Window) -> Iterator[pl.DataFrame]:
+        with closing(prefetch(self._context.lake.blocks(paths, self._columns, _TIME, window.overlaps))) as blocks:
+            for block in blocks:
+                yield block.filter(in_window(window))
+
+    def _end_of_chains(self, landings: Sequence[LandingVersion], end: datetime, users: pl.Series) -> datetime:
+        """Up to where the chains of these users that cross `end` may go on: no reader is asked for more of them."""
+        read = event_reader(self._context.lake, self._columns, landings, columns=["user_id", _TIME])
+        edge, reach = end, self._stream.session.gap
+        while users.len():
+            more = read(edge, edge + reach, users)
+            edge, reach = edge + reach, reach * 2
+            users = more.filter(pl.col(_TIME) >= edge - self._stream.session.gap)["user_id"].unique()
+        return edge
+
+
+def _bucket_reader(events: pl.DataFrame, loaded: Window, read: EventReader) -> EventReader:
+    """Reads from `events`, which are all that their users have within `loaded`, and from `read` what lies outside.
+
+    Beyond the end of the partition they are only those of users whose sessions may go on there; no others are asked
+    for.
+    """
+
+    def read_loaded(start: datetime, end: datetime, users: pl.Series | None = None) -> pl.DataFrame:
+        if start < loaded.start or end > loaded.end:
+            return read(start, end, users)
+        inside = events.filter(in_window(Window(start, end)))
+        return inside if users is None else inside.filter(pl.col("user_id").is_in(users.implode()))
+
+    return read_loaded

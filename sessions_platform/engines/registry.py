@@ -1,0 +1,21 @@
+"""The engines by name. To add one: its module in this package, and a line here.
+
+Which engine a stream uses is a field of ``pipeline.context.StreamContext``.
+"""
+
+from collections.abc import Callable
+
+from sessions_platform.engines.base import EngineContext, SessionEngine
+from sessions_platform.engines.polars import PolarsEngine
+from sessions_platform.errors import UserError
+
+ENGINES: dict[str, Callable[[EngineContext], SessionEngine]] = {
+    "polars": PolarsEngine,
+}
+
+
+def open_engine(name: str, context: EngineContext) -> SessionEngine:
+    """The engine of that name, for one stream. Raises UserError for a name that is not in ``ENGINES``."""
+    if name not in ENGINES:
+        raise UserError(f"{name}: there is no such engine. Fix: name one of {', '.join(ENGINES)}.")
+    return ENGINES[name](context)

@@ -1,0 +1,140 @@
+"""Where the lake's files are kept: the interface that the lake needs, and the local folder that implements it.
+
+Here: how a file gets a name, becomes durable, is opened, measured, listed and deleted. An object store is a second
+class with these methods. Not here: what the files contain and how it is encoded (`lake.py`, `parquet_writer.py`),
+and which of them are current (the ledger). Temporary files of a computation are not the lake's: `spill.py` keeps
+them in the scratch folder.
+"""
+
+import errno
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+# File systems without hard links answer with one of these.
+_NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+
+
+class Filesystem(Protocol):
+    """Immutable files by name. A path is relative, and its parts are separated by slashes.
+
+    A file is written once, as a draft, and gets its name by `put_if_absent`; from then on it does not change. Where
+    no file has the path, `open`, `read`, `size` and `source` (or whoever reads the source) raise FileNotFoundError.
+    """
+
+    def draft(self, folder: str) -> AbstractContextManager[Path]:
+        """A new local path for a file that is meant for this folder; what is still there at the end is deleted.
+
+        Nothing has the path yet. A killed process may leave the draft, with the suffix ``.tmp``, and no reader of
+        the lake ever sees it.
+        """
+        ...
+
+    def put_if_absent(self, path: str, draft: Path) -> bool:
+        """Give a draft its name: atomically, and durably once this returns.
+
+        Returns:
+            False where the path exists already: that file stays as it is, and the draft is unused.
+        """
+        ...
+
+    def open(self, path: str) -> BinaryIO:
+        """The file, for reading from any position."""
+        ...
+
+    def read(self, path: str, offset: int, length: int) -> bytes:
+        """At most `length` bytes from `offset` on; fewer where the file ends before."""
+        ...
+
+    def size(self, path: str) -> int:
+        """The file's length in bytes."""
+        ...
+
+    def list(self, folder: str) -> Iterator[str]:
+        """The paths of all files below a folder, drafts left out, sorted; none where there is no such folder."""
+        ...
+
+    def delete(self, path: str) -> None:
+        """Remove the file if it exists."""
+        ...
+
+    def source(self, path: str) -> str | Path | bytes:
+        """What polars.scan_parquet reads the file from: a local path, a URL or the content."""
+        ...
+
+
+class LocalFilesystem:
+    """A folder on a local disk, or on a network share that renames atomically.
+
+    Drafts lie in the folder they are meant for, since only within one file system a name can be given atomically.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @contextmanager
+    def draft(self, folder: str) -> Iterator[Path]:
+        parent = self.root / folder
+        parent.mkdir(parents=True, exist_ok=True)
+        name = uuid.uuid4().hex
+        try:
+            yield parent / f"{name}.tmp"
+        finally:
+            (parent / f"{name}.tmp").unlink(missing_ok=True)
+
+    def put_if_absent(self, path: str, draft: Path) -> bool:
+        target = self.root / path
+        sync(draft)
+        is_new = _link(draft, target)
+        sync(target.parent)  # also where the file exists: whoever made it may not have come so far
+        return is_new
+
+    def open(self, path: str) -> BinaryIO:
+        return (self.root / path).open("rb")
+
+    def read(self, path: str, offset: int, length: int) -> bytes:
+        with self.open(path) as file:
+            file.seek(offset)
+            return file.read(length)
+
+    def size(self, path: str) -> int:
+        return (self.root / path).stat().st_size
+
+    def list(self, folder: str) -> Iterator[str]:
+        files = (path for path in (self.root / folder).rglob("*") if path.suffix != ".tmp" and path.is_file())
+        yield from sorted(path.relative_to(self.root).as_posix() for path in files)
+
+    def delete(self, path: str) -> None:
+        (self.root / path).unlink(missing_ok=True)
+
+    def source(self, path: str) -> Path:
+        return self.root / path
+
+
+def sync(path: Path) -> None:
+    """Wait until a local file's content, or the names in a local folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _link(draft: Path, target: Path) -> bool:
+    """Give the draft its name unless a file has it. Renaming would replace that file; a hard link cannot."""
+    try:
+        target.hardlink_to(draft)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        if target.exists():
+            return False
+        draft.rename(target)  # of two writers at the same moment the second replaces the first
+        return True
+    draft.unlink()
+    return True

@@ -1,0 +1,125 @@
+"""Whichever engine computes the sessions, the lake and the warehouse get the same rows."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import polars as pl
+import pytest
+
+from sessions_platform.engines.registry import ENGINES
+from sessions_platform.errors import UserError
+from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.pipeline.sessionize import sessionize_partitions
+from sessions_platform_tests.contexts import line
+from sessions_platform_tests.engines.reference_engine import ReferenceEngine
+from sessions_platform_tests.pipeline.steps import RUN, load, put, refresh, stale, table, take_in
+from sessions_platform_tests.streams import DAY_ONE, PLAIN
+
+MINUTE = timedelta(minutes=1)
+DAYS = ["2026-01-01", "2026-01-02", "2026-01-03"]
+RULES: dict[str, dict[str, Any]] = {
+    "gap": {},
+    "every rule": {"split_at_midnight": True, "campaign": "page_url", "max_length": "2h", "gap_inclusive": True},
+}
+IN_BUCKETS = 400  # bytes, so that users are divided
+
+
+@pytest.fixture(autouse=True)
+def _second_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ENGINES, "reference", ReferenceEngine)
+
+
+def fill(context: StreamContext) -> None:
+    """Three days of three users: exact gaps, midnights, long sessions, campaigns, and duplicates across days."""
+    minutes = {"ann": [0, 30, 61, 1430, 1440, 1470, 1500], "bob": range(1300, 3000, 25), "eve": [2880, 2880, 2900]}
+    events = [
+        (day, line(user, DAY_ONE + at * MINUTE, f"{user}{number}", url=[None, "x", "y"][number % 3]))
+        for user, times in minutes.items()
+        for number, at in enumerate(times)
+        for day in [DAYS[min(int(at // 1440), 2)]]
+    ]
+    repeated = [line("ann", DAY_ONE, "ann0"), line("ann", DAY_ONE + 30 * MINUTE, "ann1", url="other")]
+    for day in DAYS:
+        of_day = [payload for landed, payload in events if landed == day]
+        put(context, f"{day}.ndjson", [*of_day, *(repeated if day == DAYS[2] else [])], day)
+    take_in(context, *DAYS)
+
+
+def stored(context: StreamContext) -> dict[str, list[dict[str, Any]]]:
+    """Sessionized events and the warehouse's sessions, but for when they were loaded; what the ledger counts."""
+    events = context.sessionized_events(DAYS).scan().collect().sort("user_id", "event_timestamp", "event_id")
+    versions = context.ledger.newest_sessions(DAYS)
+    return {
+        "events": events.to_dicts(),
+        "sessions": [{name: value for name, value in row.items() if name != "loaded_at"} for row in table(context)],
+        "counts": [
+            {
+                name: getattr(version, name)
+                for name in (
+                    "session_partition",
+                    "duplicates_across",
+                    "conflicts_across",
+                    "longest_activity_chain_seconds",
+                )
+            }
+            for version in sorted(versions, key=lambda version: version.session_partition)
+        ],
+    }
+
+
+@pytest.mark.parametrize("bucket_bytes", [None, IN_BUCKETS], ids=["at once", "in buckets"])
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_another_engine_gives_the_same_rows(
+    open_context: Callable[..., StreamContext], rule: dict[str, Any], bucket_bytes: int | None
+) -> None:
+    columns = {"pages": {"count_distinct": "page_url"}}
+    context = open_context(columns=PLAIN["columns"], session={**rule, "columns": columns})
+    context = replace(context, bucket_bytes=bucket_bytes or context.bucket_bytes)
+    fill(context)
+    refresh(context)
+    by_polars = stored(context)
+    assert len(by_polars["sessions"]) > 3
+    assert sum(row["duplicates_across"] + row["conflicts_across"] for row in by_polars["counts"]) == 2
+    other = replace(context, engine="reference")
+    sessionize_partitions(other, DAYS, RUN)
+    assert load(other, *DAYS).changed.changed == 0
+    assert stored(other) == by_polars
+    assert stale(other) == []
+
+
+def test_an_engine_that_is_wrong_is_noticed(
+    open_context: Callable[..., StreamContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The planted defect: sessions lose their last event."""
+    right = ReferenceEngine.sessionize
+
+    def shortened(self: ReferenceEngine, *window: Any) -> Any:
+        return (replace(part, events=part.events.head(max(1, part.events.height - 1))) for part in right(self, *window))
+
+    context = open_context()
+    fill(context)
+    refresh(context)
+    by_polars = stored(context)
+    monkeypatch.setattr(ReferenceEngine, "sessionize", shortened)
+    other = replace(context, engine="reference")
+    sessionize_partitions(other, DAYS, RUN)
+    load(other, *DAYS)
+    assert stored(other) != by_polars
+
+
+def test_an_engine_that_does_not_exist_is_a_clear_error(context: StreamContext) -> None:
+    with pytest.raises(UserError, match=r"spark: there is no such engine\. Fix: name one of polars, reference\."):
+        sessionize_partitions(replace(context, engine="spark"), ["2026-01-01"], RUN)
+
+
+def test_the_parts_of_an_engine_are_whole_sessions(context: StreamContext) -> None:
+    context = replace(context, bucket_bytes=IN_BUCKETS)
+    fill(context)
+    landings = context.ledger.snapshot().landings
+    for name in ENGINES:
+        parts = list(ENGINES[name](context).sessionize([DAYS[0]], landings))
+        assert len(parts) > 1
+        ids = pl.concat([part.events.select("session_id").unique() for part in parts])
+        assert ids["session_id"].is_unique().all()
