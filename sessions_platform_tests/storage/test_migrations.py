@@ -119,8 +119,7 @@ def opened(settings: Settings) -> StreamContext:
 def upgraded(settings: Settings) -> StreamContext:
     """The stream, with its ledger and warehouse prepared."""
     context = opened(settings)
-    assert context.ledger
-    assert context.warehouse
+    context.prepare()
     return context
 
 
