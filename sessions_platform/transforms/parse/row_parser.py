@@ -21,10 +21,11 @@ from typing import Any, NoReturn
 import msgspec
 import polars as pl
 
+from sessions_platform.contracts.columns import Column
 from sessions_platform.contracts.formats import FormatOptions
 from sessions_platform.contracts.polars_types import REASON, REASONS
 from sessions_platform.contracts.rejection_reasons import VALUE_SHOWN, Code, Reason
-from sessions_platform.contracts.stream import Column, Stream
+from sessions_platform.contracts.stream import Stream
 from sessions_platform.transforms.schema_drift import RowSignature, row_signatures
 from sessions_platform.transforms.text import storable
 
