@@ -74,7 +74,8 @@ def _context(data: str, folder: str, url: str) -> Any:
 
 def _take_in(context: Any, partitions: list[str]) -> None:
     from sessions_platform.pipeline.ingest import ingest
-    from sessions_platform.pipeline.validate import publish, validate_partition
+    from sessions_platform.pipeline.publish import publish
+    from sessions_platform.pipeline.validate import validate_partition
 
     ingest(context, partitions, "benchmark")
     for partition in partitions:

@@ -32,9 +32,9 @@ PHASES = {
         "pipeline.deduplicate:ValidatedRows.add",
         "pipeline.deduplicate:ValidatedRows.events",
         "operations.audit:audit_sample",
-        "orchestration.checks:check_validated",
-        "orchestration.checks:hold_dataset_against",
-        "orchestration.checks:hold_against",
+        "pipeline.quality:ValidationChecks.add",
+        "pipeline.quality:ContractCheck.add_dataset",
+        "pipeline.quality:ContractCheck.add_rows",
     ),
     "sessionize": (
         "engines.polars:PolarsEngine._bucket_readers",
@@ -43,7 +43,7 @@ PHASES = {
         "transforms.summarize:summarize",
     ),
     WRITE: ("storage.lake.lake:Lake.write",),
-    "load": ("pipeline.load:load_sessions", "pipeline.validate:publish"),
+    "load": ("pipeline.load:load_sessions", "pipeline.publish:publish"),
 }
 ORDER = (START, *PHASES, REST)
 

@@ -1,4 +1,8 @@
-"""sessions-platform: a thin skin over the same functions that the UI, schedules and sensors use."""
+"""The command line `sessions-platform`: arguments and output of the functions that the UI and sensors use too.
+
+Here belong options, help texts and how results are printed. Not here: what a command does, which is in `operations`, or
+in `orchestration/commands.py` where it starts runs.
+"""
 
 import getpass
 import io
@@ -20,7 +24,7 @@ from sessions_platform.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
-rejected = typer.Typer(no_args_is_help=True, help="The dead-letter queue: look, mend, replay, discard.")
+rejected = typer.Typer(no_args_is_help=True, help="The dead-letter queue: list, show, export, replay, discard.")
 app.add_typer(rejected, name="rejected")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, and nothing else.")]
@@ -29,11 +33,11 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, a
 OfStream = Annotated[str | None, typer.Option("--stream", help="The stream's name; all of them without it.")]
 Reason = Annotated[str | None, typer.Option(help="A code, as in bad_timestamp.")]
 Partition = Annotated[str | None, typer.Option(help="A landing partition.")]
-Ids = Annotated[list[str], typer.Argument(help="Rejection ids, or their beginnings.", show_default=False)]
+Ids = Annotated[list[str], typer.Argument(help="Rejection ids; the first characters suffice.", show_default=False)]
 
 
 class Wanted(StrEnum):
-    """Which rows of the queue are asked for."""
+    """Which rows of the queue to show, by status."""
 
     open = "open"
     resolved = "resolved"
@@ -41,11 +45,11 @@ class Wanted(StrEnum):
     all = "all"
 
 
-OfStatus = Annotated[Wanted, typer.Option(help="Which rows.")]
+OfStatus = Annotated[Wanted, typer.Option(help="Status of the rows.")]
 
 
 def main() -> None:
-    """Run the command line; a user's mistake ends in a sentence, never in a traceback."""
+    """Run the command line. A UserError is printed as a sentence (exit code 2), a failed run too (1)."""
     configure_allocator()
     try:
         app()
@@ -59,15 +63,15 @@ def main() -> None:
 
 @app.command()
 def demo() -> None:
-    """Land a week of events with planted faults, materialize every asset, and show what came of it."""
+    """Write a week of events with planted faults, materialize every asset, and show the result."""
     from sessions_platform.demo.run import run_demo
 
     run_demo(Settings.from_environment())
 
 
 @app.command()
-def dev(port: Annotated[int, typer.Option(help="Of the UI, on loopback.")] = 3000) -> None:
-    """Start the UI and the daemon on the embedded default."""
+def dev(port: Annotated[int, typer.Option(help="Port of the UI, on the loopback interface.")] = 3000) -> None:
+    """Start the UI and the daemon, with schedules and sensors."""
     from sessions_platform.orchestration.runs import dagster_home
 
     home = dagster_home(Settings.from_environment(), os.environ)
@@ -82,10 +86,10 @@ def dev(port: Annotated[int, typer.Option(help="Of the UI, on loopback.")] = 300
 def ingest(
     stream: Annotated[str, typer.Argument(help="The stream's name.")],
     files: Annotated[list[Path], typer.Argument(help="Files in the stream's format.", show_default=False)],
-    partition: Annotated[str | None, typer.Option(help="The landing partition; by default the one going on.")] = None,
+    partition: Annotated[str | None, typer.Option(help="The landing partition; by default the newest one.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Land files, take them in, and refresh every session that they touch."""
+    """Put files into the landing folder, ingest them, and refresh all affected sessions."""
     from sessions_platform.orchestration.commands import ingest_files
 
     _print(ingest_files(Settings.from_environment(), stream, files, partition), as_json)
@@ -93,7 +97,7 @@ def ingest(
 
 @app.command()
 def rebuild(stream: Annotated[str, typer.Argument(help="The stream's name.")], as_json: AsJson = False) -> None:
-    """Make everything of a stream anew from its raw rows, beside what stands, and switch at once.
+    """Recompute everything of a stream from its raw rows as a shadow build, and swap it in at once.
 
     For a change of a cadence, of the session timezone or of a column's type.
     """
@@ -107,11 +111,11 @@ def status(
     stream: Annotated[str | None, typer.Argument(help="The stream's name; all of them without it.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what each stream holds, and what waits."""
+    """Show what each stream contains, and what is pending or stale."""
     from sessions_platform.operations.status import status as status_of
 
-    found = [status_of(stream_context) for stream_context in _contexts(stream)]
-    _print(found[0] if stream else found, as_json)
+    statuses = [status_of(stream_context) for stream_context in _contexts(stream)]
+    _print(statuses[0] if stream else statuses, as_json)
 
 
 @app.command()
@@ -132,11 +136,11 @@ def list_rejected(
     reason: Reason = None,
     partition: Partition = None,
     status: OfStatus = Wanted.open,
-    limit: Annotated[int | None, typer.Option(help="At most so many rows a stream; 100 where it is a table.")] = None,
-    as_csv: Annotated[Path | None, typer.Option("--csv", help="Write them to this file, for a spreadsheet.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Maximum number of rows for each stream; 100 in a table.")] = None,
+    as_csv: Annotated[Path | None, typer.Option("--csv", help="Write a file for a spreadsheet.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what is in the queue."""
+    """Show rows of the queue."""
     from sessions_platform.operations.dead_letters import write_csv
 
     most = limit if limit or as_json or as_csv else _ROWS_SHOWN
@@ -153,11 +157,11 @@ def list_rejected(
 
 @rejected.command("show")
 def show_rejected(
-    rejection_id: Annotated[str, typer.Argument(help="A rejection id, or its beginning.")],
+    rejection_id: Annotated[str, typer.Argument(help="A rejection id; the first characters suffice.")],
     stream: OfStream = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show one row with its payload, its reasons and what was decided about it."""
+    """Show one row with its payload, its reasons, and all decisions and repairs."""
     from sessions_platform.operations.dead_letters import rejected_record
 
     _print(rejected_record(_contexts(stream), rejection_id), as_json)
@@ -166,14 +170,14 @@ def show_rejected(
 @rejected.command("export")
 def export_rejected(
     file: Annotated[
-        Path | None, typer.Argument(help="Where to; standard output without it.", show_default=False)
+        Path | None, typer.Argument(help="The file to write; standard output without it.", show_default=False)
     ] = None,
     stream: OfStream = None,
     reason: Reason = None,
     partition: Partition = None,
     status: OfStatus = Wanted.open,
 ) -> None:
-    """Write rows as NDJSON, one a line, to be mended and replayed."""
+    """Write rows as NDJSON, one a line, to be repaired and replayed."""
     from sessions_platform.operations.dead_letters import exported, is_replayable
 
     rows = _rejected_records(stream, reason, partition, status, None)
@@ -183,37 +187,37 @@ def export_rejected(
     else:
         _save(file, "".join(lines))
     left_out = len(rows) - len(lines)
-    also = f"; {left_out} left out, for they are unreadable files and no rows" if left_out else ""
+    also = f"; {left_out} left out, which are unreadable files and not rows" if left_out else ""
     typer.echo(f"{len(lines)} rows exported{also}", err=True)
 
 
 @rejected.command("replay")
 def replay_rejected(
-    file: Annotated[Path, typer.Argument(help="NDJSON as `rejected export` wrote it, mended.", show_default=False)],
-    stream: Annotated[str | None, typer.Option(help="Of lines that name none.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would become of them.")] = False,
+    file: Annotated[Path, typer.Argument(help="NDJSON as `rejected export` wrote it, repaired.", show_default=False)],
+    stream: Annotated[str | None, typer.Option(help="The stream of lines that name none.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing, and report what would happen.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Land mended rows in the stead of the rejected ones, and refresh the sessions that they touch.
+    """Replace rejected rows by repaired ones, and refresh all affected sessions.
 
-    Rows that would be rejected again do not land; they are told with their reasons, and the exit code is 1.
+    Rows that would be rejected again are not ingested; they are reported with their reasons, and the exit code is 1.
     """
     from sessions_platform.orchestration.commands import replay_file
 
-    done = replay_file(Settings.from_environment(), file, stream, dry_run=dry_run)
-    _print({name: replayed.document for name, replayed in done.items()}, as_json)
-    if any(replayed.refused for replayed in done.values()):
+    replays = replay_file(Settings.from_environment(), file, stream, dry_run=dry_run)
+    _print({name: replayed.document for name, replayed in replays.items()}, as_json)
+    if any(replayed.not_replayed for replayed in replays.values()):
         raise typer.Exit(1)
 
 
 @rejected.command("discard")
 def discard_rejected(
     ids: Ids,
-    because: Annotated[str, typer.Option(help="Why they are not to be mended.")],
+    because: Annotated[str, typer.Option(help="Why they will not be repaired.")],
     stream: OfStream = None,
     as_json: AsJson = False,
 ) -> None:
-    """Decide that rows are not to be mended."""
+    """Decide that rows will not be repaired."""
     from sessions_platform.operations.dead_letters import discard
 
     _decide(discard, ids, because, stream, as_json)
@@ -226,7 +230,7 @@ def reopen_rejected(
     stream: OfStream = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take back that rows were discarded."""
+    """Make discarded rows open again."""
     from sessions_platform.operations.dead_letters import reopen
 
     _decide(reopen, ids, because, stream, as_json)
@@ -235,15 +239,16 @@ def reopen_rejected(
 @rejected.command("expire")
 def expire_rejected(
     stream: Annotated[str, typer.Argument(help="The stream's name.")],
-    days: Annotated[int | None, typer.Option("--keep-for-days", min=0, help="Else as the stream has it.")] = None,
+    days: Annotated[
+        int | None, typer.Option("--keep-for-days", min=0, help="By default as in the stream's file.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Remove rows from the warehouse that have been resolved or discarded for so long; never open ones."""
-    from sessions_platform.operations.dead_letters import expire
-    from sessions_platform.orchestration.dead_letters import kept_for
+    """Remove rows from the warehouse that were resolved or discarded long ago; never open ones."""
+    from sessions_platform.operations.dead_letters import expire, kept_for
 
     (stream_context,) = _contexts(stream)
-    _print({"expired": expire(stream_context, kept_for(stream_context.stream, days), _somebody())}, as_json)
+    _print({"expired": expire(stream_context, kept_for(stream_context.stream, days), _user())}, as_json)
 
 
 _ROWS_SHOWN = 100
@@ -280,9 +285,9 @@ def _in_short(row: dict[str, Any]) -> dict[str, Any]:
 def _decide(decide: Callable[..., Any], ids: list[str], because: str, stream: str | None, as_json: bool) -> None:
     from sessions_platform.operations.dead_letters import resolve_ids
 
-    found = resolve_ids(_contexts(stream), ids)
-    done = {w.stream.name: vars(decide(w, whole, because, _somebody())) for w, whole in found}
-    _print(done, as_json)
+    resolved = resolve_ids(_contexts(stream), ids)
+    decided = {context.stream.name: vars(decide(context, full, because, _user())) for context, full in resolved}
+    _print(decided, as_json)
 
 
 def _save(file: Path, text: str) -> None:
@@ -292,11 +297,11 @@ def _save(file: Path, text: str) -> None:
         raise UserError(f"{file}: it can't be written: {error.strerror}. Fix: name another file.") from None
 
 
-def _somebody() -> str:
-    """Who stands at the command line."""
+def _user() -> str:
+    """Who runs the command, for the history of decisions."""
     try:
         return getpass.getuser()
-    except (OSError, KeyError):  # a user that the machine has no name for
+    except (OSError, KeyError):  # a user without a name on this machine
         return f"user {os.getuid()}"
 
 

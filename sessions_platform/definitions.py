@@ -1,4 +1,8 @@
-"""The whole platform, as Dagster loads it."""
+"""The code location that Dagster loads: all definitions, for the settings in the environment.
+
+Here belongs what a process of Dagster's needs to load them quickly. The definitions are built in
+`orchestration/build.py`.
+"""
 
 import gc
 from collections.abc import Iterator
@@ -19,19 +23,19 @@ def platform() -> dg.Definitions:
 
 @cache
 def _built(settings: Settings) -> dg.Definitions:
-    """Once a process: for one run Dagster asks six times for the same definitions."""
-    with _made_to_stay():
+    """Built once a process, because for one run Dagster asks six times for the same definitions."""
+    with _excluded_from_garbage_collection():
         from sessions_platform.orchestration.build import build  # brings pandera, and with it pandas
 
         return build(settings)
 
 
 @contextmanager
-def _made_to_stay() -> Iterator[None]:
-    """Have the garbage collector pass over what stands at the end, modules above all, now and ever after.
+def _excluded_from_garbage_collection() -> Iterator[None]:
+    """Exclude all objects that exist at the end, above all modules, from later garbage collection.
 
-    Dagster, polars, pandera and pandas make hundreds of thousands of objects that stay as long as the process.
-    To look through them while they are made, during the run and at its end takes a good part of a small run's time.
+    Dagster, polars, pandera and pandas create hundreds of thousands of objects that live as long as the process. To
+    traverse them while they are created, during the run and at its end takes a good part of a small run's time.
     """
     gc.disable()
     try:

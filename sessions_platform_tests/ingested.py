@@ -16,7 +16,8 @@ from sessions_platform.contracts.sources import FilesSource
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.ingest import ingest
-from sessions_platform.pipeline.validate import publish, validate_partition
+from sessions_platform.pipeline.publish import publish
+from sessions_platform.pipeline.validate import validate_partition
 from sessions_platform.settings import Settings
 from sessions_platform.sources.files.reader import BLOCK_BYTES, FileReading
 from sessions_platform.sources.formats.base import CorruptDataError

@@ -13,7 +13,8 @@ from sessions_platform.contracts.rejection_reasons import Code
 from sessions_platform.contracts.stream_file import load_stream
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.ingest import ingest
-from sessions_platform.pipeline.validate import publish, validate_partition
+from sessions_platform.pipeline.publish import publish
+from sessions_platform.pipeline.validate import validate_partition
 from sessions_platform.settings import Settings
 
 PAGES = Path(__file__).parents[1] / "docs" / "rejections"

@@ -1,4 +1,9 @@
-"""The dead-letter queue as people use it: look, take away to mend, discard, open again, let expire."""
+"""The dead-letter queue as people use it: find, show, export, discard, reopen, expire.
+
+Here belong the queries and decisions of operators, and the two export formats. Not here: the tables of the queue
+(`storage/warehouses/postgres/dead_letters.py`), the replay of repaired rows (`replay.py`), and arguments and output
+(`cli.py`, `orchestration/dead_letters.py`).
+"""
 
 import csv
 import json
@@ -10,6 +15,7 @@ from typing import Any, TextIO
 import psycopg
 
 from sessions_platform.contracts.rejected_events import Code
+from sessions_platform.contracts.stream import Stream
 from sessions_platform.errors import UserError
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.storage.warehouses.postgres.dead_letters import Status
@@ -31,7 +37,7 @@ _EXPORTED = (
 
 @dataclass(frozen=True)
 class Filter:
-    """Which rows of the queue are asked for; None and "" ask for all."""
+    """Which rows of the queue to find; None and "" do not restrict them."""
 
     status: Status | None = None
     code: str | None = None
@@ -47,72 +53,100 @@ class Filter:
 
 @dataclass(frozen=True)
 class Decided:
-    """Of which rows something was decided, and which had that status already."""
+    """Rejection ids of the rows whose status changed, and of those that had it already."""
 
     changed: list[str]
     unchanged: list[str]
 
 
 def find_rejected_records(context: StreamContext, wanted: Filter) -> list[RejectedRecord]:
-    """Rows of the queue, each with its stream and status."""
+    """Rows of the queue, each with its stream and status, in the order of the queue."""
+    context.prepare()
     queue = context.warehouse.dead_letters
     with context.database.transaction(read_only=True) as connection:
-        found = queue.find(connection, **vars(wanted))
-    return [{"stream": context.stream.name, **row} for row in found]
+        rows = queue.find(connection, **vars(wanted))
+    return [{"stream": context.stream.name, **row} for row in rows]
 
 
 def rejected_records_of(
     connection: psycopg.Connection, context: StreamContext, ids: Sequence[str]
 ) -> dict[str, RejectedRecord]:
-    """The rows of these ids as they stand in the queue now."""
+    """The rows of these ids that are in the queue now, by rejection id."""
     return {row["rejection_id"]: row for row in context.warehouse.dead_letters.find(connection, ids=ids)}
 
 
 def rejected_record(contexts: Sequence[StreamContext], rejection_id: str) -> RejectedRecord:
-    """One row with its whole history; the id may be cut short. Raises Mistake where it names no row, or several."""
+    """One row with all decisions about it and all of its repairs; the id may be abbreviated.
+
+    Raises:
+        UserError: no row, or several, have such an id.
+    """
     context, row = _only_one(contexts, rejection_id)
     queue = context.warehouse.dead_letters
     with context.database.transaction(read_only=True) as connection:
         history = queue.history(connection, [row["rejection_id"]])
         repairs = queue.replayed(connection, [row["rejection_id"]])
-    told = [{name: value for name, value in decision.items() if name != "rejection_id"} for decision in history]
-    return {**row, "history": told, "mends": [{k: v for k, v in m.items() if k != "rejection_id"} for m in repairs]}
+    return {
+        **row,
+        "history": [_without_id(decision) for decision in history],
+        "repairs": list(map(_without_id, repairs)),
+    }
+
+
+def _without_id(record: RejectedRecord) -> RejectedRecord:
+    return {name: value for name, value in record.items() if name != "rejection_id"}
 
 
 def resolve_ids(
     contexts: Sequence[StreamContext], rejection_ids: Iterable[str]
 ) -> list[tuple[StreamContext, list[str]]]:
-    """The whole ids of ids that may be cut short, by the workspace that they belong to."""
-    found = [_only_one(contexts, rejection_id) for rejection_id in rejection_ids]
-    of_each = ((owner, [row["rejection_id"] for of, row in found if of is owner]) for owner in contexts)
-    return [(context, list(dict.fromkeys(ids))) for context, ids in of_each if ids]
+    """Full rejection ids of ids that may be abbreviated, by the context that they belong to.
+
+    Raises:
+        UserError: no row, or several, have such an id.
+    """
+    rows = [_only_one(contexts, rejection_id) for rejection_id in rejection_ids]
+    by_context = ((context, [row["rejection_id"] for owner, row in rows if owner is context]) for context in contexts)
+    return [(context, list(dict.fromkeys(ids))) for context, ids in by_context if ids]
 
 
 def _only_one(contexts: Sequence[StreamContext], rejection_id: str) -> tuple[StreamContext, RejectedRecord]:
     if not rejection_id or not set(rejection_id) <= set("0123456789abcdef-"):
-        raise UserError(f"{rejection_id!r} is no rejection id. Fix: take one from `sessions-platform rejected list`.")
-    wanted = Filter(id_prefix=rejection_id, limit=2)
-    found = [(context, row) for context in contexts for row in find_rejected_records(context, wanted)]
-    if not found:
         raise UserError(
-            f"{rejection_id}: no rejected row has an id that begins so. "
+            f"{rejection_id!r} is not a rejection id. Fix: take one from `sessions-platform rejected list`."
+        )
+    wanted = Filter(id_prefix=rejection_id, limit=2)
+    rows = [(context, row) for context in contexts for row in find_rejected_records(context, wanted)]
+    if not rows:
+        raise UserError(
+            f"{rejection_id}: no rejected row has an id that begins like this. "
             "Fix: take one from `sessions-platform rejected list --status all`."
         )
-    if len(found) > 1:
-        raise UserError(f"{rejection_id}: several ids begin so. Fix: write more of it.")
-    return found[0]
+    if len(rows) > 1:
+        raise UserError(f"{rejection_id}: several ids begin like this. Fix: write more of it.")
+    return rows[0]
 
 
 # Decisions
 
 
 def discard(context: StreamContext, rejection_ids: Sequence[str], because: str, by: str) -> Decided:
-    """Decide that these rows are not to be mended. Raises Mistake, and decides nothing, where one can't be."""
+    """Decide that these rows will not be repaired.
+
+    Args:
+        context: the stream's.
+        rejection_ids: full ids.
+        because: the reason, for the history.
+        by: who decides, for the history.
+
+    Raises:
+        UserError: there is no reason, or a row can't be discarded. Nothing is decided.
+    """
     return _decide(context, rejection_ids, Status.discarded, {Status.open}, because, by)
 
 
 def reopen(context: StreamContext, rejection_ids: Sequence[str], because: str, by: str) -> Decided:
-    """Take back that these rows were discarded."""
+    """Make discarded rows open again; arguments and errors as for `discard`."""
     return _decide(context, rejection_ids, Status.open, {Status.discarded}, because, by)
 
 
@@ -120,57 +154,82 @@ def _decide(
     context: StreamContext, rejection_ids: Sequence[str], status: Status, from_: set[Status], because: str, by: str
 ) -> Decided:
     if not because.strip():
-        raise UserError("--because: it gives no reason. Fix: say in a sentence why.")
+        raise UserError("--because: it gives no reason. Fix: write in a sentence why.")
+    context.prepare()
     queue = context.warehouse.dead_letters
     with context.database.transaction() as connection:
         context.ledger.lock(connection)
         rows = {row["rejection_id"]: Status(row["status"]) for row in queue.find(connection, ids=rejection_ids)}
-        _refuse_others(rejection_ids, rows, {status, *from_})
+        for rejection_id in rejection_ids:
+            _require_status(rejection_id, rows.get(rejection_id), {status, *from_})
         changed = [name for name in rejection_ids if rows[name] is not status]
-        if waits := queue.pending_repairs(connection, changed):
-            raise UserError(f"{min(waits)}: a mend of it waits to be judged. Fix: `sessions-platform rejected replay`.")
+        if pending := queue.pending_repairs(connection, changed):
+            raise UserError(
+                f"{min(pending)}: a repair of it is not validated yet. Fix: run `sessions-platform rejected replay`."
+            )
         queue.decide(connection, changed, status, because.strip(), by)
     return Decided(changed, [name for name in rejection_ids if name not in changed])
 
 
-def _refuse_others(rejection_ids: Sequence[str], rows: dict[str, Status], allowed: set[Status]) -> None:
-    for rejection_id in rejection_ids:
-        if rejection_id not in rows:
-            raise UserError(f"{rejection_id}: no such row is in the queue. Fix: `sessions-platform rejected list`.")
-        if rows[rejection_id] not in allowed:
-            raise UserError(
-                f"{rejection_id}: it is {rows[rejection_id]}, for an accepted event stands for it. Fix: leave it out."
-            )
+def _require_status(rejection_id: str, status: Status | None, allowed: set[Status]) -> None:
+    if status is None:
+        raise UserError(f"{rejection_id}: it is not in the queue. Fix: see `sessions-platform rejected list`.")
+    if status not in allowed:
+        raise UserError(f"{rejection_id}: it is {status}, since an accepted event replaces it. Fix: leave it out.")
+
+
+def kept_for(stream: Stream, days: int | None) -> timedelta:
+    """How long resolved and discarded rows are kept: these days, or as the stream's file says.
+
+    Raises:
+        UserError: neither says it.
+    """
+    if days is not None:
+        return timedelta(days=days)
+    if stream.rejected.keep_for is None:
+        raise UserError(
+            f"{stream.name}: it is not said how long resolved and discarded rows are kept. "
+            "Fix: write rejected.keep_for into the stream's file, or give keep_for_days."
+        )
+    return stream.rejected.keep_for
 
 
 def expire(context: StreamContext, keep_for: timedelta, by: str) -> dict[str, int]:
-    """Remove from the warehouse what has been resolved or discarded for longer; how many rows by status.
+    """Remove rows from the warehouse that have been resolved or discarded for a time.
 
-    What is open stays. Decisions stay, too, and loads don't bring the rows back. The lake keeps them.
+    Open rows stay, and so do all decisions. Later loads do not restore removed rows; the lake keeps them.
+
+    Args:
+        context: the stream's.
+        keep_for: how long resolved and discarded rows are kept.
+        by: who removes them, for the history.
+
+    Returns:
+        How many rows were removed, by status.
     """
+    context.prepare()
     queue = context.warehouse.dead_letters
     with context.database.transaction() as connection:
         context.ledger.lock(connection)
         return queue.expire(connection, keep_for, by)
 
 
-# To take away
+# Export
 
 
 def exported(rejected_records: Iterable[RejectedRecord]) -> Iterator[str]:
-    """Lines of JSON that people mend and `replay` reads."""
+    """Rows as lines of JSON, which people repair and `replay` reads."""
     for row in rejected_records:
-        told = {name: row[name] for name in _EXPORTED}
-        yield json.dumps(told, ensure_ascii=False, default=str)
+        yield json.dumps({name: row[name] for name in _EXPORTED}, ensure_ascii=False, default=str)
 
 
 def is_replayable(row: RejectedRecord) -> bool:
-    """Whether there is a row to mend: the rest of a file that can't be read is none."""
+    """Whether the record is a row that can be repaired; the rest of an unreadable file is not."""
     return all(reason["code"] != Code.unreadable_file for reason in row["reasons"])
 
 
 def write_csv(rejected_records: Iterable[RejectedRecord], file: TextIO) -> None:
-    """Write rows for a spreadsheet, in which no cell is taken for a formula."""
+    """Write rows as CSV for a spreadsheet, in which no cell is interpreted as a formula."""
     writer = csv.writer(file)
     for number, row in enumerate(rejected_records):
         if number == 0:

@@ -1,7 +1,12 @@
-"""What a stream holds, and what waits to be done."""
+"""What a stream contains, and what is pending or stale.
+
+Here belong counts, and which partitions have to be materialized. Not here: runs for them (`orchestration/jobs.py`), and
+which session partitions an event invalidates (`pipeline/invalidation.py`).
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -14,7 +19,8 @@ _RANGES = 8
 
 
 def status(context: StreamContext) -> dict[str, Any]:
-    """Counts of everything published and loaded, and what waits. Durations are in seconds."""
+    """Counts of everything published and loaded, and the pending partitions. Durations are in seconds."""
+    context.prepare()
     landings = context.ledger.landings()
     by_reason: Counter[str] = Counter()
     for landing in landings:
@@ -36,7 +42,7 @@ def status(context: StreamContext) -> dict[str, Any]:
         "partitions": {"landing": len(landings), "session": len(loaded)},
         "pending": {
             "landing": pending_landing_partitions(context),
-            "session": context.ledger.stale_partitions(context.stream.session_rule_version),
+            "session": context.stale_session_partitions(),
         },
         "validated_with_older_references": validated_with_older_references(context),
         "warehouse": context.database.shown,
@@ -44,17 +50,20 @@ def status(context: StreamContext) -> dict[str, Any]:
 
 
 def pending_landing_partitions(context: StreamContext, newest: str | None = None) -> list[str]:
-    """Landing partitions to materialize: files new, changed or not yet published; or judged by another contract.
+    """Landing partitions to materialize: files are new, changed or not yet published, or the contract has changed.
 
-    `newest` is where files of a flat glob that nobody has seen yet belong to; they are left out without it.
+    Args:
+        context: the stream's.
+        newest: the landing partition of files that are new and whose name gives none; without it they are left out.
     """
+    context.prepare()
     known = {file.uri: file for file in context.ledger.files()}
     published = _published(context)
     pending: set[str] = set()
     for file in context.source.find(cursors=context.ledger.cursors()):
-        seen = known.get(file.uri)
-        partition = seen.landing_partition if seen else (file.landing_partition or newest)
-        if partition and (seen is None or seen.fingerprint != file.fingerprint):
+        recorded = known.get(file.uri)
+        partition = recorded.landing_partition if recorded else (file.landing_partition or newest)
+        if partition and (recorded is None or recorded.fingerprint != file.fingerprint):
             pending.add(partition)
     pending |= _read_and_unpublished(known.values(), published)
     contract = context.stream.contract_version
@@ -63,7 +72,7 @@ def pending_landing_partitions(context: StreamContext, newest: str | None = None
 
 
 def unpublished_landing_partitions(context: StreamContext) -> set[str]:
-    """Landing partitions that hold raw rows which were read later than what is published."""
+    """Landing partitions with raw rows that were read later than what is published."""
     return _read_and_unpublished(context.ledger.files(), _published(context))
 
 
@@ -81,21 +90,36 @@ def _read_and_unpublished(files: Iterable[KnownFile], published: Mapping[str, La
 
 
 def validated_with_older_references(context: StreamContext) -> list[str]:
-    """Landing partitions that were judged when a reference held other values.
+    """Landing partitions that were validated when a reference had other values.
 
-    They don't wait: a table of products that grows each day would have all of history judged each day. Whoever
-    wants their rows judged by what it holds now materializes them.
+    They are not pending, since a table of products that grows each day would have the whole history validated again
+    each day. Whoever wants their rows to be validated with the present values materializes them.
     """
     digests = read_references(context).digests
     published = context.ledger.landings() if digests else []
     return [landing.landing_partition for landing in published if landing.reference_digests != digests]
 
 
+def newest_partition(calendar: Calendar) -> str:
+    """The partition of the current time; the last one of a stream that has ended."""
+    now = datetime.now(UTC)
+    return calendar.key_of(now if calendar.end is None else min(now, calendar.end - timedelta(microseconds=1)))
+
+
 def covering_ranges(partitions: Sequence[str], calendar: Calendar, most: int = _RANGES) -> list[tuple[str, str]]:
-    """Ranges that cover the partitions, `most` at the most: the narrowest breaks between them are bridged."""
+    """Ranges that cover the partitions: the narrowest gaps are closed until there are `most` or fewer.
+
+    Args:
+        partitions: keys of the calendar, in any order.
+        calendar: of the partitions.
+        most: how many ranges there may be.
+
+    Returns:
+        First and last partition of each range, ordered.
+    """
     ranges = [(run[0], run[-1]) for run in contiguous_runs(list(partitions), calendar)]
     while len(ranges) > most:
-        breaks = [calendar.window(b[0]).start - calendar.window(a[1]).end for a, b in pairwise(ranges)]
-        narrowest = breaks.index(min(breaks))
+        gaps = [calendar.window(b[0]).start - calendar.window(a[1]).end for a, b in pairwise(ranges)]
+        narrowest = gaps.index(min(gaps))
         ranges[narrowest : narrowest + 2] = [(ranges[narrowest][0], ranges[narrowest + 1][1])]
     return ranges

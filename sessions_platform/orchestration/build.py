@@ -1,4 +1,7 @@
-"""Put the platform together, for the settings that are given; tests give their own."""
+"""`build`: all definitions of the platform, for settings that are passed to it.
+
+Here belongs which definitions there are. What each of them is, its own module says.
+"""
 
 import dagster as dg
 
@@ -8,6 +11,7 @@ from sessions_platform.orchestration.dead_letters import dead_letter_jobs
 from sessions_platform.orchestration.io_managers import LakeIOManager
 from sessions_platform.orchestration.jobs import stream_jobs
 from sessions_platform.orchestration.loggers import json_lines, progress
+from sessions_platform.orchestration.process import prepare_process
 from sessions_platform.orchestration.resources import Platform, streams_of
 from sessions_platform.orchestration.schedules import stream_schedules
 from sessions_platform.orchestration.sensors import new_files, stale_sessions
@@ -15,7 +19,12 @@ from sessions_platform.settings import Settings
 
 
 def build(settings: Settings) -> dg.Definitions:
-    """The assets, jobs, sensors and schedules of every stream. Raises StreamError with all mistakes."""
+    """The assets, checks, jobs, sensors and schedules of every stream.
+
+    Raises:
+        UserError: a stream's file has problems; the message lists all of them.
+    """
+    prepare_process()
     streams = streams_of(settings)
     platform = Platform()
     return dg.Definitions(
@@ -26,6 +35,6 @@ def build(settings: Settings) -> dg.Definitions:
         schedules=[schedule for stream in streams for schedule in stream_schedules(stream)],
         resources={"platform": platform, LAKE: LakeIOManager(platform=platform, base_dir=str(settings.lake))},
         loggers={"json": json_lines, "progress": progress},
-        # A step in a process of its own costs seconds here, and gains nothing: polars uses all cores.
+        # A process for each step would cost seconds and gain nothing, because polars uses all cores.
         executor=dg.in_process_executor,
     )

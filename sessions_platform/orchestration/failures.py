@@ -1,20 +1,28 @@
-"""Which failures are tried again, and which stop a run at once."""
+"""Which failures of a step are retried, and which end a run at once.
+
+What makes an error of the database transient is decided in `storage/postgres/database.py`.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import dagster as dg
 
+from sessions_platform.pipeline.quality import CheckFailedError
 from sessions_platform.storage.ledger.ledger import StaleWriteError
 from sessions_platform.storage.postgres.database import is_transient
 
-# Waits 1, 2, 4, 8, 16 seconds, each shortened by chance so that twins don't meet again.
+# Delays of 1, 2, 4, 8, 16 seconds, each shortened at random so that two runs do not collide again.
 TRANSIENT = dg.RetryPolicy(max_retries=5, delay=1, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.FULL)
 
 
 @contextmanager
 def retried_when_transient() -> Iterator[None]:
-    """Let the retry policy see transient errors alone: the same data and contract would only fail again."""
+    """Let the retry policy see transient errors alone, because the same data and contract would only fail again.
+
+    Raises:
+        dagster.Failure: any other error, with that as its cause; it is not retried.
+    """
     try:
         yield
     except (dg.Failure, dg.RetryRequested):
@@ -22,4 +30,6 @@ def retried_when_transient() -> Iterator[None]:
     except Exception as error:
         if is_transient(error) or isinstance(error, StaleWriteError):
             raise
+        if isinstance(error, CheckFailedError):
+            raise dg.Failure(str(error), metadata={"checks": error.names}, allow_retries=False) from error
         raise dg.Failure(description=f"{type(error).__name__}: {error}", allow_retries=False) from error

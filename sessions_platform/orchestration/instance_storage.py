@@ -1,4 +1,7 @@
-"""Dagster's own storage: where runs, events, schedules and sensors are kept. dagster.yaml names it."""
+"""Dagster's own storage of runs, events, schedules and sensors, which dagster.yaml names.
+
+The platform's ledger and tables are elsewhere (`storage`).
+"""
 
 from collections.abc import Mapping
 from typing import Any, Self
@@ -13,8 +16,8 @@ from sessions_platform.storage.postgres import embedded
 class InstanceStorage(DagsterPostgresStorage):
     """PostgreSQL: the server that DAGSTER_POSTGRES_URL names, else the embedded one.
 
-    It takes no configuration, because a variable that is missing would stop every command,
-    and because what is configured shows in the UI and on the command lines of Dagster's processes.
+    It has no configuration, because a missing variable would fail every command, and because configured values are
+    visible in the UI and in the command lines of Dagster's processes.
     """
 
     @classmethod
@@ -32,6 +35,6 @@ class InstanceStorage(DagsterPostgresStorage):
         return storage
 
     def keep_connections(self) -> None:
-        """Keep a connection open, as Dagster's webserver does: by default each event of a run opens one of its own."""
+        """Keep a connection open, as Dagster's webserver does; by default each event of a run opens a new one."""
         for storage in (self.run_storage, self.event_log_storage, self.schedule_storage):
             storage.optimize_for_webserver(statement_timeout=60_000, pool_recycle=3600, max_overflow=20)

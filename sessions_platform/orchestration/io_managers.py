@@ -1,9 +1,8 @@
-"""How values travel between assets: as datasets of the lake, never pickled.
+"""The IO manager: values pass between assets as datasets of the lake, and are never pickled.
 
-The platform's own assets put their rows into the lake themselves, because a landing
-partition becomes current in one transaction; they hand on `Dataset`s, and whoever
-depends on one may ask for a Dataset, a LazyFrame or a DataFrame. Assets of yours may
-return frames, also one a partition: they are written whole or not at all.
+The platform's own assets write their rows to the lake themselves, because a landing partition becomes current in one
+transaction. They return a `Dataset`, and an asset that depends on one may be typed with Dataset, LazyFrame or
+DataFrame. Other assets may return frames, also one for each partition, which are written atomically.
 """
 
 import uuid
@@ -28,9 +27,9 @@ class LakeIOManager(PolarsParquetIOManager):
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         if isinstance(obj, Dataset):
-            return  # at rest already; its asset has told what it saw
+            return  # stored already, and reported by its asset
         if isinstance(obj, Mapping):
-            _refuse_other_partitions(obj, context.asset_partition_keys)
+            _require_partitions(obj, context.asset_partition_keys)
             for partition, frame in obj.items():
                 self._write(context, frame, self._path(context.asset_key, partition))
             context.add_output_metadata({"partitions": len(obj)})
@@ -41,7 +40,9 @@ class LakeIOManager(PolarsParquetIOManager):
         stream, asset = context.asset_key.path[0], context.asset_key.path[-1]
         if asset not in _STORED_BY_PLATFORM or not self.platform.has(stream):
             return super().load_input(context)
-        dataset = getattr(self.platform.stream_context(stream), asset)(context.asset_partition_keys)
+        stream_context = self.platform.stream_context(stream)
+        stream_context.prepare()
+        dataset = getattr(stream_context, asset)(context.asset_partition_keys)
         return _as_asked(dataset, context.dagster_type.typing_type)
 
     def write_df_to_path(self, context: dg.OutputContext, df: pl.DataFrame, path: UPath) -> None:  # noqa: ARG002
@@ -64,7 +65,7 @@ class LakeIOManager(PolarsParquetIOManager):
         return UPath(str(self.base_dir)).joinpath(*key.path, f"{partition}.parquet")
 
 
-def _refuse_other_partitions(frames: Mapping[str, object], partitions: Sequence[str]) -> None:
+def _require_partitions(frames: Mapping[str, object], partitions: Sequence[str]) -> None:
     if set(frames) != set(partitions):
         raise ValueError(f"the asset has to return a frame for each partition of the run, {', '.join(partitions)}")
 
@@ -78,14 +79,14 @@ def _as_asked(dataset: Dataset, wanted: Any) -> Dataset | pl.LazyFrame | pl.Data
 
 
 def _replace(path: UPath, write: Callable[[Path], object]) -> None:
-    """Readers see the old file or the new one; the new one is on the disk before it has the name."""
-    place = Path(str(path))
-    place.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = place.with_name(f"{place.name}.{uuid.uuid4().hex}.tmp")
+    """Write a file atomically: readers see the old file or the new one, which is synced before it is renamed."""
+    target = Path(str(path))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = target.with_name(f"{target.name}.{uuid.uuid4().hex}.tmp")
     try:
         write(unfinished)
         sync(unfinished)
-        unfinished.replace(place)
-        sync(place.parent)
+        unfinished.replace(target)
+        sync(target.parent)
     finally:
         unfinished.unlink(missing_ok=True)

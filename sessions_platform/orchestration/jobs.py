@@ -1,7 +1,11 @@
-"""The jobs of a stream, and which ranges of partitions they are wanted for."""
+"""The jobs of a stream, and the ranges of partitions that they have to run for.
+
+Here belong which assets or operations a job consists of, and pending partitions as ranges for one run each. Not here:
+when a job is started (`sensors.py`, `schedules.py`), the jobs of the dead-letter queue (`dead_letters.py`), and what is
+pending (`operations/status.py`).
+"""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
@@ -9,8 +13,8 @@ from sessions_platform.contracts.calendar import Calendar
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.operations.audit import repeated_event_ids
 from sessions_platform.operations.rebuild import Rebuilt, rebuild
-from sessions_platform.operations.status import covering_ranges, pending_landing_partitions
-from sessions_platform.orchestration.checks import SAMPLE_RECOMPUTATION, ProofByChecks
+from sessions_platform.operations.status import covering_ranges, newest_partition, pending_landing_partitions
+from sessions_platform.orchestration.checks import SAMPLE_RECOMPUTATION
 from sessions_platform.orchestration.failures import TRANSIENT, retried_when_transient
 from sessions_platform.orchestration.partitions import partitions_definition
 from sessions_platform.orchestration.resources import Platform
@@ -25,7 +29,7 @@ SESSION_ASSETS = ("sessionized_events", "sessions")
 
 def ingest_events(stream: Stream):
     """Landing files to published events and rejected events."""
-    return _job(stream, "ingest_events", LANDING_ASSETS, "Take in what has landed: raw, accepted and rejected events.")
+    return _job(stream, "ingest_events", LANDING_ASSETS, "Ingest landing files: raw, accepted and rejected events.")
 
 
 def refresh_sessions(stream: Stream):
@@ -34,7 +38,7 @@ def refresh_sessions(stream: Stream):
 
 
 def materialize_all(stream: Stream):
-    """The whole pipeline in one run; None where the two axes differ, for a run has one axis."""
+    """The whole pipeline in one run; None where the two calendars differ, since a run has one kind of partitions."""
     if partitions_definition(stream.landing_calendar) != partitions_definition(stream.session_calendar):
         return None
     return _job(stream, "materialize_all", LANDING_ASSETS + SESSION_ASSETS, "The whole pipeline, in one run.")
@@ -45,52 +49,49 @@ def audit_sample(stream: Stream):
     return dg.define_asset_job(
         job_name(stream, "audit_sample"),
         selection=_sample_check(stream),
-        description="Hold the sessions of some users, drawn anew each time, against a plain loop over their events.",
+        description="Compare the sessions of some users, drawn at random, with the reference implementation.",
         tags=_tags(stream),
     )
 
 
 def audit_event_ids(stream: Stream) -> dg.JobDefinition:
-    """Looks through the whole lake for ids that name two events."""
+    """Searches the whole lake for event ids that are used for two events."""
 
     @dg.op(name=f"{stream.name}__find_repeated_event_ids", retry_policy=TRANSIENT)
     def find(context: dg.OpExecutionContext, platform: Platform) -> None:
         stream_context = platform.stream_context(stream.name)
         with retried_when_transient():
-            found = repeated_event_ids(stream_context)
-            warehouse = stream_context.warehouse
+            events = repeated_event_ids(stream_context)
             with stream_context.database.transaction() as connection:
-                warehouse.replace_repeated_event_ids(connection, found)
-        ids = found["event_id"].n_unique()
+                stream_context.warehouse.replace_repeated_event_ids(connection, events)
+        ids = events["event_id"].n_unique()
         table = f"{stream.name}.repeated_event_ids"
-        context.add_output_metadata({"ids": ids, "events": found.height, "table": table})
+        context.add_output_metadata({"ids": ids, "events": events.height, "table": table})
 
-    description = f"List every event id that stands under two users or times, in {stream.name}.repeated_event_ids."
+    description = f"List event ids that several users or times have, in {stream.name}.repeated_event_ids."
     return job_of(stream, "audit_event_ids", find, description)
 
 
 def rebuild_stream(stream: Stream) -> dg.JobDefinition:
-    """Makes everything anew, beside what stands, and switches at once."""
+    """Recomputes everything as a shadow build, and swaps it in at once."""
 
-    @dg.op(name=f"{stream.name}__make_anew_and_switch", retry_policy=TRANSIENT)
-    def make_anew(context: dg.OpExecutionContext, platform: Platform) -> None:
+    @dg.op(name=f"{stream.name}__rebuild_and_swap", retry_policy=TRANSIENT)
+    def rebuild_and_swap(context: dg.OpExecutionContext, platform: Platform) -> None:
         stream_context = platform.stream_context(stream.name)
         with retried_when_transient():
-            proof = ProofByChecks(stream)
-            rebuilt = rebuild(stream_context, context.run_id, proof, context.log.info)
+            rebuilt = rebuild(stream_context, context.run_id, context.log.info)
         for asset, partition, rows in _rebuilt_partitions(rebuilt):
             key = dg.AssetKey([stream.name, asset])
-            told = dg.AssetMaterialization(key, partition=partition, metadata={"dagster/row_count": rows})
-            context.log_event(told)
+            context.log_event(dg.AssetMaterialization(key, partition=partition, metadata={"dagster/row_count": rows}))
         changed = rebuilt.changed
-        told = {"inserted": changed.inserted, "updated": changed.updated, "deleted": changed.deleted}
-        context.add_output_metadata({"sessions": sum(rebuilt.sessions.values()), **told})
+        counts = {"inserted": changed.inserted, "updated": changed.updated, "deleted": changed.deleted}
+        context.add_output_metadata({"sessions": sum(rebuilt.sessions.values()), **counts})
 
     description = (
-        "Make everything anew from the raw rows, and switch at once: after a change of a cadence, of the session "
-        "timezone or of a column's type."
+        "Recompute everything from the raw rows as a shadow build, and swap it in: after a change of a cadence, of the "
+        "session timezone or of a column's type."
     )
-    return job_of(stream, "rebuild", make_anew, description)
+    return job_of(stream, "rebuild", rebuild_and_swap, description)
 
 
 def stream_jobs(stream: Stream):
@@ -104,7 +105,7 @@ def job_name(stream: Stream, job: str) -> str:
 
 
 def job_of(stream: Stream, job: str, op: dg.OpDefinition, description: str) -> dg.JobDefinition:
-    """A job of one op, beside those of assets."""
+    """A job of one op, for what is not an asset."""
 
     @dg.job(name=job_name(stream, job), description=description, tags=_tags(stream))
     def of_op() -> None:
@@ -118,32 +119,25 @@ def _tags(stream: Stream) -> dict[str, str]:
 
 
 def landing_ranges(stream_context: StreamContext) -> list[tuple[str, str]]:
-    """Landing partitions that wait to be taken in, as ranges for one run each."""
+    """Pending landing partitions, as ranges for one run each."""
     calendar = stream_context.stream.landing_calendar
-    stale = pending_landing_partitions(stream_context, newest_partition(calendar))
-    return _ranges(stale, calendar)
+    return _ranges(pending_landing_partitions(stream_context, newest_partition(calendar)), calendar)
 
 
 def session_ranges(stream_context: StreamContext) -> list[tuple[str, str]]:
-    """Session partitions that wait for a refresh, as ranges for one run each."""
-    stale = stream_context.ledger.stale_partitions(stream_context.stream.session_rule_version)
-    return _ranges(stale, stream_context.stream.session_calendar)
-
-
-def newest_partition(calendar: Calendar) -> str:
-    """The partition that is going on; the last one of a stream that is over."""
-    now = datetime.now(UTC)
-    return calendar.key_of(now if calendar.end is None else min(now, calendar.end - timedelta(microseconds=1)))
+    """Stale session partitions, as ranges for one run each."""
+    stream_context.prepare()
+    return _ranges(stream_context.stale_session_partitions(), stream_context.stream.session_calendar)
 
 
 def range_tags(first: str, last: str) -> dict[str, str]:
     return {RANGE_START: first, RANGE_END: last}
 
 
-def _ranges(stale: list[str], calendar: Calendar) -> list[tuple[str, str]]:
-    """Those that exist by now: an event may lie a little in the future, and waits until its partition begins."""
+def _ranges(partitions: list[str], calendar: Calendar) -> list[tuple[str, str]]:
+    """Ranges of those that have begun: an event may be a little in the future, and is pending until then."""
     first, newest = calendar.first_key, newest_partition(calendar)
-    return covering_ranges([key for key in stale if first <= key <= newest], calendar)
+    return covering_ranges([key for key in partitions if first <= key <= newest], calendar)
 
 
 def _sample_check(stream: Stream) -> dg.AssetSelection:
@@ -151,7 +145,7 @@ def _sample_check(stream: Stream) -> dg.AssetSelection:
 
 
 def _rebuilt_partitions(rebuilt: Rebuilt) -> Iterator[tuple[str, str, int]]:
-    """What Dagster is told to be materialized: asset, partition, rows."""
+    """What is reported to Dagster as materialized: asset, partition, rows."""
     for landing in rebuilt.landings:
         rows = {"raw_events": landing.raw_rows, "events": landing.accepted, "rejected_events": landing.rejected}
         yield from ((asset, landing.landing_partition, count) for asset, count in rows.items())

@@ -1,4 +1,4 @@
-"""The two axes as Dagster has them."""
+"""Calendars as Dagster's partitions."""
 
 from datetime import datetime
 
@@ -15,7 +15,7 @@ _CRON = {
 
 
 def partitions_definition(calendar: Calendar) -> dg.TimeWindowPartitionsDefinition:
-    """The partitions of a calendar up to the one that is going on; equal for equal calendars."""
+    """The partitions of a calendar up to the current one; equal definitions for equal calendars."""
     return dg.TimeWindowPartitionsDefinition(
         start=_local(calendar.first_start, calendar),
         end=_local(calendar.last_end, calendar) if calendar.last_end else None,

@@ -1,4 +1,4 @@
-"""What assets, sensors and the IO manager reach the platform through."""
+"""The Dagster resource that gives assets, sensors and the IO manager the contexts of streams."""
 
 from functools import cache
 
@@ -11,10 +11,9 @@ from sessions_platform.settings import Settings
 
 
 class Platform(dg.ConfigurableResource):
-    """The streams and their places, as the SESSIONS_… variables name them.
+    """The contexts of all streams, for the settings in the SESSIONS_… variables.
 
-    It has no configuration of its own: what is read from the environment when it is
-    needed can't leak into a run's configuration.
+    It has no configuration of its own, so that no connection string is stored in a run's configuration.
     """
 
     def stream_context(self, stream: str) -> StreamContext:

@@ -1,4 +1,7 @@
-"""Start runs from the command line: the same jobs, on the same instance, as the UI and the sensors."""
+"""Runs of the command line: the same jobs, on the same Dagster instance, as those of the UI and the sensors.
+
+Here belong starting a job in this process and the instance's folder. Which jobs a command runs is in `commands.py`.
+"""
 
 import os
 import shutil
@@ -24,7 +27,18 @@ class Runner:
         self._definitions = build(settings)
 
     def run(self, job: str, partitions: tuple[str, str] | None = None) -> str:
-        """Run a job, for a range of partitions where it has any; its run id. Raises RunFailed."""
+        """Run a job to its end.
+
+        Args:
+            job: its name, with the stream.
+            partitions: first and last of the range to run for; None for a job without partitions.
+
+        Returns:
+            The run id.
+
+        Raises:
+            RunFailedError: the run failed; the message has each failed step with its reason.
+        """
         result = self._definitions.resolve_job_def(job).execute_in_process(
             instance=self._instance,
             tags=range_tags(*partitions) if partitions else {},
@@ -45,7 +59,7 @@ def runner(settings: Settings) -> Iterator[Runner]:
 
 
 def dagster_home(settings: Settings, environment: Mapping[str, str]) -> Path:
-    """Where Dagster keeps its logs: $DAGSTER_HOME, else a folder of the platform's home, made when missing."""
+    """The folder of the Dagster instance: $DAGSTER_HOME, else one within the platform's home, created if missing."""
     if named := environment.get("DAGSTER_HOME"):
         return Path(named)
     home = settings.home / "dagster"
@@ -59,7 +73,7 @@ def _why(result: dg.ExecuteInProcessResult) -> str:
     reasons = []
     for event in failures:
         failure = event.step_failure_data
-        told = failure.user_failure_data.description if failure.user_failure_data else None
+        description = failure.user_failure_data.description if failure.user_failure_data else None
         error = failure.error.message if failure.error else ""
-        reasons.append(f"{event.step_key}: {(told or error).strip()}")
+        reasons.append(f"{event.step_key}: {(description or error).strip()}")
     return "\n".join(reasons) or f"run {result.run_id} failed"

@@ -1,4 +1,7 @@
-"""For those who don't run sensors, whatever waits is done by the clock; and what stands is audited."""
+"""Schedules: the same runs as the sensors' for those who do not run these, and the nightly audit and expiry.
+
+Here belong the times. Which runs are requested is in `sensors.py`, and what jobs do in `jobs.py` and `dead_letters.py`.
+"""
 
 from collections.abc import Iterator
 
@@ -16,7 +19,7 @@ def stream_schedules(stream: Stream) -> list[dg.ScheduleDefinition]:
 
 
 def ingest_nightly(stream: Stream) -> dg.ScheduleDefinition:
-    """Soon after midnight, takes in what has landed."""
+    """Shortly after midnight, requests runs that ingest pending landing files."""
 
     @dg.schedule(
         name=f"{stream.name}__ingest_nightly", cron_schedule="5 0 * * *", job_name=job_name(stream, "ingest_events")
@@ -29,7 +32,7 @@ def ingest_nightly(stream: Stream) -> dg.ScheduleDefinition:
 
 
 def refresh_hourly(stream: Stream) -> dg.ScheduleDefinition:
-    """Every hour, refreshes the sessions that changed events touch."""
+    """Every hour, requests runs that refresh stale session partitions."""
 
     @dg.schedule(
         name=f"{stream.name}__refresh_hourly", cron_schedule="35 * * * *", job_name=job_name(stream, "refresh_sessions")
@@ -42,14 +45,14 @@ def refresh_hourly(stream: Stream) -> dg.ScheduleDefinition:
 
 
 def audit_nightly(stream: Stream) -> dg.ScheduleDefinition:
-    """Every night, holds the sessions of some users against a plain recomputation."""
+    """Every night, compares the sessions of some users with the reference implementation."""
     return dg.ScheduleDefinition(
         name=f"{stream.name}__audit_nightly", cron_schedule="45 3 * * *", job_name=job_name(stream, "audit_sample")
     )
 
 
 def expire_nightly(stream: Stream) -> dg.ScheduleDefinition:
-    """Every night, removes rejected rows that were settled longer ago than the stream keeps them."""
+    """Every night, removes rows that were resolved or discarded longer ago than the stream keeps them."""
     return dg.ScheduleDefinition(
         name=f"{stream.name}__expire_nightly", cron_schedule="15 4 * * *", job_name=job_name(stream, "expire_rejected")
     )

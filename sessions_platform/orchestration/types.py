@@ -1,4 +1,7 @@
-"""The pandera contracts as Dagster types, so that the UI shows columns and rules."""
+"""The contracts as Dagster types and column schemas, so that the UI shows columns and rules.
+
+Whether stored rows keep a contract is checked in `pipeline/quality.py`.
+"""
 
 import dagster as dg
 import pandera.polars as pa
@@ -8,18 +11,17 @@ from sessions_platform.storage.lake.lake import Dataset
 
 
 def dataset_type(schema: pa.DataFrameSchema) -> dg.DagsterType:
-    """The type of an asset whose rows keep the schema.
+    """The type of an asset whose rows keep the schema: a `Dataset` with its columns, in order.
 
-    dagster-pandera types polars schemas as pandas frames, which dagster-polars refuses, so
-    its metadata is kept and its Python type replaced. The rows themselves are proved by the
-    check `keeps_contract`, block by block.
+    dagster-pandera types polars schemas as pandas frames, which dagster-polars does not accept, so its metadata is kept
+    and its Python type replaced. The rows themselves are checked by `keeps_contract`.
     """
     described = pandera_schema_to_dagster_type(schema)
     names = list(schema.columns)
 
     def has_columns(_context: dg.TypeCheckContext, value: object) -> dg.TypeCheck:
-        fits = isinstance(value, Dataset) and list(value.schema) == names
-        return dg.TypeCheck(fits, description=None if fits else f"not a dataset of the columns {names}")
+        is_valid = isinstance(value, Dataset) and list(value.schema) == names
+        return dg.TypeCheck(is_valid, description=None if is_valid else f"not a dataset of the columns {names}")
 
     return dg.DagsterType(
         has_columns,

@@ -1,5 +1,7 @@
-"""What happens to an event, stage by stage: land, judge, sessionize, load.
+"""The stages that an event passes: ingest, validate, publish, sessionize, load; `run.py` shows them in order.
 
-Each stage is a function over one stream's `Workspace` that can be run again, killed or
-raced. Dagster's assets call them; so do tests. Nothing here knows Dagster.
+Each stage is a function over one stream's `StreamContext` that may be repeated, killed or run concurrently with
+itself. Orchestration calls the stages, and so do tests. Here belong the order of the stages, their transactions and
+their checks. Not here: rules about single rows and frames (`transforms`), files and SQL (`storage`), what operators
+do besides the pipeline (`operations`), and Dagster (`orchestration`).
 """

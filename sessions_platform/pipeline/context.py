@@ -1,8 +1,13 @@
-"""One stream with everything that its stages work on."""
+"""`StreamContext`: one stream together with its source, lake, ledger and warehouse.
+
+Here belong opening a context, preparing its tables, and the stored state of each asset as a `Dataset`. Not here: any
+change of that state, which is made by the stages of the pipeline, and the meaning of settings (`settings`).
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from threading import Event
 
 import polars as pl
 
@@ -28,34 +33,52 @@ from sessions_platform.transforms.sessionize import EventReader
 
 @dataclass(frozen=True)
 class StreamContext:
+    """What the stages of one stream work on.
+
+    `prepare` has to be called before the ledger or the warehouse is used; whoever begins a piece of work calls it.
+    """
+
     stream: Stream
     source: Source
     lake: Lake
     database: Database
-    ledger_shadow: bool = False  # while a stream is rebuilt
-    bucket_bytes: int = BUCKET_BYTES  # of rows that are worked on at once
+    ledger_shadow: bool = False  # of a shadow build: its rows in the ledger are those of a shadow stream
+    bucket_bytes: int = BUCKET_BYTES  # of rows that are processed at once
     engine: str = "polars"  # of engines.registry
+    _prepared: Event = field(default_factory=Event, init=False, repr=False, compare=False)
 
     @classmethod
     def open(cls, stream: Stream, settings: Settings, source: Source | None = None) -> "StreamContext":
-        """The stream's places as the settings name them; tests bring a source of their own."""
+        """A context with the lake and database that the settings name; tests pass a source of their own."""
         source = source or open_source(stream, settings)
         lake = Lake(LocalFilesystem(settings.lake), settings.scratch)
         return cls(stream, source, lake, Database(settings), bucket_bytes=settings.bucket_bytes)
 
+    def prepare(self) -> None:
+        """Create or upgrade the tables of the ledger and of the stream; once for each context, then for nothing.
+
+        A shadow build has no tables in the warehouse until it is swapped in, so only its ledger is prepared.
+
+        Raises:
+            CalendarChangedError: the stream's partitions were made with another cadence or timezone.
+            WarehouseError: a column of the stream has another type than in the warehouse.
+        """
+        if self._prepared.is_set():
+            return
+        self.ledger.prepare(self.stream.calendars)
+        if not self.ledger_shadow:
+            with self.database.transaction() as connection:
+                self.warehouse.tables.prepare(connection)
+        self._prepared.set()
+
     @cached_property
     def ledger(self) -> Ledger:
-        standing = Ledger(self.database, self.stream.name)
-        ledger = standing.shadow if self.ledger_shadow else standing
-        ledger.prepare(self.stream.calendars)
-        return ledger
+        ledger = Ledger(self.database, self.stream.name)
+        return ledger.shadow if self.ledger_shadow else ledger
 
     @cached_property
     def warehouse(self) -> Warehouse:
-        warehouse = Warehouse(self.stream)
-        with self.database.transaction() as connection:
-            warehouse.tables.prepare(connection)
-        return warehouse
+        return Warehouse(self.stream)
 
     @property
     def event_columns(self) -> dict[str, pl.DataType]:
@@ -68,10 +91,14 @@ class StreamContext:
         return Spill(self.lake.scratch, schema, self.bucket_bytes, buckets, by)
 
     def buckets_for(self, size: int) -> int:
-        """How many buckets so many bytes make."""
+        """How many buckets a size in bytes is divided into; at least one."""
         return 1 + size // self.bucket_bytes
 
-    # The stored state of each asset, as the ledger has it
+    def stale_session_partitions(self) -> list[str]:
+        """Session partitions to refresh: events changed, or another session rule computed them."""
+        return self.ledger.stale_partitions(self.stream.session_rule_version)
+
+    # The stored state of each asset, as the ledger records it
 
     def raw_events(self, landing_partitions: Sequence[str]) -> Dataset:
         files: dict[str, list[StoredFile]] = {partition: [] for partition in landing_partitions}
@@ -95,16 +122,22 @@ class StreamContext:
     def reader(
         self, snapshot: Snapshot, shadow: Iterable[str] = (), columns: Iterable[str] | None = None
     ) -> EventReader:
-        """Reads accepted events of the snapshot, and of these lake files beside; all columns or some."""
+        """A function that reads accepted events of a time window.
+
+        Args:
+            snapshot: the landing versions whose events are read.
+            shadow: lake files with events that are read too; they are not yet published.
+            columns: of `event_columns`, those to read; all of them by default.
+        """
         return event_reader(self.lake, self.event_columns, snapshot.landings, shadow, columns)
 
     def _landed(self, landing_partitions: Sequence[str], asset: str) -> Dataset:
-        asked = set(landing_partitions)
+        wanted = set(landing_partitions)
         schema = event_columns(self.stream) if asset == "events" else REJECTED_EVENTS
         files = {
             landing.landing_partition: (self._landed_file(landing, asset),)
             for landing in self.ledger.landings()
-            if landing.landing_partition in asked
+            if landing.landing_partition in wanted
         }
         return Dataset(self.lake, schema, {partition: files.get(partition, ()) for partition in landing_partitions})
 
@@ -115,7 +148,11 @@ class StreamContext:
 
 
 def open_contexts(settings: Settings, names: Sequence[str] | None = None) -> list[StreamContext]:
-    """The streams of these names, or all. Raises Mistake for a name that is none, or a stream that is wrong."""
+    """Contexts of the streams of these names, by default of all.
+
+    Raises:
+        UserError: there is no stream of a name, or a stream's file has problems.
+    """
     streams = {stream.name: stream for stream in load_streams(settings.streams, settings.home)}
     for name in names or []:
         if name not in streams:

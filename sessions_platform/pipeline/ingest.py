@@ -59,6 +59,7 @@ def ingest(context: StreamContext, landing_partitions: Sequence[str], run_id: st
         BytesLostError: the rows of a slice do not add up to its text; nothing is recorded of it.
         OSError: the source or the lake is not available.
     """
+    context.prepare()
     cursors = context.ledger.cursors()
     found = context.source.find(landing_partitions, cursors)
     _assign(context, found, max(landing_partitions))

@@ -1,4 +1,8 @@
-"""Which session partitions a new version of a landing partition touches."""
+"""Which session partitions a new version of a landing partition invalidates.
+
+Here belongs the comparison of the old and the new events, in bounded memory. Not here: how far one changed event
+reaches into neighbouring partitions (`transforms/sessionize.py`), and the record of what is stale (`storage/ledger`).
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
@@ -20,9 +24,17 @@ Span = tuple[datetime | None, datetime | None]
 def affected_by(
     context: StreamContext, landings: Sequence[LandingVersion], landing_partition: str, new: str, span: Span
 ) -> list[str]:
-    """The session partitions to refresh once the events of the lake file `new` stand in the place of the old ones.
+    """The session partitions to refresh once the events of a lake file replace the current ones.
 
-    `span` are the times of the first and the last of them.
+    Args:
+        context: the stream's.
+        landings: the landing versions that are current.
+        landing_partition: whose events are replaced.
+        new: path of the lake file with the new events.
+        span: timestamps of the first and the last of these.
+
+    Returns:
+        Keys of the session calendar, sorted.
     """
     old = [landing for landing in landings if landing.landing_partition == landing_partition]
     sides = [span, *((landing.first_event, landing.last_event) for landing in old)]
@@ -33,8 +45,8 @@ def affected_by(
     keys = calendar.keys_between(calendar.key_of(min(times)), calendar.key_of(max(times)))
     starts = pl.Series([calendar.window(key).start for key in keys], dtype=_TIME)
     changed = _changed(context, [landing.events_path for landing in old], new)
-    behind = (starts.search_sorted(points["event_timestamp"], side="right").unique() for points in changed())
-    affected = {keys[place - 1] for places in behind for place in places}
+    begun = (starts.search_sorted(points["event_timestamp"], side="right").unique() for points in changed())
+    affected = {keys[count - 1] for counts in begun for count in counts}
     crossing = _users_at_edges(context, landings, new, affected)
     near_edges = [points.join(crossing, on="user_id", how="semi") for points in changed()]
     read = context.reader(Snapshot(0, tuple(landings)), [new], _POINTS)
@@ -45,10 +57,10 @@ def affected_by(
 def _users_at_edges(
     context: StreamContext, landings: Sequence[LandingVersion], new: str, affected: Iterable[str]
 ) -> pl.DataFrame:
-    """The users who have events within the gap on both sides of edges of these partitions.
+    """The users who have events within the gap on both sides of an edge of these partitions.
 
-    All others stay within the partitions of their events, whatever changes there. Read is what lies near
-    an edge, however far apart the partitions are.
+    Sessions of all other users stay within the partitions of their events. Only events near an edge are read,
+    however far apart the partitions are.
     """
     gap, windows = context.stream.session.gap, map(context.stream.session_calendar.window, affected)
     edges = sorted({edge for window in windows for edge in (window.start, window.end)})
@@ -72,9 +84,9 @@ def _users_at_edges(
 
 
 def _changed(context: StreamContext, old: Sequence[str], new: str) -> Callable[[], Iterator[pl.DataFrame]]:
-    """Gives user_id and event_timestamp of the events that only one side holds, or that differ, as often as asked.
+    """A function that yields user_id and event_timestamp of events that only one side has, or that differ.
 
-    Provenance counts, because it decides which copy of an event is kept.
+    It may be called several times. Provenance counts as a difference, because it decides which duplicate is kept.
     """
     if not old:
         return lambda: context.lake.blocks([new], _POINTS)

@@ -1,4 +1,8 @@
-"""Where the events of sessions that vanish have gone."""
+"""Session lineage: for each session that a load removes, the session that contains its events now.
+
+Here belongs the search for it in the lake, while the load's transaction is open. Not here: how the answer is recorded
+as `merged_into` (`storage/warehouses`).
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -20,43 +24,52 @@ def find_merged_into(
     new: Sequence[SessionVersion],
     vanished: Sequence[str],
 ) -> dict[str, str]:
-    """For each vanished session the one that holds its earliest surviving event; no entry where none survives."""
+    """Find the session that each vanished session was merged into: the one with its earliest surviving event.
+
+    Args:
+        context: the stream's.
+        landings: the landing versions that are current.
+        old: session versions that the load replaces; the vanished sessions are in them.
+        new: session versions that the load loads.
+        vanished: session ids that are in `old` and not in `new`.
+
+    Returns:
+        Session id by vanished session id; none where no event survives.
+    """
     schema, order = sessionized_columns(context.stream), time_order(context.stream)
     columns = list(dict.fromkeys([*IDENTITY, *order]))
     before = context.lake.scan([version.path for version in old], schema)
     lost = before.filter(pl.col("session_id").is_in(list(vanished)))
     events = lost.select(*columns, _vanished="session_id").collect()
-    here = _sessions_here(context, [version.path for version in new], events)
-    elsewhere = _sessions_elsewhere(context, landings, events.join(here, on=IDENTITY, how="anti"))
-    found = pl.concat([here, events.join(elsewhere, on=IDENTITY)]).sort(order, nulls_last=True)
-    first = found.unique("_vanished", keep="first", maintain_order=True)
+    loaded = _sessions_loaded(context, [version.path for version in new], events)
+    elsewhere = _sessions_elsewhere(context, landings, events.join(loaded, on=IDENTITY, how="anti"))
+    survivors = pl.concat([loaded, events.join(elsewhere, on=IDENTITY)]).sort(order, nulls_last=True)
+    first = survivors.unique("_vanished", keep="first", maintain_order=True)
     return dict(first.select("_vanished", "session_id").iter_rows())
 
 
-def _sessions_here(context: StreamContext, paths: Sequence[str], events: pl.DataFrame) -> pl.DataFrame:
-    """The sessions of this load that hold these events; read one file at a time."""
-    schema, found = (
-        sessionized_columns(context.stream),
-        [events.clear().with_columns(session_id=pl.lit(None, pl.String))],
-    )
+def _sessions_loaded(context: StreamContext, paths: Sequence[str], events: pl.DataFrame) -> pl.DataFrame:
+    """The sessions of this load that contain these events; read one file at a time."""
+    schema = sessionized_columns(context.stream)
+    sessions = [events.clear().with_columns(session_id=pl.lit(None, pl.String))]
     users = events["user_id"].unique().implode()
     for path in paths:
         after = context.lake.scan([path], schema).filter(pl.col("user_id").is_in(users))
-        found.append(events.join(after.select(*IDENTITY, "session_id").collect(), on=IDENTITY))
-    return pl.concat(found)
+        sessions.append(events.join(after.select(*IDENTITY, "session_id").collect(), on=IDENTITY))
+    return pl.concat(sessions)
 
 
 def _sessions_elsewhere(context: StreamContext, landings: Sequence[LandingVersion], lost: pl.DataFrame) -> pl.DataFrame:
-    """The sessions that hold events which this load does not; in partitions that still wait, as they will be."""
-    stream, concerned = context.stream, lost["user_id"].unique()
+    """The sessions of other partitions that contain these events; of stale partitions, as a refresh will make them."""
+    stream, affected_users = context.stream, lost["user_id"].unique()
     read_all = context.reader(Snapshot(0, tuple(landings)))
 
     def read(start: datetime, end: datetime, users: pl.Series | None = None) -> pl.DataFrame:
-        return read_all(start, end, concerned if users is None else users)
+        return read_all(start, end, affected_users if users is None else users)
 
-    found = [pl.DataFrame(schema={name: lost.schema[name] for name in IDENTITY} | {"session_id": pl.String})]
+    sessions = [pl.DataFrame(schema={name: lost.schema[name] for name in IDENTITY} | {"session_id": pl.String})]
     affected = affected_partitions(lost.select("user_id", "event_timestamp"), read, stream)
     for run in contiguous_runs(sorted(affected), stream.session_calendar):
         window = stream.session_calendar.window_of(run)
-        found.append(sessionize_window(window, read, stream).events.select(*IDENTITY, "session_id"))
-    return pl.concat(found)
+        sessions.append(sessionize_window(window, read, stream).events.select(*IDENTITY, "session_id"))
+    return pl.concat(sessions)

@@ -1,6 +1,11 @@
-"""sessionized_events → sessions: one row a session, in the warehouse."""
+"""sessionized_events → sessions: one row a session, in the warehouse.
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+Here belongs the transaction of a load: which versions it takes, that they are checked before, and that newer ones are
+not overwritten. Not here: how rows reach PostgreSQL (`storage/warehouses`), how events become a session's row
+(`transforms/summarize.py`), and where the events of vanished sessions have gone (`lineage.py`).
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -8,10 +13,12 @@ from functools import partial
 import polars as pl
 
 from sessions_platform.contracts.calendar import label
+from sessions_platform.contracts.sessions import sessions_schema
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.errors import UserError
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.lineage import find_merged_into
+from sessions_platform.pipeline.quality import CheckResult, ContractCheck, stop_if_failed
 from sessions_platform.storage.lake.lake import Dataset
 from sessions_platform.storage.lake.prefetch import prefetch
 from sessions_platform.storage.ledger.ledger import SessionVersion, StaleWriteError
@@ -23,49 +30,54 @@ _EVENTS_AT_ONCE = 256 * 1024
 
 @dataclass(frozen=True)
 class LoadedSessions:
-    """What a load changed; `sessions` counts the rows of each partition that was loaded.
+    """What a load changed.
 
-    A partition that a newer refresh has loaded meanwhile is left as it stands and not named.
+    `sessions` counts the rows of each partition that was loaded; one of which a newer version is loaded already stays
+    as it is, and is not among them. `check` is the result of `keeps_contract`.
     """
 
     changed: Loaded
     sessions: dict[str, int]
+    check: CheckResult
 
 
-def load_sessions(
-    context: StreamContext,
-    sessionized: Dataset,
-    run_id: str,
-    prove: Callable[[str, pl.DataFrame], None] = lambda _partition, _sessions: None,
-) -> LoadedSessions:
-    """Load these sessionized partitions, all in one transaction.
+def load_sessions(context: StreamContext, sessionized: Dataset, run_id: str) -> LoadedSessions:
+    """Load sessionized partitions, all in one transaction, once all of their sessions are checked.
 
-    `prove` sees all sessions before they are loaded, some partitions at a time; what it raises stops the load.
-    Raises Superseded where the stream was rebuilt since they were sessionized, and Mistake where
-    another session rule has made them: their sessions would be neither the one's nor the other's.
+    Args:
+        context: the stream's.
+        sessionized: the partitions, as `StreamContext.sessionized_events` has them.
+        run_id: recorded with each row that changes.
+
+    Raises:
+        CheckFailedError: a session breaks the contract. Nothing is loaded.
+        StaleWriteError: the stream was rebuilt since the partitions were sessionized.
+        UserError: they were made by another session rule, so that their sessions would be mixed with those of this.
     """
+    context.prepare()
     paths = [file.path for files in sessionized.partitions.values() for file in files]
     versions = context.ledger.sessions_at(paths)
     if len(versions) < len(paths):
         raise StaleWriteError(f"{context.stream.name}: it was rebuilt since these sessions were made")
     _refuse_other_rules(context.stream, versions)
-    warehouse, ledger = context.warehouse, context.ledger
+    warehouse, ledger, check = context.warehouse, context.ledger, ContractCheck("sessions")
     with (
-        closing(prefetch(proven(context.stream, sessionized, prove))) as frames,
+        closing(prefetch(checked_sessions(context.stream, sessionized, check))) as frames,
         warehouse.staged_sessions(frames) as sessions,
         context.database.transaction() as connection,
     ):
         staged = warehouse.stage_sessions(connection, sessions)
         ledger.lock(connection)
-        standing = ledger.loaded_sessions(connection)
-        overtaken = _overtaken(versions, standing)
-        loading = [version for version in versions if version.session_partition not in overtaken]
+        loaded = ledger.loaded_sessions(connection)
+        newer = {version.session_partition: version.snapshot for version in loaded}
+        loading = [v for v in versions if newer.get(v.session_partition, -1) <= v.snapshot]
         partitions = [version.session_partition for version in loading]
-        replaced = [version for version in standing if version.session_partition in partitions]
+        replaced = [version for version in loaded if version.session_partition in partitions]
         find = partial(find_merged_into, context, ledger.current(connection), replaced, loading)
         changed = warehouse.load_sessions(connection, sessions, partitions, run_id, find, staged)
         ledger.mark_loaded(connection, loading)
-        return LoadedSessions(changed, {partition: sessions.rows.get(partition, 0) for partition in partitions})
+        counts = {partition: sessions.rows.get(partition, 0) for partition in partitions}
+    return LoadedSessions(changed, counts, check.result())
 
 
 def _refuse_other_rules(stream: Stream, versions: Sequence[SessionVersion]) -> None:
@@ -79,19 +91,33 @@ def _refuse_other_rules(stream: Stream, versions: Sequence[SessionVersion]) -> N
         )
 
 
-def proven(stream: Stream, sessionized: Dataset, prove: Callable[[str, pl.DataFrame], None]) -> Iterator[pl.DataFrame]:
-    """The sessions of some partitions, or of a part of a large one, at a time, once they are proved: newest first."""
+def checked_sessions(stream: Stream, sessionized: Dataset, check: ContractCheck) -> Iterator[pl.DataFrame]:
+    """The sessions of sessionized partitions, summarized and checked, newest partitions first.
+
+    Args:
+        stream: whose contract the sessions have to keep.
+        sessionized: the partitions.
+        check: counts the rows.
+
+    Yields:
+        Sessions of several small partitions, or of a part of a large one.
+
+    Raises:
+        CheckFailedError: a session breaks the contract.
+    """
+    schema = sessions_schema(stream)
     newest_first = replace(sessionized, partitions=dict(sorted(sessionized.partitions.items(), reverse=True)))
     for batch in newest_first.batches(_EVENTS_AT_ONCE):
         frames = whole_sessions(batch.blocks()) if batch.rows > _EVENTS_AT_ONCE else [batch.scan().collect()]
         for events in frames:
             sessions = summarize(events, stream)
-            prove(label(list(batch.partitions)), sessions)
+            check.add_rows(schema, label(list(batch.partitions)), [sessions])
+            stop_if_failed([check.result()])
             yield sessions
 
 
 def whole_sessions(blocks: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """The same events, cut only between sessions, whose events rest one behind the other."""
+    """The same events in frames that never divide a session; in `blocks` a session's events are contiguous."""
     begun: pl.DataFrame | None = None
     for block in blocks:
         events = block if begun is None else pl.concat([begun, block])
@@ -101,9 +127,3 @@ def whole_sessions(blocks: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
             yield events.filter(~is_last)
     if begun is not None:
         yield begun
-
-
-def _overtaken(versions: Sequence[SessionVersion], standing: Sequence[SessionVersion]) -> list[str]:
-    """Partitions of which the warehouse holds a state that has seen more."""
-    seen = {version.session_partition: version.snapshot for version in standing}
-    return [v.session_partition for v in versions if seen.get(v.session_partition, -1) > v.snapshot]

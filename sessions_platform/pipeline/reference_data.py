@@ -1,4 +1,9 @@
-"""What stands in the references of a stream: read once for a run, and told by a digest from another state."""
+"""The values of a stream's references, read once for a run, with a digest that identifies their state.
+
+Here belongs what makes a reference usable: that it has values, and that they are of the column's type. Not here: how a
+file (`reference_file.py`) or a table (`storage/postgres/reference_table.py`) is read, and the rule that rejects rows
+with an unknown value (`transforms/validate.py`).
+"""
 
 import hashlib
 import json
@@ -24,9 +29,11 @@ class References:
 
 
 def read_references(context: StreamContext) -> References:
-    """Read every reference of the stream. Raises Mistake where one can't be read, or holds nothing to look up.
+    """Read every reference of the stream.
 
-    A state that can't be right must stop the run: it is no reason to reject rows.
+    Raises:
+        UserError: a reference can't be read, or has no values. That stops the run, because it is a fault of the
+            reference and not of the rows that would be rejected.
     """
     read: dict[Reference, pl.Series] = {}
     known: dict[str, pl.Series] = {}
@@ -47,7 +54,7 @@ def _texts(context: StreamContext, reference: Reference) -> pl.Series:
         texts = values_of_file(context.stream, reference)
     texts = texts.filter((texts != "").fill_null(value=False)).unique()
     if texts.is_empty():
-        raise UserError(f"{reference} holds no value. Fix: fill it, or name another column.")
+        raise UserError(f"{reference} has no values. Fix: fill it, or name another column.")
     return texts
 
 
@@ -56,9 +63,10 @@ def _typed(texts: pl.Series, context: StreamContext, reference: Reference) -> pl
     column = context.stream.columns[texts.name]
     values = as_typed(texts, column)
     if values.null_count():
-        stranger = texts.filter(values.is_null())[0]
+        invalid = texts.filter(values.is_null())[0]
         raise UserError(
-            f"{reference} holds {stranger!r}, which is no {column.type.value}. Fix: mend the value or type."
+            f"{reference} has the value {invalid!r}, which is not of type {column.type.value}. "
+            "Fix: correct the value or the type."
         )
     return values.unique().sort()
 

@@ -52,6 +52,7 @@ def sessionize_partitions(
     Returns:
         By session partition, in the order that was asked for, the version that was written.
     """
+    context.prepare()
     snapshot = context.ledger.snapshot()
     engine = open_engine(context.engine, context)
     rows = [

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from sessions_platform.demo.events import DAYS, land_week
+from sessions_platform.demo.events import land_week
+from sessions_platform.demo.visits import DAYS
 from sessions_platform_tests.browser.ui import (
     ASSETS,
     RUNNING_SECONDS,

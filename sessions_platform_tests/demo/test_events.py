@@ -14,7 +14,8 @@ import pytest
 
 from sessions_platform.contracts.rejection_reasons import Code
 from sessions_platform.contracts.stream_file import load_stream
-from sessions_platform.demo.events import DAYS, SESSION_GAP, START, Planted, land_week
+from sessions_platform.demo.events import Planted, land_week
+from sessions_platform.demo.visits import DAYS, SESSION_GAP, START
 from sessions_platform.settings import DEMO_STREAMS
 
 EVENTS = 6_000

@@ -26,8 +26,9 @@ from sessions_platform.operations.status import pending_landing_partitions, stat
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.ingest import ingest
 from sessions_platform.pipeline.load import load_sessions
+from sessions_platform.pipeline.publish import publish
 from sessions_platform.pipeline.sessionize import sessionize_partitions
-from sessions_platform.pipeline.validate import ValidatedPartition, publish, validate_partition
+from sessions_platform.pipeline.validate import ValidatedPartition, validate_partition
 from sessions_platform.settings import Settings
 from sessions_platform.storage.lake.lake import Dataset
 from sessions_platform.storage.ledger.ledger import StaleWriteError
@@ -37,6 +38,7 @@ from sessions_platform_tests.exactness import expected
 from sessions_platform_tests.exactness.expected import NOTHING, Judgement, Partition, Row
 from sessions_platform_tests.exactness.terms import Terms
 from sessions_platform_tests.memory_source import MemorySource
+from sessions_platform_tests.pipeline.steps import interrupted
 
 _names = itertools.count()
 _LEDGER = ("landing_files", "landing_versions", "session_versions", "stale_partitions", "repairs")
@@ -127,8 +129,7 @@ class Pair:
     def change(self, terms: Terms) -> None:
         """State another contract or session rule."""
         self._state(terms)
-        self.version.context.ledger  # noqa: B018  makes its tables
-        self.version.context.warehouse  # noqa: B018  makes or widens its own
+        self.version.context.prepare()
         self._expect()
 
     def _state(self, terms: Terms) -> None:
@@ -242,15 +243,15 @@ class Pair:
         self._compare_changes(run, work, before, after, events)
 
     def load_in_vain(self, work: Work) -> None:
-        """A load that breaks off changes nothing, and what waited goes on waiting."""
+        """A load that is interrupted changes nothing, and what was stale stays so."""
         before, stale = self.table(), self.stale()
         assert work.dataset
 
-        def broken(*_: Any) -> None:
+        def fail() -> None:
             raise InterruptedError
 
         with pytest.raises(InterruptedError):
-            load_sessions(work.version.context, work.dataset, "in-vain", broken)
+            load_sessions(interrupted(work.version.context, fail), work.dataset, "in-vain")
         assert (self.table(), self.stale()) == (before, stale)
 
     def load_again(self, *session_partitions: str) -> None:
@@ -273,7 +274,7 @@ class Pair:
         """State other terms, cadence and timezone too, and make everything anew."""
         before, run = self.table(), f"rebuild-{next(self._counter)}"
         self._state(terms)
-        rebuild(self.version.context, run, Unproven(), lambda _: None)
+        rebuild(self.version.context, run, lambda _: None)
         self._expect_rebuilt(run, before)
 
     def _expect_rebuilt(self, run: str, before: dict[str, Row]) -> None:
@@ -294,7 +295,7 @@ class Pair:
     # What waits -------------------------------------------------------------------------------------------
 
     def stale(self) -> list[str]:
-        return self.version.context.ledger.stale_partitions(self.version.context.stream.session_rule_version)
+        return self.version.context.stale_session_partitions()
 
     def landing_waiting(self) -> list[str]:
         """Landing partitions with files that were not read or not published as they are, or judged otherwise."""
@@ -325,7 +326,7 @@ class Pair:
             assert landing.raw_rows == landing.accepted + landing.rejected + landing.duplicates
         assert pending_landing_partitions(self.version.context) == self.landing_waiting()
         audit = audit_sample(self.version.context, 6, random.Random(self.publications))
-        assert audit.differing == []
+        assert audit.mismatches == []
         self.waits = self.stale()
         stale = {key for key in self._partitions.keys() | self.loaded.keys() if self._is_stale(key)}
         forgotten = sorted(stale - set(self.waits))
@@ -428,16 +429,6 @@ class Pair:
     def _is_fresh(self, work: Work) -> bool:
         """Whether it has seen all that is published, under one rule: only then are successors final."""
         return all(w.snapshot == self.publications and w.version is work.version for w in work.written.values())
-
-
-class Unproven:
-    """Lets a rebuild pass unseen; it is looked at when it is done."""
-
-    def validated(self, *_: object) -> None: ...
-
-    def sessionized(self, *_: object) -> None: ...
-
-    def sessions(self, *_: object) -> None: ...
 
 
 def _compare(should: dict[str, Row], standing: dict[str, Row]) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from sessions_platform.operations import audit as audits
-from sessions_platform.operations.audit import DaysAudit, SampleAudit, audit_sample, audit_windows
+from sessions_platform.operations.audit import SampleAudit, audit_sample
+from sessions_platform.pipeline import coverage
 from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.pipeline.coverage import Coverage, measure_coverage
 from sessions_platform_tests.contexts import line
 from sessions_platform_tests.pipeline.steps import put, refresh, stale, take_in
 from sessions_platform_tests.streams import DAY_ONE, PLAIN
@@ -40,7 +41,7 @@ def audit(context: StreamContext, seed: int = 0) -> SampleAudit:
 
 def test_it_agrees(filled: StreamContext) -> None:
     seen = audit(filled)
-    assert (seen.users, seen.differing) == (len(USERS), [])
+    assert (seen.users, seen.mismatches) == (len(USERS), [])
     assert seen.events > 100
     assert seen.sessions > len(USERS)
 
@@ -49,7 +50,7 @@ def test_what_waits_is_no_disagreement(filled: StreamContext) -> None:
     put(filled, "late", [line(user, DAY_ONE + 725 * MINUTE, f"late-{user}") for user in USERS], "2026-01-05")
     take_in(filled, "2026-01-05")
     assert stale(filled) == ["2026-01-01"]
-    assert audit(filled).differing == []
+    assert audit(filled).mismatches == []
 
 
 @pytest.mark.parametrize(
@@ -68,7 +69,7 @@ def test_what_waits_is_no_disagreement(filled: StreamContext) -> None:
 def test_it_finds_a_table_that_is_wrong(filled: StreamContext, defect: str) -> None:
     with filled.database.transaction() as connection:
         connection.execute(defect.format(table=f"{filled.stream.name}.sessions").encode())
-    assert audit(filled).differing
+    assert audit(filled).mismatches
 
 
 def test_it_finds_one_wrong_session_sooner_or_later(filled: StreamContext) -> None:
@@ -76,7 +77,7 @@ def test_it_finds_one_wrong_session_sooner_or_later(filled: StreamContext) -> No
     one = f"update {table} set event_count = 99 where session_id = (select min(session_id) from {table})"
     with filled.database.transaction() as connection:
         connection.execute(one.encode())
-    found: list[Any] = [audit_sample(filled, 2, random.Random(seed)).differing for seed in range(40)]
+    found: list[Any] = [audit_sample(filled, 2, random.Random(seed)).mismatches for seed in range(40)]
     assert [] in found
     assert max(map(len, found)) == 1
 
@@ -92,18 +93,18 @@ DAYS = ["2026-01-01", "2026-01-02", "2026-01-03"]
 def test_windows_of_any_size_count_the_same(
     filled: StreamContext, monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
-    whole = audit_windows(filled, DAYS)
-    assert whole == DaysAudit(308, 308, 0)
-    monkeypatch.setattr(audits, "_EVENTS_AT_ONCE", at_once)
-    assert audit_windows(filled, DAYS) == whole
-    assert audit_windows(filled, [DAYS[2], DAYS[0]]).accepted == 308 - audit_windows(filled, DAYS[1:2]).accepted
+    whole = measure_coverage(filled, DAYS)
+    assert whole == Coverage(308, 308, 0)
+    monkeypatch.setattr(coverage, "_EVENTS_AT_ONCE", at_once)
+    assert measure_coverage(filled, DAYS) == whole
+    assert measure_coverage(filled, [DAYS[2], DAYS[0]]).accepted == 308 - measure_coverage(filled, DAYS[1:2]).accepted
 
 
 def test_events_that_landed_twice_count_once_and_those_in_two_sessions_twice(filled: StreamContext) -> None:
     copies = [line(user, DAY_ONE + 720 * MINUTE, f"noon-{user}") for user in USERS]
     put(filled, "copies", copies, "2026-01-05")
     take_in(filled, "2026-01-05")
-    assert audit_windows(filled, DAYS) == DaysAudit(308, 308, 0)
+    assert measure_coverage(filled, DAYS) == Coverage(308, 308, 0)
     with filled.database.transaction() as connection:  # one file stands for two partitions
         connection.execute(
             b"""update sessions_platform.session_versions v
@@ -113,5 +114,5 @@ def test_events_that_landed_twice_count_once_and_those_in_two_sessions_twice(fil
                 and v.stream = %s and o.stream = v.stream""",
             [filled.stream.name],
         )
-    told = audit_windows(filled, DAYS[:1])
-    assert told.twice == audit_windows(filled, DAYS[:1]).sessionized / 2 > 0
+    counts = measure_coverage(filled, DAYS[:1])
+    assert counts.in_two_sessions == counts.sessionized / 2 > 0

@@ -7,7 +7,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 
 from sessions_platform.contracts.stream import Stream
@@ -17,11 +16,10 @@ from sessions_platform.operations.status import pending_landing_partitions, stat
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.ingest import ingest
 from sessions_platform.pipeline.load import load_sessions
+from sessions_platform.pipeline.publish import publish
 from sessions_platform.pipeline.sessionize import sessionize_partitions
-from sessions_platform.pipeline.validate import ValidatedPartition, publish
 from sessions_platform.settings import Settings
 from sessions_platform.sources.files.source import FileSource
-from sessions_platform.storage.lake.lake import Dataset
 from sessions_platform.storage.ledger.ledger import CalendarChangedError, StaleWriteError
 from sessions_platform.storage.warehouses.postgres.tables import WarehouseError
 from sessions_platform.transforms.reference_sessionizer import Event, session_id, sessions_of
@@ -34,28 +32,17 @@ MINUTE = timedelta(minutes=1)
 AMOUNT = {"amount": {"type": "integer", "nullable": True}}
 
 
-class Watch:
-    """Looks on while a stream is rebuilt."""
-
-    def __init__(self, at_judged: Callable[[], None] = lambda: None, at_sessions: Callable[[], None] = lambda: None):
-        self._at_judged, self._at_sessions = at_judged, at_sessions
-
-    def validated(self, context: StreamContext, validated: ValidatedPartition) -> None:
-        assert validated.raw_rows == validated.events.rows + validated.rejected.rows + validated.duplicates
-        assert context.ledger_shadow
-        self._at_judged()
-
-    def sessionized(self, events: Dataset) -> None:
-        assert events.rows
-
-    def sessions(self, partitions: str, rows: pl.DataFrame) -> None:
-        first, _, last = partitions.partition("...")
-        assert rows["session_partition"].is_between(pl.lit(first), pl.lit(last or first)).all()
-        self._at_sessions()
+VALIDATING, SESSIONIZING, SWAPPING = "to validate", "to compute", "swapping"
+PHASES = (VALIDATING, SESSIONIZING, SWAPPING)
 
 
-def again(context: StreamContext, watch: Watch | None = None, run: str = "the-rebuild") -> Rebuilt:
-    return rebuild(context, run, watch or Watch(), lambda _: None)
+def at(phase: str, call: Callable[[], None]) -> Callable[[str], None]:
+    """Reports of a rebuild, of which this phase makes the call."""
+    return lambda line: call() if phase in line else None
+
+
+def again(context: StreamContext, report: Callable[[str], None] = lambda _: None, run: str = "the-rebuild") -> Rebuilt:
+    return rebuild(context, run, report)
 
 
 def changed(context: StreamContext, **changes: Any) -> StreamContext:
@@ -160,7 +147,7 @@ def test_a_column_of_another_type_is_filled_anew(standing: StreamContext) -> Non
 def test_a_view_of_ones_own_on_a_column_of_another_type_is_named(standing: StreamContext) -> None:
     name, columns = standing.stream.name, {**PLAIN["columns"], **AMOUNT}
     whole = changed(standing, columns=columns, session={"columns": {"most": {"max": "amount"}}})
-    assert whole.warehouse
+    whole.prepare()
     with whole.database.transaction() as connection:
         connection.execute(f"create view {name}.mine as select most from {name}.sessions".encode())
     columns["amount"] = {"type": "float", "nullable": True}
@@ -171,9 +158,8 @@ def test_a_view_of_ones_own_on_a_column_of_another_type_is_named(standing: Strea
 
 def test_readers_see_the_old_state_until_all_of_the_new_one_is_there(standing: StreamContext) -> None:
     before, seen = table(standing), []
-    watch = Watch(*[lambda: seen.append(table(standing) == before)] * 2)
-    again(changed(standing, session={"gap": "5m"}), watch)
-    assert set(seen) == {True}
+    again(changed(standing, session={"gap": "5m"}), lambda _: seen.append(table(standing) == before))
+    assert seen == [True] * len(PHASES)
     assert len(table(standing)) > len(before)
 
 
@@ -183,9 +169,9 @@ def test_one_that_breaks_off_leaves_what_stands_and_the_next_one_succeeds(standi
 
     before = table(standing), status(standing)
     other = changed(standing, session={"partition": "monthly"})
-    for watch in (Watch(at_judged=breaks), Watch(at_sessions=breaks)):
+    for phase in PHASES:
         with pytest.raises(InterruptedError):
-            again(other, watch)
+            again(other, at(phase, breaks))
         assert (table(standing), status(standing)) == before
     again(other)
     assert {row["session_partition"] for row in table(other)} == {"2026-01-01"}
@@ -202,7 +188,7 @@ def test_a_file_that_lands_meanwhile_is_not_left_behind(
             take_in(standing, "2026-01-20")
 
     other = changed(standing, session={"partition": "monthly"})
-    again(other, Watch(at_sessions=lands))
+    again(other, at(SWAPPING, lands))
     assert {row["session_id"] for row in table(other)} == {session_id(s) for s in oracle_sessions([*events, late])}
     assert status(other)["pending"] == {"landing": [], "session": []}
 
@@ -237,8 +223,8 @@ def test_two_at_once_are_one_too_many(standing: StreamContext) -> None:
             again(standing)
         refused.append(str(caught.value))
 
-    again(changed(standing), Watch(at_judged=second))
-    assert len(refused) == len(LANDING)
+    again(changed(standing), lambda _: second())
+    assert len(refused) == len(PHASES)
 
 
 @pytest.mark.parametrize("dated", [True, False], ids=["dated files", "a flat folder"])

@@ -26,17 +26,17 @@ from sessions_platform.operations.dead_letters import (
 )
 from sessions_platform.operations.rebuild import rebuild
 from sessions_platform.operations.repaired_rows import RepairedRow, read_repaired_rows
-from sessions_platform.operations.replay import Fate, Replay, replay
+from sessions_platform.operations.replay import replay
+from sessions_platform.operations.replay_report import Replay, ReplayOutcome
 from sessions_platform.operations.status import pending_landing_partitions, status
 from sessions_platform.pipeline import deduplicate as deduplicate_module
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.ingest import ingest
-from sessions_platform.pipeline.validate import publish
+from sessions_platform.pipeline.publish import publish
 from sessions_platform.storage.ledger.ledger import Ledger
 from sessions_platform.transforms.deduplicate import deduplicate
 from sessions_platform_tests.contexts import line
-from sessions_platform_tests.operations.test_rebuild import Watch
-from sessions_platform_tests.pipeline.steps import RUN, put, refresh, table, take_in, take_in_what_waits, validated
+from sessions_platform_tests.pipeline.steps import RUN, put, refresh, table, take_in, take_in_pending, validated
 from sessions_platform_tests.streams import DAY_ONE, PLAIN
 
 DAY = "2026-01-01"
@@ -71,7 +71,7 @@ def repaired(context: StreamContext, repair: Callable[[int, str], bytes | None])
 
 def replayed(context: StreamContext, repair: Callable[[int, str], bytes | None]) -> Replay:
     done = replay(context, repaired(context, repair), "a-replay")
-    take_in_what_waits(context)
+    take_in_pending(context)
     return done
 
 
@@ -93,7 +93,7 @@ RIGHT = [line("ann", DAY_ONE + minute * MINUTE, f"e{minute}") for minute in (0, 
 def standing(context: StreamContext) -> StreamContext:
     """Four rows of ann, of which the second and third are broken."""
     put(context, "web/a.ndjson", [RIGHT[0], b"{broken", line(None, DAY_ONE + 20 * MINUTE, "e20"), RIGHT[3]], DAY)
-    take_in_what_waits(context)
+    take_in_pending(context)
     return context
 
 
@@ -101,7 +101,7 @@ def standing(context: StreamContext) -> StreamContext:
 def right_from_the_start(open_context: Callable[..., StreamContext]) -> StreamContext:
     context = open_context()
     put(context, "web/a.ndjson", RIGHT, DAY)
-    take_in_what_waits(context)
+    take_in_pending(context)
     return context
 
 
@@ -141,10 +141,10 @@ def test_replaying_twice_adds_nothing(standing: StreamContext) -> None:
     replay(standing, rows, "a-replay")
     once_landed = replay(standing, rows, "again")
     assert (once_landed.counts, once_landed.landing_partitions) == ({"replayed": 2}, [DAY])
-    take_in_what_waits(standing)
+    take_in_pending(standing)
     before = table(standing), rejected_records(standing), table(standing, "rejection_decisions"), status(standing)
     assert replay(standing, rows, "again").counts == {"resolved": 2}
-    take_in_what_waits(standing)
+    take_in_pending(standing)
     take_in(standing, DAY)
     refresh(standing)
     assert (
@@ -159,18 +159,18 @@ def test_a_dry_run_tells_the_same_and_lands_nothing(standing: StreamContext) -> 
     before = table(standing), rejected_records(standing), standing.ledger.files(), status(standing)
     rows = repaired(standing, lambda at, payload: RIGHT[1] if at == 2 else payload.replace("e20", "e21").encode())
     done = replay(standing, rows, "a-replay", dry_run=True)
-    assert [(outcome.fate, outcome.told) for outcome in done.outcomes] == [
-        (Fate.accepted, ""),
-        (Fate.rejected, "missing_identity user_id not null"),
+    assert [(outcome.outcome, outcome.reasons_in_a_line) for outcome in done.outcomes] == [
+        (ReplayOutcome.accepted, ""),
+        (ReplayOutcome.rejected, "missing_identity user_id not null"),
     ]
     assert (table(standing), rejected_records(standing), standing.ledger.files(), status(standing)) == before
 
 
 def test_rows_that_would_be_rejected_again_are_told_and_the_others_land(standing: StreamContext) -> None:
     done = replayed(standing, lambda at, payload: RIGHT[1] if at == 2 else payload.encode())
-    assert [(outcome.fate, outcome.told) for outcome in done.outcomes] == [
-        (Fate.accepted, ""),
-        (Fate.unchanged, "missing_identity user_id not null"),
+    assert [(outcome.outcome, outcome.reasons_in_a_line) for outcome in done.outcomes] == [
+        (ReplayOutcome.accepted, ""),
+        (ReplayOutcome.unchanged, "missing_identity user_id not null"),
     ]
     assert statuses(standing) == [(2, "resolved"), (3, "open")]
     assert status(standing)["accepted"] == 3
@@ -179,8 +179,8 @@ def test_rows_that_would_be_rejected_again_are_told_and_the_others_land(standing
 def test_a_mend_that_contradicts_an_event_that_stands_is_rejected_as_conflicting(standing: StreamContext) -> None:
     other = line("ann", DAY_ONE + 5 * MINUTE, "e0", "buy")
     done = replayed(standing, lambda at, _: other if at == 2 else None)
-    assert [(o.fate, o.told) for o in done.outcomes] == [
-        (Fate.rejected, "conflicting_duplicate event_id same id, same content")
+    assert [(o.outcome, o.reasons_in_a_line) for o in done.outcomes] == [
+        (ReplayOutcome.rejected, "conflicting_duplicate event_id same id, same content")
     ]
     assert status(standing)["accepted"] == 2
 
@@ -197,7 +197,7 @@ def test_a_replay_that_waits_is_no_reason_to_discard_or_to_mend_otherwise(standi
     replay(standing, first[:1], "a-replay")
     other = [replace(first[0], payload=RIGHT[1].replace(b"view", b"buy"))]
     assert replay(standing, other, "another").counts == {"pending": 1}
-    with pytest.raises(UserError, match="a mend of it waits to be judged"):
+    with pytest.raises(UserError, match="a repair of it is not validated yet"):
         discard(standing, [first[0].rejection_id], "no", "me")
 
 
@@ -208,7 +208,7 @@ def test_a_conflicting_row_that_is_mended_is_resolved_and_stays_in_the_queue(
     context = open_context(columns={**PLAIN["columns"], "page_url": {"from": "url", "unique": unique}})
     rows = [line("ann", DAY_ONE, "a", url="/1"), line("ann", DAY_ONE + MINUTE, "b" if unique else "a", url="/1")]
     put(context, "z.ndjson", [*rows, line("ann", DAY_ONE + 2 * MINUTE, "c", url="/3")], DAY)
-    take_in_what_waits(context)
+    take_in_pending(context)
     assert statuses(context) == [(2, "open")]
     assert replayed(context, lambda *_: line("ann", DAY_ONE + MINUTE, "b", url="/2")).counts == {"accepted": 1}
     assert statuses(context) == [(2, "resolved")]
@@ -226,17 +226,17 @@ def test_a_contract_that_comes_to_accept_the_old_row_makes_no_second_event(
     strict = {**columns, "event_type": {"from": "type", "isin": ["view"]}}
     context = open_context(columns=strict)
     put(context, "z.ndjson", [line("ann", DAY_ONE, "a"), line("ann", DAY_ONE + MINUTE, "b", "veiw")], DAY)
-    take_in_what_waits(context)
+    take_in_pending(context)
     replayed(context, lambda _, payload: payload.replace("veiw", "view").encode())
     before = sessions(context)
     lenient = again_like(context, columns=columns)
-    take_in_what_waits(lenient)
+    take_in_pending(lenient)
     assert [row["event_count"] for row in sessions(lenient)] == [2]
     assert sessions(lenient) == before
     assert status(lenient)["duplicates"] == 1
     assert rejected_records(lenient) == []
     back = again_like(context, columns=strict)
-    take_in_what_waits(back)
+    take_in_pending(back)
     assert sessions(back) == before
     assert statuses(back) == [(2, "resolved")]
 
@@ -246,7 +246,7 @@ def test_a_stricter_contract_opens_the_old_row_again_and_a_mend_of_the_mend_reso
 ) -> None:
     replayed(standing, lambda at, _: line("ann", DAY_ONE + 10 * MINUTE, "e10", "veiw") if at == 2 else None)
     strict = again_like(standing, columns={**PLAIN["columns"], "event_type": {"from": "type", "isin": ["view"]}})
-    take_in_what_waits(strict)
+    take_in_pending(strict)
     assert places(strict) == ALL_OPEN
     replayed(strict, lambda at, payload: payload.replace("veiw", "view").encode() if at == 1 else None)
     assert {(row["position"], row["status"]) for row in rejected_records(strict)} == {
@@ -271,16 +271,16 @@ def test_what_is_settled_expires_and_comes_back_only_if_nothing_stands_for_it_an
         ("expired", "resolved for longer than 00:00:00"),
     ]
     strict = again_like(standing, columns={**PLAIN["columns"], "event_type": {"from": "type", "isin": ["view"]}})
-    take_in_what_waits(strict)
+    take_in_pending(strict)
     assert places(strict) == ALL_OPEN
 
 
 def test_a_mended_contract_is_told_by_the_history(standing: StreamContext) -> None:
     lenient = again_like(standing, columns={**PLAIN["columns"], "user_id": {"from": ["user", "id"]}})
-    take_in_what_waits(lenient)
+    take_in_pending(lenient)
     assert statuses(lenient) == [(2, "open")]
     assert decisions(lenient) == [("resolved", "not rejected")]
-    take_in_what_waits(standing)
+    take_in_pending(standing)
     assert statuses(standing) == [(2, "open"), (3, "open")]
 
 
@@ -288,16 +288,16 @@ def test_a_file_that_grows_keeps_its_mends_and_one_whose_row_changed_makes_them_
     replayed(standing, lambda at, _: RIGHT[1] if at == 2 else None)
     grown = [RIGHT[0], b"{broken", line(None, DAY_ONE + 20 * MINUTE, "e20"), RIGHT[3], line("bob", DAY_ONE, "b")]
     put(standing, "web/a.ndjson", grown, DAY)
-    take_in_what_waits(standing)
+    take_in_pending(standing)
     assert statuses(standing) == [(2, "resolved"), (3, "open")]
     assert status(standing)["accepted"] == 4
     put(standing, "web/a.ndjson", [RIGHT[0], line("ann", DAY_ONE + 11 * MINUTE, "e11"), *grown[2:]], DAY)
-    take_in_what_waits(standing)
+    take_in_pending(standing)
     events = standing.events([DAY]).scan().collect()
     assert sorted(events["event_id"]) == ["b", "e0", "e11", "e90"]
     assert (statuses(standing), status(standing)["duplicates"]) == ([(3, "open")], 1)
     put(standing, "web/a.ndjson", grown, DAY)
-    take_in_what_waits(standing)
+    take_in_pending(standing)
     assert sorted(standing.events([DAY]).scan().collect()["event_id"]) == ["b", "e0", "e10", "e90"]
     assert statuses(standing) == [(2, "resolved"), (3, "open")]
 
@@ -309,11 +309,11 @@ def test_copies_of_a_file_that_are_mended_alike_count_once_where_ids_are_derived
     twice = [line("ann", DAY_ONE, "a")] * 2
     for name in ("one", "two"):
         put(context, name, [line(None, DAY_ONE, "a"), *twice, b"{"], DAY)
-    take_in_what_waits(context)
+    take_in_pending(context)
     for uri in ("two", "one"):
         rows = [row for row in rejected_records(context) if row["source_uri"] == uri and row["position"] == 1]
         replay(context, [RepairedRow(row["rejection_id"], twice[0], "here") for row in rows], RUN)
-        take_in_what_waits(context)
+        take_in_pending(context)
     assert status(context)["events_in_sessions"] == 3
     assert [row["status"] for row in rejected_records(context)] == ["resolved", "open", "resolved", "open"]
 
@@ -324,7 +324,7 @@ def test_mends_survive_a_rebuild_in_the_landing_partition_of_their_file(
     replayed(standing, rightly)
     for changes in ({"landing": {"partition": "monthly"}}, {"landing": {"partition": "daily"}}):
         other = again_like(standing, **changes)
-        rebuild(other, "the-rebuild", Watch(), lambda _: None)
+        rebuild(other, "the-rebuild", lambda _: None)
         assert sessions(other) == sessions(right_from_the_start)
         assert statuses(other) == [(2, "resolved"), (3, "resolved")]
         assert status(other)["pending"] == {"landing": [], "session": []}
@@ -355,7 +355,7 @@ def test_a_reading_of_the_file_that_comes_between_stops_the_replay_before_it_lan
     monkeypatch.setattr(replaying, "_write", read_meanwhile)
     with pytest.raises(UserError, match=r"web/a.ndjson was read again, .* Fix: materialize"):
         replay(standing, rows, "a-replay")
-    take_in_what_waits(standing)
+    take_in_pending(standing)
     assert sorted(standing.events([DAY]).scan().collect()["event_id"]) == ["e0", "e10", "e20", "e90"]
 
 
@@ -369,7 +369,7 @@ def test_of_twins_one_lands(standing: StreamContext, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(replaying, "_write", twin_comes_between)
     fates.append(replay(standing, rows, "a-replay").counts)
-    take_in_what_waits(standing)
+    take_in_pending(standing)
     assert fates == [{"accepted": 2}, {"replayed": 2}]
     assert status(standing)["raw_rows"] == 6
 
@@ -380,12 +380,12 @@ def test_of_twins_one_lands(standing: StreamContext, monkeypatch: pytest.MonkeyP
 def replay_twice(context: StreamContext) -> None:
     """A replay that is done again while its first pass waits, and then a contract that accepts the old row."""
     put(context, "z.ndjson", [line("ann", DAY_ONE, "a"), line("ann", DAY_ONE + MINUTE, "b", "veiw")], DAY)
-    take_in_what_waits(context)
+    take_in_pending(context)
     rows = repaired(context, lambda _, payload: payload.replace("veiw", "view").encode())
     for run in ("once", "twice"):
         replay(context, rows, run)
     lenient = again_like(context, columns=NO_IDS)
-    take_in_what_waits(lenient)
+    take_in_pending(lenient)
     assert status(lenient)["raw_rows"] == 3
     assert [row["event_count"] for row in sessions(lenient)] == [2]
 
@@ -393,7 +393,7 @@ def replay_twice(context: StreamContext) -> None:
 def double_replay(patch: pytest.MonkeyPatch) -> None:
     """What was replayed before is forgotten."""
     numbers = itertools.count()
-    patch.setattr(replaying, "_fates", lambda *_: {})
+    patch.setattr(replaying, "decided_outcomes", lambda *_: {})
     patch.setattr(RepairedRow, "digest", property(lambda _: str(next(numbers))))
 
 
@@ -421,13 +421,13 @@ def test_the_tests_tell_a_planted_defect(
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("{", r"mended:1: it is no JSON object\. Fix: one object a line"),
-        ("[]", r"mended:1: it is no JSON object\. Fix"),
-        ('\n{"rejection_id": 7}', r"mended:2: rejection_id is missing, or no text\. Fix"),
-        ('{"rejection_id": "a", "payload": null}', r"mended:1: payload is missing, or no text\. Fix"),
+        ("{", r"mended:1: it is not a JSON object\. Fix: one object a line"),
+        ("[]", r"mended:1: it is not a JSON object\. Fix"),
+        ('\n{"rejection_id": 7}', r"mended:2: rejection_id is missing or not text\. Fix"),
+        ('{"rejection_id": "a", "payload": null}', r"mended:1: payload is missing or not text\. Fix"),
         ('{"rejection_id": "a", "payload": "", "payload_encoding": "rot13"}', r"payload_encoding is 'rot13'\. Fix"),
-        ('{"rejection_id": "a", "payload": "?", "payload_encoding": "base64"}', r"payload is no base64\. Fix"),
-        ('{"rejection_id": "a", "payload": "\\ud800"}', r"payload holds half of a character\. Fix"),
+        ('{"rejection_id": "a", "payload": "?", "payload_encoding": "base64"}', r"payload is not base64\. Fix"),
+        ('{"rejection_id": "a", "payload": "\\ud800"}', r"payload contains half of a surrogate pair\. Fix"),
     ],
 )
 def test_a_line_that_is_none_is_told_with_its_place_and_mend(text: str, told: str) -> None:
@@ -438,9 +438,9 @@ def test_a_line_that_is_none_is_told_with_its_place_and_mend(text: str, told: st
 def test_mistakes_are_told_before_anything_lands(standing: StreamContext) -> None:
     good = repaired(standing, rightly)
     before = standing.ledger.files()
-    with pytest.raises(UserError, match=r"there: no row of \w+ was ever rejected under 'a'. Fix: export"):
+    with pytest.raises(UserError, match=r"there: no row of \w+ was ever rejected with the id 'a'. Fix: export"):
         replay(standing, [*good, RepairedRow("a", b"", "there")], RUN)
-    with pytest.raises(UserError, match=r"there: .* is mended otherwise at mended:1. Fix: keep one"):
+    with pytest.raises(UserError, match=r"there: .* has another payload at mended:1. Fix: keep one"):
         replay(standing, [*good, RepairedRow(good[0].rejection_id, b"", "there")], RUN)
     assert standing.ledger.files() == before
 
@@ -506,7 +506,7 @@ def test_in_any_order_of_mends_the_sessions_are_those_of_rows_right_from_the_sta
         put(whole, uri, lines, DAY)
         put(broken, uri, [_written(row, row[4]) for row in rows if row[0] == uri], DAY)
     for context in (broken, whole):
-        take_in_what_waits(context)
+        take_in_pending(context)
     when = {uri: [row[5] for row in rows if row[0] == uri] for uri in right}
     for moment in ("now", "later", "last"):
         now = [
@@ -515,8 +515,8 @@ def test_in_any_order_of_mends_the_sessions_are_those_of_rows_right_from_the_sta
             if r["status"] == "open" and when[r["source_uri"]][r["position"] - 1] == moment
         ]
         fixed = [RepairedRow(r["rejection_id"], right[r["source_uri"]][r["position"] - 1], "here") for r in now]
-        assert replay(broken, fixed, RUN).refused == []
-        take_in_what_waits(broken)
+        assert replay(broken, fixed, RUN).not_replayed == []
+        take_in_pending(broken)
     assert sessions(broken) == sessions(whole)
     assert {row["status"] for row in rejected_records(broken)} <= {"resolved"}
 

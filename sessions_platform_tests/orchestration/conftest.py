@@ -5,8 +5,10 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +41,18 @@ class Home:
         return {**os.environ, **own, "DAGSTER_DISABLE_TELEMETRY": "1", "PYTHONWARNINGS": "ignore"}
 
     @property
+    def definitions(self) -> dg.Definitions:
+        """The platform as the stream's file describes it now; built once for each state of that file."""
+        return _built(self.settings, (self.folder / "streams" / "web.yaml").read_text())
+
+    @property
     def stream_context(self) -> StreamContext:
         return open_contexts(self.settings, [self.name])[0]
 
     def write_stream(self, **changes: Any) -> None:
         """Write the stream's file, with other top-level keys than the plain ones."""
-        told = {**PLAIN, "name": self.name, "end": "2026-01-06", **changes}
-        (self.folder / "streams" / "web.yaml").write_text(yaml.safe_dump(told, sort_keys=False))
+        document = {**PLAIN, "name": self.name, "end": "2026-01-06", **changes}
+        (self.folder / "streams" / "web.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
         resources._contexts.cache_clear()
 
     def ingest(self, day: int, name: str, *rows: tuple[str, int, str]) -> None:
@@ -66,7 +73,7 @@ class Home:
 
     def execute(self, job: str, first: str, last: str, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
         tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
-        definition = build(self.settings).resolve_job_def(f"{self.name}__{job}")
+        definition = self.definitions.resolve_job_def(f"{self.name}__{job}")
         return definition.execute_in_process(instance=instance, tags=tags, raise_on_error=False)
 
     def shell(self, *command: str) -> subprocess.CompletedProcess[str]:
@@ -78,6 +85,18 @@ class Home:
 
     def table(self, name: str = "sessions") -> list[dict[str, Any]]:
         return self.stream_context.database.query(f"select * from {self.name}.{name} order by 1")
+
+
+@cache
+def _built(settings: Settings, _stream_file: str) -> dg.Definitions:
+    return build(settings)
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    """A Dagster instance in memory: one on disk takes seconds to migrate its databases."""
+    with dg.DagsterInstance.ephemeral() as ephemeral:
+        yield ephemeral
 
 
 @pytest.fixture

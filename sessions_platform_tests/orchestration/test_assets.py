@@ -10,17 +10,10 @@ import dagster as dg
 import pytest
 
 from sessions_platform.orchestration import resources
-from sessions_platform.orchestration.build import build
 from sessions_platform.pipeline.sessionize import sessionize_partitions
 from sessions_platform_tests.orchestration.conftest import PROJECT, Home
 
 DAYS = ("2026-01-01", "2026-01-05")
-
-
-@pytest.fixture
-def instance():
-    with dg.DagsterInstance.ephemeral() as ephemeral:
-        yield ephemeral
 
 
 def test_a_range_is_one_run_and_each_partition_has_metadata_of_its_own(
@@ -160,7 +153,7 @@ def test_the_sample_is_audited_by_a_job_of_its_own_and_by_no_refresh(home: Home,
     home.ingest(1, "a", ("ann", 0, "a"), ("ann", 45, "b"), ("bob", 5, "c"))
     refresh = home.execute("materialize_all", *DAYS, instance)
     assert "sample_recomputation" not in {told.check_name for told in refresh.get_asset_check_evaluations()}
-    job = build(home.settings).resolve_job_def(f"{home.name}__audit_sample")
+    job = home.definitions.resolve_job_def(f"{home.name}__audit_sample")
     (told,) = job.execute_in_process(instance=instance).get_asset_check_evaluations()
     assert (told.check_name, told.passed) == ("sample_recomputation", True)
     assert (told.metadata["users"].value, told.metadata["sessions"].value) == (2, 3)
@@ -168,7 +161,7 @@ def test_the_sample_is_audited_by_a_job_of_its_own_and_by_no_refresh(home: Home,
         connection.execute(f"update {home.name}.sessions set event_count = 7".encode())
     (told,) = job.execute_in_process(instance=instance).get_asset_check_evaluations()
     assert not told.passed
-    assert told.metadata["differing"].value == 3
+    assert told.metadata["mismatches"].value == 3
 
 
 def test_the_audit_lists_ids_that_stand_under_two_users_or_times(home: Home, instance: dg.DagsterInstance) -> None:
@@ -176,7 +169,7 @@ def test_the_audit_lists_ids_that_stand_under_two_users_or_times(home: Home, ins
     home.ingest(2, "b", ("bob", -1440, "shared"), ("ann", -1438, "again"))
     home.ingest(3, "c", ("ann", 0, "moved"))
     home.execute("materialize_all", *DAYS, instance)
-    job = build(home.settings).resolve_job_def(f"{home.name}__audit_event_ids")
+    job = home.definitions.resolve_job_def(f"{home.name}__audit_event_ids")
     assert job.execute_in_process(instance=instance).success
     found = {(row["event_id"], row["user_id"], row["landing_partition"]) for row in home.table("repeated_event_ids")}
     assert found == {
@@ -202,7 +195,7 @@ def test_a_rebuild_by_another_calendar_tells_dagster_which_partitions_there_are(
     home.write_stream(session={"partition": "weekly"})
     refused = home.execute("refresh_sessions", "2025-12-29", "2025-12-29", instance)
     assert not refused.success
-    rebuilt = build(home.settings).resolve_job_def(f"{home.name}__rebuild").execute_in_process(instance=instance)
+    rebuilt = home.definitions.resolve_job_def(f"{home.name}__rebuild").execute_in_process(instance=instance)
 
     assert [(row["session_id"], row["event_count"]) for row in home.table()] == before
     told = {

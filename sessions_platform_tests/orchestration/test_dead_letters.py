@@ -5,7 +5,7 @@ import gzip
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -19,9 +19,8 @@ from typer.testing import CliRunner
 from sessions_platform.cli import app
 from sessions_platform.demo.events import land_week
 from sessions_platform.errors import UserError
+from sessions_platform.operations.dead_letters import kept_for
 from sessions_platform.orchestration import resources
-from sessions_platform.orchestration.build import build
-from sessions_platform.orchestration.dead_letters import kept_for
 from sessions_platform.orchestration.schedules import stream_schedules
 from sessions_platform.settings import DEMO_STREAMS
 from sessions_platform_tests.orchestration.conftest import Home
@@ -30,12 +29,6 @@ from sessions_platform_tests.streams import stream
 
 DAYS = ("2026-01-01", "2026-01-02")
 WEEK = ("2026-01-05", "2026-01-11")
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as ephemeral:
-        yield ephemeral
 
 
 @pytest.fixture
@@ -48,7 +41,7 @@ def standing(home: Home, instance: dg.DagsterInstance) -> Home:
 
 def run(home: Home, job: str, config: dict[str, Any], instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
     """Start a job of one op with run config, as the launchpad of the UI does."""
-    definition = build(home.settings).resolve_job_def(f"{home.name}__{job}")
+    definition = home.definitions.resolve_job_def(f"{home.name}__{job}")
     (op,) = (node.name for node in definition.nodes)
     run_config = {"ops": {op: {"config": config}}}
     return definition.execute_in_process(instance=instance, run_config=run_config, raise_on_error=False)
@@ -139,7 +132,7 @@ def test_a_job_whose_rows_are_rejected_again_fails_once_the_others_have_landed_a
 
     assert not result.success
     assert {key: told(result)[key] for key in ("accepted", "unchanged")} == {"accepted": 1, "unchanged": 1}
-    (refused,) = told(result)["refused"]
+    (refused,) = told(result)["not_replayed"]
     assert refused.data["reasons"] == "missing_identity user_id not null"
     events = "".join(entry.to_json() for entry in instance.all_logs(result.run_id))
     captured = capfd.readouterr()
@@ -198,8 +191,8 @@ def test_an_id_may_be_cut_short_as_long_as_it_names_one_row(standing: Home) -> N
     shown = json.loads(type_in("show", row["rejection_id"][:8], "--json"))
     assert (shown["payload"], shown["history"]) == (row["payload"], [])
     for wrong, reason in [
-        ("", "is no rejection id"),
-        ("%", "is no rejection id"),
+        ("", "is not a rejection id"),
+        ("%", "is not a rejection id"),
         ("ffffffff-0", "no rejected row has"),
     ]:
         with pytest.raises(UserError, match=reason):

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
@@ -11,18 +10,11 @@ import yaml
 
 from sessions_platform.contracts.rejection_reasons import Code
 from sessions_platform.orchestration import resources
-from sessions_platform.orchestration.build import build
 from sessions_platform_tests.orchestration.conftest import Home
 from sessions_platform_tests.streams import PLAIN
 
 DAY, NEXT, THIRD = "2026-01-01", "2026-01-02", "2026-01-03"
 SECRET = "card-4111-1111"
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as ephemeral:
-        yield ephemeral
 
 
 def configure(home: Home, **changes: Any) -> None:
@@ -245,7 +237,7 @@ def test_payloads_reach_no_log_line_and_no_error(
     ingest(home, DAY, rows(5, 5))
     ingest(home, NEXT, rows(1, 5, NEXT))
     for loggers in ({}, {"json": {"config": {"log_level": "DEBUG"}}}, {"progress": {}}):
-        job = build(home.settings).resolve_job_def(f"{home.name}__materialize_all")
+        job = home.definitions.resolve_job_def(f"{home.name}__materialize_all")
         for day in (DAY, NEXT):
             tags = {"dagster/asset_partition_range_start": day, "dagster/asset_partition_range_end": day}
             config = {"loggers": loggers}
@@ -254,7 +246,7 @@ def test_payloads_reach_no_log_line_and_no_error(
             errors = [str(event.event_specific_data) for event in result.all_events if event.is_failure]
             assert SECRET not in "".join(errors)
         out, err = capfd.readouterr()
-        assert "judged_events" in err
+        assert "validated_events" in err
         assert SECRET not in out + err
         if "json" in loggers:
             told_of = {json.loads(line).get("event") for line in err.splitlines()}

@@ -1,27 +1,20 @@
-"""Sensors and schedules read what waits from the ledger, and ask for just the runs that are missing."""
+"""Sensors and schedules read what is pending from the ledger, and request just the runs that are missing."""
 
-from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
-from sessions_platform.orchestration.build import build
-from sessions_platform.orchestration.sensors import wanted_runs
+from sessions_platform.orchestration.sensors import back_off, wanted_runs
 from sessions_platform_tests.orchestration.conftest import Home
 
 Range = tuple[str, str]
 
 
-@pytest.fixture
-def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.local_temp(str(tmp_path)) as local:
-        yield local
-
-
 def asked(home: Home, sensor: str, instance: dg.DagsterInstance) -> list[Range]:
-    """The ranges for which a sensor asks for a run."""
-    definitions = build(home.settings)
+    """The ranges for which a sensor requests a run."""
+    definitions = home.definitions
     definition = definitions.resolve_sensor_def(f"{home.name}__{sensor}")
     with dg.build_sensor_context(
         instance=instance, repository_def=definitions.get_repository_def(), resources=definitions.resources or {}
@@ -57,14 +50,22 @@ def test_stale_sessions_ask_for_one_run_a_range_until_they_are_loaded(home: Home
     assert asked(home, "stale_sessions", instance) == pending[1:]
 
 
-def wanted(home: Home, instance: dg.DagsterInstance, *wanted_ranges: Range) -> list[Range]:
-    return [ranges(r) for r in wanted_runs(instance, home.stream_context.stream, "ingest_events", list(wanted_ranges))]
+def wanted(home: Home, instance: dg.DagsterInstance, *wanted_ranges: Range, now: datetime | None = None) -> list[Range]:
+    stream = home.stream_context.stream
+    return [ranges(request) for request in wanted_runs(instance, stream, "ingest_events", list(wanted_ranges), now)]
 
 
-def start(home: Home, instance: dg.DagsterInstance, first: str, last: str) -> dg.DagsterRun:
+def start(
+    home: Home,
+    instance: dg.DagsterInstance,
+    first: str,
+    last: str,
+    status: dg.DagsterRunStatus = dg.DagsterRunStatus.STARTED,
+) -> dg.DagsterRun:
+    """A recorded run that nobody executes."""
     tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
-    job = build(home.settings).resolve_job_def(f"{home.name}__ingest_events")
-    return instance.create_run_for_job(job, tags=tags, status=dg.DagsterRunStatus.STARTED)
+    job = home.definitions.resolve_job_def(f"{home.name}__ingest_events")
+    return instance.create_run_for_job(job, tags=tags, status=status)
 
 
 def test_at_most_one_run_is_under_way_for_the_same_partitions(home: Home, instance: dg.DagsterInstance) -> None:
@@ -80,9 +81,36 @@ def test_a_run_that_failed_a_moment_ago_is_not_asked_for_again_yet(home: Home, i
     assert wanted(home, instance, ("2026-01-02", "2026-01-02")) == [("2026-01-02", "2026-01-02")]
 
 
-def test_the_schedules_ask_for_the_same_runs_as_the_sensors(home: Home, instance: dg.DagsterInstance) -> None:
+@pytest.mark.parametrize(("failures", "minutes"), [(1, 1), (2, 2), (3, 4), (4, 8), (5, 16), (6, 30), (7, 30)])
+def test_after_each_failure_in_a_row_the_wait_doubles_from_one_minute_to_half_an_hour(
+    home: Home, instance: dg.DagsterInstance, failures: int, minutes: int
+) -> None:
+    one = ("2026-01-01", "2026-01-01")
+    name = f"{home.name}__ingest_events"
+    for _ in range(failures):
+        start(home, instance, *one, status=dg.DagsterRunStatus.FAILURE)
+    failed_at = instance.get_run_records(dg.RunsFilter(job_name=name), limit=1)[0].update_timestamp
+    wait = timedelta(minutes=minutes)
+    assert back_off(failures) == wait
+    assert wanted(home, instance, one, now=failed_at + wait - timedelta.resolution) == []
+    assert wanted(home, instance, one, now=failed_at + wait) == [one]
+
+
+def test_a_success_ends_the_back_off(home: Home, instance: dg.DagsterInstance) -> None:
+    one = ("2026-01-01", "2026-01-01")
+    start(home, instance, *one, status=dg.DagsterRunStatus.FAILURE)
+    start(home, instance, *one, status=dg.DagsterRunStatus.SUCCESS)
+    assert wanted(home, instance, one) == [one]
+
+
+def test_the_schedules_ask_for_the_same_runs_as_the_sensors(home: Home, tmp_path: Path) -> None:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:  # schedules want one that other processes can open
+        _compare_schedule_and_sensor(home, instance)
+
+
+def _compare_schedule_and_sensor(home: Home, instance: dg.DagsterInstance) -> None:
     home.ingest(1, "a", ("ann", 0, "a"))
-    definitions = build(home.settings)
+    definitions = home.definitions
     schedule = definitions.resolve_schedule_def(f"{home.name}__ingest_nightly")
     with dg.build_schedule_context(
         instance=instance, repository_def=definitions.get_repository_def(), resources=definitions.resources or {}

@@ -1,14 +1,22 @@
-"""The stages of the pipeline in a row, and what the warehouse then holds."""
+"""The stages of the pipeline as tests call them, and what the warehouse then contains.
 
-from collections.abc import Callable
+`run_pipeline` is what runs; here are the arguments that tests leave out, and landing files in memory.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
+import polars as pl
+
+from sessions_platform.contracts.stream import Stream
 from sessions_platform.operations.status import pending_landing_partitions
 from sessions_platform.pipeline.context import StreamContext
-from sessions_platform.pipeline.ingest import ingest
 from sessions_platform.pipeline.load import LoadedSessions, load_sessions
-from sessions_platform.pipeline.sessionize import sessionize_partitions
-from sessions_platform.pipeline.validate import ValidatedPartition, publish, validate_partition
+from sessions_platform.pipeline.run import run_pipeline
+from sessions_platform.pipeline.validate import ValidatedPartition, validate_partition
+from sessions_platform.storage.warehouses.postgres.loader import Warehouse
 from sessions_platform_tests.memory_source import MemorySource
 
 RUN = "a-run"
@@ -27,42 +35,55 @@ def remove(context: StreamContext, uri: str) -> None:
 
 def take_in(context: StreamContext, *landing_partitions: str) -> None:
     """Landing files to published events."""
-    ingest(context, landing_partitions, RUN)
-    for partition in landing_partitions:
-        publish(context, validated(context, partition), RUN)
+    run_pipeline(context, landing_partitions, RUN, session_partitions=[])
 
 
 def validated(context: StreamContext, landing_partition: str) -> ValidatedPartition:
     return validate_partition(context, landing_partition, context.raw_events([landing_partition]))
 
 
-def load(
-    context: StreamContext, *session_partitions: str, prove: Callable[..., None] = lambda *_: None
-) -> LoadedSessions:
+def load(context: StreamContext, *session_partitions: str) -> LoadedSessions:
     """Load what was sessionized last."""
-    return load_sessions(context, context.sessionized_events(session_partitions), RUN, prove)
+    return load_sessions(context, context.sessionized_events(session_partitions), RUN)
 
 
 def stale(context: StreamContext) -> list[str]:
-    return context.ledger.stale_partitions(context.stream.session_rule_version)
+    context.prepare()
+    return context.stale_session_partitions()
 
 
 def refresh(context: StreamContext) -> LoadedSessions | None:
-    """Bring every session partition that waits up to date."""
-    partitions = stale(context)
-    if not partitions:
-        return None
-    sessionize_partitions(context, partitions, RUN)
-    return load(context, *partitions)
+    """Bring every stale session partition up to date."""
+    return run_pipeline(context, [], RUN).loaded
 
 
-def take_in_what_waits(context: StreamContext, newest: str | None = None) -> None:
+def take_in_pending(context: StreamContext, newest: str | None = None) -> None:
     """Bring everything up to date, landing partitions and sessions."""
-    if partitions := pending_landing_partitions(context, newest):
-        take_in(context, *partitions)
-    refresh(context)
+    run_pipeline(context, pending_landing_partitions(context, newest), RUN)
 
 
 def table(context: StreamContext, name: str = "sessions") -> list[dict[str, Any]]:
-    """The whole table, with what the warehouse keeps by itself."""
+    """The whole table, with the columns that the warehouse adds."""
+    context.prepare()
     return context.database.query(f"select * from {context.stream.name}.{name} order by 1")
+
+
+class _Interrupted(Warehouse):
+    def __init__(self, stream: Stream, between: Callable[[], None]) -> None:
+        super().__init__(stream)
+        self._between = between
+
+    def staged_sessions(self, frames: Iterable[pl.DataFrame]) -> AbstractContextManager[Any]:
+        def interrupted() -> Iterator[pl.DataFrame]:
+            for frame in frames:
+                self._between()
+                yield frame
+
+        return super().staged_sessions(interrupted())
+
+
+def interrupted(context: StreamContext, between: Callable[[], None]) -> StreamContext:
+    """The same context, whose loads call `between` once they have computed sessions, before they are loaded."""
+    other = replace(context)
+    vars(other)["warehouse"] = _Interrupted(context.stream, between)
+    return other

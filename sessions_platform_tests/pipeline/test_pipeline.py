@@ -11,11 +11,22 @@ import pytest
 from sessions_platform.operations.status import covering_ranges, pending_landing_partitions, status
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.ingest import ingest
+from sessions_platform.pipeline.publish import publish
 from sessions_platform.pipeline.sessionize import sessionize_partitions
-from sessions_platform.pipeline.validate import publish
 from sessions_platform.storage.ledger.ledger import CalendarChangedError, StaleWriteError
 from sessions_platform_tests.contexts import line
-from sessions_platform_tests.pipeline.steps import RUN, load, put, refresh, remove, stale, table, take_in, validated
+from sessions_platform_tests.pipeline.steps import (
+    RUN,
+    interrupted,
+    load,
+    put,
+    refresh,
+    remove,
+    stale,
+    table,
+    take_in,
+    validated,
+)
 from sessions_platform_tests.streams import DAY_ONE, stream
 
 MINUTE = timedelta(minutes=1)
@@ -119,13 +130,12 @@ def test_a_load_that_was_overtaken_leaves_the_newer_state(context: StreamContext
     take_in(context, "2026-01-01")
     sessionize_partitions(context, ["2026-01-01"], RUN)
 
-    def newer_one_comes_between(*_: Any) -> None:
-        if len(table(context)) == 0:
-            put(context, "b", [line("bob", DAY_ONE, "b")], "2026-01-01")
-            take_in(context, "2026-01-01")
-            refresh(context)
+    def load_a_newer_one() -> None:
+        put(context, "b", [line("bob", DAY_ONE, "b")], "2026-01-01")
+        take_in(context, "2026-01-01")
+        refresh(context)
 
-    assert load(context, "2026-01-01", prove=newer_one_comes_between).sessions == {}
+    assert load(interrupted(context, load_a_newer_one), "2026-01-01").sessions == {}
     assert sorted(row["user_id"] for row in table(context)) == ["ann", "bob"]
 
 
@@ -138,11 +148,11 @@ def test_an_error_on_the_way_leaves_the_old_table_and_what_waits(context: Stream
     take_in(context, "2026-01-01")
     sessionize_partitions(context, ["2026-01-01"], RUN)
 
-    def refuse(*_: Any) -> None:
+    def fail() -> None:
         raise RuntimeError
 
     with pytest.raises(RuntimeError):
-        load(context, "2026-01-01", prove=refuse)
+        load(interrupted(context, fail), "2026-01-01")
     assert table(context) == before
     assert stale(context) == ["2026-01-01"]
 

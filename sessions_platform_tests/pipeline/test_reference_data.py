@@ -134,9 +134,9 @@ def test_one_file_may_serve_several_columns(open_context: Callable[..., StreamCo
     ("content", "told"),
     [
         pytest.param(None, "No such file or directory", id="no file"),
-        pytest.param("", "holds no value", id="empty"),
-        pytest.param("id\n", "holds no value", id="a header alone"),
-        pytest.param("name\napples\n", "holds no value", id="no such column"),
+        pytest.param("", "has no values", id="empty"),
+        pytest.param("id\n", "has no values", id="a header alone"),
+        pytest.param("name\napples\n", "has no values", id="no such column"),
         pytest.param("id,name\nA1\n", "row 1: the row has 1 fields, the header names 2", id="a short row"),
         pytest.param(b"id\n\xff\n", "row 1: is not UTF-8", id="another encoding"),
         pytest.param(
@@ -162,7 +162,7 @@ def test_a_value_of_another_type_stops_the_run(shop: Callable[..., StreamContext
     context = shop("integer", file="products.csv")
     write(context, "id\n7\nB2\n")
     land_products(context, 7)
-    assert "products.csv, column id holds 'B2', which is no integer. Fix: " in invalid(context)
+    assert "products.csv, column id has the value 'B2', which is not of type integer. Fix: " in invalid(context)
 
 
 @pytest.mark.parametrize(

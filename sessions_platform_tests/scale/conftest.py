@@ -9,9 +9,10 @@ import pytest
 from sessions_platform.orchestration import resources
 from sessions_platform.orchestration.runs import dagster_home
 from sessions_platform.pipeline.ingest import ingest
+from sessions_platform.pipeline.publish import publish
 from sessions_platform.settings import Settings
 from sessions_platform_tests.data.conftest import data, expected
-from sessions_platform_tests.pipeline.steps import RUN, publish, validated
+from sessions_platform_tests.pipeline.steps import RUN, validated
 from sessions_platform_tests.scale.thousand_days import PARTITIONS, ThousandDays
 
 __all__ = ["data", "expected"]

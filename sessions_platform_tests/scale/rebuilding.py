@@ -12,9 +12,10 @@ from psycopg import Connection
 
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.pipeline.sessionize import sessionize_partitions
 from sessions_platform.settings import Settings
 from sessions_platform_tests.memory_source import MemorySource
-from sessions_platform_tests.pipeline.steps import RUN, load, sessionize_partitions
+from sessions_platform_tests.pipeline.steps import RUN, load
 
 SECONDS = 120  # who takes longer hangs
 

@@ -9,7 +9,8 @@ import dagster as dg
 import pytest
 
 from sessions_platform.orchestration.runs import Runner
-from sessions_platform_tests.pipeline.steps import RUN, load, sessionize_partitions
+from sessions_platform.pipeline.sessionize import sessionize_partitions
+from sessions_platform_tests.pipeline.steps import RUN, load
 from sessions_platform_tests.scale.tables import differing, known, stored
 from sessions_platform_tests.scale.thousand_days import NAME, PARTITIONS, ThousandDays
 
@@ -62,7 +63,7 @@ def test_a_full_refresh_of_a_thousand_days_is_one_run_and_right(
 def delete_stream(days: ThousandDays) -> None:
     """So that each refresh has as much to load as the first."""
     with days.context.database.transaction() as connection:
-        assert days.context.warehouse
+        days.context.prepare()
         connection.execute(f"truncate {NAME}.sessions, {NAME}.session_changes")
 
 

@@ -18,8 +18,8 @@ from sessions_platform.contracts.sources import SOURCE_TYPES, SourceConfig
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.stream_file import StreamError, load_stream
 from sessions_platform.errors import UserError
+from sessions_platform.operations.landing_files import place_files
 from sessions_platform.operations.status import pending_landing_partitions
-from sessions_platform.orchestration.commands import place_file
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.ingest import ingest
 from sessions_platform.settings import Settings
@@ -154,8 +154,8 @@ def test_a_slice_that_fails_leaves_the_cursor_before_it(toy: StreamContext, monk
 
 def test_it_takes_in_no_files(toy: StreamContext, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"{}")
-    with pytest.raises(UserError, match="takes in no files"):
-        place_file(toy, tmp_path / "file", DAY_ONE)
+    with pytest.raises(UserError, match="does not read files"):
+        place_files(toy, [tmp_path / "file"], DAY_ONE)
 
 
 def test_a_slice_with_a_cursor_states_no_landing_partition() -> None:

@@ -28,8 +28,9 @@ from sessions_platform.operations.status import status
 from sessions_platform.pipeline.context import StreamContext, open_contexts
 from sessions_platform.pipeline.ingest import ingest
 from sessions_platform.pipeline.load import load_sessions
+from sessions_platform.pipeline.publish import publish
 from sessions_platform.pipeline.sessionize import sessionize_partitions
-from sessions_platform.pipeline.validate import publish, validate_partition
+from sessions_platform.pipeline.validate import validate_partition
 from sessions_platform.settings import Settings
 from sessions_platform.storage.ledger.ledger import Ledger
 from sessions_platform.storage.postgres import migrations
@@ -118,9 +119,7 @@ def opened(settings: Settings) -> StreamContext:
 def upgraded(settings: Settings) -> StreamContext:
     """The stream, with its ledger and warehouse prepared; the ledger first, which upgrades the database."""
     context = opened(settings)
-    Ledger(context.database, context.stream.name).prepare(context.stream.calendars)
-    with context.database.transaction() as connection:
-        context.warehouse.tables.prepare(connection)
+    context.prepare()
     return context
 
 

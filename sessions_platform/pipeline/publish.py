@@ -1,0 +1,63 @@
+"""Validated landing partitions → current events and rejected_events, in one transaction.
+
+Here belongs what that transaction contains: the new landing version, the session partitions that it invalidates, and
+the dead-letter queue. Not here: how rows are validated (`validate.py`) and which session partitions are affected
+(`invalidation.py`).
+"""
+
+from dataclasses import dataclass
+
+from sessions_platform.contracts.rejected_events import REJECTED_EVENTS
+from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.pipeline.invalidation import affected_by
+from sessions_platform.pipeline.validate import ValidatedPartition
+from sessions_platform.storage.warehouses.postgres.loader import Loaded
+
+
+@dataclass(frozen=True)
+class Published:
+    """A publication: the version of the ledger, the affected session partitions, and the changes of the queue."""
+
+    version: int
+    affected: tuple[str, ...]
+    rejected: Loaded
+
+
+def publish(context: StreamContext, validated: ValidatedPartition, run_id: str) -> Published:
+    """Make a validated landing partition current, in one transaction with what it invalidates and rejects.
+
+    Raises:
+        StaleWriteError: rows that were read later are published already.
+    """
+    context.prepare()
+    with context.database.transaction() as connection:
+        context.ledger.lock(connection)
+        landings = context.ledger.current(connection)
+        affected = affected_by(context, landings, validated.landing_partition, validated.events.path, validated.span)
+        version = context.ledger.publish(connection, landing_row(context, validated, run_id), affected)
+        frames = context.lake.blocks([validated.rejected.path], REJECTED_EVENTS)
+        loaded = context.warehouse.load_rejected(connection, frames, [validated.landing_partition], run_id)
+    return Published(version, tuple(affected), loaded)
+
+
+def landing_row(context: StreamContext, validated: ValidatedPartition, run_id: str) -> dict[str, object]:
+    """A validated landing partition as a row of the ledger's landing versions, by column."""
+    return {
+        "landing_partition": validated.landing_partition,
+        "raw_sequence": validated.raw_sequence,
+        "raw_files": [{"uri": file.uri, "digest": file.digest, "path": file.path} for file in validated.raw_files],
+        "events_path": validated.events.path,
+        "rejected_path": validated.rejected.path,
+        "raw_rows": validated.raw_rows,
+        "accepted": validated.events.rows,
+        "rejected": validated.rejected.rows,
+        "duplicates": validated.duplicates,
+        "rejected_by_reason": validated.rejected_by_reason,
+        "first_event": validated.first_event,
+        "last_event": validated.last_event,
+        "reference_digests": validated.references.digests,
+        "observed_schema": {"rows": validated.observed.rows, "fields": validated.observed.fields},
+        "contract_version": context.stream.contract_version,
+        "session_rule_version": context.stream.session_rule_version,
+        "run_id": run_id,
+    }
