@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from mutation import report
-from mutation.record import PACKAGE, Record, record
+from mutation.record import PACKAGE, ROOT, Record, record
 from mutation.sites import ROOMS, Mutant, mutants
 from mutation.trial import Outcome, copied, failing, planted, tried
 
-ROOT = Path(__file__).parents[1]
 EQUIVALENT = Path(__file__).with_name("equivalent.json")
 
 

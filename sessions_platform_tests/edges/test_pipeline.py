@@ -19,8 +19,8 @@ ONE, TWO, THREE = "2026-01-01", "2026-01-02", "2026-01-03"
 MIDNIGHT = DAY_ONE + timedelta(days=1)
 GAP = timedelta(minutes=30)
 INSTANT = timedelta(microseconds=1)
-# Of rows, so that each user is in a bucket of its own.
-SMALL = 300
+# So few bytes that the users of a day are in several buckets.
+SMALL = 1500
 
 OpenContext = Callable[..., StreamContext]
 
