@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
+import polars as pl
 import pytest
 
 from sessions_platform.pipeline import load as loading
@@ -161,6 +162,11 @@ def test_what_was_sessionized_before_the_stream_was_deleted_is_not_loaded(contex
     context.ledger.delete_stream()
     with pytest.raises(StaleWriteError, match="rebuilt"):
         loading.load_sessions(context, sessionized, RUN)
+
+
+def test_a_session_of_several_blocks_is_one_part_and_no_part_is_empty() -> None:
+    events = pl.DataFrame({"session_id": ["a", "a", "a", "b"]})
+    assert [part.height for part in loading.whole_sessions(events.iter_slices(1))] == [3, 1]
 
 
 # What an ingest reports ----------------------------------------------------------------------------------
