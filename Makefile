@@ -44,7 +44,7 @@ help: ## List these targets
 setup: .venv/synced ## Install everything, or bring it up to date with uv.lock
 
 .PHONY: demo
-demo: setup ## Land a week of events, run every asset, show what came of it
+demo: setup ## Ingest a week of events, run every asset, show the result
 	$(BIN)/sessions-platform demo
 
 .PHONY: dev
@@ -58,11 +58,11 @@ test: setup ## Run the tests that are quick, in under four minutes
 	$(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal -m "not slow and not browser"
 
 .PHONY: prove
-prove: setup ## Hold 500 random journeys of 30 steps against one sort of all events, for half an hour or more
+prove: setup ## Compare 500 random histories of 30 steps with one sort of all events, for half an hour or more
 	SESSIONS_TEST_EXAMPLES=500 SESSIONS_TEST_STEPS=30 $(BIN)/pytest -m slow sessions_platform_tests/exactness/test_exactness.py
 
 .PHONY: check
-check: setup ## Hold the code against its linters, its types, its walls and Dagster
+check: setup ## Check the code's style, types, import layers and Dagster definitions
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/pyright

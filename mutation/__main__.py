@@ -5,6 +5,7 @@ import json
 import queue
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
@@ -12,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from mutation import report
-from mutation.record import PACKAGE, Record, record
+from mutation.record import PACKAGE, ROOT, Record, record
 from mutation.sites import ROOMS, Mutant, mutants
 from mutation.trial import Outcome, copied, failing, planted, tried
 
-ROOT = Path(__file__).parents[1]
 EQUIVALENT = Path(__file__).with_name("equivalent.json")
 
 
@@ -43,7 +43,8 @@ def main() -> int:
             for mutant, outcome in _in_turn(pending, copies, test):
                 results.setdefault(mutant.id, {})[suite] = outcome
                 kept.write_text(json.dumps(results, indent=1))
-                print(f"{mutant.id} {mutant.path}:{mutant.line}: {outcome['state']} {outcome['test']}", flush=True)
+                where, said = f"{mutant.path}:{mutant.line}", f"{outcome['state']} {outcome['test']}"
+                print(f"{mutant.id} {where}: {said}, {outcome['seconds']} s", flush=True)
             killers = {results[mutant.id][suite]["test"] for mutant in pending} & known.tests.keys()
             for name in failing(copies[0], sorted(killers)):
                 print(f"This test fails without any mutant too, so what it has killed does not count: {name}")
@@ -55,11 +56,11 @@ def main() -> int:
 def trial(mutant: Mutant, copy: Path, known: Record, seconds: float) -> dict[str, Any]:
     """Plant a mutant in a copy and run the tests that reach it."""
     tests = known.covering(mutant, copy)
-    outcome = Outcome("survived")
+    outcome, began = Outcome("survived"), time.monotonic()
     if tests:
         with planted(mutant, copy):
             outcome = tried(copy, tests, known.tests[tests[-1]]["seconds"], seconds)
-    return {**vars(outcome), "tests": len(tests)}
+    return {**vars(outcome), "tests": len(tests), "seconds": round(time.monotonic() - began, 1)}
 
 
 def _in_turn(

@@ -9,16 +9,19 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from coverage import CoverageData
+from coverage.exceptions import CoverageException
 
 from mutation.plugin import FOLDER
 from mutation.sites import Mutant, uses
 
+ROOT = Path(__file__).parents[1]
 PACKAGE, TESTS = "sessions_platform", "sessions_platform_tests"
 PYTEST = [sys.executable, "-m", "pytest", "-p", "mutation.plugin", "-p", "no:cacheprovider", "-q", "--no-header"]
 _FEW = 5
@@ -74,7 +77,8 @@ def record(copy: Path, folder: Path, jobs: int, *, slow: bool) -> Record:
 def environment(copy: Path) -> dict[str, str]:
     """In which a copy imports itself, processes that it starts too, and random tests are the same each time."""
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    return {**kept, "PYTHONPATH": str(copy), "SESSIONS_TEST_SEED": "1"}
+    data = {"SESSIONS_TEST_DATA": str(ROOT.parent / "shared" / "data"), **kept}
+    return {**data, "PYTHONPATH": str(copy), "SESSIONS_TEST_SEED": "1"}
 
 
 def _run(copy: Path, recording: Path, files: Sequence[str], jobs: int, *, slow: bool) -> None:
@@ -99,7 +103,8 @@ def _merge(known: Record, recording: Path, copy: Path) -> None:
         known.tests |= {note.pop("id"): note for note in map(json.loads, notes.read_text().splitlines())}
     for path in recording.glob(".coverage.*"):
         data = CoverageData(str(path))
-        data.read()
+        with suppress(CoverageException):  # of a process that was killed while it wrote
+            data.read()
         for file in data.measured_files():
             for line, contexts in data.contexts_by_lineno(file).items():
                 place = f"{Path(file).relative_to(copy).as_posix()}:{line}"

@@ -262,6 +262,8 @@ def _code_in(node: ast.AST) -> Iterator[ast.AST]:
         types = node.args[1:] if node.func.id == "isinstance" else node.args[:1]
     is_size = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult | ast.Pow | ast.LShift)
     is_text = isinstance(node, ast.Expr) and not isinstance(node.value, ast.Call)
+    if isinstance(node, ast.If) and "'__name__'" in ast.dump(node.test):
+        return
     for field, value in ast.iter_fields(node):
         for child in value if isinstance(value, list) else [value]:
             is_number = is_size and isinstance(child, ast.Constant)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
+import polars as pl
 import pytest
 
 from sessions_platform.pipeline import load as loading
@@ -20,8 +21,8 @@ ONE, TWO, THREE = "2026-01-01", "2026-01-02", "2026-01-03"
 MIDNIGHT = DAY_ONE + timedelta(days=1)
 GAP = timedelta(minutes=30)
 INSTANT = timedelta(microseconds=1)
-# Of rows, so that each user is in a bucket of its own.
-SMALL = 300
+# So few bytes that the users of a day are in several buckets.
+SMALL = 1500
 
 OpenContext = Callable[..., StreamContext]
 
@@ -162,6 +163,11 @@ def test_what_was_sessionized_before_the_stream_was_deleted_is_not_loaded(contex
     context.ledger.delete_stream()
     with pytest.raises(StaleWriteError, match="rebuilt"):
         loading.load_sessions(context, sessionized, RUN)
+
+
+def test_a_session_of_several_blocks_is_one_part_and_no_part_is_empty() -> None:
+    events = pl.DataFrame({"session_id": ["a", "a", "a", "b"]})
+    assert [part.height for part in loading.whole_sessions(events.iter_slices(1))] == [3, 1]
 
 
 # What an ingest reports ----------------------------------------------------------------------------------

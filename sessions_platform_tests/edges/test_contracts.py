@@ -1,0 +1,63 @@
+"""Contracts at their edges: no column more, none less, nulls where the contract has them, and equal thresholds."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pandera.polars as pa
+import polars as pl
+import pytest
+from pandera.errors import SchemaError, SchemaErrors
+
+from sessions_platform.contracts.events import events_schema
+from sessions_platform.contracts.raw_events import RAW_EVENTS, raw_schema
+from sessions_platform.contracts.rejected_events import rejected_schema
+from sessions_platform.contracts.sessions import sessionized_schema, sessions_schema
+from sessions_platform.contracts.stream import Stream
+from sessions_platform.contracts.stream_file import StreamError, load_streams
+from sessions_platform_tests.streams import PLAIN, stream
+
+NULLABLE = {"preamble", "line_terminator", "header", "corrupt_reason"}
+
+
+@pytest.mark.parametrize(
+    "schema_of",
+    [raw_schema, events_schema, rejected_schema, sessionized_schema, sessions_schema],
+    ids=lambda f: f.__name__,
+)
+def test_a_contract_takes_no_column_more_and_none_less(schema_of: Callable[[Stream], pa.DataFrameSchema]) -> None:
+    schema = schema_of(stream())
+    frame = pl.DataFrame(schema={name: column.dtype.type for name, column in schema.columns.items()})
+    schema.validate(frame)
+    for wrong in (frame.with_columns(more=pl.lit(1)), frame.drop(frame.columns[0])):
+        with pytest.raises((SchemaError, SchemaErrors)):
+            schema.validate(wrong)
+
+
+@pytest.mark.parametrize("name", list(RAW_EVENTS))
+def test_of_a_raw_row_nothing_is_null_but_what_a_format_need_not_have(name: str) -> None:
+    row = {
+        column: {pl.String: "text", pl.Binary: b"bytes"}.get(dtype.base_type(), 1)
+        for column, dtype in RAW_EVENTS.items()
+    }
+    frame = pl.DataFrame([row, {**row, name: None}], schema=RAW_EVENTS, orient="row")
+    schema = raw_schema(stream())
+    schema.validate(frame[:1])
+    if name in NULLABLE:
+        schema.validate(frame)
+    else:
+        with pytest.raises((SchemaError, SchemaErrors)):
+            schema.validate(frame)
+
+
+def test_a_partition_may_fail_at_the_share_at_which_it_warns_and_no_earlier(tmp_path: Path) -> None:
+    def write(fail_above: str) -> None:
+        rejected = {"warn_above": "5%", "fail_above": fail_above}
+        (tmp_path / "web.yaml").write_text(json.dumps({**PLAIN, "rejected": rejected}))
+
+    write("5%")
+    (loaded,) = load_streams([tmp_path], home=tmp_path)
+    assert loaded.name == "web"
+    write("4.9%")
+    with pytest.raises(StreamError, match="never warn"):
+        load_streams([tmp_path], home=tmp_path)
