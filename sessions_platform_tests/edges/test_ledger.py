@@ -230,7 +230,7 @@ def test_no_file_is_recorded_until_a_comparison_or_a_repair_has_ended(ledger: Le
     with holds(ledger), ledger.database.transaction() as other:
         other.execute("set lock_timeout = 1")
         with pytest.raises(errors.LockNotAvailable):
-            ledger._hold(other)
+            ledger._check_calendars(other)
 
 
 def test_files_whose_sequence_was_asked_for_are_not_recorded_before_the_transaction_ends(ledger: Ledger) -> None:

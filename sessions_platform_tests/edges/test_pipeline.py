@@ -12,6 +12,7 @@ from sessions_platform.pipeline.ingest import Ingested, ingest
 from sessions_platform.pipeline.sessionize import sessionize_partitions
 from sessions_platform.storage.ledger.ledger import StaleWriteError
 from sessions_platform_tests.contexts import line
+from sessions_platform_tests.lakes import folder_of
 from sessions_platform_tests.pipeline.steps import RUN, load, put, refresh, remove, stale, table, take_in
 from sessions_platform_tests.streams import DAY_ONE
 
@@ -182,8 +183,8 @@ def test_a_file_that_was_written_again_as_it_was_leaves_nothing_in_the_lake(cont
     ingest(context, [ONE], RUN)
     (known,) = context.ledger.files()
     context.ledger.record_unchanged("a", "the fingerprint of an older day")
-    stored = sorted(context.lake.root.rglob(f"{context.stream.name}/raw_events/**/*.parquet"))
+    stored = sorted(folder_of(context.lake).rglob(f"{context.stream.name}/raw_events/**/*.parquet"))
     assert ingest(context, [ONE], RUN)[ONE].read == 0
-    assert sorted(context.lake.root.rglob(f"{context.stream.name}/raw_events/**/*.parquet")) == stored
+    assert sorted(folder_of(context.lake).rglob(f"{context.stream.name}/raw_events/**/*.parquet")) == stored
     (again,) = context.ledger.files()
     assert (again.fingerprint, again.sequence) == (known.fingerprint, known.sequence)
