@@ -64,13 +64,14 @@ def hold(folder: str) -> None:
     """Keep the server until standard input ends."""
     import importlib.util
 
-    from sessions_platform.storage.postgres import embedded
+    from sessions_platform.storage.postgres.embedded import attach
+    from sessions_platform.storage.postgres.embedded.programs import PACKAGE, PROGRAMS
 
-    wheel = importlib.util.find_spec(embedded.PACKAGE)
+    wheel = importlib.util.find_spec(PACKAGE)
     assert wheel is not None
     assert wheel.origin is not None
-    psql = Path(wheel.origin).parents[1] / embedded.PROGRAMS / "psql"
-    server = embedded.attach(Path(folder))
+    psql = Path(wheel.origin).parents[1] / PROGRAMS / "psql"
+    server = attach(Path(folder))
     print(json.dumps({"psql": str(psql), "url": server.url("sessions"), "dagster_url": server.url("dagster")}))
     sys.stdout.flush()
     while os.read(0, 1024):

@@ -20,6 +20,9 @@ RAW_EVENTS: dict[str, pl.DataType] = {
     "corrupt_reason": pl.String(),  # why a file, or the rest of it, could not be read; else null
 }
 
+# Columns of lake files that were written under another name: the name today, and the one in the file.
+RENAMED_COLUMNS = {"line_terminator": "line_end", "corrupt_reason": "unreadable"}
+
 _NULLABLE = {"preamble", "line_terminator", "header", "corrupt_reason"}
 
 

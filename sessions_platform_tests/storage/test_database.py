@@ -1,4 +1,4 @@
-"""What the database says goes into logs; what it quotes of rows must not."""
+"""Messages of the database go into logs; the rows that they quote must not."""
 
 import psycopg
 import pytest

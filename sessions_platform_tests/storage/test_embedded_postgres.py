@@ -18,8 +18,8 @@ import psycopg
 import pytest
 
 import sessions_platform
-from sessions_platform.storage.postgres import embedded
-from sessions_platform.storage.postgres.embedded import EmbeddedPostgresError, attach
+from sessions_platform.storage.postgres.embedded import EmbeddedPostgresError, account, attach, folders, programs
+from sessions_platform.storage.postgres.embedded import server as server_module
 
 MEMORY = Path("/dev/shm")
 REPOSITORY = Path(sessions_platform.__file__).parent.parent
@@ -59,7 +59,7 @@ assert ctypes.CDLL(None).prctl(36, 1, 0, 0, 0) == 0  # PR_SET_CHILD_SUBREAPER
 
 
 class Client:
-    """Another process that attaches to the home, and stays until told otherwise."""
+    """Another process that attaches to the home, and stays until its input is closed."""
 
     def __init__(self, home: Path, script: str = ATTACH + STAY, keep: tuple[int, ...] = ()) -> None:
         self.process = subprocess.Popen(
@@ -163,7 +163,7 @@ def home(fresh_home: Path, used_home: Path) -> Path:
 @pytest.fixture
 def private_home(tmp_path: Path, open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A home as it is inside /root: of all users, only its owner can come near it."""
-    monkeypatch.setattr(embedded, "FOLDERS_OUTSIDE", (open_folder / "outside",))
+    monkeypatch.setattr(folders, "FOLDERS_OUTSIDE", (open_folder / "outside",))
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     yield closed / "home"
@@ -171,9 +171,9 @@ def private_home(tmp_path: Path, open_folder: Path, monkeypatch: pytest.MonkeyPa
 
 
 def leave(home: Path) -> None:
-    held = embedded._attached.get(home.resolve())
-    if held is not None:
-        held.close()
+    attached = server_module._attached.get(home.resolve())
+    if attached is not None:
+        attached.close()
 
 
 def cluster(home: Path) -> Path:
@@ -270,7 +270,7 @@ def test_nobody_else_comes_in_and_there_is_no_network(home):
     assert ask(url, "show listen_addresses") == ""
 
 
-def test_a_killed_process_keeps_nothing_back(home, clients):
+def test_a_killed_process_blocks_nobody(home, clients):
     killed = clients(home)
     url = killed.url()
     killed.die()
@@ -366,7 +366,7 @@ def test_ctrl_c_in_the_terminal_of_the_starter_does_not_reach_the_server(home, c
     assert answers(url)
 
 
-def test_a_forked_child_that_leaves_takes_neither_the_server_nor_its_parents_hold(home, clients):
+def test_a_forked_child_that_leaves_takes_neither_the_server_nor_its_parents_attachment(home, clients):
     parent = clients(home, ATTACH + FORK_A_CHILD_THAT_LEAVES + STAY)
     url = parent.url()
     attach(home).close()
@@ -412,7 +412,7 @@ def test_a_private_virtualenv_works_and_stays_private(private_home, tmp_path, mo
     finally:
         os.umask(previous_mask)
     program = Path(f"/proc/{postmaster(private_home)}/exe").readlink()
-    assert program.is_relative_to(embedded.FOLDERS_OUTSIDE[0])
+    assert program.is_relative_to(folders.FOLDERS_OUTSIDE[0])
     assert program.stat().st_uid == 0
     server.close()
     assert permissions(around) == before
@@ -420,13 +420,13 @@ def test_a_private_virtualenv_works_and_stays_private(private_home, tmp_path, mo
 
 @pytest.mark.skipif(shutil.which("ps") is None, reason="needs ps")
 def test_ctrl_c_does_not_reach_the_programs_that_start_the_server():
-    shown = embedded._server_account().run("/bin/sh", "-c", "ps -o sid= -p $$", cwd=Path("/"))
+    shown = account.server_account().run("/bin/sh", "-c", "ps -o sid= -p $$", cwd=Path("/"))
     assert int(shown.stdout) != os.getsid(0)
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="only root's server runs as somebody else")
 def test_root_takes_the_user_nobody_where_there_is_no_user_postgres(fresh_home, monkeypatch):
-    monkeypatch.setattr(embedded, "SERVER_ACCOUNTS", ("no-such-user", "nobody"))
+    monkeypatch.setattr(account, "SERVER_ACCOUNTS", ("no-such-user", "nobody"))
     server = attach(fresh_home)
     assert answers(server.url())
     assert (cluster(fresh_home) / "data").owner() == "nobody"
@@ -434,7 +434,7 @@ def test_root_takes_the_user_nobody_where_there_is_no_user_postgres(fresh_home, 
 
 @pytest.mark.skipif(not AS_ROOT, reason="only root's data can be outside of the home")
 def test_root_does_not_trust_a_folder_that_others_can_write_to(private_home):
-    planted = embedded.FOLDERS_OUTSIDE[0]
+    planted = folders.FOLDERS_OUTSIDE[0]
     planted.mkdir()
     planted.chmod(0o777)
     with pytest.raises(EmbeddedPostgresError, match="only root can write to"):
@@ -481,7 +481,7 @@ def test_a_copy_of_a_home_whose_data_is_elsewhere_is_refused(private_home):
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="only root's data can be outside of the home")
-def test_data_that_is_gone_is_told_and_not_replaced_in_silence(private_home):
+def test_data_that_is_gone_is_an_error_and_not_replaced_in_silence(private_home):
     attach(private_home).close()
     shutil.rmtree(cluster(private_home).readlink())
     with pytest.raises(EmbeddedPostgresError, match="which is gone"):
@@ -505,32 +505,32 @@ def test_data_of_another_major_version_is_refused_with_a_clear_error(home):
         attach(home)
 
 
-def test_a_server_that_does_not_start_shows_its_last_words_at_once(home):
+def test_a_server_that_does_not_start_shows_the_end_of_its_log_at_once(home):
     attach(home).close()
     with (cluster(home) / "data" / "postgresql.conf").open("a") as settings:
         settings.write("no_such_setting = 1\n")
     began = time.monotonic()
-    with pytest.raises(EmbeddedPostgresError) as told:
+    with pytest.raises(EmbeddedPostgresError) as caught:
         attach(home)
     assert time.monotonic() - began < 5
-    assert "no_such_setting" in str(told.value)
-    assert "server.log" in str(told.value)
+    assert "no_such_setting" in str(caught.value)
+    assert "server.log" in str(caught.value)
 
 
-def test_a_platform_without_the_programs_is_told_what_to_do(home, monkeypatch):
-    monkeypatch.setattr(embedded, "PACKAGE", "no_such_package")
+def test_a_platform_without_the_programs_says_what_to_do(home, monkeypatch):
+    monkeypatch.setattr(programs, "PACKAGE", "no_such_package")
     with pytest.raises(EmbeddedPostgresError, match="SESSIONS_WAREHOUSE_URL"):
         attach(home)
 
 
-def test_a_home_that_cannot_be_made_is_told(open_folder):
+def test_a_home_that_cannot_be_made_is_an_error(open_folder):
     (open_folder / "a file").touch()
     with pytest.raises(EmbeddedPostgresError, match="Not a directory"):
         attach(open_folder / "a file" / "home")
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
-def test_the_server_is_told_no_secrets(home, monkeypatch):
-    monkeypatch.setenv("SESSIONS_SECRET", "do-not-tell")
+def test_the_server_gets_no_secrets(home, monkeypatch):
+    monkeypatch.setenv("SESSIONS_SECRET", "do-not-show")
     attach(home)
-    assert b"do-not-tell" not in Path(f"/proc/{postmaster(home)}/environ").read_bytes()
+    assert b"do-not-show" not in Path(f"/proc/{postmaster(home)}/environ").read_bytes()

@@ -1,4 +1,4 @@
-"""The ledger says what is current and what waits; and the database, which of its errors pass by themselves."""
+"""The ledger: what is current and what is stale. The database: which of its errors are transient."""
 
 import dataclasses
 import itertools
@@ -30,7 +30,7 @@ from sessions_platform.storage.postgres.database import Database, QueryError, is
 from sessions_platform_tests.streams import DAY_ONE
 
 ONE, TWO, THREE = "2026-01-01", "2026-01-02", "2026-01-03"
-POLICY = "a policy"
+RULE = "a session rule"
 CALENDARS = {"landing.partition": "daily", "session.timezone": "UTC"}
 STORED = StoredFile("raw/a.parquet", 3, 99)
 
@@ -67,7 +67,7 @@ def landing(partition: str = ONE, raw_sequence: int = 1, **more: Any) -> dict[st
         "first_event": DAY_ONE,
         "last_event": None,
         "contract_version": "a contract",
-        "session_rule_version": POLICY,
+        "session_rule_version": RULE,
         "reference_digests": {"product_id": "a digest"},
         "run_id": "a run",
     }
@@ -80,7 +80,7 @@ def publish(ledger: Ledger, *affected: str, **changes: Any) -> int:
         return ledger.publish(connection, landing(**changes), affected)
 
 
-def write(ledger: Ledger, partition: str, snapshot: int, policy: str = POLICY) -> SessionVersion:
+def write(ledger: Ledger, partition: str, snapshot: int, rule: str = RULE) -> SessionVersion:
     row = {
         "session_partition": partition,
         "path": f"sessionized/{partition}/{next(_names)}",
@@ -90,7 +90,7 @@ def write(ledger: Ledger, partition: str, snapshot: int, policy: str = POLICY) -
         "conflicts_across": 0,
         "longest_activity_chain_seconds": 0.0,
         "snapshot": snapshot,
-        "session_rule_version": policy,
+        "session_rule_version": rule,
         "run_id": "a run",
     }
     ledger.write_sessions([row])
@@ -131,13 +131,13 @@ def test_many_may_prepare_at_once_and_again(database: Database) -> None:
 
 
 def test_a_stream_keeps_the_calendars_that_it_began_with(ledger: Ledger) -> None:
-    """Or its partition keys would mean other times."""
+    """Otherwise its partition keys would mean other times."""
     ledger.prepare(CALENDARS)
     with pytest.raises(CalendarChangedError) as caught:
         ledger.prepare({**CALENDARS, "session.timezone": "Europe/Berlin"})
-    told = str(caught.value)
-    assert told.startswith(f"{ledger.stream}: session.timezone: it is Europe/Berlin here")
-    assert f"Fix: run `sessions-platform rebuild {ledger.stream}`, or write UTC again" in told
+    message = str(caught.value)
+    assert message.startswith(f"{ledger.stream}: session.timezone: it is Europe/Berlin here")
+    assert f"Fix: run `sessions-platform rebuild {ledger.stream}`, or write UTC again" in message
     ledger.prepare(CALENDARS)
 
 
@@ -153,7 +153,7 @@ def test_files_belong_to_the_landing_partition_that_first_saw_them(ledger: Ledge
     assert ledger.files([]) == []
 
 
-def test_a_file_that_was_claimed_is_known_and_not_read(ledger: Ledger) -> None:
+def test_a_file_that_was_assigned_is_known_and_not_read(ledger: Ledger) -> None:
     ledger.assign(["a"], ONE)
     (file,) = ledger.files()
     assert file == KnownFile("a", ONE, file.seen_at, None, None, None, None, None, None)
@@ -173,7 +173,7 @@ def test_a_later_reading_has_a_higher_sequence(ledger: Ledger) -> None:
     assert b.sequence == first["b"]
 
 
-def test_a_file_that_was_only_touched_keeps_its_sequence(ledger: Ledger) -> None:
+def test_a_file_with_the_same_content_keeps_its_sequence(ledger: Ledger) -> None:
     ledger.assign(["a"], ONE)
     ledger.record_file("a", "print 1", "digest", STORED, "a run")
     (before,) = ledger.files()
@@ -208,7 +208,7 @@ def test_neither_a_cursor_nor_its_slice_is_stored_where_one_fails(ledger: Ledger
 
 def test_nothing_is_published_at_first(ledger: Ledger) -> None:
     assert ledger.snapshot() == Snapshot(0, ())
-    assert ledger.stale_partitions(POLICY) == []
+    assert ledger.stale_partitions(RULE) == []
 
 
 def test_what_is_published_is_current_and_replaces_what_was(ledger: Ledger) -> None:
@@ -224,7 +224,7 @@ def test_what_is_published_is_current_and_replaces_what_was(ledger: Ledger) -> N
     assert ledger.snapshot().version == second
 
 
-def test_the_same_rows_may_be_judged_again(ledger: Ledger) -> None:
+def test_the_same_rows_may_be_validated_again(ledger: Ledger) -> None:
     publish(ledger, raw_sequence=5, contract_version="old")
     publish(ledger, raw_sequence=5, contract_version="new")
     assert [version.contract_version for version in ledger.landings()] == ["new"]
@@ -236,13 +236,13 @@ def test_rows_that_were_read_earlier_do_not_replace_later_ones(ledger: Ledger) -
     with pytest.raises(StaleWriteError, match=f"{ONE}: rows that were read later"):
         publish(ledger, ONE, raw_sequence=4)
     assert ledger.snapshot() == before
-    assert ledger.stale_partitions(POLICY) == []
+    assert ledger.stale_partitions(RULE) == []
     publish(ledger, partition=TWO, raw_sequence=4)
 
 
 def test_a_publication_that_fails_on_the_way_leaves_no_trace(ledger: Ledger) -> None:
     publish(ledger, ONE)
-    before = ledger.snapshot(), ledger.stale_partitions(POLICY)
+    before = ledger.snapshot(), ledger.stale_partitions(RULE)
 
     def publish_and_fail() -> None:
         with ledger.database.transaction() as connection:
@@ -251,7 +251,7 @@ def test_a_publication_that_fails_on_the_way_leaves_no_trace(ledger: Ledger) -> 
 
     with pytest.raises(KeyError):
         publish_and_fail()
-    assert (ledger.snapshot(), ledger.stale_partitions(POLICY)) == before
+    assert (ledger.snapshot(), ledger.stale_partitions(RULE)) == before
 
 
 def test_one_publishes_at_a_time_and_readers_go_on(ledger: Ledger) -> None:
@@ -268,12 +268,12 @@ def test_one_publishes_at_a_time_and_readers_go_on(ledger: Ledger) -> None:
     assert [version.raw_sequence for version in ledger.landings()] == [2]
 
 
-def test_whoever_waited_for_the_lock_sees_what_was_published_meanwhile(ledger: Ledger) -> None:
+def test_a_publication_that_waited_for_the_lock_sees_what_was_published_meanwhile(ledger: Ledger) -> None:
     publish(ledger, raw_sequence=1)
     outcome: list[str] = []
     arrived = threading.Event()
 
-    def come_late() -> None:
+    def publish_late() -> None:
         with ledger.database.transaction() as connection:
             connection.execute("select 1")  # the transaction has begun before the other one ends
             arrived.set()
@@ -281,16 +281,16 @@ def test_whoever_waited_for_the_lock_sees_what_was_published_meanwhile(ledger: L
             try:
                 ledger.publish(connection, landing(raw_sequence=2), [])
             except StaleWriteError:
-                outcome.append("superseded")
+                outcome.append("stale")
 
     with ledger.database.transaction() as publishing:
         ledger.lock(publishing)
-        late = threading.Thread(target=come_late)
+        late = threading.Thread(target=publish_late)
         late.start()
         arrived.wait()
         ledger.publish(publishing, landing(raw_sequence=3), [])
     late.join()
-    assert outcome == ["superseded"]
+    assert outcome == ["stale"]
 
 
 def test_streams_do_not_wait_for_each_other(open_ledger: Callable[[], Ledger]) -> None:
@@ -301,88 +301,88 @@ def test_streams_do_not_wait_for_each_other(open_ledger: Callable[[], Ledger]) -
         two.lock(second)
     publish(one, ONE)
     assert two.snapshot() == Snapshot(0, ())
-    assert two.stale_partitions(POLICY) == []
+    assert two.stale_partitions(RULE) == []
 
 
-# What waits ----------------------------------------------------------------------------------------------
+# What is stale ------------------------------------------------------------------------------------------
 
 
-def test_what_is_touched_waits_until_a_load_has_seen_it(ledger: Ledger) -> None:
+def test_what_is_affected_is_stale_until_a_load_contains_the_change(ledger: Ledger) -> None:
     seen = publish(ledger, ONE, TWO)
-    assert ledger.stale_partitions(POLICY) == [ONE, TWO]
+    assert ledger.stale_partitions(RULE) == [ONE, TWO]
     mark_loaded(ledger, write(ledger, ONE, snapshot=seen))
-    assert ledger.stale_partitions(POLICY) == [TWO]
+    assert ledger.stale_partitions(RULE) == [TWO]
     mark_loaded(ledger, write(ledger, TWO, snapshot=seen))
-    assert ledger.stale_partitions(POLICY) == []
+    assert ledger.stale_partitions(RULE) == []
 
 
-def test_what_has_not_seen_a_change_that_another_rule_told_of_waits_too(ledger: Ledger) -> None:
-    """By the rule that stands now the chains around the change may reach into it."""
+def test_what_lacks_a_change_that_was_published_by_another_rule_is_stale_too(ledger: Ledger) -> None:
+    """By the current rule the activity chains around the change may reach into it."""
     seen = publish(ledger, ONE, TWO)
     mark_loaded(ledger, write(ledger, ONE, snapshot=seen), write(ledger, TWO, snapshot=seen))
     later = publish(ledger, ONE, session_rule_version="the rule before")
-    assert ledger.stale_partitions(POLICY) == [ONE, TWO]
+    assert ledger.stale_partitions(RULE) == [ONE, TWO]
     mark_loaded(ledger, write(ledger, TWO, snapshot=later))
-    assert ledger.stale_partitions(POLICY) == [ONE]
+    assert ledger.stale_partitions(RULE) == [ONE]
 
 
-def test_what_came_after_the_snapshot_goes_on_waiting(ledger: Ledger) -> None:
+def test_what_was_published_after_the_snapshot_stays_stale(ledger: Ledger) -> None:
     seen = publish(ledger, ONE, TWO)
     version = write(ledger, ONE, snapshot=seen)
     unseen = publish(ledger, ONE, partition=TWO)
     mark_loaded(ledger, version)
-    assert ledger.stale_partitions(POLICY) == [ONE, TWO]
+    assert ledger.stale_partitions(RULE) == [ONE, TWO]
     mark_loaded(ledger, write(ledger, ONE, snapshot=unseen))
-    assert ledger.stale_partitions(POLICY) == [TWO]
+    assert ledger.stale_partitions(RULE) == [TWO]
 
 
-def test_a_snapshot_before_all_changes_acknowledges_none(ledger: Ledger) -> None:
+def test_a_snapshot_before_all_changes_leaves_all_stale(ledger: Ledger) -> None:
     publish(ledger, ONE)
     mark_loaded(ledger, write(ledger, ONE, snapshot=0))
-    assert ledger.stale_partitions(POLICY) == [ONE]
+    assert ledger.stale_partitions(RULE) == [ONE]
 
 
-def test_each_partition_is_acknowledged_by_its_own_snapshot(ledger: Ledger) -> None:
+def test_each_partition_is_up_to_date_as_of_its_own_snapshot(ledger: Ledger) -> None:
     first = publish(ledger, ONE, TWO)
     second = publish(ledger, ONE, TWO, partition=TWO)
     mark_loaded(ledger, write(ledger, ONE, snapshot=first), write(ledger, TWO, snapshot=second))
-    assert ledger.stale_partitions(POLICY) == [ONE]
+    assert ledger.stale_partitions(RULE) == [ONE]
 
 
-def test_another_streams_changes_go_on_waiting(open_ledger: Callable[[], Ledger]) -> None:
+def test_the_stale_partitions_of_other_streams_stay_stale(open_ledger: Callable[[], Ledger]) -> None:
     one, two = open_ledger(), open_ledger()
     publish(one, ONE)
     seen = publish(two, ONE)
     mark_loaded(two, write(two, ONE, snapshot=seen))
-    assert one.stale_partitions(POLICY) == [ONE]
+    assert one.stale_partitions(RULE) == [ONE]
 
 
-def test_a_load_that_fails_leaves_what_waits(ledger: Ledger) -> None:
+def test_a_load_that_fails_leaves_the_partition_stale(ledger: Ledger) -> None:
     version = write(ledger, ONE, snapshot=publish(ledger, ONE))
 
-    def acknowledge_and_fail() -> None:
+    def mark_loaded_and_fail() -> None:
         with ledger.database.transaction() as connection:
             ledger.mark_loaded(connection, [version])
             raise KeyError
 
     with pytest.raises(KeyError):
-        acknowledge_and_fail()
-    assert ledger.stale_partitions(POLICY) == [ONE]
+        mark_loaded_and_fail()
+    assert ledger.stale_partitions(RULE) == [ONE]
     assert loaded(ledger) == []
 
 
-def test_partitions_made_by_another_rule_wait_too(ledger: Ledger) -> None:
+def test_partitions_made_by_another_rule_are_stale_too(ledger: Ledger) -> None:
     mark_loaded(ledger, write(ledger, ONE, 0, "old rule"), write(ledger, TWO, 0))
-    write(ledger, THREE, 0, "old rule")  # never loaded: whether it waits is told by what touched it
-    assert ledger.stale_partitions(POLICY) == [ONE]
+    write(ledger, THREE, 0, "old rule")  # never loaded: only a change that affects it makes it stale
+    assert ledger.stale_partitions(RULE) == [ONE]
     mark_loaded(ledger, write(ledger, ONE, 0))
-    assert ledger.stale_partitions(POLICY) == []
+    assert ledger.stale_partitions(RULE) == []
 
 
 # Versions of session partitions --------------------------------------------------------------------------
 
 
-def test_what_is_written_is_not_loaded_before_it_is_acknowledged(ledger: Ledger) -> None:
+def test_what_is_written_is_not_loaded_before_it_is_marked(ledger: Ledger) -> None:
     version = write(ledger, ONE, snapshot=7)
     assert loaded(ledger) == []
     mark_loaded(ledger, version)
@@ -399,7 +399,7 @@ def test_one_version_of_a_partition_is_loaded_at_a_time(ledger: Ledger) -> None:
     assert loaded(ledger) == [second, other]
 
 
-def test_the_newest_version_is_the_one_that_has_seen_most_and_then_the_last(ledger: Ledger) -> None:
+def test_the_newest_version_has_the_newest_snapshot_and_of_these_was_written_last(ledger: Ledger) -> None:
     write(ledger, ONE, 2)
     last = write(ledger, ONE, 2)
     write(ledger, ONE, 1)
@@ -476,7 +476,7 @@ def lock_is_taken(mine: psycopg.Connection, other: psycopg.Connection) -> None:
     lock(mine, "a name")
 
 
-def somebody_else_wrote_meanwhile(mine: psycopg.Connection, other: psycopg.Connection) -> None:
+def another_transaction_wrote_meanwhile(mine: psycopg.Connection, other: psycopg.Connection) -> None:
     mine.execute("set transaction isolation level repeatable read")
     mine.execute("select * from fails")
     other.execute("update fails set number = number + 1")
@@ -526,12 +526,12 @@ def caught(database: Database, fail: Fails) -> BaseException:
         (connection_was_lost_before, psycopg.OperationalError),
         (statement_is_cancelled, errors.QueryCanceled),
         (lock_is_taken, errors.LockNotAvailable),
-        (somebody_else_wrote_meanwhile, errors.SerializationFailure),
+        (another_transaction_wrote_meanwhile, errors.SerializationFailure),
         (deadlock, errors.DeadlockDetected),
     ],
     ids=lambda case: case.__name__,
 )
-def test_what_may_go_well_a_little_later_is_transient(
+def test_an_error_that_may_pass_by_itself_is_transient(
     database: Database, fail: Fails, error: type[BaseException]
 ) -> None:
     found = caught(database, fail)
@@ -553,14 +553,16 @@ def test_what_may_go_well_a_little_later_is_transient(
     ],
     ids=lambda case: getattr(case, "__name__", ""),
 )
-def test_what_would_fail_again_is_not(database: Database, fail: Fails, error: type[BaseException]) -> None:
+def test_an_error_that_would_come_again_is_not_transient(
+    database: Database, fail: Fails, error: type[BaseException]
+) -> None:
     found = caught(database, fail)
     assert isinstance(found, error)
     assert not is_transient(found)
 
 
 @pytest.mark.parametrize("error", [ValueError("a"), KeyError("a"), OSError(28, "No space left"), StaleWriteError("a")])
-def test_errors_of_others_are_not_transient(error: BaseException) -> None:
+def test_errors_from_elsewhere_are_not_transient(error: BaseException) -> None:
     assert not is_transient(error)
 
 

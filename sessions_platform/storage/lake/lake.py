@@ -16,6 +16,7 @@ from typing import Any
 import polars as pl
 import pyarrow.parquet as pq
 
+from sessions_platform.contracts.raw_events import RENAMED_COLUMNS
 from sessions_platform.storage.lake.filesystem import Filesystem
 from sessions_platform.storage.lake.memory import return_freed_memory
 from sessions_platform.storage.lake.parquet_writer import read_ranges, write_parquet
@@ -212,6 +213,7 @@ def _row_groups(footer: pq.FileMetaData, column: str | None, test: Callable[[Any
 
 def _conformed(frame: pl.LazyFrame, schema: Mapping[str, pl.DataType]) -> pl.LazyFrame:
     """The columns of the schema, null where the frame has no such column or its type cannot be cast."""
+    frame = _renamed(frame, schema)
     stored = frame.collect_schema()
     castable = {name for name, dtype in schema.items() if name in stored and _can_be_cast(stored[name], dtype)}
     columns = {
@@ -219,6 +221,13 @@ def _conformed(frame: pl.LazyFrame, schema: Mapping[str, pl.DataType]) -> pl.Laz
         for name, dtype in schema.items()
     }
     return frame.with_columns(**columns).select(*schema)
+
+
+def _renamed(frame: pl.LazyFrame, schema: Mapping[str, pl.DataType]) -> pl.LazyFrame:
+    """The frame with today's names for columns of the schema that an older contract named differently."""
+    stored = frame.collect_schema()
+    renamed = {old: new for new, old in RENAMED_COLUMNS.items() if new in schema and new not in stored}
+    return frame.rename({old: new for old, new in renamed.items() if old in stored})
 
 
 def _can_be_cast(stored: pl.DataType, wanted: pl.DataType) -> bool:

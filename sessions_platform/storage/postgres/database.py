@@ -1,4 +1,8 @@
-"""The warehouse database: how it is reached, and which of its errors pass by themselves."""
+"""The warehouse database: connections, transactions and locks, and which of its errors are transient.
+
+Here: everything that is true of any table. Not here: the tables, which are in ``migrations`` and
+``storage.warehouses.postgres``; the embedded server, which is in ``embedded``.
+"""
 
 import hashlib
 import os
@@ -32,37 +36,37 @@ _TRANSIENT = (
     TimeoutError,
     InterruptedError,
 )
-# The server answered, and its answer will be the same.
+# The server answered, and would answer the same again.
 _REFUSALS = ("does not exist", "authentication failed", "no pg_hba.conf entry", "permission denied", "no password")
 
 
 class QueryError(UserError):
-    """PostgreSQL refused a statement; the message is its own."""
+    """PostgreSQL rejected a statement; the message is PostgreSQL's."""
 
 
 class UnreachableError(UserError):
-    """The database can't be connected to. `is_refusal` tells whether it would say the same again."""
+    """The database can't be connected to. `is_refusal` says whether another attempt would fail the same way."""
 
     def __init__(self, where: str, reason: str) -> None:
         self.is_refusal = any(refusal in reason for refusal in _REFUSALS)
-        super().__init__(f"{where} can't be reached: {reason}. Fix: start it, or mend SESSIONS_WAREHOUSE_URL.")
+        super().__init__(f"{where} can't be reached: {reason}. Fix: start it, or correct SESSIONS_WAREHOUSE_URL.")
 
 
 class Database:
-    """PostgreSQL: the one that the settings name, else the embedded one, started when first needed."""
+    """PostgreSQL: the server that the settings name, else the embedded one, started when first needed."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._seen_running: tuple[int, str] | None = None  # by which process, and where
+        self._last_reached: tuple[int, str] | None = None  # by which process, at which URL
 
     @property
     def url(self) -> str:
-        """May hold a password: never to be shown."""
+        """Its libpq URL. May contain a password: never to be shown."""
         return self._settings.warehouse_url or embedded.attach(self._settings.home).url("sessions")
 
     @property
     def shown(self) -> str:
-        """Where it is, without secrets."""
+        """Where it is, without secrets, for people to read."""
         if self._settings.warehouse_url is None:
             return f"embedded PostgreSQL of {self._settings.home}"
         parts = conninfo_to_dict(self.url)
@@ -70,11 +74,19 @@ class Database:
 
     @contextmanager
     def transaction(self, *, read_only: bool = False) -> Iterator[psycopg.Connection]:
-        """One transaction: committed at the end, rolled back where an error leaves it. Raises Unreachable."""
+        """One transaction on a connection of its own: committed at the end, rolled back where an error leaves it.
+
+        Args:
+            read_only: whether it writes nothing; then everything is read as of one moment.
+
+        Raises:
+            UnreachableError: the database can't be connected to.
+            psycopg.Error: a statement failed; the message quotes no rows.
+        """
         try:
             with self._connect() as connection:
                 connection.read_only = read_only
-                if read_only:  # all that is read is of one moment
+                if read_only:
                     connection.isolation_level = IsolationLevel.REPEATABLE_READ
                 yield connection
         except psycopg.Error as error:
@@ -83,17 +95,21 @@ class Database:
 
     @contextmanager
     def alone(self, name: str) -> Iterator[bool]:
-        """Whether nobody else is doing what the name says; nobody begins before this ends."""
+        """Whether no other process is inside `alone` with this name; none gets in before this one leaves."""
         with self._connect() as connection:
             connection.autocommit = True
             row = connection.execute("select pg_try_advisory_lock(%s)", [_lock_key(name)]).fetchone()
             yield row == (True,)
 
     def query(self, sql: str) -> list[dict[str, Any]]:
-        """The rows of one statement that only reads. Raises QueryMistake."""
+        """The rows of one statement that only reads, as dicts; none where it returns no rows.
+
+        Raises:
+            QueryError: PostgreSQL rejected the statement.
+        """
         try:
             with self.transaction(read_only=True) as connection, connection.cursor(row_factory=dict_row) as cursor:
-                # In binary a statement can't bring a second one, which could leave the transaction.
+                # The binary protocol takes one statement only: a second one could leave the transaction.
                 cursor.execute(sql.encode(), binary=True)
                 return cursor.fetchall() if cursor.description else []
         except psycopg.OperationalError:
@@ -102,20 +118,22 @@ class Database:
             raise QueryError(str(error).strip()) from None
 
     def _connect(self) -> psycopg.Connection:
-        """Whether the embedded server runs is asked for once, and on failure: to ask takes as long as to connect."""
-        if self._seen_running and self._seen_running[0] == os.getpid():
+        """Connect at the last URL that worked; asking the embedded server for its URL takes as long as connecting."""
+        if self._last_reached and self._last_reached[0] == os.getpid():
             with suppress(psycopg.OperationalError):
-                return _open(self._seen_running[1])
+                return _open(self._last_reached[1])
         try:
             url = self.url
             connection = _open(url)
-            self._seen_running = (os.getpid(), url)
+            self._last_reached = (os.getpid(), url)
             return connection
         except psycopg.OperationalError as error:
             raise UnreachableError(self.shown, str(error).strip()) from None
         except psycopg.ProgrammingError:
-            # the message could quote the URL, which may hold a password
-            raise SettingsError("SESSIONS_WAREHOUSE_URL: it is no URL that PostgreSQL understands.") from None
+            # the message could quote the URL, which may contain a password
+            raise SettingsError(
+                "SESSIONS_WAREHOUSE_URL: PostgreSQL can't parse this URL. Fix: write postgresql://user@host/database."
+            ) from None
 
 
 def _open(url: str) -> psycopg.Connection:
@@ -124,12 +142,12 @@ def _open(url: str) -> psycopg.Connection:
 
 
 def _without_rows(message: str) -> str:
-    """What PostgreSQL says but for its details and context, which quote rows: payloads must not reach logs."""
+    """The message without its details and context, which quote rows: payloads must not reach logs."""
     return _QUOTES_ROWS.split(message, maxsplit=1)[0]
 
 
 def lock(connection: psycopg.Connection, name: str) -> None:
-    """Wait until no other transaction holds the name; held until this one ends. Readers are not blocked."""
+    """Lock a name until the transaction ends, after any other that has locked it; readers are not blocked."""
     connection.execute("select pg_advisory_xact_lock(%s)", [_lock_key(name)])
 
 
@@ -138,7 +156,7 @@ def _lock_key(name: str) -> int:
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the same work may succeed a little later: connections, locks, timeouts; not data or configuration."""
+    """Whether the same work may succeed when it is tried again: connections, locks, timeouts; not data or settings."""
     if isinstance(error, UnreachableError):
         return not error.is_refusal
     if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:

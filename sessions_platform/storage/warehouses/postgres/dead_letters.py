@@ -40,7 +40,7 @@ class DeadLetters:
             "decisions": Identifier(stream, DECISIONS),
             "view": Identifier(stream, VIEW),
             "rejected": Identifier(stream, REJECTED),
-            "index": Identifier(f"{DECISIONS}_newest"),
+            "index": Identifier(f"{DECISIONS}_rejection_id_decision_id_idx"),
             "stream": SQL("{}").format(stream),
         }
 

@@ -1,0 +1,181 @@
+"""Landing files in the ledger: which there are, what was last read of each, and where their source goes on.
+
+Here: landing files, the cursors of their sources, and repairs, whose rows are landing files of
+the platform's own. Not here: what was accepted of them (``landings``); the files themselves
+(``sources``) and their rows (``storage.lake``).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from sessions_platform.sources.base import Cursor
+from sessions_platform.storage.lake.lake import StoredFile
+from sessions_platform.storage.ledger.stream_ledger import StreamLedger
+
+# In place of the fingerprint of a file of repaired rows, which no source finds.
+_REPLAY = "replay"
+
+
+@dataclass(frozen=True)
+class KnownFile:
+    """A landing file as it was last read, at `seen_at`.
+
+    Of one that was never read, `seen_at` is when it was first found, and what follows it is None.
+    """
+
+    uri: str
+    landing_partition: str
+    seen_at: datetime
+    fingerprint: str | None
+    digest: str | None
+    path: str | None
+    rows: int | None
+    bytes: int | None
+    sequence: int | None
+
+    @property
+    def stored(self) -> StoredFile:
+        """Its raw rows in the lake. Raises ValueError where it was never read."""
+        if self.path is None or self.rows is None or self.bytes is None:
+            raise ValueError(f"{self.uri} was never read")
+        return StoredFile(self.path, self.rows, self.bytes)
+
+    @property
+    def is_replay(self) -> bool:
+        """Whether it contains repaired rows, which no source will ever find."""
+        return self.fingerprint == _REPLAY
+
+
+@dataclass(frozen=True)
+class Repair:
+    """A raw row, at `position` of `uri`, that replaces a rejected one.
+
+    A repaired row may be rejected and repaired again; the original row is the one of a landing file
+    that was repaired first. A later repair has a higher sequence.
+    """
+
+    rejection_id: str
+    payload_digest: str
+    landing_partition: str
+    uri: str
+    position: int
+    original_id: str
+    original_uri: str
+    original_position: int
+    sequence: int = 0
+
+
+class LandingFiles(StreamLedger):
+    """The part of a stream's ledger that knows its landing files, cursors and repairs."""
+
+    def assign(self, uris: Iterable[str], landing_partition: str) -> None:
+        """Assign files to a landing partition; those that have one already keep it."""
+        rows = [(self.stream, uri, landing_partition) for uri in uris]
+        sql = """insert into sessions_platform.landing_files (stream, uri, landing_partition)
+                 values (%s, %s, %s) on conflict do nothing"""
+        with self._writing() as connection, connection.cursor() as cursor:
+            cursor.executemany(sql, rows)
+
+    def files(self, landing_partitions: Sequence[str] | None = None) -> list[KnownFile]:
+        """The landing files of these partitions, or of all, by uri."""
+        sql = """select uri, landing_partition, coalesce(read_at, first_seen_at) as seen_at,
+                        fingerprint, digest, path, rows, bytes, sequence
+                 from sessions_platform.landing_files
+                 where stream = %s and (%s::text[] is null or landing_partition = any(%s)) order by uri"""
+        wanted = list(landing_partitions) if landing_partitions is not None else None
+        return self._read(KnownFile, sql, [self.stream, wanted, wanted])
+
+    def sequences(self, connection: psycopg.Connection, uris: Sequence[str]) -> dict[str, int]:
+        """The sequence of the last reading of each of these files; none is read again before the transaction ends."""
+        sql = "select uri, sequence from sessions_platform.landing_files where stream = %s and uri = any(%s) for share"
+        return dict(connection.execute(sql, [self.stream, list(uris)]).fetchall())
+
+    def record_file(
+        self, uri: str, fingerprint: str, digest: str, stored: StoredFile, run_id: str, cursor: Cursor | None = None
+    ) -> None:
+        """Record what was read of a landing file, and where its source goes on, in one transaction.
+
+        A later reading has a higher sequence.
+
+        Args:
+            uri: a file that is assigned to a landing partition.
+            fingerprint: the source's, by which it will recognise the same content.
+            digest: SHA-256 of the file's bytes, hex.
+            stored: its raw rows in the lake.
+            run_id: the run that read it.
+            cursor: where the source goes on; None leaves all cursors as they are.
+        """
+        sql = """update sessions_platform.landing_files
+                 set fingerprint = %s, digest = %s, path = %s, rows = %s, bytes = %s, run_id = %s, read_at = now(),
+                     sequence = nextval('sessions_platform.version')
+                 where stream = %s and uri = %s"""
+        values = [fingerprint, digest, stored.path, stored.rows, stored.bytes, run_id, self.stream, uri]
+        with self._writing() as connection:
+            connection.execute(sql, values)
+            self._record_cursor(connection, cursor, run_id)
+
+    def record_unchanged(self, uri: str, fingerprint: str, run_id: str = "", cursor: Cursor | None = None) -> None:
+        """Record a new fingerprint of a landing file whose content is the same; it keeps its sequence."""
+        sql = "update sessions_platform.landing_files set fingerprint = %s where stream = %s and uri = %s"
+        with self._writing() as connection:
+            connection.execute(sql, [fingerprint, self.stream, uri])
+            self._record_cursor(connection, cursor, run_id)
+
+    def cursors(self) -> dict[str, dict[str, Any]]:
+        """The position where the source goes on, by the name of its cursor."""
+        sql = "select name, position from sessions_platform.source_cursors where stream = %s order by name"
+        with self.database.transaction(read_only=True) as connection:
+            return dict(connection.execute(sql, [self.stream]).fetchall())
+
+    def repairs(self, landing_partitions: Sequence[str] | None = None) -> list[Repair]:
+        """The repairs in these landing partitions, or in all, in the order in which they were made."""
+        sql = """select rejection_id, payload_digest, landing_partition, uri, position, original_id, original_uri,
+                        original_position, sequence
+                 from sessions_platform.repairs
+                 where stream = %s and (%s::text[] is null or landing_partition = any(%s)) order by sequence"""
+        wanted = list(landing_partitions) if landing_partitions is not None else None
+        return self._read(Repair, sql, [self.stream, wanted, wanted])
+
+    def record_repairs(
+        self, connection: psycopg.Connection, stored: StoredFile, repairs: Sequence[Repair], digest: str, run_id: str
+    ) -> None:
+        """Record a file of repaired rows, which makes its landing partition pending. The stream's lock is held.
+
+        Readings that are going on end first, and later ones begin afterwards, since both hold the
+        stream's row. So sequences are in the order of commits.
+
+        Args:
+            connection: of the transaction that holds the stream's lock.
+            stored: the raw rows in the lake.
+            repairs: one for each row, all of one landing partition and uri; their `sequence` is not read.
+            digest: SHA-256 of the rows, hex.
+            run_id: the run that repaired them.
+        """
+        self._lock_row(connection)
+        connection.execute(
+            """insert into sessions_platform.landing_files (stream, uri, landing_partition, fingerprint, digest, path,
+                   rows, bytes, run_id, read_at, sequence)
+               values (%s, %s, %s, %s, %s, %s, %s, %s, %s, now(), nextval('sessions_platform.version'))""",
+            [
+                *(self.stream, repairs[0].uri, repairs[0].landing_partition, _REPLAY, digest),
+                *(stored.path, stored.rows, stored.bytes, run_id),
+            ],
+        )
+        for repair in repairs:
+            row = {**vars(repair), "run_id": run_id}
+            del row["sequence"]
+            self._insert(connection, "repairs", row)
+
+    def _record_cursor(self, connection: psycopg.Connection, cursor: Cursor | None, run_id: str) -> None:
+        if cursor is None:
+            return
+        sql = """insert into sessions_platform.source_cursors (stream, name, position, run_id)
+                 values (%s, %s, %s, %s)
+                 on conflict (stream, name) do update
+                 set position = excluded.position, run_id = excluded.run_id, updated_at = now()"""
+        connection.execute(sql, [self.stream, cursor.name, Jsonb(dict(cursor.position)), run_id])

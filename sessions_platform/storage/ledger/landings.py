@@ -1,0 +1,124 @@
+"""Published landing partitions in the ledger: which version of each is current.
+
+Here: landing versions, and the snapshot that all current ones make. Not here: what they were
+made of (``files``); the sessions made of them (``sessions``).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+
+from sessions_platform.storage.ledger.stream_ledger import StaleWriteError, StreamLedger
+
+
+@dataclass(frozen=True)
+class LandingVersion:
+    """The published state of one landing partition: its files in the lake, and counts of rows."""
+
+    landing_partition: str
+    version: int
+    raw_sequence: int  # the highest of the landing files that it was made of
+    events_path: str
+    rejected_path: str
+    raw_rows: int
+    accepted: int
+    rejected: int
+    duplicates: int
+    rejected_by_reason: dict[str, int]
+    first_event: datetime | None
+    last_event: datetime | None
+    contract_version: str
+    reference_digests: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All current landing versions of a stream; `version` is the newest of them, 0 where there is none."""
+
+    version: int
+    landings: tuple[LandingVersion, ...]
+
+
+class Landings(StreamLedger):
+    """The part of a stream's ledger that knows its published landing partitions."""
+
+    def landings(self) -> list[LandingVersion]:
+        """The current landing versions, by landing partition."""
+        return list(self.snapshot().landings)
+
+    def snapshot(self) -> Snapshot:
+        """The current landing versions, as of one moment."""
+        with self.database.transaction(read_only=True) as connection:
+            landings = tuple(self.current(connection))
+        return Snapshot(max((landing.version for landing in landings), default=0), landings)
+
+    def current(self, connection: psycopg.Connection) -> list[LandingVersion]:
+        """The current landing versions as the transaction sees them, by landing partition."""
+        sql = """select landing_partition, version, raw_sequence, events_path, rejected_path, raw_rows, accepted,
+                        rejected, duplicates, rejected_by_reason, first_event, last_event, contract_version,
+                        reference_digests
+                 from sessions_platform.landing_versions where stream = %s and is_current
+                 order by landing_partition"""
+        return self._read_in(connection, LandingVersion, sql, [self.stream])
+
+    def observed_before(self, landing_partition: str, besides: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """The observed schema of the newest published partition before this one that has rows, by its key.
+
+        Args:
+            landing_partition: the key that it is before.
+            besides: keys of partitions that are left out.
+
+        Returns:
+            One entry, or none where there is no such partition; as `publish` was given it.
+        """
+        sql = """select landing_partition, observed_schema from sessions_platform.landing_versions
+                 where stream = %s and is_current and landing_partition < %s and landing_partition <> all(%s)
+                     and (observed_schema ->> 'rows')::bigint > 0
+                 order by landing_partition desc limit 1"""
+        with self.database.transaction(read_only=True) as connection:
+            return dict(connection.execute(sql, [self.stream, landing_partition, list(besides)]).fetchall())
+
+    def publish(self, connection: psycopg.Connection, landing: Mapping[str, Any], affected: Iterable[str]) -> int:
+        """Make a validated landing partition current, and the sessions that it changes stale. The lock is held.
+
+        Args:
+            connection: of the transaction that holds the stream's lock.
+            landing: the columns of landing_versions but for stream, version and is_current.
+            affected: the session partitions whose sessions it may change.
+
+        Returns:
+            The version that it has now, higher than all before.
+
+        Raises:
+            StaleWriteError: rows that were read later are published already.
+        """
+        where = [self.stream, landing["landing_partition"]]
+        newer = connection.execute(
+            """select max(raw_sequence) from sessions_platform.landing_versions
+               where stream = %s and landing_partition = %s and is_current""",
+            where,
+        ).fetchone()
+        if newer and newer[0] is not None and newer[0] > landing["raw_sequence"]:
+            raise StaleWriteError(f"landing partition {where[1]}: rows that were read later are published already")
+        connection.execute(
+            """update sessions_platform.landing_versions set is_current = false
+               where stream = %s and landing_partition = %s and is_current""",
+            where,
+        )
+        version = _next_version(connection)
+        self._insert(connection, "landing_versions", {**landing, "version": version, "is_current": True})
+        with connection.cursor() as cursor:
+            cursor.executemany(
+                "insert into sessions_platform.stale_partitions values (%s, %s, %s)",
+                [(self.stream, partition, version) for partition in affected],
+            )
+        return version
+
+
+def _next_version(connection: psycopg.Connection) -> int:
+    row = connection.execute("select nextval('sessions_platform.version')").fetchone()
+    assert row is not None
+    return row[0]

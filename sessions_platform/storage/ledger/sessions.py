@@ -1,0 +1,164 @@
+"""Session partitions in the ledger: which versions were written, loaded and delivered, and which are stale.
+
+Here: session versions, stale partitions, and deliveries to warehouses besides the database. Not
+here: the sessions themselves (``storage.warehouses``) and their events (``storage.lake``).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+
+from sessions_platform.storage.lake.lake import StoredFile
+from sessions_platform.storage.ledger.stream_ledger import StaleWriteError, StreamLedger
+
+_SELECT_STALE = """
+select session_partition from sessions_platform.stale_partitions where stream = %(stream)s
+union
+select session_partition from sessions_platform.session_versions
+where stream = %(stream)s and is_current and (session_rule_version <> %(rule)s or snapshot < (
+    select max(version) from sessions_platform.landing_versions
+    where stream = %(stream)s and session_rule_version <> %(rule)s))
+order by 1"""
+_COLUMNS = """session_partition, version, path, rows, bytes, duplicates_across, conflicts_across,
+    first_event, last_event, longest_activity_chain_seconds, snapshot, session_rule_version"""
+
+
+@dataclass(frozen=True)
+class SessionVersion:
+    """One written state of one session partition, loaded into the warehouse or not.
+
+    `snapshot` is the newest landing version that it was made of, 0 where there was none.
+    """
+
+    session_partition: str
+    version: int
+    path: str
+    rows: int
+    bytes: int
+    duplicates_across: int
+    conflicts_across: int
+    first_event: datetime | None
+    last_event: datetime | None
+    longest_activity_chain_seconds: float
+    snapshot: int
+    session_rule_version: str
+
+    @property
+    def stored(self) -> StoredFile:
+        """Its sessionized events in the lake."""
+        return StoredFile(self.path, self.rows, self.bytes)
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """The sessions of one partition as a target besides the warehouse database last took them.
+
+    `version` is that of the session version, `digest` that of its rows.
+    """
+
+    target: str
+    session_partition: str
+    version: int
+    digest: str
+
+
+class SessionVersions(StreamLedger):
+    """The part of a stream's ledger that knows its session partitions."""
+
+    def write_sessions(self, versions: Sequence[Mapping[str, Any]]) -> None:
+        """Record written session partitions; they are current once they are loaded.
+
+        Args:
+            versions: of each the columns of session_versions but for stream, version and is_current.
+        """
+        with self._writing() as connection:
+            for version in versions:
+                self._insert(connection, "session_versions", version)
+
+    def newest_sessions(self, session_partitions: Sequence[str] | None = None) -> list[SessionVersion]:
+        """The newest written version of each of these session partitions, or of all, loaded or not.
+
+        The newest is made of the newest snapshot; of several such, the one that was written last.
+        """
+        sql = f"""select distinct on (session_partition) {_COLUMNS}
+                 from sessions_platform.session_versions
+                 where stream = %s and (%s::text[] is null or session_partition = any(%s))
+                 order by session_partition, snapshot desc, version desc"""
+        wanted = list(session_partitions) if session_partitions is not None else None
+        return self._read(SessionVersion, sql, [self.stream, wanted, wanted])
+
+    def sessions_at(self, paths: Sequence[str]) -> list[SessionVersion]:
+        """The written versions that are stored in these lake files, by session partition."""
+        sql = f"""select {_COLUMNS} from sessions_platform.session_versions
+                 where stream = %s and path = any(%s) order by session_partition"""
+        return self._read(SessionVersion, sql, [self.stream, list(paths)])
+
+    def loaded_sessions(self, connection: psycopg.Connection) -> list[SessionVersion]:
+        """The versions that the warehouse contains, by session partition."""
+        sql = f"""select {_COLUMNS} from sessions_platform.session_versions
+                 where stream = %s and is_current order by session_partition"""
+        return self._read_in(connection, SessionVersion, sql, [self.stream])
+
+    def mark_loaded(self, connection: psycopg.Connection, loaded: Sequence[SessionVersion]) -> None:
+        """Record that the warehouse contains these versions; what their snapshots contain is stale no longer.
+
+        The stream's lock is held, and the same transaction loads them.
+
+        Raises:
+            StaleWriteError: the ledger has them no longer, because the stream was rebuilt meanwhile.
+        """
+        partitions = [version.session_partition for version in loaded]
+        connection.execute(
+            """update sessions_platform.session_versions set is_current = false
+               where stream = %s and session_partition = any(%s) and is_current""",
+            [self.stream, partitions],
+        )
+        updated = connection.execute(
+            """update sessions_platform.session_versions set is_current = true, loaded_at = now()
+               where stream = %s and version = any(%s)""",
+            [self.stream, [version.version for version in loaded]],
+        )
+        if updated.rowcount < len(loaded):
+            raise StaleWriteError(f"{self.stream}: it was rebuilt since these sessions were made")
+        connection.execute(
+            """delete from sessions_platform.stale_partitions w
+               using unnest(%s::text[], %s::bigint[]) as loaded (session_partition, snapshot)
+               where w.stream = %s and w.session_partition = loaded.session_partition
+                   and w.version <= loaded.snapshot""",
+            [partitions, [version.snapshot for version in loaded], self.stream],
+        )
+
+    def stale_partitions(self, session_rule_version: str) -> list[str]:
+        """The session partitions to refresh, sorted.
+
+        Those are affected by a change that is not loaded yet, or made by another session rule. So are
+        all whose snapshot lacks a change whose affected partitions another rule determined: how
+        far a change reaches depends on the activity chains, whose length the rule limits.
+        """
+        with self.database.transaction(read_only=True) as connection:
+            return self.stale_partitions_in(connection, session_rule_version)
+
+    def stale_partitions_in(self, connection: psycopg.Connection, session_rule_version: str) -> list[str]:
+        """The same, as the connection's transaction sees it."""
+        rows = connection.execute(_SELECT_STALE, {"stream": self.stream, "rule": session_rule_version}).fetchall()
+        return [partition for (partition,) in rows]
+
+    def deliveries(self, target: str) -> dict[str, Delivery]:
+        """What was last delivered to a target, by session partition."""
+        sql = """select target, session_partition, version, digest from sessions_platform.deliveries
+                 where stream = %s and target = %s order by session_partition"""
+        return {row.session_partition: row for row in self._read(Delivery, sql, [self.stream, target])}
+
+    def record_delivery(self, delivery: Delivery, run_id: str) -> None:
+        """Record what a target contains now, in a transaction of its own."""
+        sql = """insert into sessions_platform.deliveries (stream, target, session_partition, version, digest, run_id)
+                 values (%s, %s, %s, %s, %s, %s)
+                 on conflict (stream, target, session_partition) do update
+                 set version = excluded.version, digest = excluded.digest, run_id = excluded.run_id,
+                     delivered_at = now()"""
+        row = [delivery.target, delivery.session_partition, delivery.version, delivery.digest]
+        with self._writing() as connection:
+            connection.execute(sql, [self.stream, *row, run_id])
