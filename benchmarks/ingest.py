@@ -85,21 +85,21 @@ def ours(file: str, form: str, folder: str) -> dict[str, str]:
 
     from sessions_platform.contracts.sources import FilesSource
     from sessions_platform.sources.files.reader import FileReading
-    from sessions_platform.sources.formats.parquet.reader_process import ParquetProcess
+    from sessions_platform.sources.formats.registry import open_format
     from sessions_platform.storage.lake.prefetch import prefetch, prefetch_map
     from sessions_platform.transforms.parse.parse import parse_and_observe
 
-    shop, parquet = stream(files=f"*.{form}"), ParquetProcess()
+    shop = stream(files=f"*.{form}")
     place = {"landing_partition": pl.lit("2026-01-01"), "source_uri": pl.lit("events")}
     measure.mark("ready")
     assert isinstance(shop.source, FilesSource)
-    reading = FileReading(Path(file), shop.source, _keep_nothing, parquet)
+    reading = FileReading(Path(file), shop.source, open_format(shop.source), _keep_nothing)
 
     def read(block: pl.DataFrame) -> pl.DataFrame:
         return parse_and_observe(block.with_columns(**place), shop)[0]
 
     parsed = list(prefetch_map(read, prefetch(reading)))
-    parquet.close()
+    del reading  # and the process that reads Parquet with it
     measure.mark("done")
     rows = pl.concat(parsed)
     is_broken = pl.col("parse_errors").list.len() > 0

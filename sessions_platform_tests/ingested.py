@@ -1,4 +1,4 @@
-"""Landing files read in tests, and what has to hold of whatever was in them."""
+"""Landing files read in tests, and the invariants of whatever they contain."""
 
 import hashlib
 import itertools
@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from sessions_platform.contracts.events import PROVENANCE, events_schema
+from sessions_platform.contracts.formats import FORMATS
 from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.contracts.rejected_events import REJECTED_EVENTS, rejected_schema
 from sessions_platform.contracts.sources import FilesSource
@@ -22,7 +23,8 @@ from sessions_platform.settings import Settings
 from sessions_platform.sources.files.reader import BLOCK_BYTES, FileReading
 from sessions_platform.sources.formats.base import CorruptDataError
 from sessions_platform.sources.formats.compression import codec_of, decompressed
-from sessions_platform.sources.formats.parquet.reader_process import ParquetProcess
+from sessions_platform.sources.formats.parquet.format import ParquetFormat
+from sessions_platform.sources.formats.registry import open_format
 from sessions_platform.transforms.deduplicate import deduplicate
 from sessions_platform.transforms.parse.parse import parse
 from sessions_platform.transforms.rejections import payload_bytes, rejections
@@ -31,21 +33,21 @@ from sessions_platform_tests.streams import stream
 
 DAY = "2026-01-01"
 _numbers = itertools.count()
-PARQUET = ParquetProcess()  # one for all tests: it takes half a second to start
+PARQUET = ParquetFormat()  # one for all tests: its process takes half a second to start
 BLOCK = {name: dtype for name, dtype in RAW_EVENTS.items() if name not in ("landing_partition", "source_uri")}
 
 
-class Copies(dict[str, bytes]):
-    """A place for the bytes of unreadable files."""
+class QuarantinedFiles(dict[str, bytes]):
+    """The bytes of files that could not be read, by their digest."""
 
-    def keep(self, pieces: Iterable[bytes]) -> str:
-        content = b"".join(pieces)
-        place = hashlib.sha256(content).hexdigest()
-        self[place] = content
-        return place
+    def quarantine(self, chunks: Iterable[bytes]) -> str:
+        content = b"".join(chunks)
+        digest = hashlib.sha256(content).hexdigest()
+        self[digest] = content
+        return digest
 
 
-COPIES = Copies()
+QUARANTINED = QuarantinedFiles()
 
 
 def reading(path: Path, content: bytes, block_bytes: int = BLOCK_BYTES, **described: Any) -> FileReading:
@@ -55,11 +57,12 @@ def reading(path: Path, content: bytes, block_bytes: int = BLOCK_BYTES, **descri
 
 def reading_of(path: Path, block_bytes: int = BLOCK_BYTES, **described: Any) -> FileReading:
     source = FilesSource.model_validate({"files": "*", "format": "ndjson", **described})
-    return FileReading(path, source, COPIES.keep, PARQUET, block_bytes)
+    file_format = PARQUET if source.format == "parquet" else open_format(source)
+    return FileReading(path, source, file_format, QUARANTINED.quarantine, block_bytes)
 
 
 def rows_of(file: FileReading) -> pl.DataFrame:
-    """All rows of a file that nobody writes to, having looked that they are what any source promises."""
+    """All rows of a file that nobody writes to, checked against what every source promises."""
     content = file._path.read_bytes()
     blocks = list(file)
     assert all(block.schema == BLOCK and block.height for block in blocks)
@@ -68,12 +71,12 @@ def rows_of(file: FileReading) -> pl.DataFrame:
     assert rows["corrupt_reason"][:-1].null_count() == max(0, rows.height - 1)
     assert file.digest == hashlib.sha256(content).hexdigest()
     if content and not rows.height:
-        assert content in COPIES.values()
+        assert content in QUARANTINED.values()
     text, is_whole = text_of(content)
-    if file._source.format == "parquet":
+    if not FORMATS[file._source.format].is_text:
         return rows
     if rows["corrupt_reason"].null_count() < rows.height:
-        assert COPIES[rows[-1, "payload"].decode()] == content
+        assert QUARANTINED[rows[-1, "payload"].decode()] == content
         assert_begins(rows[:-1], text)
     else:
         assert is_whole
@@ -89,7 +92,7 @@ def payloads(file: FileReading) -> list[bytes]:
 
 
 def text_of(content: bytes) -> tuple[bytes, bool]:
-    """The text of a file, and whether it is all there."""
+    """The text of a file, and whether it is complete."""
     codec = codec_of(content)
     if codec is None:
         return content, True
@@ -102,7 +105,7 @@ def text_of(content: bytes) -> tuple[bytes, bool]:
 
 
 def assert_is_text(raw: pl.DataFrame, text: bytes) -> None:
-    """The raw rows of a file, in order, are its text; one without rows holds a BOM or a header at most."""
+    """The raw rows of a file, in order, are its text; one without rows contains a BOM or a header at most."""
     assert joined(raw) == text or raw.height == 0
 
 
@@ -114,12 +117,12 @@ def assert_begins(raw: pl.DataFrame, text: bytes) -> None:
 
 def joined(raw: pl.DataFrame) -> bytes:
     assert raw["preamble"][1:].null_count() == max(0, raw.height - 1)
-    pieces = [piece for row in raw.select("preamble", "payload", "line_terminator").rows() for piece in row]
-    return b"".join(piece or b"" for piece in pieces)
+    parts = [part for row in raw.select("preamble", "payload", "line_terminator").rows() for part in row]
+    return b"".join(part or b"" for part in parts)
 
 
 def assert_each_once(raw: pl.DataFrame, events: pl.DataFrame, rejected: pl.DataFrame, duplicates: int) -> None:
-    """Every raw row is found once: as an event, a rejected row, or (by their number) a duplicate."""
+    """Every raw row is once an event, a rejected row, or (by their number) a duplicate."""
     place = ["source_uri", "position"]
     raw_places = raw.select(place).rows()
     found = [*events.select(place).rows(), *rejected.select(place).rows()]
@@ -133,7 +136,7 @@ def assert_each_once(raw: pl.DataFrame, events: pl.DataFrame, rejected: pl.DataF
 
 
 def open_folder(folder: Path, settings: Settings, **changes: Any) -> StreamContext:
-    """An empty stream of a name of its own, whose landing files stand in `folder`, one landing partition a day."""
+    """An empty stream of a name of its own, whose landing files are in `folder`, one landing partition a day."""
     source = {"files": "{partition:%Y-%m-%d}/**/*", "format": "ndjson", **changes.pop("source", {})}
     named = stream(**{"name": f"folder{next(_numbers)}", "path": folder / "web.yaml", "source": source, **changes})
     return StreamContext.open(named, settings)
@@ -141,7 +144,7 @@ def open_folder(folder: Path, settings: Settings, **changes: Any) -> StreamConte
 
 @dataclass(frozen=True)
 class TakenIn:
-    """What one landing partition holds, as it rests in the lake."""
+    """What one landing partition contains, as it is stored in the lake."""
 
     raw: pl.DataFrame
     events: pl.DataFrame
@@ -153,7 +156,7 @@ class TakenIn:
 
 
 def take_in(context: StreamContext, partition: str = DAY) -> TakenIn:
-    """Land and judge a partition, and publish it where it adds up."""
+    """Ingest, validate and publish a partition, and check that its rows add up."""
     ingest(context, [partition], "a-run")
     dataset = context.raw_events([partition])
     validated = validate_partition(context, partition, dataset)
@@ -181,7 +184,7 @@ def assert_rejected_whole(raw: pl.DataFrame, rejected: pl.DataFrame) -> None:
 
 
 def validate_file(path: Path, content: bytes, of: Stream) -> TakenIn:
-    """Read and judge one file, having looked that no byte and no row of it was lost and that contracts are kept."""
+    """Read and validate one file; check that no byte and no row of it was lost, and the contracts."""
     described = of.source.model_dump(exclude={"max_unpacked"})
     raw = rows_of(reading(path, content, block_bytes=64, **described))
     raw = raw.select(pl.lit(DAY).alias("landing_partition"), pl.lit("a").alias("source_uri"), pl.all())

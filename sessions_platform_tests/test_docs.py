@@ -53,6 +53,13 @@ def test_every_link_leads_somewhere(page: Path) -> None:
     assert [link for link in local if not (page.parent / link).exists()] == []
 
 
+@every_page
+def test_every_module_that_is_named_exists(page: Path) -> None:
+    named = re.findall(r"`((?:[a-z_]+/)+(?:[a-z_]+\.py|[a-z_]+/))`", page.read_text())
+    roots = [PROJECT, PROJECT / "sessions_platform", Path(__file__).parent]
+    assert [name for name in named if not any((root / name).exists() for root in roots)] == []
+
+
 def test_the_readme_lists_the_commands_that_there_are() -> None:
     listed = set(re.findall(r"^\| `sessions-platform (\w+)", README.read_text(), re.MULTILINE))
     real = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}

@@ -14,7 +14,7 @@ from sessions_platform.contracts.stream import Stream
 from sessions_platform.errors import UserError
 from sessions_platform.sources.files.reader import FileReading
 from sessions_platform.sources.files.source import path_of
-from sessions_platform.sources.formats.parquet.reader_process import ParquetProcess
+from sessions_platform.sources.formats.registry import open_format
 from sessions_platform.transforms.parse.parse import parse
 
 _VALUE = "value"
@@ -27,7 +27,7 @@ def values_of_file(stream: Stream, reference: Reference) -> pl.Series:
     rows = _as_stream(reference, source)
     found = [pl.Series(_VALUE, dtype=pl.String)]
     try:
-        for block in FileReading(path, source, _keep_no_copy, ParquetProcess()):
+        for block in FileReading(path, source, open_format(source), _keep_no_copy):
             placed = block.with_columns(landing_partition=pl.lit(""), source_uri=pl.lit(reference.file))
             parsed = parse(placed, rows)
             _refuse_faults(parsed, path)

@@ -12,6 +12,7 @@ from types import NoneType
 from typing import Any
 
 from sessions_platform.contracts.columns import Column, ColumnType
+from sessions_platform.contracts.formats import FORMATS
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.timestamps import EPOCHS
 from sessions_platform.transforms.text import storable
@@ -148,7 +149,7 @@ def _missing(observed: ObservedSchema, before: ObservedSchema, stream: Stream) -
 
 
 def _retyped(observed: ObservedSchema, before: ObservedSchema, stream: Stream) -> Iterator[Drift]:
-    if stream.source.format == "csv":  # all of its values are text
+    if FORMATS[stream.source.format].is_untyped:
         return
     for name, paths in _paths(stream).items():
         column = stream.columns[name]

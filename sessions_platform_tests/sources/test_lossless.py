@@ -1,7 +1,7 @@
-"""No byte is lost, whatever a file holds: each is an event, a rejected row, a duplicate, or in a copy."""
+"""No byte is lost, whatever a file contains: it is in an event, a rejected row, a duplicate or a quarantined file."""
 
 import gzip
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from sessions_platform.pipeline.ingest import BytesLostError
 from sessions_platform.settings import Settings
-from sessions_platform.sources.files import reader
 from sessions_platform.sources.files.reader import FileReading
-from sessions_platform.sources.formats import text_records
-from sessions_platform.sources.formats.text_records import Lines, Records
+from sessions_platform.sources.formats import ndjson, text_records
+from sessions_platform.sources.formats.base import RecordBlock
+from sessions_platform.sources.formats.csv import RecordSplitter
 from sessions_platform_tests.ingested import DAY, open_folder, take_in, validate_file
 from sessions_platform_tests.streams import stream
 
@@ -94,7 +94,7 @@ def test_nothing_of_a_csv_file_is_lost(place: Path, text: bytes, packed: Callabl
 
 
 def test_good_lines_among_broken_ones_are_events(place: Path) -> None:
-    """The properties above would hold too where everything is rejected."""
+    """The properties above would be kept too if everything were rejected."""
     content = b"\n".join([ndjson_line(1), b"broken", ndjson_line(2), ndjson_line(2), b"", ndjson_line(3)[:-1]])
     taken = validate_file(place, content, NDJSON)
     assert taken.events["event_id"].to_list() == ["1", "2"]
@@ -124,46 +124,49 @@ CSV_COLUMNS: dict[str, Any] = {
 }
 
 
-# The proofs can fail: defects, planted
+# These tests can fail: planted defects
 
 
 def drop_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    cut = text_records.lines
-    monkeypatch.setattr(reader, "lines", lambda text: (Lines(payloads[:-1], ends[:-1]) for payloads, ends in cut(text)))
+    def forgetful(text: bytes) -> Iterator[RecordBlock]:
+        for block in text_records.lines(text):
+            assert block.terminators is not None
+            yield RecordBlock(block.payloads[:-1], block.terminators[:-1])
+
+    monkeypatch.setattr(ndjson, "lines", forgetful)
 
 
 def drop_a_carriage_return(monkeypatch: pytest.MonkeyPatch) -> None:
-    cut = text_records.lines
-    monkeypatch.setattr(reader, "lines", lambda text: cut(text.replace(b"\r\n", b"\n")))
+    monkeypatch.setattr(ndjson, "lines", lambda text: text_records.lines(text.replace(b"\r\n", b"\n")))
 
 
 def forget_the_bom(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FileReading, "_preamble_column", lambda *_: pl.lit(None, pl.Binary))
 
 
-def drop_what_an_open_quote_held(monkeypatch: pytest.MonkeyPatch) -> None:
-    decide = Records._record_ends
+def drop_what_an_open_quote_spans(monkeypatch: pytest.MonkeyPatch) -> None:
+    decide = RecordSplitter._record_ends
 
-    def forgetful(self: Records, text: bytes) -> tuple[Any, int]:
+    def forgetful(self: RecordSplitter, text: bytes) -> tuple[Any, int]:
         return decide(self, text)[0], len(text)
 
-    monkeypatch.setattr(Records, "_record_ends", forgetful)
+    monkeypatch.setattr(RecordSplitter, "_record_ends", forgetful)
 
 
-def drop_an_unreadable_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(FileReading, "_unreadable", lambda self, *_: self._block(pl.Series([b"x"]), None)[:0])
+def drop_a_corrupt_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FileReading, "_corrupt_row", lambda self, *_: self._frame(pl.Series([b"x"]), None)[:0])
 
 
-def judge_the_cut_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def validate_the_cut_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def passing_over(texts: Any, _: int) -> Any:
-        begun = b""
+        unfinished = b""
         try:
             for text in texts:
-                begun += text
+                unfinished += text
         finally:
-            yield begun
+            yield unfinished
 
-    monkeypatch.setattr(reader, "whole_lines", passing_over)
+    monkeypatch.setattr(ndjson, "whole_lines", passing_over)
 
 
 THREE = b"\xef\xbb\xbf" + b"\r\n".join(map(ndjson_line, range(3)))
@@ -172,10 +175,10 @@ DEFECTS = [
     (drop_a_line, THREE, NDJSON),
     (drop_a_carriage_return, THREE, NDJSON),
     (forget_the_bom, THREE, NDJSON),
-    (drop_what_an_open_quote_held, OPEN, CSV),
-    (drop_an_unreadable_file, gzip.compress(THREE, mtime=0)[:-9], NDJSON),
-    (drop_an_unreadable_file, b"\x1f\x8b no gzip", NDJSON),
-    (judge_the_cut_line, gzip.compress(THREE, mtime=0)[:-12], NDJSON),
+    (drop_what_an_open_quote_spans, OPEN, CSV),
+    (drop_a_corrupt_file, gzip.compress(THREE, mtime=0)[:-9], NDJSON),
+    (drop_a_corrupt_file, b"\x1f\x8b no gzip", NDJSON),
+    (validate_the_cut_line, gzip.compress(THREE, mtime=0)[:-12], NDJSON),
 ]
 
 

@@ -34,7 +34,7 @@ from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.contracts.sources import FilesSource
 from sessions_platform.storage.lake.prefetch import prefetch
 from sessions_platform.pipeline.ingest import blocks_of
-from sessions_platform.sources.formats.parquet.reader_process import ParquetProcess
+from sessions_platform.sources.formats.registry import open_format
 from sessions_platform.sources.files.reader import FileReading
 from sessions_platform.storage.lake.filesystem import LocalFilesystem
 from sessions_platform.storage.lake.lake import Lake
@@ -43,15 +43,16 @@ path, kind = Path(sys.argv[1]), sys.argv[2]
 lake = Lake(LocalFilesystem(path.parent / "lake"), path.parent / "scratch")
 block_bytes = int(sys.argv[3]) << 20
 source = FilesSource.model_validate({"files": "*", "format": kind})
-reading = FileReading(path, source, partial(lake.quarantine, "quarantined_files"), ParquetProcess(), block_bytes)
+quarantine = partial(lake.quarantine, "quarantined_files")
+reading = FileReading(path, source, open_format(source), quarantine, block_bytes)
 with closing(prefetch(blocks_of(reading, "2026-01-01", "a"))) as blocks:
     stored = lake.write("raw", blocks, RAW_EVENTS)
 # not ru_maxrss, which begins with what the process that started this one takes
 peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 text = hashlib.sha256()
 for block in lake.blocks([stored.path], RAW_EVENTS):
-    pieces = block.select(pl.col("preamble", "payload", "line_terminator").fill_null(b"")).rows()
-    text.update(b"".join(piece for row in pieces for piece in row))
+    parts = block.select(pl.col("preamble", "payload", "line_terminator").fill_null(b"")).rows()
+    text.update(b"".join(part for row in parts for part in row))
 print(json.dumps({"rows": stored.rows, "peak_mb": peak // 1024, "sha256": text.hexdigest()}))
 """
 
@@ -89,9 +90,9 @@ def test_a_large_file_takes_bounded_memory_and_loses_no_byte(
     path, text = tmp_path / "file", hashlib.sha256()
     rest = iter(texts())
     with opened(path, "wb") as file:  # type: ignore[attr-defined]
-        while piece := b"".join(itertools.islice(rest, 10_000)):
-            text.update(piece)
-            file.write(piece)
+        while chunk := b"".join(itertools.islice(rest, 10_000)):
+            text.update(chunk)
+            file.write(chunk)
     found = read(path, kind)
     assert found["sha256"] == text.hexdigest()
     assert found["rows"] == LINES + (kind == "csv")
@@ -128,7 +129,7 @@ def test_a_bomb_of_one_line_takes_bounded_memory(tmp_path: Path, pack: Callable[
     assert int(found["peak_mb"]) < BOUND_MB
 
 
-def test_a_line_of_100_mb_is_judged_like_any_other(tmp_path: Path, settings: Settings) -> None:
+def test_a_line_of_100_mb_is_validated_like_any_other(tmp_path: Path, settings: Settings) -> None:
     good = b'{"id":"1","user":"ann","ts":"2026-01-01T12:00:00Z","type":"view","more":"' + b"x" * 100_000_000 + b'"}'
     (tmp_path / DAY).mkdir()
     (tmp_path / DAY / "file").write_bytes(good + b"\n" + good[:-1] + b"\n" + b"[" * 100_000_000)

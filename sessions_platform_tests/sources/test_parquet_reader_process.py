@@ -1,4 +1,4 @@
-"""What a Parquet file may do to the process that reads it, and that no more comes of it."""
+"""A Parquet file may bring down the process that reads it, and does no other harm."""
 
 import io
 import os
@@ -17,7 +17,8 @@ from sessions_platform.contracts.sources import FilesSource
 from sessions_platform.sources.files.reader import BLOCK_BYTES, FileReading
 from sessions_platform.sources.formats.base import CorruptDataError
 from sessions_platform.sources.formats.parquet.reader_process import ParquetProcess
-from sessions_platform_tests.ingested import COPIES, reading, rows_of
+from sessions_platform.sources.formats.registry import open_format
+from sessions_platform_tests.ingested import QUARANTINED, reading, rows_of
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def written(folder: Path, rows: int, value: str = "x", **how: Any) -> Path:
     return path
 
 
-def taken(process: ParquetProcess, path: Path, block_rows: int = 1000) -> list[bytes]:
+def rows_read(process: ParquetProcess, path: Path, block_rows: int = 1000) -> list[bytes]:
     with path.open("rb", buffering=0) as handle:
         return [row for rows in process.rows(handle, BLOCK_BYTES, block_rows) for row in rows]
 
@@ -45,16 +46,16 @@ def child_of(process: ParquetProcess) -> int:
 
 def test_one_child_reads_file_after_file(process: ParquetProcess, tmp_path: Path) -> None:
     path = written(tmp_path, 3)
-    assert taken(process, path) == [b'{"v":"x"}'] * 3
+    assert rows_read(process, path) == [b'{"v":"x"}'] * 3
     child = child_of(process)
     path.write_bytes(b"PAR1 is not enough PAR1")
     with pytest.raises(CorruptDataError, match="no Parquet data"):
-        taken(process, path)
-    assert taken(process, written(tmp_path, 2)) == [b'{"v":"x"}'] * 2
+        rows_read(process, path)
+    assert rows_read(process, written(tmp_path, 2)) == [b'{"v":"x"}'] * 2
     assert child_of(process) == child
 
 
-def test_a_crash_is_told_and_the_next_file_is_read_by_another_child(process: ParquetProcess, tmp_path: Path) -> None:
+def test_a_crash_is_reported_and_another_child_reads_the_next_file(process: ParquetProcess, tmp_path: Path) -> None:
     path = written(tmp_path, 50_000, "x" * 100, row_group_size=1000)
     with path.open("rb", buffering=0) as handle:
         rows = process.rows(handle, BLOCK_BYTES, 1000)
@@ -62,43 +63,43 @@ def test_a_crash_is_told_and_the_next_file_is_read_by_another_child(process: Par
         os.kill(child_of(process), signal.SIGSEGV)
         with pytest.raises(CorruptDataError, match=r"crashes the process that reads it \(signal SIGSEGV\)"):
             list(rows)
-    assert len(taken(process, path)) == 50_000
+    assert len(rows_read(process, path)) == 50_000
 
 
-def test_a_reading_that_is_given_up_leaves_no_rows_for_the_next_file(process: ParquetProcess, tmp_path: Path) -> None:
+def test_an_abandoned_reading_leaves_no_rows_for_the_next_file(process: ParquetProcess, tmp_path: Path) -> None:
     with written(tmp_path, 50_000).open("rb", buffering=0) as handle:
         rows = process.rows(handle, BLOCK_BYTES, 1000)
         next(rows)
         rows.close()  # pyright: ignore[reportAttributeAccessIssue]
-    assert taken(process, written(tmp_path, 1, "y")) == [b'{"v":"y"}']
+    assert rows_read(process, written(tmp_path, 1, "y")) == [b'{"v":"y"}']
 
 
-def test_a_file_that_takes_all_memory_is_unreadable(tmp_path: Path) -> None:
+def test_a_file_that_takes_all_memory_is_corrupt(tmp_path: Path) -> None:
     process = ParquetProcess(memory_bytes=512 << 20)
     bomb = written(tmp_path, 1, "x" * (160 << 20), compression="zstd")
     assert bomb.stat().st_size < 1 << 20
     with pytest.raises(CorruptDataError, match=r"more than 512 MiB of memory|crashes"):
-        taken(process, bomb)
-    assert taken(process, written(tmp_path, 1)) == [b'{"v":"x"}']
+        rows_read(process, bomb)
+    assert rows_read(process, written(tmp_path, 1)) == [b'{"v":"x"}']
     process.close()
 
 
-def test_a_file_that_never_ends_is_unreadable(tmp_path: Path) -> None:
+def test_a_file_that_never_ends_is_corrupt(tmp_path: Path) -> None:
     process = ParquetProcess(cpu_seconds=0.02)
     with pytest.raises(CorruptDataError, match=r"takes more than 0\.02 seconds of computing"):
-        taken(process, written(tmp_path, 300_000), block_rows=300_000)
+        rows_read(process, written(tmp_path, 300_000), block_rows=300_000)
     process.close()
 
 
-def test_a_child_that_does_not_start_is_no_fault_of_a_file(
+def test_a_child_that_does_not_start_is_not_the_files_fault(
     process: ParquetProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(RuntimeError, match="does not start"):
-        taken(process, written(tmp_path, 1))
+        rows_read(process, written(tmp_path, 1))
 
 
-def test_an_outage_is_no_broken_parquet(process: ParquetProcess, tmp_path: Path) -> None:
+def test_an_outage_is_not_a_corrupt_file(process: ParquetProcess, tmp_path: Path) -> None:
     handle = io.FileIO(os.open(written(tmp_path, 1), os.O_WRONLY), "rb")
     with handle, pytest.raises(OSError, match="Bad file descriptor"):
         list(process.rows(handle, BLOCK_BYTES, 1000))
@@ -118,11 +119,11 @@ with Path(sys.argv[1]).open("rb", buffering=0) as handle:
 """
     path = written(tmp_path, 1_000_000)
     ended = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, check=True)
-    # It would not return as long as the child were there, which holds the other end of the output too.
+    # It would not return before the child ends, which has the output open too.
     assert ended.stdout.strip().isdigit()
 
 
-def test_parquet_unpacks_to_so_many_bytes_and_no_more(tmp_path: Path) -> None:
+def test_a_parquet_file_is_read_up_to_its_limit(tmp_path: Path) -> None:
     content = written(tmp_path, 100_000, "x" * 1000).read_bytes()
     rows = rows_of(reading(tmp_path / "file", content, format="parquet", max_unpacked="1MB"))
     assert rows[-1, "corrupt_reason"] == "it unpacks to more than max_unpacked, 1000000 bytes"
@@ -133,6 +134,4 @@ def test_a_file_of_a_hundred_columns_and_no_rows_is_empty(tmp_path: Path) -> Non
     path = tmp_path / "file.parquet"
     pq.write_table(pa.table({f"c{n}": pa.array([], pa.string()) for n in range(100)}), path)
     source = FilesSource.model_validate({"files": "*", "format": "parquet"})
-    process = ParquetProcess()
-    assert list(FileReading(path, source, COPIES.keep, process)) == []
-    process.close()
+    assert list(FileReading(path, source, open_format(source), QUARANTINED.quarantine)) == []

@@ -23,8 +23,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sessions_platform.sources.files.reader import BLOCK_BYTES
+from sessions_platform.sources.formats import csv as csv_format
 from sessions_platform.sources.formats import text_records
-from sessions_platform.sources.formats.text_records import BLOCK_ROWS, Records
+from sessions_platform.sources.formats.csv import RecordSplitter
+from sessions_platform.sources.formats.text_records import BLOCK_ROWS
 from sessions_platform_tests.ingested import payloads, reading, reading_of, rows_of
 
 
@@ -115,7 +117,7 @@ def test_the_rest_of_a_file_begins_with_a_line_that_is_too_long(
 def test_a_quote_that_stays_open_for_too_long_was_opened_by_mistake(
     place: Path, monkeypatch: pytest.MonkeyPatch, block_bytes: int
 ) -> None:
-    monkeypatch.setattr(text_records, "LONGEST_OPEN_RECORD", 12)
+    monkeypatch.setattr(csv_format, "LONGEST_OPEN_RECORD", 12)
     content = b'a,b\n1,"345\n789\n"\n1,"345\n7890123\n2,"x\ny"\n'
     assert payloads(reading(place, content, block_bytes, format="csv")) == [
         b'1,"345\n789\n"',
@@ -288,23 +290,23 @@ def test_only_the_quote_of_the_stream_holds_lines_together(
     assert payloads(reading(place, b'a\n"1\n2"\n', format="csv", quote=quote)) == records
 
 
-def records_line_by_line(text: bytes, records: Records) -> list[bytes]:
-    """What Records says, told by a plain loop."""
+def records_line_by_line(text: bytes, splitter: RecordSplitter) -> list[bytes]:
+    """What RecordSplitter says, by a loop over lines."""
     found: list[bytes] = []
     opened: list[bytes] = []
     for line in re.findall(rb"[^\n]*\n|[^\n]+", text):
-        closes = records._closes.fullmatch(line)
-        stays = b'"' not in line or records._stays_open.fullmatch(line)
+        closes = splitter._closes.fullmatch(line)
+        stays = b'"' not in line or splitter._stays_open.fullmatch(line)
         if opened and not stays:
             found += [b"".join([*opened, line])] if closes else opened
             opened = []
             if closes:
                 continue
-        if opened or (line.count(b'"') % 2 and records._opens.fullmatch(line)):
+        if opened or (line.count(b'"') % 2 and splitter._opens.fullmatch(line)):
             opened.append(line)
         else:
             found.append(line)
-        if sum(map(len, opened)) > text_records.LONGEST_OPEN_RECORD:
+        if sum(map(len, opened)) > csv_format.LONGEST_OPEN_RECORD:
             found, opened = [*found, *opened], []
     return [*found, *opened]
 
@@ -315,15 +317,19 @@ CSV_PIECES = st.sampled_from([b"a", b",", b",", b'"', b'"', b'""', b'"a"', b"\r"
 @given(st.lists(CSV_PIECES, max_size=40).map(b"".join), st.integers(1, 30), st.integers(2, 20))
 @settings(max_examples=300)
 def test_records_are_those_of_a_plain_loop(text: bytes, size: int, longest: int) -> None:
-    records = Records(b",", b'"')
+    splitter = RecordSplitter(b",", b'"')
     with pytest.MonkeyPatch.context() as bounded:
-        bounded.setattr(text_records, "LONGEST_OPEN_RECORD", longest)
+        bounded.setattr(csv_format, "LONGEST_OPEN_RECORD", longest)
         bounded.setattr(text_records, "BLOCK_ROWS", 3)
-        pieces = [text[start : start + 2] for start in range(0, len(text), 2)]
-        cut = list(records.cut(text_records.whole_lines(pieces, size)))
-        found = [payload + end for payloads, ends in cut for payload, end in zip(payloads, ends, strict=True)]
-        assert found == records_line_by_line(text, records)
-    assert all(len(payloads) <= 3 for payloads, _ in cut)
+        chunks = [text[start : start + 2] for start in range(0, len(text), 2)]
+        blocks = list(splitter.split(text_records.whole_lines(chunks, size)))
+        found = [
+            payload + terminator
+            for payloads, terminators, *_ in blocks
+            for payload, terminator in zip(payloads, () if terminators is None else terminators, strict=True)
+        ]
+        assert found == records_line_by_line(text, splitter)
+    assert all(len(block.payloads) <= 3 for block in blocks)
 
 
 FIELDS = st.lists(st.text("a\",'\r\n é", max_size=4), min_size=2, max_size=3)

@@ -15,8 +15,8 @@ from sessions_platform.contracts.polars_types import REASONS
 from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.contracts.rejection_reasons import VALUE_SHOWN
 from sessions_platform.contracts.stream import Stream
+from sessions_platform.sources.formats.ndjson import DEEPEST
 from sessions_platform.transforms.parse.parse import parse
-from sessions_platform.transforms.parse.row_parser import DEEPEST
 
 
 def stream(columns: dict[str, Any], extra_columns: str = "keep", **source: Any) -> Stream:

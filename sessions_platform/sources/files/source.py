@@ -18,7 +18,7 @@ from sessions_platform.errors import UserError
 from sessions_platform.settings import BLOCK_BYTES, Settings
 from sessions_platform.sources.base import NO_CURSORS, Cursors, Quarantine, Slice
 from sessions_platform.sources.files.reader import FileReading
-from sessions_platform.sources.formats.parquet.reader_process import ParquetProcess
+from sessions_platform.sources.formats.registry import open_format
 
 HOME = "${SESSIONS_HOME}"
 UNFINISHED = (".tmp", ".part", "~")
@@ -39,7 +39,7 @@ class FileSource:
         self._source = stream.source
         self._folder, self._home = _absolute(stream.path.parent), _absolute(stream.home)
         self._block_bytes = block_bytes
-        self._parquet = ParquetProcess()
+        self._format = open_format(stream.source)
         self._root, self._pattern = self._anchored(self._source.files)
         self._template = PathTemplate(self._pattern, stream.landing_calendar) if self._source.dated else None
 
@@ -60,7 +60,7 @@ class FileSource:
         return sorted(set(found), key=lambda file: file.uri)
 
     def read(self, slice_: Slice, quarantine: Quarantine) -> FileReading:
-        return FileReading(self.path_of(slice_.uri), self._source, quarantine, self._parquet, self._block_bytes)
+        return FileReading(self.path_of(slice_.uri), self._source, self._format, quarantine, self._block_bytes)
 
     def partition_of(self, uri: str) -> str | None:
         """The landing partition that a file's path states, whether it is there or not; None where it states none."""

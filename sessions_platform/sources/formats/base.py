@@ -1,5 +1,76 @@
-"""What a source says of bytes that are no data."""
+"""The protocol that every record format keeps.
+
+A format does two things: it splits the content of a file into records, none of them understood and no
+byte of them lost, and it decodes one record into fields. Here are the protocol and the types that its
+two sides share. Not here: which formats there are (`contracts.formats.FORMATS`), how a stream gets its
+own (`sources.formats.registry`), where content comes from (`sources.files`), and which columns are
+made of the fields (`transforms.parse`).
+"""
+
+from collections.abc import Callable, Iterator
+from io import FileIO
+from typing import Any, NamedTuple, Protocol
+
+import polars as pl
+
+Fields = dict[str, Any]
+
+# From a record and the header that it stands under, if any, to its fields. Raises MalformedError.
+Decoder = Callable[[bytes, bytes | None], Fields]
 
 
 class CorruptDataError(Exception):
-    """The rest of a file is no data of its format; the message is a sentence that says why."""
+    """The rest of a file can't be read as its format; the message is a sentence that says why."""
+
+
+class MalformedError(Exception):
+    """A record can't be decoded into fields; the message is the rule that it breaks."""
+
+
+class RecordBlock(NamedTuple):
+    """Records of a file, in its order.
+
+    Args:
+        payloads: the records, Binary, not null.
+        terminators: the bytes behind each record, up to the next record or the end of the text; Binary, not null.
+            None where records are not parts of a text.
+        header: the header that these records stand under; None where the format has none.
+        preamble: what stands before the first record of the file: a header, say. Empty in all blocks that have
+            a record before them.
+    """
+
+    payloads: pl.Series
+    terminators: pl.Series | None
+    header: bytes | None = None
+    preamble: bytes = b""
+
+
+class Content(Protocol):
+    """An open landing file, as a format reads it: either its text, or the file itself."""
+
+    max_bytes: int
+
+    def text(self) -> Iterator[bytes]:
+        """The decompressed text without its BOM, in chunks. Raises CorruptDataError where the rest is not readable."""
+        ...
+
+    def file(self) -> FileIO:
+        """The file, for a library that reads it at random. It must not be read beyond `max_bytes`, decompressed."""
+        ...
+
+
+class Format(Protocol):
+    """A format, with the options of one stream: it is made with the stream's `FormatOptions`."""
+
+    def records(self, content: Content, block_bytes: int) -> Iterator[RecordBlock]:
+        """The file's records, in blocks of about so many bytes.
+
+        Preambles, payloads and terminators of a text, joined in order, are the text again.
+
+        Raises:
+            CorruptDataError: the rest of the file can't be read; all records before have been returned.
+            OSError: the file is not available, which is not the file's fault.
+        """
+        ...
+
+    def decoder(self) -> Decoder: ...

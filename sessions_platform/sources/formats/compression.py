@@ -1,4 +1,8 @@
-"""Compressed files, unfolded in pieces, so that no file takes more memory than its block."""
+"""Compressed files, decompressed in chunks, so that no file takes more memory than its block.
+
+Ours, because isal's threaded reader, which xopen uses too, loses the text before a broken byte: of a file of
+360 KB with a wrong checksum it returned nothing. Here a file is read up to the byte that is broken.
+"""
 
 import re
 import zlib
@@ -17,78 +21,87 @@ _ERRORS: tuple[Any, ...] = (zlib.error, isal_zlib.IsalError, zstandard.ZstdError
 
 
 @dataclass(frozen=True)
-class Way:
-    """How the members of a compressed file are unfolded, from pieces of so many bytes.
+class Decompressor:
+    """How the members (gzip) or frames (zstd) of a compressed file are decompressed.
 
-    No piece unfolds to more than 32 MiB at once, which bounds the memory that a bomb takes.
+    Args:
+        chunk_bytes: the size of the compressed chunks that it is given.
+        begin: makes the state for one member.
+        decompress: the text of one more chunk of the member. No more than 32 MiB at once, which bounds the
+            memory that a decompression bomb takes.
     """
 
-    piece_bytes: int
+    chunk_bytes: int
     begin: Callable[[], Any]
-    unpack: Callable[[Any, bytes], Iterable[bytes]]
+    decompress: Callable[[Any, bytes], Iterable[bytes]]
 
 
 @dataclass(frozen=True)
-class Packing:
-    """A compression, by the bytes that its files begin with.
+class Codec:
+    """A compression, recognized by the bytes that its files begin with.
 
-    `ways` are tried in turn. The last one has the say on whether a file can be read, and gives all that
-    stands before a broken byte; those before it may be quicker, and stop anywhere.
+    `decompressors` are tried in turn. The last one decides whether a file can be read, and returns all that
+    stands before a broken byte; those before it may be quicker, and may stop anywhere.
     """
 
     name: str
     magic: re.Pattern[bytes]
-    ways: tuple[Way, ...]
+    decompressors: tuple[Decompressor, ...]
 
 
-def codec_of(start: bytes) -> Packing | None:
-    """How a file that begins like this is compressed; its first bytes tell, not its name."""
-    return next((codec for codec in _PACKINGS if codec.magic.match(start)), None)
+def codec_of(start: bytes) -> Codec | None:
+    """How a file that begins with these bytes, four at least, is compressed; None if it isn't."""
+    return next((codec for codec in _CODECS if codec.magic.match(start)), None)
 
 
-def decompressed(pieces: Callable[[int], Iterable[bytes]], codec: Packing, most_bytes: int) -> Iterator[bytes]:
+def decompressed(chunks: Callable[[int], Iterable[bytes]], codec: Codec, most_bytes: int) -> Iterator[bytes]:
     """The text of all members or frames. Zeros may pad the file after each of them.
 
-    `pieces` gives the file from its beginning, in pieces of the size asked for, whenever it is called.
-    Raises Unreadable where the file is broken, cut off, or more than `most_bytes`; all text before was given.
+    Args:
+        chunks: returns the file from its beginning, in chunks of the size asked for, whenever it is called.
+        codec: the file's.
+        most_bytes: how much text is returned at most.
+
+    Raises:
+        CorruptDataError: the file is broken, cut off, or more than `most_bytes`; all text before was returned.
     """
     room = most_bytes
-    for text in _text(pieces, codec):
+    for text in _text(chunks, codec):
         yield text[:room]
         room -= len(text)
         if room < 0:
             raise CorruptDataError(f"it unpacks to more than max_unpacked, {most_bytes} bytes")
 
 
-def _text(pieces: Callable[[int], Iterable[bytes]], codec: Packing) -> Iterator[bytes]:
-    given = 0
-    for way in codec.ways:
+def _text(chunks: Callable[[int], Iterable[bytes]], codec: Codec) -> Iterator[bytes]:
+    returned = 0
+    for decompressor in codec.decompressors:
         try:
-            for text in _beyond(given, _members(pieces(way.piece_bytes), way, codec.name)):
-                given += len(text)
+            for text in _after(returned, _members(chunks(decompressor.chunk_bytes), decompressor, codec.name)):
+                returned += len(text)
                 yield text
             return
         except CorruptDataError:
-            if way is codec.ways[-1]:
+            if decompressor is codec.decompressors[-1]:
                 raise
 
 
-def _beyond(given: int, texts: Iterable[bytes]) -> Iterator[bytes]:
-    """What follows so many bytes of a text."""
+def _after(offset: int, texts: Iterable[bytes]) -> Iterator[bytes]:
+    """The text behind this offset."""
     for text in texts:
-        if rest := text[given:]:
+        if rest := text[offset:]:
             yield rest
-        given = max(0, given - len(text))
+        offset = max(0, offset - len(text))
 
 
-def _members(pieces: Iterable[bytes], way: Way, name: str) -> Iterator[bytes]:
+def _members(chunks: Iterable[bytes], decompressor: Decompressor, name: str) -> Iterator[bytes]:
     member = None
-    for piece in pieces:
-        rest = piece
+    for chunk in chunks:
+        rest = chunk
         while rest := rest if member else rest.lstrip(b"\0"):
-            member = member or way.begin()
+            member = member or decompressor.begin()
             try:
-                yield from way.unpack(member, rest)
+                yield from decompressor.decompress(member, rest)
             except _ERRORS as error:
                 raise CorruptDataError(f"the rest of the file is no {name} data: {error}") from None
             rest, member = (member.unused_data, None) if member.eof else (b"", member)
@@ -96,40 +109,43 @@ def _members(pieces: Iterable[bytes], way: Way, name: str) -> Iterator[bytes]:
         raise CorruptDataError(f"the file ends in the middle of its {name} data")
 
 
-def _inflated_quickly(member: Any, piece: bytes) -> Iterator[bytes]:
-    """By ISA-L, in half the time that zlib takes. Where a piece is broken, what stands before that is not given."""
-    while piece and not member.eof:
-        yield member.decompress(piece, _INFLATED_AT_ONCE)
-        piece = member.unconsumed_tail
+def _inflated_quickly(member: Any, chunk: bytes) -> Iterator[bytes]:
+    """By ISA-L, in half the time that zlib takes. Of a chunk that is broken, what stands before that is lost."""
+    while chunk and not member.eof:
+        yield member.decompress(chunk, _INFLATED_AT_ONCE)
+        chunk = member.unconsumed_tail
 
 
-def _inflated(member: Any, piece: bytes) -> Iterator[bytes]:
-    """All that a piece holds: where it is broken, up to the broken byte, which raises zlib.error."""
+def _inflated(member: Any, chunk: bytes) -> Iterator[bytes]:
+    """All of a chunk; where it is broken, all up to the broken byte, which raises zlib.error.
+
+    zlib returns nothing of a chunk that is broken, so a copy of the state before it takes it byte by byte.
+    """
     before = member.copy()
     try:
-        yield member.decompress(piece)
+        yield member.decompress(chunk)
     except zlib.error:
-        for at in range(len(piece)):
-            yield before.decompress(piece[at : at + 1])
+        for at in range(len(chunk)):
+            yield before.decompress(chunk[at : at + 1])
 
 
-_PACKINGS = (
-    Packing(
+_CODECS = (
+    Codec(
         "gzip",
         re.compile(rb"\x1f\x8b"),
         (
-            Way(256 * 1024, lambda: isal_zlib.decompressobj(wbits=31), _inflated_quickly),
-            Way(8192, lambda: zlib.decompressobj(wbits=31), _inflated),
+            Decompressor(256 * 1024, lambda: isal_zlib.decompressobj(wbits=31), _inflated_quickly),
+            Decompressor(8192, lambda: zlib.decompressobj(wbits=31), _inflated),
         ),
     ),
-    Packing(
+    Codec(
         "zstd",
         re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"),
         (
-            Way(
+            Decompressor(
                 1024,
                 lambda: zstandard.ZstdDecompressor(max_window_size=_WIDEST_ZSTD_WINDOW).decompressobj(),
-                lambda frame, piece: [frame.decompress(piece)],
+                lambda frame, chunk: [frame.decompress(chunk)],
             ),
         ),
     ),

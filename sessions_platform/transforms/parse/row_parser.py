@@ -6,45 +6,33 @@ A JSON object that names a key twice means the later one, as most parsers have i
 empty CSV field is null, and so are a key that is absent and an empty text of `user_id`.
 """
 
-import csv
 import json
-import math
 import re
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import accumulate
 from types import NoneType
-from typing import Any, NoReturn
+from typing import Any
 
 import msgspec
 import polars as pl
 
 from sessions_platform.contracts.columns import Column
-from sessions_platform.contracts.formats import FormatOptions
 from sessions_platform.contracts.polars_types import REASON, REASONS
 from sessions_platform.contracts.rejection_reasons import VALUE_SHOWN, Code, Reason
 from sessions_platform.contracts.stream import Stream
+from sessions_platform.sources.formats.base import Decoder, Fields, MalformedError
+from sessions_platform.sources.formats.ndjson import ESCAPED_UNSTORABLE, JSON_NAMES
+from sessions_platform.sources.formats.registry import open_format
 from sessions_platform.transforms.schema_drift import RowSignature, row_signatures
 from sessions_platform.transforms.text import storable
-
-# Deeper payloads are malformed. A limit of our own, because the interpreter's depends on who calls.
-DEEPEST = 200
-
-Fields = dict[str, Any]
-Decoder = Callable[[bytes, bytes | None], Fields]
 
 
 def parse_rows(raw: pl.DataFrame, stream: Stream) -> tuple[pl.DataFrame, list[RowSignature]]:
     """The stream's columns as text, `properties` and `faults` of all rows, and the kinds of rows that there are."""
-    rows = _decoded(raw, decoder(stream.source))
+    rows = _decoded(raw, open_format(stream.source).decoder())
     columns = [_column(rows, name, column) for name, column in stream.columns.items()]
     return pl.DataFrame([*columns, _properties(rows, stream), rows.parse_errors()]), row_signatures(rows.fields, stream)
-
-
-class MalformedError(Exception):
-    """A payload has no fields to read; the message is the rule that it breaks."""
 
 
 @dataclass
@@ -92,29 +80,13 @@ def _decoded(raw: pl.DataFrame, decode: Decoder) -> _Rows:
     return rows
 
 
-def decoder(source: FormatOptions) -> Decoder:
-    if source.format == "csv":
-        return _csv_decoder(source)
-    if source.format == "parquet" or source.encoding == "utf-8":
-        return lambda payload, _: _json_object(payload)
-    return lambda payload, _: _json_object(_text(payload, source.encoding).encode())
-
-
-def _text(payload: bytes, encoding: str) -> str:
-    try:
-        return payload.decode(encoding)
-    except UnicodeError:
-        raise MalformedError(f"is not {encoding.upper()}") from None
-
-
 # Text that can't be stored -------------------------------------------------------------------------------
 
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-_ESCAPED = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 
 
 def _may_hold_unstorable(payload: bytes) -> bool:
-    return b"\0" in payload or (b"\\u" in payload and _ESCAPED.search(payload) is not None)
+    return b"\0" in payload or (b"\\u" in payload and ESCAPED_UNSTORABLE.search(payload) is not None)
 
 
 def _unstorable(text: str) -> str | None:
@@ -135,125 +107,6 @@ def _strings(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for item in value:
             yield from _strings(item)
-
-
-# JSON ----------------------------------------------------------------------------------------------------
-
-_decode_json = msgspec.json.Decoder().decode
-
-_JSON_NAMES = {
-    dict: "a JSON object",
-    list: "a JSON array",
-    str: "a JSON string",
-    bool: "a JSON boolean",
-    int: "a JSON number",
-    float: "a JSON number",
-    NoneType: "a JSON null",
-}
-
-
-def _json_object(payload: bytes) -> Fields:
-    if _is_too_deep(payload):
-        raise MalformedError(f"is nested more than {DEEPEST} deep")
-    try:
-        value = _decode_json(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        value = _json_with_surrogates(payload, error)
-    if type(value) is not dict:
-        raise MalformedError(f"is {_JSON_NAMES[type(value)]}, no object")
-    return value
-
-
-def _json_with_surrogates(payload: bytes, error: Exception) -> Any:
-    """Lone surrogates are JSON, and the fault of one field only, but msgspec refuses the row."""
-    text = _text(payload, "utf-8")
-    try:
-        if _ESCAPED.search(payload):
-            return json.loads(text, parse_constant=_refused, parse_float=_finite)
-    except (ValueError, RecursionError):
-        pass
-    raise MalformedError(_json_rule(text, error)) from None
-
-
-def _json_rule(text: str, error: Exception) -> str:
-    if not text.strip():
-        return "is an empty line"
-    if isinstance(error, msgspec.ValidationError):
-        return "holds a number that is out of range"
-    detail = str(error).removeprefix("JSON is malformed: ").replace("Input data was truncated", "it ends too early")
-    return f"is not one JSON object: {detail}"
-
-
-def _refused(constant: str) -> NoReturn:
-    raise ValueError(constant)
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    return number if math.isfinite(number) else _refused(text)
-
-
-def _is_too_deep(payload: bytes) -> bool:
-    """Asked before it is parsed: a parser goes down on the process's own stack."""
-    if len(payload) <= DEEPEST or payload.count(b"{") + payload.count(b"[") <= DEEPEST:
-        return False
-    brackets = _STRING.sub(b"", payload).translate(None, _NO_BRACKETS)
-    depths = accumulate(1 if bracket in b"[{" else -1 for bracket in brackets)
-    return any(depth > DEEPEST for depth in depths)
-
-
-_STRING = re.compile(rb'"(?>[^"\\]*(?:\\.[^"\\]*)*)"?', re.DOTALL)
-_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-
-
-# CSV -----------------------------------------------------------------------------------------------------
-
-
-def _csv_decoder(source: FormatOptions) -> Decoder:
-    csv.field_size_limit(sys.maxsize)  # a payload is in memory already, and a limit would judge by its length
-    split = _csv_splitter(source)
-    names_under = header_names(source)
-
-    def decode(payload: bytes, header: bytes | None) -> Fields:
-        if not payload:
-            raise MalformedError("is an empty line")
-        names, values = names_under(header), split(payload)
-        if len(names) != len(values):
-            raise MalformedError(f"the row has {len(values)} fields, the header names {len(names)}")
-        return {name: value or None for name, value in zip(names, values, strict=True)}
-
-    return decode
-
-
-def header_names(source: FormatOptions) -> Callable[[bytes | None], list[str]]:
-    """The fields' names under a header, which is not needed where the stream lists them."""
-    if isinstance(source.header, list):
-        listed = source.header
-        return lambda _: _distinct(listed)
-    split = _csv_splitter(source)
-    return lru_cache(maxsize=8)(lambda header: _distinct(split(header or b"")))
-
-
-def _csv_splitter(source: FormatOptions) -> Callable[[bytes], list[str]]:
-    separator, quote = source.separator, source.quote
-
-    def split(record: bytes) -> list[str]:
-        text = _text(record, source.encoding)
-        if quote is None or (quote not in text and "\r" not in text):
-            return text.split(separator)
-        try:
-            return next(csv.reader((text,), delimiter=separator, quotechar=quote, strict=True))
-        except csv.Error as error:
-            raise MalformedError(f"is not one CSV record: {str(error).partition(' - ')[0]}") from None
-
-    return split
-
-
-def _distinct(names: list[str]) -> list[str]:
-    if len(set(names)) < len(names):
-        repeated = next(name for name in names if names.count(name) > 1)
-        raise MalformedError(f"the header names {storable(repeated)!r} twice")
-    return names
 
 
 # Columns -------------------------------------------------------------------------------------------------
@@ -318,7 +171,7 @@ def _joined(parts: tuple[Any, ...]) -> Any:
 def _blame_containers(rows: _Rows, name: str, column: Column, values: list[Any]) -> None:
     for row, value in enumerate(values):
         if isinstance(value, dict | list):
-            rows.blame(row, Code.wrong_type, name, f"{_JSON_NAMES[type(value)]} is no {column.type}", value)
+            rows.blame(row, Code.wrong_type, name, f"{JSON_NAMES[type(value)]} is no {column.type}", value)
 
 
 _TEXT_OF: dict[type, Callable[[Any], Any]] = {

@@ -12,12 +12,13 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from sessions_platform.contracts.formats import FORMATS, Layout
 from sessions_platform.contracts.stream import Stream
+from sessions_platform.sources.formats.base import MalformedError
+from sessions_platform.sources.formats.csv import header_names
+from sessions_platform.sources.formats.registry import open_format
 from sessions_platform.transforms.parse.row_parser import (
-    MalformedError,
     Tree,
-    decoder,
-    header_names,
     paths_of,
     unnamed,
     value_at,
@@ -54,10 +55,11 @@ class VectorizedRows:
 
 def read_vectorized(raw: pl.DataFrame, stream: Stream) -> Iterator[VectorizedRows]:
     """What can be read in bulk of these rows. No row is read twice."""
-    source = stream.source
-    if raw.height < WORTH_A_TEMPLATE or (source.encoding != "utf-8" and source.format != "parquet"):
+    entry = FORMATS[stream.source.format]
+    is_utf8 = stream.source.encoding == "utf-8" or not entry.is_text
+    if raw.height < WORTH_A_TEMPLATE or not is_utf8 or entry.layout is None:
         return
-    read = _csv if source.format == "csv" else _json
+    read = {Layout.json_object: _json, Layout.delimited: _csv}[entry.layout]
     yield from read(raw, stream)
 
 
@@ -180,7 +182,7 @@ class _Reader:
         self.payloads = raw["payload"]
         self.headers = raw["header"]
         self._stream = stream
-        self._decode = decoder(stream.source)
+        self._decode = open_format(stream.source).decoder()
         self._named_in = paths_of(stream)
         self._entered = entered_objects(stream)
 

@@ -1,0 +1,79 @@
+"""The bytes of an open landing file: hashed, decompressed, and without a BOM.
+
+How compressed bytes become text is in `sources.formats.compression`; which rows they are, in `reader`.
+"""
+
+import hashlib
+import io
+import os
+from codecs import BOM_UTF8
+from collections.abc import Iterator
+
+from sessions_platform.contracts.sources import FilesSource
+from sessions_platform.sources.formats.compression import codec_of, decompressed
+
+_CHUNK_BYTES = 256 * 1024
+
+
+class FileContent:
+    """A file as long as it was when it was opened; what is appended later is for the next reading.
+
+    It may be read several times; each byte is hashed when it is first read. `preamble` is the BOM that `text`
+    passes over, and `text_bytes` the size of the text that has been read; None where `text` wasn't called.
+    """
+
+    def __init__(self, handle: io.FileIO, source: FilesSource, block_bytes: int) -> None:
+        self.size = os.fstat(handle.fileno()).st_size
+        self.max_bytes = source.max_unpacked
+        self.preamble = b""
+        self.text_bytes: int | None = None
+        self._handle = handle
+        self._encoding = source.encoding
+        self._block_bytes = block_bytes
+        self._sha256 = hashlib.sha256()
+        self._hashed = 0
+
+    def chunks(self, size: int, start: int = 0) -> Iterator[bytes]:
+        """The file's bytes from `start` on, in chunks of `size`."""
+        while chunk := os.pread(self._handle.fileno(), min(size, self.size - start), start):
+            start += len(chunk)
+            if start > self._hashed:
+                self._sha256.update(chunk[self._hashed - start :])
+                self._hashed = start
+            yield chunk
+
+    def digest(self) -> str:
+        """SHA-256 in hex, of the whole file, read or not."""
+        for _ in self.chunks(1 << 20, self._hashed):
+            pass
+        return self._sha256.hexdigest()
+
+    def file(self) -> io.FileIO:
+        """The open file, hashed before it is read: were it overwritten meanwhile, its next digest would differ."""
+        self.digest()
+        return self._handle
+
+    def text(self) -> Iterator[bytes]:
+        """The decompressed text in chunks, without its BOM. Raises CorruptDataError where the rest isn't readable.
+
+        Whether and how a file is compressed is known by its first bytes, not by its name.
+        """
+        chunks = self._counted_text()
+        start = b""
+        while len(start) < len(BOM_UTF8) and (chunk := next(chunks, None)) is not None:
+            start += chunk
+        if self._encoding == "utf-8" and start.startswith(BOM_UTF8):
+            self.preamble = BOM_UTF8
+        yield start[len(self.preamble) :]
+        yield from chunks
+
+    def _counted_text(self) -> Iterator[bytes]:
+        self.text_bytes = 0
+        codec = codec_of(next(self.chunks(4), b""))
+        if codec is None:
+            chunks = self.chunks(min(_CHUNK_BYTES, self._block_bytes))
+        else:
+            chunks = decompressed(self.chunks, codec, self.max_bytes)
+        for chunk in chunks:
+            self.text_bytes += len(chunk)
+            yield chunk

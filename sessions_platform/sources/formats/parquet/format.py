@@ -1,0 +1,33 @@
+"""Parquet: a record is a row of the file, handed over as canonical JSON.
+
+Rows are read in a child process (see `reader_process`, and `rows` for how values become JSON). They are
+not parts of a text: they have no terminators, and the bytes of the file are not kept.
+"""
+
+from collections.abc import Iterator
+
+import polars as pl
+
+from sessions_platform.contracts.formats import FormatOptions
+from sessions_platform.sources.formats.base import Content, CorruptDataError, Decoder, RecordBlock
+from sessions_platform.sources.formats.ndjson import json_object
+from sessions_platform.sources.formats.parquet.reader_process import ParquetProcess
+
+# Of a block: each row is a Python object until it is in a Series.
+_BLOCK_ROWS = 64 * 1024
+
+
+class ParquetFormat:
+    def __init__(self, options: FormatOptions | None = None) -> None:  # noqa: ARG002
+        self._process = ParquetProcess()
+
+    def records(self, content: Content, block_bytes: int) -> Iterator[RecordBlock]:
+        room = content.max_bytes
+        for payloads in self._process.rows(content.file(), block_bytes, _BLOCK_ROWS):
+            yield RecordBlock(pl.Series(payloads, dtype=pl.Binary), None)
+            room -= sum(map(len, payloads))
+            if room < 0:
+                raise CorruptDataError(f"it unpacks to more than max_unpacked, {content.max_bytes} bytes")
+
+    def decoder(self) -> Decoder:
+        return lambda payload, _: json_object(payload)
