@@ -1,9 +1,13 @@
-"""Errors that are told as sentences and never as tracebacks."""
+"""Errors that a user sees as a sentence and never as a traceback.
+
+Not here: errors of one room, which are defined where they are raised and are subclasses of these where a user
+can correct the cause.
+"""
 
 
 class UserError(ValueError):
-    """A user's mistake. The message names the place, the reason and the mend."""
+    """Something that the user can correct. The message names the place, the reason and the fix."""
 
 
 class RunFailedError(Exception):
-    """A run ended in failure; the message says which step, and why."""
+    """A run failed; the message names the step and the reason."""

@@ -1,4 +1,9 @@
-"""Every environment variable that the platform reads, named and validated here and nowhere else."""
+"""Every environment variable that configures the platform, named and validated here and nowhere else.
+
+It does without pydantic-settings: every command and every worker imports this module first, and importing the
+library takes ten times as long. Not here: options for memory
+allocators (``allocator``), and what is part of a stream (``contracts.stream``).
+"""
 
 import os
 from collections.abc import Mapping
@@ -11,19 +16,29 @@ from sessions_platform.errors import UserError
 MIB = 1024 * 1024
 BLOCK_BYTES = 16 * MIB
 MOST_BLOCK_MB = 1024  # a block's payloads have to fit into one Arrow buffer
-# Of a partition so many bytes are worked on at once, as they lie in memory; that takes some thirty times as much, or
-# forty on many processors.
+# How much of a partition is processed at once, in bytes in memory. Processing takes about thirty times as much memory,
+# on many processors forty times.
 BUCKET_BYTES = 32 * MIB
 MOST_BUCKET_MB = 1_000_000
 
 
 class SettingsError(UserError):
-    """An environment variable can't be used; the message names it, the reason and the mend."""
+    """An environment variable can't be used; the message names it, the reason and the fix."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Where things rest, and how much is read at once. Secrets stay out of its repr."""
+    """Where things are stored, and how much is read at once. Secrets are not part of the repr.
+
+    Attributes:
+        home: the folder of everything that has no folder of its own.
+        lake: the folder of the lake.
+        streams: the folders with streams' files.
+        warehouse_url: the warehouse's database; None for the embedded server.
+        dagster_postgres_url: the database of Dagster's instance; None for SQLite.
+        block_bytes: how much of a landing file is read at once.
+        bucket_bytes: how much of a partition is processed at once.
+    """
 
     home: Path
     lake: Path
@@ -41,7 +56,11 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
-        """Read the SESSIONS_… variables. Raises SettingsError."""
+        """Read the environment variables; an empty one counts as absent.
+
+        Raises:
+            SettingsError: where a value can't be used.
+        """
         home = _folder(environment, "SESSIONS_HOME") or Path.home() / ".sessions_platform"
         own_streams = _folder(environment, "SESSIONS_STREAMS")
         return cls(
@@ -76,7 +95,7 @@ def _megabytes(environment: Mapping[str, str], name: str, most: int) -> int | No
     if not text:
         return None
     if not (text.isdecimal() and 1 <= int(text) <= most):
-        raise SettingsError(f"{name}: {text!r} is no whole number from 1 to {most}. Fix: write one.")
+        raise SettingsError(f"{name}: {text!r} is not a whole number from 1 to {most}. Fix: write one.")
     return int(text) * MIB
 
 
@@ -87,6 +106,6 @@ def _postgres_url(environment: Mapping[str, str], name: str) -> str | None:
     # The value may hold a password, so it is not shown.
     scheme = urlsplit(text).scheme
     if scheme.partition("+")[0] not in {"postgresql", "postgres"}:
-        raise SettingsError(f"{name}: it is no PostgreSQL URL. Fix: write postgresql://user@host/database.")
+        raise SettingsError(f"{name}: it is not a PostgreSQL URL. Fix: write postgresql://user@host/database.")
     # SQLAlchemy's spelling, postgresql+psycopg2://, is understood too
     return text.replace(f"{scheme}://", "postgresql://", 1)

@@ -29,10 +29,11 @@ _MEMORY = Path("/dev/shm")
 def settings() -> Iterator[Settings]:
     """A home with a real PostgreSQL, one for all tests, each of which takes names of its own for streams and tables.
 
-    In memory if there is enough, for most of a test's time goes into fsync.
+    In memory if there is enough, for most of a test's time goes into fsync; or in the folder SESSIONS_TEST_HOMES.
     """
     roomy = _MEMORY.exists() and shutil.disk_usage(_MEMORY).free > 2**30
-    with tempfile.TemporaryDirectory(prefix="open-", dir=_MEMORY if roomy else "/tmp") as name:
+    folder = os.environ.get("SESSIONS_TEST_HOMES") or (_MEMORY if roomy else "/tmp")
+    with tempfile.TemporaryDirectory(prefix="open-", dir=folder) as name:
         home = Path(name)
         home.chmod(0o755)  # the server's user has to enter
         server = embedded.attach(home)

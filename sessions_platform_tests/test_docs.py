@@ -68,7 +68,7 @@ def test_the_readme_and_the_page_of_the_queue_list_its_commands() -> None:
     assert set(re.findall(r"`rejected (\w+)", (PROJECT / "docs" / "dead-letters.md").read_text())) == real
 
 
-MODELS = ("FilesSource", "Landing", "Column", "Reference", "Session", "Rejected")
+MODELS = ("FilesSource", "Landing", "Column", "Reference", "SessionRule", "Rejected")
 
 
 def test_every_key_of_a_stream_is_explained() -> None:

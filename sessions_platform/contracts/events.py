@@ -11,9 +11,11 @@ from datetime import datetime
 import pandera.polars as pa
 import polars as pl
 
+from sessions_platform.contracts.columns import Column, ColumnType, Reference
+from sessions_platform.contracts.enrichments import enriched_columns
 from sessions_platform.contracts.polars_types import DTYPES
 from sessions_platform.contracts.rejection_reasons import Code
-from sessions_platform.contracts.stream import Column, ColumnType, Reference, Stream
+from sessions_platform.contracts.stream import Stream
 
 LEADING = ("event_id", "user_id", "event_timestamp", "event_type")
 PLACE = ["source_uri", "position"]  # which is one row of a landing partition
@@ -71,8 +73,11 @@ def contract_columns(stream: Stream) -> dict[str, pl.DataType]:
 
 
 def event_columns(stream: Stream) -> dict[str, pl.DataType]:
-    """The columns of the assets `events`."""
-    return contract_columns(stream)
+    """The columns of the asset `events`: the contract columns, with enriched ones before properties and provenance."""
+    contract = contract_columns(stream)
+    enriched = {name: DTYPES[kind] for name, kind in enriched_columns(stream.enrich).items()}
+    last = {name: contract.pop(name) for name in ("properties", *PROVENANCE)}
+    return {**contract, **enriched, **last}
 
 
 def content_columns(stream: Stream) -> list[str]:
@@ -113,6 +118,7 @@ def events_schema(
     columns = {
         "event_id": pa.Column(pl.String, description=_DESCRIPTIONS["event_id"]),
         **row_schema(stream, landing_partition, known).columns,
+        **_enriched_schema(stream),
         "properties": _provenance("properties", pl.String, nullable=True),
         "landing_partition": _provenance("landing_partition", pl.String, here),
         "source_uri": _provenance("source_uri", pl.String),
@@ -120,6 +126,14 @@ def events_schema(
     }
     columns["event_id"].unique = True
     return pa.DataFrameSchema(columns, strict=True, name=f"{stream.name}.events")
+
+
+def _enriched_schema(stream: Stream) -> dict[str, pa.Column]:
+    return {
+        column: pa.Column(DTYPES[kind], nullable=True, description=f"Added by the enrichment {name}.")
+        for name in stream.enrich
+        for column, kind in enriched_columns([name]).items()
+    }
 
 
 def row_schema(stream: Stream, landing_partition: str | None, known: Known | None = None) -> pa.DataFrameSchema:

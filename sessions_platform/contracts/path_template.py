@@ -1,4 +1,9 @@
-"""The path of landing files, with a placeholder for the landing partition in it."""
+"""Paths of landing files with a placeholder for the landing partition: {partition:%Y-%m-%d}.
+
+A path is generated from a partition key (`of`), and a key is parsed from a path (`partition_in`). Not here:
+finding the files (``sources.files``). The regular expression is made here because `glob.translate`, which exists
+from Python 3.13 on, and `wcmatch` translate a whole path, without groups for the placeholder's directives.
+"""
 
 import re
 from datetime import datetime
@@ -19,38 +24,53 @@ _FORMAT_TOKEN = re.compile(r"%.|[^%]+", re.DOTALL)
 
 
 class TemplateError(UserError):
-    """A path that no landing partition can be told from."""
+    """A path from which the landing partition can't be parsed."""
 
 
 class PathTemplate:
-    """A path with the landing partition in it, read both ways.
+    """A path with a placeholder, for one calendar of landing partitions.
 
-    A partition is written as its window's start. A path that tells any other moment
-    belongs to no partition. Raises TemplateError where paths can't tell partitions apart.
+    A placeholder states the start of the partition's window by directives of `strftime`; without a format it states
+    the partition key.
+
+    Args:
+        text: a glob with any number of placeholders.
+        calendar: the landing calendar.
+
+    Raises:
+        TemplateError: where two partitions could have one path, or a directive is not supported.
     """
 
     def __init__(self, text: str, calendar: Calendar) -> None:
         self._text = text
         self._calendar = calendar
-        self._refuse_ambiguity()
+        self._reject_ambiguity()
 
     def of(self, key: str) -> str:
-        """The glob of one partition's files."""
+        """The glob of the files of one partition key."""
         start = self._start(key)
-        return PLACEHOLDER.sub(lambda found: start.strftime(self._format(found)), self._text)
+        return PLACEHOLDER.sub(lambda match: start.strftime(self._format(match)), self._text)
 
     def of_all(self) -> str:
-        return PLACEHOLDER.sub(lambda found: re.sub(r"[^/]+", "*", self._format(found)), self._text)
+        """A glob of the files of all partitions; it can match other files too."""
+        return PLACEHOLDER.sub(lambda match: re.sub(r"[^/]+", "*", self._format(match)), self._text)
 
     def partition_in(self, path: str) -> str | None:
+        """The partition key that a path states.
+
+        None where the path is not of the template, states a moment that is not the start of a partition, or one
+        that is outside the calendar.
+        """
         pattern, directives = self._regex
-        found = pattern.fullmatch(path)
-        moment = self._moment(dict(zip(directives, found.groups(), strict=True))) if found else None
-        if moment is None or found is None or not self._covers(moment):
+        match = pattern.fullmatch(path)
+        if match is None:
+            return None
+        moment = self._moment(dict(zip(directives, match.groups(), strict=True)))
+        if moment is None or not self._covers(moment):
             return None
         key = self._calendar.key_of(moment)
         spelled = [self._start(key).strftime(directive) for directive in directives]
-        return key if spelled == list(found.groups()) else None
+        return key if spelled == list(match.groups()) else None
 
     def _covers(self, moment: datetime) -> bool:
         end = self._calendar.end
@@ -59,12 +79,12 @@ class PathTemplate:
     def _start(self, key: str) -> datetime:
         return datetime.strptime(key, self._calendar.key_format).replace(tzinfo=self._calendar.zone)
 
-    def _moment(self, told: dict[str, str]) -> datetime | None:
-        """The moment that a value for each directive tells; a week begins on its Monday."""
-        if "%V" in told:
-            told = {**told, "%u": "1"}
+    def _moment(self, values: dict[str, str]) -> datetime | None:
+        """The moment that a value for each directive states; of a week, its Monday."""
+        if "%V" in values:
+            values = {**values, "%u": "1"}
         try:
-            return datetime.strptime(" ".join(told.values()), " ".join(told)).replace(tzinfo=self._calendar.zone)
+            return datetime.strptime(" ".join(values.values()), " ".join(values)).replace(tzinfo=self._calendar.zone)
         except ValueError:
             return None
 
@@ -73,27 +93,27 @@ class PathTemplate:
 
     @cached_property
     def _regex(self) -> tuple[re.Pattern[str], list[str]]:
-        """Matches a path of any partition; each group holds what stands for a directive of strftime."""
+        """An expression that matches a path of any partition, and the directive of each of its groups."""
         pattern, directives, end = "", [], 0
-        for found in PLACEHOLDER.finditer(self._text):
-            tokens = _FORMAT_TOKEN.findall(self._format(found))
-            pattern += _glob_regex(self._text[end : found.start()]) + "".join(map(_directive_regex, tokens))
+        for match in PLACEHOLDER.finditer(self._text):
+            tokens = _FORMAT_TOKEN.findall(self._format(match))
+            pattern += _glob_regex(self._text[end : match.start()]) + "".join(map(_directive_regex, tokens))
             directives += [token for token in tokens if token in _DIRECTIVES]
-            end = found.end()
+            end = match.end()
         return re.compile(pattern + _glob_regex(self._text[end:]), re.DOTALL), directives
 
-    def _refuse_ambiguity(self) -> None:
-        """A format that leaves out the day would put many partitions in one place."""
+    def _reject_ambiguity(self) -> None:
+        """Raise TemplateError where the first two partitions can't be parsed from their own paths."""
         first = self._calendar.key_of(self._calendar.first_start)
         for key in (first, self._calendar.key_of(self._calendar.window(first).end)):
             start, (_, directives) = self._start(key), self._regex
             if self._moment({directive: start.strftime(directive) for directive in directives}) != start:
                 cadence = self._calendar.cadence.value
-                raise TemplateError(f"{self._text!r} does not tell {cadence} partitions apart")
+                raise TemplateError(f"{self._text!r} does not distinguish {cadence} partitions")
 
 
 def _glob_regex(text: str) -> str:
-    """Loose about [sets]: whoever asks has had the path from `glob` already."""
+    """A glob as a regular expression. A [set] matches any character: paths come from `glob`, which has checked it."""
 
     def regex(token: str) -> str:
         return _WILDCARDS.get(token) or ("[^/]" if len(token) > 1 else re.escape(token))
@@ -105,5 +125,5 @@ def _directive_regex(token: str) -> str:
     if token in _DIRECTIVES:
         return f"({_DIRECTIVES[token]})"
     if token.startswith("%") and token != "%%":
-        raise TemplateError(f"{token} can't stand in a placeholder: use {' '.join(_DIRECTIVES)}")
+        raise TemplateError(f"{token} can't be used in a placeholder: use {' '.join(_DIRECTIVES)}")
     return re.escape(token.replace("%%", "%"))

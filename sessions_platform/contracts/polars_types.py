@@ -8,7 +8,7 @@ here. Not here: what polars accepts as a pattern or a format, and how it reads a
 import polars as pl
 
 from sessions_platform.contracts.calendar import Cadence, Calendar, Window
-from sessions_platform.contracts.stream import ColumnType
+from sessions_platform.contracts.columns import ColumnType
 
 UTC_MICROSECONDS = pl.Datetime("us", "UTC")
 

@@ -1,7 +1,9 @@
-"""A raw row: the bytes as they came, and where from. Nothing is judged.
+"""A raw event: a record as its source delivered it, and where it came from, before any validation.
 
-Of a text file, the preamble and then payload + line_terminator of each row, in the order of
-position, are the file again, unpacked.
+The same columns serve every source. Of a text file, the preamble and then payload + line_terminator of each
+row, in the order of position, are the file's bytes again, decompressed; a source that has no files, headers
+or line terminators leaves their columns null. Not here: how a source is read (``sources``) and how a payload
+becomes an event (``transforms.parse``).
 """
 
 import pandera.polars as pa
@@ -11,13 +13,13 @@ from sessions_platform.contracts.stream import Stream
 
 RAW_EVENTS: dict[str, pl.DataType] = {
     "landing_partition": pl.String(),
-    "source_uri": pl.String(),
-    "position": pl.Int64(),  # 1 is the file's first line, record or row; a CSV header is none
-    "preamble": pl.Binary(),  # what stands before the file's first row: a BOM, a CSV header; else null
-    "payload": pl.Binary(),  # where the file is unreadable, the place of the copy of its bytes
-    "line_terminator": pl.Binary(),  # of a text file: LF, CR LF, or nothing; else null
-    "header": pl.Binary(),  # the CSV header that the row stood under; else null
-    "corrupt_reason": pl.String(),  # why a file, or the rest of it, could not be read; else null
+    "source_uri": pl.String(),  # the file, or the slice of another source: the URI that the source gives it
+    "position": pl.Int64(),  # of the record in its slice, from 1; a CSV header is not a record
+    "preamble": pl.Binary(),  # in the first row of a file: what comes before it (a BOM, a CSV header); else null
+    "payload": pl.Binary(),  # the record; where the bytes are corrupt, the URI of their quarantined copy
+    "line_terminator": pl.Binary(),  # of a text file: LF, CR LF, or empty at the end of the file; else null
+    "header": pl.Binary(),  # of a CSV file: the header that names the row's fields; else null
+    "corrupt_reason": pl.String(),  # why the slice, or the rest of it, could not be read; else null
 }
 
 # Columns of lake files that were written under another name: the name today, and the one in the file.
@@ -27,5 +29,6 @@ _NULLABLE = {"preamble", "line_terminator", "header", "corrupt_reason"}
 
 
 def raw_schema(stream: Stream) -> pa.DataFrameSchema:
+    """The contract of the asset raw_events: exactly the columns of `RAW_EVENTS`, in any order."""
     columns = {name: pa.Column(dtype, nullable=name in _NULLABLE) for name, dtype in RAW_EVENTS.items()}
     return pa.DataFrameSchema(columns, strict=True, name=f"{stream.name}.raw_events")

@@ -1,4 +1,7 @@
-"""What is kept of a rejected row."""
+"""A rejected row as the dead-letter queue stores it: its payload, where it came from, and why it was rejected.
+
+Not here: the codes of reasons (``rejection_reasons``), and how the rows are made (``transforms.rejections``).
+"""
 
 import pandera.polars as pa
 import polars as pl
@@ -8,14 +11,14 @@ from sessions_platform.contracts.rejection_reasons import Code
 from sessions_platform.contracts.stream import Stream
 
 _DESCRIPTIONS = {
-    "rejection_id": "Names the rejected row: made of stream, file, position and payload.",
-    "landing_partition": "Where the row landed.",
-    "source_uri": "The file that it stood in.",
+    "rejection_id": "Identifies the rejected row: a hash of stream, source_uri, position and payload.",
+    "landing_partition": "The landing partition of the row.",
+    "source_uri": "The file that the row was read from.",
     "position": "Its line, record or row in the file, from 1.",
-    "payload": "The row as it came, byte for byte.",
-    "payload_encoding": "utf-8, or base64 where the bytes are no UTF-8 or hold U+0000.",
-    "reasons": "All of them, each with code, column, rule and value.",
-    "contract_version": "The contract that it broke.",
+    "payload": "The row as it was delivered, byte for byte.",
+    "payload_encoding": "utf-8, or base64 where the bytes are not UTF-8 or contain U+0000.",
+    "reasons": "All reasons, each with code, column, rule and value.",
+    "contract_version": "The version of the contract that rejected it.",
 }
 
 REJECTED_EVENTS: dict[str, pl.DataType] = {
@@ -31,7 +34,7 @@ REJECTED_EVENTS: dict[str, pl.DataType] = {
 
 
 def rejected_schema(stream: Stream) -> pa.DataFrameSchema:
-    """The contract of rejected_events: whole, explained, and of the closed enumeration of codes."""
+    """The contract of the asset rejected_events: nothing null, and at least one reason, each of a known code."""
     columns = {name: pa.Column(dtype) for name, dtype in REJECTED_EVENTS.items()}
     columns["rejection_id"] = pa.Column(pl.String, unique=True)
     columns["payload_encoding"] = pa.Column(pl.String, pa.Check.isin(["utf-8", "base64"]))

@@ -1,11 +1,15 @@
-"""Why a row is rejected: the codes, and what a reason tells."""
+"""Why a row is rejected: the codes, and what a reason contains.
+
+Not here: the rules of a stream's columns and which code each has (``events``), the polars type of a reason
+(``polars_types``), and limits of rejections (``rejection_limits``).
+"""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Code(StrEnum):
-    """The closed enumeration of reasons, each with a page in docs/rejections. Codes are stable: tables hold them."""
+    """The closed enumeration of reasons, each with a page in docs/rejections. Codes are stable: tables contain them."""
 
     malformed = "malformed"
     missing_identity = "missing_identity"
@@ -26,7 +30,14 @@ class Code(StrEnum):
 
 @dataclass(frozen=True)
 class Reason:
-    """One reason of one row. `column` is "" where the whole row is meant."""
+    """One reason of one row.
+
+    Attributes:
+        code: the kind of rule that the row breaks.
+        column: the column that breaks it; "" where the whole row is meant.
+        rule: the rule in words, as in "at least 0".
+        value: the value, at most `VALUE_SHOWN` characters of it; None where there is none.
+    """
 
     code: Code
     column: str
@@ -34,5 +45,5 @@ class Reason:
     value: str | None
 
 
-# A value is quoted so that a person recognizes it; the whole row stands in `payload`.
+# Characters of a value that a reason quotes, so that a person recognizes it; `payload` has the whole row.
 VALUE_SHOWN = 200

@@ -1,4 +1,8 @@
-"""What a session is once it rests: the columns of `sessionized_events` and of the table `sessions`."""
+"""The columns and contracts of sessions: of the asset `sessionized_events`, and of the table `sessions`.
+
+Not here: what opens and ends a session (``session_rule``), the algorithm (``transforms.sessionize``,
+``transforms.summarize``), and the SQL types of the columns (``storage.warehouses``).
+"""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -8,11 +12,12 @@ import polars as pl
 
 from sessions_platform.contracts.events import event_columns, events_schema
 from sessions_platform.contracts.polars_types import UTC_MICROSECONDS
-from sessions_platform.contracts.stream import Aggregate, Stream
+from sessions_platform.contracts.session_rule import Aggregate
+from sessions_platform.contracts.stream import Stream
 
 
 class Boundary(StrEnum):
-    """Why an event opens a session: the first of these that holds."""
+    """Why an event opens a session: the first of these that applies."""
 
     inactivity = "inactivity"  # no event of the user within the gap before it
     midnight = "midnight"
@@ -40,55 +45,56 @@ _LEADING: dict[str, pl.DataType] = {
     "exit_page": pl.String(),
 }
 _TRAILING: dict[str, pl.DataType] = {"session_partition": pl.String(), "session_rule_version": pl.String()}
-SESSIONS = {**_LEADING, **_TRAILING}  # but for the stream's own columns, which stand in between
+SESSIONS = {**_LEADING, **_TRAILING}  # without the stream's own columns, which come between the two
 
-# What the warehouse keeps beside them, by itself: neither counts as a change of the session.
+# Columns that the warehouse adds: a new value of these is not a change of the session.
 KEPT_BY_WAREHOUSE = {"open_until": UTC_MICROSECONDS, "loaded_at": UTC_MICROSECONDS}
 
 
-# The log of what loads did to the table `sessions`; change is appeared, changed or vanished.
+# The log of the changes of the table `sessions`; `change` is appeared, changed or vanished.
 SESSION_CHANGES: dict[str, pl.DataType] = {
     "session_id": pl.String(),
     "change": pl.String(),
-    "merged_into": pl.String(),  # of a vanished session: where its earliest surviving event went
+    "merged_into": pl.String(),  # of a vanished session: the session that its earliest remaining event is in now
     "session_partition": pl.String(),
     "run_id": pl.String(),
     "changed_at": UTC_MICROSECONDS,
 }
 
 _DESCRIPTIONS = {
-    "session_id": "Made of the opening event, so that it stays while that event does.",
+    "session_id": "A hash of the opening event: it stays the same as long as that event opens the session.",
     "is_new_session": "Whether the event opens its session.",
-    "time_diff_seconds": "The silence before it within the session; null for the opening event.",
-    "boundary_reason": "Why the event opens a session; null where it opens none.",
-    "session_partition": "The partition that the session started in.",
+    "time_diff_seconds": "Seconds since the event before it in the session; null for the opening event.",
+    "boundary_reason": "Why the event opens a session; null where it does not.",
+    "session_partition": "The session partition in which the session started.",
     "user_id": "Whose session it is.",
     "session_start": "The opening event's time, in UTC.",
     "session_end": "The last event's time, in UTC.",
-    "duration_seconds": "From the first event to the last.",
+    "duration_seconds": "Seconds from the first event to the last.",
     "event_count": "Events in the session.",
     "primary_action": "Its most frequent event type, or the first that occurs of the stream's list.",
     "entry_page": "The first page of the session.",
     "exit_page": "The last page of the session.",
-    "session_rule_version": "The session rule that made it.",
+    "session_rule_version": "The version of the session rule that it was made by.",
 }
 
 
 def sessionized_columns(stream: Stream) -> dict[str, pl.DataType]:
+    """The columns of the asset sessionized_events: those of an event, then `SESSIONIZED`."""
     return {**event_columns(stream), **SESSIONIZED}
 
 
 def session_columns(stream: Stream) -> dict[str, pl.DataType]:
-    """The columns of a session, the stream's own in the middle."""
+    """The columns of a session, in order: the general ones, with the stream's own aggregates before the last two."""
     own = {name: _aggregate_dtype(aggregate, stream) for name, aggregate in stream.session.columns.items()}
     return {**_LEADING, **own, **_TRAILING}
 
 
 def sessionized_schema(stream: Stream) -> pa.DataFrameSchema:
-    nullable = {"properties", "time_diff_seconds", "boundary_reason"} | {
-        n for n, c in stream.columns.items() if c.nullable
-    }
-    own = {name: column.description for name, column in events_schema(stream).columns.items()}
+    """The contract of the asset sessionized_events."""
+    of_events = events_schema(stream).columns
+    nullable = {"time_diff_seconds", "boundary_reason"} | {n for n, column in of_events.items() if column.nullable}
+    own = {name: column.description for name, column in of_events.items()}
     columns = {n: pa.Column(dtype, nullable=n in nullable) for n, dtype in sessionized_columns(stream).items()}
     columns["time_diff_seconds"] = pa.Column(pl.Float64, pa.Check.ge(0), nullable=True)
     columns["boundary_reason"] = pa.Column(pl.String, pa.Check.isin(list(map(str, Boundary))), nullable=True)
@@ -97,6 +103,7 @@ def sessionized_schema(stream: Stream) -> pa.DataFrameSchema:
 
 
 def sessions_schema(stream: Stream) -> pa.DataFrameSchema:
+    """The contract of the table sessions, without the columns that the warehouse adds."""
     required = {"session_id", "user_id", "session_start", "session_end", *_TRAILING}
     columns = {n: pa.Column(dtype, nullable=n not in required) for n, dtype in session_columns(stream).items()}
     columns["session_id"] = pa.Column(pl.String, unique=True)

@@ -1,4 +1,9 @@
-"""Read a stream's YAML file, and say what is wrong with it: file, line, key, reason, mend."""
+"""Read a stream's YAML file, and report every problem of it with file, line, key, reason and fix.
+
+PyYAML reads the file (YAML 1.1) into nodes first, for the nodes know the lines of keys and show a key that is
+there twice. Not here: the rules themselves, of one key (the modules of the models, ``values``) and of two
+(``stream_checks``).
+"""
 
 import difflib
 import re
@@ -11,27 +16,20 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from yaml.reader import ReaderError
 
+from sessions_platform.contracts.columns import Column, Reference
+from sessions_platform.contracts.rejection_limits import Rejected, Thresholds
+from sessions_platform.contracts.session_rule import Aggregate, SessionRule
 from sessions_platform.contracts.sources import source_type_of
-from sessions_platform.contracts.stream import (
-    Aggregate,
-    Column,
-    Landing,
-    Reference,
-    Rejected,
-    Session,
-    Stream,
-    Thresholds,
-)
-from sessions_platform.contracts.stream_checks import Issue, cross_key_issues
-from sessions_platform.contracts.values import shown
+from sessions_platform.contracts.stream import Landing, Stream
+from sessions_platform.contracts.stream_checks import Issue, KeyPath, cross_key_issues
+from sessions_platform.contracts.values import INVALID, shown
 from sessions_platform.errors import UserError
 
-Place = tuple[str, ...]
-
-_MODELS: dict[Place, type[BaseModel]] = {
+# The model of each mapping of the file but `source`; * is any name.
+_MODELS: dict[KeyPath, type[BaseModel]] = {
     (): Stream,
     ("landing",): Landing,
-    ("session",): Session,
+    ("session",): SessionRule,
     ("rejected",): Rejected,
     ("rejected", "by_reason", "*"): Thresholds,
     ("columns", "*"): Column,
@@ -40,11 +38,13 @@ _MODELS: dict[Place, type[BaseModel]] = {
 }
 _SUBJECT = re.compile(r"^(Input|List|String|Dictionary|Keys|Value error,) ")
 _KEY_TAGS = {"tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"}
-_HALF_A_CHARACTER_OR_NUL = re.compile("[\0\ud800-\udfff]")
+_SURROGATE_OR_NUL = re.compile("[\0\ud800-\udfff]")  # PostgreSQL's text can contain neither
 
 
 @dataclass(frozen=True)
 class ConfigProblem:
+    """One problem of one file. `line` is None where the file as a whole is meant, or could not be read."""
+
     file: Path
     line: int | None
     key: str
@@ -52,13 +52,13 @@ class ConfigProblem:
     fix: str
 
     def __str__(self) -> str:
-        place = f"{self.file}:{self.line}" if self.line else str(self.file)
-        told = f"{self.key}: {self.reason}. Fix: {self.fix}."
-        return f"{place}: {' '.join(told.splitlines())}"
+        location = f"{self.file}:{self.line}" if self.line else str(self.file)
+        message = f"{self.key}: {self.reason}. Fix: {self.fix}."
+        return f"{location}: {' '.join(message.splitlines())}"
 
 
 class StreamError(UserError):
-    """One or more streams can't be used; `faults` says why."""
+    """One or more streams can't be used; `problems` says why, and the message has a line for each."""
 
     def __init__(self, problems: list[ConfigProblem]) -> None:
         self.problems = problems
@@ -66,25 +66,38 @@ class StreamError(UserError):
 
 
 def load_stream(path: Path, home: Path) -> Stream:
-    """Read one stream; `home` is what ${SESSIONS_HOME} stands for. Raises StreamError with every mistake."""
+    """Read one stream.
+
+    Args:
+        path: its YAML file; relative paths in it are relative to its folder.
+        home: what `${SESSIONS_HOME}` stands for in it.
+
+    Raises:
+        StreamError: with every problem of the file, in the order of its lines.
+    """
     lines, raw = _read_yaml(path)
-    own = {**raw, "path": path, "home": home}
-    findings = list(cross_key_issues(raw))
-    places = {place for place, _, _ in findings}
-    findings += [finding for finding in _schema_findings(own, lines) if finding[0] not in places]
-    if findings:
-        problems = [_fault(path, lines, finding) for finding in findings]
-        raise StreamError(sorted(problems, key=lambda fault: fault.line or 0))
-    return Stream.model_validate(own)
-
-
-def _fault(path: Path, lines: dict[Place, int], finding: Issue) -> ConfigProblem:
-    place, reason, fix = finding
-    return ConfigProblem(path, _line_of(lines, place), _dotted(place), reason, fix)
+    content = {**raw, "path": path, "home": home}
+    issues = list(cross_key_issues(raw))
+    reported = {issue.key_path for issue in issues}
+    issues += [issue for issue in _model_issues(content, lines) if issue.key_path not in reported]
+    if issues:
+        problems = [
+            ConfigProblem(path, _line_of(lines, key_path), _dotted(key_path), reason, fix)
+            for key_path, reason, fix in issues
+        ]
+        raise StreamError(sorted(problems, key=lambda problem: problem.line or 0))
+    return Stream.model_validate(content)
 
 
 def load_streams(folders: Iterable[Path], home: Path) -> list[Stream]:
-    """Read every stream of the folders, by name. Raises StreamError with the mistakes of all of them."""
+    """Read the streams of all .yaml and .yml files that are directly in the folders.
+
+    Returns:
+        The streams, sorted by name.
+
+    Raises:
+        StreamError: with the problems of all files; also where a folder is missing or two streams have one name.
+    """
     streams: dict[str, Stream] = {}
     problems: list[ConfigProblem] = []
     for path in _stream_files(folders):
@@ -109,12 +122,15 @@ def _stream_files(folders: Iterable[Path]) -> Iterator[Path]:
         yield from sorted(path for path in folder.iterdir() if path.suffix in {".yaml", ".yml"})
 
 
+# YAML ----------------------------------------------------------------------------------------------------
+
+
 class _Loader(yaml.SafeLoader):
-    """Leaves a scalar that is no date or number after all, as 2026-02-30, to the rule of its key, as text."""
+    """Reads a scalar that is no date or number after all, as 2026-02-30, as text: the rule of its key reports it."""
 
     def construct_scalar(self, node: Any) -> Any:
         text = super().construct_scalar(node)
-        if _HALF_A_CHARACTER_OR_NUL.search(text):
+        if _SURROGATE_OR_NUL.search(text):
             raise yaml.MarkedYAMLError(problem="text that can't be stored", problem_mark=node.start_mark)
         return text
 
@@ -133,8 +149,8 @@ for _tag in (f"tag:yaml.org,2002:{name}" for name in ("bool", "int", "float", "t
     _Loader.add_constructor(_tag, _or_text(yaml.SafeLoader.yaml_constructors[_tag]))
 
 
-def _read_yaml(path: Path) -> tuple[dict[Place, int], dict[str, Any]]:
-    """The file's content, and the line of each key."""
+def _read_yaml(path: Path) -> tuple[dict[KeyPath, int], dict[str, Any]]:
+    """The line of each key, from 1, and the file's content. Raises StreamError."""
     text = _read_text(path)
     problems: list[ConfigProblem] = []
     try:
@@ -143,13 +159,13 @@ def _read_yaml(path: Path) -> tuple[dict[Place, int], dict[str, Any]]:
         lines = dict(_key_lines(path, node, (), problems))
         raw = loader.construct_document(node) if node else None
     except RecursionError:
-        fix = "write it flat, and let no anchor hold itself"
+        fix = "write it flat, and let no anchor contain itself"
         raise StreamError([ConfigProblem(path, None, "file", "it is nested without end", fix)]) from None
     except yaml.YAMLError as error:
-        raise StreamError([_yaml_fault(path, text, error)]) from None
+        raise StreamError([_yaml_problem(path, text, error)]) from None
     if not isinstance(raw, dict):
         fix = "begin with name:, start:, source: and columns:"
-        raise StreamError([ConfigProblem(path, 1, "file", "it holds no keys and values", fix)])
+        raise StreamError([ConfigProblem(path, 1, "file", "it has no keys and values", fix)])
     if problems:
         raise StreamError(problems)
     return lines, raw
@@ -165,92 +181,98 @@ def _read_text(path: Path) -> str:
         raise StreamError([ConfigProblem(path, None, "file", "it is not UTF-8", "save it as UTF-8")]) from None
 
 
-def _yaml_fault(path: Path, text: str, error: yaml.YAMLError) -> ConfigProblem:
+def _yaml_problem(path: Path, text: str, error: yaml.YAMLError) -> ConfigProblem:
     line, reason = None, str(error)
     if isinstance(error, ReaderError):
         line, reason = text.count("\n", 0, error.position) + 1, error.reason
     elif isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
         line, reason = error.problem_mark.line + 1, error.problem or reason
-    return ConfigProblem(path, line, "file", f"not YAML: {reason}", "mend the line")
+    return ConfigProblem(path, line, "file", f"not YAML: {reason}", "correct the line")
 
 
 def _key_lines(
-    path: Path, node: yaml.Node | None, above: Place, problems: list[ConfigProblem]
-) -> Iterator[tuple[Place, int]]:
+    path: Path, node: yaml.Node | None, parent: KeyPath, problems: list[ConfigProblem]
+) -> Iterator[tuple[KeyPath, int]]:
+    """The line of each key below a node. Keys that are repeated or not text are added to `problems`."""
     if not isinstance(node, yaml.MappingNode):
         return
-    seen: set[str] = set()
+    names: set[str] = set()
     for key, value in node.value:
         name, line = str(key.value), key.start_mark.line + 1
-        here = (*above, name)
-        if name in seen:
-            problems.append(ConfigProblem(path, line, _dotted(here), "the key stands twice", "keep one of the two"))
+        key_path = (*parent, name)
+        if name in names:
+            problems.append(ConfigProblem(path, line, _dotted(key_path), "the key is repeated", "keep one of the two"))
         if key.tag not in _KEY_TAGS:
-            problems.append(ConfigProblem(path, line, _dotted(here), "YAML takes the key for no text", "quote it"))
-        seen.add(name)
-        yield here, line
-        yield from _key_lines(path, value, here, problems)
+            problems.append(ConfigProblem(path, line, _dotted(key_path), "the key is not read as text", "quote it"))
+        names.add(name)
+        yield key_path, line
+        yield from _key_lines(path, value, key_path, problems)
 
 
-def _dotted(place: Place) -> str:
-    return ".".join(part or '""' for part in place) or "file"
+def _dotted(key_path: KeyPath) -> str:
+    return ".".join(part or '""' for part in key_path) or "file"
 
 
-def _line_of(lines: dict[Place, int], place: Place) -> int | None:
-    while place and place not in lines:
-        place = place[:-1]
-    return lines.get(place)
+def _stated_part(key_path: KeyPath, lines: dict[KeyPath, int]) -> KeyPath:
+    """A key path up to the last key that the file states."""
+    while key_path and key_path not in lines:
+        key_path = key_path[:-1]
+    return key_path
 
 
-def _schema_findings(raw: dict[str, Any], lines: dict[Place, int]) -> Iterator[Issue]:
+def _line_of(lines: dict[KeyPath, int], key_path: KeyPath) -> int | None:
+    return lines.get(_stated_part(key_path, lines))
+
+
+# What pydantic says --------------------------------------------------------------------------------------
+
+
+def _model_issues(content: dict[str, Any], lines: dict[KeyPath, int]) -> Iterator[Issue]:
     try:
-        Stream.model_validate(raw)
+        Stream.model_validate(content)
     except ValidationError as error:
-        seen: set[tuple[Place, Any]] = set()
-        for problem in error.errors():
-            loc = problem["loc"]
-            place = _place(loc, lines, is_key=problem["type"] in {"missing", "extra_forbidden"})
-            item = next((part for part in loc[len(place) :] if isinstance(part, int)), None)
-            if (place, item) not in seen:  # a union reports each of its members
-                seen.add((place, item))
-                yield (place, *_explained(problem, place, raw))
+        reported: set[tuple[KeyPath, Any]] = set()
+        for details in error.errors():
+            location = details["loc"]
+            key_path = tuple(str(part) for part in location)
+            if details["type"] not in {"missing", "extra_forbidden"}:  # else it also names union members and indices
+                key_path = _stated_part(key_path, lines)
+            index = next((part for part in location[len(key_path) :] if isinstance(part, int)), None)
+            if (key_path, index) not in reported:  # a union reports each of its members
+                reported.add((key_path, index))
+                yield Issue(key_path, *_explanation(details, key_path, content))
 
 
-def _place(loc: tuple[int | str, ...], lines: dict[Place, int], *, is_key: bool) -> Place:
-    """Where in the file a problem is; where it is no key, pydantic's path also names union members and list places."""
-    place = tuple(str(part) for part in loc)
-    if is_key:
-        return place
-    while place and place not in lines:
-        place = place[:-1]
-    return place
-
-
-def _explained(problem: Any, place: Place, raw: dict[str, Any]) -> tuple[str, str]:
-    kind, context, value = problem["type"], problem.get("ctx", {}), shown(problem["input"])
-    if kind == "mistake":
-        return context["reason"], context["mend"]
+def _explanation(details: Any, key_path: KeyPath, content: dict[str, Any]) -> tuple[str, str]:
+    """Reason and fix of one of pydantic's errors."""
+    kind, context, value = details["type"], details.get("ctx", {}), shown(details["input"])
+    if kind == INVALID:
+        return context["reason"], context["fix"]
     if kind == "extra_forbidden":
-        return _unknown_key(place, raw)
+        return _unknown_key(key_path, content)
     if kind == "missing":
         return "the key is missing", "add it"
     if kind in {"literal_error", "enum"}:
         return f"{value} is not allowed", f"write {context['expected']}"
-    return f"{value} does not fit", f"it {_SUBJECT.sub('', problem['msg'])}"
+    return f"{value} is not valid", f"it {_SUBJECT.sub('', details['msg'])}"
 
 
-def _unknown_key(place: tuple[str, ...], raw: dict[str, Any]) -> tuple[str, str]:
-    model = source_type_of(raw["source"]) if place[:-1] == ("source",) else _model_at(place[:-1])
+def _unknown_key(key_path: KeyPath, content: dict[str, Any]) -> tuple[str, str]:
+    parent, key = key_path[:-1], key_path[-1]
+    model = source_type_of(content["source"]) if parent == ("source",) else _model_of(parent)
     known = [field.alias or name for name, field in model.model_fields.items() if not field.exclude] if model else []
-    close = difflib.get_close_matches(place[-1], known, n=1)
+    close = difflib.get_close_matches(key, known, n=1)
     hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"
     return "the key is not known", f"remove it, or rename it ({hint})"
 
 
-def _model_at(place: Place) -> type[BaseModel] | None:
-    found = (model for pattern, model in _MODELS.items() if len(pattern) == len(place) and _fits(place, pattern))
-    return next(found, None)
+def _model_of(key_path: KeyPath) -> type[BaseModel] | None:
+    """The model of a mapping of the file."""
+    for pattern, model in _MODELS.items():
+        if len(pattern) == len(key_path) and all(map(_matches, key_path, pattern)):
+            return model
+    return None
 
 
-def _fits(place: Place, pattern: Place) -> bool:
-    return all(wanted in {part, "*"} for part, wanted in zip(place, pattern, strict=True))
+def _matches(part: str, pattern: str) -> bool:
+    return pattern in {part, "*"}

@@ -1,4 +1,8 @@
-"""The single values of a stream's file: how each kind is read, and why one is refused."""
+"""The single values of a stream's file: how each kind is written, and the message where one is not valid.
+
+A message has a reason and a fix. Not here: rules that relate two keys (``stream_checks``), the line of a
+value (``stream_file``), and the tables of sources and formats (``sources``, ``formats``).
+"""
 
 import codecs
 import re
@@ -19,18 +23,25 @@ _DURATION = re.compile(r"^\s*(\d{1,9})\s*(ms|s|m|h|d)\s*$")
 _BYTES = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
 _SIZE = re.compile(r"^\s*(\d{1,6})\s*(MB|GB|TB)\s*$")
 _LONGEST = timedelta(days=366)
-_KEPT_LONGEST = timedelta(days=36_500)
+_LONGEST_RETENTION = timedelta(days=36_500)
 _SHARE = re.compile(r"^\s*(\d{1,3}(?:\.\d{1,6})?)\s*%\s*$")
 _TABLE = re.compile(r"^[^.\s]+\.[^.\s]+$")
 _FIRST_DAY, _LAST_DAY = date(1900, 1, 1), date(2199, 12, 31)
 _IDENTIFIER = re.compile(r"^[a-z][a-z0-9_]{0,47}$")
 _OWNER = re.compile(r"^(team:[A-Za-z0-9_-]+|[^@\s]+@[^@\s]+\.[^@\s]+)$")
-_SIGNS = "\n,;\t\"'"
-_LETTERS = "éяא中あ한"
+_SYNTAX = "\n,;\t\"'"  # what a reader of CSV and NDJSON looks for, byte by byte
+_LETTERS = "éяא中あ한"  # of six scripts, each of which some encoding shifts to
+
+
+INVALID = "invalid_value"
 
 
 def invalid(reason: str, fix: str) -> PydanticCustomError:
-    return PydanticCustomError("mistake", "{reason}|{mend}", {"reason": reason, "mend": fix})
+    """The error that a validator raises: what is wrong with the value, and how to correct it.
+
+    Its type is `INVALID`, and its context has `reason` and `fix`. Both are clauses without a full stop.
+    """
+    return PydanticCustomError(INVALID, "{reason}|{fix}", {"reason": reason, "fix": fix})
 
 
 def _duration(text: Any) -> timedelta:
@@ -38,7 +49,7 @@ def _duration(text: Any) -> timedelta:
         return text
     found = _DURATION.match(str(text))
     if not found:
-        raise invalid(f"{shown(text)} is no duration", "write a whole number and a unit (ms, s, m, h, d), as in 30m")
+        raise invalid(f"{shown(text)} is not a duration", "write a whole number and a unit (ms, s, m, h, d), as in 30m")
     return timedelta(milliseconds=int(found[1]) * dict(_MILLISECONDS)[found[2]])
 
 
@@ -49,8 +60,8 @@ def _at_most_a_year(duration: timedelta) -> timedelta:
 
 
 def _at_most_a_century(duration: timedelta) -> timedelta:
-    if duration > _KEPT_LONGEST:
-        raise invalid("the duration is longer than a century", f"write {_spelled(_KEPT_LONGEST)} at most")
+    if duration > _LONGEST_RETENTION:
+        raise invalid("the duration is longer than a century", f"write {_spelled(_LONGEST_RETENTION)} at most")
     return duration
 
 
@@ -68,12 +79,12 @@ def _spelled(duration: timedelta) -> str:
 def _size(text: Any) -> int:
     found = _SIZE.match(str(text))
     if not found or not int(found[1]):
-        raise invalid(f"{shown(text)} is no size", "write a whole number and a unit (MB, GB, TB), as in 16GB")
+        raise invalid(f"{shown(text)} is not a size", "write a whole number and a unit (MB, GB, TB), as in 16GB")
     return int(found[1]) * _BYTES[found[2]]
 
 
 def as_share(value: Any) -> Decimal | None:
-    """A percentage as a part of one, exactly: 1% is 0.01. None for what is none."""
+    """A percentage as an exact fraction: "1%" is Decimal("0.01"). None for what is not one, from 0% to 100%."""
     if isinstance(value, Decimal):
         return value
     found = _SHARE.match(value) if isinstance(value, str) else None
@@ -84,22 +95,23 @@ def as_share(value: Any) -> Decimal | None:
 def _share(value: Any) -> Decimal:
     share = as_share(value)
     if share is None:
-        raise invalid(f"{shown(value)} is no percentage", "write one from 0% to 100%, as in 0.5%")
+        raise invalid(f"{shown(value)} is not a percentage", "write one from 0% to 100%, as in 0.5%")
     return share
 
 
 def as_percent(share: Decimal) -> str:
+    """A fraction as a percentage without trailing zeros: Decimal("0.005") is "0.5%"."""
     return f"{(share * 100).normalize():f}%"
 
 
 def _table(name: str) -> str:
     if not _TABLE.match(name):
-        raise invalid(f"{shown(name)} names no table", "write its schema and its name, as in public.products")
+        raise invalid(f"{shown(name)} does not name a table", "write its schema and its name, as in public.products")
     return name
 
 
 def as_day(value: Any) -> date | None:
-    """A date, bare or quoted; None for what is none."""
+    """A date, as YAML has read it or as ISO text; None for what is not one that a stream can have."""
     with suppress(ValueError):
         if isinstance(value, str):
             value = date.fromisoformat(value)
@@ -109,24 +121,25 @@ def as_day(value: Any) -> date | None:
 def _day(value: Any) -> date:
     day = as_day(value)
     if day is None:
-        asked = f"write one from {_FIRST_DAY} to {_LAST_DAY}, as in 2026-01-31"
-        raise invalid(f"{shown(value)} is no date that a stream can have", asked)
+        fix = f"write one from {_FIRST_DAY} to {_LAST_DAY}, as in 2026-01-31"
+        raise invalid(f"{shown(value)} is not a date that a stream can have", fix)
     return day
 
 
 def shown(value: Any) -> str:
-    """A value as a message quotes it."""
+    """A value as a message quotes it: in one line, of 80 characters at most."""
     text = str(value) if isinstance(value, date) else repr(value)
     return text if len(text) <= 80 else f"{text[:79]}…"
 
 
 def is_timezone(name: Any) -> bool:
+    """Whether a value is an IANA timezone that both Python and polars have."""
     return isinstance(name, str) and name in available_timezones() and knows_timezone(name)
 
 
 def _timezone(name: str) -> str:
     if not is_timezone(name):
-        raise invalid(f"{shown(name)} is no timezone", "write an IANA name, as in Europe/Berlin or UTC")
+        raise invalid(f"{shown(name)} is not a timezone", "write an IANA name, as in Europe/Berlin or UTC")
     return name
 
 
@@ -141,7 +154,7 @@ def _identifier(name: str) -> str:
 
 def _owner(owner: str) -> str:
     if not _OWNER.match(owner):
-        raise invalid(f"{shown(owner)} is no owner", "write an e-mail address, or team:name")
+        raise invalid(f"{shown(owner)} is not an owner", "write an e-mail address, or team:name")
     return owner
 
 
@@ -154,30 +167,30 @@ def _pattern(pattern: str) -> str:
 def _format(fmt: str) -> str:
     if reason := format_problem(fmt):
         patterns = "write a strftime pattern as in %Y-%m-%d %H:%M:%S%.f, %+ (ISO 8601)"
-        raise invalid(f"{shown(fmt)} reads no timestamp: {reason}", f"{patterns}, or one of {', '.join(EPOCHS)}")
+        raise invalid(f"{shown(fmt)} can't read a timestamp: {reason}", f"{patterns}, or one of {', '.join(EPOCHS)}")
     return fmt
 
 
 def _encoding(encoding: str) -> str:
     try:
-        if _SIGNS.encode(encoding) == _SIGNS.encode() and _spells_alike_everywhere(encoding):
+        if _SYNTAX.encode(encoding) == _SYNTAX.encode() and _is_stateless(encoding):
             return codecs.lookup(encoding).name
-        reason = "can't be cut into lines at byte 10"
+        reason = "can't be divided into lines at byte 10"
     except (LookupError, UnicodeError):
         reason = "is not known"
     raise invalid(f"the encoding {shown(encoding)} {reason}", "write utf-8, latin-1, cp1252 or the like")
 
 
-def _spells_alike_everywhere(encoding: str) -> bool:
-    """Not so where bytes mean what those before them say, as in ISO-2022 and UTF-7."""
-    for rejected_record in _LETTERS:
+def _is_stateless(encoding: str) -> bool:
+    """Whether a character has the same bytes wherever it is; not so in ISO-2022 and UTF-7, which shift."""
+    for letter in _LETTERS:
         with suppress(UnicodeEncodeError):
-            if rejected_record.encode(encoding) * 2 != (rejected_record * 2).encode(encoding):
+            if letter.encode(encoding) * 2 != (letter * 2).encode(encoding):
                 return False
     return True
 
 
-def _several(value: Any) -> Any:
+def _as_list(value: Any) -> Any:
     return value if isinstance(value, list) else [value]
 
 
@@ -215,7 +228,7 @@ Encoding = Annotated[str, AfterValidator(_encoding)]
 Character = Annotated[str, Field(min_length=1, max_length=1)]
 SourcePaths = Annotated[
     list[str],
-    BeforeValidator(_several),
+    BeforeValidator(_as_list),
     Field(min_length=1),
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}),
 ]

@@ -19,8 +19,9 @@ from pandera.errors import SchemaErrors
 from sessions_platform.contracts.calendar import label
 from sessions_platform.contracts.events import events_schema
 from sessions_platform.contracts.rejected_events import REJECTED_EVENTS, rejected_schema
+from sessions_platform.contracts.rejection_limits import Rejected
 from sessions_platform.contracts.sessions import sessionized_schema, sessions_schema
-from sessions_platform.contracts.stream import Rejected, Stream
+from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.values import as_percent
 from sessions_platform.operations.audit import audit_sample, audit_windows
 from sessions_platform.orchestration.failures import TRANSIENT, retried_when_transient

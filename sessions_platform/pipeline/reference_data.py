@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from sessions_platform.contracts.columns import Reference
 from sessions_platform.contracts.events import Known
-from sessions_platform.contracts.stream import Reference
 from sessions_platform.errors import UserError
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.reference_file import values_of_file

@@ -9,8 +9,9 @@ from collections.abc import Iterable
 
 import polars as pl
 
+from sessions_platform.contracts.columns import Column, Reference
 from sessions_platform.contracts.sources import FilesSource
-from sessions_platform.contracts.stream import Column, Reference, Stream
+from sessions_platform.contracts.stream import Stream
 from sessions_platform.errors import UserError
 from sessions_platform.sources.files.reader import FileReading
 from sessions_platform.sources.files.source import path_of

@@ -13,6 +13,7 @@ from sessions_platform.contracts.events import PLACE, event_columns
 from sessions_platform.contracts.rejected_events import REJECTED_EVENTS
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.deduplicate import RawRows, validate_rows
+from sessions_platform.pipeline.enrich import enrich
 from sessions_platform.pipeline.invalidation import Span, affected_by
 from sessions_platform.pipeline.reference_data import References, read_references
 from sessions_platform.storage.lake.lake import Dataset, StoredFile
@@ -74,7 +75,7 @@ def validate_partition(
     digests = {file.uri: file.digest or "" for file in files}
     rows = validate_rows(context, RawRows(raw, landing_partition), digests, repairs, references.known)
     with closing(prefetch(rows.events())) as runs:
-        events = lake.write(context.folder("events", landing_partition), runs, event_columns(stream))
+        events = lake.write(context.folder("events", landing_partition), enrich(runs, stream), event_columns(stream))
     tally = _Tally()
     rejected = (tally.seen(rejections(refused, stream)) for refused in rows.refused())
     return ValidatedPartition(

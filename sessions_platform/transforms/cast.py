@@ -8,9 +8,9 @@ matter (``contracts.events``) and is checked in ``transforms.validate``.
 
 import polars as pl
 
+from sessions_platform.contracts.columns import Column, ColumnType
 from sessions_platform.contracts.polars_syntax import read_timestamp
 from sessions_platform.contracts.rejection_reasons import Code
-from sessions_platform.contracts.stream import Column, ColumnType
 
 _EXPECTED = {
     ColumnType.integer: "a whole number of 64 bits",

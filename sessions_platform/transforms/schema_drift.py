@@ -11,8 +11,9 @@ from enum import StrEnum
 from types import NoneType
 from typing import Any
 
+from sessions_platform.contracts.columns import Column, ColumnType
 from sessions_platform.contracts.formats import FORMATS
-from sessions_platform.contracts.stream import Column, ColumnType, Stream
+from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.timestamps import EPOCHS
 from sessions_platform.transforms.text import storable
 

@@ -7,8 +7,9 @@ most of its row, and nothing has to be grouped.
 import numpy as np
 import polars as pl
 
+from sessions_platform.contracts.session_rule import Aggregate
 from sessions_platform.contracts.sessions import session_columns
-from sessions_platform.contracts.stream import Aggregate, Stream
+from sessions_platform.contracts.stream import Stream
 from sessions_platform.transforms.sessionize import in_seconds
 from sessions_platform.transforms.sort_events import time_order
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from sessions_platform.contracts.stream import Rejected, Thresholds
+from sessions_platform.contracts.rejection_limits import Rejected, Thresholds
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import polars as pl
 from pandera.errors import SchemaErrors
 
+from sessions_platform.contracts.columns import ColumnType
 from sessions_platform.contracts.events import (
     PROVENANCE,
     Known,
@@ -23,7 +24,7 @@ from sessions_platform.contracts.events import (
 )
 from sessions_platform.contracts.polars_types import REASON, REASONS
 from sessions_platform.contracts.rejection_reasons import Code
-from sessions_platform.contracts.stream import ColumnType, Stream
+from sessions_platform.contracts.stream import Stream
 from sessions_platform.transforms.cast import cast_expr, cast_rule
 from sessions_platform.transforms.identifiers import md5_of
 from sessions_platform.transforms.rejections import reason_expr

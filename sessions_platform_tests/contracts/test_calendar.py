@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sessions_platform.contracts.calendar import Cadence, Calendar, contiguous_runs
-from sessions_platform.contracts.polars_types import key_expr
+from sessions_platform.contracts.calendar import Cadence, Calendar, Window, contiguous_runs, label
+from sessions_platform.contracts.polars_types import in_window, key_expr
 from sessions_platform.orchestration.partitions import partitions_definition
 
 MICROSECOND = timedelta(microseconds=1)
@@ -237,3 +237,117 @@ def test_runs_hold_just_the_keys_and_are_whole_and_apart(cadence: Cadence, zone:
         assert run == cal.keys_between(run[0], run[-1])
     for earlier, later in pairwise(runs):
         assert cal.window(earlier[-1]).end < cal.window(later[0]).start
+
+
+# Edges ---------------------------------------------------------------------------------------------------
+
+EDGES = Window(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC))
+
+
+def test_a_window_contains_its_start_and_not_its_end() -> None:
+    times = [EDGES.start - MICROSECOND, EDGES.start, EDGES.end - MICROSECOND, EDGES.end]
+    frame = pl.DataFrame({"event_timestamp": times, "at": times[::-1]})
+    assert frame.select(in_window(EDGES)).to_series().to_list() == [False, True, True, False]
+    assert frame.select(in_window(EDGES, "at")).to_series().to_list() == [False, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "overlaps"),
+    [
+        pytest.param(-2, -1, False, id="before"),
+        pytest.param(-1, 0, True, id="up to the first moment"),
+        pytest.param(0, 0, True, id="the first moment alone"),
+        pytest.param(23, 23, True, id="in between"),
+        pytest.param(24, 25, False, id="from the end on"),
+        pytest.param(-1, 25, True, id="all around"),
+        pytest.param(None, 1, False, id="no first"),
+        pytest.param(1, None, False, id="no last"),
+        pytest.param(None, None, False, id="none"),
+    ],
+)
+def test_a_window_overlaps_what_reaches_into_it(first: int | None, last: int | None, overlaps: bool) -> None:
+    moments = (None if hours is None else EDGES.start + timedelta(hours=hours) for hours in (first, last))
+    assert EDGES.overlaps(*moments) is overlaps
+
+
+def test_a_window_overlaps_what_begins_at_its_last_microsecond() -> None:
+    assert EDGES.overlaps(EDGES.end - MICROSECOND, EDGES.end)
+    assert not EDGES.overlaps(EDGES.end, EDGES.end)
+    assert not EDGES.overlaps(EDGES.start - MICROSECOND, EDGES.start - MICROSECOND)
+
+
+@pytest.mark.parametrize(
+    ("cadence", "key", "start", "end"),
+    [
+        ("hourly", "2026-01-31T23", "2026-01-31T23:00", "2026-02-01T00:00"),
+        ("daily", "2026-02-28", "2026-02-28", "2026-03-01"),
+        ("weekly", "2026-12-28", "2026-12-28", "2027-01-04"),
+        ("monthly", "2026-01-01", "2026-01-01", "2026-02-01"),
+        ("monthly", "2026-12-01", "2026-12-01", "2027-01-01"),
+        ("monthly", "2024-02-01", "2024-02-01", "2024-03-01"),
+    ],
+)
+def test_the_window_of_a_key(cadence: str, key: str, start: str, end: str) -> None:
+    cal = calendar(Cadence(cadence), "UTC")
+    expected = Window(*(datetime.fromisoformat(text).replace(tzinfo=UTC) for text in (start, end)))
+    assert cal.window(key) == expected
+    assert cal.key_of(expected.start) == cal.key_of(expected.end - MICROSECOND) == key
+
+
+def test_the_window_of_a_run_goes_from_its_first_start_to_its_last_end() -> None:
+    cal = calendar(Cadence.daily, "UTC")
+    run = ["2026-01-01", "2026-01-02", "2026-01-03"]
+    assert cal.window_of(run) == Window(cal.window(run[0]).start, cal.window(run[2]).end)
+    assert cal.window_of(run[:1]) == cal.window(run[0])
+
+
+@pytest.mark.parametrize(("end", "last_end"), [(8, 12), (5, 5), (6, 12), (None, None)])
+def test_the_last_end_is_that_of_the_partition_before_the_end(end: int | None, last_end: int | None) -> None:
+    """Weeks end on the 5th and the 12th of October 2026."""
+    cal = calendar(Cadence.weekly, "UTC", date(2026, 8, 12), date(2026, 10, end) if end else None)
+    assert cal.last_end == (midnight(date(2026, 10, last_end), "UTC") if last_end else None)
+
+
+def test_keys_between_two_keys_are_those_and_all_in_between() -> None:
+    cal = calendar(Cadence.daily, "UTC")
+    assert cal.keys_between("2026-02-28", "2026-03-02") == ["2026-02-28", "2026-03-01", "2026-03-02"]
+    assert cal.keys_between("2026-03-02", "2026-03-02") == ["2026-03-02"]
+    assert cal.keys_between("2026-03-02", "2026-03-01") == []
+
+
+@pytest.mark.parametrize("start", [6, 7])
+@pytest.mark.parametrize(("before", "torn"), [("2010-11-07", None), ("2010-11-08", "2010-11-07")])
+def test_torn_midnights_are_looked_for_up_to_a_day(start: int, before: str, torn: str | None) -> None:
+    found = calendar(Cadence.daily, "America/St_Johns", date(2010, 11, start)).torn_midnight(date.fromisoformat(before))
+    assert found == (date.fromisoformat(torn) if torn else None)
+
+
+@pytest.mark.parametrize(
+    ("cadence", "first_start"), [("hourly", (8, 12)), ("daily", (8, 12)), ("weekly", (8, 10)), ("monthly", (8, 1))]
+)
+def test_the_first_partition_starts_at_or_before_the_start(cadence: str, first_start: tuple[int, int]) -> None:
+    cal = calendar(Cadence(cadence), "UTC", date(2026, 8, 12))
+    assert cal.first_start == datetime(2026, *first_start, tzinfo=UTC)
+    assert cal.first_key == cal.key_of(cal.first_start)
+
+
+@pytest.mark.parametrize(
+    ("keys", "runs"),
+    [
+        ([], []),
+        (["2026-01-01"], [["2026-01-01"]]),
+        (["2026-01-02", "2026-01-01"], [["2026-01-01", "2026-01-02"]]),
+        (["2026-01-01", "2026-01-03"], [["2026-01-01"], ["2026-01-03"]]),
+        (
+            ["2026-01-05", "2026-01-01", "2026-01-02", "2026-01-04"],
+            [["2026-01-01", "2026-01-02"], ["2026-01-04", "2026-01-05"]],
+        ),
+    ],
+)
+def test_runs_are_cut_where_a_partition_is_missing(keys: list[str], runs: list[list[str]]) -> None:
+    assert contiguous_runs(keys, calendar(Cadence.daily, "UTC")) == runs
+
+
+def test_partitions_are_labelled_by_the_first_and_the_last() -> None:
+    assert label(["2026-01-01"]) == "2026-01-01"
+    assert label(["2026-01-03", "2026-01-01", "2026-01-02"]) == "2026-01-01...2026-01-03"

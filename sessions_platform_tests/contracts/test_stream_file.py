@@ -1,4 +1,4 @@
-"""A mistake in a stream's file is told by file, line, key, reason and mend; and all mistakes at once."""
+"""Every problem of a stream's file is reported, with file, line, key, reason and fix."""
 
 import json
 import os
@@ -95,7 +95,7 @@ def test_what_is_not_stated_has_a_default(tmp_path: Path) -> None:
     assert stream.session_calendar == stream.landing_calendar
 
 
-# Many mistakes at once -----------------------------------------------------------------------------------
+# Many problems at once -----------------------------------------------------------------------------------
 
 TWELVE = """\
 name: My Shop
@@ -115,7 +115,7 @@ session:
   timezone: Europe/Berln
   columns: {pages: {sum: page_url}}
 """
-TOLD = [  # line, key, in the mend
+TWELVES_PROBLEMS = [  # line, key, what the fix contains
     (1, "name", "lower-case letters"),
     (3, "end", "a later day"),
     (5, "source.files", "{partition:%Y-%m-%d}"),
@@ -133,29 +133,29 @@ TOLD = [  # line, key, in the mend
 ]
 
 
-def test_all_mistakes_of_a_file_are_told_at_once(tmp_path: Path) -> None:
+def test_all_problems_of_a_file_are_reported_at_once(tmp_path: Path) -> None:
     found = problems(TWELVE, tmp_path)
-    told = {(fault.line, fault.key): fault for fault in found}
+    reported = {(problem.line, problem.key): problem for problem in found}
     assert len(found) >= 10
-    assert set(told) == {(line, key) for line, key, _ in TOLD}
-    for line, key, fix in TOLD:
-        fault = told[line, key]
-        assert fault.file == tmp_path / "web.yaml"
-        assert fault.reason
-        assert fix in fault.fix
-        shown = f"{tmp_path / 'web.yaml'}:{line}: {key}: {fault.reason}. Fix: {fault.fix}."
-        assert str(fault) == shown
+    assert set(reported) == {(line, key) for line, key, _ in TWELVES_PROBLEMS}
+    for line, key, fix in TWELVES_PROBLEMS:
+        problem = reported[line, key]
+        assert problem.file == tmp_path / "web.yaml"
+        assert problem.reason
+        assert fix in problem.fix
+        shown = f"{tmp_path / 'web.yaml'}:{line}: {key}: {problem.reason}. Fix: {problem.fix}."
+        assert str(problem) == shown
         assert "\n" not in shown
 
 
-def test_the_mistakes_of_all_files_are_told_at_once(tmp_path: Path) -> None:
+def test_the_problems_of_all_files_are_reported_at_once(tmp_path: Path) -> None:
     (tmp_path / "one.yaml").write_text(changed("gap: 30m", "gap: 0s"))
     (tmp_path / "two.yml").write_text("- no\n- stream\n")
     (tmp_path / "good.yaml").write_text(GOOD)
     (tmp_path / "notes.txt").write_text("no stream either, and none of ours")
     with pytest.raises(StreamError) as caught:
         load_streams([tmp_path], home=tmp_path)
-    assert [(fault.file.name, fault.key) for fault in caught.value.problems] == [
+    assert [(problem.file.name, problem.key) for problem in caught.value.problems] == [
         ("one.yaml", "session.gap"),
         ("two.yml", "file"),
     ]
@@ -176,7 +176,7 @@ def test_streams_come_by_name_and_from_all_folders(tmp_path: Path) -> None:
     assert [stream.name for stream in streams] == ["ant", "zebra"]
 
 
-def test_a_folder_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
+def test_a_missing_folder_is_a_problem(tmp_path: Path) -> None:
     with pytest.raises(StreamError, match=r"nowhere: SESSIONS_STREAMS: there is no such folder\. Fix: make it"):
         load_streams([tmp_path / "nowhere"], home=tmp_path)
 
@@ -185,13 +185,13 @@ def test_a_folder_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
 def status_of_a_bad_folder(tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess[str]:
     folder = tmp_path_factory.mktemp("streams of mine")
     (folder / "shop.yaml").write_text(TWELVE)
-    places = {"SESSIONS_STREAMS": str(folder), "SESSIONS_HOME": str(folder / "home")}
+    variables = {"SESSIONS_STREAMS": str(folder), "SESSIONS_HOME": str(folder / "home")}
     command = [sys.executable, "-m", "sessions_platform", "status"]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SESSIONS_")}
     return subprocess.run(
         command,
         cwd=REPOSITORY,
-        env={**clean, **places},
+        env={**clean, **variables},
         capture_output=True,
         text=True,
         timeout=60,
@@ -199,19 +199,19 @@ def status_of_a_bad_folder(tmp_path_factory: pytest.TempPathFactory) -> subproce
     )
 
 
-def test_the_command_line_prints_a_line_for_each_mistake(
+def test_the_command_line_prints_a_line_for_each_problem(
     status_of_a_bad_folder: subprocess.CompletedProcess[str],
 ) -> None:
     assert status_of_a_bad_folder.returncode == 2
     assert status_of_a_bad_folder.stdout == ""
     lines = status_of_a_bad_folder.stderr.splitlines()
-    assert len(lines) == len(TOLD)
-    place = re.compile(r".*/streams of mine\d*/shop\.yaml:\d+: [\w.]+: .*\. Fix: .*\.")
-    assert [line for line in lines if not place.fullmatch(line)] == []
+    assert len(lines) == len(TWELVES_PROBLEMS)
+    pattern = re.compile(r".*/streams of mine\d*/shop\.yaml:\d+: [\w.]+: .*\. Fix: .*\.")
+    assert [line for line in lines if not pattern.fullmatch(line)] == []
     assert "Traceback" not in status_of_a_bad_folder.stderr
 
 
-# One mistake ---------------------------------------------------------------------------------------------
+# One problem ---------------------------------------------------------------------------------------------
 
 CSV = "format: csv\n  "
 PAGE = "{from: url, nullable: true}"
@@ -224,8 +224,8 @@ EVENT = "{from: event, isin: [login, view_page, add_to_cart, purchase]}"
 FILE = "{file: products.csv, column: id}"
 REFERENCE = "columns.product_id.references"
 
-# What it is, the file, the key, and what the mend says of it.
-MISTAKES: dict[str, tuple[str | bytes, str, str]] = {
+# What it is, the file, the key, and what the fix says of it.
+PROBLEMS: dict[str, tuple[str | bytes, str, str]] = {
     "unknown key": (changed("start: 2026-01-01", "strat: 2026-01-01"), "strat", "did you mean start?"),
     "unknown key of a column": (changed(PAGE, "{nulable: true}"), "columns.page_url.nulable", "nullable?"),
     "unknown key of the session": (changed("gap: 30m", "gpa: 30m"), "session.gpa", "did you mean gap?"),
@@ -272,10 +272,10 @@ MISTAKES: dict[str, tuple[str | bytes, str, str]] = {
     "missing column": (changed(f"  event_type: {EVENT}\n"), "columns.event_type", "add event_type"),
     "a key twice": (changed(new="name: other\n"), "name", "keep one of the two"),
     "an inner key twice": (changed("gap: 30m", "gap: 30m\n  gap: 20m"), "session.gap", "keep one"),
-    "not YAML": (changed(new="owners: [a\n"), "file", "mend the line"),
-    "a tab": (changed(new="\tdescription: a\n"), "file", "mend the line"),
-    "a Python tag": (changed(new="description: !!python/object:os.system {}\n"), "file", "mend the line"),
-    "two documents": (changed(new="---\nname: second\n"), "file", "mend the line"),
+    "not YAML": (changed(new="owners: [a\n"), "file", "correct the line"),
+    "a tab": (changed(new="\tdescription: a\n"), "file", "correct the line"),
+    "a Python tag": (changed(new="description: !!python/object:os.system {}\n"), "file", "correct the line"),
+    "two documents": (changed(new="---\nname: second\n"), "file", "correct the line"),
     "not UTF-8": (changed(new="description: caf\xe9\n").encode("latin-1"), "file", "save it as UTF-8"),
     "empty": ("", "file", "begin with name:"),
     "a list": ("- a\n- b\n", "file", "begin with name:"),
@@ -496,26 +496,26 @@ MISTAKES: dict[str, tuple[str | bytes, str, str]] = {
     "an aggregate of null": (changed(SUM, "{sum: null}"), "session.columns.total_amount", "{sum: amount}"),
     "a key that is no text": (changed("page_url:", "no:"), "columns.no", "quote it"),
     "a date as a key": (changed(new="2026-01-01: 1\n"), "2026-01-01", "quote it"),
-    "a key of a list": (changed(new="? [a]\n: b\n"), "file", "mend the line"),
-    "half a character": (changed(new='description: "\\ud800"\n'), "file", "mend the line"),
+    "a key of a list": (changed(new="? [a]\n: b\n"), "file", "correct the line"),
+    "half a character": (changed(new='description: "\\ud800"\n'), "file", "correct the line"),
     "a number that is none": (changed("gap: 30m", "gap: !!int many"), "session.gap", "a whole number"),
-    "a control character": (changed(new="description: \x01\n"), "file", "mend the line"),
+    "a control character": (changed(new="description: \x01\n"), "file", "correct the line"),
 }
 
 
-@pytest.mark.parametrize(("content", "key", "fix"), MISTAKES.values(), ids=MISTAKES)
-def test_a_mistake_names_its_key_and_its_mend(content: str | bytes, key: str, fix: str, tmp_path: Path) -> None:
-    found = [fault for fault in problems(content, tmp_path) if fault.key == key]
+@pytest.mark.parametrize(("content", "key", "fix"), PROBLEMS.values(), ids=PROBLEMS)
+def test_a_problem_names_its_key_and_its_fix(content: str | bytes, key: str, fix: str, tmp_path: Path) -> None:
+    found = [problem for problem in problems(content, tmp_path) if problem.key == key]
     assert found
-    assert any(fix in fault.fix for fault in found)
-    for fault in found:
-        assert fault.file == tmp_path / "web.yaml"
-        assert fault.line or isinstance(content, bytes) or "missing" in fault.reason
+    assert any(fix in problem.fix for problem in found)
+    for problem in found:
+        assert problem.file == tmp_path / "web.yaml"
+        assert problem.line or isinstance(content, bytes) or "missing" in problem.reason
 
 
-def test_of_a_list_each_mistake_is_told(tmp_path: Path) -> None:
+def test_each_item_of_a_list_is_reported(tmp_path: Path) -> None:
     found = problems(changed(FORMATS, 'formats: ["%Q", "%+", "%H"]'), tmp_path)
-    assert [fault.key for fault in found] == ["columns.event_timestamp.formats"] * 2
+    assert [problem.key for problem in found] == ["columns.event_timestamp.formats"] * 2
 
 
 @pytest.mark.parametrize(
@@ -533,10 +533,10 @@ def test_of_a_list_each_mistake_is_told(tmp_path: Path) -> None:
         ("{type: float, le: -.inf}", "le"),
     ],
 )
-def test_bounds_that_nothing_can_keep_are_a_mistake(column: str, key: str, tmp_path: Path) -> None:
-    (fault,) = problems(changed(AMOUNT, column), tmp_path)
-    assert fault.key == f"columns.amount.{key}"
-    assert fault.reason
+def test_bounds_that_no_number_satisfies_are_a_problem(column: str, key: str, tmp_path: Path) -> None:
+    (problem,) = problems(changed(AMOUNT, column), tmp_path)
+    assert problem.key == f"columns.amount.{key}"
+    assert problem.reason
 
 
 @pytest.mark.parametrize(
@@ -549,14 +549,14 @@ def test_bounds_that_nothing_can_keep_are_a_mistake(column: str, key: str, tmp_p
         "{type: float, ge: 1, isin: [0, 1]}",
     ],
 )
-def test_bounds_that_something_keeps_are_none(column: str, tmp_path: Path) -> None:
+def test_bounds_that_a_number_satisfies_are_valid(column: str, tmp_path: Path) -> None:
     assert problems(changed(AMOUNT, column), tmp_path) == []
 
 
 @pytest.mark.parametrize("content", ["a: &a {b: *a}\n", "a: " + "[" * 5000], ids=["an anchor", "brackets"])
-def test_what_is_nested_without_end_is_a_mistake(content: str, tmp_path: Path) -> None:
-    (fault,) = problems(content, tmp_path)
-    assert (fault.key, fault.reason) == ("file", "it is nested without end")
+def test_nesting_without_end_is_a_problem(content: str, tmp_path: Path) -> None:
+    (problem,) = problems(content, tmp_path)
+    assert (problem.key, problem.reason) == ("file", "it is nested without end")
 
 
 FITTING = (
@@ -578,55 +578,55 @@ FITTING = (
         pytest.param(changed("{partition: daily,", "{partition: monthly,").replace("-%d}", "}"), id="months"),
     ],
 )
-def test_what_looks_odd_but_works_is_no_mistake(content: str, tmp_path: Path) -> None:
+def test_what_looks_odd_but_works_is_valid(content: str, tmp_path: Path) -> None:
     assert problems(content, tmp_path) == []
 
 
 def test_the_line_is_that_of_the_key(tmp_path: Path) -> None:
-    (fault,) = problems(changed("gap_inclusive: false", "gap_inclusive: perhaps"), tmp_path)
-    assert fault.line == GOOD.splitlines().index("  gap_inclusive: false") + 1
+    (problem,) = problems(changed("gap_inclusive: false", "gap_inclusive: perhaps"), tmp_path)
+    assert problem.line == GOOD.splitlines().index("  gap_inclusive: false") + 1
 
 
-def test_a_bad_pattern_is_told_in_its_own_words(tmp_path: Path) -> None:
-    (fault,) = problems(changed(PAGE, "{pattern: '('}"), tmp_path)
-    assert "unclosed group" in fault.reason
+def test_a_bad_pattern_is_reported_in_the_words_of_its_library(tmp_path: Path) -> None:
+    (problem,) = problems(changed(PAGE, "{pattern: '('}"), tmp_path)
+    assert "unclosed group" in problem.reason
 
 
-def test_a_mistake_is_one_line_whatever_yaml_says(tmp_path: Path) -> None:
-    (fault,) = problems(changed(new="description: \x01\n"), tmp_path)
-    assert "\n" not in str(fault)
+def test_a_problem_is_one_line_whatever_yaml_says(tmp_path: Path) -> None:
+    (problem,) = problems(changed(new="description: \x01\n"), tmp_path)
+    assert "\n" not in str(problem)
 
 
-def _places(value: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+def _key_paths(value: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     if isinstance(value, dict):
         for key, inner in value.items():
             yield (*above, key)
-            yield from _places(inner, (*above, key))
+            yield from _key_paths(inner, (*above, key))
 
 
-PLACES = sorted(_places(yaml.safe_load(GOOD)))
+KEY_PATHS = sorted(_key_paths(yaml.safe_load(GOOD)))
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.dates() | st.text(max_size=5)
 anything = scalars | st.lists(scalars, max_size=2) | st.dictionaries(st.text(max_size=3), scalars, max_size=2)
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.sampled_from(PLACES), anything)
+@given(st.sampled_from(KEY_PATHS), anything)
 @example(("session", "columns", "total_amount", "sum"), ["amount"])
 @example(("sequence",), ["amount"])
 @example(("columns", "amount", "type"), ["float"])
 @example(("session", "gap"), "99999999999d")
 @example(("start",), {"day": 1})
-def test_whatever_stands_in_a_place_the_file_makes_a_stream_or_a_stream_error(
-    tmp_path: Path, place: tuple[str, ...], value: object
+def test_whatever_a_key_has_as_value_the_file_makes_a_stream_or_a_stream_error(
+    tmp_path: Path, key_path: tuple[str, ...], value: object
 ) -> None:
     raw = yaml.safe_load(GOOD)
     above = raw
-    for key in place[:-1]:
+    for key in key_path[:-1]:
         above = above[key]
-    above[place[-1]] = value
-    for fault in problems(yaml.safe_dump(raw), tmp_path):
-        assert fault.key
-        assert fault.fix
+    above[key_path[-1]] = value
+    for problem in problems(yaml.safe_dump(raw), tmp_path):
+        assert problem.key
+        assert problem.fix
 
 
 # What is published of it ---------------------------------------------------------------------------------
@@ -647,7 +647,7 @@ def test_streams_keep_the_published_schema(text: str) -> None:
         jsonschema.validate({**as_json, "strat": "2026-01-01"}, schema)
 
 
-def test_the_published_schema_holds_no_keys_that_are_not_the_users() -> None:
+def test_the_published_schema_has_only_keys_of_the_file() -> None:
     assert not {"path", "home"} & set(json.loads(json_schema())["properties"])
 
 
@@ -667,7 +667,7 @@ def versions(tmp_path: Path, content: str) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("content", "judged_otherwise", "cut_otherwise"),
+    ("content", "validates_otherwise", "sessionizes_otherwise"),
     [
         pytest.param(changed(new='description: of a shop\nowners: ["team:data"]\n'), False, False, id="words"),
         pytest.param(changed("{from: id}", "{from: id, description: the id}"), False, False, id="words of a column"),
@@ -681,12 +681,12 @@ def versions(tmp_path: Path, content: str) -> tuple[str, str]:
         pytest.param(changed("{first: page_url}", "{last: page_url}"), False, True, id="an aggregate"),
     ],
 )
-def test_versions_change_with_what_they_stand_for(
-    content: str, judged_otherwise: bool, cut_otherwise: bool, tmp_path: Path
+def test_a_version_changes_with_the_keys_that_it_covers(
+    content: str, validates_otherwise: bool, sessionizes_otherwise: bool, tmp_path: Path
 ) -> None:
-    contract, policy = versions(tmp_path, GOOD)
-    other_contract, other_policy = versions(tmp_path, content)
-    assert (other_contract != contract, other_policy != policy) == (judged_otherwise, cut_otherwise)
+    contract, rule = versions(tmp_path, GOOD)
+    other_contract, other_rule = versions(tmp_path, content)
+    assert (other_contract != contract, other_rule != rule) == (validates_otherwise, sessionizes_otherwise)
 
 
 def test_a_stream_that_is_over_takes_events_up_to_its_end(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from sessions_platform_tests.pipeline.steps import RUN, load, sessionize_partiti
 from sessions_platform_tests.scale.tables import differing, known, stored
 from sessions_platform_tests.scale.thousand_days import NAME, PARTITIONS, ThousandDays
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("a thousand days")]
 
 
 @dataclass

@@ -19,7 +19,7 @@ from sessions_platform_tests.scale.rebuilding import SECONDS, Processes, finish,
 from sessions_platform_tests.scale.tables import differing, known, stored
 from sessions_platform_tests.streams import DAY_ONE, stream
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("four processes")]
 
 SLICES = 5
 DAYS = 24

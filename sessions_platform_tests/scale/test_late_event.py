@@ -23,7 +23,7 @@ from sessions_platform_tests.scale.tables import differing, known, stored
 from sessions_platform_tests.scale.thousand_days import NAME, STREAM, ThousandDays, lines_by_landing_partition
 from sessions_platform_tests.streams import stream
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("a thousand days")]
 
 TODAY, THE_DAY_BEFORE = "2026-01-20", "2026-01-19"
 THREE_YEARS = timedelta(days=3 * 365)

@@ -116,10 +116,11 @@ def opened(settings: Settings) -> StreamContext:
 
 
 def upgraded(settings: Settings) -> StreamContext:
-    """The stream, with its ledger and warehouse prepared."""
+    """The stream, with its ledger and warehouse prepared; the ledger first, which upgrades the database."""
     context = opened(settings)
-    assert context.ledger
-    assert context.warehouse
+    Ledger(context.database, context.stream.name).prepare(context.stream.calendars)
+    with context.database.transaction() as connection:
+        context.warehouse.tables.prepare(connection)
     return context
 
 

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from sessions_platform.contracts.stream import Stream
-from sessions_platform.transforms.deduplicate import Deduplicated, deduplicate
+from sessions_platform.transforms.deduplicate import REPAIRS, Deduplicated, deduplicate
 from sessions_platform.transforms.identifiers import uuid_of
 from sessions_platform.transforms.parse.parse import parse
 from sessions_platform.transforms.validate import validate
@@ -136,3 +136,19 @@ def test_a_unique_timestamp_is_told_as_text() -> None:
     result = deduplicated(once, raw(row(seen=NOON), row(id="2", seen=NOON)))
     ((_, _, value),) = conflicts(result)["a.ndjson", 2]
     assert value.startswith("2026-01-01 12:00:00")
+
+
+def test_a_replaced_row_that_contradicts_an_event_in_two_columns_is_one_conflict() -> None:
+    """It is one row: were its conflicts counted instead, the duplicates would be -1."""
+    twice = with_columns(order={"unique": True}, basket={"unique": True})
+    original = raw(row(order="x", basket="y"), uri="a")
+    other = raw(row(id="2", order="x", basket="y"), uri="b")
+    repaired = raw(row(id="3", order="z", basket="w"), uri="replay:1")
+    frames = [validate(parse(rows, twice), twice, LANDING).events for rows in (original, other, repaired)]
+    repairs = pl.DataFrame([("replay:1", 1, "a", 1, 1)], schema=REPAIRS, orient="row")
+    result = deduplicate(pl.concat(frames), twice, {}, repairs)
+    assert kept(result) == [("b", 1), ("replay:1", 1)]
+    assert conflicts(result) == {
+        ("a", 1): {("conflicting_duplicate", "order", "x"), ("conflicting_duplicate", "basket", "y")}
+    }
+    assert result.duplicates == 0

@@ -76,7 +76,8 @@ NUMBERS = re.split(
     " ",
     "0 -0 1 -1 10 01 1.0 -1.0 0.0 -0.0 1.10 1.1 0.1 0.10 10.5 100.0 1e5 1E2 1e-7 1e400 -1e400 0.0001 0.00001 0.00012 "
     "123456789012345678 1234567890123456789 12345678901234567890 99999999999999.9 999999999999999.9 0.12345678901234 "
-    "0.1234567890123456 1234567890123456.5 .5 5. +1 - 1_0 NaN Infinity nul nulll TRUE True 0x1 1.5.5",
+    "0.1234567890123456 1234567890123456.5 "
+    "9.62345678901234 9.631701701925027 9.912381323017539 .5 5. +1 - 1_0 NaN Infinity nul nulll TRUE True 0x1 1.5.5",
 )
 texts = st.text('aé😀/\x7f\u2028 \0\t\n\r"\\:,{}[]null01.', max_size=5) | st.sampled_from(["x" * 12, "x" * 13, "é" * 9])
 plain_texts = st.text("abé😀/\x7f :,{}[]", max_size=14)
@@ -184,6 +185,24 @@ def test_lines_that_are_nearly_alike(line: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parsing, "_PART", 10_000)
         agrees(raw(with_one_byte_changed(line.encode())), stream(COLUMNS))
+
+
+@pytest.mark.parametrize(
+    ("number", "is_vectorized"),
+    [
+        pytest.param("9.63170170192502", True, id="fifteen digits and a point, which any double preserves"),
+        pytest.param("9.631701701925027", False, id="sixteen, of which the last changes"),
+        pytest.param("9.912381323017539", False, id="sixteen, of which two change"),
+        pytest.param("-9.6317017019251", True, id="with a sign, as long as fits"),
+        pytest.param("123456789012345678", True, id="a whole number of eighteen digits"),
+        pytest.param("1234567890123456789", False, id="and one more"),
+    ],
+)
+def test_a_number_of_more_digits_than_are_surely_preserved_is_read_row_by_row(number: str, is_vectorized: bool) -> None:
+    of = stream(COLUMNS)
+    line = f'{{"a":{number}}}'.encode()
+    assert read([line], of) == ([0] if is_vectorized else [])
+    agrees(raw([line, b'{"a":1}', line]), of)
 
 
 # What is read in bulk at all

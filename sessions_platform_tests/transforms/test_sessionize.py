@@ -3,7 +3,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sessions_platform.contracts.calendar import Window
@@ -79,12 +79,12 @@ def test_a_session_is_cut_when_it_lasts_longer_than_it_may_and_nothing_is_droppe
     assert reasons(timeline("0 20 40 60 80 100 120 140 160"), max_length="1h") == expected
 
 
-def test_of_several_reasons_the_first_of_the_list_is_told() -> None:
+def test_of_several_reasons_the_first_of_the_list_is_given() -> None:
     ingested = [event("ann", DAY_ONE - timedelta(minutes=1), "0"), event("ann", DAY_ONE, "1", page_url="ads")]
     assert reasons(ingested, split_at_midnight=True, max_length="1ms") == ["inactivity", "midnight"]
 
 
-def test_simultaneous_events_stand_in_the_order_of_their_sequence_then_of_their_ids() -> None:
+def test_simultaneous_events_are_in_the_order_of_their_sequence_then_of_their_ids() -> None:
     columns = {**PLAIN["columns"], "seq": {"type": "integer", "nullable": True}}
     web = stream(columns=columns, sequence="seq")
     ingested = [event("ann", DAY_ONE, name, seq=seq) for name, seq in [("a", None), ("b", 2), ("c", 1), ("d", 2)]]
@@ -114,7 +114,26 @@ def test_a_session_over_midnights_belongs_whole_to_the_day_it_started_in(key: st
     assert result.events.height == (len(every_20_minutes.split()) if key == "2026-01-01" else 0)
 
 
-def test_copies_on_other_days_are_left_out_and_counted() -> None:
+@pytest.mark.parametrize(
+    ("minutes", "of_day_one"),
+    [
+        pytest.param("1410 1440", "1410 1440", id="exactly the gap before midnight, and at midnight"),
+        pytest.param("1410 1440 1470", "1410 1440 1470", id="and exactly at the end of what is read next"),
+        pytest.param("1410 1440 1470 1500 1530", "1410 1440 1470 1500 1530", id="and so on"),
+        pytest.param("1409 1440", "1409", id="a minute more is another session"),
+        pytest.param("1439 1440", "1439 1440", id="the last minute and midnight"),
+        pytest.param("1440", "", id="midnight alone is the next day's"),
+    ],
+)
+def test_a_session_goes_on_over_midnight_after_a_silence_of_exactly_the_gap(minutes: str, of_day_one: str) -> None:
+    web = stream()
+    events = frame(timeline(minutes), web)
+    inside = sessionize_window(web.session_calendar.window("2026-01-01"), reader(events), web).events
+    at = [(moment - DAY_ONE) / timedelta(minutes=1) for moment in inside["event_timestamp"]]
+    assert at == [float(minute) for minute in of_day_one.split()]
+
+
+def test_duplicates_on_other_days_are_left_out_and_counted() -> None:
     web = stream()
     first = event("ann", DAY_ONE, "a")
     again = {**first, "landing_partition": "2026-01-02"}
@@ -147,7 +166,7 @@ events = st.lists(
         st.sampled_from(["2026-01-01", "2026-01-02"]),
         st.integers(1, 9),
     ),
-    max_size=30,
+    max_size=16,
     # two rows can't stand at one place of one file
     unique_by=lambda e: (e["landing_partition"], e["position"]),
 )
@@ -177,42 +196,67 @@ def as_stream(rule: reference.Rule) -> Stream:
     )
 
 
-@given(events, rules)
-def test_any_window_holds_just_the_oracles_sessions_that_started_in_it(
-    ingested: list[dict[str, Any]], rule: reference.Rule
+GAP_RULE = reference.Rule()
+EVERY_RULE = reference.Rule(GAP, True, "UTC", "page_url", timedelta(minutes=70))
+OVER_MIDNIGHT = timeline("1380 1410 1440 1470 2880")
+TIED = [event("ann", DAY_ONE, name, position=place) for place, name in enumerate("ba", start=1)]
+TWICE = [event("ann", DAY_ONE, "a"), event("ann", DAY_ONE, "a", landing_partition="2026-01-02", event_type="buy")]
+# Single days and runs of days: a run is computed in one pass.
+WINDOWS = [(0, 0), (1, 1), (2, 2), (0, 4), (1, 3)]
+
+
+@settings(max_examples=80)
+@example(OVER_MIDNIGHT, GAP_RULE, (0, 0))
+@example(OVER_MIDNIGHT, GAP_RULE, (1, 1))
+@example(OVER_MIDNIGHT, EVERY_RULE, (0, 4))
+@example(timeline("1380 1410 1440 1470 1501"), reference.Rule(max_length=timedelta(minutes=70)), (1, 1))
+@example(timeline("0 30 61"), GAP_RULE, (0, 0))
+@example(TIED, GAP_RULE, (0, 0))
+@example(TWICE, GAP_RULE, (0, 0))
+@given(events, rules, st.sampled_from(WINDOWS))
+def test_any_window_contains_just_the_reference_sessions_that_started_in_it(
+    ingested: list[dict[str, Any]], rule: reference.Rule, days: tuple[int, int]
 ) -> None:
     web = as_stream(rule)
-    expected = reference.sessions_of(ingested, rule)
-    for first, last in [(0, 0), (1, 1), (2, 2), (0, 4), (1, 3)]:
-        calendar = web.session_calendar
-        window = Window(calendar.window(DAYS[first]).start, calendar.window(DAYS[last]).end)
-        rows = summarize(sessionize_window(window, reader(frame(ingested, web)), web).events, web)
-        found = sorted(
-            rows.drop("session_partition", "session_rule_version").to_dicts(), key=lambda row: row["session_id"]
-        )
-        inside = [s for s in expected if window.start <= s[0]["event_timestamp"] < window.end]
-        assert found == sorted(map(reference.summary, inside), key=lambda row: row["session_id"])
+    calendar = web.session_calendar
+    window = Window(calendar.window(DAYS[days[0]]).start, calendar.window(DAYS[days[1]]).end)
+    rows = summarize(sessionize_window(window, reader(frame(ingested, web)), web).events, web)
+    rows = rows.drop("session_partition", "session_rule_version").sort("session_id")
+    expected = [
+        reference.summary(session)
+        for session in reference.sessions_of(ingested, rule)
+        if window.start <= session[0]["event_timestamp"] < window.end
+    ]
+    assert rows.to_dicts() == sorted(expected, key=lambda row: row["session_id"])
 
 
+@settings(max_examples=60)
+@example(timeline("1410"), [event("ann", DAY_ONE + timedelta(minutes=1440), "late", position=9)], GAP_RULE)
+@example(timeline("1410 1470"), [event("ann", DAY_ONE + timedelta(minutes=1440), "late", position=9)], GAP_RULE)
+@example(
+    timeline("1410 1440 1470 1500 1530"),
+    [event("ann", DAY_ONE + timedelta(minutes=1380), "early", position=9)],
+    reference.Rule(max_length=timedelta(minutes=70)),
+)
 @given(events, events, rules)
-def test_what_a_change_touches_holds_every_partition_that_changes(
+def test_what_a_change_affects_includes_every_partition_that_changes(
     before: list[dict[str, Any]], added: list[dict[str, Any]], rule: reference.Rule
 ) -> None:
     web = as_stream(rule)
     late = [{**e, "landing_partition": "2026-01-09"} for e in added]
     old, new = frame(before, web), frame(before + late, web)
     affected = affected_partitions(frame(late, web).select("user_id", "event_timestamp"), reader(new), web)
+    every_day = Window(web.session_calendar.window(DAYS[0]).start, web.session_calendar.window(DAYS[-1]).end)
+    earlier, later = (sessionize_window(every_day, reader(events), web).events for events in (old, new))
     for day in DAYS:
-        window = web.session_calendar.window(day)
-        if not sessionize_window(window, reader(old), web).events.equals(
-            sessionize_window(window, reader(new), web).events
-        ):
-            assert day in affected
+        of_day = pl.col("session_partition") == day
+        assert day in affected or earlier.filter(of_day).equals(later.filter(of_day))
 
 
+@settings(max_examples=50)
 @given(events)
-def test_the_first_copy_of_each_event_is_kept_and_all_others_are_told(ingested: list[dict[str, Any]]) -> None:
+def test_the_first_landed_of_each_event_is_kept_and_the_others_are_duplicates(ingested: list[dict[str, Any]]) -> None:
     web = stream()
-    kept, copies = sort_events(frame(ingested, web), web)
-    assert kept.height + copies.height == len(ingested)
+    kept, duplicates = sort_events(frame(ingested, web), web)
+    assert kept.height + duplicates.height == len(ingested)
     assert kept.height == len({(e["user_id"], e["event_timestamp"], e["event_id"]) for e in ingested})

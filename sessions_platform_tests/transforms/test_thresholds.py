@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sessions_platform.contracts.rejection_limits import Rejected
 from sessions_platform.contracts.rejection_reasons import Code
-from sessions_platform.contracts.stream import Rejected
 from sessions_platform.transforms.thresholds import ThresholdViolation, threshold_violations
 
 

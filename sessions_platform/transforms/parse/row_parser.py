@@ -17,9 +17,10 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from sessions_platform.contracts.columns import Column
 from sessions_platform.contracts.polars_types import REASON, REASONS
 from sessions_platform.contracts.rejection_reasons import VALUE_SHOWN, Code, Reason
-from sessions_platform.contracts.stream import Column, Stream
+from sessions_platform.contracts.stream import Stream
 from sessions_platform.sources.formats.base import Decoder, Fields
 from sessions_platform.sources.formats.errors import MalformedError
 from sessions_platform.sources.formats.ndjson import ESCAPED_UNSTORABLE, JSON_NAMES

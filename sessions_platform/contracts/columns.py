@@ -1,0 +1,99 @@
+"""The columns of an event, as the key `columns` of a stream's file states them.
+
+Here: what one column is, where its values come from and which rules they keep. Not here: rules that relate
+two keys of the file (``stream_checks``), the columns' polars types (``polars_types``), and the checks of the
+rules (``events``).
+"""
+
+from enum import StrEnum
+
+from pydantic import Field, field_validator
+
+from sessions_platform.contracts.formats import format_of_name, suffixes
+from sessions_platform.contracts.model import Model
+from sessions_platform.contracts.values import (
+    Pattern,
+    SourcePaths,
+    Table,
+    TimestampFormat,
+    Timezone,
+    invalid,
+    shown,
+)
+
+
+class ColumnType(StrEnum):
+    """Integers have 64 bits, floats are doubles, timestamps are UTC microseconds."""
+
+    string = "string"
+    integer = "integer"
+    float = "float"
+    boolean = "boolean"
+    timestamp = "timestamp"
+
+
+class Reference(Model):
+    """Where the values that a column may have are listed: a column of a file, or of a table in the warehouse."""
+
+    file: str | None = Field(
+        None,
+        description="CSV, NDJSON or Parquet, by its suffix; uncompressed, gzip or zstd. Relative to the stream's file.",
+    )
+    table: Table | None = Field(None, description="A table or view of the warehouse database: schema.table.")
+    column: str = Field(min_length=1, description="The column or field that lists the values.")
+
+    @field_validator("file")
+    @classmethod
+    def _format_is_known(cls, file: str | None) -> str | None:
+        if file is not None and format_of_name(file) is None:
+            fix = f"let it end in {', '.join(suffixes())}, or these and .gz"
+            raise invalid(f"the suffix of {shown(file)} names no format", fix)
+        return file
+
+    @property
+    def format(self) -> str | None:
+        """The format of `file`; None for a table."""
+        return format_of_name(self.file) if self.file else None
+
+    def __str__(self) -> str:
+        return f"{self.file or self.table}, column {self.column}"
+
+
+class Column(Model):
+    """One column of an event: where it is read from, its type and its rules."""
+
+    from_: SourcePaths | None = Field(
+        None,
+        alias="from",
+        description="The source field; of several, the first that is not null. A dot leads into a nested field.",
+    )
+    join: list[str] | None = Field(
+        None, min_length=2, description="Source fields to join with a space, as in a date and a time."
+    )
+    description: str = Field("", description="Shown in the UI.")
+    type: ColumnType = ColumnType.string
+    nullable: bool = Field(False, description="Whether an event may lack it.")
+    unique: bool = Field(False, description="Whether a value may occur only once in a landing partition.")
+    isin: list[str | int | float] | None = Field(None, min_length=1, description="The values that are allowed.")
+    ge: float | None = Field(None, description="At least.")
+    gt: float | None = Field(None, description="More than.")
+    le: float | None = Field(None, description="At most.")
+    lt: float | None = Field(None, description="Less than.")
+    pattern: Pattern | None = Field(None, description="A regular expression (Rust syntax) that the text contains.")
+    references: Reference | None = Field(None, description="Where its values have to be listed. Null needs no entry.")
+    formats: list[TimestampFormat] | None = Field(
+        None,
+        min_length=1,
+        description="Timestamps: tried in turn; %+ is ISO 8601 with an offset; epoch_s, epoch_ms, epoch_us.",
+    )
+    timezone: Timezone = Field("UTC", description="Timestamps: the zone of those that state none.")
+
+    @property
+    def bounds(self) -> dict[str, float]:
+        """The bounds that are stated, by the name of their key: ge, gt, le, lt."""
+        named = {"ge": self.ge, "gt": self.gt, "le": self.le, "lt": self.lt}
+        return {name: bound for name, bound in named.items() if bound is not None}
+
+    def paths(self, name: str) -> list[str]:
+        """The source fields that the column is read from; its own `name` where it states none."""
+        return self.join or self.from_ or [name]

@@ -1,0 +1,76 @@
+"""What a session is, as the key `session` of a stream's file states it.
+
+Here: the boundaries of sessions and the columns that are aggregated for each. Not here: how events are
+divided by the rule (``transforms.sessionize``), and the columns that every session has (``sessions``).
+"""
+
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from sessions_platform.contracts.calendar import Cadence
+from sessions_platform.contracts.model import Model
+from sessions_platform.contracts.values import Duration, Identifier, PositiveDuration, Timezone, invalid, shown
+
+
+class Aggregate(Model):
+    """One column of the sessions table, made from a column of its events by exactly one function."""
+
+    first: str | None = None
+    last: str | None = None
+    sum: str | None = None
+    min: str | None = None
+    max: str | None = None
+    count: str | None = None
+    count_distinct: str | None = None
+
+    @property
+    def function(self) -> str:
+        """The name of the function."""
+        return self._stated[0]
+
+    @property
+    def column(self) -> str:
+        """The column of the events that the function is applied to."""
+        return self._stated[1]
+
+    @property
+    def _stated(self) -> tuple[str, str]:
+        return next((name, column) for name, column in self.model_dump().items() if column is not None)
+
+
+class SessionRule(Model):
+    """What a session is. It belongs to the stream: two runs must not disagree about it."""
+
+    gap: PositiveDuration = Field(
+        timedelta(minutes=30), description="A longer silence ends the session.", json_schema_extra={"default": "30m"}
+    )
+    gap_inclusive: bool = Field(False, description="Whether a silence of exactly the gap ends it too.")
+    partition: Cadence = Cadence.daily
+    timezone: Timezone = Field("UTC", description="The zone of the session partitions and of midnight.")
+    split_at_midnight: bool = Field(False, description="Whether the first event of a new day opens a session.")
+    campaign: str | None = Field(
+        None, description="A column; a value that differs from the last one since the last silence opens a session."
+    )
+    max_length: PositiveDuration | None = Field(
+        None, description="The first event that is later than this after its session's start opens a session."
+    )
+    primary_action: Literal["most_frequent"] | Annotated[list[str], Field(min_length=1)] = Field(
+        "most_frequent", description="Or a list of event types: the first that occurs in the session."
+    )
+    columns: dict[Identifier, Aggregate] = Field(default_factory=dict)
+    max_future: Duration = Field(
+        timedelta(minutes=5),
+        description="How far an event may lie beyond the end of its landing partition.",
+        json_schema_extra={"default": "5m"},
+    )
+
+    @field_validator("primary_action", mode="before")
+    @classmethod
+    def _primary_action_names_event_types(cls, action: Any) -> Any:
+        is_list = isinstance(action, list) and action and all(isinstance(name, str) for name in action)
+        if not is_list and action != "most_frequent":
+            fix = "write most_frequent, or list event types, as in [purchase, add_to_cart]"
+            raise invalid(f"{shown(action)} names no action", fix)
+        return action

@@ -1,0 +1,25 @@
+"""What an enrichment must offer. Its columns and version are in its entry of ``contracts.enrichments``."""
+
+from typing import Protocol
+
+import polars as pl
+
+
+class Enrichment(Protocol):
+    """Computes the columns of one entry of ``contracts.enrichments.ENRICHMENTS``; made without arguments."""
+
+    def enrich(self, events: pl.DataFrame) -> pl.DataFrame:
+        """Add the entry's columns.
+
+        The values of a row may depend on nothing but the row and the entry's version: events come in runs of any
+        size, and a rerun has to give the same values. What can't be computed is null, never an error.
+
+        Args:
+            events: accepted events without duplicates, with the contract columns and those of the enrichments
+                that the stream names before this one.
+
+        Returns:
+            As many rows in the same order, with at least the entry's columns, of the entry's types. Other columns
+            are ignored: an enrichment can't change what an event says.
+        """
+        ...

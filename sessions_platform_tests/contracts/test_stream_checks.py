@@ -1,0 +1,290 @@
+"""Rules that relate two keys, at the values where they begin to apply."""
+
+from typing import Any
+
+import pytest
+
+from sessions_platform.contracts.stream_checks import RESERVED, Issue, cross_key_issues
+
+VALID: dict[str, Any] = {
+    "name": "web",
+    "start": "2026-01-01",
+    "source": {"files": "landing/*.csv", "format": "csv"},
+    "columns": {"user_id": {}, "event_timestamp": {"formats": ["%+"]}, "event_type": {}},
+}
+
+
+def issues(**keys: Any) -> list[Issue]:
+    return list(cross_key_issues({**VALID, **keys}))
+
+
+def issues_of_column(column: dict[str, Any]) -> list[tuple[str, str]]:
+    """Key and reason of each issue of a column."""
+    found = issues(columns={**VALID["columns"], "amount": column})
+    assert all(issue.key_path[:2] == ("columns", "amount") for issue in found)
+    return [(".".join(issue.key_path[2:]), issue.reason) for issue in found]
+
+
+def keys_of(found: list[Issue]) -> list[str]:
+    return [".".join(issue.key_path) for issue in found]
+
+
+def test_a_valid_file_has_no_issue() -> None:
+    assert issues() == []
+
+
+def test_whatever_the_keys_are_no_rule_fails() -> None:
+    for value in (None, 1, "x", [], {}):
+        for key in ("name", "start", "end", "source", "landing", "columns", "session", "rejected", "sequence"):
+            assert isinstance(issues(**{key: value}), list)
+
+
+@pytest.mark.parametrize(
+    ("column", "broken"),
+    [
+        # Whole numbers
+        ({"type": "integer", "ge": 1, "le": 1}, []),
+        ({"type": "integer", "gt": 0, "lt": 2}, []),
+        ({"type": "integer", "gt": 0, "lt": 1}, ["lt"]),
+        ({"type": "integer", "gt": 0.5, "lt": 1.5}, []),
+        ({"type": "integer", "gt": 1, "le": 2}, []),
+        ({"type": "integer", "ge": 1, "lt": 2}, []),
+        ({"type": "integer", "ge": 2, "lt": 2}, ["lt"]),
+        ({"type": "integer", "ge": 1.1, "le": 1.9}, ["le"]),
+        ({"type": "integer", "ge": 1.1, "le": 2}, []),
+        ({"type": "integer", "ge": 1, "le": 1.9}, []),
+        ({"type": "integer", "ge": -1.9, "le": -1.1}, ["le"]),
+        ({"type": "integer", "gt": -1, "lt": 1}, []),
+        # Fractions
+        ({"type": "float", "ge": 1, "le": 1}, []),
+        ({"type": "float", "gt": 1, "le": 1}, ["le"]),
+        ({"type": "float", "ge": 1, "lt": 1}, ["lt"]),
+        ({"type": "float", "gt": 0, "lt": 1}, []),
+        ({"type": "float", "ge": 2, "le": 1}, ["le"]),
+        ({"type": "float", "ge": 0, "gt": 1, "le": 1}, ["le"]),
+        ({"type": "float", "ge": 0, "le": 2, "lt": 0}, ["lt"]),
+        ({"type": "float", "gt": 5}, []),
+        ({"type": "float", "lt": 5}, []),
+        ({"type": "float", "ge": float("inf")}, ["ge"]),
+        ({"type": "float", "ge": float("nan"), "le": float("-inf")}, ["ge"]),
+        # With values that are listed
+        ({"type": "integer", "ge": 3, "isin": [3]}, []),
+        ({"type": "integer", "ge": 3, "isin": [2]}, ["isin"]),
+        ({"type": "integer", "gt": 3, "isin": [3]}, ["isin"]),
+        ({"type": "integer", "gt": 3, "isin": [3, 4]}, []),
+        ({"type": "float", "lt": 1, "isin": [1]}, ["isin"]),
+        ({"type": "float", "le": 1, "isin": [1]}, []),
+        ({"type": "float", "gt": 0, "le": 1, "isin": [0, 0.5]}, []),
+    ],
+)
+def test_bounds_leave_a_number(column: dict[str, Any], broken: list[str]) -> None:
+    assert [key for key, _ in issues_of_column(column)] == broken
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "fits"),
+    [
+        ("integer", 2**63 - 1, True),
+        ("integer", 2**63, False),
+        ("integer", -(2**63), True),
+        ("integer", -(2**63) - 1, False),
+        ("integer", True, False),
+        ("integer", 1.0, False),
+        ("float", 1.7976931348623157e308, True),
+        ("float", -1.7976931348623157e308, True),
+        ("float", 10**309, False),
+        ("float", float("inf"), False),
+        ("float", True, False),
+        ("float", 1, True),
+        ("string", "1", True),
+        ("string", 1, False),
+    ],
+)
+def test_listed_values_are_of_the_columns_type(kind: str, value: object, fits: bool) -> None:
+    broken = [] if fits else [("isin", f"not all of its values are of type {kind}")]
+    assert issues_of_column({"type": kind, "isin": [value]}) == broken
+
+
+@pytest.mark.parametrize("kind", ["boolean", "timestamp"])
+def test_values_of_other_types_are_not_listed(kind: str) -> None:
+    column = {"type": kind, "isin": [True], **({"formats": ["%+"]} if kind == "timestamp" else {})}
+    assert issues_of_column(column) == [("isin", f"values of type {kind} can't be listed")]
+
+
+REFERENCE = {"file": "a.csv", "column": "id"}
+
+
+@pytest.mark.parametrize(
+    ("column", "broken"),
+    [
+        ({"type": "string", "references": REFERENCE}, []),
+        ({"type": "integer", "references": REFERENCE}, []),
+        ({"type": "float", "references": REFERENCE}, ["references"]),
+        ({"references": {"table": "a.b", "file": None, "column": "id"}}, []),
+        ({"references": {"table": "a.b", "file": "a.csv", "column": "id"}}, ["references"]),
+        ({"references": {"column": "id"}}, ["references"]),
+        ({"references": "a.csv"}, ["references"]),
+        ({"references": None}, []),
+        ({"formats": ["%+"]}, ["formats"]),
+        ({"formats": None}, []),
+        ({"type": "timestamp", "formats": ["%+"]}, []),
+        ({"type": "timestamp"}, [""]),
+        ({"type": "timestamp", "formats": ["%+"], "ge": 1}, ["ge"]),
+        ({"pattern": "a"}, []),
+        ({"type": "integer", "pattern": "a"}, ["pattern"]),
+        ({"type": "boolean", "le": 1, "gt": 0}, ["gt"]),
+        ({"type": "no such type", "le": 1}, []),
+        ({"from": "a", "join": ["a", "b"]}, ["join"]),
+        ({"from": None, "join": ["a", "b"]}, []),
+    ],
+)
+def test_rules_belong_to_types(column: dict[str, Any], broken: list[str]) -> None:
+    assert [key for key, _ in issues_of_column(column)] == broken
+
+
+def test_platform_columns_have_their_types_and_are_never_null() -> None:
+    for name, kind in {"event_id": "string", "user_id": "string", "event_type": "string"}.items():
+        columns = {**VALID["columns"], name: {"type": kind, "nullable": True}}
+        assert keys_of(issues(columns=columns)) == [f"columns.{name}.nullable"]
+        assert keys_of(issues(columns={**VALID["columns"], name: {"type": "integer"}})) == [f"columns.{name}.type"]
+    assert keys_of(issues(columns={**VALID["columns"], "page_url": {"nullable": True, "type": "string"}})) == []
+    assert keys_of(issues(columns={})) == ["columns.user_id", "columns.event_timestamp", "columns.event_type"]
+
+
+@pytest.mark.parametrize(
+    ("name", "valid"),
+    [("public", False), ("information_schema", False), ("sessions_platform", False), ("pg_a", False), ("pga", True)],
+)
+def test_a_stream_has_no_schema_of_postgresqls(name: str, valid: bool) -> None:
+    assert keys_of(issues(name=name)) == ([] if valid else ["name"])
+
+
+def test_reserved_names_are_those_that_rows_events_sessions_and_postgresql_have() -> None:
+    assert "user_id" not in RESERVED
+    named = {"payload", "parse_errors", "reasons", "properties", "session_id", "session_start", "open_until", "is_open"}
+    assert named | {"is_first", "loaded_at", "ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"} <= RESERVED
+
+
+@pytest.mark.parametrize(
+    ("aggregate", "broken"),
+    [
+        ({"sum": "amount"}, []),
+        ({"sum": "count"}, []),
+        ({"sum": "page"}, [".sum"]),
+        ({"max": "page"}, []),
+        ({"count": "event_id"}, []),
+        ({"count": "missing"}, [".count"]),
+        ({"median": "missing"}, []),
+        ({"sum": 3}, []),
+        ({"sum": None}, [""]),
+        ({}, [""]),
+        ({"sum": "amount", "max": "amount"}, [""]),
+        ("amount", [""]),
+    ],
+)
+def test_an_aggregate_has_one_function_of_one_column(aggregate: object, broken: list[str]) -> None:
+    columns = {**VALID["columns"], "amount": {"type": "float"}, "count": {"type": "integer"}, "page": {}}
+    found = issues(columns=columns, session={"columns": {"total": aggregate}})
+    assert keys_of(found) == [f"session.columns.total{key}" for key in broken]
+    for name in ("user_id", "session_id"):
+        taken = issues(columns=columns, session={"columns": {name: {"sum": "amount"}}})
+        assert keys_of(taken) == [f"session.columns.{name}"]
+
+
+@pytest.mark.parametrize(("sequence", "campaign"), [("missing", None), (None, "missing"), ("event_type", "user_id")])
+def test_a_column_that_is_named_is_one_of_the_streams(sequence: str | None, campaign: str | None) -> None:
+    keys = keys_of(issues(sequence=sequence, session={"campaign": campaign}))
+    expected = {"sequence": sequence, "session.campaign": campaign}
+    assert keys == [key for key, name in expected.items() if name == "missing"]
+
+
+@pytest.mark.parametrize(
+    ("warn", "fail", "valid"),
+    [("1%", "1%", True), ("1.000001%", "1%", False), ("0%", "0%", True), ("1%", None, True), (None, "1%", True)],
+)
+def test_a_warning_comes_no_later_than_the_failure(warn: str | None, fail: str | None, valid: bool) -> None:
+    thresholds = {"warn_above": warn, "fail_above": fail}
+    assert keys_of(issues(rejected=thresholds)) == ([] if valid else ["rejected.warn_above"])
+    of_reason = issues(rejected={"by_reason": {"bad_text": thresholds, "malformed": None}})
+    assert keys_of(of_reason) == ([] if valid else ["rejected.by_reason.bad_text.warn_above"])
+
+
+@pytest.mark.parametrize(
+    ("options", "broken"),
+    [
+        ({}, []),
+        ({"separator": "\t"}, []),
+        ({"separator": "\n"}, ["separator"]),
+        ({"separator": "\r"}, ["separator"]),
+        ({"separator": "§"}, ["separator"]),
+        ({"separator": "§", "encoding": "latin-1"}, []),
+        ({"separator": "§", "encoding": "ascii"}, ["separator"]),
+        ({"separator": "§", "encoding": "unknown"}, []),
+        ({"separator": "§", "encoding": 3}, []),
+        ({"separator": "||"}, []),
+        ({"separator": ""}, []),
+        ({"quote": None}, []),
+        ({"quote": ","}, ["quote"]),
+        ({"separator": '"'}, ["separator"]),
+        ({"separator": ";", "quote": ";"}, ["separator"]),
+        ({"quote": "„"}, ["quote"]),
+    ],
+)
+def test_separator_and_quote_are_two_single_bytes(options: dict[str, Any], broken: list[str]) -> None:
+    found = issues(source={**VALID["source"], **options})
+    assert keys_of(found) == [f"source.{key}" for key in broken]
+
+
+@pytest.mark.parametrize(
+    ("keys", "broken"),
+    [
+        ({"end": "2026-01-02"}, []),
+        ({"end": "2026-01-01"}, ["end"]),
+        ({"end": "2025-12-31"}, ["end"]),
+        ({"end": "2026-01-03", "landing": {"start": "2026-01-02"}}, []),
+        ({"end": "2026-01-03", "landing": {"start": "2026-01-03"}}, ["landing.start"]),
+        ({"end": "2026-01-03", "landing": {"start": "2026-01-04"}}, ["landing.start"]),
+        ({"end": "2026-01-01", "landing": {"start": "2026-01-04"}}, ["end"]),
+        ({"landing": {"start": "2026-01-04"}}, []),
+    ],
+)
+def test_a_stream_ends_after_it_begins(keys: dict[str, Any], broken: list[str]) -> None:
+    assert keys_of(issues(**keys)) == broken
+
+
+@pytest.mark.parametrize(
+    ("landing", "placeholder", "valid"),
+    [
+        ({}, "%Y-%m-%d", True),
+        ({}, "%Y-%m", False),
+        ({"partition": "monthly"}, "%Y-%m", True),
+        ({"partition": "hourly"}, "%Y-%m-%d", False),
+        ({"partition": "yearly"}, "%Y", True),
+        ({"partition": 3}, "%Y", True),
+    ],
+)
+def test_the_placeholder_distinguishes_partitions(landing: dict[str, Any], placeholder: str, valid: bool) -> None:
+    source = {"files": f"in/{{partition:{placeholder}}}/*.csv", "format": "csv"}
+    assert keys_of(issues(source=source, landing=landing)) == ([] if valid else ["source.files"])
+
+
+@pytest.mark.parametrize(
+    ("session", "keys", "valid"),
+    [
+        ({"timezone": "Europe/Berlin"}, {}, True),
+        ({"timezone": "Europe/Berlin", "partition": "hourly"}, {}, False),
+        ({"timezone": "UTC", "partition": "hourly"}, {}, True),
+        ({"timezone": "Mars"}, {}, True),
+        ({"timezone": "America/St_Johns"}, {"start": "2010-11-07"}, False),
+        ({"timezone": "America/St_Johns"}, {"start": "2010-11-08"}, True),
+        ({"timezone": "America/St_Johns"}, {"start": "2010-11-01", "end": "2010-11-07"}, True),
+        ({"timezone": "America/St_Johns"}, {"start": "2010-11-01", "end": "2010-11-08"}, False),
+    ],
+)
+def test_the_dates_of_a_timezone_are_whole(session: dict[str, Any], keys: dict[str, Any], valid: bool) -> None:
+    assert keys_of(issues(session=session, **keys)) == ([] if valid else ["session.timezone"])
+
+
+@pytest.mark.parametrize("key", ["path", "home"])
+def test_attributes_of_the_model_are_not_keys_of_the_file(key: str) -> None:
+    assert issues(**{key: "x"}) == [Issue((key,), "the key is not known", "remove it")]
