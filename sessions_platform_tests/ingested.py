@@ -21,8 +21,8 @@ from sessions_platform.pipeline.publish import publish
 from sessions_platform.pipeline.validate import validate_partition
 from sessions_platform.settings import Settings
 from sessions_platform.sources.files.reader import BLOCK_BYTES, FileReading
-from sessions_platform.sources.formats.base import CorruptDataError
 from sessions_platform.sources.formats.compression import codec_of, decompressed
+from sessions_platform.sources.formats.errors import CorruptDataError
 from sessions_platform.sources.formats.parquet.format import ParquetFormat
 from sessions_platform.sources.formats.registry import open_format
 from sessions_platform.transforms.deduplicate import deduplicate
@@ -189,9 +189,9 @@ def validate_file(path: Path, content: bytes, of: Stream) -> TakenIn:
     raw = rows_of(reading(path, content, block_bytes=64, **described))
     raw = raw.select(pl.lit(DAY).alias("landing_partition"), pl.lit("a").alias("source_uri"), pl.all())
     validation = validate(parse(raw, of), of, DAY)
-    events, told, duplicates = deduplicate(validation.events, of, {"a": ""})
+    events, conflicting, duplicates = deduplicate(validation.events, of, {"a": ""})
     place = ["source_uri", "position"]
-    conflicts = raw.select(*PROVENANCE, "payload").join(told, on=place)
+    conflicts = raw.select(*PROVENANCE, "payload").join(conflicting, on=place)
     rejected = rejections(pl.concat([validation.rejected, conflicts]).sort(place), of)
     assert_each_once(raw, events, rejected, duplicates)
     assert_rejected_whole(raw, rejected)

@@ -1,4 +1,4 @@
-"""A source that is a dict of lines: behind the same protocol as files, and as quick as it gets."""
+"""A source that is a dict of lines: it keeps the protocol of sources, and takes no time."""
 
 import hashlib
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,8 @@
-"""The values that stand in a reference file.
+"""The values of a reference file: a column of a CSV, NDJSON or Parquet file that a stream's column refers to.
 
-It is read as a landing file is, by the same rules. But what would be a rejected row there is a
-mistake here: with half of its reference a stream would reject rows for nothing.
+It is read and parsed by the rules of a landing file, but a row that would be rejected there is an error
+here: with part of its reference a stream would reject good rows. References in a table of the warehouse
+database, and the comparison of both with what was recorded, are in `pipeline.reference_data`.
 """
 
 from collections.abc import Iterable
@@ -21,24 +22,35 @@ _VALUE = "value"
 
 
 def values_of_file(stream: Stream, reference: Reference) -> pl.Series:
-    """The texts of the reference's column, with nulls and repeats. Raises Mistake where the file can't be read."""
+    """The values of the reference's column, as text, in the order of the file.
+
+    Args:
+        stream: the one whose YAML file the path of the reference is relative to.
+        reference: one that names a file.
+
+    Returns:
+        A String series, with nulls and repeats.
+
+    Raises:
+        UserError: the file, or one of its rows, can't be read.
+    """
     path = path_of(stream, reference.file or "")
     source = FilesSource.model_validate({"files": reference.file, "format": reference.format})
-    rows = _as_stream(reference, source)
-    found = [pl.Series(_VALUE, dtype=pl.String)]
+    parsed_as = _as_stream(reference, source)
+    values = [pl.Series(_VALUE, dtype=pl.String)]
     try:
-        for block in FileReading(path, source, open_format(source), _keep_no_copy):
-            placed = block.with_columns(landing_partition=pl.lit(""), source_uri=pl.lit(reference.file))
-            parsed = parse(placed, rows)
-            _refuse_faults(parsed, path)
-            found.append(parsed[_VALUE])
+        for block in FileReading(path, source, open_format(source), _leave_in_place):
+            rows = block.with_columns(landing_partition=pl.lit(""), source_uri=pl.lit(reference.file))
+            parsed = parse(rows, parsed_as)
+            _raise_parse_errors(parsed, path)
+            values.append(parsed[_VALUE])
     except OSError as error:
         reason = error.strerror or error
         raise UserError(f"{path} can't be read: {reason}. Fix: put it there, or name another.") from None
-    return pl.concat(found)
+    return pl.concat(values)
 
 
-def _keep_no_copy(_pieces: Iterable[bytes]) -> str:
+def _leave_in_place(_chunks: Iterable[bytes]) -> str:
     return "the file is left where it is"
 
 
@@ -49,10 +61,10 @@ def _as_stream(reference: Reference, source: FilesSource) -> Stream:
     return Stream.model_validate({**named, "source": source, "columns": {_VALUE: column}})
 
 
-def _refuse_faults(parsed: pl.DataFrame, path: object) -> None:
-    """An empty line is no row of a file that people write; anything else that can't be read is a mistake."""
+def _raise_parse_errors(parsed: pl.DataFrame, path: object) -> None:
+    """An empty line is passed over, as people leave them in files; any other row that can't be parsed is an error."""
     broken = parsed.filter(pl.col("parse_errors").list.len() > 0, pl.col("payload").bin.size() > 0)
     broken = pl.concat([broken, parsed.filter(pl.col("corrupt_reason").is_not_null())])
     if not broken.is_empty():
         position, parse_errors = broken.select("position", "parse_errors").row(0)
-        raise UserError(f"{path}: row {position}: {parse_errors[0]['rule']}. Fix: mend the row.")
+        raise UserError(f"{path}: row {position}: {parse_errors[0]['rule']}. Fix: correct the row.")

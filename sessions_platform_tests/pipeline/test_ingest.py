@@ -1,4 +1,4 @@
-"""What becomes of landing files that hold nothing, or nothing good, or that change under the reader."""
+"""Landing files that contain nothing, or nothing good, or that change while they are read."""
 
 import gzip
 from collections.abc import Callable, Iterator
@@ -38,7 +38,7 @@ def ids(taken: TakenIn) -> list[str]:
     return sorted(taken.events["event_id"])
 
 
-def copies(context: StreamContext) -> list[bytes]:
+def quarantined(context: StreamContext) -> list[bytes]:
     folder = folder_of(context.lake) / context.stream.name / QUARANTINED_FILES
     return [path.read_bytes() for path in folder.iterdir()] if folder.exists() else []
 
@@ -70,8 +70,8 @@ def test_an_empty_file_has_no_rows_and_is_not_read_again(
     assert (copied.read_bytes() if content else b"") == content
 
 
-def test_an_empty_parquet_file_is_unreadable(tmp_path: Path, settings: Settings) -> None:
-    """Without a footer there is no telling that it has no rows: an upload may have broken off."""
+def test_an_empty_parquet_file_is_corrupt(tmp_path: Path, settings: Settings) -> None:
+    """Without a footer nothing says that it has no rows: an upload may have broken off."""
     put(tmp_path, "file", b"")
     assert take_in(open_folder(tmp_path, settings, source={"format": "parquet"})).codes() == ["unreadable_file"]
 
@@ -85,7 +85,7 @@ def test_a_file_of_bad_rows_alone_is_rejected_whole(tmp_path: Path, settings: Se
     assert_is_text(taken.raw, content)
 
 
-def test_an_unreadable_file_is_one_row_and_the_rest_of_the_partition_goes_on(
+def test_a_corrupt_file_is_one_row_and_the_rest_of_the_partition_is_ingested(
     tmp_path: Path, settings: Settings
 ) -> None:
     put(tmp_path, "a", lines(1))
@@ -101,7 +101,7 @@ def test_an_unreadable_file_is_one_row_and_the_rest_of_the_partition_goes_on(
     assert found == [(tmp_path / DAY / name).read_bytes() for name in "bc"]
 
 
-def test_reading_an_unreadable_file_again_adds_nothing(tmp_path: Path, settings: Settings) -> None:
+def test_reading_a_corrupt_file_again_adds_nothing(tmp_path: Path, settings: Settings) -> None:
     context = open_folder(tmp_path, settings)
     put(tmp_path, "a", b"\x1f\x8b is no gzip")
     first = take_in(context)
@@ -109,23 +109,23 @@ def test_reading_an_unreadable_file_again_adds_nothing(tmp_path: Path, settings:
     put(tmp_path, "b", b"\x1f\x8b is no gzip")
     again = take_in(context)
     assert again.rejected.filter(pl.col("source_uri") == f"{DAY}/a").equals(first.rejected)
-    assert len(copies(context)) == 1
+    assert len(quarantined(context)) == 1
 
 
-def test_a_bomb_is_read_up_to_its_limit_and_kept_folded(tmp_path: Path, settings: Settings) -> None:
+def test_a_bomb_is_read_up_to_its_limit_and_quarantined_compressed(tmp_path: Path, settings: Settings) -> None:
     bomb = gzip.compress(lines(*range(900)) + bytes(2_000_000), mtime=0)
     put(tmp_path, "bomb", bomb)
     context = open_folder(tmp_path, settings, source={"max_unpacked": "1MB"})
     taken = take_in(context)
     assert taken.events.height == 900
     assert taken.codes() == ["unreadable_file"]
-    assert copies(context) == [bomb]
+    assert quarantined(context) == [bomb]
 
 
 # CSV and Parquet whose columns are not those of yesterday
 
 
-def test_rows_under_a_changed_header_are_judged_by_their_own(tmp_path: Path, settings: Settings) -> None:
+def test_rows_under_a_changed_header_are_parsed_by_their_own(tmp_path: Path, settings: Settings) -> None:
     row = b"1,ann,2026-01-01T12:00:00Z,view\n"
     put(tmp_path, "a", b"id,user,ts,type\n" + row)
     put(tmp_path, "b", b"type,ts,user,id\nview,2026-01-01T12:00:00Z,ann,2\n")
@@ -138,7 +138,9 @@ def test_rows_under_a_changed_header_are_judged_by_their_own(tmp_path: Path, set
     assert taken.codes() == ["missing_identity", "malformed", "malformed", "unreadable_file"]
 
 
-def test_missing_and_retyped_columns_of_parquet_are_judged_by_the_contract(tmp_path: Path, settings: Settings) -> None:
+def test_missing_and_retyped_columns_of_parquet_are_validated_by_the_contract(
+    tmp_path: Path, settings: Settings
+) -> None:
     good: dict[str, Any] = {"id": ["1"], "user": ["ann"], "ts": [NOON], "type": ["view"]}
     tables = {
         "a": good,
@@ -205,10 +207,10 @@ OLD, NEW = [f"{n:03}" for n in range(50)], [f"{n:03}" for n in range(50, 60)]
 @pytest.mark.parametrize(
     ("meddle", "now", "then"),
     [
-        pytest.param(grow, OLD, OLD + NEW, id="what is written behind the end is for the next reading"),
+        pytest.param(grow, OLD, OLD + NEW, id="what is appended is for the next reading"),
         pytest.param(replace, OLD, NEW, id="a file that was replaced is read to its old end"),
         pytest.param(Path.unlink, OLD, OLD, id="so is one that was removed, and it keeps its rows"),
-        pytest.param(cut, None, OLD[:2], id="of one that was cut short the rows stand that were read"),
+        pytest.param(cut, None, OLD[:2], id="of one that was cut short, the rows that were read are kept"),
     ],
 )
 def test_a_file_that_changes_while_it_is_read_is_read_again(

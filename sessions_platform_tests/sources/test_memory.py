@@ -1,4 +1,4 @@
-"""Memory stays bounded while large files are read, and none of their bytes is lost on the way."""
+"""Memory stays bounded while large files are read, and none of their bytes is lost."""
 
 import gzip
 import hashlib
@@ -18,7 +18,7 @@ from sessions_platform_tests.ingested import DAY, open_folder, take_in
 
 pytestmark = pytest.mark.slow
 
-LINES = 2_000_000  # 240 MB of text; as Python objects or a frame with copies they would break the bound
+LINES = 2_000_000  # 240 MB of text; as Python objects, or copied in a frame, they would exceed the bound
 BOUND_MB = 512
 
 # Reads a file into a lake as a run does, in a process of its own; then says how much memory that took,
@@ -110,7 +110,7 @@ def test_a_file_of_the_shortest_rows_takes_bounded_memory(tmp_path: Path, line: 
 
 
 def test_the_block_bounds_the_memory(tmp_path: Path) -> None:
-    """What a process takes that has read nothing is taken off."""
+    """The memory of a process that has read nothing is subtracted."""
     path = tmp_path / "file"
     path.write_bytes(b"")
     idle = read(path, "ndjson")["peak_mb"]

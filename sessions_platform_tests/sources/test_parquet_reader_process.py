@@ -15,7 +15,7 @@ import pytest
 
 from sessions_platform.contracts.sources import FilesSource
 from sessions_platform.sources.files.reader import BLOCK_BYTES, FileReading
-from sessions_platform.sources.formats.base import CorruptDataError
+from sessions_platform.sources.formats.errors import CorruptDataError
 from sessions_platform.sources.formats.parquet.reader_process import ParquetProcess
 from sessions_platform.sources.formats.registry import open_format
 from sessions_platform_tests.ingested import QUARANTINED, reading, rows_of
@@ -103,6 +103,17 @@ def test_an_outage_is_not_a_corrupt_file(process: ParquetProcess, tmp_path: Path
     handle = io.FileIO(os.open(written(tmp_path, 1), os.O_WRONLY), "rb")
     with handle, pytest.raises(OSError, match="Bad file descriptor"):
         list(process.rows(handle, BLOCK_BYTES, 1000))
+
+
+def test_the_child_imports_no_library_that_it_does_not_need() -> None:
+    """It is started anew after each crash, and what it imports counts towards its limit of memory."""
+    script = """
+import sys
+import sessions_platform.sources.formats.parquet.worker
+print(sorted({"polars", "pandera", "pydantic", "psycopg"} & set(sys.modules)))
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "[]"
 
 
 def test_the_child_ends_with_its_parent(tmp_path: Path) -> None:

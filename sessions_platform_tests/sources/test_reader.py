@@ -1,4 +1,4 @@
-"""Which rows landing files become, and that no byte of them is lost on the way."""
+"""Which rows landing files become, and that no byte of them is lost."""
 
 import csv
 import gzip
@@ -71,15 +71,15 @@ def test_payloads_with_their_line_ends_are_the_file(
     assert payloads(reading(place, content, block_bytes)) == [b"", *(line for line, _ in lines)]
 
 
-PIECES = st.lists(st.sampled_from([b"a", b",", b'"', b'""', b"\r", b"\n", b"\r\n", b"\xef\xbb\xbf", b"\xff"]))
+PARTS = st.lists(st.sampled_from([b"a", b",", b'"', b'""', b"\r", b"\n", b"\r\n", b"\xef\xbb\xbf", b"\xff"]))
 
 
-@given(PIECES.map(b"".join), st.integers(1, 20), st.sampled_from(["ndjson", "csv"]))
+@given(PARTS.map(b"".join), st.integers(1, 20), st.sampled_from(["ndjson", "csv"]))
 def test_the_size_of_blocks_changes_no_row(place: Path, content: bytes, block_bytes: int, kind: str) -> None:
     whole = rows_of(reading(place, content, format=kind))
     assert rows_of(reading(place, content, block_bytes, format=kind)).equals(whole)
     packed = rows_of(reading(place, gzip.compress(content, mtime=0), block_bytes, format=kind))
-    apart = pl.col("corrupt_reason").is_null()  # the copies are of other bytes
+    apart = pl.col("corrupt_reason").is_null()  # the quarantined files are of other bytes
     assert packed.filter(apart).equals(whole.filter(apart))
     assert packed["corrupt_reason"].equals(whole["corrupt_reason"])
 
@@ -91,11 +91,11 @@ def test_the_size_of_blocks_changes_no_row(place: Path, content: bytes, block_by
         (b"a\r\r\n\n", [(None, b"a\r", b"\r\n"), (None, b"", b"\n")]),
     ],
 )
-def test_what_is_no_payload_stands_beside_it(place: Path, content: bytes, rows: list[Any]) -> None:
+def test_bytes_that_are_not_payload_are_in_columns_of_their_own(place: Path, content: bytes, rows: list[Any]) -> None:
     assert rows_of(reading(place, content)).select("preamble", "payload", "line_terminator").rows() == rows
 
 
-def test_the_header_of_csv_is_no_row_and_not_lost(place: Path) -> None:
+def test_the_header_of_csv_is_not_a_row_and_not_lost(place: Path) -> None:
     rows = rows_of(reading(place, b'\xef\xbb\xbf"a\nb",c\r\n1,2\n3,4', format="csv"))
     found = rows.select("preamble", "payload", "line_terminator", "header").rows()
     header = b'"a\nb",c'
@@ -136,18 +136,18 @@ def test_a_compressed_text_is_read_up_to_its_limit(place: Path) -> None:
     assert rows_of(reading(place, b"12345678\n" * 200_000, max_unpacked="1MB")).height == 200_000
 
 
-def test_a_zstd_file_that_asks_for_two_gigabytes_of_window_is_unreadable(place: Path) -> None:
+def test_a_zstd_file_that_asks_for_two_gigabytes_of_window_is_corrupt(place: Path) -> None:
     frame = b"\x28\xb5\x2f\xfd\x00" + bytes([(31 - 10) << 3]) + b"\x01\x00\x00"
     assert "no zstd data" in rows_of(reading(place, frame))[-1, "corrupt_reason"]
 
 
-def test_a_block_holds_a_long_csv_header_no_more_often_than_it_has_room_for(place: Path) -> None:
-    """It stands beside each row that is stored."""
+def test_a_block_repeats_a_long_csv_header_no_more_often_than_it_has_room_for(place: Path) -> None:
+    """Each stored row has its header."""
     blocks = list(reading(place, b"h" * 1000 + b"\n" + b"1\n" * 100, 10_000, format="csv"))
     assert [block.height for block in blocks] == [10] * 10
 
 
-def test_a_block_holds_no_more_rows_than_memory_has_room_for(place: Path) -> None:
+def test_a_block_has_no_more_rows_than_memory_has_room_for(place: Path) -> None:
     blocks = list(reading(place, b"\n" * (BLOCK_ROWS + 1)))
     assert [block.height for block in blocks] == [BLOCK_ROWS // 2 + 1, BLOCK_ROWS // 2]
     assert blocks[1]["position"][-1] == BLOCK_ROWS + 1
@@ -215,7 +215,7 @@ def test_a_broken_compressed_file_ends_with_the_reason(place: Path, packed: byte
 
 
 def test_where_gzip_is_broken_all_lines_before_the_broken_byte_are_rows(place: Path) -> None:
-    """Not only those of the pieces before it, of which there are none in so small a file."""
+    """Not only those of the chunks before it, of which there are none in so small a file."""
     text = b"".join(b"%d\n" % n**9 for n in range(20_000))
     packed = bytearray(gzip.compress(text, mtime=0))
     at = len(packed) // 2
@@ -227,14 +227,14 @@ def test_where_gzip_is_broken_all_lines_before_the_broken_byte_are_rows(place: P
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])
-def test_a_bomb_unfolds_block_by_block(place: Path, pack: Callable[[bytes], bytes]) -> None:
+def test_a_bomb_is_decompressed_block_by_block(place: Path, pack: Callable[[bytes], bytes]) -> None:
     line = bytes(1 << 20) + b"\n"
     blocks = list(reading(place, pack(line * 64)))
     assert sum(block.height for block in blocks) == 64
     assert max(block.height for block in blocks) <= 16 + 32 + 1
 
 
-def test_a_vanished_file_is_no_data(tmp_path: Path) -> None:
+def test_a_vanished_file_is_an_outage(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         list(reading_of(tmp_path / "in/a"))
 
@@ -251,7 +251,7 @@ def test_a_vanished_file_is_no_data(tmp_path: Path) -> None:
         pytest.param(b'a\n"1\n2",3\n4\n', [b'"1\n2",3', b"4"], id="a newline in quotes belongs to the record"),
         pytest.param(b'a\n"1\r\n\r\n2"\r\n4', [b'"1\r\n\r\n2"', b"4"], id="and so does a CRLF"),
         pytest.param(b'a\n"1""\n2"\n"",""\n', [b'"1""\n2"', b'"",""'], id="two quotes open nothing"),
-        pytest.param(b'a\n1\n"2\n3\n', [b"1", b'"2', b"3"], id="a quote that never closes holds no other line"),
+        pytest.param(b'a\n1\n"2\n3\n', [b"1", b'"2', b"3"], id="a quote that never closes spans no other line"),
         pytest.param(b'a,b\n1,"x\n2,3\n4,"y\n5,6', [b'1,"x', b"2,3", b'4,"y', b"5,6"], id="nor do two of them"),
         pytest.param(b'a,b\n1,"x\n2,"y\nz"\n3,4', [b'1,"x', b'2,"y\nz"', b"3,4"], id="nor a whole record"),
         pytest.param(b'a,b\n1,"x\n"y\nz",2\n', [b'1,"x', b'"y\nz",2'], id="nor one that begins with a quote"),
@@ -266,7 +266,7 @@ def test_records_of_csv(place: Path, content: bytes, records: list[bytes], block
     assert payloads(reading(place, content, block_bytes, format="csv")) == records
 
 
-def test_every_record_stands_under_the_header_of_its_file(place: Path) -> None:
+def test_every_record_has_the_header_of_its_file(place: Path) -> None:
     rows = rows_of(reading(place, b'\xef\xbb\xbf"a\nb",c\r\n1,2\n3,4\n', 4, format="csv"))
     assert rows["header"].to_list() == [b'"a\nb",c'] * 2
 
@@ -276,7 +276,7 @@ def test_a_file_without_a_header_begins_with_a_row(place: Path) -> None:
     assert rows.select("payload", "header").rows() == [(b"1,2", None)]
 
 
-def test_a_header_that_swallows_the_file_makes_it_unreadable(place: Path) -> None:
+def test_a_header_that_spans_the_file_makes_it_corrupt(place: Path) -> None:
     rows = rows_of(reading(place, b'"a,b\n1,2\n', format="csv"))
     assert rows["corrupt_reason"].to_list() == [
         "its first record, the header, is no CSV: a quote is open or stands amid a field"
@@ -284,9 +284,7 @@ def test_a_header_that_swallows_the_file_makes_it_unreadable(place: Path) -> Non
 
 
 @pytest.mark.parametrize(("quote", "records"), [(None, [b'"1', b'2"']), ("'", [b'"1', b'2"']), ('"', [b'"1\n2"'])])
-def test_only_the_quote_of_the_stream_holds_lines_together(
-    place: Path, quote: str | None, records: list[bytes]
-) -> None:
+def test_only_the_quote_of_the_stream_joins_lines(place: Path, quote: str | None, records: list[bytes]) -> None:
     assert payloads(reading(place, b'a\n"1\n2"\n', format="csv", quote=quote)) == records
 
 
@@ -311,10 +309,10 @@ def records_line_by_line(text: bytes, splitter: RecordSplitter) -> list[bytes]:
     return [*found, *opened]
 
 
-CSV_PIECES = st.sampled_from([b"a", b",", b",", b'"', b'"', b'""', b'"a"', b"\r", b"\n", b"\n", b"\r\n", b'",', b'"\n'])
+CSV_PARTS = st.sampled_from([b"a", b",", b",", b'"', b'"', b'""', b'"a"', b"\r", b"\n", b"\n", b"\r\n", b'",', b'"\n'])
 
 
-@given(st.lists(CSV_PIECES, max_size=40).map(b"".join), st.integers(1, 30), st.integers(2, 20))
+@given(st.lists(CSV_PARTS, max_size=40).map(b"".join), st.integers(1, 30), st.integers(2, 20))
 @settings(max_examples=300)
 def test_records_are_those_of_a_plain_loop(text: bytes, size: int, longest: int) -> None:
     splitter = RecordSplitter(b",", b'"')
@@ -397,7 +395,7 @@ NOON = datetime(2026, 1, 2, 12, 0, 0, 500, tzinfo=UTC)
         ([[(1, b"")]], pa.map_(pa.int8(), pa.binary()), [[{"key": 1, "value": ""}]]),
     ],
 )
-def test_a_parquet_value_is_told_in_json_with_row_counts_reconcile(
+def test_a_parquet_value_is_written_as_json_with_nothing_lost(
     place: Path, values: list[Any], kind: pa.DataType, shown: list[Any]
 ) -> None:
     found = documents(place, pa.table({"v": pa.array([*values, None], kind)}))
@@ -410,7 +408,7 @@ def test_a_parquet_row_keeps_the_order_of_its_columns(place: Path) -> None:
     assert rows == [b'{"b":1,"a":"x"}', b'{"b":2,"a":null}']
 
 
-def test_text_in_parquet_that_is_not_utf8_is_kept_as_half_characters(place: Path) -> None:
+def test_text_in_parquet_that_is_not_utf8_is_kept_as_lone_surrogates(place: Path) -> None:
     text = pa.Array.from_buffers(pa.string(), 2, pa.array([b"\xe9t\xc3\xa9", b"fine"]).buffers())
     rows = payloads(reading(place, parquet(pa.table({"v": text})), format="parquet"))
     assert rows == [b'{"v":"\\udce9t\\u00e9"}', b'{"v":"fine"}']
@@ -436,13 +434,13 @@ BROKEN = parquet(pa.table({"v": ["a", "b", None], "w": [[1], [], None]}))
 
 
 @given(st.binary(max_size=30) | st.integers(0, len(BROKEN) - 1).map(lambda cut: BROKEN[:cut]))
-def test_what_is_no_parquet_is_one_unreadable_row(place: Path, content: bytes) -> None:
+def test_a_file_that_is_not_parquet_is_one_corrupt_row(place: Path, content: bytes) -> None:
     rows = rows_of(reading(place, content, format="parquet"))
     assert rows["position"].to_list() == [1]
     assert rows[0, "corrupt_reason"].startswith("the rest of the file is no Parquet data: ")
 
 
-def test_a_parquet_file_that_names_a_column_twice_is_unreadable(place: Path) -> None:
+def test_a_parquet_file_that_names_a_column_twice_is_corrupt(place: Path) -> None:
     table = pa.table([pa.array([1]), pa.array([2])], names=["a", "a"])
     rows = rows_of(reading(place, parquet(table), format="parquet"))
     assert rows["corrupt_reason"].to_list() == ["the file names 'a' twice"]

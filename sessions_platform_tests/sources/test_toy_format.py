@@ -19,14 +19,8 @@ from sessions_platform.contracts.formats import FORMATS, FormatEntry, FormatOpti
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.stream_file import StreamError, load_stream
 from sessions_platform.settings import Settings
-from sessions_platform.sources.formats.base import (
-    Content,
-    CorruptDataError,
-    Decoder,
-    Fields,
-    MalformedError,
-    RecordBlock,
-)
+from sessions_platform.sources.formats.base import Content, Decoder, Fields, RecordBlock
+from sessions_platform.sources.formats.errors import CorruptDataError, MalformedError
 from sessions_platform_tests.ingested import DAY, joined, open_folder, reading, rows_of, take_in, validate_file
 from sessions_platform_tests.pipeline.steps import refresh, table
 from sessions_platform_tests.streams import stream

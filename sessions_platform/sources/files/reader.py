@@ -15,7 +15,8 @@ from sessions_platform.contracts.sources import FilesSource
 from sessions_platform.settings import BLOCK_BYTES
 from sessions_platform.sources.base import Quarantine
 from sessions_platform.sources.files.content import FileContent
-from sessions_platform.sources.formats.base import CorruptDataError, Format, RecordBlock
+from sessions_platform.sources.formats.base import Format, RecordBlock
+from sessions_platform.sources.formats.errors import CorruptDataError
 
 
 class FileReading:

@@ -2,9 +2,9 @@
 
 A format does two things: it splits the content of a file into records, none of them understood and no
 byte of them lost, and it decodes one record into fields. Here are the protocol and the types that its
-two sides share. Not here: which formats there are (`contracts.formats.FORMATS`), how a stream gets its
-own (`sources.formats.registry`), where content comes from (`sources.files`), and which columns are
-made of the fields (`transforms.parse`).
+two sides share. Not here: its errors (`errors`), which formats there are (`contracts.formats.FORMATS`),
+how a stream gets its own (`sources.formats.registry`), where content comes from (`sources.files`), and
+which columns are made of the fields (`transforms.parse`).
 """
 
 from collections.abc import Callable, Iterator
@@ -15,16 +15,8 @@ import polars as pl
 
 Fields = dict[str, Any]
 
-# From a record and the header that it stands under, if any, to its fields. Raises MalformedError.
+# From a record and its header, None where it has none, to its fields. Raises MalformedError.
 Decoder = Callable[[bytes, bytes | None], Fields]
-
-
-class CorruptDataError(Exception):
-    """The rest of a file can't be read as its format; the message is a sentence that says why."""
-
-
-class MalformedError(Exception):
-    """A record can't be decoded into fields; the message is the rule that it breaks."""
 
 
 class RecordBlock(NamedTuple):
@@ -34,9 +26,9 @@ class RecordBlock(NamedTuple):
         payloads: the records, Binary, not null.
         terminators: the bytes behind each record, up to the next record or the end of the text; Binary, not null.
             None where records are not parts of a text.
-        header: the header that these records stand under; None where the format has none.
-        preamble: what stands before the first record of the file: a header, say. Empty in all blocks that have
-            a record before them.
+        header: the header of these records; None where the format has none.
+        preamble: the bytes before the first record of the file: a header, say. Empty in every block that has
+            a record before it.
     """
 
     payloads: pl.Series

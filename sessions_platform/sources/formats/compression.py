@@ -13,7 +13,7 @@ from typing import Any
 import zstandard
 from isal import isal_zlib
 
-from sessions_platform.sources.formats.base import CorruptDataError
+from sessions_platform.sources.formats.errors import CorruptDataError
 
 _WIDEST_ZSTD_WINDOW = 128 * 1024 * 1024  # a frame may ask for 2 GiB; the zstd program refuses more than this too
 _INFLATED_AT_ONCE = 1024 * 1024
@@ -41,7 +41,7 @@ class Codec:
     """A compression, recognized by the bytes that its files begin with.
 
     `decompressors` are tried in turn. The last one decides whether a file can be read, and returns all that
-    stands before a broken byte; those before it may be quicker, and may stop anywhere.
+    precedes a broken byte; those before it may be quicker, and may stop anywhere.
     """
 
     name: str
@@ -110,7 +110,7 @@ def _members(chunks: Iterable[bytes], decompressor: Decompressor, name: str) -> 
 
 
 def _inflated_quickly(member: Any, chunk: bytes) -> Iterator[bytes]:
-    """By ISA-L, in half the time that zlib takes. Of a chunk that is broken, what stands before that is lost."""
+    """By ISA-L, in half the time that zlib takes. Where a chunk is broken, all of it is lost."""
     while chunk and not member.eof:
         yield member.decompress(chunk, _INFLATED_AT_ONCE)
         chunk = member.unconsumed_tail

@@ -15,14 +15,8 @@ from itertools import chain
 import numpy as np
 
 from sessions_platform.contracts.formats import FormatOptions
-from sessions_platform.sources.formats.base import (
-    Content,
-    CorruptDataError,
-    Decoder,
-    Fields,
-    MalformedError,
-    RecordBlock,
-)
+from sessions_platform.sources.formats.base import Content, Decoder, Fields, RecordBlock
+from sessions_platform.sources.formats.errors import CorruptDataError, MalformedError
 from sessions_platform.sources.formats.text_records import (
     Ends,
     decoded,

@@ -16,7 +16,8 @@ from typing import Any, NoReturn
 import msgspec
 
 from sessions_platform.contracts.formats import FormatOptions
-from sessions_platform.sources.formats.base import Content, Decoder, Fields, MalformedError, RecordBlock
+from sessions_platform.sources.formats.base import Content, Decoder, Fields, RecordBlock
+from sessions_platform.sources.formats.errors import MalformedError
 from sessions_platform.sources.formats.text_records import decoded, lines, whole_lines
 
 # Deeper payloads are malformed. A limit of our own, because the interpreter's depends on the caller's stack.

@@ -11,7 +11,8 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from sessions_platform.sources.formats.base import CorruptDataError, MalformedError, RecordBlock
+from sessions_platform.sources.formats.base import RecordBlock
+from sessions_platform.sources.formats.errors import CorruptDataError, MalformedError
 
 # A line has to fit into memory several times over, and a rejected one into a field of PostgreSQL.
 LONGEST_LINE = 128 * 1024 * 1024

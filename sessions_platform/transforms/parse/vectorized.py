@@ -14,8 +14,8 @@ import polars as pl
 
 from sessions_platform.contracts.formats import FORMATS, Layout
 from sessions_platform.contracts.stream import Stream
-from sessions_platform.sources.formats.base import MalformedError
 from sessions_platform.sources.formats.csv import header_names
+from sessions_platform.sources.formats.errors import MalformedError
 from sessions_platform.sources.formats.registry import open_format
 from sessions_platform.transforms.parse.row_parser import (
     Tree,

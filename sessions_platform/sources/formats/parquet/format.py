@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import polars as pl
 
 from sessions_platform.contracts.formats import FormatOptions
-from sessions_platform.sources.formats.base import Content, CorruptDataError, Decoder, RecordBlock
+from sessions_platform.sources.formats.base import Content, Decoder, RecordBlock
+from sessions_platform.sources.formats.errors import CorruptDataError
 from sessions_platform.sources.formats.ndjson import json_object
 from sessions_platform.sources.formats.parquet.reader_process import ParquetProcess
 

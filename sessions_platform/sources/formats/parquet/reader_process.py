@@ -1,9 +1,10 @@
-"""Parquet files are read in a process of their own, which they may bring down.
+"""The parent's side of reading Parquet in a child process, which a file may bring down.
 
-A broken or hostile file can crash the library that reads it, or have it take all memory or
-time. Here that ends the child, within limits, and is one more way of being Unreadable. The
-child is started for the first file (half a second), reads one after the other, and is
-started again after a crash. It ends with its parent, whose end of the socket then closes.
+A broken or hostile file can crash the library that reads it, or make it take all memory or
+time. Here that ends the child, within limits, and the file is corrupt like any other that can't
+be read. The child is started for the first file (half a second), reads one after the other, and is
+started again after a crash. It ends with its parent, whose end of the socket then closes. The
+child's side is `worker`; what it does with a file is in `rows`.
 """
 
 import os
@@ -19,21 +20,21 @@ from struct import Struct
 
 import msgspec
 
-from sessions_platform.sources.formats.base import CorruptDataError
+from sessions_platform.sources.formats.errors import CorruptDataError
 
 MEMORY_BYTES = 2 * 1024**3
 CPU_SECONDS = 120.0  # for one block of rows
 
-# Both ways a message is its kind and its length, then its body.
+# In both directions a message is its kind and its length, then its body.
 HEAD = Struct("<cQ")
-READ, READY, ROWS, DONE, UNREADABLE, OUTAGE = b"R", b"+", b"r", b".", b"u", b"!"
+READ, READY, ROWS, DONE, CORRUPT, OUTAGE = b"R", b"+", b"r", b".", b"u", b"!"
 
-# One thread, and no memory reserved ahead: the limit counts what is reserved too.
+# One thread, and no memory reserved in advance: the limit counts what is reserved too.
 _FRUGAL = {"MALLOC_ARENA_MAX": "2", "ARROW_DEFAULT_MEMORY_POOL": "system", "OPENBLAS_NUM_THREADS": "1"}
 
 
 class ParquetProcess:
-    """Reads one Parquet file at a time; further threads wait."""
+    """Reads one Parquet file at a time; further threads wait for their turn."""
 
     def __init__(self, memory_bytes: int = MEMORY_BYTES, cpu_seconds: float = CPU_SECONDS) -> None:
         self._limits = (memory_bytes, cpu_seconds)
@@ -42,7 +43,18 @@ class ParquetProcess:
         self._close = lambda: None
 
     def rows(self, handle: FileIO, block_bytes: int, block_rows: int) -> Iterator[list[bytes]]:
-        """Blocks of rows as canonical JSON. Raises Unreadable where the rest is none, or breaks the child."""
+        """The rows of an open Parquet file as canonical JSON.
+
+        Args:
+            handle: open for reading; the child gets a descriptor of its own.
+            block_bytes: about how large a block of rows is in the file, decompressed.
+            block_rows: how many rows a block has at most.
+
+        Raises:
+            CorruptDataError: the rest of the file is not Parquet, or ends the child.
+            OSError: the file can't be read, which is not its fault.
+            RuntimeError: no child can be started.
+        """
         with self._one_at_a_time:
             idle = False
             try:
@@ -67,7 +79,7 @@ class ParquetProcess:
             kind, body = self._answer()
             if kind == ROWS:
                 yield msgspec.msgpack.decode(body, type=list[bytes])
-            elif kind == UNREADABLE:
+            elif kind == CORRUPT:
                 raise CorruptDataError(body.decode())
             elif kind == OUTAGE:
                 raise OSError(*msgspec.msgpack.decode(body))
@@ -78,10 +90,10 @@ class ParquetProcess:
         try:
             return receive(self._socket)
         except (EOFError, ConnectionResetError):
-            raise CorruptDataError(self._end()) from None
+            raise CorruptDataError(self._reason_of_death()) from None
 
     def _start(self) -> None:
-        """Raises RuntimeError where no child can be started, which is no fault of a file."""
+        """Start a child where none is running."""
         if self._child is not None and self._child.poll() is None:
             return
         self.close()
@@ -91,15 +103,15 @@ class ParquetProcess:
             arguments = [str(theirs.fileno()), *map(str, self._limits)]
             environment = {**os.environ, **_FRUGAL}
             self._child = subprocess.Popen([*command, *arguments], pass_fds=[theirs.fileno()], env=environment)
-        self._close = weakref.finalize(self, _end, self._child, self._socket)
+        self._close = weakref.finalize(self, _end_child, self._child, self._socket)
         try:
             receive(self._socket)
         except (EOFError, ConnectionResetError):
             self.close()
             raise RuntimeError("the process that reads Parquet files does not start; its error is above") from None
 
-    def _end(self) -> str:
-        """Take leave of a child that died; why it did."""
+    def _reason_of_death(self) -> str:
+        """Why the child ended."""
         assert self._child is not None
         code = self._child.wait()
         self.close()
@@ -126,7 +138,7 @@ def receive_exactly(connection: socket.socket, length: int) -> bytes:
     return bytes(received)
 
 
-def _end(child: subprocess.Popen[bytes], connection: socket.socket) -> None:
+def _end_child(child: subprocess.Popen[bytes], connection: socket.socket) -> None:
     connection.close()
     child.kill()
     child.wait()

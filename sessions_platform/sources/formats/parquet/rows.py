@@ -1,4 +1,8 @@
-"""Parquet rows as canonical JSON: the form in which they are kept, judged and replayed like any other."""
+"""Parquet rows as canonical JSON, the form in which they are stored, validated and replayed like any other.
+
+One function a kind of type says how its values are written, with nothing lost: what JSON has no value for
+becomes text. Runs in the child process only (`worker`).
+"""
 
 import base64
 import errno
@@ -13,17 +17,27 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from sessions_platform.sources.formats.base import CorruptDataError
+from sessions_platform.sources.formats.errors import CorruptDataError
 
 _BUFFER_BYTES = 1024 * 1024
-# What a broken file has the system say; the rest is the disk's.
-_OF_THE_FILE = (None, errno.EINVAL, errno.EOVERFLOW)
+# The errors of the system that a corrupt file causes; others are an outage.
+_ERRNOS_OF_CORRUPT_FILES = (None, errno.EINVAL, errno.EOVERFLOW)
 
 
 def parquet_rows(handle: BinaryIO, block_bytes: int, block_rows: int) -> Iterator[list[bytes]]:
-    """Rows as canonical JSON. By pyarrow, which answers most broken files with an exception; polars aborts.
+    """The rows of a Parquet file, each a JSON object in UTF-8 with its columns in the file's order.
 
-    Raises Unreadable, MemoryError, or OSError for an outage. Called in the child process alone.
+    By pyarrow, which raises an exception for most corrupt files; polars aborts the process.
+
+    Args:
+        handle: the open file.
+        block_bytes: about how large a block is in the file, decompressed.
+        block_rows: how many rows a block has at most.
+
+    Raises:
+        CorruptDataError: the rest of the file can't be read; the row groups before it were returned.
+        MemoryError: a block takes more than the process may have.
+        OSError: an outage.
     """
     try:
         file = pq.ParquetFile(
@@ -37,7 +51,9 @@ def parquet_rows(handle: BinaryIO, block_bytes: int, block_rows: int) -> Iterato
         for group in range(file.num_row_groups):  # one by one: what breaks one leaves those before it
             yield from map(_json_rows, file.iter_batches(batch_size, row_groups=[group]))
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
-        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno not in _OF_THE_FILE):
+        if isinstance(error, MemoryError) or (
+            isinstance(error, OSError) and error.errno not in _ERRNOS_OF_CORRUPT_FILES
+        ):
             raise
         reason = str(error).partition("\n")[0]
         raise CorruptDataError(f"the rest of the file is no Parquet data: {reason}") from None
@@ -74,12 +90,12 @@ def _json(row: dict[str, Any]) -> bytes:
 
 
 def _json_values(array: Any) -> list[Any]:
-    """A column's values as JSON can hold them, with nothing lost."""
-    return next(values for contains, values in _JSON_VALUES if contains(array.type))(array)
+    """A column's values as JSON can represent them, with nothing lost."""
+    return next(values for matches, values in _JSON_VALUES if matches(array.type))(array)
 
 
-def _each(spell: Callable[[Any], Any], array: Any) -> list[Any]:
-    return [None if value is None else spell(value) for value in array.to_pylist()]
+def _each(write: Callable[[Any], Any], array: Any) -> list[Any]:
+    return [None if value is None else write(value) for value in array.to_pylist()]
 
 
 def _float(value: float) -> float | str:
@@ -89,15 +105,15 @@ def _float(value: float) -> float | str:
 
 
 def _strings(array: Any) -> list[str | None]:
-    """Bytes that are not UTF-8 become lone surrogates, which the parser finds and names."""
+    """Bytes that are not UTF-8 become lone surrogates, which `transforms.parse` finds and reports."""
     try:
         return array.to_pylist()
     except UnicodeDecodeError:
         return _each(lambda value: value.decode(errors="surrogateescape"), array.cast(pa.binary()))
 
 
-def _moments(array: Any) -> list[str | None]:
-    """ISO 8601, as exact as the file has it, in UTC if it knows its zone."""
+def _timestamps(array: Any) -> list[str | None]:
+    """ISO 8601, as exact as in the file; in UTC where the type has a timezone."""
     kind = array.type
     naive = array.cast(pa.int64()).cast(pa.timestamp(kind.unit)) if pa.types.is_timestamp(kind) else array
     offset = "+00:00" if pa.types.is_timestamp(kind) and kind.tz else ""
@@ -105,7 +121,7 @@ def _moments(array: Any) -> list[str | None]:
 
 
 def _iso(text: str, offset: str) -> str:
-    """From pyarrow's text, which for what no calendar holds is "<value out of range: 123>"."""
+    """From pyarrow's text, which for what no calendar contains is "<value out of range: 123>"."""
     if text.startswith("<"):
         return text
     seconds, _, fraction = text.replace(" ", "T").partition(".")
@@ -117,7 +133,7 @@ def _structs(array: Any) -> list[dict[str, Any] | None]:
     names = _distinct([field.name for field in array.type])
     fields = [_json_values(field) for field in array.flatten()]
     rows = _named(names, fields, len(array))
-    return [row if there else None for row, there in zip(rows, array.is_valid().to_pylist(), strict=True)]
+    return [row if is_valid else None for row, is_valid in zip(rows, array.is_valid().to_pylist(), strict=True)]
 
 
 def _lists(array: Any) -> list[list[Any] | None]:
@@ -127,7 +143,7 @@ def _lists(array: Any) -> list[list[Any] | None]:
 
 
 def _maps(array: Any) -> list[Any]:
-    """An object where the keys are text and differ, else a list of entries."""
+    """An object where the keys are text and distinct, else a list of entries."""
     entry = pa.struct([pa.field("key", array.type.key_type), pa.field("value", array.type.item_type)])
     return [_map(entries) for entries in _lists(array.cast(pa.list_(entry)))]
 
@@ -152,7 +168,7 @@ _JSON_VALUES: list[tuple[Callable[[pa.DataType], bool], Callable[[Any], list[Any
     (_Kind.is_struct, _structs),
     (_Kind.is_map, _maps),
     (_one_of(_Kind.is_list, _Kind.is_large_list, _Kind.is_fixed_size_list), _lists),
-    (_one_of(_Kind.is_timestamp, _Kind.is_date, _Kind.is_time), _moments),
+    (_one_of(_Kind.is_timestamp, _Kind.is_date, _Kind.is_time), _timestamps),
     (_Kind.is_floating, lambda array: _each(_float, array)),
     (_Kind.is_decimal, lambda array: _each(lambda value: format(value, "f"), array)),
     (_one_of(_Kind.is_string, _Kind.is_large_string, _Kind.is_string_view), _strings),

@@ -1,4 +1,7 @@
-"""The process that reads Parquet files: see parquet_process. It imports what it needs, and no more."""
+"""The child process that reads Parquet files for `reader_process`. It imports what it needs, and no more.
+
+Here: its limits, and the messages that it answers with. How rows become JSON is in `rows`.
+"""
 
 import resource
 import signal
@@ -10,14 +13,14 @@ from io import FileIO
 import msgspec
 import pyarrow as pa
 
-from sessions_platform.sources.formats.base import CorruptDataError
+from sessions_platform.sources.formats.errors import CorruptDataError
 from sessions_platform.sources.formats.parquet.reader_process import (
+    CORRUPT,
     DONE,
     HEAD,
     OUTAGE,
     READY,
     ROWS,
-    UNREADABLE,
     receive_exactly,
 )
 from sessions_platform.sources.formats.parquet.rows import parquet_rows
@@ -35,7 +38,7 @@ def main(descriptor: str, memory_bytes: str, cpu_seconds: str) -> None:
 
 def _limit_memory(most: int) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    with suppress(ValueError, OSError):  # where the system knows no such limit
+    with suppress(ValueError, OSError):  # where the system has no such limit
         resource.setrlimit(resource.RLIMIT_AS, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 
 
@@ -48,23 +51,23 @@ def _serve(parent: socket.socket, cpu_seconds: float) -> None:
     block_bytes, block_rows = msgspec.msgpack.decode(receive_exactly(parent, length))
     try:
         with FileIO(descriptors[0]) as file:
-            _watch(cpu_seconds)
+            _limit_cpu(cpu_seconds)
             for rows in parquet_rows(file, block_bytes, block_rows):
                 _send(parent, ROWS, msgspec.msgpack.encode(rows))
-                _watch(cpu_seconds)
+                _limit_cpu(cpu_seconds)
         _send(parent, DONE)
-    except CorruptDataError as broken:
-        _send(parent, UNREADABLE, str(broken).encode(errors="backslashreplace"))
+    except CorruptDataError as corrupt:
+        _send(parent, CORRUPT, str(corrupt).encode(errors="backslashreplace"))
     except MemoryError:
         most = resource.getrlimit(resource.RLIMIT_AS)[0]
-        _send(parent, UNREADABLE, f"a block of its rows takes more than {most >> 20} MiB of memory".encode())
+        _send(parent, CORRUPT, f"a block of its rows takes more than {most >> 20} MiB of memory".encode())
     except OSError as outage:
         _send(parent, OUTAGE, msgspec.msgpack.encode([outage.errno, outage.strerror]))
-    _watch(0)
+    _limit_cpu(0)
 
 
-def _watch(cpu_seconds: float) -> None:
-    """From now on, so much computing ends this process, by SIGPROF. Waiting for a disk or the parent is none."""
+def _limit_cpu(cpu_seconds: float) -> None:
+    """End this process by SIGPROF after so many seconds of computing from now; 0 for never. Waiting doesn't count."""
     signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
 
 
