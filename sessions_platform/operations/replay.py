@@ -287,7 +287,7 @@ def _again_rejected_in(
     rows = validate_rows(context, raw, digests, all_mends, known)
     for _ in rows.events():
         pass  # until all rows were settled with each other
-    refused = [row for rows in rows.refused() for row in rows.select("source_uri", "position", "reasons").iter_rows()]
+    refused = [row for rows in rows.rejected() for row in rows.select("source_uri", "position", "reasons").iter_rows()]
     of_place = {(uri, at): reasons for uri, at, reasons in refused}
     places = {repair.rejection_id: (repair.uri, repair.position) for repair in repairs}
     return {name: _shown(of_place[place]) for name, place in places.items() if place in of_place}

@@ -77,7 +77,7 @@ def validate_partition(
     with closing(prefetch(rows.events())) as runs:
         events = lake.write(context.folder("events", landing_partition), enrich(runs, stream), event_columns(stream))
     tally = _Tally()
-    rejected = (tally.seen(rejections(refused, stream)) for refused in rows.refused())
+    rejected = (tally.seen(rejections(refused, stream)) for refused in rows.rejected())
     return ValidatedPartition(
         landing_partition,
         max((file.sequence or 0 for file in files), default=0),
