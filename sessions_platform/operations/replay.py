@@ -104,7 +104,7 @@ def _rejection_reasons_in(
         pass  # which rows conflict is known once all events are deduplicated
     rejected = {
         (uri, position): reasons
-        for block in rows.refused()
+        for block in rows.rejected()
         for uri, position, reasons in block.select("source_uri", "position", "reasons").iter_rows()
     }
     places = {repair.rejection_id: (repair.uri, repair.position) for repair in repairs}

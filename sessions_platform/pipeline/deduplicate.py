@@ -1,4 +1,12 @@
-"""The rows of a landing partition, judged, in as much memory as a bucket takes."""
+"""Validate and deduplicate the rows of one landing partition, in as much memory as a bucket takes.
+
+Here: how the work is divided. Rows are parsed and validated block by block; the accepted ones are
+spilled to disk together with hashes of the values that no two of them may share. If they fit into
+one bucket, they are deduplicated at once. If not, the hashes (8 bytes a row) show which rows share a
+value with any other: only these few *candidates* are brought together, and all others are unique.
+What a duplicate or a conflict is belongs to ``transforms.deduplicate``, what a valid row is to
+``transforms.validate``; writing and publishing the result is in ``pipeline.validate``.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -29,7 +37,7 @@ _HASH_BYTES = 8
 
 @dataclass(frozen=True)
 class RawRows:
-    """The raw rows of one landing partition: those that are stored, and `more` that may come to it."""
+    """The raw rows of one landing partition: the stored ones, and `more` that a replay would add to them."""
 
     stored: Dataset
     landing_partition: str
@@ -39,15 +47,15 @@ class RawRows:
     def rows(self) -> int:
         return self.stored.rows_of(self.landing_partition) + self.more.height
 
-    def in_places(self, places: pl.DataFrame) -> Iterator[pl.DataFrame]:
-        """The rows that stand in these places (source_uri, position), read as far as they may be there."""
+    def at_places(self, places: pl.DataFrame) -> Iterator[pl.DataFrame]:
+        """The rows at these places (source_uri, position); only files and row groups that may contain them are read."""
         positions = places["position"]
         paths = [file.path for file in self.stored.partitions[self.landing_partition]]
 
-        def holds_any(first: int, last: int) -> bool:
+        def may_contain(first: int, last: int) -> bool:
             return positions.is_between(first, last).any()
 
-        for rows in self.stored.lake.blocks(paths, RAW_EVENTS, "position", holds_any):
+        for rows in self.stored.lake.blocks(paths, RAW_EVENTS, "position", may_contain):
             yield rows.join(places, on=PLACE, how="semi")
         yield self.more.join(places, on=PLACE, how="semi")
 
@@ -58,10 +66,16 @@ class RawRows:
 
 
 class ValidatedRows:
-    """The rows of a landing partition, each judged by itself, on the way to being settled among each other.
+    """The rows of a landing partition, validated one by one, and then deduplicated.
 
-    Only few rows share an id, or a value that is unique, with another: those alone are brought together.
-    `duplicates`, `first_event`, `last_event` and `refused` hold once all of `events` were taken.
+    First ``add`` every block, then take all of ``events``, then ``rejected``: `duplicates`, `first_event`,
+    `last_event` and ``rejected`` are complete only after all of ``events`` were taken.
+
+    Args:
+        context: the stream, and where to spill.
+        raw: the rows, which are read again for the payloads of conflicts.
+        digests: by source_uri, the digest of the file's bytes.
+        repairs: the repaired rows that count, with the columns ``transforms.deduplicate.REPAIRS``.
     """
 
     def __init__(self, context: StreamContext, raw: RawRows, digests: Mapping[str, str], repairs: pl.DataFrame) -> None:
@@ -69,28 +83,32 @@ class ValidatedRows:
         self.duplicates = 0
         self.first_event: datetime | None = None
         self.last_event: datetime | None = None
-        self._context, self._raw, self._digests, self._mends = context, raw, digests, repairs
+        self._context, self._raw, self._digests, self._repairs = context, raw, digests, repairs
         places = [repairs.select(*PLACE), repairs.select(source_uri="_original_uri", position="_original_position")]
-        self._mended = pl.concat(places).unique().with_columns(_mended=pl.lit(True))
-        self._contested = candidate_hashes(context.stream)
-        self._hashed = {**accepted_columns(context.stream), **dict.fromkeys(self._contested, pl.UInt64())}
-        self._accepted = context.spill(self._hashed)
-        self._refused = context.spill({**_RAW, "reasons": REASONS})
+        self._repaired = pl.concat(places).unique().with_columns(_repaired=pl.lit(True))
+        self._candidate_hashes = candidate_hashes(context.stream)
+        hash_columns = dict.fromkeys(self._candidate_hashes, pl.UInt64())
+        self._hashed_columns = {**accepted_columns(context.stream), **hash_columns}
+        self._accepted = context.spill(self._hashed_columns)
+        self._rejected = context.spill({**_RAW, "reasons": REASONS})
         buckets = context.buckets_for(raw.rows * _HASH_BYTES)
-        self._hashes = {name: context.spill({name: pl.UInt64()}, buckets, pl.col(name)) for name in self._contested}
+        self._hashes = {name: context.spill({name: pl.UInt64()}, buckets, pl.col(name)) for name in hash_columns}
         self._conflicts: list[pl.DataFrame] = []
 
     def add(self, validation: ValidationResult, observed: ObservedSchema) -> None:
-        accepted = validation.events.with_columns(**self._contested)
+        accepted = validation.events.with_columns(**self._candidate_hashes)
         self._accepted.add(accepted)
-        self._refused.add(validation.rejected)
+        self._rejected.add(validation.rejected)
         for name, hashes in self._hashes.items():
             hashes.add(accepted.select(name).drop_nulls())
         self.observed += observed
 
     def events(self) -> Iterator[pl.DataFrame]:
-        """Events, typed, in runs that are each in the order of time; one run where they fit into a bucket."""
-        runs = [self._settled(self._accepted.bucket(0))] if self._accepted.is_in_memory else self._runs()
+        """Unique events with the contract columns, in runs that are each in the order of time.
+
+        There is one run where the accepted rows fit into a bucket.
+        """
+        runs = [self._deduplicated(self._accepted.bucket(0))] if self._accepted.is_in_memory else self._runs()
         for run in runs:
             if run.height:
                 times = run["event_timestamp"]
@@ -98,83 +116,93 @@ class ValidatedRows:
                 self.last_event = max(times[-1], self.last_event or times[-1])
                 yield run
 
-    def refused(self) -> Iterator[pl.DataFrame]:
-        """The refused rows with all reasons; those that contradict others come last."""
-        yield from self._refused.chunks()
+    def rejected(self) -> Iterator[pl.DataFrame]:
+        """The rejected rows (provenance, payload, reasons); those that conflict with others come last."""
+        yield from self._rejected.chunks()
         if self._conflicts:
             conflicts = pl.concat(self._conflicts)
-            for rows in self._raw.in_places(conflicts):
+            for rows in self._raw.at_places(conflicts):
                 yield rows.select(*_RAW).join(conflicts, on=PLACE)
 
     def _runs(self) -> Iterator[pl.DataFrame]:
-        twice = {name: _repeated(hashes) for name, hashes in self._hashes.items()}
-        # Rows that settle each other share the one value that may be contested, or else have to stay together.
-        apart = pl.col(*twice) if len(twice) == 1 and self._mends.is_empty() else None
-        contested = self._context.spill(self._hashed, self._context.buckets_for(self._accepted.bytes), apart)
+        repeated_hashes = {name: _repeated_in(hashes) for name, hashes in self._hashes.items()}
+        # Candidates of one value can be divided by its hash. If there are several values, or repairs, which tie rows
+        # of different values together, then all candidates have to stay in one bucket.
+        by = pl.col(*repeated_hashes) if len(repeated_hashes) == 1 and self._repairs.is_empty() else None
+        buckets = self._context.buckets_for(self._accepted.bytes)
+        candidates = self._context.spill(self._hashed_columns, buckets, by)
         for chunk in self._accepted.chunks():
-            is_contested = self._is_contested(chunk, twice)
-            contested.add(chunk.filter(is_contested))
-            yield unique_events(chunk.filter(~is_contested), self._context.stream, self._digests)
-        for number in range(contested.buckets):
-            yield self._settled(contested.bucket(number))
+            is_candidate = self._is_candidate(chunk, repeated_hashes)
+            candidates.add(chunk.filter(is_candidate))
+            yield unique_events(chunk.filter(~is_candidate), self._context.stream, self._digests)
+        for number in range(candidates.buckets):
+            yield self._deduplicated(candidates.bucket(number))
 
-    def _settled(self, accepted: pl.DataFrame) -> pl.DataFrame:
-        settled = deduplicate(accepted.drop(*self._contested), self._context.stream, self._digests, self._mends)
-        events, conflicts, duplicates = settled
-        self.duplicates += duplicates
-        if conflicts.height:
-            self._conflicts.append(conflicts)
-        return events
+    def _deduplicated(self, accepted: pl.DataFrame) -> pl.DataFrame:
+        accepted = accepted.drop(*self._candidate_hashes)
+        result = deduplicate(accepted, self._context.stream, self._digests, self._repairs)
+        self.duplicates += result.duplicates
+        if result.conflicts.height:
+            self._conflicts.append(result.conflicts)
+        return result.events
 
-    def _is_contested(self, chunk: pl.DataFrame, twice: Mapping[str, pl.Series]) -> pl.Series:
-        shares = pl.any_horizontal(pl.col(name).is_in(hashes.implode()) for name, hashes in twice.items())
-        contested = shares.fill_null(value=False)
-        if not self._mended.is_empty():  # or else the join would copy every column for nothing
-            chunk = chunk.join(self._mended, on=PLACE, how="left", maintain_order="left")
-            contested |= pl.col("_mended").is_not_null()
-        return chunk.select(contested).to_series()
+    def _is_candidate(self, chunk: pl.DataFrame, repeated_hashes: Mapping[str, pl.Series]) -> pl.Series:
+        shares = pl.any_horizontal(pl.col(name).is_in(hashes.implode()) for name, hashes in repeated_hashes.items())
+        is_candidate = shares.fill_null(value=False)
+        if not self._repaired.is_empty():  # because the join copies every column
+            chunk = chunk.join(self._repaired, on=PLACE, how="left", maintain_order="left")
+            is_candidate |= pl.col("_repaired").is_not_null()
+        return chunk.select(is_candidate).to_series()
 
 
-def _repeated(hashes: Spill) -> pl.Series:
-    """The hashes that stand more than once."""
-    found = (repeated(hashes.bucket(number).to_series()) for number in range(hashes.buckets))
-    return pl.concat([pl.Series(dtype=pl.UInt64), *found])
+def _repeated_in(hashes: Spill) -> pl.Series:
+    """The hashes that occur more than once."""
+    repeats = (repeated(hashes.bucket(number).to_series()) for number in range(hashes.buckets))
+    return pl.concat([pl.Series(dtype=pl.UInt64), *repeats])
 
 
 def validate_rows(
     context: StreamContext, raw: RawRows, digests: Mapping[str, str], repairs: Sequence[Repair], known: Known
 ) -> ValidatedRows:
-    """Judge all raw rows of a landing partition. `known` are the values that stand in references.
+    """Parse and validate all raw rows of a landing partition.
 
-    A mend whose root stands in its file no longer, because that has changed, is void and counts as a duplicate.
+    A repair is *orphaned* if its original row is no longer in its file, because the file has changed: the repaired
+    row is then left out, and counts as a duplicate.
+
+    Args:
+        context: the stream, and where to spill.
+        raw: the rows.
+        digests: by source_uri, the digest of the file's bytes.
+        repairs: the ledger's repairs of the partition.
+        known: by column, the values that its reference contains.
     """
     stream = context.stream
-    standing, void = _parted(stream, raw, repairs)
-    rows = ValidatedRows(context, raw, digests, standing)
+    current, orphaned = _current_and_orphaned(stream, raw, repairs)
+    rows = ValidatedRows(context, raw, digests, current)
 
     def parsed(block: pl.DataFrame) -> tuple[pl.DataFrame, ObservedSchema]:
-        in_force = block if void.is_empty() else block.join(void, on=PLACE, how="anti", maintain_order="left")
-        return parse_and_observe(in_force, stream)
+        counted = block if orphaned.is_empty() else block.join(orphaned, on=PLACE, how="anti", maintain_order="left")
+        return parse_and_observe(counted, stream)
 
     def validations() -> Iterator[tuple[ValidationResult, ObservedSchema]]:
         for columns, observed in prefetch_map(parsed, raw.blocks()):
             yield validate(columns, stream, raw.landing_partition, known), observed
 
-    # Judged in one thread: pandera's configuration is one for all.
-    with closing(prefetch(validations())) as coming:
-        for validation, observed in coming:
+    # Validated in one thread: pandera's configuration is global.
+    with closing(prefetch(validations())) as results:
+        for validation, observed in results:
             rows.add(validation, observed)
-    rows.duplicates += void.height
+    rows.duplicates += orphaned.height
     return rows
 
 
-def _parted(stream: Stream, raw: RawRows, repairs: Sequence[Repair]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The mends whose root still stands, as MENDS has it, and the places of the others."""
-    rows = [(m.uri, m.position, m.original_uri, m.original_position, m.sequence, m.original_id) for m in repairs]
-    told = pl.DataFrame(rows, schema={**REPAIRS, "original_id": pl.String()}, orient="row")
-    if told.is_empty():
-        return told.select(*REPAIRS), told.select(*PLACE)
-    places = told.select(source_uri="_original_uri", position="_original_position").unique()
-    roots = [rejection_ids(rows, stream) for rows in raw.in_places(places)]
-    stands = pl.col("original_id").is_in(pl.concat(roots).implode())
-    return told.filter(stands).select(*REPAIRS), told.filter(~stands).select(*PLACE)
+def _current_and_orphaned(stream: Stream, raw: RawRows, repairs: Sequence[Repair]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The repairs whose original row is still there, with the columns ``REPAIRS``, and the places of the others."""
+    rows = [(r.uri, r.position, r.original_uri, r.original_position, r.sequence, r.original_id) for r in repairs]
+    every = pl.DataFrame(rows, schema={**REPAIRS, "original_id": pl.String()}, orient="row")
+    if every.is_empty():
+        return every.select(*REPAIRS), every.select(*PLACE)
+    places = every.select(source_uri="_original_uri", position="_original_position").unique()
+    original_ids = [rejection_ids(originals, stream) for originals in raw.at_places(places)]
+    is_current = pl.col("original_id").is_in(pl.concat(original_ids).implode())
+    return every.filter(is_current).select(*REPAIRS), every.filter(~is_current).select(*PLACE)

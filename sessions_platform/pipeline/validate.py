@@ -84,7 +84,7 @@ def validate_partition(
     with closing(prefetch(rows.events())) as runs:
         events = lake.write(context.folder("events", landing_partition), enrich(runs, stream), event_columns(stream))
     tally = _RejectionTally()
-    rejected = (tally.add(rejections(block, stream)) for block in rows.refused())
+    rejected = (tally.add(rejections(block, stream)) for block in rows.rejected())
     return ValidatedPartition(
         landing_partition,
         max((file.sequence or 0 for file in files), default=0),

@@ -1,4 +1,4 @@
-"""A landing partition that is judged bit by bit ends as one that is judged at once."""
+"""A landing partition that is deduplicated in buckets ends as one that is deduplicated at once."""
 
 import json
 from pathlib import Path
@@ -28,7 +28,7 @@ from sessions_platform_tests.memory_source import MemorySource
 from sessions_platform_tests.streams import PLAIN, stream
 
 LANDING = "2026-01-01"
-REFUSED = {**PROVENANCE, "payload": pl.Binary(), "reasons": REASONS}
+REJECTED = {**PROVENANCE, "payload": pl.Binary(), "reasons": REASONS}
 STREAMS = [
     stream(),
     stream(columns={name: column for name, column in PLAIN["columns"].items() if name != "event_id"}),
@@ -64,20 +64,20 @@ def validated(
         parsed, observed = parse_and_observe(block, of)
         result.add(validate(parsed, of, LANDING), observed)
     events, place = pl.concat([pl.DataFrame(), *result.events()], how="diagonal"), ["source_uri", "position"]
-    refused = pl.concat([pl.DataFrame(schema=REFUSED), *result.refused()])
+    rejected = pl.concat([pl.DataFrame(schema=REJECTED), *result.rejected()])
     return {
         "events": events.sort(place).to_dicts() if events.height else [],
-        "refused": refused.sort(place).to_dicts(),
+        "rejected": rejected.sort(place).to_dicts(),
         "duplicates": result.duplicates,
         "span": (result.first_event, result.last_event),
-        "shape": result.observed,
+        "observed": result.observed,
     }
 
 
 @pytest.mark.parametrize("of", STREAMS, ids=["ids", "derived ids", "unique pages"])
 @how(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(files, files, st.booleans(), st.lists(st.tuples(st.integers(1, 14), lines), max_size=3))
-def test_judging_in_buckets_is_judging_at_once(
+def test_in_buckets_the_rows_are_the_same_as_at_once(
     tmp_path: Path, of: Stream, one: list[bytes], two: list[bytes], same: bool, repaired: list[tuple[int, bytes]]
 ) -> None:
     places = [("a", at) for at, _ in repaired if at <= len(one)]
@@ -85,13 +85,13 @@ def test_judging_in_buckets_is_judging_at_once(
     payloads = [payload for at, payload in repaired if at <= len(one)]
     rows = pl.concat([raw("a", one), raw("b", one if same else two), raw("replay:1", payloads)])
     digests = {"a": "1", "b": "1" if same else "2", "replay:1": "3"}
-    told = pl.DataFrame(repairs, schema=REPAIRS, orient="row")
-    assert validated(tmp_path, of, rows, digests, told, 300) == validated(tmp_path, of, rows, digests, told, 1 << 30)
+    fixes = pl.DataFrame(repairs, schema=REPAIRS, orient="row")
+    assert validated(tmp_path, of, rows, digests, fixes, 300) == validated(tmp_path, of, rows, digests, fixes, 1 << 30)
 
 
 def test_a_repeat_that_is_overlooked_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The plant: no hash is seen twice, so nothing is settled."""
-    monkeypatch.setattr(module, "_repeated", lambda _hashes: pl.Series(dtype=pl.UInt64))
+    """The plant: no hash is seen twice, so nothing is deduplicated."""
+    monkeypatch.setattr(module, "_repeated_in", lambda _hashes: pl.Series(dtype=pl.UInt64))
     line = b'{"id":"a","user":"ann","ts":"2026-01-01T10:00:00Z","type":"view"}'
     result = validated(tmp_path, stream(), raw("a", [line] * 9), {"a": ""}, pl.DataFrame(schema=REPAIRS), 300)
     assert (len(result["events"]), result["duplicates"]) == (9, 0)
