@@ -45,9 +45,9 @@ def audit_sample(context: StreamContext, size: int, dice: random.Random) -> Samp
     ledger, warehouse = context.ledger, context.warehouse
     with context.database.transaction(read_only=True) as connection:
         landings = ledger.current(connection)
-        drawn = warehouse.sample_users(connection, size // 2, str(uuid.UUID(int=dice.getrandbits(128))))
+        drawn = warehouse.queries.sample_users(connection, size // 2, str(uuid.UUID(int=dice.getrandbits(128))))
         users = sorted({*drawn, *_users_of_events(context, landings, size - size // 2, dice)})
-        stored = {row["session_id"]: row for row in warehouse.sessions_of(connection, users)}
+        stored = {row["session_id"]: row for row in warehouse.queries.sessions_of(connection, users)}
         stale = set(ledger.stale_partitions_in(connection, context.stream.session_rule_version))
     of_users = pl.col("user_id").is_in(users)
     paths = [landing.events_path for landing in landings]

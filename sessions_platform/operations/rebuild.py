@@ -175,7 +175,7 @@ def _swap(
             return None
         warehouse.tables.retype(connection)
         warehouse.tables.prepare(connection)
-        before = warehouse.partitions(connection)
+        before = warehouse.queries.partitions(connection)
         find = partial(find_merged_into, shadow, landings, current.loaded_sessions(connection), versions)
         partitions = list(dict.fromkeys([*before["session_partition"], *sessionized.partitions]))
         changed = warehouse.load_sessions(connection, sessions, partitions, run_id, find)

@@ -28,7 +28,7 @@ def status(context: StreamContext) -> dict[str, Any]:
     warehouse = context.warehouse
     with context.database.transaction(read_only=True) as connection:
         loaded = context.ledger.loaded_sessions(connection)
-        totals = warehouse.totals(connection)
+        totals = warehouse.queries.totals(connection)
     return {
         "stream": context.stream.name,
         "raw_rows": sum(landing.raw_rows for landing in landings),

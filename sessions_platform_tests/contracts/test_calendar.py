@@ -315,10 +315,20 @@ def test_keys_between_two_keys_are_those_and_all_in_between() -> None:
     assert cal.keys_between("2026-03-02", "2026-03-01") == []
 
 
+@pytest.mark.parametrize("start", [6, 7])
 @pytest.mark.parametrize(("before", "torn"), [("2010-11-07", None), ("2010-11-08", "2010-11-07")])
-def test_torn_midnights_are_looked_for_up_to_a_day(before: str, torn: str | None) -> None:
-    found = calendar(Cadence.daily, "America/St_Johns", date(2010, 11, 7)).torn_midnight(date.fromisoformat(before))
+def test_torn_midnights_are_looked_for_up_to_a_day(start: int, before: str, torn: str | None) -> None:
+    found = calendar(Cadence.daily, "America/St_Johns", date(2010, 11, start)).torn_midnight(date.fromisoformat(before))
     assert found == (date.fromisoformat(torn) if torn else None)
+
+
+@pytest.mark.parametrize(
+    ("cadence", "first_start"), [("hourly", (8, 12)), ("daily", (8, 12)), ("weekly", (8, 10)), ("monthly", (8, 1))]
+)
+def test_the_first_partition_starts_at_or_before_the_start(cadence: str, first_start: tuple[int, int]) -> None:
+    cal = calendar(Cadence(cadence), "UTC", date(2026, 8, 12))
+    assert cal.first_start == datetime(2026, *first_start, tzinfo=UTC)
+    assert cal.first_key == cal.key_of(cal.first_start)
 
 
 @pytest.mark.parametrize(

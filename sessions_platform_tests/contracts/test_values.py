@@ -130,9 +130,10 @@ def test_a_value_beyond_its_limits_has_a_reason_and_a_fix(kind: Any, value: obje
     with pytest.raises(ValidationError) as error:
         read(kind, value)
     (details,) = error.value.errors()
-    explained = details.get("ctx", {})
-    assert (details["type"], explained["reason"]) == (INVALID, reason)
-    assert explained["fix"].startswith(fix) or explained["fix"].endswith(fix)
+    assert details["type"] == INVALID
+    context = details.get("ctx", {})
+    assert context["reason"] == reason
+    assert context["fix"].startswith(fix) or context["fix"].endswith(fix)
 
 
 @pytest.mark.parametrize("kind", [Character, SourcePaths])

@@ -133,7 +133,7 @@ def test_a_mended_row_is_linked_with_what_it_replaces(standing: StreamContext) -
     assert {repair.rejection_id for repair in standing.ledger.repairs()} == {
         row["rejection_id"] for row in rows.values()
     }
-    assert {(row["decided_by"], row["because"]) for row in rows.values()} == {(RUN, "a mend of it is accepted")}
+    assert {(row["decided_by"], row["because"]) for row in rows.values()} == {(RUN, "a repair of it is accepted")}
 
 
 def test_replaying_twice_adds_nothing(standing: StreamContext) -> None:
@@ -267,7 +267,7 @@ def test_what_is_settled_expires_and_comes_back_only_if_nothing_stands_for_it_an
     take_in(standing, DAY)
     assert statuses(standing) == [(3, "open")]
     assert decisions(standing) == [
-        ("resolved", "a mend of it is accepted"),
+        ("resolved", "a repair of it is accepted"),
         ("expired", "resolved for longer than 00:00:00"),
     ]
     strict = again_like(standing, columns={**PLAIN["columns"], "event_type": {"from": "type", "isin": ["view"]}})

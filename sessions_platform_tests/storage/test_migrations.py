@@ -117,7 +117,7 @@ def opened(settings: Settings) -> StreamContext:
 
 
 def upgraded(settings: Settings) -> StreamContext:
-    """The stream, with its ledger and warehouse prepared."""
+    """The stream, with its ledger and warehouse prepared; the ledger first, which upgrades the database."""
     context = opened(settings)
     context.prepare()
     return context

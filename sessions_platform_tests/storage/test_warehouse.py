@@ -1,4 +1,4 @@
-"""Tables derive from the contract; a load changes just what differs, at once, and nobody waits for it."""
+"""Tables derive from the contract; a load changes just what differs, atomically, and readers never wait for it."""
 
 import itertools
 import math
@@ -22,6 +22,7 @@ from sessions_platform.contracts.stream import Stream
 from sessions_platform.storage.ledger.ledger import Ledger
 from sessions_platform.storage.postgres.database import Database
 from sessions_platform.storage.warehouses.postgres.loader import Loaded, Warehouse
+from sessions_platform.storage.warehouses.postgres.merge import stage
 from sessions_platform.storage.warehouses.postgres.tables import WarehouseError
 from sessions_platform_tests.streams import DAY_ONE, PLAIN, stream
 
@@ -108,14 +109,14 @@ class Shop:
     def table(self, name: str = "sessions", columns: str = "*") -> list[Row]:
         return self.database.query(f"select {columns} from {self.stream.name}.{name} order by 1")
 
-    def as_it_rests(self, name: str = "sessions") -> dict[str, Row]:
-        """The table with what tells that a row was written anew, even if as it was."""
+    def as_stored(self, name: str = "sessions") -> dict[str, Row]:
+        """The table, with columns that change when a row is written again, even with the same values."""
         columns = "*, xmin::text, ctid::text"
         return {next(iter(row.values())): row for row in self.table(name, columns)}
 
     @property
     def changes(self) -> list[tuple[str, str, str | None]]:
-        """Session, what became of it, and its successor, in order."""
+        """Session, change and the session that it was merged into, in order."""
         rows = self.table("session_changes", "changed_at, session_id, change, merged_into")
         return [(row["session_id"], row["change"], row["merged_into"]) for row in rows]
 
@@ -184,7 +185,7 @@ own_columns = st.fixed_dictionaries(
 def read_back(shop: Shop, rows: Sequence[Row]) -> list[Row]:
     """What PostgreSQL understood of rows that were copied to it."""
     with shop.database.transaction() as connection, connection.cursor(row_factory=dict_row) as cursor:
-        shop.warehouse.stage(connection, shop.warehouse.tables.sessions, [shop.frame(row) for row in rows])
+        stage(connection, shop.warehouse.tables.sessions, [shop.frame(row) for row in rows])
         return cursor.execute("select * from staged order by session_id").fetchall()
 
 
@@ -285,7 +286,7 @@ def test_a_name_that_sql_knows_is_quoted(open_shop: Callable[..., Shop]) -> None
     assert row == {"order": "x", "group": 3}
 
 
-def test_tables_that_stand_are_left_alone(shop: Shop) -> None:
+def test_existing_tables_are_left_alone(shop: Shop) -> None:
     with shop.database.transaction(read_only=True) as connection:
         shop.warehouse.tables.prepare(connection)
 
@@ -310,10 +311,10 @@ def test_many_may_prepare_at_once(database: Database) -> None:
     assert failures == []
 
 
-def test_a_new_column_is_added_to_what_stands(open_shop: Callable[..., Shop]) -> None:
+def test_a_new_column_is_added_to_an_existing_table(open_shop: Callable[..., Shop]) -> None:
     old = open_shop(session={"columns": {"stars": {"sum": "stars"}}})
     old.load(old.session("a", stars=1), old.session("b", stars=2))
-    before = old.as_it_rests()
+    before = old.as_stored()
     new = open_shop(name=old.stream.name, session={"columns": {"total": {"sum": "amount"}, "stars": {"sum": "stars"}}})
     rows = {row["session_id"]: row for row in new.table()}
     assert [row["total"] for row in rows.values()] == [None, None]
@@ -328,7 +329,9 @@ def test_a_new_column_is_added_to_what_stands(open_shop: Callable[..., Shop]) ->
     }
 
 
-def test_a_column_that_the_contract_forgot_stays_and_is_null_for_new_rows(open_shop: Callable[..., Shop]) -> None:
+def test_a_column_that_left_the_contract_stays_and_is_null_for_new_rows(
+    open_shop: Callable[..., Shop],
+) -> None:
     old = open_shop(session={"columns": {"stars": {"sum": "stars"}}})
     old.load(old.session("a", stars=1))
     new = open_shop(name=old.stream.name, session={})
@@ -336,16 +339,16 @@ def test_a_column_that_the_contract_forgot_stays_and_is_null_for_new_rows(open_s
     assert [(row["session_id"], row["stars"]) for row in new.table()] == [("a", 1), ("b", None)]
 
 
-def test_a_changed_type_is_told_with_file_column_and_mend(open_shop: Callable[..., Shop]) -> None:
+def test_a_changed_type_is_an_error_with_file_column_and_fix(open_shop: Callable[..., Shop]) -> None:
     old = open_shop(session={"columns": {"best": {"max": "stars"}}})
     old.load(old.session("a", best=5))
     with pytest.raises(WarehouseError) as caught:
         open_shop(name=old.stream.name, session={"columns": {"best": {"max": "amount"}}})
-    told = str(caught.value)
-    assert told.startswith(f"{old.stream.path}: column best: ")
-    assert f"{old.stream.name}.sessions holds it as bigint, the contract says double precision" in told
-    assert f"Fix: run `sessions-platform rebuild {old.stream.name}`, give the column another name, or change" in told
-    assert "\n" not in told
+    message = str(caught.value)
+    assert message.startswith(f"{old.stream.path}: column best: ")
+    assert f"{old.stream.name}.sessions has it as bigint, the contract says double precision" in message
+    assert f"Fix: run `sessions-platform rebuild {old.stream.name}`, give the column another name, or change" in message
+    assert "\n" not in message
     assert [row["best"] for row in old.table()] == [5]
 
 
@@ -359,10 +362,10 @@ def test_loading_twice_changes_nothing(shop: Shop) -> None:
         shop.session("c", "eve"),
     ]
     assert shop.load(*rows) == Loaded(3, 0, 0)
-    before, logged = shop.as_it_rests(), shop.changes
+    before, logged = shop.as_stored(), shop.changes
     for _ in range(2):
         assert shop.load(*reversed(rows), run_id="another") == Loaded(0, 0, 0)
-    assert shop.as_it_rests() == before
+    assert shop.as_stored() == before
     assert shop.changes == logged
 
 
@@ -370,10 +373,10 @@ def test_only_what_differs_is_written(shop: Shop) -> None:
     stays, grows, goes = shop.session("a"), shop.session("b", "bob"), shop.session("c", "cid")
     elsewhere = shop.session("d", "dan", 1500)
     shop.load(stays, grows, goes, elsewhere, into=[ONE, TWO])
-    before = shop.as_it_rests()
+    before = shop.as_stored()
     come = shop.session("e", "eve")
     assert shop.load(stays, {**grows, "event_count": 3}, come) == Loaded(inserted=1, updated=1, deleted=1)
-    after = shop.as_it_rests()
+    after = shop.as_stored()
     assert after.keys() == {"a", "b", "d", "e"}
     assert (after["a"], after["d"]) == (before["a"], before["d"])
     assert after["b"]["event_count"] == 3
@@ -406,7 +409,7 @@ def test_a_partition_that_has_become_empty_is_emptied_and_no_other(shop: Shop) -
     assert [row["session_id"] for row in shop.table()] == ["b"]
 
 
-def test_streams_do_not_touch_each_other(open_shop: Callable[..., Shop]) -> None:
+def test_a_load_changes_no_other_stream(open_shop: Callable[..., Shop]) -> None:
     one, two = open_shop(), open_shop()
     one.load(one.session("a"))
     two.load(two.session("a"))
@@ -414,7 +417,7 @@ def test_streams_do_not_touch_each_other(open_shop: Callable[..., Shop]) -> None
     assert len(one.table()) == 1
 
 
-def test_loads_are_logged_with_what_became_of_each_session(shop: Shop) -> None:
+def test_loads_log_the_change_of_each_session(shop: Shop) -> None:
     shop.load(shop.session("a"), shop.session("b", "bob"), shop.session("c", "cid"))
     shop.load(
         shop.session("a", event_count=3),
@@ -433,7 +436,7 @@ def test_loads_are_logged_with_what_became_of_each_session(shop: Shop) -> None:
     assert [(row["run_id"], row["session_partition"]) for row in rows] == [("a run", ONE)] * 3 + [("second", ONE)] * 4
 
 
-def test_nobody_is_asked_for_successors_where_nothing_vanishes(shop: Shop) -> None:
+def test_the_lineage_is_not_looked_up_where_nothing_vanishes(shop: Shop) -> None:
     def must_not_ask(vanished: Sequence[str]) -> Mapping[str, str]:
         raise AssertionError(vanished)
 
@@ -442,11 +445,11 @@ def test_nobody_is_asked_for_successors_where_nothing_vanishes(shop: Shop) -> No
 
 def test_totals_are_those_of_the_table(shop: Shop) -> None:
     with shop.database.transaction() as connection:
-        assert set(shop.warehouse.totals(connection).values()) == {0}
+        assert set(shop.warehouse.queries.totals(connection).values()) == {0}
     microsecond = shop.session("c", session_end=DAY_ONE + timedelta(microseconds=1), duration_seconds=1e-6)
     shop.load(shop.session("a"), shop.session("b", minute=60, event_count=5), {**microsecond, "user_id": "bob"})
     with shop.database.transaction() as connection:
-        totals = shop.warehouse.totals(connection)
+        totals = shop.warehouse.queries.totals(connection)
     assert totals == {"sessions": 3, "users": 2, "events_in_sessions": 9, "total_duration_seconds": 600.000001}
 
 
@@ -464,19 +467,19 @@ def test_a_users_last_session_is_open_until_the_gap_has_passed(shop: Shop) -> No
 
 def test_a_session_is_ended_from_another_partition_and_opened_again(shop: Shop) -> None:
     shop.load(shop.session("a"), shop.session("z", "zoe"))
-    before = shop.as_it_rests()
+    before = shop.as_stored()
     last = DAY_ONE + 5 * MINUTE + GAP
     assert open_until(shop) == {"a": last, "z": last}
     shop.load(shop.session("b", minute=1500), into=[TWO])
     assert open_until(shop) == {"a": None, "z": last, "b": DAY_ONE + 1505 * MINUTE + GAP}
-    assert shop.as_it_rests()["a"]["loaded_at"] == before["a"]["loaded_at"]
-    assert shop.as_it_rests()["z"] == before["z"]
+    assert shop.as_stored()["a"]["loaded_at"] == before["a"]["loaded_at"]
+    assert shop.as_stored()["z"] == before["z"]
     shop.load(into=[TWO])
     assert open_until(shop) == {"a": last, "z": last}
     assert [(name, change) for name, change, _ in shop.changes][2:] == [("b", "appeared"), ("b", "vanished")]
 
 
-def test_a_session_that_went_to_another_user_opens_the_formers_last_one(shop: Shop) -> None:
+def test_a_session_that_went_to_another_user_opens_the_former_users_last_one(shop: Shop) -> None:
     shop.load(shop.session("a"), shop.session("b", minute=60))
     shop.load(shop.session("a"), shop.session("b", "bob", 60))
     assert open_until(shop) == {"a": DAY_ONE + 5 * MINUTE + GAP, "b": DAY_ONE + 65 * MINUTE + GAP}
@@ -491,16 +494,16 @@ def test_the_end_of_a_session_that_grew_moves_its_open_until(shop: Shop) -> None
 # Rejected rows -------------------------------------------------------------------------------------------
 
 
-def test_rejected_rows_keep_when_and_by_which_run_they_came_first(shop: Shop) -> None:
+def test_rejected_rows_keep_the_time_and_run_of_their_first_rejection(shop: Shop) -> None:
     assert shop.reject(shop.rejected("a"), shop.rejected("b"), run_id="first") == Loaded(2, 0, 0)
-    before = shop.as_it_rests("rejected_events")
+    before = shop.as_stored("rejected_events")
     assert {row["run_id"] for row in before.values()} == {"first"}
     assert shop.reject(shop.rejected("a"), shop.rejected("b"), run_id="second") == Loaded(0, 0, 0)
-    assert shop.as_it_rests("rejected_events") == before
+    assert shop.as_stored("rejected_events") == before
 
     judged_otherwise = shop.rejected("a", reasons=[], contract_version="newer")
     assert shop.reject(judged_otherwise, shop.rejected("c"), run_id="third") == Loaded(1, 1, 1)
-    after = shop.as_it_rests("rejected_events")
+    after = shop.as_stored("rejected_events")
     assert after["a"]["contract_version"] == "newer"
     assert (after["a"]["rejected_at"], after["a"]["run_id"]) == (before["a"]["rejected_at"], "first")
     assert after["c"]["run_id"] == "third"
@@ -517,7 +520,7 @@ def test_rejected_rows_of_another_landing_partition_stay(shop: Shop) -> None:
 # Readers and failures ------------------------------------------------------------------------------------
 
 
-def test_readers_see_the_old_until_they_see_the_new_and_wait_for_nothing(shop: Shop) -> None:
+def test_readers_see_the_old_state_until_they_see_the_new_and_never_wait(shop: Shop) -> None:
     shop.load(shop.session("a"), shop.session("b", "bob", 1500), into=[ONE, TWO])
     shop.reject(shop.rejected("a"))
     query = SQL("select session_id from {} order by 1").format(Identifier(shop.stream.name, "sessions_now"))
@@ -573,11 +576,11 @@ def test_a_reader_that_polls_sees_two_states_and_no_third(shop: Shop) -> None:
     assert seen <= {(300, 300), (200, 400)}
 
 
-def test_staging_holds_up_no_other_writer(shop: Shop) -> None:
+def test_staging_blocks_no_other_writer(shop: Shop) -> None:
     """Copying may take minutes; only what comes after it is done one at a time."""
     ledger = Ledger(shop.database, shop.stream.name)
     with shop.database.transaction() as copying:
-        shop.warehouse.stage(copying, shop.warehouse.tables.sessions, [shop.frame(shop.session("a"))])
+        stage(copying, shop.warehouse.tables.sessions, [shop.frame(shop.session("a"))])
         with shop.database.transaction() as other:
             other.execute("set lock_timeout = 1")
             ledger.lock(other)
@@ -586,29 +589,29 @@ def test_staging_holds_up_no_other_writer(shop: Shop) -> None:
 
 def test_an_error_among_the_rows_comes_through_and_leaves_the_old_table(shop: Shop) -> None:
     shop.load(shop.session("a"))
-    before = shop.as_it_rests()
+    before = shop.as_stored()
 
     def frames() -> Iterable[pl.DataFrame]:
         yield shop.frame(shop.session("b"))
         raise KeyError("a defect")
 
     with pytest.raises(KeyError, match="a defect"), shop.database.transaction() as connection:
-        shop.warehouse.stage(connection, shop.warehouse.tables.sessions, frames())
-    assert shop.as_it_rests() == before
+        stage(connection, shop.warehouse.tables.sessions, frames())
+    assert shop.as_stored() == before
 
 
-def test_two_rows_of_one_key_are_refused_and_leave_the_old_table(shop: Shop) -> None:
+def test_two_rows_of_one_key_are_an_error_and_leave_the_old_table(shop: Shop) -> None:
     shop.load(shop.session("a"))
-    before = shop.as_it_rests()
+    before = shop.as_stored()
     with pytest.raises(errors.UniqueViolation):
         shop.load(shop.session("b"), shop.session("b", "bob"))
-    assert shop.as_it_rests() == before
+    assert shop.as_stored() == before
     assert len(shop.changes) == 1
 
 
 def test_a_backend_that_dies_in_the_middle_of_a_load_leaves_the_old_table(shop: Shop) -> None:
     shop.load(shop.session("a"))
-    before = shop.as_it_rests()
+    before = shop.as_stored()
 
     def die(connection: psycopg.Connection) -> None:
         shop.load_in(connection, shop.frame(shop.session("a", event_count=9), shop.session("b")))
@@ -616,5 +619,5 @@ def test_a_backend_that_dies_in_the_middle_of_a_load_leaves_the_old_table(shop: 
 
     with pytest.raises(psycopg.OperationalError), shop.database.transaction() as connection:
         die(connection)
-    assert shop.as_it_rests() == before
+    assert shop.as_stored() == before
     assert shop.load(shop.session("a", event_count=9), shop.session("b")) == Loaded(1, 1, 0)

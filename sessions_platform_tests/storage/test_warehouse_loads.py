@@ -1,4 +1,4 @@
-"""Rows that are copied straight end up as rows that were compared do, and what is recognised is what stands."""
+"""Copied rows end up as compared ones do, and a partition is recognised only where it is unchanged."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from sessions_platform.storage.warehouses.postgres.copy_encoder import HashSet, StagedSessions
+from sessions_platform.storage.warehouses.postgres.loaded_partitions import LoadedPartitions, TransactionHorizon
 from sessions_platform.storage.warehouses.postgres.loader import Loaded, Warehouse
+from sessions_platform.storage.warehouses.postgres.staged_sessions import HashSet, StagedSessions
 from sessions_platform_tests.storage.test_warehouse import DAY_ONE, GAP, MINUTE, ONE, TWO, Row, Shop, open_shop, shop
 
 __all__ = ["open_shop", "shop"]
@@ -45,7 +46,7 @@ def rows_of(one: Shop, drawn: Sequence[tuple[str, int, int, int]]) -> list[Row]:
     return rows
 
 
-def plainly(rows: Sequence[Row]) -> dict[str, Any]:
+def reference_open_until(rows: Sequence[Row]) -> dict[str, Any]:
     """What open_until should be: end + gap of the last session of each user, and of those that tie with it."""
 
     def place(row: Row) -> tuple[Any, Any]:
@@ -71,25 +72,25 @@ def clear(*shops: Shop) -> None:
                 connection.execute(f"truncate {one.stream.name}.{table}".encode())
 
 
-def told(one: Shop) -> tuple[list[Row], list[Row]]:
-    """The tables, but for when."""
-    rested = [{**row, "loaded_at": None, "session_rule_version": None} for row in one.table()]
+def stored(one: Shop) -> tuple[list[Row], list[Row]]:
+    """The tables, without the times of writing."""
+    rows = [{**row, "loaded_at": None, "session_rule_version": None} for row in one.table()]
     columns = "session_id, change, merged_into, session_partition, run_id"
-    return rested, sorted(one.table("session_changes", columns), key=str)
+    return rows, sorted(one.table("session_changes", columns), key=str)
 
 
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sessions, sessions, st.integers(1, 3), st.booleans())
 @example([("ann", 0, 0, 0), ("ann", 0, 0, 1)], [("ann", 0, 0, 1), ("ann", 0, 0, 2)], 3, True)
 @example([("ann", 0, 0, 0), ("ann", 0, 0, 1)], [("ann", 0, 0, 2), ("ann", 0, 0, 1)], 1, True)
-def test_straight_or_compared_it_comes_to_the_same(
+def test_copied_and_compared_sessions_end_up_the_same(
     pair: tuple[Shop, Shop],
     first: list[tuple[str, int, int, int]],
     second: list[tuple[str, int, int, int]],
     cut: int,
     prefetch: bool,
 ) -> None:
-    """Two loads, in frames cut anyhow; the other table knows neither a straight copy nor what it holds."""
+    """Two loads, in frames cut anyhow; the other table neither copies nor recognises unchanged partitions."""
     fast, plain = pair
     clear(fast, plain)
     with pytest.MonkeyPatch.context() as patch:
@@ -97,11 +98,11 @@ def test_straight_or_compared_it_comes_to_the_same(
             rows = rows_of(fast, drawn)
             done = load(fast, [rows[:cut], rows[cut:]], DAYS, prefetch)
             patch.setattr(Warehouse, "_append", lambda *_: 0)
-            patch.setattr(Warehouse, "_known", lambda *_: {})
+            patch.setattr(LoadedPartitions, "with_same_digest", lambda *_: {})
             assert load(plain, [rows], DAYS) == done
             patch.undo()
-            assert told(fast) == told(plain)
-            assert {row["session_id"]: row["open_until"] for row in fast.table()} == plainly(rows)
+            assert stored(fast) == stored(plain)
+            assert {row["session_id"]: row["open_until"] for row in fast.table()} == reference_open_until(rows)
 
 
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -114,7 +115,7 @@ def test_open_until_is_right_whichever_partition_comes_first(
     rows = rows_of(fast, drawn)
     for day in days:
         load(fast, [[row for row in rows if row["session_partition"] == day]], [day])
-    assert {row["session_id"]: row["open_until"] for row in fast.table()} == plainly(rows)
+    assert {row["session_id"]: row["open_until"] for row in fast.table()} == reference_open_until(rows)
 
 
 @pytest.mark.parametrize("all_alike", [False, True], ids=["hashes", "all hashes alike"])
@@ -128,45 +129,50 @@ def test_open_until_is_right_in_whatever_order_one_load_has_the_partitions(
     rows = rows_of(fast, drawn)
     with pytest.MonkeyPatch.context() as patch:
         if all_alike:  # the plant: whoever comes later seems to have newer sessions
-            patch.setattr(HashSet, "hold", lambda self, asked: pl.repeat(bool(self._sorted), len(asked), eager=True))
+            patch.setattr(HashSet, "contain", lambda self, users: pl.repeat(bool(self._sorted), len(users), eager=True))
         load(fast, [[row for row in rows if row["session_partition"] == day] for day in days], DAYS)
-    assert {row["session_id"]: row["open_until"] for row in fast.table()} == plainly(rows)
+    assert {row["session_id"]: row["open_until"] for row in fast.table()} == reference_open_until(rows)
 
 
-def test_a_first_load_of_many_partitions_marks_no_row_anew(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    marked = []
-    find = Warehouse._mark_open
-    monkeypatch.setattr(Warehouse, "_mark_open", lambda *given: (find(*given), marked.append(_marks(given[1]))))
+def test_a_first_load_of_many_partitions_writes_no_row_twice(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    updates = []
+    update = Warehouse._update_open_until
+
+    def counted(self: Warehouse, connection: Any, *more: Any) -> None:
+        update(self, connection, *more)
+        updates.append(_open_until_updates(connection))
+
+    monkeypatch.setattr(Warehouse, "_update_open_until", counted)
     rows = [shop.session(f"{user}{day}", user, 24 * 60 * day) for day in (2, 1, 0) for user in ("ann", "bob")]
     assert shop.load(*rows, into=DAYS) == Loaded(6, 0, 0)
-    assert marked == [0]
-    assert {row["session_id"]: row["open_until"] for row in shop.table()} == plainly(rows)
+    assert updates == [0]
+    assert {row["session_id"]: row["open_until"] for row in shop.table()} == reference_open_until(rows)
 
 
-def _marks(connection: Any) -> int:
+def _open_until_updates(connection: Any) -> int:
     """How many rows got another open_until."""
-    (made,) = connection.execute("select to_regclass('pg_temp.marks')").fetchone()
-    return connection.execute("select count(*) from marks").fetchone()[0] if made else 0
+    (table,) = connection.execute("select to_regclass('pg_temp.open_until_updates')").fetchone()
+    return connection.execute("select count(*) from open_until_updates").fetchone()[0] if table else 0
 
 
-def compared_from_now_on(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """Of which partitions sessions are compared from now on."""
-    seen: list[list[str]] = []
+def comparisons(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The partitions that each load compares from now on."""
+    compared: list[list[str]] = []
     compare = Warehouse._compare
 
     def spy(self: Warehouse, connection: Any, of: StagedSessions, partitions: list[str], *more: Any) -> Loaded:
-        seen.append(sorted(partitions))
+        compared.append(sorted(partitions))
         return compare(self, connection, of, partitions, *more)
 
     monkeypatch.setattr(Warehouse, "_compare", spy)
-    return seen
+    return compared
 
 
 def test_what_was_loaded_last_is_recognised_and_not_compared(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    compared = compared_from_now_on(monkeypatch)
+    compared = comparisons(monkeypatch)
     rows = [shop.session("a"), shop.session("b", "bob", 1500)]
     shop.load(*rows, into=[ONE, TWO])
-    before = shop.as_it_rests()
+    before = shop.as_stored()
     assert shop.load(*reversed(rows), into=[ONE, TWO], run_id="another") == Loaded(0, 0, 0)
     assert compared == []
     rows[1] = {**rows[1], "event_count": 9}
@@ -174,7 +180,7 @@ def test_what_was_loaded_last_is_recognised_and_not_compared(shop: Shop, monkeyp
     assert compared == [[TWO]]
     assert shop.load(*rows, into=[ONE, TWO]) == Loaded(0, 0, 0)
     assert compared == [[TWO]]
-    assert shop.as_it_rests()["a"] == before["a"]
+    assert shop.as_stored()["a"] == before["a"]
 
 
 @pytest.mark.parametrize(
@@ -193,7 +199,7 @@ def test_what_was_loaded_last_is_recognised_and_not_compared(shop: Shop, monkeyp
         "alter table {table} rename stars to x; alter table {table} add stars bigint",
     ],
 )
-def test_a_reload_mends_what_somebody_edited(shop: Shop, edit: str) -> None:
+def test_a_reload_repairs_what_somebody_edited(shop: Shop, edit: str) -> None:
     rows = [shop.session("a", amount=1.5, stars=3), shop.session("b", "bob", 10, amount=2.5, stars=4)]
     shop.load(*rows)
     right = shop.table("sessions", ", ".join(rows[0]))
@@ -205,8 +211,8 @@ def test_a_reload_mends_what_somebody_edited(shop: Shop, edit: str) -> None:
     assert shop.table("sessions", ", ".join(rows[0])) == right
 
 
-def test_an_edit_during_a_load_is_mended_by_the_next(shop: Shop) -> None:
-    """It came after the rows were compared, and before they were noted."""
+def test_an_edit_during_a_load_is_repaired_by_the_next(shop: Shop) -> None:
+    """The edit is made after the rows were compared, and before the partition is recorded."""
     rows = [shop.session("a"), shop.session("b", "bob"), shop.session("c", "cid")]
     shop.load(*rows[:2])
     edit = f"update {shop.stream.name}.sessions set event_count = 99 where session_id = 'a'"
@@ -221,7 +227,15 @@ def test_an_edit_during_a_load_is_mended_by_the_next(shop: Shop) -> None:
     assert [row["event_count"] for row in shop.table()] == [2, 2]
 
 
-def test_sessions_that_stand_under_another_partition_move(shop: Shop) -> None:
+@pytest.mark.parametrize("oldest", [1_000, 2**32 - 5, 2**32, 7 * 2**32 + 3])
+def test_a_transaction_id_is_older_or_newer_also_where_32_bits_overflow(oldest: int) -> None:
+    horizon = TransactionHorizon(oldest, own=oldest + 10)
+    assert horizon.covers([(oldest - 1) % 2**32, (oldest - 900) % 2**32, (oldest + 10) % 2**32])
+    for running in (oldest, oldest + 9, oldest + 11):
+        assert not horizon.covers([(oldest - 1) % 2**32, running % 2**32])
+
+
+def test_sessions_that_exist_under_another_partition_move(shop: Shop) -> None:
     """As in a rebuild under another calendar."""
     shop.load(shop.session("a"), shop.session("b", "bob"))
     moved = [shop.session("a", session_partition=TWO), shop.session("c", session_partition=TWO)]
@@ -231,12 +245,12 @@ def test_sessions_that_stand_under_another_partition_move(shop: Shop) -> None:
     assert sorted((session_id, change) for session_id, change, _ in shop.changes) == changes
 
 
-def test_many_sessions_are_gathered_and_loaded_whole(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More than memory holds, in any order, and read back in parts that end within rows."""
-    from sessions_platform.storage.warehouses.postgres import copy_encoder
+def test_many_sessions_are_staged_and_loaded_whole(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than are kept in memory, in any order, and read back in chunks that end within rows."""
+    from sessions_platform.storage.warehouses.postgres import copy_encoder, staged_sessions
 
-    monkeypatch.setattr(copy_encoder, "_BYTES_IN_MEMORY", 1000)
-    monkeypatch.setattr(copy_encoder, "_BYTES_AT_ONCE", 99)
+    monkeypatch.setattr(staged_sessions, "_BYTES_IN_MEMORY", 1000)
+    monkeypatch.setattr(staged_sessions, "_BYTES_AT_ONCE", 99)
     monkeypatch.setattr(copy_encoder, "_ROWS_AT_ONCE", 7)
     dice = random.Random(5)
     rows = [
@@ -261,7 +275,7 @@ def test_what_was_not_asked_for_is_not_loaded(shop: Shop) -> None:
     assert load(shop, [[late]], [ONE]) == Loaded(0, 0, 1)
 
 
-def test_the_indexes_stand_once_there_are_rows(open_shop: Callable[..., Shop]) -> None:
+def test_the_indexes_exist_once_there_are_rows(open_shop: Callable[..., Shop]) -> None:
     one = open_shop()
     one.load(one.session("a"))
     named = f"select indexname from pg_indexes where schemaname = '{one.stream.name}' order by 1"
@@ -286,10 +300,10 @@ def test_rows_that_change_stay_in_their_pages(open_shop: Callable[..., Shop]) ->
 
 
 def pages(one: Shop) -> dict[str, str]:
-    return {name: row["ctid"].split(",")[0] for name, row in one.as_it_rests().items()}
+    return {name: row["ctid"].split(",")[0] for name, row in one.as_stored().items()}
 
 
-def test_tables_that_stand_otherwise_stay_so_and_are_loaded(open_shop: Callable[..., Shop]) -> None:
+def test_tables_of_another_form_stay_so_and_are_loaded(open_shop: Callable[..., Shop]) -> None:
     """Made by an older version, or by somebody who would rather have them dense."""
     one = open_shop()
     name = one.stream.name
@@ -307,7 +321,7 @@ def test_tables_that_stand_otherwise_stay_so_and_are_loaded(open_shop: Callable[
 
 
 def test_the_log_finds_a_session_by_its_id(open_shop: Callable[..., Shop]) -> None:
-    """Through the index, which keeps but traces of the ids."""
+    """Through the index, which has only Bloom filters of the ids."""
     one = open_shop()
     rows = [one.session(f"{number:08x}", f"user{number}") for number in range(1000)]
     load(one, [rows], [ONE])

@@ -1,8 +1,9 @@
-"""The dead-letter queue in the warehouse: what was decided about rejected rows, and how both are seen together.
+"""The dead-letter queue in the warehouse: decisions about rejected rows, and the view of rows with their status.
 
-Decisions are only ever added, by people and by loads; no materialization takes one back. The
-newest one is a row's status: open where there is none. It is `resolved` as long as the row,
-or a mend of it, is an accepted event, and a load that finds otherwise opens it again.
+Decisions are only added, by people and by loads; no materialization removes one. A row's status is its newest
+decision's, or `open` where there is none. It is `resolved` as long as the row, or a repair of it, is an accepted
+event; a load that finds otherwise opens it again. Here are the table, the view and the SQL; what people may decide,
+and how rows are repaired, is in `operations/dead_letters.py` and `operations/replay.py`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,11 +20,11 @@ DECISIONS = "rejection_decisions"
 VIEW = "dead_letters"
 REJECTED = "rejected_events"
 
-Given = Mapping[str, Any]  # contract and run_id
+LoadValues = Mapping[str, Any]  # contract (version) and run_id
 
 
 class Status(StrEnum):
-    """What a row of the queue is. What is expired is no longer there."""
+    """The status of a row. An expired one is no longer in the queue."""
 
     open = "open"
     resolved = "resolved"
@@ -32,7 +33,7 @@ class Status(StrEnum):
 
 
 class DeadLetters:
-    """One stream's queue. All methods work inside the transaction they are given; writers hold the stream's lock."""
+    """One stream's queue. All methods work inside the connection's transaction; writers hold the stream's lock."""
 
     def __init__(self, stream: str) -> None:
         self.stream = stream
@@ -45,7 +46,7 @@ class DeadLetters:
         }
 
     def prepare(self, connection: psycopg.Connection, columns: Sequence[str]) -> None:
-        """Make the table of decisions and the view, whose table of rejected rows has these columns."""
+        """Create the table of decisions and the view; `columns` are those of the table of rejected rows."""
         connection.execute(self._sql(_DECISIONS_TABLE))
         connection.execute(self._sql(_DECISIONS_INDEX))
         connection.execute(self._sql("drop view if exists {view}"))
@@ -53,29 +54,31 @@ class DeadLetters:
         connection.execute(self._sql(_VIEW, columns=shown))
         connection.execute(self._sql("comment on view {view} is {comment}", comment=_comment(columns)))
 
-    def stands(self, connection: psycopg.Connection, columns: Sequence[str]) -> bool:
-        """Whether all of that is there already."""
+    def exists(self, connection: psycopg.Connection, columns: Sequence[str]) -> bool:
+        """Whether `prepare` would change nothing."""
         name = f"{self.stream}.{VIEW}"
         row = connection.execute("select obj_description(to_regclass(%s), 'pg_class')", [name]).fetchone()
         return row == (_comment(columns),)
 
-    # What a load of rejected rows means for the queue. It calls the first before, the second after it.
+    # What a load of rejected rows means for the queue: it calls the first before, the second after changing rows.
 
-    def before_load(self, connection: psycopg.Connection, landing_partitions: Sequence[str], given: Given) -> None:
-        """Tell of rows that leave, and keep out what has expired. The rows to come are staged."""
-        values = {**given, "stream": self.stream, "partitions": list(landing_partitions)}
-        connection.execute("drop table if exists pg_temp.covered")
-        connection.execute(self._sql(_COVERED), values)
-        connection.execute(self._sql(_NOTE_LEAVING), values)
-        connection.execute(self._sql(_KEEP_EXPIRED_OUT), values)
+    def before_load(
+        self, connection: psycopg.Connection, landing_partitions: Sequence[str], values: LoadValues
+    ) -> None:
+        """Resolve rows that are no longer rejected, and do not load expired ones again. The new rows are staged."""
+        values = {**values, "stream": self.stream, "partitions": list(landing_partitions)}
+        connection.execute("drop table if exists pg_temp.accepted_repairs")
+        connection.execute(self._sql(_FIND_ACCEPTED_REPAIRS), values)
+        connection.execute(self._sql(_RESOLVE_NO_LONGER_REJECTED), values)
+        connection.execute(self._sql(_UNSTAGE_EXPIRED), values)
 
-    def after_load(self, connection: psycopg.Connection, landing_partitions: Sequence[str], given: Given) -> None:
-        """Resolve what a mend now stands for, and open again what none does any longer."""
-        values = {**given, "partitions": list(landing_partitions)}
+    def after_load(self, connection: psycopg.Connection, landing_partitions: Sequence[str], values: LoadValues) -> None:
+        """Resolve rows of which a repair is accepted now, and open again those of which none is any longer."""
+        values = {**values, "partitions": list(landing_partitions)}
         connection.execute(self._sql(_RESOLVE), values)
         connection.execute(self._sql(_REOPEN), values)
 
-    # What people ask and decide
+    # What people query and decide
 
     def find(
         self,
@@ -88,7 +91,10 @@ class DeadLetters:
         ids: Sequence[str] | None = None,
         limit: int | None = None,
     ) -> list[dict[str, Any]]:
-        """Rows of the queue with their status, by landing partition, file and position."""
+        """Rows of the queue with their status that match all arguments, by landing partition, file and position.
+
+        `code` is one of the row's reasons; `id_prefix` is how the rejection_id begins.
+        """
         values = {
             "status": status.value if status else None,
             "code": Jsonb([{"code": code}]) if code else None,
@@ -101,7 +107,7 @@ class DeadLetters:
             return cursor.execute(self._sql(_FIND), values).fetchall()
 
     def history(self, connection: psycopg.Connection, rejection_ids: Sequence[str]) -> list[dict[str, Any]]:
-        """All decisions about these rows, in their order; of rows that have left the queue, too."""
+        """All decisions about these rows, oldest first; also of rows that have left the queue."""
         sql = "select * from {decisions} where rejection_id = any(%s) order by decision_id"
         with connection.cursor(row_factory=dict_row) as cursor:
             return cursor.execute(self._sql(sql), [list(rejection_ids)]).fetchall()
@@ -115,19 +121,19 @@ class DeadLetters:
         connection.execute(self._sql(sql), [status.value, because, by, list(rejection_ids)])
 
     def pending_repairs(self, connection: psycopg.Connection, rejection_ids: Sequence[str]) -> set[str]:
-        """Those of these rows of which a mend waits to be judged."""
+        """Those of these rows of which a repair is pending: stored, and not validated yet."""
         values = {"stream": self.stream, "ids": list(rejection_ids)}
-        return {name for (name,) in connection.execute(_WAITING_MENDS, values).fetchall()}
+        return {name for (name,) in connection.execute(_PENDING_REPAIRS, values).fetchall()}
 
     def replayed(self, connection: psycopg.Connection, rejection_ids: Sequence[str]) -> list[dict[str, Any]]:
-        """All mends that were made of these rows, in their order."""
+        """All repairs that were made of these rows, oldest first."""
         sql = """select rejection_id, payload_digest, uri, position, run_id, replayed_at from sessions_platform.repairs
                  where stream = %s and rejection_id = any(%s) order by sequence"""
         with connection.cursor(row_factory=dict_row) as cursor:
             return cursor.execute(sql, [self.stream, list(rejection_ids)]).fetchall()
 
     def expire(self, connection: psycopg.Connection, keep_for: timedelta, by: str) -> dict[str, int]:
-        """Remove rows that have been resolved or discarded for longer than that; how many there were of each."""
+        """Remove rows that have been resolved or discarded for longer than `keep_for`; returns how many by status."""
         values = {"keep_for": keep_for, "by": by}
         return dict(connection.execute(self._sql(_EXPIRE), values).fetchall())
 
@@ -136,7 +142,7 @@ class DeadLetters:
 
 
 def _comment(columns: Sequence[str]) -> str:
-    """Says what the view holds, and so tells whether it is still right."""
+    """Describes the view, and is compared to find out whether an existing view is up to date."""
     return f"The dead-letter queue: rejected rows with what was decided about them. Columns: {', '.join(columns)}."
 
 
@@ -170,62 +176,63 @@ where (%(status)s::text is null or status = %(status)s)
     and (%(ids)s::text[] is null or rejection_id = any(%(ids)s))
 order by landing_partition, source_uri, position limit %(limit)s"""
 
-# Rejected rows in whose stead another one is accepted: their root, or a mend of it. (A root that is not staged
-# although its mends are not void is accepted. Void mends are not staged, and so are none of those with their root.)
-_COVERED = """
-create temporary table covered on commit drop as
-with mends as materialized (
+# Rejected rows of which another version is accepted: the original row, or a repair of it. Every row that is rejected
+# is staged; so an original row or repair that is not staged is accepted. (Orphaned repairs are not staged either; but
+# then nothing of the same original row is staged, so that there is nothing for them to resolve.)
+_FIND_ACCEPTED_REPAIRS = """
+create temporary table accepted_repairs on commit drop as
+with repaired as materialized (
     select * from sessions_platform.repairs where stream = %(stream)s and landing_partition = any(%(partitions)s)
-), judged as (
+), validated as (
     select m.original_id, m.uri, m.position, m.sequence, n.rejection_id
-    from mends m left join pg_temp.staged n on n.source_uri = m.uri and n.position = m.position
+    from repaired m left join pg_temp.staged n on n.source_uri = m.uri and n.position = m.position
     union all
     select m.original_id, m.original_uri, m.original_position, 0, n.rejection_id
-    from (select distinct original_id, original_uri, original_position from mends) m
+    from (select distinct original_id, original_uri, original_position from repaired) m
     left join pg_temp.staged n on n.rejection_id = m.original_id
 ), accepted as (
-    select distinct on (original_id) original_id, uri, position from judged where rejection_id is null
+    select distinct on (original_id) original_id, uri, position from validated where rejection_id is null
     order by original_id, sequence desc
 )
-select judged.rejection_id, accepted.uri, accepted.position
-from judged join accepted on accepted.original_id = judged.original_id where judged.rejection_id is not null"""
+select validated.rejection_id, accepted.uri, accepted.position
+from validated join accepted on accepted.original_id = validated.original_id where validated.rejection_id is not null"""
 
-_NOTE_LEAVING = """
+_RESOLVE_NO_LONGER_REJECTED = """
 insert into {decisions} (rejection_id, status, because, decided_by)
 select t.rejection_id, 'resolved', 'not rejected under contract ' || %(contract)s, %(run_id)s
 from {view} t
 where t.landing_partition = any(%(partitions)s) and t.status = 'open'
     and not exists (select from pg_temp.staged n where n.rejection_id = t.rejection_id)"""
 
-# A row that was resolved when it expired comes back, and is opened, once nothing stands for it any longer.
-_KEEP_EXPIRED_OUT = """
+# A row that expired when it was resolved is loaded again, and opened, once no repair of it is accepted any longer.
+_UNSTAGE_EXPIRED = """
 delete from pg_temp.staged n
 where n.rejection_id in (select rejection_id from {decisions} where status = 'expired')
     and exists (
         select from (
-            select array_agg(status order by decision_id desc) as told from {decisions} d
+            select array_agg(status order by decision_id desc) as statuses from {decisions} d
             where d.rejection_id = n.rejection_id
         ) decided
-        where told[1] = 'expired' and (
-            told[2] = 'discarded' or n.rejection_id in (select rejection_id from pg_temp.covered))
+        where statuses[1] = 'expired' and (
+            statuses[2] = 'discarded' or n.rejection_id in (select rejection_id from pg_temp.accepted_repairs))
     )"""
 
 _RESOLVE = """
 insert into {decisions} (rejection_id, status, because, decided_by, replacement_uri, replacement_position)
-select t.rejection_id, 'resolved', 'a mend of it is accepted', %(run_id)s, c.uri, c.position
-from pg_temp.covered c join {view} t on t.rejection_id = c.rejection_id where t.status = 'open'"""
+select t.rejection_id, 'resolved', 'a repair of it is accepted', %(run_id)s, c.uri, c.position
+from pg_temp.accepted_repairs c join {view} t on t.rejection_id = c.rejection_id where t.status = 'open'"""
 
 _REOPEN = """
 insert into {decisions} (rejection_id, status, because, decided_by)
 select t.rejection_id, 'open', 'nothing of it is accepted under contract ' || %(contract)s, %(run_id)s
 from {view} t
 where t.landing_partition = any(%(partitions)s) and t.status in ('resolved', 'expired')
-    and not exists (select from pg_temp.covered c where c.rejection_id = t.rejection_id)"""
+    and not exists (select from pg_temp.accepted_repairs c where c.rejection_id = t.rejection_id)"""
 
-_WAITING_MENDS = """
-select distinct asked.id
-from unnest(%(ids)s::text[]) as asked (id)
-join sessions_platform.repairs own on own.stream = %(stream)s and own.rejection_id = asked.id
+_PENDING_REPAIRS = """
+select distinct wanted.id
+from unnest(%(ids)s::text[]) as wanted (id)
+join sessions_platform.repairs own on own.stream = %(stream)s and own.rejection_id = wanted.id
 join sessions_platform.repairs r on r.stream = own.stream and r.original_id = own.original_id
 join sessions_platform.landing_files f on f.stream = r.stream and f.uri = r.uri
 left join sessions_platform.landing_versions v
@@ -233,13 +240,13 @@ left join sessions_platform.landing_versions v
 where v.version is null or v.raw_sequence < f.sequence"""
 
 _EXPIRE = """
-with gone as (
+with removed as (
     delete from {rejected} t using {view} q
     where q.rejection_id = t.rejection_id and q.status in ('resolved', 'discarded')
         and q.decided_at < now() - %(keep_for)s
     returning t.rejection_id, q.status
-), noted as (
+), recorded as (
     insert into {decisions} (rejection_id, status, because, decided_by)
-    select rejection_id, 'expired', status || ' for longer than ' || %(keep_for)s, %(by)s from gone
+    select rejection_id, 'expired', status || ' for longer than ' || %(keep_for)s, %(by)s from removed
 )
-select status, count(*) from gone group by status"""
+select status, count(*) from removed group by status"""

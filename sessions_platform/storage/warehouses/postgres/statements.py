@@ -1,40 +1,54 @@
-"""What the warehouse asks of PostgreSQL: to find, change and log the rows that differ, and its views."""
+"""SQL of the warehouse: to find, change and log the rows that differ, to keep `open_until` right, and its views.
+
+Only texts are here; who runs them, in which order, is in `merge.py`, `loader.py`, `open_until.py` and
+`loaded_partitions.py`, and the tables' definitions are in `tables.py`. Names in braces are filled in by
+psycopg.sql, %(names)s are parameters.
+
+Temporary tables, all of which end with the transaction:
+
+- `staged`: the rows to load, with the columns of their table.
+- `difference`: one row for each key that differs. `incoming` and `current` are the ctids of its rows in `staged` and
+  in the table, `appears` and `vanishes` say that there is none on the other side, and `affected_users` are the users
+  whose sessions have to be looked at again, null where there are none.
+- `new_users`: the users of session partitions that were copied into the table.
+- `affected_users`: the users whose `open_until` may be wrong.
+- `open_until_updates`: the ctids of their rows, with the value that they should have.
+"""
 
 from psycopg.sql import SQL
 
 STAGED = SQL("staged")
-IN_ORDER = SQL("using btree ({columns})")
-BY_RANGE = SQL("using brin ({columns})")
-# For some hundred thousand bytes of the table a trace of the values in it, six thousand bytes long
-BY_TRACE = SQL("""
+BTREE = SQL("using btree ({columns})")
+BRIN = SQL("using brin ({columns})")
+# A Bloom filter of the column's values for each 64 pages, half a megabyte of the table: six thousand bytes.
+BLOOM = SQL("""
 using brin ({columns} text_bloom_ops(n_distinct_per_range = 5000)) with (pages_per_range = 64)""")
-NOTED_OF_SESSIONS = """
-case when (t.user_id, t.session_start) is distinct from (n.user_id, n.session_start)
-    then array[t.user_id, n.user_id] end"""
-DIFFER = SQL("""
+
+FIND_DIFFERENCES = SQL("""
 create temporary table difference on commit drop as
-select coalesce(n.{key}, t.{key}) as key, t.{key} is null as appears, n.{key} is null as vanishes, {noted} as noted,
-    n.ctid as incoming, t.ctid as standing
+select coalesce(n.{key}, t.{key}) as key, t.{key} is null as appears, n.{key} is null as vanishes,
+    {affected_users} as affected_users, n.ctid as incoming, t.ctid as current
 from staged n full join (select ctid, * from {table} where {scope} = any(%(partitions)s)) t on t.{key} = n.{key}
-where row({standing}) is distinct from row({incoming})
+where row({current_columns}) is distinct from row({incoming_columns})
 order by t.ctid, n.ctid""")
-# Rows that stand under a partition that the load has nothing to do with
-FIND_ELSEWHERE = SQL("""
-update difference d set standing = t.ctid, appears = false from {table} t where d.appears and t.{key} = d.key""")
+# Rows that exist under a partition that is not part of the load.
+FIND_IN_OTHER_PARTITIONS = SQL("""
+update difference d set current = t.ctid, appears = false from {table} t where d.appears and t.{key} = d.key""")
 DELETE = SQL("""
-delete from {table} t using difference d where d.vanishes and t.ctid = d.standing""")
+delete from {table} t using difference d where d.vanishes and t.ctid = d.current""")
 UPDATE = SQL("""
 update {table} t set {set} from staged n, difference d
-where not d.appears and n.ctid = d.incoming and t.ctid = d.standing""")
+where not d.appears and n.ctid = d.incoming and t.ctid = d.current""")
 INSERT = SQL("""
-insert into {table} as t ({columns}, {stamped})
-select {incoming}, {stamps} from difference d, staged n where d.appears and n.ctid = d.incoming""")
+insert into {table} as t ({columns}, {added_columns})
+select {incoming_columns}, {added_values} from difference d, staged n where d.appears and n.ctid = d.incoming""")
+
 AND_LOG = SQL("""
 with done as ({changing} returning t.session_id, t.session_partition)
 insert into {changes} (session_id, change, merged_into, session_partition, run_id, changed_at) {log}""")
 LOG_VANISHED = SQL("""
 select session_id, 'vanished', merged_into, session_partition, %(run_id)s, now()
-from done left join unnest(%(vanished)s::text[], %(successors)s::text[]) as successor (vanished_id, merged_into)
+from done left join unnest(%(vanished)s::text[], %(merged_into)s::text[]) as lineage (vanished_id, merged_into)
     on vanished_id = session_id""")
 LOG_CHANGED = SQL("select session_id, 'changed', null, session_partition, %(run_id)s, now() from done")
 LOG_APPEARED = SQL("select session_id, 'appeared', null, session_partition, %(run_id)s, now() from done")
@@ -42,30 +56,60 @@ LOG_APPENDED = SQL("""
 insert into {changes} (session_id, change, session_partition, run_id, changed_at)
 select session_id, 'appeared', session_partition, %(run_id)s, now()
 from {table} where session_partition = any(%(partitions)s)""")
-_UNCERTAIN = "select unnest(%(uncertain)s::text[]) as user_id"
-UNCERTAIN = SQL(_UNCERTAIN)
-# Whether a session is its user's last can change where one of the user's came, went or has moved.
-CONCERNED_BY_DIFFERENCE = SQL("select distinct unnest(noted) as user_id from difference union " + _UNCERTAIN)
-NEWCOMERS = SQL("""
-create temporary table newcomers on commit drop as
+
+# The first key not before the partition, from the index: whether any row has it might be looked for in all rows.
+HAS_ROWS = SQL("""
+select key, key is not distinct from (
+    select session_partition from {table} where session_partition >= key order by session_partition limit 1)
+from unnest(%(partitions)s::text[]) as key""")
+
+# Whether a session is its user's last can change where one of the user's sessions came, went or has moved in time.
+AFFECTED_USERS_OF_SESSIONS = """
+case when (t.user_id, t.session_start) is distinct from (n.user_id, n.session_start)
+    then array[t.user_id, n.user_id] end"""
+_AMBIGUOUS = "select unnest(%(ambiguous)s::text[]) as user_id"
+AMBIGUOUS_USERS = SQL(_AMBIGUOUS)
+USERS_AFFECTED_BY_DIFFERENCES = SQL(
+    "select distinct unnest(affected_users) as user_id from difference union " + _AMBIGUOUS
+)
+NEW_USERS = SQL("""
+create temporary table new_users on commit drop as
 select distinct user_id from {table} where session_partition = any(%(partitions)s)""")
-CONCERNED_BY_APPENDED = SQL(
+USERS_AFFECTED_BY_APPENDED = SQL(
     """
-select user_id from {table} where user_id in (select user_id from newcomers)
+select user_id from {table} where user_id in (select user_id from new_users)
 group by user_id having count(open_until) <> 1 or max(open_until) is distinct from max(session_end) + %(gap)s
 union """
-    + _UNCERTAIN
+    + _AMBIGUOUS
 )
-AT_REST = SQL("""
+FIND_OPEN_UNTIL_UPDATES = SQL("""
+create temporary table open_until_updates on commit drop as
+select row_id, new_value
+from (
+    select ctid as row_id, open_until, case when rank() over of_user = 1 then session_end + %(gap)s end as new_value
+    from {table} where user_id in (select user_id from affected_users)
+    window of_user as (partition by user_id order by session_start desc, session_end desc)
+) own
+where open_until is distinct from new_value
+order by row_id""")
+UPDATE_OPEN_UNTIL = SQL(
+    "update {table} t set open_until = u.new_value from open_until_updates u where t.ctid = u.row_id"
+)
+
+PARTITION_FINGERPRINTS = SQL("""
 select session_partition, sum(rows)::bigint as rows, array_agg(writer::text::bigint order by writer::text) as writers,
-    array_agg(rows order by writer::text) as rows_of, (
+    array_agg(rows order by writer::text) as rows_of_writers, (
         select string_agg(attname || ' ' || attnum || ' ' || atttypid, ', ' order by attnum) from pg_attribute
         where attrelid = to_regclass(%(table)s) and attname = any(%(columns)s)) as columns
 from (
     select session_partition, xmin as writer, count(*) as rows from {table}
     where session_partition = any(%(partitions)s) group by 1, 2
 ) written group by session_partition""")
-# Who asks for no is_first does not pay for it: a join that nothing is read of is left out by the planner.
+TRANSACTION_HORIZON = """
+select pg_snapshot_xmin(pg_current_snapshot())::text::bigint as oldest_running,
+    pg_current_xact_id()::text::bigint as own"""
+
+# A query that does not select is_first does not pay for it: the planner leaves out a join whose columns are not used.
 VIEW = SQL("""
 create view {view} as
 select coalesce(newest.event {is_before} t.open_until, false) as is_open, t.session_start = own.first as is_first, t.*
@@ -80,14 +124,3 @@ create view {view} as
 select left(t.landing_partition, 10)::date as day, reason ->> 'code' as code, count(distinct t.rejection_id) as rows
 from {table} t, jsonb_array_elements(t.reasons) as reason
 group by 1, 2""")
-FIND_MARKS = SQL("""
-create temporary table marks on commit drop as
-select place, until
-from (
-    select ctid as place, open_until, case when rank() over of_user = 1 then session_end + %(gap)s end as until
-    from {table} where user_id in (select user_id from concerned)
-    window of_user as (partition by user_id order by session_start desc, session_end desc)
-) own
-where open_until is distinct from until
-order by place""")
-MARK_OPEN = SQL("update {table} t set open_until = m.until from marks m where t.ctid = m.place")

@@ -1,4 +1,10 @@
-"""The warehouse's tables and views: what they are made of, and how they are made and widened."""
+"""The warehouse's tables and views, as the stream's contract has them, and how they are created and widened.
+
+Here: columns, keys, indexes, defaults and comments, and the DDL that makes an existing schema have them. Columns are
+only added, never removed; a column of another type is an error with its fix, and `retype` is for a rebuild, which
+loads every row anew. Not here: the ledger's tables, and changes to these tables that no contract asks for (migrations),
+the dead-letter queue's table and view (`dead_letters.py`), and loading (`loader.py`).
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -28,39 +34,54 @@ _TYPES: dict[pl.DataType, LiteralString] = {
 }
 _VIEW_NAME = "sessions_now"
 _REJECTED_VIEW_NAME = "rejected_by_day"
-# Percent of a page. A row that changes where its page has room needs no new entry in any index.
-_FILLED = 66
-# By which a reload recognises that it would change nothing: the digest of what was loaded last, and which
-# transactions wrote the rows since, so that no edit goes unseen, by whomever.
+# Percent of a page that new rows fill. A changed row that still fits into its page needs no new entry in any index.
+_FILLFACTOR = 66
+# What `loaded_partitions.py` records; written_by is the fingerprint of the stored rows.
 _LOADED_PARTITIONS: dict[str, pl.DataType] = {
     "session_partition": pl.String(),
     "digest": pl.String(),
     "written_by": pl.String(),
 }
-_WHEN_REJECTED: dict[str, pl.DataType] = {"rejected_at": pl.Datetime("us", "UTC"), "run_id": pl.String()}
+_FIRST_REJECTION: dict[str, pl.DataType] = {"rejected_at": pl.Datetime("us", "UTC"), "run_id": pl.String()}
 
 
 class WarehouseError(UserError):
-    """The tables that stand don't fit the contract; the message says which, and the mend."""
+    """An existing table has a column of another type than the contract; the message says which, and the fix."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table as the contract has it. One that stands may have more columns, of an older contract."""
+    """A table as the contract has it. An existing one may have more columns, of an older contract.
+
+    Args:
+        schema: the stream's name.
+        name: of the table.
+        key: its primary key, if it has one.
+        columns: those of the contract, which a load compares.
+        uncompared_columns: those that the warehouse sets, and that an unchanged row keeps.
+        btree_indexes: the columns of each.
+        defaults: SQL expressions by column.
+        brin_columns: indexed by ranges of pages, because their values grow from row to row.
+        bloom_columns: texts that are always written and rarely searched: a Bloom filter for each range of pages.
+        fillfactor: how many percent of a page new rows fill.
+        on_insert: SQL expressions by column, for columns that are not compared; `n` is the staged row.
+        on_update: SQL assignments besides those of the compared columns; `t` is the current row, `n` the staged one.
+        affected_users: an SQL expression, for a row that differs: the users whose `open_until` it may change.
+    """
 
     schema: str
     name: str
     key: str | None
-    columns: Mapping[str, pl.DataType]  # those that a load compares
-    kept: Mapping[str, pl.DataType]  # those that stay while a row is unchanged
-    indexes: tuple[tuple[str, ...], ...]
+    columns: Mapping[str, pl.DataType]
+    uncompared_columns: Mapping[str, pl.DataType]
+    btree_indexes: tuple[tuple[str, ...], ...]
     defaults: Mapping[str, LiteralString] = field(default_factory=dict)
-    grows_by: tuple[str, ...] = ()  # columns whose values grow from row to row
-    sought_by: tuple[str, ...] = ()  # text that is written always and looked for now and then
-    fillfactor: int = 100  # how much of a page new rows fill
-    on_insert: Mapping[str, LiteralString] = field(default_factory=dict)  # columns beside those that are compared
+    brin_columns: tuple[str, ...] = ()
+    bloom_columns: tuple[str, ...] = ()
+    fillfactor: int = 100
+    on_insert: Mapping[str, LiteralString] = field(default_factory=dict)
     on_update: tuple[LiteralString, ...] = ()
-    noted: LiteralString = "null"  # beside the key of a row that differs
+    affected_users: LiteralString = "null"
 
     @property
     def identifier(self) -> Identifier:
@@ -68,7 +89,7 @@ class Table:
 
 
 class WarehouseTables:
-    """One stream's tables and views, made of its contract. Methods work inside the connection's transaction."""
+    """One stream's tables and views, from its contract. Methods work inside the connection's transaction."""
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
@@ -79,14 +100,14 @@ class WarehouseTables:
             session_columns(stream),
             KEPT_BY_WAREHOUSE,
             (("session_partition",), ("user_id", "session_start")),
-            fillfactor=_FILLED,
+            fillfactor=_FILLFACTOR,
             on_insert={"open_until": "n.open_until", "loaded_at": "now()"},
-            # Whether it is its user's last session does not change by its own end.
+            # A session that only ends at another time stays its user's last, or stays not the last.
             on_update=(
                 "open_until = case when t.open_until is not null then n.session_end + %(gap)s end",
                 "loaded_at = now()",
             ),
-            noted=sql.NOTED_OF_SESSIONS,
+            affected_users=sql.AFFECTED_USERS_OF_SESSIONS,
             defaults={"loaded_at": "now()"},
         )
         self.rejected_events = Table(
@@ -94,7 +115,7 @@ class WarehouseTables:
             "rejected_events",
             "rejection_id",
             REJECTED_EVENTS,
-            _WHEN_REJECTED,
+            _FIRST_REJECTION,
             (("landing_partition",),),
             on_insert={"rejected_at": "now()", "run_id": "%(run_id)s"},
         )
@@ -105,8 +126,8 @@ class WarehouseTables:
             SESSION_CHANGES,
             {},
             (),
-            grows_by=("changed_at",),
-            sought_by=("session_id",),
+            brin_columns=("changed_at",),
+            bloom_columns=("session_id",),
         )
         self.loaded_partitions = Table(
             stream.name, "loaded_partitions", "session_partition", _LOADED_PARTITIONS, {}, ()
@@ -124,10 +145,14 @@ class WarehouseTables:
         )
 
     def prepare(self, connection: psycopg.Connection) -> None:
-        """Make or widen the tables. Raises WarehouseError where a column changed its type."""
-        queue = [*self.rejected_events.columns, *self.rejected_events.kept]
-        views_stand = self._views_stand(connection) and self.dead_letters.stands(connection, queue)
-        if views_stand and all(self._stands(connection, table) for table in self._tables):
+        """Create what is missing and add columns that are new; nothing where all is there already.
+
+        Raises:
+            WarehouseError: a column has another type.
+        """
+        queue = [*self.rejected_events.columns, *self.rejected_events.uncompared_columns]
+        views_exist = self._views_exist(connection) and self.dead_letters.exists(connection, queue)
+        if views_exist and all(self._is_complete(connection, table) for table in self._tables):
             return
         lock(connection, "sessions_platform")
         connection.execute(SQL("create schema if not exists {}").format(Identifier(self.stream.name)))
@@ -138,26 +163,30 @@ class WarehouseTables:
         self.dead_letters.prepare(connection, queue)
 
     def retype(self, connection: psycopg.Connection) -> None:
-        """Empty the columns that have another type now, and give it to them; whoever calls loads every row anew.
+        """Give columns the types of the contract where they have others. Such columns are null afterwards.
 
-        Raises WarehouseError where something that is not the platform's own depends on such a column.
+        Only for a rebuild, which loads every row anew in the same transaction.
+
+        Raises:
+            WarehouseError: an object that is not the platform's own, say somebody's view, depends on such a column.
         """
         view = Identifier(self.stream.name, _VIEW_NAME)
         for table in self._tables:
-            standing = self._standing(connection, table)
+            existing = self._existing_columns(connection, table)
             for name, dtype in table.columns.items():
-                if standing.get(name, _TYPES[dtype]) != _TYPES[dtype]:
+                if existing.get(name, _TYPES[dtype]) != _TYPES[dtype]:
                     connection.execute(SQL("drop view if exists {}").format(view))
                     self._retype_column(connection, table, name, _TYPES[dtype])
 
     def index(self, connection: psycopg.Connection, table: Table) -> None:
-        """Make the indexes that are missing beside the key's: of a new table once its first rows are there.
+        """Create the table's missing indexes, besides the primary key's. For a new table: after its first rows.
 
-        To fill an index with a million rows at once takes a fifth of the time that filling it row by row takes.
+        Building an index over a million rows at once takes a fifth of the time that filling it row by row takes. An
+        existing index of the expected name is left as it is, of whatever kind.
         """
-        wanted = [(columns, sql.IN_ORDER) for columns in table.indexes]
-        wanted += [((name,), sql.BY_RANGE) for name in table.grows_by]
-        wanted += [((name,), sql.BY_TRACE) for name in table.sought_by]
+        wanted = [(columns, sql.BTREE) for columns in table.btree_indexes]
+        wanted += [((name,), sql.BRIN) for name in table.brin_columns]
+        wanted += [((name,), sql.BLOOM) for name in table.bloom_columns]
         for columns, kind in wanted:
             name = f"{table.name}_{'_'.join(columns)}_idx"
             where = [Identifier(self.stream.name, name).as_string()]
@@ -182,7 +211,7 @@ class WarehouseTables:
 
     @property
     def _view_comment(self) -> str:
-        """Says what the view holds, and so tells whether it is still right."""
+        """Describes the view, and is compared to find out whether an existing view is up to date."""
         until = "before" if self.stream.session.gap_inclusive else "not after"
         columns = ", ".join(self.sessions.columns)
         return (
@@ -190,7 +219,7 @@ class WarehouseTables:
             f"before. Columns: {columns}."
         )
 
-    def _views_stand(self, connection: psycopg.Connection) -> bool:
+    def _views_exist(self, connection: psycopg.Connection) -> bool:
         query = "select obj_description(to_regclass(%s), 'pg_class'), obj_description(to_regclass(%s), 'pg_class')"
         names = [f"{self.stream.name}.{view}" for view in (_VIEW_NAME, _REJECTED_VIEW_NAME)]
         return connection.execute(query, names).fetchone() == (self._view_comment, sql.REJECTED_VIEW_COMMENT)
@@ -206,8 +235,8 @@ class WarehouseTables:
                 f"Fix: drop that, rebuild, and make it again."
             ) from None
 
-    def _standing(self, connection: psycopg.Connection, table: Table) -> dict[str, str]:
-        """The columns of the table that stands, and their types; none where there is no table."""
+    def _existing_columns(self, connection: psycopg.Connection, table: Table) -> dict[str, str]:
+        """The columns of the existing table with their types; empty where there is no table."""
         rows = connection.execute(
             "select column_name, data_type from information_schema.columns where table_schema = %s and table_name = %s",
             [self.stream.name, table.name],
@@ -215,38 +244,35 @@ class WarehouseTables:
         return dict(rows)
 
     def _missing(self, connection: psycopg.Connection, table: Table) -> dict[str, pl.DataType] | None:
-        """Columns that the standing table lacks; None where there is no table."""
-        standing = self._standing(connection, table)
-        if not standing:
+        """Columns that the existing table lacks; None where there is no table."""
+        existing = self._existing_columns(connection, table)
+        if not existing:
             return None
-        wanted = {**table.columns, **table.kept}
+        wanted = {**table.columns, **table.uncompared_columns}
         for name, dtype in wanted.items():
-            if name in standing and standing[name] != _TYPES[dtype]:
-                self._refuse(table, name, standing[name], _TYPES[dtype])
-        return {name: dtype for name, dtype in wanted.items() if name not in standing}
+            if name in existing and existing[name] != _TYPES[dtype]:
+                raise WarehouseError(
+                    f"{self.stream.path}: column {name}: the table {self.stream.name}.{table.name} has it as "
+                    f"{existing[name]}, the contract says {_TYPES[dtype]}. Fix: run "
+                    f"`sessions-platform rebuild {self.stream.name}`, give the column another name, or change its type "
+                    f"back."
+                )
+        return {name: dtype for name, dtype in wanted.items() if name not in existing}
 
-    def _stands(self, connection: psycopg.Connection, table: Table) -> bool:
-        """Whether nothing is to be made or widened."""
-        return self._missing(connection, table) == {} and self._lack_defaults(connection, table) == []
+    def _is_complete(self, connection: psycopg.Connection, table: Table) -> bool:
+        return self._missing(connection, table) == {} and self._without_default(connection, table) == []
 
-    def _lack_defaults(self, connection: psycopg.Connection, table: Table) -> list[str]:
+    def _without_default(self, connection: psycopg.Connection, table: Table) -> list[str]:
         query = """select attname from pg_attribute where attrelid = to_regclass(%s) and attname = any(%s)
                  and not atthasdef and not attisdropped"""
         rows = connection.execute(query, [table.identifier.as_string(), list(table.defaults)]).fetchall()
         return [name for (name,) in rows]
 
-    def _refuse(self, table: Table, column: str, standing: str, wanted: str) -> None:
-        raise WarehouseError(
-            f"{self.stream.path}: column {column}: the table {self.stream.name}.{table.name} holds it as {standing}, "
-            f"the contract says {wanted}. Fix: run `sessions-platform rebuild {self.stream.name}`, give the column "
-            f"another name, or change its type back."
-        )
-
     def _create(self, connection: psycopg.Connection, table: Table) -> None:
         name = table.identifier
         missing = self._missing(connection, table)
         if missing is None:
-            columns = definitions({**table.columns, **table.kept})
+            columns = definitions({**table.columns, **table.uncompared_columns})
             make = SQL("create table {} ({}) with (fillfactor = {})")
             connection.execute(make.format(name, columns, table.fillfactor))
             if table.key:
@@ -254,11 +280,11 @@ class WarehouseTables:
         for column, dtype in (missing or {}).items():
             added = definitions({column: dtype})
             connection.execute(SQL("alter table {} add column {}").format(name, added))
-        for column in self._lack_defaults(connection, table):
+        for column in self._without_default(connection, table):
             default = SQL("alter table {} alter column {} set default {}")
             connection.execute(default.format(name, Identifier(column), SQL(table.defaults[column])))
 
 
 def definitions(columns: Mapping[str, pl.DataType]) -> Composed:
-    """Columns and their types, as `create table` has them."""
+    """Columns with their types, as in `create table`."""
     return SQL(", ").join(SQL("{} {}").format(Identifier(name), SQL(_TYPES[dtype])) for name, dtype in columns.items())

@@ -1,0 +1,45 @@
+"""Keep `open_until` of stored sessions right: set for each user's last session, null for all others.
+
+The rule, and its value for the sessions of one frame, is `transforms/open_until.py`. It needs all sessions of a user,
+and a load has only those of some partitions. Here it is applied again, in SQL, to the users whose sessions in other
+partitions may matter.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+from psycopg.sql import SQL, Composable
+
+from sessions_platform.storage.warehouses.postgres import statements as sql
+from sessions_platform.storage.warehouses.postgres.merge import in_physical_order
+from sessions_platform.storage.warehouses.postgres.tables import Table
+
+
+def update_open_until(
+    connection: psycopg.Connection,
+    sessions: Table,
+    gap: timedelta,
+    affected_users: Composable,
+    values: Mapping[str, Any],
+) -> None:
+    """Set `open_until` of all sessions of some users, where it is another.
+
+    Args:
+        connection: inside a transaction that holds the stream's lock.
+        sessions: the table.
+        gap: of the stream's session rule.
+        affected_users: a query with the column user_id.
+        values: its parameters.
+    """
+    connection.execute("drop table if exists pg_temp.affected_users")
+    make = SQL("create temporary table affected_users on commit drop as {}")
+    connection.execute(make.format(affected_users), values)
+    if connection.execute("select from affected_users limit 1").fetchone() is None:
+        return
+    connection.execute("analyze affected_users")
+    connection.execute("drop table if exists pg_temp.open_until_updates")
+    connection.execute(sql.FIND_OPEN_UNTIL_UPDATES.format(table=sessions.identifier), {"gap": gap})
+    with in_physical_order(connection):
+        connection.execute(sql.UPDATE_OPEN_UNTIL.format(table=sessions.identifier))

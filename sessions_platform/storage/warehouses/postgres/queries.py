@@ -1,0 +1,53 @@
+"""What other rooms read from the warehouse: for the status, the audit and a rebuild.
+
+Only queries that change nothing are here; the dead-letter queue has its own in `dead_letters.py`.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+from psycopg.sql import SQL, Identifier
+
+from sessions_platform.storage.warehouses.postgres.tables import WarehouseTables
+
+
+class WarehouseQueries:
+    """Queries of one stream's tables, inside the connection's transaction."""
+
+    def __init__(self, tables: WarehouseTables) -> None:
+        self._tables = tables
+
+    def partitions(self, connection: psycopg.Connection) -> dict[str, list[str]]:
+        """The partitions of all rows: of sessions as `session_partition`, of rejected rows as `landing_partition`."""
+        keys: dict[str, list[str]] = {}
+        for table, column in (
+            (self._tables.sessions, "session_partition"),
+            (self._tables.rejected_events, "landing_partition"),
+        ):
+            query = SQL("select distinct {} from {}").format(Identifier(column), table.identifier)
+            keys[column] = [key for (key,) in connection.execute(query).fetchall()]
+        return keys
+
+    def sample_users(self, connection: psycopg.Connection, size: int, start: str) -> list[str]:
+        """The users of the first `size` sessions whose ids do not sort before `start`. Ids are random, as md5 is."""
+        query = SQL("select user_id from {} where session_id >= %s order by session_id limit %s")
+        rows = connection.execute(query.format(self._tables.sessions.identifier), [start, size]).fetchall()
+        return sorted({user for (user,) in rows})
+
+    def sessions_of(self, connection: psycopg.Connection, users: Sequence[str]) -> list[dict[str, Any]]:
+        """All sessions of these users, with the columns of the contract, in any order."""
+        columns = SQL(", ").join(map(Identifier, self._tables.sessions.columns))
+        query = SQL("select {} from {} where user_id = any(%s)").format(columns, self._tables.sessions.identifier)
+        with connection.cursor(row_factory=dict_row) as cursor:
+            return cursor.execute(query, [list(users)]).fetchall()
+
+    def totals(self, connection: psycopg.Connection) -> dict[str, float]:
+        """Sessions, users, events in sessions, and the sum of all durations in seconds."""
+        query = SQL(
+            """select count(*), count(distinct user_id), coalesce(sum(event_count), 0)::bigint,
+                      coalesce(extract(epoch from sum(session_end - session_start)), 0)::double precision from {}"""
+        ).format(self._tables.sessions.identifier)
+        names = ("sessions", "users", "events_in_sessions", "total_duration_seconds")
+        return dict(zip(names, connection.execute(query).fetchone() or (), strict=True))

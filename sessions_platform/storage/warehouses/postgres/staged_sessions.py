@@ -1,0 +1,174 @@
+"""Sessions that are encoded and kept, by partition, until the transaction that loads them begins.
+
+All sessions have been made and validated by then, the stream's lock is held for no longer than the writing takes,
+and a digest of each partition shows whether it is what was loaded before.
+
+`open_until` (see `transforms/open_until.py`) is computed here too, so that a first load writes each row once. It
+needs to know whether a user has sessions in newer partitions. As long as those are added first, it is enough to
+remember the hashes of their users, in a `HashSet`; where that may be wrong, the users are named in `ambiguous_users`,
+and the loader looks at these again in the table.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from sessions_platform.storage.warehouses.postgres.copy_encoder import CopyEncoder
+from sessions_platform.transforms.open_until import starts_last, with_open_until
+
+_BYTES_IN_MEMORY = 64 * 1024 * 1024
+_BYTES_AT_ONCE = 1024 * 1024
+
+
+class _Range(NamedTuple):
+    """Where the file has the rows of one frame and partition."""
+
+    offset: int
+    length: int
+
+
+class HashSet:
+    """A set of 64-bit hashes to which a few are added many times.
+
+    A single sorted array would have to be copied for each addition, and a Python set takes ten times the memory. So
+    there are several sorted arrays, each at least twice as long as the next: an addition merges the shorter ones, and
+    a search looks in all of them, whose number is the logarithm of the size.
+    """
+
+    def __init__(self) -> None:
+        self._sorted: list[np.ndarray] = []
+
+    def add(self, hashes: pl.Series) -> None:
+        added = hashes.sort().to_numpy()
+        while self._sorted and len(self._sorted[-1]) < 2 * len(added):
+            added = np.sort(np.concatenate([self._sorted.pop(), added]), kind="stable")  # merges two sorted runs
+        self._sorted.append(added)
+
+    def contain(self, hashes: pl.Series) -> pl.Series:
+        """For each hash whether it is in the set."""
+        wanted = hashes.to_numpy()
+        is_member = np.zeros(len(wanted), np.bool_)
+        for array in self._sorted:
+            index = np.searchsorted(array, wanted)
+            is_member |= array[np.minimum(index, len(array) - 1)] == wanted
+        return pl.Series(is_member)
+
+
+class StagedSessions:
+    """Encoded sessions by partition, in a file that is in memory while they are few.
+
+    Beside the columns of the contract each session has `open_until`: right for the sessions of this object, as long as
+    newer partitions were added first, except for users in `ambiguous_users`.
+    """
+
+    def __init__(self, file: IO[bytes], columns: Mapping[str, pl.DataType], gap: timedelta) -> None:
+        self.columns = {**columns, "open_until": pl.Datetime("us", "UTC")}
+        self.rows: dict[str, int] = {}
+        self.ambiguous_users: set[str] = set()
+        self._file = file
+        self._gap = gap
+        self._encoder = CopyEncoder(self.columns)
+        self._ranges: dict[str, list[_Range]] = {}
+        self._digests: dict[str, Any] = {}
+        self._users: dict[str, pl.Series] = {}  # hashes, by partition
+        self._users_of_newer = HashSet()
+        self._current_partition = ""
+
+    def add(self, frame: pl.DataFrame) -> None:
+        """Encode sessions of any partitions; those of a partition may come in several frames."""
+        for sessions in _by_partition(frame):
+            partition = sessions["session_partition"][0]
+            self.rows[partition] = self.rows.get(partition, 0) + sessions.height
+            complete = self._with_open_until(partition, _sorted_by_id(sessions))
+            self._write(partition, self._encoder.rows(complete))
+
+    def read(self, partitions: Iterable[str]) -> Iterator[bytes]:
+        """The encoded rows of these partitions, for `copy_rows`."""
+        for partition in partitions:
+            for offset, length in self._ranges.get(partition, ()):
+                self._file.seek(offset)
+                for begin in range(0, length, _BYTES_AT_ONCE):
+                    yield self._file.read(min(_BYTES_AT_ONCE, length - begin))
+
+    def digest(self, partition: str) -> str | None:
+        """SHA-256 of the names and values of all columns; None for a partition without sessions."""
+        return self._digests[partition].hexdigest() if partition in self._digests else None
+
+    def _with_open_until(self, partition: str, sessions: pl.DataFrame) -> pl.DataFrame:
+        is_last = starts_last(sessions)
+        users = sessions["user_id"].filter(is_last)
+        self.ambiguous_users.update(users.filter(users.is_duplicated()))  # their last sessions start together
+        self._remember_users(partition, users)
+        is_last &= ~self._have_newer_sessions(partition, sessions["user_id"])
+        return with_open_until(sessions, is_last, self._gap)
+
+    def _have_newer_sessions(self, partition: str, users: pl.Series) -> pl.Series:
+        """Whether users have sessions in newer partitions, added before; True too for a user of the same hash."""
+        if partition > self._current_partition:
+            self._users_of_newer = HashSet()
+        elif partition < self._current_partition:
+            self._users_of_newer.add(self._users[self._current_partition])
+        self._current_partition = partition
+        return self._users_of_newer.contain(users.hash())
+
+    def _remember_users(self, partition: str, users: pl.Series) -> None:
+        """Users that an earlier frame of the partition has too are ambiguous, and a few others of the same hash."""
+        hashes = users.hash()
+        if partition in self._users:
+            self.ambiguous_users.update(users.filter(hashes.is_in(self._users[partition].implode())))
+            hashes = pl.concat([self._users[partition], hashes])
+        self._users[partition] = hashes
+
+    def _write(self, partition: str, rows: Iterator[bytes]) -> None:
+        names = ",".join(self.columns)
+        digest = self._digests.setdefault(partition, hashlib.sha256(names.encode()))
+        offset = self._file.seek(0, os.SEEK_END)
+        length = 0
+        for chunk in rows:
+            length += self._file.write(chunk)
+            digest.update(chunk)
+        self._ranges.setdefault(partition, []).append(_Range(offset, length))
+
+
+@contextmanager
+def staged_sessions(
+    frames: Iterable[pl.DataFrame], columns: Mapping[str, pl.DataType], gap: timedelta
+) -> Iterator[StagedSessions]:
+    """All sessions of the frames, encoded; their file is deleted at the end.
+
+    Args:
+        frames: best with the newest partitions first; in another order more rows are written twice.
+        columns: of the table, in order, without `open_until`.
+        gap: of the stream's session rule.
+    """
+    with SpooledTemporaryFile(max_size=_BYTES_IN_MEMORY) as file:
+        sessions = StagedSessions(file, columns, gap)
+        for frame in frames:
+            sessions.add(frame)
+        yield sessions
+
+
+def _by_partition(frame: pl.DataFrame) -> Iterable[pl.DataFrame]:
+    """A frame for each partition, newest first."""
+    if frame.height and frame["session_partition"].n_unique() == 1:
+        return [frame]
+    of_partition = frame.partition_by("session_partition", maintain_order=True)
+    return sorted(of_partition, key=lambda sessions: sessions["session_partition"][0], reverse=True)
+
+
+def _sorted_by_id(sessions: pl.DataFrame) -> pl.DataFrame:
+    """Nearly in the order of session_id, since an index is cheaper to fill in its order.
+
+    Ids are hexadecimal digits of md5, so their first eight, as a number, are enough except for a few rows.
+    """
+    if sessions["session_id"].is_sorted():
+        return sessions
+    digits = sessions["session_id"].str.slice(0, 8).str.to_integer(base=16, strict=False)
+    return sessions.rechunk()[digits.arg_sort()]  # rows of several chunks are gathered ten times as slowly

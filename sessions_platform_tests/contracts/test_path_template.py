@@ -1,0 +1,95 @@
+"""A path states its landing partition, or none."""
+
+from datetime import UTC, date, datetime
+
+import pytest
+
+from sessions_platform.contracts.calendar import Cadence, Calendar, midnight
+from sessions_platform.contracts.path_template import PathTemplate, TemplateError
+
+
+def template(text: str, cadence: str = "daily", end: date | None = date(2026, 2, 1)) -> PathTemplate:
+    last = midnight(end, "UTC") if end else None
+    return PathTemplate(text, Calendar(Cadence(cadence), datetime(2026, 1, 1, tzinfo=UTC), "UTC", last))
+
+
+@pytest.mark.parametrize(
+    ("cadence", "stated", "key"),
+    [
+        pytest.param("daily", "2026-01-01", "2026-01-01", id="the first day"),
+        pytest.param("daily", "2025-12-31", None, id="the day before the start"),
+        pytest.param("daily", "2026-01-31", "2026-01-31", id="the last day"),
+        pytest.param("daily", "2026-02-01", None, id="the end"),
+        pytest.param("weekly", "2025-12-29", "2025-12-29", id="the Monday of the week of the start"),
+        pytest.param("weekly", "2025-12-22", None, id="the week before"),
+        pytest.param("weekly", "2026-01-06", None, id="a Tuesday"),
+        pytest.param("monthly", "2026-01-01", "2026-01-01", id="the first of a month"),
+        pytest.param("monthly", "2026-01-02", None, id="the second of a month"),
+    ],
+)
+def test_a_path_states_the_start_of_a_partition_of_the_calendar(cadence: str, stated: str, key: str | None) -> None:
+    assert template("in/{partition:%Y-%m-%d}/*", cadence).partition_in(f"in/{stated}/a") == key
+
+
+def test_a_stream_without_an_end_has_partitions_for_all_time() -> None:
+    assert template("in/{partition}", end=None).partition_in("in/2199-12-31") == "2199-12-31"
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "key"),
+    [
+        ("a/*/{partition}", "a/b/2026-01-02", "2026-01-02"),
+        ("a/*/{partition}", "a/b/c/2026-01-02", None),
+        ("a/**/{partition}", "a/b/c/2026-01-02", "2026-01-02"),
+        ("a/**/{partition}", "a/2026-01-02", "2026-01-02"),
+        ("a/{partition}**", "a/2026-01-02/b/c", "2026-01-02"),
+        ("a/{partition}?", "a/2026-01-02x", "2026-01-02"),
+        ("a/{partition}?", "a/2026-01-02/", None),
+        ("a/{partition}?", "a/2026-01-02", None),
+        ("a/{partition}[0-9]", "a/2026-01-021", "2026-01-02"),
+        ("a/{partition}[!/]", "a/2026-01-02/", None),
+        ("a.b/{partition}", "axb/2026-01-02", None),
+        ("a\n/{partition}*", "a\n/2026-01-02\n", "2026-01-02"),
+        ("{partition:%Y}/{partition:%m%d}", "2026/0102", "2026-01-02"),
+        ("{partition:%Y}/{partition:%Y-%m-%d}", "2026/2026-01-02", "2026-01-02"),
+        ("{partition:%Y}/{partition:%Y-%m-%d}", "2025/2026-01-02", None),
+        ("{partition:%d.%m.%y}", "02.01.26", "2026-01-02"),
+        ("{partition:%Y-%j}", "2026-002", "2026-01-02"),
+        ("{partition:%Y-%j}", "2026-2", None),
+        ("{partition:%d%b%Y}", "02Jan2026", "2026-01-02"),
+        ("{partition:%d%b%Y}", "02jan2026", None),
+        ("{partition:%d %B %Y}", "02 January 2026", "2026-01-02"),
+        ("{partition:%Y%m%d %H:%M:%S}", "20260102 00:00:00", "2026-01-02"),
+        ("{partition:%Y%m%d %H:%M:%S}", "20260102 00:00:01", None),
+        ("{partition:100%%-%Y-%m-%d}", "100%-2026-01-02", "2026-01-02"),
+    ],
+)
+def test_a_path_is_matched_as_a_glob(text: str, path: str, key: str | None) -> None:
+    assert template(text).partition_in(path) == key
+
+
+@pytest.mark.parametrize(
+    ("text", "of_one", "of_all"),
+    [
+        ("in/{partition}/*.csv", "in/2026-01-02/*.csv", "in/*/*.csv"),
+        ("in/{partition:%Y/%m/%d}.csv", "in/2026/01/02.csv", "in/*/*/*.csv"),
+    ],
+)
+def test_the_globs_of_one_partition_and_of_all(text: str, of_one: str, of_all: str) -> None:
+    assert (template(text).of("2026-01-02"), template(text).of_all()) == (of_one, of_all)
+
+
+@pytest.mark.parametrize(
+    ("text", "cadence", "message"),
+    [
+        ("{partition:%Y-%m}", "daily", "'{partition:%Y-%m}' does not distinguish daily partitions"),
+        ("{partition:%m-%d}", "daily", "'{partition:%m-%d}' does not distinguish daily partitions"),
+        ("{partition:%Y}", "monthly", "'{partition:%Y}' does not distinguish monthly partitions"),
+        ("{partition:%Y-%m-%d}", "hourly", "'{partition:%Y-%m-%d}' does not distinguish hourly partitions"),
+        ("{partition:%c}", "daily", "%c can't be used in a placeholder: use %Y %G %y %m %d %j %V %H %M %S %b %B"),
+    ],
+)
+def test_a_path_that_two_partitions_would_share_is_an_error(text: str, cadence: str, message: str) -> None:
+    with pytest.raises(TemplateError) as error:
+        template(text, cadence)
+    assert str(error.value) == message

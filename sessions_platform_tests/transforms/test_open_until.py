@@ -1,0 +1,31 @@
+"""`open_until` is set for each user's last session, and for no other."""
+
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+
+from sessions_platform.transforms.open_until import starts_last, with_open_until
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+HOUR, GAP = timedelta(hours=1), timedelta(minutes=30)
+
+
+def test_of_each_user_the_session_that_starts_last_has_a_value() -> None:
+    rows = [("ann", 0, 9), ("bob", 5, 6), ("ann", 2, 3), ("ann", 1, 8)]
+    sessions = pl.DataFrame(
+        [
+            {"user_id": user, "session_start": NOON + start * HOUR, "session_end": NOON + end * HOUR}
+            for user, start, end in rows
+        ]
+    )
+    is_last = starts_last(sessions)
+    assert is_last.to_list() == [False, True, True, False]
+    result = with_open_until(sessions, is_last, GAP)
+    assert result["open_until"].to_list() == [None, NOON + 6 * HOUR + GAP, NOON + 3 * HOUR + GAP, None]
+    assert result.drop("open_until").equals(sessions)
+
+
+def test_sessions_of_a_user_that_start_together_are_both_last() -> None:
+    together = pl.DataFrame({"user_id": ["ann", "ann"], "session_start": [NOON, NOON]})
+    assert starts_last(together).to_list() == [True, True]
+    assert starts_last(together.clear()).to_list() == []
