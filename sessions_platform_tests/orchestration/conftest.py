@@ -42,8 +42,9 @@ class Home:
 
     @property
     def definitions(self) -> dg.Definitions:
-        """The platform as the stream's file describes it now; built once for each state of that file."""
-        return _built(self.settings, (self.folder / "streams" / "web.yaml").read_text())
+        """The platform as the streams' files describe it now; built once for each state of them."""
+        files = sorted((self.folder / "streams").glob("*.yaml"))
+        return _built(self.settings, tuple((file.name, file.read_text()) for file in files))
 
     @property
     def stream_context(self) -> StreamContext:
@@ -88,7 +89,7 @@ class Home:
 
 
 @cache
-def _built(settings: Settings, _stream_file: str) -> dg.Definitions:
+def _built(settings: Settings, _stream_files: tuple[tuple[str, str], ...]) -> dg.Definitions:
     return build(settings)
 
 
