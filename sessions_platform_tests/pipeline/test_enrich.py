@@ -102,7 +102,7 @@ def load(folder: Path, **changes: Any) -> Stream:
         ({"enrich": ["pages"], "sequence": "page_depth"}, "there is no column 'page_depth'. Fix: name one of"),
         (
             {"enrich": ["pages"], "session": {"columns": {"all": {"sum": "page_host"}}}},
-            "page_host is no number. Fix: sum a column of type integer or float",
+            "page_host is not a number. Fix: sum a column of type integer or float",
         ),
     ],
 )
