@@ -1,4 +1,4 @@
-"""Rows read in bulk are what reading them one by one makes of them, to the last bit."""
+"""The vectorized parser gives what the row parser gives, to the last character."""
 
 import json
 import re
@@ -23,11 +23,11 @@ from sessions_platform.transforms.schema_drift import observed_schema_of
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _however_few() -> Iterator[None]:
-    """No block is too small to be read in bulk, or to be cut into parts."""
+def _small_blocks_too() -> Iterator[None]:
+    """No block is too small to be vectorized, or to be divided into parts."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(vectorized, "WORTH_A_TEMPLATE", 1)
-        patch.setattr(parsing, "_PART", 5)
+        patch.setattr(vectorized, "MIN_ROWS", 1)
+        patch.setattr(parsing, "_PART_ROWS", 5)
         yield
 
 
@@ -40,33 +40,33 @@ COLUMNS: dict[str, dict[str, Any]] = {
 
 
 def stream(columns: dict[str, Any], extra_columns: str = "keep", **source: Any) -> Stream:
-    given = {"files": "*", "format": "ndjson", **source}
+    options = {"files": "*", "format": "ndjson", **source}
     return Stream.model_validate(
-        {"name": "web", "start": "2026-01-01", "source": given, "columns": columns, "extra_columns": extra_columns}
+        {"name": "web", "start": "2026-01-01", "source": options, "columns": columns, "extra_columns": extra_columns}
     )
 
 
 def raw(payloads: list[bytes], header: bytes | None = None) -> pl.DataFrame:
-    place = ("2026-01-01", "a.ndjson")
-    rows = [(*place, n, None, payload, b"\n", header, None) for n, payload in enumerate(payloads, start=1)]
+    file = ("2026-01-01", "a.ndjson")
+    rows = [(*file, n, None, payload, b"\n", header, None) for n, payload in enumerate(payloads, start=1)]
     return pl.DataFrame(rows, schema=RAW_EVENTS, orient="row")
 
 
 def agrees(rows: pl.DataFrame, of: Stream) -> None:
     parsed, observed = parse_and_observe(rows, of)
-    columns, kinds = parse_rows(rows, of)
-    plainly = observed_schema_of(kinds, of)
+    columns, signatures = parse_rows(rows, of)
+    expected = observed_schema_of(signatures, of)
     assert parsed.select(*RAW_EVENTS).equals(rows)
     assert parsed.drop(*RAW_EVENTS).schema == columns.schema
     assert parsed.drop(*RAW_EVENTS).rows() == columns.rows()
-    assert observed == plainly
+    assert observed == expected
     assert [(path, list(types)) for path, types in observed.fields.items()] == [
-        (path, list(types)) for path, types in plainly.fields.items()
+        (path, list(types)) for path, types in expected.fields.items()
     ]
 
 
-def read(payloads: list[bytes], of: Stream, header: bytes | None = None) -> list[int]:
-    """Which rows are read in bulk."""
+def vectorized_rows(payloads: list[bytes], of: Stream, header: bytes | None = None) -> list[int]:
+    """The numbers of the rows that are not left to the row parser."""
     return sorted(chain.from_iterable(part.rows.tolist() for part in read_vectorized(raw(payloads, header), of)))
 
 
@@ -91,7 +91,7 @@ def dumped(text: str, ascii_only: bool) -> str:
 
 spelled_out = st.builds(dumped, plain_texts, st.just(False))
 strings = spelled_out | st.builds(dumped, texts, st.booleans())
-raw_strings = st.builds('"{}"'.format, texts)  # mostly with signs that JSON forbids
+raw_strings = st.builds('"{}"'.format, texts)  # mostly with characters that JSON forbids
 values = st.recursive(
     strings | scalars | raw_strings,
     lambda inner: (
@@ -117,15 +117,15 @@ def written(value: Any, comma: str, colon: str) -> str:
 
 @st.composite
 def json_lines(draw: st.DrawFn) -> list[bytes]:
-    """A few shapes, each with several rows of other values, some of them broken somewhere."""
+    """Rows of a few structures, several of each with other values, some of them broken somewhere."""
     lines: list[bytes] = []
     for _ in range(draw(st.integers(1, 3))):
         comma, colon = draw(st.sampled_from([(",", ":"), (", ", ": "), (" , ", " : "), (",", ":\t")]))
         start, end = draw(st.sampled_from([("", ""), ("", ""), (" ", ""), ("", " "), ("", "\r"), ("\ufeff", "")]))
         names = draw(st.lists(keys, max_size=5, unique=draw(st.booleans())))
-        kinds = [draw(st.sampled_from([spelled_out, scalars, strings, values])) for _ in names]
+        strategies = [draw(st.sampled_from([spelled_out, scalars, strings, values])) for _ in names]
         for _ in range(draw(st.integers(1, 5))):
-            fields = [(name, draw(kind)) for name, kind in zip(names, kinds, strict=True)]
+            fields = [(name, draw(strategy)) for name, strategy in zip(names, strategies, strict=True)]
             lines.append(f"{start}{written(('{', '}', fields), comma, colon)}{end}".encode())
     return draw(st.permutations([*lines, *(draw(broken(line)) for line in lines[: draw(st.integers(0, 3))])]))
 
@@ -155,20 +155,20 @@ def test_json_rows_of_other_encodings(lines: list[bytes], encoding: str) -> None
     st.lists(scalars | strings, min_size=1, max_size=6),
     st.sampled_from(['{{"a":{}}}', '{{"user": {{"id": {}, "z": 1}}}}']),
 )
-def test_each_value_alone(given: list[str], line: str) -> None:
-    agrees(raw([line.format(value).encode() for value in given]), stream(COLUMNS))
+def test_each_value_alone(written_values: list[str], line: str) -> None:
+    agrees(raw([line.format(value).encode() for value in written_values]), stream(COLUMNS))
 
 
-_SIGNS = [bytes([sign]) for sign in b'"\\{}[]:, \t\0\r019.-eEnx\x7f\xc3\xa9']
+_BYTES = [bytes([byte]) for byte in b'"\\{}[]:, \t\0\r019.-eEnx\x7f\xc3\xa9']
 
 
 def with_one_byte_changed(line: bytes) -> list[bytes]:
-    """The line, and all that differ from it in a byte that is gone, comes in, or is another."""
-    places = range(len(line) + 1)
-    gone = [line[:at] + line[at + 1 :] for at in places]
-    come = [line[:at] + sign + line[at:] for at in places for sign in _SIGNS]
-    other = [line[:at] + sign + line[at + 1 :] for at in places for sign in _SIGNS]
-    return [line, *gone, *come, *other]
+    """The line, and all lines that one deletion, insertion or replacement of a byte makes of it."""
+    at_each = range(len(line) + 1)
+    deletions = [line[:at] + line[at + 1 :] for at in at_each]
+    insertions = [line[:at] + byte + line[at:] for at in at_each for byte in _BYTES]
+    replacements = [line[:at] + byte + line[at + 1 :] for at in at_each for byte in _BYTES]
+    return [line, *deletions, *insertions, *replacements]
 
 
 @pytest.mark.parametrize(
@@ -181,9 +181,9 @@ def with_one_byte_changed(line: bytes) -> list[bytes]:
         '{"longer than twelve":"é","x":[{"id":7}],"c.d":null}',
     ],
 )
-def test_lines_that_are_nearly_alike(line: str) -> None:
+def test_lines_that_differ_in_one_byte(line: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parsing, "_PART", 10_000)
+        patch.setattr(parsing, "_PART_ROWS", 10_000)
         agrees(raw(with_one_byte_changed(line.encode())), stream(COLUMNS))
 
 
@@ -193,19 +193,19 @@ def test_lines_that_are_nearly_alike(line: str) -> None:
         pytest.param("9.63170170192502", True, id="fifteen digits and a point, which any double preserves"),
         pytest.param("9.631701701925027", False, id="sixteen, of which the last changes"),
         pytest.param("9.912381323017539", False, id="sixteen, of which two change"),
-        pytest.param("-9.6317017019251", True, id="with a sign, as long as fits"),
+        pytest.param("-9.6317017019251", True, id="with a sign, as long as it may be"),
         pytest.param("123456789012345678", True, id="a whole number of eighteen digits"),
         pytest.param("1234567890123456789", False, id="and one more"),
     ],
 )
-def test_a_number_of_more_digits_than_are_surely_preserved_is_read_row_by_row(number: str, is_vectorized: bool) -> None:
+def test_a_number_of_more_digits_than_a_double_preserves_is_read_row_by_row(number: str, is_vectorized: bool) -> None:
     of = stream(COLUMNS)
     line = f'{{"a":{number}}}'.encode()
-    assert read([line], of) == ([0] if is_vectorized else [])
+    assert vectorized_rows([line], of) == ([0] if is_vectorized else [])
     agrees(raw([line, b'{"a":1}', line]), of)
 
 
-# What is read in bulk at all
+# Which rows are vectorized
 
 
 @pytest.mark.parametrize(
@@ -218,9 +218,9 @@ def test_a_number_of_more_digits_than_are_surely_preserved_is_read_row_by_row(nu
     ],
 )
 @pytest.mark.parametrize("extra_columns", ["keep", "drop"])
-def test_simple_json_is_read_in_bulk(line: str, extra_columns: str) -> None:
+def test_simple_json_is_vectorized(line: str, extra_columns: str) -> None:
     of = stream(COLUMNS, extra_columns)
-    assert read([line.encode(), b"{", line.encode()], of) == [0, 2]
+    assert vectorized_rows([line.encode(), b"{", line.encode()], of) == [0, 2]
     agrees(raw([line.encode()] * 3), of)
 
 
@@ -230,29 +230,29 @@ def test_simple_json_is_read_in_bulk(line: str, extra_columns: str) -> None:
         pytest.param(rb'{"a":"\/"}', id="an escape"),
         pytest.param(b'{"a":"x\x1fy"}', id="a control character"),
         pytest.param(b'{"a":"\xff"}', id="no UTF-8"),
-        pytest.param(b'{"a":"x","a":"y"}', id="a key that stands twice"),
+        pytest.param(b'{"a":"x","a":"y"}', id="a key that occurs twice"),
         pytest.param(b'{"z":{"y":1,"y":2}}', id="also below"),
-        pytest.param(b'{"a":1.10}', id="a number with a digit to spare"),
+        pytest.param(b'{"a":1.10}', id="a number with a trailing zero"),
         pytest.param(b'{"a":0.00001}', id="a number that is written with an exponent"),
-        pytest.param(b'{"a":-0}', id="a negative zero that is none"),
+        pytest.param(b'{"a":-0}', id="a negative zero, which is read as 0"),
         pytest.param(b'{"a":1234567890123456.5}', id="more digits than a double has"),
         pytest.param(b'{"a":%s}' % (b"9" * 4301), id="a number of too many digits"),
-        pytest.param(b'{"a":{"b":1}}', id="a column at fault"),
-        pytest.param(b'{"a":[],"b":"x"}', id="one of several at fault"),
+        pytest.param(b'{"a":{"b":1}}', id="a column with an error"),
+        pytest.param(b'{"a":[],"b":"x"}', id="an error in one of several columns"),
         pytest.param(b"{}", id="no fields"),
         pytest.param(b"[1]", id="no object"),
     ],
 )
-def test_what_is_not_simple_is_left_to_the_plain_form(line: bytes) -> None:
+def test_what_is_not_simple_is_left_to_the_row_parser(line: bytes) -> None:
     of = stream(COLUMNS)
-    assert read([line], of) == []
+    assert vectorized_rows([line], of) == []
     agrees(raw([line, b'{"a":"x"}', b'{"a":1}', line]), of)
 
 
 @pytest.mark.parametrize("lines", [[b"a,b,c", b"a"], [b"a", b"a,b,c"], [b"a,b,c", b"a", b"a,b"]])
-def test_rows_of_other_lengths_are_not_taken_for_each_other(lines: list[bytes]) -> None:
+def test_records_of_other_lengths_are_not_confused(lines: list[bytes]) -> None:
     of = stream(COLUMNS, format="csv")
-    assert read(lines, of, b"a,b") == [at for at, line in enumerate(lines) if line == b"a,b"]
+    assert vectorized_rows(lines, of, b"a,b") == [at for at, line in enumerate(lines) if line == b"a,b"]
     agrees(raw(lines, b"a,b"), of)
 
 
@@ -266,31 +266,31 @@ def test_rows_of_other_lengths_are_not_taken_for_each_other(lines: list[bytes]) 
         pytest.param(b'{"a":"one\nmore"}', id="a newline"),
         pytest.param(b'{"a":"\n"}', id="one in a short row too"),
         pytest.param(rb'{"a":"x\\"}', id="a backslash"),
-        pytest.param(b'{"a":"x"', id="an end that lacks"),
-        pytest.param(b'{"a":x"}', id="a quote that lacks"),
-        pytest.param(b'{"a":"x""}', id="a quote too many"),
+        pytest.param(b'{"a":"x"', id="a missing end"),
+        pytest.param(b'{"a":x"}', id="a missing quote"),
+        pytest.param(b'{"a":"x""}', id="an additional quote"),
         pytest.param(b"", id="nothing"),
     ],
 )
-def test_one_bad_row_leaves_the_others_to_be_read_in_bulk(bad: bytes) -> None:
+def test_one_bad_row_does_not_keep_the_others_from_being_vectorized(bad: bytes) -> None:
     good = [b'{"a":"%s"}' % (b"\xc3\xa9" * n) for n in range(12)]
     lines = [*good[:7], bad, *good[7:]]
-    assert read(lines, stream(COLUMNS)) == [row for row, line in enumerate(lines) if line != bad]
+    assert vectorized_rows(lines, stream(COLUMNS)) == [row for row, line in enumerate(lines) if line != bad]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parsing, "_PART", 10_000)
+        patch.setattr(parsing, "_PART_ROWS", 10_000)
         agrees(raw(lines), stream(COLUMNS))
 
 
 @pytest.mark.parametrize("form", ["ndjson", "csv"])
-def test_long_rows_are_left_to_the_plain_form(monkeypatch: pytest.MonkeyPatch, form: str) -> None:
-    monkeypatch.setattr(tokens, "LONGEST", 12)
+def test_long_rows_are_left_to_the_row_parser(monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    monkeypatch.setattr(tokens, "LONGEST_ROW", 12)
     lines = [b'{"a":"1234"}', b'{"a":"12345"}'] if form == "ndjson" else [b"1234567890,2", b"1234567890,23"]
-    assert read(lines, stream(COLUMNS, format=form), b"a,b") == [0]
+    assert vectorized_rows(lines, stream(COLUMNS, format=form), b"a,b") == [0]
     agrees(raw(lines, b"a,b"), stream(COLUMNS, format=form))
 
 
-def test_rows_cut_from_one_text_are_read_like_rows_apart() -> None:
-    """As the reader makes them: views of one buffer, with line ends between the rows, and rows of a part of it."""
+def test_rows_that_are_views_of_one_buffer_are_read_like_separate_ones() -> None:
+    """As the reader makes them, with line terminators between the rows; also a slice of them."""
     good = [b'{"a":"%d","b":%s}' % (n, [b"null", b"1", b"2.50"][n % 3]) for n in range(30)]
     for end in (b"\n", b"\r\n", b"\x01\n", b"\xff\n"):
         payloads = next(cut_lines(b"".join(line + end for line in good))).payloads
@@ -299,26 +299,26 @@ def test_rows_cut_from_one_text_are_read_like_rows_apart() -> None:
         agrees(rows[7:21], stream(COLUMNS))
 
 
-def test_a_row_has_room_for_all_literals() -> None:
+def test_a_scalar_does_not_share_characters_with_its_literals() -> None:
     lines = [b'{"b": 1 , "a":"x"}', b'{"b": , "a":"x"}']
-    assert read(lines, stream(COLUMNS)) == [0]
+    assert vectorized_rows(lines, stream(COLUMNS)) == [0]
     agrees(raw(lines), stream(COLUMNS))
 
 
 def test_another_encoding_is_not_taken_for_utf8() -> None:
     lines = ['{"a":"é"}'.encode()] * 3
-    assert read(lines, stream(COLUMNS, encoding="latin-1")) == []
-    assert read(lines, stream(COLUMNS, encoding="latin-1", format="parquet")) == [0, 1, 2]
+    assert vectorized_rows(lines, stream(COLUMNS, encoding="latin-1")) == []
+    assert vectorized_rows(lines, stream(COLUMNS, encoding="latin-1", format="parquet")) == [0, 1, 2]
     agrees(raw(lines), stream(COLUMNS, encoding="latin-1"))
 
 
-def test_rows_of_several_shapes_keep_their_order() -> None:
+def test_rows_of_several_structures_keep_their_order() -> None:
     lines = [b'{"a":"%d","b":%s}' % (n, [b"1", b"null", b'"x"', b"2.5"][n % 4]) for n in range(40)]
-    assert read(lines, stream(COLUMNS)) == list(range(40))
+    assert vectorized_rows(lines, stream(COLUMNS)) == list(range(40))
     agrees(raw(lines), stream(COLUMNS))
 
 
-def test_a_part_of_a_longer_frame_is_read_like_a_frame_of_its_own() -> None:
+def test_a_slice_of_a_frame_is_read_like_a_frame() -> None:
     rows = raw([b'{"a":"%s"}' % (b"x" * n) for n in range(40)])
     agrees(rows[7:31], stream(COLUMNS))
     agrees(pl.concat([rows[7:9], rows[20:25], rows[:3]]), stream(COLUMNS))
@@ -349,9 +349,9 @@ def records(draw: st.DrawFn) -> tuple[list[bytes], bytes | None]:
     st.sampled_from(["utf-8", "utf-8", "latin-1"]),
 )
 def test_csv_records(
-    given: tuple[list[bytes], bytes | None], extra_columns: str, source: dict[str, Any], encoding: str
+    drawn: tuple[list[bytes], bytes | None], extra_columns: str, source: dict[str, Any], encoding: str
 ) -> None:
-    agrees(raw(*given), stream(COLUMNS, extra_columns, format="csv", encoding=encoding, **source))
+    agrees(raw(*drawn), stream(COLUMNS, extra_columns, format="csv", encoding=encoding, **source))
 
 
 @given(st.lists(records(), min_size=2, max_size=3))
@@ -361,20 +361,20 @@ def test_records_under_several_headers(files: list[tuple[list[bytes], bytes | No
 
 
 @given(records(), st.sampled_from([["a", "b"], ["b"], ["user.id", "c.d", "é"]]))
-def test_records_of_listed_names(given: tuple[list[bytes], bytes | None], names: list[str]) -> None:
-    agrees(raw(given[0]), stream(COLUMNS, format="csv", header=names))
+def test_records_of_listed_names(drawn: tuple[list[bytes], bytes | None], names: list[str]) -> None:
+    agrees(raw(drawn[0]), stream(COLUMNS, format="csv", header=names))
 
 
-def test_simple_csv_is_read_in_bulk() -> None:
+def test_simple_csv_is_vectorized() -> None:
     lines = [b"x,,1", b"", b"1,2", b'"x",y,z', b"\xff,,", b"a,b,c", b"a\0,b,c", b"a\r,b,c", b"\\,\t,\x01"]
-    assert read(lines, stream(COLUMNS, format="csv"), b"a,user.id,b") == [0, 3, 5, 8]
-    assert read(lines, stream(COLUMNS, format="csv"), b"a,b,z") == [0, 3, 5]
+    assert vectorized_rows(lines, stream(COLUMNS, format="csv"), b"a,user.id,b") == [0, 3, 5, 8]
+    assert vectorized_rows(lines, stream(COLUMNS, format="csv"), b"a,b,z") == [0, 3, 5]
     agrees(raw(lines, b"a,user.id,b"), stream(COLUMNS, format="csv"))
     agrees(raw(lines, b"a,b,z"), stream(COLUMNS, format="csv"))
 
 
 @pytest.mark.parametrize(
-    ("line", "in_bulk"),
+    ("line", "is_vectorized"),
     [
         (b'"a","b"', True),
         (b'"",""', True),
@@ -395,22 +395,22 @@ def test_simple_csv_is_read_in_bulk() -> None:
     ],
 )
 @pytest.mark.parametrize("names", [b"a,b", b"a,z"])
-def test_quotes_around_whole_fields_are_read_in_bulk(line: bytes, in_bulk: bool, names: bytes) -> None:
+def test_quotes_around_whole_fields_are_vectorized(line: bytes, is_vectorized: bool, names: bytes) -> None:
     of = stream(COLUMNS, format="csv")
-    assert read([b"x,y", line], of, names) == [0, 1][: 1 + in_bulk]
+    assert vectorized_rows([b"x,y", line], of, names) == [0, 1][: 1 + is_vectorized]
     agrees(raw([b"x,y", line, line], names), of)
 
 
-def test_rows_of_unreadable_files_are_none_of_the_file() -> None:
+def test_the_row_that_stands_for_a_corrupt_rest_is_not_parsed() -> None:
     rows = raw([b'{"a":"x"}', b'{"a":"y"}']).with_columns(corrupt_reason=pl.Series([None, "cut off"]))
     agrees(rows, stream(COLUMNS))
     agrees(rows.with_columns(header=pl.lit(b"a")), stream(COLUMNS, format="csv"))
 
 
 @pytest.mark.parametrize("quote", ['"', None])
-def test_records_that_are_nearly_alike(quote: str | None) -> None:
+def test_records_that_differ_in_one_byte(quote: str | None) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parsing, "_PART", 10_000)
+        patch.setattr(parsing, "_PART_ROWS", 10_000)
         for line in ("é,longer than twelve,,x", 'é,"longer, than",,"x"'):
             lines = with_one_byte_changed(line.encode())
             agrees(raw(lines, b"a,b,c,user.id"), stream(COLUMNS, format="csv", quote=quote))
@@ -418,5 +418,5 @@ def test_records_that_are_nearly_alike(quote: str | None) -> None:
 
 def test_a_character_does_not_begin_in_one_row_and_end_in_the_next() -> None:
     lines = [b"a,x\xc3", b"\xa9,x", b"a,b"]
-    assert read(lines, stream(COLUMNS, format="csv"), b"a,b") == [2]
+    assert vectorized_rows(lines, stream(COLUMNS, format="csv"), b"a,b") == [2]
     agrees(raw(lines, b"a,b"), stream(COLUMNS, format="csv"))

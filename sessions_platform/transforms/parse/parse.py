@@ -1,10 +1,13 @@
-"""Read each payload's fields into the stream's columns, as text, and say what can't be read.
+"""Parse payloads: each row's fields as the stream's columns, as text, and what can't be read.
 
-Types, formats and constraints are judged later. Here a row only fails where there is
-no text to judge: its payload is not one JSON object or CSV record, a column finds an
-object where it wants a value, or a text can't be stored (U+0000, lone surrogates).
+Here a row only has an error where there is no text to check: its payload is no JSON object or CSV record, a column's
+path leads to an object or a list, a text can't be stored (U+0000, lone surrogates), or the file was corrupt. Types,
+formats and constraints are checked later, in ``transforms.validate``.
 
-What parsing means is said by `parse_plain`. Rows that can be proved to be simple are read in bulk.
+Two parsers do the work. ``row_parser`` reads row by row and defines what parsing means. ``vectorized`` reads the rows
+that match a template, many at once and with the same result; it may leave out any row. So each part of a block is
+given to ``vectorized`` first, ``row_parser`` reads the rows that are left, and the results are put into the order of
+the rows. What is shared by both parsers is in ``row_parser``: paths, unnamed fields, the empty `user_id`.
 """
 
 import numpy as np
@@ -17,58 +20,64 @@ from sessions_platform.transforms.parse.tokens import Numbers
 from sessions_platform.transforms.parse.vectorized import VectorizedRows, read_vectorized
 from sessions_platform.transforms.schema_drift import ObservedSchema, RowSignature, observed_schema_of
 
-# Rows that are read together: more pay better for a template, and a block is mostly one part.
-_PART = 131_072
+# Rows that are parsed together: enough to share templates, and few enough for their intermediate results to be small.
+_PART_ROWS = 131_072
 
 
 def parse(raw: pl.DataFrame, stream: Stream) -> pl.DataFrame:
-    """The rows of `raw`, with each column as text, with `properties` and with `faults`.
+    """Parse raw rows.
 
-    A column at fault is null, and so are all columns of a row that is malformed or
-    unreadable: that they are null is then no second fault.
+    Args:
+        raw: the columns ``RAW_EVENTS``; any number of rows.
+        stream: its columns, `extra_columns` and source options.
+
+    Returns:
+        The rows in the same order, with the raw columns, each of the stream's columns (String), properties (String,
+        a JSON object of the fields that no column names, or null), and parse_errors (``REASONS``, empty where there
+        are none). A column with an error is null. In a row that is malformed or of a corrupt file all columns are.
     """
     return parse_and_observe(raw, stream)[0]
 
 
 def parse_and_observe(raw: pl.DataFrame, stream: Stream) -> tuple[pl.DataFrame, ObservedSchema]:
-    """The same, and which fields the rows have."""
-    parts = raw.iter_slices(_PART) if raw.height else [raw]
+    """What ``parse`` returns, and the observed schema of the rows."""
+    parts = raw.iter_slices(_PART_ROWS) if raw.height else [raw]
     parsed = [_parsed(part, stream) for part in parts]
-    kinds = [
-        RowSignature(kind.example, kind.first + number * _PART, kind.rows)
-        for number, (_, found) in enumerate(parsed)
-        for kind in found
+    signatures = [
+        RowSignature(signature.example, signature.first + number * _PART_ROWS, signature.rows)
+        for number, (_, of_part) in enumerate(parsed)
+        for signature in of_part
     ]
     columns = pl.concat([columns for columns, _ in parsed])
-    return raw.select(list(RAW_EVENTS)).hstack(columns), observed_schema_of(kinds, stream)
+    return raw.select(list(RAW_EVENTS)).hstack(columns), observed_schema_of(signatures, stream)
 
 
 def _parsed(raw: pl.DataFrame, stream: Stream) -> tuple[pl.DataFrame, list[RowSignature]]:
-    """The stream's columns with `properties` and `faults`, and the kinds of the rows."""
-    in_bulk = list(read_vectorized(raw, stream))
-    if not in_bulk:
+    """The stream's columns, properties and parse_errors of the rows, and the rows' signatures."""
+    vectorized = list(read_vectorized(raw, stream))
+    if not vectorized:
         return parse_rows(raw, stream)
-    others = _others(raw.height, in_bulk)
-    frames = [read.columns.hstack([no_parse_errors(len(read.rows))]) for read in in_bulk]
-    kinds = [kind for read in in_bulk for kind in read.kinds]
-    if len(others):
-        columns, found = parse_rows(raw[others], stream)
+    unread = _unread(raw.height, vectorized)
+    frames = [read.columns.hstack([no_parse_errors(len(read.rows))]) for read in vectorized]
+    signatures = [signature for read in vectorized for signature in read.signatures]
+    if len(unread):
+        columns, of_unread = parse_rows(raw[unread], stream)
         frames.append(columns)
-        kinds += [RowSignature(kind.example, int(others[kind.first]), kind.rows) for kind in found]
-    return _in_order(frames, [*(read.rows for read in in_bulk), others]), kinds
+        signatures += [RowSignature(each.example, int(unread[each.first]), each.rows) for each in of_unread]
+    return _in_row_order(frames, [*(read.rows for read in vectorized), unread]), signatures
 
 
-def _others(height: int, in_bulk: list[VectorizedRows]) -> Numbers:
-    unread = np.ones(height, np.bool_)
-    for read in in_bulk:
-        unread[read.rows] = False
-    return np.flatnonzero(unread)
+def _unread(height: int, vectorized: list[VectorizedRows]) -> Numbers:
+    is_unread = np.ones(height, np.bool_)
+    for read in vectorized:
+        is_unread[read.rows] = False
+    return np.flatnonzero(is_unread)
 
 
-def _in_order(frames: list[pl.DataFrame], rows: list[Numbers]) -> pl.DataFrame:
+def _in_row_order(frames: list[pl.DataFrame], row_numbers: list[Numbers]) -> pl.DataFrame:
     if len(frames) == 1:
         return frames[0]
-    places = np.concatenate(rows)
-    order = np.empty_like(places)
-    order[places] = np.arange(len(places))
+    numbers = np.concatenate(row_numbers)
+    order = np.empty_like(numbers)
+    order[numbers] = np.arange(len(numbers))
     return pl.concat(frames, rechunk=True)[order]

@@ -1,9 +1,11 @@
-"""Read payloads row by row, each by itself: what parsing means, said as plainly as possible.
+"""Parse payloads row by row: the definition of what parsing means.
 
-`parse` reads this way whatever it can't prove to be simple, and `parse_bulk` is held against it.
+``parse`` uses this for every row that ``vectorized`` leaves out, and tests compare the two. Here too are the rules that
+both share: how a path finds a value (``value_at``), and which fields no column names (``paths_of``, ``unnamed``).
+How one payload is decoded into fields is in ``sources.formats``; which rows go where is decided in ``parse``.
 
-A JSON object that names a key twice means the later one, as most parsers have it. An
-empty CSV field is null, and so are a key that is absent and an empty text of `user_id`.
+A JSON object that has a key twice means the later one, as in most parsers. An empty CSV field is null, and so are an
+absent key and an empty text of `user_id`.
 """
 
 import json
@@ -30,7 +32,16 @@ from sessions_platform.transforms.text import storable
 
 
 def parse_rows(raw: pl.DataFrame, stream: Stream) -> tuple[pl.DataFrame, list[RowSignature]]:
-    """The stream's columns as text, `properties` and `faults` of all rows, and the kinds of rows that there are."""
+    """Parse all rows, one by one.
+
+    Args:
+        raw: payload (Binary), header (Binary), corrupt_reason (String).
+        stream: its columns, `extra_columns` and source options.
+
+    Returns:
+        In the order of the rows the stream's columns (String), properties (String) and parse_errors (``REASONS``), as
+        ``parse.parse`` describes them; and the signatures of the rows.
+    """
     rows = _decoded(raw, open_format(stream.source).decoder())
     columns = [_column(rows, name, column) for name, column in stream.columns.items()]
     return pl.DataFrame([*columns, _properties(rows, stream), rows.parse_errors()]), row_signatures(rows.fields, stream)
@@ -38,13 +49,17 @@ def parse_rows(raw: pl.DataFrame, stream: Stream) -> tuple[pl.DataFrame, list[Ro
 
 @dataclass
 class _Rows:
-    """Each row's fields, and what has been found wrong so far. A row at fault as a whole has no fields."""
+    """Each row's fields, and the reasons for which it is rejected. A malformed or unreadable row has no fields.
+
+    `suspects` are the only rows that may contain text that can't be stored.
+    """
 
     fields: list[Fields] = field(default_factory=list)
-    suspects: list[int] = field(default_factory=list)  # the only rows that can hold text that can't be stored
+    suspects: list[int] = field(default_factory=list)
     reasons: list[tuple[int, Reason]] = field(default_factory=list)
 
-    def blame(self, row: int, code: Code, column: str, rule: str, value: Any = None) -> None:
+    def reject(self, row: int, code: Code, column: str, rule: str, value: Any = None) -> None:
+        """Add a reason to a row; the value is shown as JSON, shortened."""
         shown = None if value is None else storable(json.dumps(value, ensure_ascii=False))[:VALUE_SHOWN]
         self.reasons.append((row, Reason(code, storable(column), rule, shown)))
 
@@ -59,8 +74,9 @@ class _Rows:
         return every.join(parse_errors, on="row", how="left", maintain_order="left")["parse_errors"].fill_null([])
 
 
-@lru_cache(maxsize=8)  # slow to make, and often asked for
+@lru_cache(maxsize=8)  # slow to make, and the same few lengths recur
 def no_parse_errors(rows: int) -> pl.Series:
+    """The column parse_errors (``REASONS``) of rows that have none."""
     return pl.Series("parse_errors", [[]], dtype=REASONS).new_from_index(0, rows)
 
 
@@ -70,13 +86,13 @@ def _decoded(raw: pl.DataFrame, decode: Decoder) -> _Rows:
     for row, (payload, header, corrupt_reason) in enumerate(zip(*columns, strict=True)):
         rows.fields.append({})
         if corrupt_reason is not None:
-            rows.blame(row, Code.unreadable_file, "", corrupt_reason)
+            rows.reject(row, Code.unreadable_file, "", corrupt_reason)
             continue
         try:
             rows.fields[row] = decode(payload, header)
         except MalformedError as broken:
-            rows.blame(row, Code.malformed, "", str(broken))
-        if _may_hold_unstorable(payload):
+            rows.reject(row, Code.malformed, "", str(broken))
+        if _may_contain_unstorable(payload):
             rows.suspects.append(row)
     return rows
 
@@ -86,16 +102,16 @@ def _decoded(raw: pl.DataFrame, decode: Decoder) -> _Rows:
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
-def _may_hold_unstorable(payload: bytes) -> bool:
+def _may_contain_unstorable(payload: bytes) -> bool:
     return b"\0" in payload or (b"\\u" in payload and ESCAPED_UNSTORABLE.search(payload) is not None)
 
 
 def _unstorable(text: str) -> str | None:
     """The rule that a text breaks, if it can't be stored."""
-    found = _UNSTORABLE.search(text)
-    if found is None:
+    match = _UNSTORABLE.search(text)
+    if match is None:
         return None
-    return "holds U+0000" if found[0] == "\0" else f"holds half of a character, U+{ord(found[0]):X}"
+    return "holds U+0000" if match[0] == "\0" else f"holds half of a character, U+{ord(match[0]):X}"
 
 
 def _strings(value: Any) -> Iterator[str]:
@@ -114,18 +130,18 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 def _column(rows: _Rows, name: str, column: Column) -> pl.Series:
-    found = [_values(rows.fields, path) for path in column.paths(name)]
+    by_path = [_values(rows.fields, path) for path in column.paths(name)]
     if name == "user_id":
-        found = list(map(_without_empty, found))
-    values: list[Any] = list(map(_joined, zip(*found, strict=True))) if column.join else _first_of(found)
-    kinds = set(map(type, values))
-    if kinds & {dict, list}:
-        _blame_containers(rows, name, column, values)
-    if not kinds <= {str, NoneType}:
+        by_path = list(map(_without_empty, by_path))
+    values: list[Any] = list(map(_joined, zip(*by_path, strict=True))) if column.join else _first_not_null(by_path)
+    types = set(map(type, values))
+    if types & {dict, list}:
+        _reject_containers(rows, name, column, values)
+    if not types <= {str, NoneType}:
         values = [_TEXT_OF[type(value)](value) for value in values]
     for row in rows.suspects:
         if values[row] is not None and (rule := _unstorable(values[row])):
-            rows.blame(row, Code.bad_text, name, rule, values[row])
+            rows.reject(row, Code.bad_text, name, rule, values[row])
             values[row] = None
     return pl.Series(name, values, dtype=pl.String)
 
@@ -138,7 +154,13 @@ def _values(rows: list[Fields], path: str) -> list[Any]:
 
 
 def value_at(fields: Fields, path: str, steps: list[str]) -> Any:
-    """A key that has the dots in it goes first."""
+    """The value at a path, None where there is none. A key that contains the dots takes precedence.
+
+    Args:
+        fields: of one row.
+        path: as in the stream's file, such as "user.id".
+        steps: the path, split at its dots.
+    """
     if path in fields:
         return fields[path]
     value: Any = fields
@@ -150,29 +172,29 @@ def value_at(fields: Fields, path: str, steps: list[str]) -> Any:
 
 
 def _without_empty(values: list[Any]) -> list[Any]:
-    """An empty text names nobody: it is as good as null, and the next path is asked."""
+    """An empty `user_id` counts as null, so that the next path is used."""
     return [None if value == "" else value for value in values]
 
 
-def _first_of(found: list[list[Any]]) -> list[Any]:
-    values = found[0]
-    for fallback in found[1:]:
+def _first_not_null(by_path: list[list[Any]]) -> list[Any]:
+    values = by_path[0]
+    for fallback in by_path[1:]:
         values = [other if value is None else value for value, other in zip(values, fallback, strict=True)]
     return values
 
 
 def _joined(parts: tuple[Any, ...]) -> Any:
-    """Null if any part is; a part that is no value stands for the whole, so that it is found."""
+    """The parts joined by a space. None if any of them is; an object or list among them is returned, to be rejected."""
     if any(part is None for part in parts):
         return None
     container = next((part for part in parts if isinstance(part, dict | list)), None)
     return " ".join(_TEXT_OF[type(part)](part) for part in parts) if container is None else container
 
 
-def _blame_containers(rows: _Rows, name: str, column: Column, values: list[Any]) -> None:
+def _reject_containers(rows: _Rows, name: str, column: Column, values: list[Any]) -> None:
     for row, value in enumerate(values):
         if isinstance(value, dict | list):
-            rows.blame(row, Code.wrong_type, name, f"{JSON_NAMES[type(value)]} is no {column.type}", value)
+            rows.reject(row, Code.wrong_type, name, f"{JSON_NAMES[type(value)]} is no {column.type}", value)
 
 
 _TEXT_OF: dict[type, Callable[[Any], Any]] = {
@@ -188,7 +210,7 @@ _TEXT_OF: dict[type, Callable[[Any], Any]] = {
 
 # Fields that no column names -----------------------------------------------------------------------------
 
-# The steps of all paths. Where a path ends there is an empty tree.
+# Paths as nested keys. The key at which a path ends has an empty tree.
 Tree = dict[str, "Tree"]
 
 
@@ -198,9 +220,9 @@ def _properties(rows: _Rows, stream: Stream) -> pl.Series:
         suspects = set(rows.suspects)
         for row, extras in _extras(rows.fields, stream):
             if stream.extra_columns == "reject":
-                _blame_extras(rows, row, extras)
+                _reject_extras(rows, row, extras)
             elif row in suspects and (bad := next(filter(_unstorable, _strings(extras)), None)) is not None:
-                rows.blame(row, Code.bad_text, "properties", f"{_unstorable(bad)}", bad)
+                rows.reject(row, Code.bad_text, "properties", f"{_unstorable(bad)}", bad)
             else:
                 texts[row] = msgspec.json.encode(extras).decode()
     return pl.Series("properties", texts, dtype=pl.String)
@@ -215,7 +237,7 @@ def _extras(rows: list[Fields], stream: Stream) -> Iterator[tuple[int, Fields]]:
 
 
 def paths_of(stream: Stream) -> Callable[[Fields], Tree | None]:
-    """Asks which paths name something among a row's fields. None if they name all of them."""
+    """A function from a row's fields to the tree of the paths that apply to them; to None if they name every field."""
     paths = {path for name, column in stream.columns.items() for path in column.paths(name)}
     dotted = {path for path in paths if "." in path}
     tree = lru_cache(lambda literal: _tree(paths, literal))
@@ -223,9 +245,9 @@ def paths_of(stream: Stream) -> Callable[[Fields], Tree | None]:
 
 
 def _tree(paths: Iterable[str], literal: frozenset[str]) -> Tree:
-    """The steps of all paths, but for the `literal` ones, which are keys with dots in them.
+    """The tree of all paths. The `literal` ones are keys that contain dots, and are not split.
 
-    Longer paths go first, so that the one that names a whole object wins.
+    Longer paths are entered first, so that of two paths the one that names the whole object wins.
     """
     tree: Tree = {}
     for path in sorted(paths, reverse=True):
@@ -238,18 +260,18 @@ def _tree(paths: Iterable[str], literal: frozenset[str]) -> Tree:
 
 
 def unnamed(fields: Fields, named: Tree) -> Fields:
-    """The fields that no path names, in their order. Nulls say nothing, and are left out."""
-    rest: Fields = {}
+    """The fields that no path names, in their order, without those that are null."""
+    extras: Fields = {}
     for key, value in fields.items():
         below = named.get(key)
         kept = None if below == {} else value
         if below and isinstance(value, dict):
             kept = unnamed(value, below) or None
         if kept is not None:
-            rest[key] = kept
-    return rest
+            extras[key] = kept
+    return extras
 
 
-def _blame_extras(rows: _Rows, row: int, extras: Fields) -> None:
+def _reject_extras(rows: _Rows, row: int, extras: Fields) -> None:
     for key, value in extras.items():
-        rows.blame(row, Code.unexpected_column, key, "no column of the stream names it", value)
+        rows.reject(row, Code.unexpected_column, key, "no column of the stream names it", value)

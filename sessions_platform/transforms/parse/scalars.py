@@ -1,4 +1,13 @@
-"""The values of all rows that fit a template, and the proof that they are values of which type."""
+"""The values of rows that match a template: each slot as one series of texts, and of which JSON type they are.
+
+Here: how a JSON scalar is recognized, and which rows are left out because one of theirs is not. Where values are in a
+row is in ``templates``; what columns are made of them is in ``vectorized``.
+
+A number is only recognized if its text is what the row parser writes after reading it (``str`` of an int, ``repr`` of
+a float), because its text is taken as it is. So there are no leading or trailing zeros, no exponents, no ``-0``, and
+so few digits that a 64-bit integer, or a double, preserves all of them (15 digits for any double). A row with another
+spelling, even if it is valid JSON, is left to the row parser.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -9,116 +18,131 @@ import polars as pl
 from sessions_platform.transforms.parse.templates import Slot
 from sessions_platform.transforms.parse.tokens import Flags, Numbers, Tokens
 
-_UNPROVED, _NULL, _BOOLEAN, _INTEGER, _NUMBER, _TEXT = range(6)
-_PROVED = (_BOOLEAN, _INTEGER, _NUMBER)
+_UNRECOGNIZED, _NULL, _BOOLEAN, _INTEGER, _NUMBER, _TEXT = range(6)
+_SCALAR_TYPES = (_BOOLEAN, _INTEGER, _NUMBER)
 
-Codes = npt.NDArray[np.int8]
+TypeCodes = npt.NDArray[np.int8]
 
+_MOST_INTEGER_BYTES = 18
+# 15 digits and the point. A sign counts as a digit.
+_MOST_FRACTION_BYTES = 16
+# In turn: whole numbers, numbers from 1 on, numbers from 0.0001 on (repr writes smaller ones with an exponent).
 _FRACTION = r"^-?(?:(?:0|[1-9][0-9]*)\.0|[1-9][0-9]*\.[0-9]*[1-9]|0\.0{0,3}[1-9](?:[0-9]*[1-9])?)$"
 
 
-def _proof(text: pl.Series, code: int) -> pl.Series:
-    """Which scalars are of a type, and spelled just as they are written once they have been read."""
+def _is_of_type(text: pl.Series, code: int) -> pl.Series:
+    """Which texts are scalars of a type, spelled as the row parser writes them."""
     if code == _BOOLEAN:
         return (text == "true") | (text == "false")
     if code == _INTEGER:
-        return text.str.contains("^(?:0|-?[1-9][0-9]*)$") & (text.str.len_bytes() <= 18)
-    # at most 15 digits, none of them to spare, not below 0.0001: such ones outlive being a double
-    return text.str.contains(_FRACTION) & (text.str.len_bytes() <= 16)
+        return text.str.contains("^(?:0|-?[1-9][0-9]*)$") & (text.str.len_bytes() <= _MOST_INTEGER_BYTES)
+    return text.str.contains(_FRACTION) & (text.str.len_bytes() <= _MOST_FRACTION_BYTES)
 
 
 class Values:
-    """What stands in the slots. `rows` are the rows of which all scalars are proved."""
+    """The values in the slots of rows that match a template.
 
-    def __init__(self, pieces: Tokens, slots: Sequence[Slot]) -> None:
-        self._pieces = pieces
+    `rows` are the row numbers that are left: those in which every scalar was recognized. All series have one value
+    for each of them, in this order.
+
+    Args:
+        tokens: the rows whose literals match.
+        slots: the template's slots.
+    """
+
+    def __init__(self, tokens: Tokens, slots: Sequence[Slot]) -> None:
+        self._tokens = tokens
         self._texts: dict[str, pl.Series] = {}
-        self._types: dict[str, Codes] = {}
+        self._types: dict[str, TypeCodes] = {}
         for slot in slots:
             if slot.null == "null":
                 self._read_scalars(slot)
             elif slot.null == "" and self.may_be_empty(slot):
                 self._types[slot.name] = np.where(self.text(slot) == "", np.int8(_NULL), np.int8(_TEXT))
-        self.rows: Numbers = self._pieces.rows
+        self.rows: Numbers = self._tokens.rows
 
     def _read_scalars(self, slot: Slot) -> None:
-        """And leave out the rows in which they are not proved."""
-        texts, types = _scalars(self._pieces[slot.piece], slot)
-        proved = types != _UNPROVED
-        if not proved.all():
-            self._leave_out(~proved)
-            texts, types = texts.filter(pl.Series(proved)), types[proved]
+        """Read a slot's scalars, and leave out the rows in which they are not recognized."""
+        texts, types = _scalars(self._tokens[slot.token], slot)
+        recognized = types != _UNRECOGNIZED
+        if not recognized.all():
+            self._leave_out(~recognized)
+            texts, types = texts.filter(pl.Series(recognized)), types[recognized]
         self._texts[slot.name], self._types[slot.name] = texts.alias(slot.name), types
 
     def _leave_out(self, rows: Flags) -> None:
-        self._pieces = self._pieces.only(~rows)
+        self._tokens = self._tokens.only(~rows)
         self._types = {name: types[~rows] for name, types in self._types.items()}
         self._texts = {name: texts.filter(pl.Series(~rows)) for name, texts in self._texts.items()}
 
     def may_be_empty(self, slot: Slot) -> bool:
+        """Whether the slot is a string or a CSV field that is empty in any row."""
         return slot.null != "null" and bool((self.text(slot) == "").any())
 
     def may_be_null(self, slot: Slot) -> bool:
+        """Whether the slot is null in any row."""
         return slot.name in self._types and bool((self._types[slot.name] == _NULL).any())
 
     def text(self, slot: Slot) -> pl.Series:
-        """As it is written, without quotes."""
+        """The slot's values as they are written (String), without quotes; null as its text."""
         if slot.name not in self._texts:
-            self._texts[slot.name] = self._pieces[slot.piece].alias(slot.name)
+            self._texts[slot.name] = self._tokens[slot.token].alias(slot.name)
         return self._texts[slot.name]
 
     def text_or_null(self, slot: Slot) -> pl.Expr:
+        """The same as an expression for ``frame``, and null where the value is null."""
         text = pl.col(self.text(slot).name)
         return pl.when(text != slot.null).then(text) if self.may_be_null(slot) else text
 
     @property
-    def nothing(self) -> pl.Series:
+    def nulls(self) -> pl.Series:
+        """A String column of nulls."""
         return pl.Series("", [None], dtype=pl.String).new_from_index(0, len(self.rows))
 
     def frame(self, columns: Mapping[str, pl.Series | pl.Expr]) -> pl.DataFrame:
-        """The columns, of which some may be expressions over the texts that have been asked for."""
+        """The columns by name. Expressions are over the names of slots that ``text`` was called for."""
         made = {name: column for name, column in columns.items() if isinstance(column, pl.Expr)}
         if made:
             texts = pl.DataFrame([pl.Series("", self.rows), *self._texts.values()])
             columns = {**columns, **texts.with_columns(**made).select(*made).to_dict()}
         return pl.DataFrame(columns)
 
-    def kinds(self, slots: Sequence[Slot]) -> Iterator[tuple[int, int]]:
-        """The first row of each combination of these slots' types, and how many rows have it."""
+    def type_combinations(self, slots: Sequence[Slot]) -> Iterator[tuple[int, int]]:
+        """For each combination of these slots' types that occurs, the number of its first row and how many rows."""
         types = {slot.name: self._types[slot.name] for slot in slots if slot.name in self._types}
         mixed = {name: codes for name, codes in types.items() if codes.min() != codes.max()}
         if not mixed:
             return iter([(int(self.rows[0]), len(self.rows))])
         row = pl.col("row")
-        found = pl.DataFrame({"row": self.rows, **mixed}).group_by(*mixed).agg(row.min(), rows=pl.len())
-        return found.select("row", "rows").iter_rows()
+        combinations = pl.DataFrame({"row": self.rows, **mixed}).group_by(*mixed).agg(row.min(), rows=pl.len())
+        return combinations.select("row", "rows").iter_rows()
 
 
-def _scalars(pieces: pl.Series, slot: Slot) -> tuple[pl.Series, Codes]:
-    """Each piece's scalar and its type. What doesn't stand between the slot's literals is not proved."""
-    is_value = (pieces != f"{slot.before}null{slot.after}").to_numpy()
+def _scalars(tokens: pl.Series, slot: Slot) -> tuple[pl.Series, TypeCodes]:
+    """The scalar in each token and its type; unrecognized where it is not between the slot's literals."""
+    is_value = (tokens != f"{slot.before}null{slot.after}").to_numpy()
     if is_value.all():
-        return _values(pieces, slot)
-    types, places = np.full(len(pieces), _NULL, np.int8), np.zeros(len(pieces), np.uint32)
-    texts, types[is_value] = _values(pieces.filter(pl.Series(is_value)), slot)
-    places[is_value] = np.arange(1, len(texts) + 1)
-    return pl.concat([pl.Series(["null"]), texts], rechunk=True)[pl.Series(places)], types
+        return _values(tokens, slot)
+    types, value_numbers = np.full(len(tokens), _NULL, np.int8), np.zeros(len(tokens), np.uint32)
+    texts, types[is_value] = _values(tokens.filter(pl.Series(is_value)), slot)
+    value_numbers[is_value] = np.arange(1, len(texts) + 1)
+    return pl.concat([pl.Series(["null"]), texts], rechunk=True)[pl.Series(value_numbers)], types
 
 
-def _values(pieces: pl.Series, slot: Slot) -> tuple[pl.Series, Codes]:
-    texts = pieces.str.strip_prefix(slot.before).str.strip_suffix(slot.after).alias("")
+def _values(tokens: pl.Series, slot: Slot) -> tuple[pl.Series, TypeCodes]:
+    texts = tokens.str.strip_prefix(slot.before).str.strip_suffix(slot.after).alias("")
     types = _types(texts)
-    stripped = pieces.str.len_bytes() - texts.str.len_bytes()
-    types[(stripped != len((slot.before + slot.after).encode())).to_numpy()] = _UNPROVED
+    stripped = tokens.str.len_bytes() - texts.str.len_bytes()
+    types[(stripped != len((slot.before + slot.after).encode())).to_numpy()] = _UNRECOGNIZED
     return texts, types
 
 
-def _types(texts: pl.Series) -> Codes:
-    """The type of each text that is a scalar, but not null."""
-    types = np.full(len(texts), _UNPROVED, np.int8)
-    for code in _PROVED:
-        proved = _proof(texts, code)
-        if proved.all():  # as mostly
+def _types(texts: pl.Series) -> TypeCodes:
+    """The type of each text that is a scalar other than null."""
+    types = np.full(len(texts), _UNRECOGNIZED, np.int8)
+    for code in _SCALAR_TYPES:
+        is_of_type = _is_of_type(texts, code)
+        if is_of_type.all():  # the usual case
             return np.full(len(texts), code, np.int8)
-        types[proved.to_numpy()] = code
+        types[is_of_type.to_numpy()] = code
     return types

@@ -1,8 +1,21 @@
-"""How a whole group of rows is written: the same fields in the same order, with other values.
+"""Templates: the part of a row that rows of equal structure share, and the slots where their values are.
 
-A template is all of a row that is no value. A row that is cut at its quotes into as many pieces, holds the
-literals each in its piece, and elsewhere nothing but values is thereby proved to be an object of those fields,
-unparsed.
+A JSON template is made of one row by cutting it at its quotes. In valid JSON without backslashes every quote begins
+or ends a string, so the tokens alternate: those of even number are structure (braces, colons, commas, scalars), those
+of odd number are the texts of strings, keys or values. A token that contains a value has a *slot*: a string value is
+a whole token, a scalar (number, boolean or null) is a token's middle part, between two literals. All other tokens are
+*literals*.
+
+    {"a":"x","b":12}      tokens   {  a  :  x  ,  b  :12}      slots   3, and 6 between ":" and "}"
+
+A row matches if it has as many tokens, the same literals, and a scalar in each scalar slot. Such a row is the
+template with other values between the same quotes, so it is valid JSON with the same fields in the same order, and
+nothing of it has to be parsed. That holds for rows without backslashes and control characters only: then whatever is
+between two quotes is a valid JSON string that means what it says. The caller keeps to that (``vectorized``).
+
+A CSV template is the header: each field of a record is a slot. Its records have no quotes.
+
+Not here: how rows are cut and compared (``tokens``), how a scalar is recognized (``scalars``).
 """
 
 import json
@@ -17,11 +30,11 @@ import msgspec
 from sessions_platform.transforms.parse.tokens import Tokens
 
 QUOTE = '"'
-# Objects of more fields are rare, and read one by one.
+# Objects with more values, or nested deeper, are rare and are read row by row.
 _MOST_SLOTS = 256
 _DEEPEST = 100
 
-# A key is no value, and is known by the colon behind it. Only for valid JSON without escapes.
+# A string before a colon is a key, any other is a value. Only for valid JSON without backslashes.
 _VALUE = re.compile(r'"[^"]*"(?= *:)|"(?P<text>[^"]*)"|(?P<scalar>[^ {}\[\],:"]+)')
 
 Fields = dict[str, Any]
@@ -29,39 +42,48 @@ Fields = dict[str, Any]
 
 @dataclass(frozen=True)
 class Slot:
-    """Where a value stands: in the piece of this number, between two literals that may be empty.
+    """Where a value is: in the token of this number, between two literals that may be empty.
 
-    `null` is the text that means null there.
+    `null` is the text that means null there: "null" for a JSON scalar, "" for a CSV field. A JSON string has none.
     """
 
-    piece: int
+    token: int
     before: str = ""
     after: str = ""
     null: str | None = None
 
     @property
     def name(self) -> str:
-        return str(self.piece)
+        return str(self.token)
 
 
 class JsonTemplate:
-    """Literals and slots: a row's pieces between its quotes, of which the even ones are no texts."""
+    """The structure of one JSON object: `slots` in the order of the row, and `fields`, the object with slots as values.
+
+    Args:
+        line: a row without backslashes and control characters.
+
+    Raises:
+        ValueError: no template can be made of the row: it is no object with values, or too large, or has a key twice,
+            or two scalars between the same two quotes (``[1, 2]``).
+        msgspec.DecodeError: it is not valid JSON.
+    """
 
     def __init__(self, line: str) -> None:
-        """Of a line without backslashes and control characters. Raises ValueError if it makes no template."""
         if line.count("{") + line.count("[") > _DEEPEST or line.count(QUOTE) > 4 * _MOST_SLOTS:
             raise ValueError("too large")
         msgspec.json.decode(line)
-        found = [value for value in _VALUE.finditer(line) if value.lastgroup]
-        self.slots = list(_json_slots(line, found))
-        slots = {slot.piece for slot in self.slots}
-        if len(slots) < len(self.slots):
-            raise ValueError("a list of numbers")
-        self._literals = [(at, piece) for at, piece in enumerate(line.split(QUOTE)) if at not in slots]
+        values = [value for value in _VALUE.finditer(line) if value.lastgroup]
+        self.slots = list(_json_slots(line, values))
+        tokens_with_slot = {slot.token for slot in self.slots}
+        if len(tokens_with_slot) < len(self.slots):
+            raise ValueError("two scalars in one token")
+        tokens = enumerate(line.split(QUOTE))
+        self._literals = [(number, text) for number, text in tokens if number not in tokens_with_slot]
         self.fields = self._fields(line)
 
     def _fields(self, line: str) -> Fields:
-        """The object, with slots in the place of the values."""
+        """The object with its slots as values: parsed after each value was replaced by the number of its slot."""
         numbers = count()
         numbered = _VALUE.sub(lambda value: str(next(numbers)) if value.lastgroup else value[0], line)
         slot = self.slots.__getitem__
@@ -70,44 +92,44 @@ class JsonTemplate:
             raise ValueError("no object with values")
         return fields
 
-    def fit(self, rows: Tokens) -> Tokens:
-        """Those of the rows that are written by the template, if their scalars are scalars.
+    def matching(self, rows: Tokens) -> Tokens:
+        """The rows with the template's literals; they match if their scalar slots contain scalars (``scalars``).
 
-        They have just as many pieces as the template, so no text holds a quote. Nor may they hold backslashes or
-        control characters.
+        Args:
+            rows: rows with as many tokens as the template, cut at quotes, without backslashes and control characters.
         """
-        return rows.holding(self._literals)
+        return rows.matching(self._literals)
 
 
-def _json_slots(line: str, found: list[re.Match[str]]) -> Iterator[Slot]:
-    piece = edge = 0
-    for value in found:
+def _json_slots(line: str, values: list[re.Match[str]]) -> Iterator[Slot]:
+    token = counted_to = 0
+    for value in values:
         start, end = value.span(value.lastgroup or 0)
-        piece += line.count(QUOTE, edge, start)
-        edge = start
+        token += line.count(QUOTE, counted_to, start)
+        counted_to = start
         if value.lastgroup == "text":
-            yield Slot(piece)
+            yield Slot(token)
         else:
             before = line[line.rfind(QUOTE, 0, start) + 1 : start]
-            yield Slot(piece, before, line[end:].partition(QUOTE)[0], "null")
+            yield Slot(token, before, line[end:].partition(QUOTE)[0], "null")
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> Fields:
     fields = dict(pairs)
     if len(fields) < len(pairs):
-        raise ValueError("a key stands twice")
+        raise ValueError("a key occurs twice")
     return fields
 
 
 class CsvTemplate:
-    """Records without quotes, under one header."""
+    """The fields of a record, named by its header; with `slots` and `fields` as a ``JsonTemplate`` has them."""
 
     def __init__(self, names: list[str]) -> None:
         self.slots = [Slot(index, null="") for index in range(len(names))]
         self.fields: Fields = dict(zip(names, self.slots, strict=True))
 
-    def fit(self, rows: Tokens) -> Tokens:
-        """All of them, if they are neither empty nor hold a quote, and have as many fields as the header."""
+    def matching(self, rows: Tokens) -> Tokens:
+        """All rows: records without quotes and with as many fields as the header always match."""
         return rows
 
 

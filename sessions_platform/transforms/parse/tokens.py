@@ -1,6 +1,20 @@
-"""Rows of text, and the pieces between their quotes or separators, for all rows at once.
+"""Payloads as text, cut into tokens at a delimiter, for all rows of a block at once.
 
-Each operation is one of polars or NumPy over many rows at once, but where some are no UTF-8.
+Here: which payloads can be read as text at all (``readable``), the cut (``tokenize``), and the comparison of tokens
+with literals (``Tokens.matching``). What the tokens mean is in ``templates`` (which of them are literals and which
+are values) and ``scalars`` (of which type a value is). Each operation is one call of polars or NumPy over many rows;
+rows are only looked at one by one to find those that are not UTF-8.
+
+All tokens of a block are one polars String series, in the order of the rows. ``Tokens`` are the rows that have
+equally many of them, each with the index of its first token: the n-th token of every row is one gather. Its rows can
+so be narrowed down again and again while the tokens stay where they are.
+
+Polars keeps a String series as Arrow string views, 16 bytes a string: 4 bytes of length, and then either the whole
+string, if it has at most 12 bytes (the rest is zero), or its first 4 bytes and its location in a buffer. So two
+strings of at most 12 bytes are equal exactly if their views are. Nearly all literals of a JSON row are that short
+(keys, colons, commas). They are compared by their views: NumPy takes the views of all literal tokens of a row at once
+and compares them as two 64-bit halves each, because it has no 128-bit integers and compares raw bytes slowly. Longer
+literals are compared as strings, one after the other.
 """
 
 import struct
@@ -15,60 +29,70 @@ Numbers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 Views = npt.NDArray[np.void]
 
-# A piece takes 16 bytes, however short it is. A longer row may be nothing but quotes.
-LONGEST = 64 * 1024
+# Bytes. A token takes 16 bytes however short it is, and a longer row may consist of quotes alone.
+LONGEST_ROW = 64 * 1024
 
 _SPACE = 0x20
 _NEWLINE = 0x0A
-# A shorter text stands in its view, and in no buffer.
+# The most bytes that a string has whose view contains all of it; it is then in no buffer.
 _INLINE = 12
 _VIEW = np.dtype("V16")
-# So much is looked at once that it stays in the processor's cache: bytes, and rows.
-_CACHED = 512 * 1024
-_AT_ONCE = 2048
-_FEW = 256
+# Bytes, and rows, of which the intermediate results stay in the processor's cache.
+_BYTES_AT_ONCE = 512 * 1024
+_ROWS_AT_ONCE = 2048
+# Rows that are decoded one by one if one of them is not UTF-8.
+_UTF8_CHECKED_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Some rows of a block, by their numbers in it, and their texts; or what stands in for the texts."""
+    """Rows of a block: their row numbers in it, ascending, and their payloads as text (String).
+
+    `has_stand_ins`: the texts are CSV records without their quotes, in which U+0000 stands for each separator that
+    was inside quotes.
+    """
 
     numbers: Numbers
     texts: pl.Series
-    stand_in: bool = False
+    has_stand_ins: bool = False
 
     def __len__(self) -> int:
         return len(self.numbers)
 
     def only(self, keep: pl.Series) -> "Rows":
+        """The rows for which `keep` (Boolean) is true."""
         if keep.all():
             return self
-        return Rows(self.numbers[keep.to_numpy()], self.texts.filter(keep), self.stand_in)
+        return Rows(self.numbers[keep.to_numpy()], self.texts.filter(keep), self.has_stand_ins)
 
-    def without(self, sign: str) -> "Rows":
-        """The rows that don't hold it."""
-        return self.only(~self.texts.str.contains(sign, literal=True))
+    def without(self, text: str) -> "Rows":
+        """The rows that do not contain the text."""
+        return self.only(~self.texts.str.contains(text, literal=True))
 
     def without_controls(self) -> "Rows":
-        """The rows that hold no control character, but for what stands in for a separator."""
-        if self.stand_in:
+        """The rows without control characters (below U+0020), but for U+0000 that stands for a separator.
+
+        A search in every row takes longer than one pass over the buffers that the rows are views of. These contain
+        the line terminators between the rows too, so newlines are allowed in them, and then searched in the rows.
+        """
+        if self.has_stand_ins:
             return self.only(~self.texts.str.contains("[\x01-\x1f]"))
-        if _hold_newlines_alone(self.texts):
-            kept = self.without("\n")
-            in_no_buffer = (kept.texts.str.len_bytes() <= _INLINE).arg_true()
-            bad = in_no_buffer.filter(_has_controls(kept.texts.gather(in_no_buffer)))
-            keep = np.ones(len(kept), np.bool_)
-            keep[bad.to_numpy()] = False
-            return kept.only(pl.Series(keep))
-        return self.only(~_has_controls(self.texts))
+        if not _buffers_have_newlines_only(self.texts):
+            return self.only(~_has_controls(self.texts))
+        kept = self.without("\n")
+        inline = (kept.texts.str.len_bytes() <= _INLINE).arg_true()  # in no buffer, so not yet checked
+        with_controls = inline.filter(_has_controls(kept.texts.gather(inline)))
+        keep = np.ones(len(kept), np.bool_)
+        keep[with_controls.to_numpy()] = False
+        return kept.only(pl.Series(keep))
 
 
 def readable(raw: pl.DataFrame) -> Rows:
-    """The rows that are UTF-8, and of which a file was read."""
-    numbers, payloads = np.arange(raw.height), raw["payload"].rechunk()  # from several chunks to gather takes long
+    """The rows whose payload (Binary) is UTF-8 and whose corrupt_reason (String) is null."""
+    numbers, payloads = np.arange(raw.height), raw["payload"].rechunk()  # to gather from several chunks is slow
     if raw["corrupt_reason"].null_count() < raw.height:
-        read = raw["corrupt_reason"].is_null()
-        numbers, payloads = read.arg_true().to_numpy(), payloads.filter(read)
+        intact = raw["corrupt_reason"].is_null()
+        numbers, payloads = intact.arg_true().to_numpy(), payloads.filter(intact)
     try:
         return Rows(numbers, payloads.cast(pl.String))
     except pl.exceptions.ComputeError:
@@ -77,15 +101,14 @@ def readable(raw: pl.DataFrame) -> Rows:
 
 
 def _which_are_utf8(payloads: pl.Series) -> Iterator[bool]:
-    """One by one only where some are not."""
-    for start in range(0, len(payloads), _FEW):
-        some = payloads[start : start + _FEW]
+    for start in range(0, len(payloads), _UTF8_CHECKED_AT_ONCE):
+        part = payloads[start : start + _UTF8_CHECKED_AT_ONCE]
         try:
-            some.cast(pl.String)
+            part.cast(pl.String)
         except pl.exceptions.ComputeError:
-            yield from map(_is_utf8, some)
+            yield from map(_is_utf8, part)
         else:
-            yield from [True] * len(some)
+            yield from [True] * len(part)
 
 
 def _is_utf8(text: bytes) -> bool:
@@ -96,14 +119,14 @@ def _is_utf8(text: bytes) -> bool:
     return True
 
 
-def _hold_newlines_alone(texts: pl.Series) -> bool:
-    """Whether the buffers that hold the texts, and mostly their line ends too, have no other control character."""
+def _buffers_have_newlines_only(texts: pl.Series) -> bool:
+    """Whether the buffers of the string views have no control characters other than newlines."""
     for chunk in texts.get_chunks():
         for buffer in chunk.to_arrow(compat_level=pl.CompatLevel.newest()).buffers()[2:]:
-            signs = np.frombuffer(buffer, np.uint8)
-            for start in range(0, len(signs), _CACHED):
-                some = signs[start : start + _CACHED]
-                if np.count_nonzero(some < _SPACE) > np.count_nonzero(some == _NEWLINE):
+            every = np.frombuffer(buffer, np.uint8)
+            for start in range(0, len(every), _BYTES_AT_ONCE):
+                part = every[start : start + _BYTES_AT_ONCE]
+                if np.count_nonzero(part < _SPACE) > np.count_nonzero(part == _NEWLINE):
                     return False
     return True
 
@@ -114,72 +137,81 @@ def _has_controls(texts: pl.Series) -> pl.Series:
 
 @dataclass(frozen=True)
 class Tokens:
-    """Rows that have equally many pieces. `first` tells where in `pieces` those of each row begin."""
+    """The tokens of rows that have equally many.
+
+    `rows` are the row numbers, ascending; `count` is how many tokens each row has; `first` is the index of each row's
+    first token in `texts` (String), which has the tokens of other rows too.
+    """
 
     rows: Numbers
     count: int
     first: npt.NDArray[np.uint32]
-    pieces: pl.Series
+    texts: pl.Series
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, number: int) -> pl.Series:
-        """The first piece of each row (0), the second (1), and so on."""
-        return self.pieces[pl.Series(self.first + np.uint32(number))]
+        """The first token of each row (0), the second (1), and so on."""
+        return self.texts[pl.Series(self.first + np.uint32(number))]
 
-    def holding(self, literals: Sequence[tuple[int, str]]) -> "Tokens":
-        """Those of the rows of which the pieces of these numbers are these texts."""
-        short = [(number, _inline(text)) for number, text in literals if len(text.encode()) <= _INLINE]
-        rows = self.only(self._are(*map(np.array, zip(*short, strict=True)))) if short else self
+    def matching(self, literals: Sequence[tuple[int, str]]) -> "Tokens":
+        """The rows whose tokens of these numbers equal these texts."""
+        short = [(number, _inline_view(text)) for number, text in literals if len(text.encode()) <= _INLINE]
+        rows = self.only(self._have_views(*map(np.array, zip(*short, strict=True)))) if short else self
         for number, text in literals:
             if len(text.encode()) > _INLINE:
                 rows = rows.only((rows[number] == text).to_numpy())
         return rows
 
-    def _are(self, numbers: Numbers, views: Views) -> Flags:
-        """Which rows have these views in the pieces of these numbers. All of a row's are looked at before the next."""
-        every, halves = _views(self.pieces), views.view(np.uint64)
-        found = np.ones(len(self), np.bool_)
-        for start in range(0, len(self), _AT_ONCE):
-            some = slice(start, start + _AT_ONCE)
-            alike = every.take(self.first[some, None] + numbers).view(np.uint64) == halves
-            if not alike.all():
-                found[some] = alike.all(axis=1)
-        return found
+    def _have_views(self, numbers: Numbers, views: Views) -> Flags:
+        """For each row whether its tokens of these numbers have these views, compared as 64-bit halves."""
+        every, halves = _views(self.texts), views.view(np.uint64)
+        matches = np.ones(len(self), np.bool_)
+        for start in range(0, len(self), _ROWS_AT_ONCE):
+            part = slice(start, start + _ROWS_AT_ONCE)
+            equal = every.take(self.first[part, None] + numbers).view(np.uint64) == halves
+            if not equal.all():
+                matches[part] = equal.all(axis=1)
+        return matches
 
     def only(self, keep: Flags) -> "Tokens":
+        """The rows for which `keep` is true."""
         if keep.all():
             return self
-        return Tokens(self.rows[keep], self.count, self.first[keep], self.pieces)
+        return Tokens(self.rows[keep], self.count, self.first[keep], self.texts)
 
     def without(self, rows: Numbers) -> "Tokens":
+        """All rows but those of these row numbers."""
         keep = np.ones(self.rows[-1] + 1, np.bool_)
         keep[rows] = False
         return self.only(keep[self.rows])
 
 
 def _views(texts: pl.Series) -> Views:
-    """A view has 16 bytes: the length of a text, and all of it or where it stands."""
+    """The Arrow string views of a series of one chunk."""
     arrow = texts.to_arrow(compat_level=pl.CompatLevel.newest())
     return np.frombuffer(arrow.buffers()[1], _VIEW)[arrow.offset :]
 
 
-def _inline(text: str) -> np.void:
-    """The view of a text that is short enough to stand in it."""
+def _inline_view(text: str) -> np.void:
+    """The string view of a text of at most ``_INLINE`` bytes."""
     return np.void(struct.pack("=I12s", len(text.encode()), text.encode()))
 
 
-def cut_at(rows: Rows, mark: str) -> Iterator[Tokens]:
-    """The rows, cut at a mark, by how many pieces they have: the most rows first. Long ones are left out."""
-    rows = rows.only(rows.texts.str.len_bytes() <= LONGEST)
+def tokenize(rows: Rows, delimiter: str) -> Iterator[Tokens]:
+    """Cut rows at every delimiter, grouped by their number of tokens, largest group first.
+
+    Rows of more than ``LONGEST_ROW`` bytes are left out.
+    """
+    rows = rows.only(rows.texts.str.len_bytes() <= LONGEST_ROW)
     if not len(rows):
         return
-    split = rows.texts.str.split(mark)
+    split = rows.texts.str.split(delimiter)
     counts = split.list.len().to_numpy()
     first = np.cumsum(counts, dtype=np.uint32) - counts
     every = split.explode()
     sizes = np.bincount(counts)
     for count in np.argsort(-sizes, kind="stable")[: np.count_nonzero(sizes)].tolist():
-        alike = Tokens(rows.numbers, count, first, every)
-        yield alike if sizes[count] == len(rows) else alike.only(counts == count)
+        group = Tokens(rows.numbers, count, first, every)
+        yield group if sizes[count] == len(rows) else group.only(counts == count)

@@ -1,8 +1,24 @@
-"""Read the rows in bulk of which a template proves what they hold.
+"""Parse many rows at once, without a Python object for any value: the fast path of ``parse``.
 
-All values of a column are then cut at once, without a Python object for any. What is not
-proved here is left to `parse_plain`, and what is read here is just what it would have read:
-texts without escapes, numbers that are spelled as Python spells them, no column at fault.
+Rows of one source mostly have the same structure. So a template is made of one row (``templates``), and the rows that
+match it are found by comparing the tokens between their quotes or separators (``tokens``); a column is then the
+series of one slot's texts (``scalars``). A template costs about as much as reading ``MIN_ROWS`` rows one by one.
+
+A row is eligible if its format has a ``Layout``, its payload is UTF-8, and, by layout:
+
+- JSON: it has no backslash (so no escapes, and each quote begins or ends a string) and no control character (not
+  allowed in JSON strings), at most ``LONGEST_ROW`` bytes, and enough rows with as many quotes in its block.
+- CSV: it is not empty, has as many fields as its header names and no U+0000 (which is used as the stand-in below). If
+  the stream has a quote character, there is no CR either, and each pair of quotes encloses a whole field, without
+  quotes or newlines in it. The quotes are then removed, and separators inside them replaced by a stand-in until the
+  record is cut. If fields become `properties`, texts have to be valid JSON strings as they are.
+
+Of the eligible rows those are read that match a template under which no column has a parse error: each path leads to
+a value or to nothing, and no field is to be rejected as unexpected. Every other row is left to ``row_parser``, which
+defines what parsing means. So this path may always read fewer rows, but what it reads has to be equal, to the last
+character and to the signatures from which the observed schema is counted; property tests compare the two. It rests on
+three facts: a matching row is valid and has the template's fields (``templates``); a string without backslashes is
+its own text; a recognized scalar is spelled as the row parser would write it (``scalars``).
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -17,47 +33,52 @@ from sessions_platform.contracts.stream import Stream
 from sessions_platform.sources.formats.csv import header_names
 from sessions_platform.sources.formats.errors import MalformedError
 from sessions_platform.sources.formats.registry import open_format
-from sessions_platform.transforms.parse.row_parser import (
-    Tree,
-    paths_of,
-    unnamed,
-    value_at,
-)
+from sessions_platform.transforms.parse.row_parser import Tree, paths_of, unnamed, value_at
 from sessions_platform.transforms.parse.scalars import Values
 from sessions_platform.transforms.parse.templates import QUOTE, CsvTemplate, Fields, JsonTemplate, Slot, Template
-from sessions_platform.transforms.parse.tokens import Numbers, Rows, Tokens, cut_at, readable
+from sessions_platform.transforms.parse.tokens import Numbers, Rows, Tokens, readable, tokenize
 from sessions_platform.transforms.schema_drift import Entered, RowSignature, entered_objects
 
-# A template costs about as much as reading so many rows one by one.
-WORTH_A_TEMPLATE = 128
+MIN_ROWS = 128
 _MOST_TEMPLATES = 64
-# Rows that have as many quotes as each other are mostly alike. If not, that is soon given up.
-_MOST_TRIES = 8
+# Templates for rows with equally many quotes. These are mostly of one structure; if not, this path does not pay.
+_TRIES_PER_GROUP = 8
 
 _BACKSLASH = "\\"
-# For a separator in quotes. No row that is read in bulk has it as data.
+# Replaces a separator inside quotes. Rows that contain it themselves are not eligible.
 _STAND_IN = "\0"
-# Records of more quotes are rare, and read one by one.
-_MOST_PIECES = 513
+# Records with more quotes are rare and are read row by row.
+_MOST_QUOTED_TOKENS = 513
 Names = Callable[[bytes | None], list[str]]
 
-_NOTHING = pl.lit(None, pl.String)
+_NULL = pl.lit(None, pl.String)
 
 
 @dataclass(frozen=True)
 class VectorizedRows:
-    """Rows that were read, none of them at fault: their columns with `properties`, and their kinds."""
+    """Rows without parse errors: their row numbers, and in this order `columns` (the stream's columns and properties).
+
+    `signatures` are all of theirs; their `first` is a row number.
+    """
 
     rows: Numbers
     columns: pl.DataFrame
-    kinds: list[RowSignature]
+    signatures: list[RowSignature]
 
 
 def read_vectorized(raw: pl.DataFrame, stream: Stream) -> Iterator[VectorizedRows]:
-    """What can be read in bulk of these rows. No row is read twice."""
+    """Read the rows of a block that match a template.
+
+    Args:
+        raw: payload (Binary), header (Binary), corrupt_reason (String); row numbers count from 0.
+        stream: its columns, `extra_columns` and source options.
+
+    Yields:
+        Groups of rows, one for each template. No row is in two of them, and some rows are in none.
+    """
     entry = FORMATS[stream.source.format]
     is_utf8 = stream.source.encoding == "utf-8" or not entry.is_text
-    if raw.height < WORTH_A_TEMPLATE or not is_utf8 or entry.layout is None:
+    if raw.height < MIN_ROWS or not is_utf8 or entry.layout is None:
         return
     read = {Layout.json_object: _json, Layout.delimited: _csv}[entry.layout]
     yield from read(raw, stream)
@@ -67,24 +88,24 @@ def read_vectorized(raw: pl.DataFrame, stream: Stream) -> Iterator[VectorizedRow
 
 
 def _json(raw: pl.DataFrame, stream: Stream) -> Iterator[VectorizedRows]:
-    simple = readable(raw).without(_BACKSLASH).without_controls()
-    reader = _Reader(raw, stream)
+    eligible = readable(raw).without(_BACKSLASH).without_controls()
+    reader = _TemplateReader(raw, stream)
     templates = 0
-    for alike in cut_at(simple, QUOTE):
-        if len(alike) < WORTH_A_TEMPLATE:
-            break  # the others are fewer still
-        left = alike
-        for _ in range(_MOST_TRIES):
-            if len(left) < WORTH_A_TEMPLATE or templates == _MOST_TEMPLATES:
+    for group in tokenize(eligible, QUOTE):
+        if len(group) < MIN_ROWS:
+            break  # later groups are smaller
+        unread = group
+        for _ in range(_TRIES_PER_GROUP):
+            if len(unread) < MIN_ROWS or templates == _MOST_TEMPLATES:
                 break
             templates += 1
-            read = _by_template_of_first(left, reader)
+            read = _by_template_of_first(unread, reader)
             if read is not None:
                 yield read
-            left = left.without(left.rows[:1] if read is None else read.rows)
+            unread = unread.without(unread.rows[:1] if read is None else read.rows)
 
 
-def _by_template_of_first(rows: Tokens, reader: "_Reader") -> VectorizedRows | None:
+def _by_template_of_first(rows: Tokens, reader: "_TemplateReader") -> VectorizedRows | None:
     try:
         plan = reader.plan(JsonTemplate(reader.payloads[int(rows.rows[0])].decode()))
     except (ValueError, msgspec.DecodeError):
@@ -97,23 +118,23 @@ def _by_template_of_first(rows: Tokens, reader: "_Reader") -> VectorizedRows | N
 
 def _csv(raw: pl.DataFrame, stream: Stream) -> Iterator[VectorizedRows]:
     separator, quote = stream.source.separator, stream.source.quote
-    simple = readable(raw).without(_STAND_IN)
-    simple = simple.only(simple.texts != "")
-    reader = _Reader(raw, stream)
+    eligible = readable(raw).without(_STAND_IN)
+    eligible = eligible.only(eligible.texts != "")
+    reader = _TemplateReader(raw, stream)
     names_under = header_names(stream.source)
     if quote is None:
-        yield from _records(simple, reader, separator, names_under)
+        yield from _records(eligible, reader, separator, names_under)
         return
-    simple = simple.without("\r")
-    quoted = simple.texts.str.contains(quote, literal=True)
-    yield from _records(simple.only(~quoted), reader, separator, names_under)
-    if quoted.any() and quote != separator:
-        for rows in _unquoted(simple.only(quoted).without("\n"), quote, separator):
+    eligible = eligible.without("\r")
+    has_quotes = eligible.texts.str.contains(quote, literal=True)
+    yield from _records(eligible.only(~has_quotes), reader, separator, names_under)
+    if has_quotes.any() and quote != separator:
+        for rows in _unquoted(eligible.only(has_quotes).without("\n"), quote, separator):
             yield from _records(rows, reader, separator, names_under)
 
 
-def _records(rows: Rows, reader: "_Reader", separator: str, names_under: Names) -> Iterator[VectorizedRows]:
-    """Reads rows that hold no quotes. What stands in for a separator is one again once they have been cut."""
+def _records(rows: Rows, reader: "_TemplateReader", separator: str, names_under: Names) -> Iterator[VectorizedRows]:
+    """Read records without quotes. Stand-ins become separators again after the records are cut."""
     for header, under in _by_header(reader.headers, rows):
         try:
             plan = reader.plan(CsvTemplate(names_under(header)))
@@ -121,34 +142,40 @@ def _records(rows: Rows, reader: "_Reader", separator: str, names_under: Names) 
             continue
         if plan is None:
             continue
-        for alike in cut_at(_plain_in_json(under) if plan.rest else under, separator):
-            if alike.count != len(plan.template.slots):
+        for group in tokenize(_valid_in_json(under) if plan.extras else under, separator):
+            if group.count != len(plan.template.slots):
                 continue
-            texts = alike.pieces.str.replace_all(_STAND_IN, separator, literal=True) if rows.stand_in else alike.pieces
-            if read := reader.read(replace(alike, pieces=texts), plan):
+            texts = group.texts
+            if rows.has_stand_ins:
+                texts = texts.str.replace_all(_STAND_IN, separator, literal=True)
+            if read := reader.read(replace(group, texts=texts), plan):
                 yield read
 
 
 def _unquoted(rows: Rows, quote: str, separator: str) -> Iterator[Rows]:
-    """The rows without their quotes, if these enclose whole fields. Something stands in for separators in quotes."""
-    for alike in cut_at(rows, quote):
-        if len(alike) < WORTH_A_TEMPLATE:
-            break  # the others are fewer still
-        if alike.count % 2 == 0 or alike.count > _MOST_PIECES:
+    """Remove the quotes of rows in which each pair of them encloses a whole field; separators inside are replaced.
+
+    Cut at quotes, tokens of odd number were inside quotes. Those of even number have to end and begin with a
+    separator, except at the ends of the record.
+    """
+    for group in tokenize(rows, quote):
+        if len(group) < MIN_ROWS:
+            break  # later groups are smaller
+        if group.count % 2 == 0 or group.count > _MOST_QUOTED_TOKENS:
             continue
-        parts = [alike[number] for number in range(alike.count)]
-        whole = ((parts[0] == "") | parts[0].str.ends_with(separator)) & (
-            (parts[-1] == "") | parts[-1].str.starts_with(separator)
+        tokens = [group[number] for number in range(group.count)]
+        encloses_fields = ((tokens[0] == "") | tokens[0].str.ends_with(separator)) & (
+            (tokens[-1] == "") | tokens[-1].str.starts_with(separator)
         )
-        for between in parts[2:-1:2]:
-            whole &= between.str.starts_with(separator) & between.str.ends_with(separator)
-        parts[1::2] = [inner.str.replace_all(separator, _STAND_IN, literal=True) for inner in parts[1::2]]
-        texts = pl.select(pl.concat_str(parts)).to_series()
-        yield Rows(alike.rows, texts, stand_in=True).only(whole)
+        for between in tokens[2:-1:2]:
+            encloses_fields &= between.str.starts_with(separator) & between.str.ends_with(separator)
+        tokens[1::2] = [inside.str.replace_all(separator, _STAND_IN, literal=True) for inside in tokens[1::2]]
+        texts = pl.select(pl.concat_str(tokens)).to_series()
+        yield Rows(group.rows, texts, has_stand_ins=True).only(encloses_fields)
 
 
-def _plain_in_json(rows: Rows) -> Rows:
-    """Those that JSON holds as they are, without escapes."""
+def _valid_in_json(rows: Rows) -> Rows:
+    """The rows whose texts a JSON string contains as they are, without escapes."""
     return rows.without_controls().without(_BACKSLASH).without(QUOTE)
 
 
@@ -162,21 +189,25 @@ def _by_header(headers: pl.Series, rows: Rows) -> Iterator[tuple[bytes | None, R
         yield headers[int(under.numbers[0])], under
 
 
-# Either --------------------------------------------------------------------------------------------------
+# Both layouts --------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """Where the rows of a template have the columns, and the fields that no column names."""
+    """What the columns of a template's rows are made of.
+
+    `columns` are the slots at each column's paths, in their order; `extras` the fields that no path names, and
+    `named` the tree of the paths that name the others.
+    """
 
     template: Template
     columns: dict[str, list[Slot]]
-    rest: Fields
+    extras: Fields
     named: Tree
 
 
-class _Reader:
-    """Makes columns of the rows that fit a template."""
+class _TemplateReader:
+    """Makes the stream's columns of rows that match a template."""
 
     def __init__(self, raw: pl.DataFrame, stream: Stream) -> None:
         self.payloads = raw["payload"]
@@ -187,53 +218,54 @@ class _Reader:
         self._entered = entered_objects(stream)
 
     def plan(self, template: Template) -> _Plan | None:
-        """None if the rows of the template are at fault, or may be."""
-        found = {name: self._found(template.fields, name) for name in self._stream.columns}
+        """None if the template's rows have parse errors, or may have: a path leads to an object or a list."""
+        columns = {name: self._at_paths(template.fields, name) for name in self._stream.columns}
         named = self._named_in(template.fields)
-        rest = {} if named is None or self._stream.extra_columns == "drop" else unnamed(template.fields, named)
-        at_fault = rest and self._stream.extra_columns == "reject"
-        if at_fault or not all(isinstance(value, Slot) for values in found.values() for value in values):
+        extras = {} if named is None or self._stream.extra_columns == "drop" else unnamed(template.fields, named)
+        has_unexpected = extras and self._stream.extra_columns == "reject"
+        if has_unexpected or not all(isinstance(value, Slot) for values in columns.values() for value in values):
             return None
-        return _Plan(template, found, rest, named or {})
+        return _Plan(template, columns, extras, named or {})
 
-    def _found(self, fields: Fields, name: str) -> list[Any]:
-        """What stands at the column's paths; of those to join all, or nothing."""
+    def _at_paths(self, fields: Fields, name: str) -> list[Any]:
+        """What is at the column's paths; nothing if one of those to be joined is absent."""
         column = self._stream.columns[name]
         paths = column.paths(name)
-        found = [value for path in paths if (value := value_at(fields, path, path.split("."))) is not None]
-        return [] if column.join and len(found) < len(paths) else found
+        present = [value for path in paths if (value := value_at(fields, path, path.split("."))) is not None]
+        return [] if column.join and len(present) < len(paths) else present
 
     def read(self, rows: Tokens, plan: _Plan) -> VectorizedRows | None:
-        """Those of the rows that fit; None if there are none."""
-        values = Values(plan.template.fit(rows), plan.template.slots)
+        """Read the rows that match the plan's template; None if there are none."""
+        values = Values(plan.template.matching(rows), plan.template.slots)
         if not len(values.rows):
             return None
-        columns = {name: self._column(values, name, found) for name, found in plan.columns.items()}
-        columns["properties"] = _object(_members(values, plan.rest, plan.named)) if plan.rest else values.nothing
-        kinds = list(self._kinds(values, plan.template.fields))
-        return VectorizedRows(values.rows, values.frame(columns), kinds)
+        columns = {name: self._column(values, name, slots) for name, slots in plan.columns.items()}
+        columns["properties"] = _object(_members(values, plan.extras, plan.named)) if plan.extras else values.nulls
+        signatures = list(self._signatures(values, plan.template.fields))
+        return VectorizedRows(values.rows, values.frame(columns), signatures)
 
-    def _column(self, values: Values, name: str, found: list[Slot]) -> pl.Series | pl.Expr:
-        if not found:
-            return values.nothing
+    def _column(self, values: Values, name: str, slots: list[Slot]) -> pl.Series | pl.Expr:
+        """The first of the slots that is not null, or all of them joined by a space."""
+        if not slots:
+            return values.nulls
         if self._stream.columns[name].join:
-            return pl.concat_str([_value(values, name, slot) for slot in found], separator=" ")
+            return pl.concat_str([_value(values, name, slot) for slot in slots], separator=" ")
         never_null = next(
-            (place for place, slot in enumerate(found) if not _may_be_null(values, name, slot)), len(found)
+            (number for number, slot in enumerate(slots) if not _may_be_null(values, name, slot)), len(slots)
         )
-        found = found[: never_null + 1]
-        if len(found) == 1 and never_null == 0:
-            return values.text(found[0])
-        return pl.coalesce(_value(values, name, slot) for slot in found)
+        slots = slots[: never_null + 1]
+        if len(slots) == 1 and never_null == 0:
+            return values.text(slots[0])
+        return pl.coalesce(_value(values, name, slot) for slot in slots)
 
-    def _kinds(self, values: Values, fields: Fields) -> Iterator[RowSignature]:
-        for first, rows in values.kinds(list(_told(fields, self._entered))):
+    def _signatures(self, values: Values, fields: Fields) -> Iterator[RowSignature]:
+        for first, rows in values.type_combinations(list(_slots_in_signature(fields, self._entered))):
             example = self._decode(self.payloads[first], self.headers[first])
             yield RowSignature(example, first, rows)
 
 
 def _may_be_null(values: Values, name: str, slot: Slot) -> bool:
-    """An empty text names no user."""
+    """Whether the slot counts as null in any row; an empty `user_id` does."""
     return values.may_be_null(slot) or (name == "user_id" and values.may_be_empty(slot))
 
 
@@ -242,13 +274,13 @@ def _value(values: Values, name: str, slot: Slot) -> pl.Expr:
     return pl.when(text != "").then(text) if name == "user_id" and values.may_be_empty(slot) else text
 
 
-def _told(fields: Fields, entered: Entered) -> Iterator[Slot]:
-    """The values whose types a shape tells."""
+def _slots_in_signature(fields: Fields, entered: Entered) -> Iterator[Slot]:
+    """The slots whose types are part of a row's signature."""
     for key, value in fields.items():
         if isinstance(value, Slot):
             yield value
         elif key in entered and isinstance(value, dict):
-            yield from _told(value, entered[key])
+            yield from _slots_in_signature(value, entered[key])
 
 
 # Properties ----------------------------------------------------------------------------------------------
@@ -256,15 +288,15 @@ def _told(fields: Fields, entered: Entered) -> Iterator[Slot]:
 
 @dataclass(frozen=True)
 class _Member:
-    """A key and its value, and whether each row has them."""
+    """A member of a JSON object as text, ``"key":value``; null in the rows that do not have it."""
 
     text: pl.Expr
     always: bool
 
 
-def _members(values: Values, rest: Fields, named: Tree) -> list[_Member]:
-    """The fields as JSON. Those that are null are left out, as `unnamed` does it."""
-    return [member for key, value in rest.items() if (member := _member(values, key, value, named.get(key)))]
+def _members(values: Values, extras: Fields, named: Tree) -> list[_Member]:
+    """The fields as JSON. Those that are null are left out, as by ``row_parser.unnamed``."""
+    return [member for key, value in extras.items() if (member := _member(values, key, value, named.get(key)))]
 
 
 def _member(values: Values, key: str, value: Any, below: Tree | None) -> _Member | None:
@@ -279,9 +311,9 @@ def _member(values: Values, key: str, value: Any, below: Tree | None) -> _Member
 
 
 def _object(members: list[_Member]) -> pl.Expr:
-    """Null if there are none."""
+    """The members as a JSON object; null in rows that have none of them."""
     if not members:
-        return _NOTHING
+        return _NULL
     text = pl.concat_str([member.text for member in members], separator=",", ignore_nulls=True)
     text = _concat(["{", text, "}"])
     if any(member.always for member in members):
@@ -294,13 +326,13 @@ def _json_text(values: Values, value: Any) -> Iterator[pl.Expr | str]:
         quote = "" if value.null == "null" else '"'
         yield from (quote, pl.col(values.text(value).name), quote)
     elif isinstance(value, dict):
-        for place, (key, inner) in enumerate(value.items()):
-            yield f"{',' if place else '{'}{msgspec.json.encode(key).decode()}:"
+        for number, (key, inner) in enumerate(value.items()):
+            yield f"{',' if number else '{'}{msgspec.json.encode(key).decode()}:"
             yield from _json_text(values, inner)
         yield "}" if value else "{}"
     else:
-        for place, inner in enumerate(value):
-            yield "," if place else "["
+        for number, inner in enumerate(value):
+            yield "," if number else "["
             yield from _json_text(values, inner)
         yield "]" if value else "[]"
 
