@@ -1,4 +1,9 @@
-"""Names made of what they name, the same in every run; SQL, Spark and Python agree on them."""
+"""Identifiers and digests that depend on nothing but their input, so that a rerun gives the same ones.
+
+Here: how they are computed. Of what an identifier is made is decided where it is made: event ids in
+``transforms.deduplicate``, session ids in ``transforms.sessionize``, rejection ids in ``transforms.rejections``. The
+UUIDs can be computed in SQL too: ``md5(concat_ws(U&'\\001F', ...))::uuid`` in PostgreSQL.
+"""
 
 import hashlib
 
@@ -9,25 +14,27 @@ _UNIT_SEPARATOR = "\x1f"
 _GROUPS = ((0, 8), (8, 4), (12, 4), (16, 4), (20, 12))
 
 
-def uuid_of(*parts: str) -> str:
-    """The UUID made of md5 over the parts, joined by U+001F."""
-    return uuids_of(pl.DataFrame({str(place): [part] for place, part in enumerate(parts)})).item()
-
-
 def uuids_of(parts: pl.DataFrame) -> pl.Series:
-    """The UUID of each row, whose columns are the parts; all of them text and none null."""
+    """The UUID of each row: the md5 over its columns, joined by U+001F.
+
+    Args:
+        parts: one or more columns of type String, without nulls.
+
+    Returns:
+        UUIDs in lower case with hyphens (String), in the order of the rows.
+    """
     joined = parts.select(joined=pl.concat_str(pl.all(), separator=_UNIT_SEPARATOR))
     digits = joined.select(digits=plh.col("joined").nchash.md5())
     groups = (pl.col("digits").str.slice(offset, length) for offset, length in _GROUPS)
     return digits.select(pl.concat_str(groups, separator="-")).to_series()
 
 
-def md5_of(texts: pl.Series) -> pl.Series:
-    """The md5 of each row's bytes, as hexadecimal digits. The bytes need not be text."""
-    digests = [hashlib.md5(text, usedforsecurity=False).hexdigest() for text in texts.to_list()]
+def md5_of(values: pl.Series) -> pl.Series:
+    """The md5 of each value (Binary, not null), as 32 hexadecimal digits (String), in the same order."""
+    digests = [hashlib.md5(value, usedforsecurity=False).hexdigest() for value in values.to_list()]
     return pl.Series(digests, dtype=pl.String)
 
 
-def sha256_of(texts: pl.Series) -> pl.Series:
-    """The SHA-256 of each row's bytes, as hexadecimal digits."""
-    return pl.Series([hashlib.sha256(text).hexdigest() for text in texts.to_list()], dtype=pl.String)
+def sha256_of(values: pl.Series) -> pl.Series:
+    """The SHA-256 of each value (Binary, not null), as 64 hexadecimal digits (String), in the same order."""
+    return pl.Series([hashlib.sha256(value).hexdigest() for value in values.to_list()], dtype=pl.String)

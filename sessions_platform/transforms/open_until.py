@@ -1,4 +1,4 @@
-"""Until when a user's last session may still grow.
+"""Until when a user's last session may still be continued.
 
 A session is open while the stream's newest event is not later than the session's end plus the gap: until then an
 event may arrive that continues it. Only a user's last session can be open. So the warehouse stores `open_until`, the

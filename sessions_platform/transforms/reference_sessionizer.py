@@ -1,7 +1,11 @@
-"""What sessions are, once more and as plainly as possible: one sort and one loop, standard library only.
+"""The reference implementation of sessions: one sort and one loop over dicts, with the standard library only.
 
-The other transforms are held against it, in tests and in the check `sample_recomputation`. It shares
-no code with them.
+The vectorized transforms (``sort_events``, ``sessionize``, ``summarize``) and every engine have to give the same
+sessions. Property tests compare them with this module, and so does the check `sample_recomputation` on stored data. So
+it shares no code with them, is written to be read, and is never made fast.
+
+An event is a dict of a stream's event columns: user_id, event_timestamp (an aware datetime), event_id, provenance, and
+what the rule and the summary name.
 """
 
 import hashlib
@@ -16,27 +20,29 @@ Event = dict[str, Any]
 
 
 class Rule(NamedTuple):
+    """The session rule, as the keys of a stream's file state it."""
+
     gap: timedelta = timedelta(minutes=30)
     gap_inclusive: bool = False
-    midnight_in: str | None = None  # the timezone whose midnights split
-    campaign: str | None = None  # the column whose changes split
+    midnight_in: str | None = None  # a timezone: the first event of a new day there opens a session
+    campaign: str | None = None  # a column: another value opens a session
     max_length: timedelta | None = None
-    sequence: str | None = None
+    sequence: str | None = None  # a column that orders simultaneous events
 
 
 PLAIN = Rule()
 
 
 def sessions_of(events: list[Event], rule: Rule = PLAIN) -> list[list[Event]]:
-    """The events of each session, in order. An event is (user_id, event_timestamp, event_id); copies count once."""
+    """The events of each session in time order, users in the order of their ids; of duplicates only the kept one."""
     return [session for _, session in cut(events, rule)]
 
 
 def cut(events: list[Event], rule: Rule = PLAIN) -> list[tuple[str, list[Event]]]:
-    """The same, and before each session the reason why its first event opens it."""
+    """What ``sessions_of`` returns, each session preceded by its boundary reason."""
     sessions: list[tuple[str, list[Event]]] = []
     last: Event | None = None
-    campaign: Any = None  # the last one that is not null, since the last silence
+    campaign: Any = None  # the newest of the activity chain that is not null
     for event in sorted((copies[0] for copies in copies_of(events)), key=lambda e: order(e, rule)):
         opens_chain = last is None or _is_silence(last, event, rule)
         if opens_chain:
@@ -52,7 +58,7 @@ def cut(events: list[Event], rule: Rule = PLAIN) -> list[tuple[str, list[Event]]
 
 
 def copies_of(events: list[Event]) -> list[list[Event]]:
-    """All copies of each event, the one that landed first in front."""
+    """The copies of each event (rows of one identity), beginning with the one that landed first, which is kept."""
     copies: dict[tuple[Any, ...], list[Event]] = {}
     for event in sorted(events, key=lambda e: (e["landing_partition"], e["source_uri"], e["position"])):
         copies.setdefault(identity(event), []).append(event)
@@ -60,10 +66,12 @@ def copies_of(events: list[Event]) -> list[list[Event]]:
 
 
 def identity(event: Event) -> tuple[Any, ...]:
+    """What makes two accepted rows the same event."""
     return (event["user_id"], event["event_timestamp"], event["event_id"])
 
 
 def session_id(session: list[Event]) -> str:
+    """The UUID from the md5 over user, start (microseconds since 1970) and id of the first event, joined by U+001F."""
     opener = session[0]
     micros = (opener["event_timestamp"] - datetime(1970, 1, 1, tzinfo=opener["event_timestamp"].tzinfo)) // timedelta(
         microseconds=1
@@ -75,10 +83,12 @@ def session_id(session: list[Event]) -> str:
 def summary(
     session: list[Event], priorities: Sequence[str] = (), columns: Mapping[str, tuple[str, str]] | None = None
 ) -> dict[str, Any]:
-    """The row that the session has in the table `sessions`, but for its partition and the rule's version.
+    """What ``transforms.summarize`` makes of a session, without session_partition and session_rule_version.
 
-    `priorities` choose the primary action, where there are any; `columns` of the stream's own are
-    pairs of a function and the column that it is applied to.
+    Args:
+        session: its events, in time order.
+        priorities: event types, of which the first that occurs is the primary action; empty for the most frequent.
+        columns: the stream's own columns: by name a function, and the event column that it aggregates.
     """
     start, end = session[0]["event_timestamp"], session[-1]["event_timestamp"]
     pages = [event["page_url"] for event in session if event.get("page_url") is not None]
@@ -97,17 +107,17 @@ def summary(
 
 
 def order(event: Event, rule: Rule) -> tuple[Any, ...]:
-    """What events are sorted by."""
+    """The sort key of events: user, time, sequence (null last), event id."""
     sequence = event[rule.sequence] if rule.sequence else None
-    place = (sequence is None, sequence or 0)
-    return (event["user_id"], event["event_timestamp"], place, event["event_id"])
+    null_last = (sequence is None, sequence or 0)
+    return (event["user_id"], event["event_timestamp"], null_last, event["event_id"])
 
 
 def _primary_action(session: list[Event], priorities: Sequence[str]) -> str | None:
-    kinds = Counter(event["event_type"] for event in session)
+    counts = Counter(event["event_type"] for event in session)
     if priorities:
-        return next((kind for kind in priorities if kind in kinds), None)
-    return next(event["event_type"] for event in session if kinds[event["event_type"]] == max(kinds.values()))
+        return next((action for action in priorities if action in counts), None)
+    return next(event["event_type"] for event in session if counts[event["event_type"]] == max(counts.values()))
 
 
 def _aggregate(function: str, column: str, session: list[Event]) -> Any:

@@ -1,7 +1,14 @@
-"""Which fields rows have, and how that differs from the contract and from the partition before.
+"""The observed schema of rows, and how it drifts from the contract and from the partition before.
 
-A field is told by its path. Objects are entered only where a column's path goes down into
-them; any other object is one field, so that one whose keys are data stays one.
+Here: which fields rows have and of which JSON types, counted (``ObservedSchema``), and the comparison of two such
+counts (``drift``). Decoding rows is in ``sources.formats`` and ``transforms.parse``; who compares which partitions, and
+what is reported, is in ``pipeline.validate`` and ``orchestration``.
+
+A field is identified by its path. Only objects that a column's path leads into are descended into (the *entered*
+objects); any other object is one field, so that an object whose keys are data remains one field.
+
+Rows are counted by signature: the names of the fields, in their order, with the Python types of their values. Most
+rows of a partition have one of a few signatures, so only one example of each has to be looked at.
 """
 
 from collections import Counter
@@ -17,9 +24,9 @@ from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.timestamps import EPOCHS
 from sessions_platform.transforms.text import storable
 
-# How many fields a shape holds at most. Beyond, field names are data.
+# The most fields that are counted. If there are more, then keys are data.
 MOST_FIELDS = 1000
-# A type that fewer of a field's values have is a matter of those rows, and no drift.
+# The share of a field's values that have to be of unexpected types to be drift. Fewer are a matter of those rows.
 RETYPED_FROM = 0.01
 
 Types = Mapping[str, int]
@@ -34,7 +41,7 @@ _NAMES: dict[type, str] = {
     NoneType: "null",
 }
 _VALUES = {"string", "boolean", "integer", "number"}
-_FITTING = {
+_EXPECTED = {
     ColumnType.string: {"string"},
     ColumnType.integer: {"integer"},
     ColumnType.float: {"integer", "number"},
@@ -44,7 +51,10 @@ _FITTING = {
 
 @dataclass(frozen=True)
 class ObservedSchema:
-    """The rows that have fields at all, and for each field in how many of them it has which JSON type."""
+    """The number of rows that have fields at all, and for each field (by path) its rows by JSON type.
+
+    Types are "string", "boolean", "integer", "number", "object", "array" and "null". Those of several blocks are added.
+    """
 
     rows: int
     fields: Mapping[str, Types]
@@ -68,7 +78,11 @@ class DriftKind(StrEnum):
 
 @dataclass(frozen=True)
 class Drift:
-    """One field that is not what it was, or should be; in `rows` of `of` rows."""
+    """One field that differs from the contract and from the partition before.
+
+    `types` are its types, most frequent first, separated by commas; for a retyped field only the unexpected ones.
+    `rows` have it so, of `of` rows; for a retyped field of its non-null values.
+    """
 
     kind: DriftKind
     field: str
@@ -78,13 +92,16 @@ class Drift:
 
 
 def observed_schema(rows: Iterable[Mapping[str, Any]], stream: Stream) -> ObservedSchema:
-    """The shape of decoded rows."""
+    """The observed schema of decoded rows: for each the fields by name, with values as JSON has them."""
     return observed_schema_of(row_signatures(rows, stream), stream)
 
 
 @dataclass(frozen=True)
 class RowSignature:
-    """Rows that have the same fields, in the same order, of the same types. `first` is where they begin."""
+    """Rows that have the same fields, in the same order, of the same types.
+
+    `example` is one of them, decoded; `first` the number of the first of them; `rows` how many there are.
+    """
 
     example: Mapping[str, Any]
     first: int
@@ -92,40 +109,52 @@ class RowSignature:
 
 
 def row_signatures(rows: Iterable[Mapping[str, Any]], stream: Stream) -> list[RowSignature]:
-    """Most rows are alike, so that each kind of row has to be looked at once only. Rows without fields are of none."""
+    """The signatures of decoded rows, each once, by first row. Rows without fields have none."""
     entered = entered_objects(stream)
-    kinds: dict[tuple[Any, ...], list[int]] = {}
+    counts: dict[tuple[Any, ...], list[int]] = {}
     examples: list[Mapping[str, Any]] = []
     for row, fields in enumerate(rows):
         if not fields:
             continue
-        kind = (*fields, *map(type, fields.values()))
+        signature = (*fields, *map(type, fields.values()))
         if entered:
-            kind += _inner(fields, entered)
-        seen = kinds.get(kind)
-        if seen is None:
-            kinds[kind] = [row, 1]
+            signature += _signature_within(fields, entered)
+        first_and_rows = counts.get(signature)
+        if first_and_rows is None:
+            counts[signature] = [row, 1]
             examples.append(fields)
         else:
-            seen[1] += 1
-    return [RowSignature(example, *seen) for example, seen in zip(examples, kinds.values(), strict=True)]
+            first_and_rows[1] += 1
+    return [RowSignature(example, *numbers) for example, numbers in zip(examples, counts.values(), strict=True)]
 
 
-def observed_schema_of(kinds: Iterable[RowSignature], stream: Stream) -> ObservedSchema:
-    """The shape of rows of these kinds. Some of them may be the same."""
+def observed_schema_of(signatures: Iterable[RowSignature], stream: Stream) -> ObservedSchema:
+    """The observed schema of the rows that signatures stand for. Signatures may be repeated, and in any order.
+
+    Fields are in the order in which the rows have them first, so that ``MOST_FIELDS`` keeps the same ones always.
+    """
     entered = entered_objects(stream)
-    found: dict[str, Counter[str]] = {}
+    fields: dict[str, Counter[str]] = {}
     rows = 0
-    for kind in sorted(kinds, key=lambda kind: kind.first):
-        rows += kind.rows
-        for path, name in _types(kind.example, entered):
-            if path in found or len(found) < MOST_FIELDS:
-                found.setdefault(path, Counter())[name] += kind.rows
-    return ObservedSchema(rows, found)
+    for signature in sorted(signatures, key=lambda signature: signature.first):
+        rows += signature.rows
+        for path, name in _types(signature.example, entered):
+            if path in fields or len(fields) < MOST_FIELDS:
+                fields.setdefault(path, Counter())[name] += signature.rows
+    return ObservedSchema(rows, fields)
 
 
 def drift(observed: ObservedSchema, before: ObservedSchema, stream: Stream) -> list[Drift]:
-    """How a shape differs from the contract, and from the shape before, if there was one. Empty ones tell nothing."""
+    """The fields that are new, missing or retyped.
+
+    Args:
+        observed: of a landing partition. If it has no rows, nothing drifts.
+        before: of the partition before; without rows if there is none.
+        stream: the contract.
+
+    Returns:
+        New fields by path, then missing and retyped ones, each in the order of the columns.
+    """
     if not observed.rows:
         return []
     return [*_new(observed, before, stream), *_missing(observed, before, stream), *_retyped(observed, before, stream)]
@@ -136,11 +165,11 @@ def _new(observed: ObservedSchema, before: ObservedSchema, stream: Stream) -> It
     inner = {path.rpartition(".")[0] for path in named}
     for path, types in sorted(observed.fields.items()):
         if before.rows and path not in before.fields and path not in named and path not in inner:
-            yield Drift(DriftKind.new, path, _told(types), sum(types.values()), observed.rows)
+            yield Drift(DriftKind.new, path, _listed(types), sum(types.values()), observed.rows)
 
 
 def _missing(observed: ObservedSchema, before: ObservedSchema, stream: Stream) -> Iterator[Drift]:
-    """Gone since the partition before; in the first one, of several paths of a column one has to be there."""
+    """Fields that the partition before had. Without one, columns of which no path leads to a field."""
     for paths in _paths(stream).values():
         absent = [path for path in paths if path not in observed.fields]
         for path in absent:
@@ -151,27 +180,30 @@ def _missing(observed: ObservedSchema, before: ObservedSchema, stream: Stream) -
 def _retyped(observed: ObservedSchema, before: ObservedSchema, stream: Stream) -> Iterator[Drift]:
     if FORMATS[stream.source.format].is_untyped:
         return
-    for name, paths in _paths(stream).items():
-        column = stream.columns[name]
+    for column_name, paths in _paths(stream).items():
+        column = stream.columns[column_name]
         for path in (path for path in paths if path in observed.fields):
             types, known = observed.fields[path], before.fields.get(path)
-            strange = {kind: rows for kind, rows in types.items() if kind not in _expected(column, known)}
-            rows, values = sum(strange.values()), sum(types.values()) - types.get("null", 0)
+            unexpected = {name: rows for name, rows in types.items() if name not in _expected(column, known)}
+            rows, values = sum(unexpected.values()), sum(types.values()) - types.get("null", 0)
             if rows and rows >= RETYPED_FROM * values:
-                yield Drift(DriftKind.retyped, path, _told(strange), rows, values)
+                yield Drift(DriftKind.retyped, path, _listed(unexpected), rows, values)
 
 
 def _expected(column: Column, known: Types | None) -> set[str]:
-    """The types that surprise nobody. At first any value may be text: ids are often numbers."""
+    """The types that are no drift: the column's, and those of the partition before.
+
+    Without a partition before, a string column may have values of any scalar type: ids are often numbers.
+    """
     if column.type is ColumnType.timestamp:
         epochs = {fmt in EPOCHS for fmt in column.formats or []}
-        fitting = ({"integer", "number"} if True in epochs else set()) | ({"string"} if False in epochs else set())
+        expected = ({"integer", "number"} if True in epochs else set()) | ({"string"} if False in epochs else set())
     else:
-        fitting = _VALUES if column.type is ColumnType.string and not known else _FITTING[column.type]
-    return fitting | {"null"} | set(known or ())
+        expected = _VALUES if column.type is ColumnType.string and not known else _EXPECTED[column.type]
+    return expected | {"null"} | set(known or ())
 
 
-def _told(types: Types) -> str:
+def _listed(types: Types) -> str:
     return ", ".join(sorted(types, key=lambda name: (-types[name], name)))
 
 
@@ -182,31 +214,32 @@ def _paths(stream: Stream) -> dict[str, list[str]]:
     return {name: column.paths(name) for name, column in stream.columns.items()}
 
 
-# The objects that columns go down into: by the path above, the keys there and what they lead to.
+# The keys of the objects that columns' paths lead into, nested as the objects are.
 Entered = Mapping[str, "Entered"]
 
 
 def entered_objects(stream: Stream) -> Entered:
+    """The objects that the paths of the stream's columns lead into."""
     tree: dict[str, Any] = {}
-    for path in (path for several in _paths(stream).values() for path in several):
+    for path in (path for paths in _paths(stream).values() for path in paths):
         below = tree
         for step in path.split(".")[:-1]:
             below = below.setdefault(step, {})
     return tree
 
 
-def _inner(fields: Mapping[str, Any], entered: Entered) -> tuple[Any, ...]:
-    """The names and types in the objects that columns go down into."""
-    kinds: list[Any] = []
+def _signature_within(fields: Mapping[str, Any], entered: Entered) -> tuple[Any, ...]:
+    """The names and types of the fields of entered objects."""
+    signature: list[Any] = []
     for key, below in entered.items():
         value = fields.get(key)
         if type(value) is dict:
-            kinds += (key, *value, *map(type, value.values()), _inner(value, below))
-    return tuple(kinds)
+            signature += (key, *value, *map(type, value.values()), _signature_within(value, below))
+    return tuple(signature)
 
 
 def _types(fields: Mapping[str, Any], entered: Entered, above: str = "") -> Iterator[tuple[str, str]]:
-    """Each field's path and the type of its value."""
+    """Each field's path and the JSON type of its value; an entered object first, then its fields."""
     for key, value in fields.items():
         yield storable(f"{above}{key}"), _NAMES[type(value)]
         if key in entered and type(value) is dict:

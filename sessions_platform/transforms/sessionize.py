@@ -1,8 +1,19 @@
-"""Cut each user's events into sessions.
+"""Cut each user's events into sessions, and find the session partitions that a change affects.
 
-A *chain* is a maximal run of one user's events with no silence longer than the gap;
-every rule is decided inside one chain, so that a session partition can be computed
-from the accepted events around it alone, and never from another session partition.
+Here: the session rule, applied to frames of events. The order of events and the choice among duplicates are in
+``transforms.sort_events``, the row of each session in ``transforms.summarize``, the keys of the rule in
+``contracts.session_rule``. How much is read and computed at once is decided in ``engines``. The same rule, written as
+one loop, is ``transforms.reference_sessionizer``; property tests compare the two.
+
+An *activity chain* is a longest possible run of one user's events in which no silence is longer than the gap (with
+``gap_inclusive``, none reaches it). Every chain starts a session, and each rule is decided within one chain. So the
+sessions of a window are computed from the accepted events around it alone, never from stored sessions, by reading
+outwards until the chains end; and a changed event can affect the sessions of its own chain only.
+
+Sources of the rules: a silence of exactly the gap does not end a session, as in Spark's ``session_window``. The
+default gap of 30 minutes, a new session at midnight, and one for another campaign are those of Google's Universal
+Analytics (support.google.com/analytics/answer/2731565); Google Analytics 4 has dropped the latter two, and here they
+are optional.
 """
 
 from bisect import bisect_right
@@ -22,21 +33,28 @@ from sessions_platform.transforms.identifiers import uuids_of
 from sessions_platform.transforms.sort_events import IDENTITY, sort_events
 
 _MICROSECOND = timedelta(microseconds=1)
-_MOST_WINDOWS = 16  # each of them is a pass over the files near it
+_MOST_WINDOWS = 16  # of changed events; for each the files near it are read
 
 
 class EventReader(Protocol):
-    """Reads accepted events of ``start <= event_timestamp < end``, of all users or of some, in any order."""
+    """Reads the accepted events of ``start <= event_timestamp < end``, in any order.
+
+    `users` (user_id, String) restricts them to these users; all users where absent. The columns are the stream's
+    event columns, or those that the reader was made for.
+    """
 
     def __call__(self, start: datetime, end: datetime, users: pl.Series | None = None) -> pl.DataFrame: ...
 
 
 @dataclass(frozen=True)
 class Sessionized:
-    """The events of the sessions that started in a window, and per session partition how many copies were left out.
+    """The sessions that start in a window.
 
-    `left_out` has the columns session_partition, duplicates_across, conflicts_across; `longest_chains`
-    session_partition and seconds, of the chains that hold an event of the partition's sessions.
+    `events` has the columns ``contracts.sessions.sessionized_columns``: users one after the other, each user's events
+    in ``time_order``. `left_out` counts the duplicates of these events that other landing partitions have, by
+    session_partition (String): duplicates_across and conflicts_across (Int64); partitions without any may be absent.
+    `longest_chains` has session_partition (String) and seconds (Float64): the duration of the longest activity chain
+    with an event in the partition's sessions.
     """
 
     events: pl.DataFrame
@@ -45,17 +63,27 @@ class Sessionized:
 
 
 def sessionize(events: pl.DataFrame, stream: Stream) -> pl.DataFrame:
-    """Give every event of whole chains the id of the session that it belongs to.
+    """Give every event the session that it belongs to.
 
-    A session goes on for as long as no silence is longer than the gap and no other rule of the
-    stream cuts. Its id is made of its opening event, so that a rerun over the same events names
-    the same sessions, in whatever order they arrived. Copies of events are left out.
+    A session continues as long as no silence is longer than the gap and no other rule of the stream cuts. Its id is
+    made of its first event (user, time, event id), so the ids do not depend on the order of arrival.
+
+    Args:
+        events: the stream's event columns, in any order; whole activity chains. Of the duplicates of an event only
+            the one that landed first is kept.
+        stream: its session rule.
+
+    Returns:
+        Users one after the other, each user's events in ``time_order``, with session_id (String), session_partition
+        (String), is_new_session (Boolean), time_diff_seconds (Float64, null for a session's first event),
+        boundary_reason (String, null but for a session's first event), _opened_at (the session's start), and
+        _chain_seconds (Float64).
     """
     return _cut(sort_events(events, stream)[0], stream)
 
 
 def _cut(ordered: pl.DataFrame, stream: Stream) -> pl.DataFrame:
-    """Sessionize events that stand in order; also _opened_at, and _chain_seconds, how long the event's chain lasts."""
+    """What ``sessionize`` returns, for events that are in order."""
     silence = pl.when(_same_user()).then(pl.col("event_timestamp").diff())
     marked = ordered.with_columns(_silence=silence)
     marked = marked.with_columns(_opens_chain=pl.col("_silence").is_null() | _is_cut(pl.col("_silence"), stream))
@@ -70,7 +98,7 @@ def _cut(ordered: pl.DataFrame, stream: Stream) -> pl.DataFrame:
 
 
 def _openers(marked: pl.DataFrame, stream: Stream) -> pl.DataFrame:
-    """One row a session: session_id, session_partition, _opened_at."""
+    """One row for each session: session_id, session_partition, _opened_at."""
     openers = marked.filter("is_new_session")
     micros = pl.col("event_timestamp").dt.epoch("us").cast(pl.String)
     return openers.select(
@@ -81,6 +109,7 @@ def _openers(marked: pl.DataFrame, stream: Stream) -> pl.DataFrame:
 
 
 def _chain_seconds(marked: pl.DataFrame) -> pl.Series:
+    """For each event the duration of its activity chain."""
     opens = marked["_opens_chain"]
     times = marked["event_timestamp"]
     first = opens.arg_true()
@@ -90,27 +119,32 @@ def _chain_seconds(marked: pl.DataFrame) -> pl.Series:
 
 
 def sessionize_window(window: Window, read: EventReader, stream: Stream) -> Sessionized:
-    """Compute the sessions that started in the window, from accepted events alone.
+    """Compute the sessions that start in the window, from accepted events alone.
 
-    Reads one gap to the left, which tells the events that continue an earlier session, and further
-    where a rule depends on how that session began; and to the right for as long as a session may
-    still be open.
+    Reads one gap before the window, which shows the events that continue an earlier session, and further where a rule
+    depends on how that session began (`campaign`, `max_length`); and after the window as long as activity chains
+    continue there.
+
+    Args:
+        window: of one session partition, or of several neighbouring ones.
+        read: reads the stream's event columns.
+        stream: its session rule.
     """
     gap = stream.session.gap
     events = read(window.start - gap, window.end)
     if stream.session.campaign or stream.session.max_length:
         events = _with_beginnings(events, window.start, read, gap)
     events = _with_endings(events, window.end, read, gap)
-    ordered, copies = sort_events(events, stream)
-    # An event ahead of the window's first opening one continues an earlier session: its true opener may lie
-    # further left than was read.
+    ordered, duplicates = sort_events(events, stream)
+    # Events before the first that opens a session continue an earlier one, whose start was perhaps not read. They have
+    # a wrong id, but the session that they seem to open does not start in the window either.
     inside = _cut(ordered, stream).filter(in_window(window, "_opened_at"))
     longest = inside.group_by("session_partition").agg(seconds=pl.max("_chain_seconds"))
-    return Sessionized(inside.select(*sessionized_columns(stream)), _left_out(inside, copies, stream), longest)
+    return Sessionized(inside.select(*sessionized_columns(stream)), _left_out(inside, duplicates, stream), longest)
 
 
 def _with_beginnings(events: pl.DataFrame, start: datetime, read: EventReader, gap: timedelta) -> pl.DataFrame:
-    """Also the events before, of the users whose chain may have begun further left than `start - gap`."""
+    """Add earlier events of the users whose chain at `start` may have begun before `start - gap`."""
     edge, reach = start - gap, gap
     crossing = pl.col("event_timestamp") < start
     while (users := events.filter(crossing, pl.col("event_timestamp") <= edge + gap)["user_id"].unique()).len():
@@ -120,7 +154,7 @@ def _with_beginnings(events: pl.DataFrame, start: datetime, read: EventReader, g
 
 
 def _with_endings(events: pl.DataFrame, end: datetime, read: EventReader, gap: timedelta) -> pl.DataFrame:
-    """Also the events behind, of the users whose session may still be open at `end`."""
+    """Add later events of the users whose chain may continue at `end`."""
     edge, reach = end, gap
     while (users := events.filter(pl.col("event_timestamp") >= edge - gap)["user_id"].unique()).len():
         more = read(edge, edge + reach, users)
@@ -129,7 +163,10 @@ def _with_endings(events: pl.DataFrame, end: datetime, read: EventReader, gap: t
 
 
 def _with_boundaries(marked: pl.DataFrame, stream: Stream) -> pl.DataFrame:
-    """Add boundary_reason: why an event opens a session, null where it opens none."""
+    """Add boundary_reason: the first rule by which an event opens a session; null where it opens none.
+
+    A null campaign neither cuts nor is remembered; with a new chain the campaign before is forgotten.
+    """
     rule, opens_chain = stream.session, pl.col("_opens_chain")
     reason = pl.when(opens_chain).then(pl.lit(Boundary.inactivity.value))
     if rule.split_at_midnight:
@@ -144,7 +181,11 @@ def _with_boundaries(marked: pl.DataFrame, stream: Stream) -> pl.DataFrame:
 
 
 def _with_length_cuts(marked: pl.DataFrame, longest: timedelta) -> pl.DataFrame:
-    """Cut sessions that last too long: each next one begins more than `longest` after the one before."""
+    """Cut what the other rules leave too long: the first event later than `longest` after a session's start opens one.
+
+    This depends on the start before, so it can't be a column expression. Only sessions that are too long are looped
+    over, by bisection.
+    """
     micros = marked["event_timestamp"].dt.epoch("us")
     first = marked["boundary_reason"].is_not_null().arg_true()
     last = first.shift(-1, fill_value=marked.height) - 1
@@ -166,40 +207,50 @@ def _length_cuts(micros: list[int], limit: int, offset: int) -> list[int]:
 
 
 def in_seconds(duration: pl.Expr) -> pl.Expr:
-    """The float nearest to the duration, to the last bit.
+    """A Duration in seconds: the Float64 nearest to it, to the last bit.
 
-    Polars divides by a constant by multiplying with its inverse, which ends one bit off at times;
-    rounding brings the right float back.
+    Polars divides by a constant by multiplying with its inverse, which may be wrong in the last bit; rounding to
+    microseconds corrects that.
     """
     return (duration.dt.total_microseconds() / 1_000_000).round(6)
 
 
 def affected_partitions(changed: pl.DataFrame, read: EventReader, stream: Stream) -> set[str]:
-    """The session partitions that hold any event of a chain of a changed user around a changed time.
+    """The session partitions whose sessions may change: those of all events in the activity chains of changed events.
 
-    `changed` has user_id and event_timestamp; `read` gives the events of before and after together.
-    A few partitions more may be named, never fewer.
+    Args:
+        changed: user_id (String) and event_timestamp (Datetime, us, UTC) of the events that were added, removed or
+            changed; any order.
+        read: reads user_id and event_timestamp of the events before and after the change together. With both, a
+            chain is at least as long as it was and as it becomes.
+        stream: its gap and session calendar.
+
+    Returns:
+        Keys of session partitions: all that are affected, and perhaps a few more.
     """
     affected: set[str] = set()
-    for window in _neighbourhoods(changed, stream):
-        here = changed.filter(in_window(window))
-        chains = _chains_around(here, window, read, stream)
+    for window in _windows_of(changed, stream):
+        chains = _chains_around(changed.filter(in_window(window)), window, read, stream)
         keys = chains.select(key_expr(stream.session_calendar).unique()).to_series()
         affected.update(key for key in keys if key is not None)
     return affected
 
 
 def _chains_around(changed: pl.DataFrame, window: Window, read: EventReader, stream: Stream) -> pl.DataFrame:
-    """The events of all chains that hold a changed event; user_id and event_timestamp."""
+    """The events of all chains that have a changed event: user_id, event_timestamp.
+
+    Reads the window and one gap on both sides, and then further, twice as far each time, for the users whose chains
+    reach the edge of what was read.
+    """
     points = ["user_id", "event_timestamp"]
-    marks = changed.select(*points, _changed=pl.lit(True))
+    changed_points = changed.select(*points, _changed=pl.lit(True))
     users = changed["user_id"].unique()
     gap = stream.session.gap
     start, end = window.start - gap, window.end + gap
     events = read(start, end, users).select(*points, _changed=pl.lit(False))
     reach = gap
     while True:
-        chains = _changed_chains(pl.concat([marks, events]), gap)
+        chains = _changed_chains(pl.concat([changed_points, events]), gap)
         earlier = _users_at(chains, start, start + gap)
         later = _users_at(chains, end - gap - _MICROSECOND, end)
         if not earlier.len() and not later.len():
@@ -214,6 +265,7 @@ def _chains_around(changed: pl.DataFrame, window: Window, read: EventReader, str
 
 
 def _changed_chains(points: pl.DataFrame, gap: timedelta) -> pl.DataFrame:
+    """The points of the chains that have a changed one. A silence of exactly the gap never divides here."""
     ordered = points.sort("user_id", "event_timestamp")
     silence = pl.when(_same_user()).then(pl.col("event_timestamp").diff())
     chain = (silence.is_null() | (silence > gap)).cum_sum()
@@ -224,8 +276,8 @@ def _users_at(chains: pl.DataFrame, start: datetime, end: datetime) -> pl.Series
     return chains.filter(pl.col("event_timestamp").is_between(start, end))["user_id"].unique()
 
 
-def _neighbourhoods(changed: pl.DataFrame, stream: Stream) -> Iterator[Window]:
-    """Windows that cover the changed times, apart where the breaks between those are widest."""
+def _windows_of(changed: pl.DataFrame, stream: Stream) -> Iterator[Window]:
+    """At most ``_MOST_WINDOWS`` windows of whole days that cover the changed times, separated by the widest breaks."""
     day = timedelta(days=1)
     days = changed.select(day=pl.col("event_timestamp").dt.truncate("1d").unique().sort())
     width = pl.col("day").diff()
@@ -244,13 +296,14 @@ def _same_user() -> pl.Expr:
     return pl.col("user_id") == pl.col("user_id").shift()
 
 
-def _left_out(inside: pl.DataFrame, copies: pl.DataFrame, stream: Stream) -> pl.DataFrame:
-    if copies.is_empty():
+def _left_out(inside: pl.DataFrame, duplicates: pl.DataFrame, stream: Stream) -> pl.DataFrame:
+    """Count the duplicates of kept events by session partition: those of the same content, and conflicting ones."""
+    if duplicates.is_empty():
         schema = {"session_partition": pl.String, "duplicates_across": pl.Int64, "conflicts_across": pl.Int64}
         return pl.DataFrame(schema=schema)
     content = pl.struct(content_columns(stream)).struct.json_encode()
-    kept = inside.join(copies, on=IDENTITY, how="semi").select(*IDENTITY, "session_partition", _kept=content)
-    pairs = copies.with_columns(_content=content).join(kept, on=IDENTITY)
+    kept = inside.join(duplicates, on=IDENTITY, how="semi").select(*IDENTITY, "session_partition", _kept=content)
+    pairs = duplicates.with_columns(_content=content).join(kept, on=IDENTITY)
     differs = pl.col("_content") != pl.col("_kept")
     return pairs.group_by("session_partition").agg(
         duplicates_across=(~differs).sum().cast(pl.Int64), conflicts_across=differs.sum().cast(pl.Int64)

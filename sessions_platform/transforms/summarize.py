@@ -1,7 +1,12 @@
-"""Make one row of each session.
+"""Summarize sessions: from sessionized events to one row for each session.
 
-Sessions rest one after the other, each in the order of time: so where one begins and ends tells
-most of its row, and nothing has to be grouped.
+Here: the columns of the table `sessions` that are computed from a session's own events. Which events form a session is
+in ``transforms.sessionize``; until when a session is open, in ``transforms.open_until``; the columns themselves are in
+``contracts.sessions``.
+
+The events of each session are mostly consecutive already, in the order of time. So the indexes of each session's first
+and last event give most columns by gathering, and nothing has to be grouped. What needs a group-by is done for the
+fewest events possible.
 """
 
 import numpy as np
@@ -17,8 +22,18 @@ _SESSION = "_session"
 
 
 def summarize(sessionized: pl.DataFrame, stream: Stream) -> pl.DataFrame:
-    """One row a session, from all of its events. Entry and exit page come from the column page_url, if there is one."""
-    ordered = sessionized if _stands_in_order(sessionized, stream) else _in_order(sessionized, stream)
+    """Make one row for each session.
+
+    Args:
+        sessionized: all events of whole sessions, with the columns ``contracts.sessions.sessionized_columns``; any
+            order.
+        stream: its session rule: `primary_action`, and `columns` with the stream's own aggregates.
+
+    Returns:
+        The columns ``contracts.sessions.session_columns``, in no defined order. entry_page and exit_page are null for
+        a stream without a column page_url.
+    """
+    ordered = sessionized if _is_in_order(sessionized, stream) else _in_order(sessionized, stream)
     ordered = ordered.rechunk()
     opens = _opens(ordered)
     first = opens.arg_true()
@@ -39,12 +54,16 @@ def summarize(sessionized: pl.DataFrame, stream: Stream) -> pl.DataFrame:
 
 
 def _opens(events: pl.DataFrame) -> pl.Series:
+    """Whether an event's session differs from that of the event before it."""
     is_first = pl.col("session_id").ne_missing(pl.col("session_id").shift())
     return events.select(opens=is_first | (pl.int_range(pl.len()) == 0)).to_series()
 
 
-def _stands_in_order(events: pl.DataFrame, stream: Stream) -> bool:
-    """Whether each session stands in one piece, and in the order of time."""
+def _is_in_order(events: pl.DataFrame, stream: Stream) -> bool:
+    """Whether each session's events are consecutive and in ``time_order``, which is cheaper to check than to sort.
+
+    Simultaneous events are compared by the further columns of that order; all others only by time.
+    """
     opens = _opens(events)
     if events["session_id"].filter(opens).is_duplicated().any():
         return False
@@ -55,8 +74,8 @@ def _stands_in_order(events: pl.DataFrame, stream: Stream) -> bool:
     ties = inside & (time == time.shift())
     if not ties.any():
         return True
-    near = events.select("session_id", *time_order(stream)).filter(ties | ties.shift(-1, fill_value=False))
-    return near.equals(near.sort(pl.col("session_id").rle_id(), *time_order(stream), nulls_last=True))
+    tied = events.select("session_id", *time_order(stream)).filter(ties | ties.shift(-1, fill_value=False))
+    return tied.equals(tied.sort(pl.col("session_id").rle_id(), *time_order(stream), nulls_last=True))
 
 
 def _in_order(events: pl.DataFrame, stream: Stream) -> pl.DataFrame:
@@ -64,7 +83,7 @@ def _in_order(events: pl.DataFrame, stream: Stream) -> pl.DataFrame:
 
 
 def _pages(ordered: pl.DataFrame, first: pl.Series, last: pl.Series) -> list[pl.Series]:
-    """The first and the last page of each session; null where it has none."""
+    """The first and the last page_url of each session that is not null; null where all are."""
     if "page_url" not in ordered.columns:
         none = pl.repeat(None, len(first), dtype=pl.String, eager=True)
         return [none.alias("entry_page"), none.alias("exit_page")]
@@ -80,37 +99,42 @@ def _pages(ordered: pl.DataFrame, first: pl.Series, last: pl.Series) -> list[pl.
 
 
 def _primary_actions(numbered: pl.DataFrame, first: pl.Series, last: pl.Series, stream: Stream) -> pl.Series:
-    """The most frequent event type, ties to the earliest; or the first of the stream's list that occurs."""
+    """The primary action of each session.
+
+    Either the most frequent event type, and of equally frequent ones the one that occurs first; or the first of the
+    stream's list that occurs. Both give each event type of a session a merit, an integer, and take the greatest.
+    """
     priorities, action = stream.session.primary_action, pl.col("event_type")
     if priorities == "most_frequent":
         actions = numbered["event_type"].gather(first)
-        # of one event or two the first is as frequent as any
+        # of one or two events the first is among the most frequent
         events = numbered.filter((last - first).gather(numbered[_SESSION]) > 1)
         merit = pl.len().cast(pl.Int64) * (events.height + 1) - pl.min("_row").cast(pl.Int64)
     else:
         actions = pl.repeat(None, len(first), dtype=pl.String, eager=True)
         events = numbered.filter(action.is_in(priorities))
-        rank = {name: -place for place, name in enumerate(priorities)}
+        rank = {name: -number for number, name in enumerate(priorities)}
         merit = action.first().replace_strict(rank, default=None, return_dtype=pl.Int64)
-    kinds = events.select(_SESSION, action).with_row_index("_row").group_by(_SESSION, "event_type").agg(_merit=merit)
-    best = kinds.filter(_is_best(kinds[_SESSION].to_numpy(), kinds["_merit"].to_numpy(), len(first)))
+    by_type = events.select(_SESSION, action).with_row_index("_row").group_by(_SESSION, "event_type").agg(_merit=merit)
+    best = by_type.filter(_is_best(by_type[_SESSION].to_numpy(), by_type["_merit"].to_numpy(), len(first)))
     return actions.scatter(best[_SESSION], best["event_type"]).alias("primary_action")
 
 
 def _is_best(sessions: np.ndarray, merits: np.ndarray, count: int) -> pl.Series:
-    """Whether a merit is its session's greatest. Sessions are numbers below `count`; no two merits of one are equal."""
+    """Whether a merit is the greatest of its session. Sessions are numbered below `count`, and have no equal merits."""
     best = np.full(count, np.iinfo(np.int64).min)
     np.maximum.at(best, sessions, merits)
     return pl.Series(merits == best[sessions], dtype=pl.Boolean)
 
 
 def _own_columns(numbered: pl.DataFrame, stream: Stream) -> list[pl.Series]:
+    """The stream's own aggregates, in the order of the sessions."""
     own = {name: _aggregate(aggregate) for name, aggregate in stream.session.columns.items()}
     return numbered.group_by(_SESSION, maintain_order=True).agg(**own).drop(_SESSION).get_columns() if own else []
 
 
 def _aggregate(aggregate: Aggregate) -> pl.Expr:
-    """As SQL has it: nulls are passed over, and a sum of nothing is null."""
+    """The aggregate as in SQL: nulls are ignored, and of no values all but the counts are null."""
     values = pl.col(aggregate.column).drop_nulls()
     functions = {
         "first": values.first(),

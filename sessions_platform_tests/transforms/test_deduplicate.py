@@ -8,7 +8,7 @@ import pytest
 
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.transforms.deduplicate import REPAIRS, Deduplicated, deduplicate
-from sessions_platform.transforms.identifiers import uuid_of
+from sessions_platform.transforms.identifiers import uuids_of
 from sessions_platform.transforms.parse.parse import parse
 from sessions_platform.transforms.validate import validate
 from sessions_platform_tests.streams import PLAIN, stream
@@ -108,7 +108,7 @@ def test_a_derived_id_does_not_hang_on_what_else_landed() -> None:
 
 def test_ids_are_made_of_md5_over_parts() -> None:
     """As PostgreSQL has it: md5(concat_ws(U+001F, 'ann', 'é'))::uuid."""
-    assert uuid_of("ann", "é") == "7f42a325-b5bc-aa85-49bd-68a5185b6a7d"
+    assert uuids_of(pl.DataFrame({"0": ["ann"], "1": ["é"]})).to_list() == ["7f42a325-b5bc-aa85-49bd-68a5185b6a7d"]
 
 
 def test_a_unique_column_keeps_the_first_and_tells_the_others() -> None:
