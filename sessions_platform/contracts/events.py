@@ -1,7 +1,12 @@
-"""What an accepted event is: its columns, and the rules that each row must keep.
+"""The contract of accepted events: their columns, and the rules that each row has to keep.
 
-One pandera schema, made from the stream's columns, both routes rows (transforms.validate)
-and proves what is stored (the asset check `keeps_contract`).
+Here: which columns the asset `events` has, in which order, and the pandera schema that is made of a stream's columns.
+It serves twice: ``transforms.validate`` finds with it which rows are rejected, and the check `keeps_contract`
+validates stored events with it. How a column is described in a stream's file is in ``contracts.columns``; the codes of
+reasons are in ``contracts.rejection_reasons``; rules between rows (duplicates, conflicts) are in
+``transforms.deduplicate``.
+
+The texts of the rules are stored in the reasons of rejected rows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,20 +23,20 @@ from sessions_platform.contracts.rejection_reasons import Code
 from sessions_platform.contracts.stream import Stream
 
 LEADING = ("event_id", "user_id", "event_timestamp", "event_type")
-PLACE = ["source_uri", "position"]  # which is one row of a landing partition
+PLACE = ["source_uri", "position"]  # identifies a row within its landing partition
 PROVENANCE: dict[str, pl.DataType] = {
     "landing_partition": pl.String(),
     "source_uri": pl.String(),
     "position": pl.Int64(),
 }
 
-# The values of each column that has `references`, typed as the column is; as of one reading.
+# By column with `references`, the values that its reference contains, of the column's type; as they were read once.
 Known = Mapping[str, pl.Series]
 
 _VALUES_LISTED = 10
 _BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 
-# What the job audit_event_ids finds: ids that stand under two users or times, with all their places.
+# The table `repeated_event_ids`: accepted events whose id occurs with two users or two timestamps.
 REPEATED_EVENT_IDS: dict[str, pl.DataType] = {
     "user_id": pl.String(),
     "event_timestamp": pl.Datetime("us", "UTC"),
@@ -40,20 +45,20 @@ REPEATED_EVENT_IDS: dict[str, pl.DataType] = {
 }
 
 _DESCRIPTIONS = {
-    "event_id": "Names the event; where the source has no id, made from the row and its occurrence number.",
+    "event_id": "Identifies the event; where the source has no id, made from the row and its occurrence number.",
     "user_id": "Whose event it is.",
     "event_timestamp": "When it happened, in UTC.",
     "event_type": "What happened.",
     "properties": "Source fields that no column names, as JSON.",
     "landing_partition": "Where the row landed.",
-    "source_uri": "The file that it stood in.",
+    "source_uri": "The file that it came from.",
     "position": "Its line, record or row in the file, from 1.",
 }
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule of one column: what pandera tests, and the code and words of the reason where it fails."""
+    """One rule of one column: pandera's check, and the code and rule text of the reason where it fails."""
 
     code: Code
     text: str
@@ -61,13 +66,13 @@ class Rule:
 
 
 def ordered_columns(stream: Stream) -> dict[str, Column]:
-    """The stream's columns in the order in which an event holds them."""
+    """The stream's columns in the order in which an event has them: ``LEADING``, then as in the stream's file."""
     leading = {name: stream.columns[name] for name in LEADING if name in stream.columns}
     return {**leading, **stream.columns}
 
 
 def contract_columns(stream: Stream) -> dict[str, pl.DataType]:
-    """What an accepted row is made of: event_id, the stream's own columns, properties and provenance."""
+    """The contract columns: event_id (also where it is derived), the stream's others, properties and provenance."""
     own = {name: DTYPES[column.type] for name, column in ordered_columns(stream).items()}
     return {"event_id": pl.String(), **own, "properties": pl.String(), **PROVENANCE}
 
@@ -81,15 +86,21 @@ def event_columns(stream: Stream) -> dict[str, pl.DataType]:
 
 
 def content_columns(stream: Stream) -> list[str]:
-    """What decides whether two rows of one id agree: the contract columns but for provenance."""
+    """The columns that decide whether two rows of one id are duplicates or conflict: all but provenance."""
     return [name for name in contract_columns(stream) if name not in PROVENANCE]
 
 
 def column_rules(stream: Stream, name: str, latest: datetime | None, known: Known | None = None) -> list[Rule]:
-    """The rules of one column beyond its type, in the order of the schema's checks.
+    """The rules of one column beyond its type and nullability, in the order of the schema's checks.
 
-    `latest` is the last moment that its landing partition allows, `known` what references hold; a
-    rule that lacks what it needs is left out.
+    Pandera reports a failed check by its number, which is the index in this list.
+
+    Args:
+        stream: the contract.
+        name: of one of its columns.
+        latest: the latest moment of the landing partition (``Stream.latest_moment``), included; without it there is no
+            such rule.
+        known: the values of references; without them there is no such rule.
     """
     column = stream.columns[name]
     rules = [Rule(Code.out_of_range, f"{_BOUNDS[kind]} {b:.15g}", _bound(kind, b)) for kind, b in column.bounds.items()]
@@ -99,8 +110,8 @@ def column_rules(stream: Stream, name: str, latest: datetime | None, known: Know
     if column.pattern is not None:
         rules.append(Rule(Code.pattern_mismatch, f"holds the pattern {column.pattern}", _contains(column.pattern)))
     if column.references and known is not None:
-        there = _stands_in(column.references, known[name])
-        rules.append(Rule(Code.unknown_reference, f"stands in {column.references}", there))
+        check = _is_in(column.references, known[name])
+        rules.append(Rule(Code.unknown_reference, f"stands in {column.references}", check))
     if name == "event_timestamp":
         first = stream.first_moment
         rules.append(Rule(Code.before_start, f"not before {first.isoformat()}, the stream's start", pa.Check.ge(first)))
@@ -113,14 +124,23 @@ def column_rules(stream: Stream, name: str, latest: datetime | None, known: Know
 def events_schema(
     stream: Stream, landing_partition: str | None = None, known: Known | None = None
 ) -> pa.DataFrameSchema:
-    """The contract of the events that landed in one landing partition; or what all have in common."""
-    here = [pa.Check.eq(landing_partition)] if landing_partition else []
+    """The contract of stored events.
+
+    Args:
+        stream: the contract.
+        landing_partition: its key, if all rows are of one: then that is checked, and its latest moment.
+        known: the values of references, if these are to be checked.
+
+    Returns:
+        A strict schema with the columns ``event_columns``; event_id is unique.
+    """
+    same_partition = [pa.Check.eq(landing_partition)] if landing_partition else []
     columns = {
         "event_id": pa.Column(pl.String, description=_DESCRIPTIONS["event_id"]),
         **row_schema(stream, landing_partition, known).columns,
         **_enriched_schema(stream),
         "properties": _provenance("properties", pl.String, nullable=True),
-        "landing_partition": _provenance("landing_partition", pl.String, here),
+        "landing_partition": _provenance("landing_partition", pl.String, same_partition),
         "source_uri": _provenance("source_uri", pl.String),
         "position": _provenance("position", pl.Int64, [pa.Check.ge(1)]),
     }
@@ -137,7 +157,7 @@ def _enriched_schema(stream: Stream) -> dict[str, pa.Column]:
 
 
 def row_schema(stream: Stream, landing_partition: str | None, known: Known | None = None) -> pa.DataFrameSchema:
-    """The rules that one row can be held against without looking at others."""
+    """The rules that can be checked row by row, of the stream's own columns; arguments as of ``events_schema``."""
     latest = stream.latest_moment(landing_partition) if landing_partition else None
     columns = {
         name: pa.Column(
@@ -167,7 +187,7 @@ def _bound(kind: str, bound: float) -> pa.Check:
 
 
 def _listed(values: Sequence[object]) -> str:
-    """Some of the values, and how many there are."""
+    """The values, or the first ``_VALUES_LISTED`` of them and their number."""
     shown = ", ".join(map(str, values[:_VALUES_LISTED]))
     return shown if len(values) <= _VALUES_LISTED else f"{shown}, … ({len(values)} in all)"
 
@@ -180,7 +200,7 @@ def _contains(pattern: str) -> pa.Check:
     )
 
 
-def _stands_in(reference: Reference, known: pl.Series) -> pa.Check:
+def _is_in(reference: Reference, known: pl.Series) -> pa.Check:
     return pa.Check(
         lambda data: data.lazyframe.select(pl.col(data.key).is_in(known.implode())),
         name="references",

@@ -1,9 +1,9 @@
-"""The table of record formats, and the keys of a source that say how its records are written.
+"""The table of record formats, and the keys of a source that describe how its records are written.
 
 A format splits a byte stream into records and decodes a record into fields. To add one, write
 its implementation (one file in `sources.formats`, see the protocol in `sources.formats.base`)
-and add its line to `FORMATS`. What a record's fields mean, the columns, is in `stream`; where
-records come from is in `sources`. Nothing here imports an implementation: the table names it
+and add its line to `FORMATS`. Which columns are made of a record's fields is in `contracts.columns`;
+where records come from is in `contracts.sources`. Nothing here imports an implementation: the table names it
 by an import string, which `sources.formats.registry` resolves when the format is first used.
 """
 
@@ -17,12 +17,12 @@ from pydantic import AfterValidator, Field, field_validator
 from sessions_platform.contracts.model import Model
 from sessions_platform.contracts.values import Character, Encoding, invalid, shown
 
-# Suffixes of compressed files. Only a file's name is looked at here; a reader goes by its first bytes.
+# Suffixes of compressed files. They only help to find the format in a name: decompression depends on the first bytes.
 COMPRESSED = (".gz", ".zst")
 
 
 class Layout(Enum):
-    """How a format's records look, where `transforms.parse.vectorized` can read many of them at once."""
+    """What a format's records look like, if `transforms.parse.vectorized` can parse many of them at once."""
 
     json_object = "a JSON object, in UTF-8"
     delimited = "fields between separators, quoted as in CSV, named by a header"
@@ -34,7 +34,7 @@ class FormatEntry:
 
     `implementation` is the import string of a class that keeps `sources.formats.base.Format`. `suffixes` end the
     names of its files. `is_text`: records are text in the encoding that the source states (else payloads are UTF-8
-    whatever it states). `is_untyped`: every value is text, so that a value's type says nothing of its schema.
+    whatever it states). `is_untyped`: every value is text, so that there is no drift of types.
     `layout` is None where records are always parsed one by one.
     """
 
@@ -86,7 +86,7 @@ Format = Annotated[
 
 
 class FormatOptions(Model):
-    """How records are written. Each format uses those of the options that concern it.
+    """How records are written. Each format uses the options that apply to it, and ignores the others.
 
     They decide what a payload means, so they are part of a stream's contract version.
     """
@@ -107,5 +107,5 @@ class FormatOptions(Model):
         if not isinstance(header, list) or not header or not all(isinstance(name, str) and name for name in header):
             raise invalid(f"{shown(header)} gives the fields no names", "list them: header: [user_id, ts]")
         if repeated := next((name for name in header if header.count(name) > 1), None):
-            raise invalid(f"{repeated!r} stands twice", "give each field a name of its own")
+            raise invalid(f"{repeated!r} occurs twice", "give each field a name of its own")
         return header

@@ -36,6 +36,9 @@ def event_reader(
         landings: the published landing partitions that are read.
         more_paths: further lake files with accepted events, read for every window.
         columns: the columns that are returned, in this order; all where absent.
+
+    Returns:
+        A reader that reads only files that may contain events of the window that it is asked for.
     """
     more, wanted = list(more_paths), list(columns or schema)
 

@@ -1,9 +1,10 @@
-"""What an engine must offer, and what it may use.
+"""The protocol of an engine, and of the context that it may use.
 
 An engine reads the accepted events of the lake and computes sessions. It writes no table and no
 ledger row: ``pipeline.sessionize`` stores what it yields, so that every engine's results are
 published in the same transaction and under the same versions. Two engines given the same landing
-versions must yield the same rows; ``transforms.reference_sessionizer`` says which.
+versions must yield the same rows: those of ``transforms.reference_sessionizer``. To add an engine, see
+``engines.registry``.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from sessions_platform.transforms.sessionize import Sessionized
 
 
 class EngineContext(Protocol):
-    """What an engine works on; ``pipeline.context.StreamContext`` is one."""
+    """What an engine may use; ``pipeline.context.StreamContext`` is one."""
 
     @property
     def stream(self) -> Stream: ...
@@ -29,20 +30,20 @@ class EngineContext(Protocol):
 
     @property
     def bucket_bytes(self) -> int:
-        """How many bytes of rows to work on at once."""
+        """The size of a bucket: bytes of rows that are processed at once."""
         ...
 
     def spill(self, schema: Mapping[str, pl.DataType], buckets: int = 1, by: pl.Expr | None = None) -> Spill:
-        """Rows that leave memory for the disk, divided by the hash `by` among that many buckets."""
+        """Storage on disk for rows with these columns, divided into buckets by the hash `by` (UInt64)."""
         ...
 
     def buckets_for(self, size: int) -> int:
-        """How many buckets that many bytes take; at least one."""
+        """How many buckets `size` bytes of rows need; at least one."""
         ...
 
 
 class SessionEngine(Protocol):
-    """Computes sessions. Its table entry in ``engines.registry`` makes one for a context."""
+    """Computes the sessions of one stream. ``engines.registry.open_engine`` makes one for a context."""
 
     def batches(self, partitions: list[str], landings: Sequence[LandingVersion]) -> Iterator[list[str]]:
         """Divide neighbouring session partitions into batches that one call of ``sessionize`` computes.
@@ -66,6 +67,6 @@ class SessionEngine(Protocol):
 
         Yields:
             The result in parts, each with whole sessions; a session's events are together and in
-            ``time_order``. No part is taken before the one before it has been stored.
+            ``time_order``. A part is taken only after the one before it was stored.
         """
         ...

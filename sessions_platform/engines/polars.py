@@ -1,13 +1,13 @@
 """The polars engine: sessions computed in this process, in as much memory as a bucket takes.
 
-Here: how much is computed at once. The rule itself is ``transforms.sessionize``, which is pure.
+Here: how much is read and computed at once. The session rule is in ``transforms.sessionize``, which knows no files.
 
 Neighbouring session partitions are computed together as long as their events fit into one bucket of
 ``bucket_bytes``: one pass over the lake then serves them all. A partition that does not fit is
-computed in several parts, each with the users of one bucket: sessions never cross users, so a part
-needs no other. To fill the buckets, events are read once in file order, from one gap before the
-window (which shows what continues an earlier session) up to where the last chain that crosses the
-window's end may end, and spilled to disk by the hash of their user.
+computed in several parts, each with the users of one bucket: no session has events of two users, so
+no part needs another. To fill the buckets, events are read once in file order, from one gap before the
+window (which shows what continues an earlier session) up to where the last activity chain that crosses
+the window's end may end, and spilled to disk by the hash of their user.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -60,7 +60,7 @@ class PolarsEngine:
         yield batch
 
     def _count_events(self, paths: Sequence[str]) -> dict[str, int]:
-        """About how many events each session partition has: counted by hour, which odd timezones divide."""
+        """Approximate counts of events by session partition: counted by UTC hour, which an edge may divide."""
         hours = self._context.lake.scan(paths, self._columns).group_by(pl.col(_TIME).dt.truncate("1h")).len()
         keys = key_expr(self._stream.session_calendar)
         return dict(hours.collect(engine="streaming").group_by(keys).agg(pl.sum("len")).iter_rows())
@@ -77,7 +77,7 @@ class PolarsEngine:
     def _bucket_readers(
         self, landings: Sequence[LandingVersion], window: Window, read: EventReader
     ) -> Iterator[_OpenReader]:
-        """For each bucket of users what opens a reader of their events alone; opening one loads the bucket."""
+        """For each bucket of users a function that loads it and returns a reader of these users' events."""
         gap = self._stream.session.gap
         early = Window(window.start - gap, window.end)
         near = events_near(landings, early)
@@ -103,7 +103,7 @@ class PolarsEngine:
                 yield block.filter(in_window(window))
 
     def _end_of_chains(self, landings: Sequence[LandingVersion], end: datetime, users: pl.Series) -> datetime:
-        """Up to where the chains of these users that cross `end` may go on: no reader is asked for more of them."""
+        """A time after which the activity chains of these users that cross `end` have ended."""
         read = event_reader(self._context.lake, self._columns, landings, columns=["user_id", _TIME])
         edge, reach = end, self._stream.session.gap
         while users.len():
@@ -114,10 +114,10 @@ class PolarsEngine:
 
 
 def _bucket_reader(events: pl.DataFrame, loaded: Window, read: EventReader) -> EventReader:
-    """Reads from `events`, which are all that their users have within `loaded`, and from `read` what lies outside.
+    """A reader of the events of one bucket's users: within `loaded` from `events`, and else from the lake by `read`.
 
-    Beyond the end of the partition they are only those of users whose sessions may go on there; no others are asked
-    for.
+    After the partition's end, `events` has only those of users whose activity chains continue there; nothing is read
+    there for others.
     """
 
     def read_loaded(start: datetime, end: datetime, users: pl.Series | None = None) -> pl.DataFrame:

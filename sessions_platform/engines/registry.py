@@ -1,4 +1,4 @@
-"""The engines by name. To add one: its module in this package, and a line here.
+"""The engines by name. To add one, write its module in this package and add its line to ``ENGINES``.
 
 Which engine a stream uses is a field of ``pipeline.context.StreamContext``.
 """

@@ -45,6 +45,7 @@ class RawRows:
 
     @property
     def rows(self) -> int:
+        """How many rows there are."""
         return self.stored.rows_of(self.landing_partition) + self.more.height
 
     def at_places(self, places: pl.DataFrame) -> Iterator[pl.DataFrame]:
@@ -60,6 +61,7 @@ class RawRows:
         yield self.more.join(places, on=PLACE, how="semi")
 
     def blocks(self) -> Iterator[pl.DataFrame]:
+        """All rows, with the columns ``RAW_EVENTS``, in frames that fit into memory."""
         yield from self.stored.blocks(self.landing_partition)
         if self.more.height:
             yield self.more
@@ -96,6 +98,7 @@ class ValidatedRows:
         self._conflicts: list[pl.DataFrame] = []
 
     def add(self, validation: ValidationResult, observed: ObservedSchema) -> None:
+        """Add the validated rows of one block, and their observed schema."""
         accepted = validation.events.with_columns(**self._candidate_hashes)
         self._accepted.add(accepted)
         self._rejected.add(validation.rejected)
@@ -149,7 +152,7 @@ class ValidatedRows:
     def _is_candidate(self, chunk: pl.DataFrame, repeated_hashes: Mapping[str, pl.Series]) -> pl.Series:
         shares = pl.any_horizontal(pl.col(name).is_in(hashes.implode()) for name, hashes in repeated_hashes.items())
         is_candidate = shares.fill_null(value=False)
-        if not self._repaired.is_empty():  # because the join copies every column
+        if not self._repaired.is_empty():  # else the join would copy every column for nothing
             chunk = chunk.join(self._repaired, on=PLACE, how="left", maintain_order="left")
             is_candidate |= pl.col("_repaired").is_not_null()
         return chunk.select(is_candidate).to_series()
@@ -175,6 +178,9 @@ def validate_rows(
         digests: by source_uri, the digest of the file's bytes.
         repairs: the ledger's repairs of the partition.
         known: by column, the values that its reference contains.
+
+    Returns:
+        The validated rows, ready to be taken: first ``events``, then ``rejected``.
     """
     stream = context.stream
     current, orphaned = _current_and_orphaned(stream, raw, repairs)

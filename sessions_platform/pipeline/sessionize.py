@@ -1,7 +1,7 @@
 """events → sessionized_events: compute session partitions and write them to the lake.
 
-Here: which snapshot is read, how the engine's results are divided by session partition, what is
-recorded of each. How sessions are computed is in ``engines`` and ``transforms.sessionize``; loading
+Here: which snapshot is read, how the engine's results are divided by session partition, and what the
+ledger records of each. How sessions are computed is in ``engines`` and ``transforms.sessionize``; loading
 them into the warehouse is in ``pipeline.load``.
 """
 
@@ -49,8 +49,13 @@ def sessionize_partitions(
 
     Neighbouring partitions are computed together as far as the stream's engine can.
 
+    Args:
+        context: the stream's; names the engine.
+        session_partitions: keys, in any order.
+        run_id: of the run that writes them.
+
     Returns:
-        By session partition, in the order that was asked for, the version that was written.
+        By session partition, in the order of `session_partitions`, the version that was written.
     """
     context.prepare()
     snapshot = context.ledger.snapshot()
@@ -69,7 +74,7 @@ def sessionize_partitions(
 def _sessionize(
     context: StreamContext, engine: SessionEngine, snapshot: Snapshot, batch: list[str], run_id: str
 ) -> list[dict[str, object]]:
-    """Write each partition of the batch; its ledger row."""
+    """Compute and write the partitions of a batch; a row for the ledger for each."""
     stats = {partition: _Stats() for partition in batch}
     parts = engine.sessionize(batch, snapshot.landings)
     if len(batch) == 1:

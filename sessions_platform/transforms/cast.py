@@ -1,9 +1,9 @@
 """Cast the text of a column to the column's type.
 
-Here: how a text becomes a boolean, integer, float or timestamp, and what is said of a text that
-can't. Timestamp formats and timezones are read by ``contracts.polars_syntax``; how a row's text is found in
-its payload is in ``transforms.parse``; what a value of the right type must be like is the contract's
-matter (``contracts.events``) and is checked in ``transforms.validate``.
+Here: how a text becomes a boolean, integer, float or timestamp, and the reason for one that can't.
+Timestamp formats and timezones are read by ``contracts.polars_syntax``; how a row's text is found in its
+payload is in ``transforms.parse``; the rules for values of the right type are in ``contracts.events``, and
+are checked in ``transforms.validate``.
 """
 
 import polars as pl
@@ -20,10 +20,10 @@ _EXPECTED = {
 
 
 def cast_expr(name: str, column: Column) -> pl.Expr:
-    """The column `name`, which is text (String), as the contract's type; null where the cast fails.
+    """The column `name` (String) as the contract's type; null where it is null or the cast fails.
 
-    Booleans are "true" and "false" in any case; floats must be finite; timestamps are read by the
-    first of the column's formats that fits, to UTC microseconds.
+    Booleans are "true" and "false", in upper or lower case; integers have 64 bits; floats must be finite;
+    timestamps are read by the first of the column's formats that fits, as UTC in microseconds.
     """
     text = pl.col(name)
     match column.type:
@@ -41,9 +41,7 @@ def cast_expr(name: str, column: Column) -> pl.Expr:
 
 
 def as_typed(texts: pl.Series, column: Column) -> pl.Series:
-    """Texts (String) as values of the column's type, in the same order and under the same name; null where the
-    cast fails.
-    """
+    """Texts (String) as values of the column's type, in the same order; null where the cast fails."""
     return texts.to_frame().select(cast_expr(texts.name, column).alias(texts.name)).to_series()
 
 

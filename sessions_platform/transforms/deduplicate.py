@@ -65,6 +65,9 @@ def deduplicate(
         file_digests: by source_uri, the digest of the file's bytes; files of one digest count once
             where ids are derived.
         repairs: the repaired rows among `events`, with the columns ``REPAIRS``.
+
+    Returns:
+        The events that are left, the rows to be rejected as `conflicting_duplicate`, and the number of duplicates.
     """
     events, replaced = _newest_of_each_place(events, repairs)
     if stream.derives_event_id:
@@ -97,7 +100,7 @@ def candidate_hashes(stream: Stream) -> dict[str, pl.Expr]:
 
 
 def unique_events(events: pl.DataFrame, stream: Stream, file_digests: Mapping[str, str]) -> pl.DataFrame:
-    """What ``deduplicate`` returns as `events` for rows that are no candidates and have no repair."""
+    """What ``deduplicate`` returns as `events` for rows that are no candidates and have no repair; same arguments."""
     if stream.derives_event_id:
         placed, _ = _newest_of_each_place(events, _NO_REPAIRS)
         events = _with_derived_ids(placed, file_digests)
@@ -161,7 +164,7 @@ def _with_derived_ids(events: pl.DataFrame, file_digests: Mapping[str, str]) -> 
 
 
 def _first_of_each(events: pl.DataFrame, column: str) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The rows in which a value of the column comes first, and those that repeat one. Nulls repeat nothing."""
+    """The rows that are the first with their value of the column, and those that repeat one. Nulls repeat nothing."""
     repeats = ~pl.col(column).is_first_distinct() & pl.col(column).is_not_null()
     return events.filter(~repeats), events.filter(repeats)
 
@@ -175,7 +178,7 @@ def _differing(events: pl.DataFrame, repeats: pl.DataFrame, stream: Stream) -> p
 
 
 def _after_first_value(rows: pl.DataFrame, events: pl.DataFrame, column: str) -> pl.DataFrame:
-    """Those of the rows whose value of the column an event of an earlier place has."""
+    """The rows whose value of the column an event at an earlier effective place has."""
     first = _first_of_each(events, column)[0].select(column, _first_uri="_uri", _first_position="_position")
     pairs = rows.join(first, on=column)
     is_before = (pl.col("_first_uri") == pl.col("_uri")) & (pl.col("_first_position") < pl.col("_position"))

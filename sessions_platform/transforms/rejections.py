@@ -35,7 +35,7 @@ def rejections(rejected: pl.DataFrame, stream: Stream) -> pl.DataFrame:
         stream: names the rows' ids and gives the contract version.
 
     Returns:
-        The columns of ``REJECTED_EVENTS``. The payload is text, or base64 where it is no UTF-8 or
+        The columns of ``REJECTED_EVENTS``. The payload is text, or base64 where it is not UTF-8 or
         contains U+0000, which PostgreSQL's text can't store.
     """
     encoded = [_encoded(payload) for payload in rejected["payload"]]
@@ -61,7 +61,7 @@ def payload_bytes(payload: str, encoding: str) -> bytes:
 
 
 def rejection_ids(rejected: pl.DataFrame, stream: Stream) -> pl.Series:
-    """A UUID for each raw row: made of its stream, file, position and payload, so that it survives a rerun.
+    """A UUID for each raw row, made of stream, file, position and payload, so that a rerun gives the same one.
 
     Args:
         rejected: source_uri (String), position (Int64) and payload (Binary), none null.

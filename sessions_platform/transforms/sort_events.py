@@ -1,8 +1,9 @@
 """Sort events: by time, or by user and time with duplicates left out.
 
-Here: the order of events, which the whole platform shares (``time_order``), and the two sorts that
-need to be fast. What sessions are made of in that order is in ``transforms.sessionize``; duplicates
-within one landing partition are dropped before, in ``transforms.deduplicate``.
+Here: the order of one user's events, which the whole platform shares (``time_order``), the choice among
+duplicates that landed in different partitions (``first_landed``), and the two sorts that need to be fast.
+How sessions are cut in that order is in ``transforms.sessionize``; duplicates within one landing
+partition are dropped before, in ``transforms.deduplicate``.
 
 How ``sort_events`` is fast: one column of integers sorts several times faster than a text and a time.
 So each user gets a number (its hash's rank, ``user_codes``), and that number and the microseconds
@@ -25,14 +26,14 @@ _PACKED_BITS = 63
 
 
 def time_order(stream: Stream) -> list[str]:
-    """The columns that order one user's events: time, then the stream's sequence (nulls last), then event_id."""
+    """The columns that order one user's events: time, the stream's sequence if it has one (nulls last), event_id."""
     return ["event_timestamp", *([stream.sequence] if stream.sequence else []), "event_id"]
 
 
 def sort_by_time(events: pl.DataFrame, stream: Stream) -> pl.DataFrame:
-    """The rows in ``time_order``; rows that are equal in it stay in their order.
+    """The rows of all users in ``time_order``; rows that are equal in it keep their order.
 
-    Sorted by the time alone, which is one column of integers; only simultaneous events are sorted again.
+    They are sorted by the time alone, which is one column of integers; only simultaneous events are sorted again.
     """
     time = events["event_timestamp"]
     order = time.arg_sort()
@@ -88,13 +89,13 @@ def first_landed(events: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def repeated(values: pl.Series) -> pl.Series:
-    """The numbers that occur more than once, each once, ascending. By a sort, which is faster than a group-by."""
+    """The values that occur more than once, each once, ascending. By a sort, which is faster than a group-by."""
     ordered = values.sort()
     return ordered.filter(_equals_previous(ordered)).unique()
 
 
 def user_codes(users: pl.Series) -> pl.Series:
-    """A number (Int64) from 0 for each user, the rank of its hash. Users of the same hash share a number."""
+    """The number of each row's user (Int64, from 0): the rank of its hash. Users of one hash share a number."""
     hashes = hashed(users)
     order = hashes.arg_sort()
     ranks = (~_equals_previous(hashes.gather(order))).cast(pl.Int64).cum_sum() - 1
@@ -107,7 +108,7 @@ def hashed(users: pl.Series) -> pl.Series:
 
 
 def _packed(events: pl.DataFrame) -> pl.Series | None:
-    """One integer a row that sorts as user number and time do; None if both do not fit into it."""
+    """For each row one integer that sorts as user number and time do; None if they do not fit into 63 bits."""
     if events.is_empty():
         return None
     codes, width = user_codes(events["user_id"]), _width(events)
@@ -124,7 +125,7 @@ def _width(events: pl.DataFrame) -> int:
 
 
 def _equals_previous(values: pl.Series) -> pl.Series:
-    """Whether a value equals the one before it; false for the first."""
+    """Whether a value equals the one before it (nulls are equal); false for the first."""
     return values.eq_missing(values.shift()).scatter(0, False) if len(values) else pl.Series(dtype=pl.Boolean)
 
 

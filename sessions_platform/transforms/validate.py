@@ -70,6 +70,9 @@ def validate(
         landing_partition: its key; the latest time that an event may have depends on it.
         known: by column, the values that its reference contains; needed only by a stream with references.
 
+    Returns:
+        Accepted and rejected rows; together all rows of `parsed`.
+
     Raises:
         RuntimeError: the typed columns do not have the contract's types, which is a defect of this program.
     """
@@ -128,7 +131,7 @@ def _broken_rules(typed: pl.DataFrame, stream: Stream, landing_partition: str, k
 
 
 def _is_unreadable() -> pl.Expr:
-    """Whether a row is rejected as a whole, so that its columns are null for no reason of their own."""
+    """Whether a row is malformed or of a corrupt file: its columns are null because of that, and not missing."""
     codes = pl.col("parse_errors").list.eval(pl.element().struct.field("code"))
     return codes.list.eval(pl.element().is_in([code.value for code in _WHOLE_ROW])).list.any()
 
@@ -136,8 +139,8 @@ def _is_unreadable() -> pl.Expr:
 def _explained(cases: pl.DataFrame, readable: pl.DataFrame, rules: Mapping[str, list[Rule]]) -> pl.DataFrame:
     """Turn pandera's failure cases into reasons: _row, column, reason.
 
-    A case without a row is about the frame, and so a defect. Its values are left out of the error, for logs are
-    no place for users' data.
+    A case without a row concerns the whole frame, and so is a defect. The error omits its values, because users' data
+    must not get into logs.
     """
     if cases["index"].null_count():
         shown = cases.head(3).select(pl.col("column", "check").cast(pl.String)).to_dicts()
@@ -157,7 +160,7 @@ def _explained(cases: pl.DataFrame, readable: pl.DataFrame, rules: Mapping[str, 
 
 
 def _reasons_by_row(typed: pl.DataFrame, cast_errors: pl.DataFrame, broken: pl.DataFrame) -> pl.DataFrame:
-    """All reasons of each rejected row: _row, reasons. A value of the wrong type is not also missing."""
+    """All reasons of each rejected row: _row, reasons. A value that could not be read or cast is not also missing."""
     with_errors = typed.filter(pl.col("parse_errors").list.len() > 0)
     parse_errors = with_errors.select(_ROW, reason="parse_errors").explode("reason")
     parse_errors = parse_errors.select(_ROW, column=pl.col("reason").struct.field("column"), reason="reason")

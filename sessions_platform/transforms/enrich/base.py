@@ -1,4 +1,4 @@
-"""What an enrichment must offer. Its columns and version are in its entry of ``contracts.enrichments``."""
+"""The protocol of an enrichment. Its columns and version are in its entry of ``contracts.enrichments``."""
 
 from typing import Protocol
 
@@ -12,7 +12,7 @@ class Enrichment(Protocol):
         """Add the entry's columns.
 
         The values of a row may depend on nothing but the row and the entry's version: events come in runs of any
-        size, and a rerun has to give the same values. What can't be computed is null, never an error.
+        size, and a rerun has to give the same values. A value that can't be computed is null, never an error.
 
         Args:
             events: accepted events without duplicates, with the contract columns and those of the enrichments
@@ -20,6 +20,6 @@ class Enrichment(Protocol):
 
         Returns:
             As many rows in the same order, with at least the entry's columns, of the entry's types. Other columns
-            are ignored: an enrichment can't change what an event says.
+            are ignored: an enrichment can't change existing ones.
         """
         ...

@@ -7,5 +7,5 @@ from sessions_platform.transforms.enrich.base import Enrichment
 
 
 def open_enrichment(name: str) -> Enrichment:
-    """The implementation of an enrichment of the table; its module is imported now, and not before."""
+    """The implementation of an enrichment of the table. Its module is imported at this call, not before."""
     return pkgutil.resolve_name(ENRICHMENTS[name].implementation)()
