@@ -1,4 +1,4 @@
-"""The contract is stated once, and what it says of columns, rules and stored rows agrees with itself."""
+"""The contract is stated once: columns, rules and the schema of stored events agree."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -87,14 +87,14 @@ def test_every_type_has_its_dtype() -> None:
     assert list(own.values()) == [pl.String, pl.Float64, pl.Int64, pl.Boolean, UTC_MICROSECONDS]
 
 
-def test_copies_are_compared_by_all_but_where_they_came_from() -> None:
+def test_events_of_one_id_are_compared_by_all_columns_but_provenance() -> None:
     assert {*content_columns(STRICT)} | {*PROVENANCE} == {*event_columns(STRICT)}
     assert not {*content_columns(STRICT)} & {*PROVENANCE}
 
 
 @pytest.mark.parametrize("landing_partition", [LANDING, None])
-def test_each_check_of_the_schema_has_its_rule_at_the_same_place(landing_partition: str | None) -> None:
-    """Pandera tells the number of the check that failed; the reason is looked up by it."""
+def test_each_check_of_the_schema_has_the_number_of_its_rule(landing_partition: str | None) -> None:
+    """Pandera reports the number of the check that failed; the reason is looked up by it."""
     latest = STRICT.latest_moment(landing_partition) if landing_partition else None
     for name, column in row_schema(STRICT, landing_partition).columns.items():
         rules = column_rules(STRICT, name, latest)
@@ -143,32 +143,32 @@ def test_good_events_keep_their_contract() -> None:
         ("position", 0),
     ],
 )
-def test_a_stored_event_that_breaks_the_contract_is_seen(column: str, value: object) -> None:
+def test_a_stored_event_that_breaks_the_contract_is_noticed(column: str, value: object) -> None:
     broken = broken_checks(events_schema(STRICT, LANDING), stored(a_row(), a_row(event_id="b") | {column: value}))
     assert {name for name, _ in broken} == {column}
 
 
-def test_an_id_that_stands_twice_breaks_the_contract() -> None:
+def test_an_id_that_occurs_twice_breaks_the_contract() -> None:
     broken = broken_checks(events_schema(STRICT, LANDING), stored(a_row(), a_row()))
     assert {name for name, _ in broken} == {"event_id"}
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "change",
     [
-        pytest.param(lambda rows: rows.drop("properties"), id="a column less"),
-        pytest.param(lambda rows: rows.with_columns(more=1), id="a column more"),
+        pytest.param(lambda rows: rows.drop("properties"), id="a missing column"),
+        pytest.param(lambda rows: rows.with_columns(more=1), id="an additional column"),
         pytest.param(lambda rows: rows.with_columns(pl.col("stars").cast(pl.Int32)), id="a narrower type"),
         pytest.param(
             lambda rows: rows.with_columns(pl.col("event_timestamp").dt.cast_time_unit("ms")), id="milliseconds"
         ),
     ],
 )
-def test_a_stored_frame_of_other_columns_breaks_the_contract(spoil: Any) -> None:
-    assert broken_checks(events_schema(STRICT), spoil(stored(a_row())))
+def test_a_stored_frame_of_other_columns_breaks_the_contract(change: Any) -> None:
+    assert broken_checks(events_schema(STRICT), change(stored(a_row())))
 
 
-# The others ----------------------------------------------------------------------------------------------
+# The contracts of other assets ---------------------------------------------------------------------------
 
 REASON: dict[str, Any] = {"code": "malformed", "column": "", "rule": "is an empty line", "value": None}
 
@@ -205,12 +205,12 @@ def test_good_rejected_rows_keep_their_contract() -> None:
         ("reasons", [{**REASON, "code": None}]),
     ],
 )
-def test_a_rejected_row_is_whole_and_explained(column: str, value: object) -> None:
+def test_a_rejected_row_is_complete_and_has_reasons(column: str, value: object) -> None:
     broken = broken_checks(rejected_schema(STRICT), rejected(**{column: value}))
     assert {name for name, _ in broken} == {column}
 
 
-def test_a_raw_row_is_whole() -> None:
+def test_a_raw_row_is_complete() -> None:
     row = {"landing_partition": LANDING, "source_uri": "a", "position": 1, "payload": b"\xff\0"}
     rest = {"preamble": None, "line_terminator": b"\n", "header": None, "corrupt_reason": None}
     good = pl.DataFrame([{**row, **rest}], schema=RAW_EVENTS)
@@ -219,7 +219,7 @@ def test_a_raw_row_is_whole() -> None:
     assert {name for name, _ in broken_checks(raw_schema(stream()), without_payload)} == {"payload"}
 
 
-def test_what_the_transforms_make_keeps_the_contracts_of_sessions() -> None:
+def test_the_results_of_the_transforms_keep_the_contracts_of_sessions() -> None:
     web = stream(
         columns=EVERY_RULE,
         session={"columns": {"total": {"sum": "amount"}, "pages": {"count_distinct": "page_url"}}},

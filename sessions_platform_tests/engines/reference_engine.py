@@ -1,4 +1,4 @@
-"""An engine in plain Python, on the reference sessionizer: it reads every event for each session partition."""
+"""An engine that calls the reference sessionizer: it reads all events for each session partition."""
 
 from collections.abc import Iterator, Sequence
 from datetime import timedelta

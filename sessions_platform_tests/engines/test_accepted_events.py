@@ -29,13 +29,13 @@ WINDOW = Window(DAY_ONE, DAY_ONE + DAY)
         pytest.param(None, None, False, id="no events"),
     ],
 )
-def test_a_window_overlaps_what_has_an_event_in_it(
+def test_a_window_overlaps_a_span_with_an_event_in_it(
     first: datetime | None, last: datetime | None, expected: bool
 ) -> None:
     assert WINDOW.overlaps(first, last) is expected
 
 
-def test_a_lone_event_at_midnight_sharp_goes_on_with_the_session_of_the_day_before(context: StreamContext) -> None:
+def test_a_lone_event_at_exactly_midnight_continues_the_session_of_the_day_before(context: StreamContext) -> None:
     """Its landing partition contains nothing else, so that it begins and ends where the next window begins."""
     midnight = DAY_ONE + DAY
     before = line("ann", midnight - timedelta(minutes=10), "a")
@@ -50,7 +50,7 @@ def test_a_lone_event_at_midnight_sharp_goes_on_with_the_session_of_the_day_befo
     assert session["event_count"] == 2
 
 
-def test_a_reader_reads_its_window_and_its_users_alone(context: StreamContext) -> None:
+def test_a_reader_reads_only_its_window_and_its_users(context: StreamContext) -> None:
     moments = [DAY_ONE, DAY_ONE + timedelta(hours=1), DAY_ONE + timedelta(hours=2)]
     lines = [line(user, at, f"{user}{number}") for number, at in enumerate(moments) for user in ("ann", "bob")]
     put(context, "1.ndjson", lines, "2026-01-01")

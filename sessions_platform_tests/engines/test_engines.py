@@ -89,14 +89,14 @@ def test_another_engine_gives_the_same_rows(
     assert stale(other) == []
 
 
-def test_an_engine_that_is_wrong_is_noticed(
-    open_context: Callable[..., StreamContext], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_wrong_engine_is_noticed(open_context: Callable[..., StreamContext], monkeypatch: pytest.MonkeyPatch) -> None:
     """The planted defect: sessions lose their last event."""
-    right = ReferenceEngine.sessionize
+    correct = ReferenceEngine.sessionize
 
     def shortened(self: ReferenceEngine, *window: Any) -> Any:
-        return (replace(part, events=part.events.head(max(1, part.events.height - 1))) for part in right(self, *window))
+        return (
+            replace(part, events=part.events.head(max(1, part.events.height - 1))) for part in correct(self, *window)
+        )
 
     context = open_context()
     fill(context)

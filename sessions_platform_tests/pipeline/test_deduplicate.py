@@ -1,4 +1,4 @@
-"""A landing partition that is deduplicated in buckets ends as one that is deduplicated at once."""
+"""A landing partition that is deduplicated in buckets gives the same rows as one that is deduplicated at once."""
 
 import json
 from pathlib import Path
@@ -34,7 +34,7 @@ STREAMS = [
     stream(columns={name: column for name, column in PLAIN["columns"].items() if name != "event_id"}),
     stream(columns={**PLAIN["columns"], "page_url": {"from": "url", "nullable": True, "unique": True}}),
 ]
-# Ids and pages repeat, and so do whole lines.
+# Ids and pages recur, and so do whole lines.
 lines = st.builds(
     lambda name, user, minute, kind, url: json.dumps(
         {"id": name, "user": user, "ts": f"2026-01-01T10:{minute:02}:00Z", "type": kind, "url": url}
@@ -81,16 +81,18 @@ def test_in_buckets_the_rows_are_the_same_as_at_once(
     tmp_path: Path, of: Stream, one: list[bytes], two: list[bytes], same: bool, repaired: list[tuple[int, bytes]]
 ) -> None:
     places = [("a", at) for at, _ in repaired if at <= len(one)]
-    repairs = [("replay:1", at, *root, at) for at, root in enumerate(places, 1)]
+    repairs = [("replay:1", at, *original, at) for at, original in enumerate(places, 1)]
     payloads = [payload for at, payload in repaired if at <= len(one)]
     rows = pl.concat([raw("a", one), raw("b", one if same else two), raw("replay:1", payloads)])
     digests = {"a": "1", "b": "1" if same else "2", "replay:1": "3"}
-    fixes = pl.DataFrame(repairs, schema=REPAIRS, orient="row")
-    assert validated(tmp_path, of, rows, digests, fixes, 300) == validated(tmp_path, of, rows, digests, fixes, 1 << 30)
+    repair_rows = pl.DataFrame(repairs, schema=REPAIRS, orient="row")
+    assert validated(tmp_path, of, rows, digests, repair_rows, 300) == validated(
+        tmp_path, of, rows, digests, repair_rows, 1 << 30
+    )
 
 
-def test_a_repeat_that_is_overlooked_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The plant: no hash is seen twice, so nothing is deduplicated."""
+def test_candidates_that_are_overlooked_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The planted defect: no hash counts as repeated, so nothing is deduplicated."""
     monkeypatch.setattr(module, "_repeated_in", lambda _hashes: pl.Series(dtype=pl.UInt64))
     line = b'{"id":"a","user":"ann","ts":"2026-01-01T10:00:00Z","type":"view"}'
     result = validated(tmp_path, stream(), raw("a", [line] * 9), {"a": ""}, pl.DataFrame(schema=REPAIRS), 300)

@@ -1,4 +1,4 @@
-"""An enrichment is one file and one line of the table, and its columns go through to the sessions."""
+"""An enrichment is one file and one line of the table, and sessions can use its columns."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -39,7 +39,7 @@ def contract_frame(*events: dict[str, Any], of: Stream) -> pl.DataFrame:
     return frame([{name: e[name] for name in contract_columns(of)} for e in events], stream())
 
 
-def test_enriched_columns_go_through_to_the_sessions_own_columns(
+def test_sessions_can_aggregate_enriched_columns(
     open_context: Callable[..., StreamContext],
 ) -> None:
     context = open_context(enrich=["pages"], session=SESSION)
@@ -73,14 +73,14 @@ def test_duplicates_whose_enriched_values_differ_do_not_conflict(open_context: C
     assert set(COLUMNS).isdisjoint(content_columns(context.stream))
 
 
-def test_the_contract_version_covers_names_and_versions_and_is_as_before_without_any(
+def test_the_contract_version_depends_on_the_enrichments_and_their_versions(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    plain, enriched = stream().contract_version, stream(enrich=["pages"]).contract_version
-    assert stream(enrich=[]).contract_version == plain
-    assert enriched != plain
+    without, enriched = stream().contract_version, stream(enrich=["pages"]).contract_version
+    assert stream(enrich=[]).contract_version == without
+    assert enriched != without
     monkeypatch.setitem(ENRICHMENTS, "pages", EnrichmentEntry(PAGES.implementation, 2, COLUMNS))
-    assert stream(enrich=["pages"]).contract_version not in {plain, enriched}
+    assert stream(enrich=["pages"]).contract_version not in {without, enriched}
 
 
 def load(folder: Path, **changes: Any) -> Stream:
@@ -106,9 +106,7 @@ def load(folder: Path, **changes: Any) -> Stream:
         ),
     ],
 )
-def test_a_stream_that_names_its_enrichments_wrongly_is_a_clear_error(
-    tmp_path: Path, changes: dict[str, Any], problem: str
-) -> None:
+def test_a_wrong_use_of_enrichments_is_a_clear_error(tmp_path: Path, changes: dict[str, Any], problem: str) -> None:
     with pytest.raises(StreamError) as error:
         load(tmp_path, **changes)
     assert problem in str(error.value)
@@ -125,11 +123,11 @@ def test_without_an_entry_no_name_is_known(monkeypatch: pytest.MonkeyPatch) -> N
         stream(enrich=["pages"])
 
 
-def test_an_enrichment_cannot_change_what_an_event_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_enrichment_cannot_change_the_columns_of_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
     of = stream(enrich=["pages"])
-    right = PageEnrichment.enrich
+    correct = PageEnrichment.enrich
     monkeypatch.setattr(
-        PageEnrichment, "enrich", lambda self, events: right(self, events).with_columns(user_id=pl.lit("eve"))
+        PageEnrichment, "enrich", lambda self, events: correct(self, events).with_columns(user_id=pl.lit("eve"))
     )
     (run,) = enrich([contract_frame(event("ann", DAY_ONE, "a"), of=of)], of)
     assert run["user_id"].to_list() == ["ann"]
@@ -144,7 +142,7 @@ def test_an_enrichment_cannot_change_what_an_event_says(monkeypatch: pytest.Monk
     ],
     ids=["no column", "another type", "no rows"],
 )
-def test_an_enrichment_that_does_not_keep_its_entry_is_a_defect(
+def test_an_enrichment_that_differs_from_its_entry_is_a_defect(
     monkeypatch: pytest.MonkeyPatch, wrong: Callable[[pl.DataFrame], pl.DataFrame]
 ) -> None:
     class Wrong:

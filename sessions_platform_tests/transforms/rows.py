@@ -1,4 +1,4 @@
-"""Raw rows of the plain stream, and what validation makes of them; for the tests of this folder."""
+"""Raw rows of the stream ``PLAIN``, and the results of their validation; for the tests of this folder."""
 
 import json
 from typing import Any
@@ -17,7 +17,7 @@ DERIVED = {name: column for name, column in PLAIN["columns"].items() if name != 
 
 
 def row(**fields: Any) -> dict[str, Any]:
-    """A good payload of the plain stream, with other fields."""
+    """A valid payload of the stream ``PLAIN``, with these fields changed."""
     return {"id": "1", "user": "ann", "ts": NOON, "type": "view", **fields}
 
 
@@ -26,14 +26,14 @@ def raw(*payloads: dict[str, Any] | bytes, uri: str = "a.ndjson", landing: str =
         {
             "landing_partition": landing,
             "source_uri": uri,
-            "position": place,
+            "position": position,
             "payload": payload if isinstance(payload, bytes) else json.dumps(payload).encode(),
             "header": None,
             "corrupt_reason": None,
             "preamble": None,
             "line_terminator": b"\n",
         }
-        for place, payload in enumerate(payloads, start=1)
+        for position, payload in enumerate(payloads, start=1)
     ]
     return pl.DataFrame(rows, schema=RAW_EVENTS)
 

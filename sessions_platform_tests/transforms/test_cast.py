@@ -96,8 +96,8 @@ def test_what_no_format_reads_is_a_bad_timestamp(text: Any, fmt: str) -> None:
         pytest.param("9999-12-31T23:59:59-01:00", "%+", id="in UTC the year 10000"),
     ],
 )
-def test_a_time_outside_of_all_calendars_is_a_bad_timestamp(text: Any, fmt: str) -> None:
-    """Not of the future or the past: no moment stands for it in Python, nor in most that reads the table."""
+def test_a_time_outside_of_the_years_1_to_9999_is_a_bad_timestamp(text: Any, fmt: str) -> None:
+    """It is neither too late nor too early: Python, and most that reads the table, has no value for it."""
     assert times(text, fmt, of="event_timestamp") == "bad_timestamp"
     assert times(text, fmt) == "bad_timestamp"
 
@@ -112,7 +112,7 @@ def test_each_row_may_have_a_format_of_its_own() -> None:
     assert validation.events["event_timestamp"].to_list() == [DAY_ONE + timedelta(hours=12)] * 3
 
 
-def as_zoneinfo_has_it(naive: datetime, timezone: str) -> datetime | None:
+def by_zoneinfo(naive: datetime, timezone: str) -> datetime | None:
     """The earlier of two moments; None where the clocks never showed that time."""
     moment = naive.replace(tzinfo=ZoneInfo(timezone), fold=0).astimezone(UTC)
     return moment if moment.astimezone(ZoneInfo(timezone)).replace(tzinfo=None) == naive else None
@@ -140,10 +140,10 @@ def test_a_local_time_is_the_earlier_moment_or_none_at_all(turn: tuple[str, str]
     zone, text = turn
     local = datetime.fromisoformat(text) + timedelta(seconds=seconds, microseconds=micros)
     read = times(local.isoformat(" ", "microseconds"), CLOCK, timezone=zone)
-    assert read == (as_zoneinfo_has_it(local, zone) or "bad_timestamp")
+    assert read == (by_zoneinfo(local, zone) or "bad_timestamp")
 
 
-def test_naive_times_are_nonexistent_or_ambiguous_as_the_design_has_it() -> None:
+def test_a_nonexistent_local_time_is_rejected_and_of_an_ambiguous_one_the_earlier_counts() -> None:
     berlin = ("%Y-%m-%d %H:%M:%S",)
     assert times("2025-03-30 02:30:00", *berlin, timezone="Europe/Berlin") == "bad_timestamp"
     assert times("2025-10-26 02:30:00", *berlin, timezone="Europe/Berlin") == datetime(2025, 10, 26, 0, 30, tzinfo=UTC)
@@ -157,10 +157,10 @@ AROUND_NOW = st.integers(-(10**13), 10**13)
 
 @settings(max_examples=80)
 @given(st.sampled_from([("epoch_s", 10**6), ("epoch_ms", 1000), ("epoch_us", 1)]), INT64 | AROUND_NOW)
-def test_an_epoch_is_exact_or_refused_and_never_wraps(unit: tuple[str, int], number: int) -> None:
+def test_an_epoch_is_exact_or_rejected_and_never_wraps(unit: tuple[str, int], number: int) -> None:
     fmt, microseconds = unit
     exact = number * microseconds
     if FIRST_MOMENT <= exact < AFTER_THE_LAST:
         assert times(number, fmt) == EPOCH + exact * MICROSECOND
-    elif abs(exact) > 2 * AFTER_THE_LAST:  # what is nearer is told above
+    elif abs(exact) > 2 * AFTER_THE_LAST:  # nearer ones are tested above
         assert times(number, fmt) == "bad_timestamp"

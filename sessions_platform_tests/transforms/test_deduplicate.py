@@ -1,4 +1,4 @@
-"""Of duplicates the first row is kept, and what contradicts it is rejected."""
+"""Of duplicates the first row is kept, and rows that conflict with it are rejected."""
 
 import uuid
 from typing import Any
@@ -36,12 +36,12 @@ def conflicts(result: Deduplicated) -> dict[tuple[str, int], set[tuple[str, str,
     }
 
 
-def test_the_first_of_equal_copies_is_kept_and_the_others_are_counted() -> None:
+def test_the_first_of_duplicates_is_kept_and_the_others_are_counted() -> None:
     result = deduplicated(stream(), raw(row(), uri="b"), raw(row(id="2"), row(), row(), uri="a"))
     assert (kept(result), conflicts(result), result.duplicates) == ([("a", 1), ("a", 2)], {}, 2)
 
 
-def test_a_copy_of_other_content_is_a_conflict() -> None:
+def test_a_row_of_the_same_id_and_other_content_is_a_conflict() -> None:
     result = deduplicated(stream(), raw(row(type="buy"), row(), uri="b"), raw(row(), uri="a"))
     assert (kept(result), result.duplicates) == ([("a", 1)], 1)
     assert conflicts(result) == {("b", 1): {("conflicting_duplicate", "event_id", "1")}}
@@ -51,18 +51,18 @@ def test_a_copy_of_other_content_is_a_conflict() -> None:
     "other",
     [{"user": "bob"}, {"ts": "2026-01-01T12:00:00.000001Z"}, {"url": "x"}, {"url": ""}, {"extra": 1}],
 )
-def test_content_is_all_that_an_event_says(other: dict[str, Any]) -> None:
+def test_content_is_all_contract_columns_but_provenance(other: dict[str, Any]) -> None:
     result = deduplicated(stream(), raw(row(), row(**other)))
     assert (kept(result), set(conflicts(result)), result.duplicates) == ([("a.ndjson", 1)], {("a.ndjson", 2)}, 0)
 
 
-def test_the_same_content_in_other_words_is_a_copy() -> None:
+def test_the_same_content_in_another_spelling_is_a_duplicate() -> None:
     reworded = b'{"type": "view",  "user": "ann", "ts": 1767268800000, "url": null, "id": "1"}'
     result = deduplicated(stream(), raw(row(), reworded))
     assert (conflicts(result), result.duplicates) == ({}, 1)
 
 
-def test_events_come_out_in_time_with_ties_by_id() -> None:
+def test_events_are_ordered_by_time_and_then_by_id() -> None:
     rows = [row(id="b"), row(id="c", ts="2026-01-01T11:00:00Z"), row(id="a")]
     assert deduplicated(stream(), raw(*rows)).events["event_id"].to_list() == ["c", "a", "b"]
 
@@ -99,7 +99,7 @@ def test_across_landing_partitions_identical_lines_are_one_event() -> None:
     assert first.events["event_id"].to_list() == second.events["event_id"].to_list()
 
 
-def test_a_derived_id_does_not_hang_on_what_else_landed() -> None:
+def test_a_derived_id_does_not_depend_on_other_rows() -> None:
     derived = stream(columns=DERIVED)
     alone = deduplicated(derived, raw(row(), uri="b"))
     among = deduplicated(derived, raw(row(type="buy"), b"{", row(user="bob"), uri="a"), raw(row(), uri="b"))
@@ -111,7 +111,7 @@ def test_ids_are_made_of_md5_over_parts() -> None:
     assert uuids_of(pl.DataFrame({"0": ["ann"], "1": ["é"]})).to_list() == ["7f42a325-b5bc-aa85-49bd-68a5185b6a7d"]
 
 
-def test_a_unique_column_keeps_the_first_and_tells_the_others() -> None:
+def test_the_first_row_of_a_unique_value_is_kept_and_the_others_are_rejected() -> None:
     once = with_columns(order={"nullable": True, "unique": True})
     rows = [row(order="x"), row(id="2", order="y"), row(id="3"), row(id="4"), row(id="5", order="x")]
     result = deduplicated(once, raw(*rows))
@@ -119,26 +119,26 @@ def test_a_unique_column_keeps_the_first_and_tells_the_others() -> None:
     assert conflicts(result) == {("a.ndjson", 5): {("conflicting_duplicate", "order", "x")}}
 
 
-def test_a_copy_does_not_conflict_with_itself_over_a_unique_column() -> None:
+def test_duplicates_do_not_conflict_over_a_unique_column() -> None:
     once = with_columns(order={"nullable": True, "unique": True})
     result = deduplicated(once, raw(row(order="x"), row(order="x")))
     assert (len(kept(result)), conflicts(result), result.duplicates) == (1, {}, 1)
 
 
-def test_a_row_that_repeats_two_unique_values_is_told_both() -> None:
+def test_a_row_that_repeats_two_unique_values_has_both_reasons() -> None:
     twice = with_columns(order={"unique": True}, basket={"unique": True})
     result = deduplicated(twice, raw(row(order="x", basket="y"), row(id="2", order="x", basket="y")))
     assert {column for _, column, _ in conflicts(result)["a.ndjson", 2]} == {"order", "basket"}
 
 
-def test_a_unique_timestamp_is_told_as_text() -> None:
+def test_a_repeated_timestamp_is_quoted_as_text() -> None:
     once = with_columns(seen={"type": "timestamp", "formats": ["%+"], "unique": True})
     result = deduplicated(once, raw(row(seen=NOON), row(id="2", seen=NOON)))
     ((_, _, value),) = conflicts(result)["a.ndjson", 2]
     assert value.startswith("2026-01-01 12:00:00")
 
 
-def test_a_replaced_row_that_contradicts_an_event_in_two_columns_is_one_conflict() -> None:
+def test_a_replaced_row_that_conflicts_in_two_columns_is_one_conflict() -> None:
     """It is one row: were its conflicts counted instead, the duplicates would be -1."""
     twice = with_columns(order={"unique": True}, basket={"unique": True})
     original = raw(row(order="x", basket="y"), uri="a")

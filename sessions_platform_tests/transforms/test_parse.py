@@ -1,4 +1,4 @@
-"""From payloads to columns of text: what is read, what is kept aside, and what is found wrong."""
+"""From payloads to columns of text: what is read, what becomes properties, and what is rejected."""
 
 import csv
 import io
@@ -33,19 +33,19 @@ def stream(columns: dict[str, Any], extra_columns: str = "keep", **source: Any) 
 
 A = stream({"a": {}})
 CSV = stream({"a": {}}, format="csv")
-PLACE = ("2026-01-01", "a.ndjson")
+FILE = ("2026-01-01", "a.ndjson")
 
 
 def raw(*payloads: bytes | str, header: bytes | None = None, corrupt_reason: str | None = None) -> pl.DataFrame:
     rows = [
-        (*PLACE, position, None, text.encode() if isinstance(text, str) else text, b"\n", header, corrupt_reason)
+        (*FILE, position, None, text.encode() if isinstance(text, str) else text, b"\n", header, corrupt_reason)
         for position, text in enumerate(payloads, start=1)
     ]
     return pl.DataFrame(rows, schema=RAW_EVENTS, orient="row")
 
 
 def parsed(payload: bytes | str, of: Stream, header: bytes | None = None) -> dict[str, Any]:
-    """The columns of one row that has no fault, and its properties as an object."""
+    """The columns of one row without parse errors, and its properties as an object."""
     row = parse(raw(payload, header=header), of).row(0, named=True)
     assert row["parse_errors"] == []
     return {
@@ -55,9 +55,9 @@ def parsed(payload: bytes | str, of: Stream, header: bytes | None = None) -> dic
 
 
 def parse_errors(payload: bytes | str, of: Stream, header: bytes | None = None) -> list[tuple[str, str, str]]:
-    """Code, column and rule of each fault of one row."""
-    found = parse(raw(payload, header=header), of).row(0, named=True)["parse_errors"]
-    return [(fault["code"], fault["column"], fault["rule"]) for fault in found]
+    """Code, column and rule of each parse error of one row."""
+    errors = parse(raw(payload, header=header), of).row(0, named=True)["parse_errors"]
+    return [(error["code"], error["column"], error["rule"]) for error in errors]
 
 
 def test_rows_keep_their_order_and_gain_columns() -> None:
@@ -102,7 +102,7 @@ def test_a_json_value_becomes_text(value: str, text: str | None) -> None:
     assert parsed(f'{{"a": {value}}}', A) == {"a": text}
 
 
-def test_of_a_key_that_stands_twice_the_later_one_counts() -> None:
+def test_of_a_key_that_occurs_twice_the_later_one_counts() -> None:
     assert parsed('{"a": "x", "a": "y"}', A) == {"a": "y"}
 
 
@@ -179,13 +179,13 @@ def test_a_row_that_could_not_be_read_says_why() -> None:
     [
         pytest.param({"from": "x.y"}, '{"x": {"y": 1}}', "1", id="a dot goes down"),
         pytest.param({"from": "x.y.z"}, '{"x": {"y": {"z": "deep"}}}', "deep", id="as far as it takes"),
-        pytest.param({"from": "x.y"}, '{"x": {"y": 1}, "x.y": 2}', "2", id="a key with a dot in it goes first"),
+        pytest.param({"from": "x.y"}, '{"x": {"y": 1}, "x.y": 2}', "2", id="a key with a dot in it takes precedence"),
         pytest.param({"from": "x.y"}, '{"x": {"y": 1}, "x.y": null}', None, id="even where it is null"),
-        pytest.param({"from": "x.y"}, '{"x": "y"}', None, id="a value holds no fields"),
+        pytest.param({"from": "x.y"}, '{"x": "y"}', None, id="a scalar contains no fields"),
         pytest.param({"from": "x.0"}, '{"x": ["y"]}', None, id="nor does a list"),
         pytest.param({"from": "x.y"}, '{"x": null}', None, id="nor null"),
         pytest.param({"from": ["x", "y"]}, '{"x": null, "y": 0}', "0", id="the first that is not null"),
-        pytest.param({"from": ["x", "y"]}, '{"x": "", "y": "z"}', "", id="empty text is a value"),
+        pytest.param({"from": ["x", "y"]}, '{"x": "", "y": "z"}', "", id="empty text is not null"),
         pytest.param({"from": ["x", "y", "z.a"]}, '{"z": {"a": "b"}}', "b", id="fallbacks may be nested"),
         pytest.param({"join": ["x", "y"]}, '{"x": "2026-01-01", "y": 10}', "2026-01-01 10", id="two are joined"),
         pytest.param({"join": ["x", "y"]}, '{"x": "2026-01-01"}', None, id="but only if both are there"),
@@ -198,18 +198,18 @@ def test_a_column_is_found_by_its_paths(column: dict[str, Any], payload: str, te
 @pytest.mark.parametrize(
     ("column", "payload", "user"),
     [
-        pytest.param({}, '{"user_id": ""}', None, id="an empty text names nobody"),
+        pytest.param({}, '{"user_id": ""}', None, id="an empty text is null"),
         pytest.param(
-            {"from": ["user.id", "cookie"]}, '{"user": {"id": ""}, "cookie": "c"}', "c", id="the next is asked"
+            {"from": ["user.id", "cookie"]}, '{"user": {"id": ""}, "cookie": "c"}', "c", id="the next path is used"
         ),
         pytest.param({"from": ["user.id", "cookie"]}, '{"user": {"id": ""}, "cookie": ""}', None, id="to the last"),
         pytest.param({"from": ["id", "cookie"]}, '{"id": 0, "cookie": "c"}', "0", id="zero is a number"),
         pytest.param({"from": ["id", "cookie"]}, '{"id": " ", "cookie": "c"}', " ", id="a space is a text"),
-        pytest.param({"join": ["site", "id"]}, '{"site": "", "id": "7"}', None, id="nor does half a name"),
-        pytest.param({"join": ["site", "id"]}, '{"site": "a", "id": "7"}', "a 7", id="a whole one does"),
+        pytest.param({"join": ["site", "id"]}, '{"site": "", "id": "7"}', None, id="an empty part makes all null"),
+        pytest.param({"join": ["site", "id"]}, '{"site": "a", "id": "7"}', "a 7", id="complete parts are joined"),
     ],
 )
-def test_an_empty_user_is_none(column: dict[str, Any], payload: str, user: str | None) -> None:
+def test_an_empty_user_id_is_null(column: dict[str, Any], payload: str, user: str | None) -> None:
     assert parsed(payload, stream({"user_id": column}, "drop")) == {"user_id": user}
 
 
@@ -222,24 +222,24 @@ def test_an_empty_user_is_none(column: dict[str, Any], payload: str, user: str |
         ({"join": ["b", "c"]}, '{"b": "x", "c": [1]}', "a JSON array is no string"),
     ],
 )
-def test_an_object_is_no_value(column: dict[str, Any], payload: str, rule: str) -> None:
+def test_an_object_or_list_is_rejected(column: dict[str, Any], payload: str, rule: str) -> None:
     assert parse_errors(payload, stream({"a": column})) == [("wrong_type", "a", rule)]
 
 
 NUL_IN_A = ("bad_text", "a", "holds U+0000")
 
 
-def test_a_fault_quotes_the_value_and_leaves_its_column_null() -> None:
+def test_a_parse_error_quotes_the_value_and_leaves_its_column_null() -> None:
     value = {"é": ["\0\ud800", "x" * VALUE_SHOWN]}
     row = parse(raw(json.dumps({"a": value, "b": "fine"})), stream({"a": {}, "b": {}})).row(0, named=True)
-    (fault,) = row["parse_errors"]
-    assert fault["value"].startswith('{"é": ["\\u0000\\ud800", "xxx')
-    assert len(fault["value"]) == VALUE_SHOWN
+    (error,) = row["parse_errors"]
+    assert error["value"].startswith('{"é": ["\\u0000\\ud800", "xxx')
+    assert len(error["value"]) == VALUE_SHOWN
     assert (row["a"], row["b"]) == (None, "fine")
 
 
 @pytest.mark.parametrize(
-    ("payload", "found"),
+    ("payload", "expected"),
     [
         (r'{"a": "x\u0000y"}', [NUL_IN_A]),
         (r'{"a": "\ud83d"}', [("bad_text", "a", "holds half of a character, U+D83D")]),
@@ -255,11 +255,13 @@ def test_a_fault_quotes_the_value_and_leaves_its_column_null() -> None:
         (r'{"a": "\ud83d\ude00", "b": "\ud83d\ude00"}', []),
     ],
 )
-def test_text_that_cannot_be_stored_is_a_fault_of_its_column(payload: str, found: list[tuple[str, str, str]]) -> None:
-    assert parse_errors(payload, A) == found
+def test_text_that_cannot_be_stored_is_an_error_of_its_column(
+    payload: str, expected: list[tuple[str, str, str]]
+) -> None:
+    assert parse_errors(payload, A) == expected
 
 
-def test_text_that_nobody_keeps_may_be_anything() -> None:
+def test_text_that_is_dropped_may_be_anything() -> None:
     assert parsed(r'{"a": "x", "b": "\u0000"}', stream({"a": {}}, "drop")) == {"a": "x"}
     assert parsed(r'{"a": "x", "b": "\ud800"}', stream({"a": {}}, "drop")) == {"a": "x"}
 
@@ -271,19 +273,19 @@ def test_text_that_nobody_keeps_may_be_anything() -> None:
     ("paths", "payload", "properties"),
     [
         pytest.param(["a"], '{"z": 1, "a": 2, "b": [1.5, "é"]}', '{"z":1,"b":[1.5,"é"]}', id="in their order"),
-        pytest.param(["a"], '{"a": 1, "b": null}', None, id="null says nothing"),
+        pytest.param(["a"], '{"a": 1, "b": null}', None, id="null is left out"),
         pytest.param(["a"], '{"a": 1, "b": 123456789012345678901}', '{"b":123456789012345678901}', id="exactly"),
         pytest.param(["a.x"], '{"a": {"x": 1, "y": 2}}', '{"a":{"y":2}}', id="what is left beside a path"),
         pytest.param(["a.x"], '{"a": {"x": 1}}', None, id="nothing is left"),
         pytest.param(["a.x", "a.y.z"], '{"a": {"y": {"z": 1, "w": 2}}}', '{"a":{"y":{"w":2}}}', id="two paths"),
-        pytest.param(["a.x", "a"], '{"a": {"x": "1", "y": 2}, "b": 3}', '{"b":3}', id="one path holds the other"),
+        pytest.param(["a.x", "a"], '{"a": {"x": "1", "y": 2}, "b": 3}', '{"b":3}', id="one path contains the other"),
         pytest.param(["a.x"], '{"a": "text"}', '{"a":"text"}', id="the path leads nowhere"),
         pytest.param(["a.x"], '{"a.x": 1, "a": {"x": 2}}', '{"a":{"x":2}}', id="a key with a dot is the path"),
         pytest.param(["a", "b"], '{"a": 1, "b": 2}', None, id="a fallback is named, though not used"),
     ],
 )
 def test_what_no_path_names_is_kept_as_properties(paths: list[str], payload: str, properties: str | None) -> None:
-    wanted = stream({f"c{place}": {"from": path} for place, path in enumerate(paths)})
+    wanted = stream({f"c{number}": {"from": path} for number, path in enumerate(paths)})
     assert parse(raw(payload), wanted)["properties"].to_list() == [properties]
 
 
@@ -294,12 +296,12 @@ def test_the_stream_may_drop_them() -> None:
 def test_the_stream_may_reject_them_one_by_one() -> None:
     payload = r'{"a": {"x": 1, "y": 2}, "b": null, "c": "text", "\u0000\ud800": 0}'
     row = parse(raw(payload), stream({"a": {"from": "a.x"}}, "reject")).row(0, named=True)
-    assert [(fault["column"], fault["value"]) for fault in row["parse_errors"]] == [
+    assert [(error["column"], error["value"]) for error in row["parse_errors"]] == [
         ("a", '{"y": 2}'),
         ("c", '"text"'),
         ("\\u0000\\ud800", "0"),
     ]
-    assert {fault["code"] for fault in row["parse_errors"]} == {"unexpected_column"}
+    assert {error["code"] for error in row["parse_errors"]} == {"unexpected_column"}
     assert (row["a"], row["properties"]) == ("1", None)
 
 
@@ -310,8 +312,8 @@ def test_the_stream_may_reject_them_one_by_one() -> None:
     ("header", "record", "columns"),
     [
         pytest.param("a,b", "1,2", {"a": "1", "properties": {"b": "2"}}, id="a header names the fields"),
-        pytest.param("b,a", "1,2", {"a": "2", "properties": {"b": "1"}}, id="wherever they stand"),
-        pytest.param('"a","b"', '"x, ""y""\n",', {"a": 'x, "y"\n'}, id="quotes hold anything"),
+        pytest.param("b,a", "1,2", {"a": "2", "properties": {"b": "1"}}, id="in any order"),
+        pytest.param('"a","b"', '"x, ""y""\n",', {"a": 'x, "y"\n'}, id="quotes enclose anything"),
         pytest.param("a,b", ',""', {"a": None}, id="an empty field is null, quoted or not"),
         pytest.param("a.b,b", "1,2", {"a": None, "properties": {"a.b": "1", "b": "2"}}, id="a dot is a letter"),
         pytest.param("a", 'say "x"', {"a": 'say "x"'}, id="a quote within is a letter"),
@@ -351,7 +353,7 @@ def test_csv_is_read_as_the_stream_says(source: dict[str, Any], record: bytes | 
         (b'a,"b', b"1,2", "is not one CSV record: unexpected end of data"),
     ],
 )
-def test_what_is_no_csv_record_is_malformed(header: bytes, record: bytes, rule: str) -> None:
+def test_what_is_not_one_csv_record_is_malformed(header: bytes, record: bytes, rule: str) -> None:
     assert parse_errors(record, CSV, header) == [("malformed", "", rule)]
 
 
@@ -408,7 +410,7 @@ def test_every_field_of_an_object_is_a_column_or_a_property(document: dict[str, 
     if chosen["b"] is None:
         chosen["b"] = document.get("c")
     composed = {name for name, value in chosen.items() if isinstance(value, dict | list)}
-    assert {fault["column"] for fault in row["parse_errors"]} == composed
+    assert {error["column"] for error in row["parse_errors"]} == composed
     assert {name: row[name] for name in chosen} == {
         name: None if name in composed else text_of(value) for name, value in chosen.items()
     }

@@ -1,4 +1,4 @@
-"""A rejected row has all of its reasons: held against a plain judge that shares no code with the platform's."""
+"""A rejected row has all of its reasons: compared with a reference validator that shares no code with the platform."""
 
 import json
 import math
@@ -31,38 +31,38 @@ Columns = dict[str, dict[str, Any]]
 Reason = tuple[str, str, str | None]  # code, column, value
 Reasons = dict[int, list[Reason]]  # by position, in any order
 
-# The plain judge: the standard library alone ------------------------------------------------------------
+# The reference validator: the standard library alone ----------------------------------------------------
 
 
 def reasons_of(payloads: list[bytes], columns: Columns, extra: str, known: dict[str, list[str]]) -> Reasons:
     """Every reason of every rejected row."""
     rejected: Reasons = {}
-    kept: dict[str, tuple[Any, ...]] = {}  # what stands under each event id
-    held: dict[str, set[Any]] = {name: set() for name, column in columns.items() if column.get("unique")}
+    kept: dict[str, tuple[Any, ...]] = {}  # by event id, the content of its event
+    taken: dict[str, set[Any]] = {name: set() for name, column in columns.items() if column.get("unique")}
     for position, payload in enumerate(payloads, start=1):
-        reasons, values, extras = judge_alone(payload, columns, extra, known)
+        reasons, values, extras = validate_row(payload, columns, extra, known)
         event_id: Any = values.get("event_id")
         content = (*map(repr, values.values()), json.dumps(extras) if extra == "keep" else "")
         if not reasons and kept.get(event_id) == content:
             continue  # a duplicate
         if not reasons:
-            repeated = [name for name in held if values[name] is not None and values[name] in held[name]]
-            reasons = [("conflicting_duplicate", name, in_words(values[name])) for name in repeated]
+            repeated = [name for name in taken if values[name] is not None and values[name] in taken[name]]
+            reasons = [("conflicting_duplicate", name, as_text(values[name])) for name in repeated]
             if event_id in kept:
                 reasons.append(("conflicting_duplicate", "event_id", event_id))
             else:
                 kept[event_id] = content
-                for name, seen in held.items():
-                    seen.add(values[name])
+                for name, of_column in taken.items():
+                    of_column.add(values[name])
         if reasons:
             rejected[position] = reasons
     return rejected
 
 
-def judge_alone(
+def validate_row(
     payload: bytes, columns: Columns, extra: str, known: dict[str, list[str]]
 ) -> tuple[list[Reason], dict[str, Any], dict[str, Any]]:
-    """What is wrong with a row for itself, its typed values, and the fields that no column names."""
+    """The reasons that one row shows by itself, its typed values, and the fields that no column names."""
     try:
         fields = json.loads(payload)
     except ValueError:
@@ -73,7 +73,7 @@ def judge_alone(
     values: dict[str, Any] = {}
     sources = {column.get("from", name) for name, column in columns.items()}
     for name, column in columns.items():
-        parse_errors, values[name] = judge_value(name, column, fields.get(column.get("from", name)), known.get(name))
+        parse_errors, values[name] = validate_value(name, column, fields.get(column.get("from", name)), known.get(name))
         reasons += parse_errors
     extras = {key: value for key, value in fields.items() if key not in sources and value is not None}
     if extra == "reject":
@@ -83,10 +83,10 @@ def judge_alone(
     return reasons, values, extras
 
 
-def judge_value(name: str, column: dict[str, Any], value: Any, known: list[str] | None) -> tuple[list[Reason], Any]:
+def validate_value(name: str, column: dict[str, Any], value: Any, known: list[str] | None) -> tuple[list[Reason], Any]:
     if isinstance(value, dict | list):
         return [("wrong_type", name, quoted(value))], None
-    text = in_words(value)
+    text = as_text(value)
     if text is None or (name == "user_id" and text == ""):
         code = "missing_identity" if name == "user_id" else "missing_value"
         return [] if column.get("nullable") else [(code, name, None)], None
@@ -115,13 +115,13 @@ def broken_rules(name: str, column: dict[str, Any], kind: str, typed: Any, known
     return broken
 
 
-def in_words(value: Any) -> str | None:
+def as_text(value: Any) -> str | None:
     return value if isinstance(value, str | None) else json.dumps(value) if isinstance(value, bool) else repr(value)
 
 
 def quoted(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
-    return UNSTORABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)[:200]
+    return UNSTORABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)[:200]
 
 
 def texts_in(value: Any) -> list[str]:
@@ -161,7 +161,7 @@ READ: dict[str, Any] = {
     "timestamp": moment,
 }
 
-# The platform's ------------------------------------------------------------------------------------------
+# The platform -------------------------------------------------------------------------------------------
 
 
 def validated(payloads: list[bytes], columns: Columns, extra: str, known: dict[str, list[str]]) -> Reasons:
@@ -175,10 +175,13 @@ def validated(payloads: list[bytes], columns: Columns, extra: str, known: dict[s
     values = {name: as_typed(pl.Series(name, texts), stream.columns[name]) for name, texts in known.items()}
     validation = validate(parse(raw, stream), stream, LANDING, values)
     _, conflicts, _ = deduplicate(validation.events, stream, {"a": "digest"})
-    told = [*validation.rejected.select("position", "reasons").rows(), *conflicts.select("position", "reasons").rows()]
-    assert len({position for position, _ in told}) == len(told)
-    assert all(reason["rule"] for _, reasons in told for reason in reasons)
-    return {position: [(r["code"], r["column"], r["value"]) for r in reasons] for position, reasons in told}
+    rejected = [
+        *validation.rejected.select("position", "reasons").rows(),
+        *conflicts.select("position", "reasons").rows(),
+    ]
+    assert len({position for position, _ in rejected}) == len(rejected)
+    assert all(reason["rule"] for _, reasons in rejected for reason in reasons)
+    return {position: [(r["code"], r["column"], r["value"]) for r in reasons] for position, reasons in rejected}
 
 
 def assert_all_reasons(payloads: list[bytes], columns: Columns, extra: str, known: dict[str, list[str]]) -> None:
@@ -270,12 +273,12 @@ TWICE_WRONG = [json.dumps({**good, "user": None, "c1": 99}).encode()]
 STRICT = {**NEEDED, "c1": {"type": "integer", "le": 8, "isin": [1, 2]}}
 
 
-def test_what_the_planted_defects_are_shown_is_judged_rightly() -> None:
+def test_the_rows_for_the_planted_defects_are_validated_correctly() -> None:
     assert_all_reasons(TWICE_WRONG, STRICT, "keep", {})
     assert len(validated(TWICE_WRONG, STRICT, "keep", {})[1]) == 3
 
 
-def test_a_reason_that_is_lost_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_reason_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     reasons_by_row = validating._reasons_by_row
     first_alone = pl.col("reasons").list.head(1)
     monkeypatch.setattr(
@@ -285,7 +288,7 @@ def test_a_reason_that_is_lost_is_noticed(monkeypatch: pytest.MonkeyPatch) -> No
         assert_all_reasons(TWICE_WRONG, STRICT, "keep", {})
 
 
-def test_a_reason_of_one_column_that_is_lost_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_second_reason_of_a_column_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     explained = validating._explained
     monkeypatch.setattr(
         validating, "_explained", lambda *cases: explained(*cases).unique(["_row", "column"], keep="first")
@@ -294,7 +297,7 @@ def test_a_reason_of_one_column_that_is_lost_is_noticed(monkeypatch: pytest.Monk
         assert_all_reasons(TWICE_WRONG, STRICT, "keep", {})
 
 
-def test_a_reason_of_a_conflicting_row_that_is_lost_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_reason_of_a_conflicting_row_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     once = {**NEEDED, "c1": {"unique": True}}
     conflict = [json.dumps({**good, "c1": "a", "x": x}).encode() for x in (1, 2)]
     assert_all_reasons(conflict, once, "keep", {})

@@ -1,4 +1,4 @@
-"""Fields that are new, missing or of another type are found; those that are as ever are not."""
+"""Fields that are new, missing or of another type are drift; unchanged ones are not."""
 
 import json
 from typing import Any
@@ -30,12 +30,12 @@ PERSON = {**ROW, "user": {"id": "ann"}, "amount": 1.5}
 
 def drifts(of: Stream, now: list[dict[str, Any]], before: list[dict[str, Any]] | None = None) -> set[tuple[str, str]]:
     """Kind and field of each drift."""
-    found = drift(observed_schema(now, of), observed_schema(before or [], of), of)
-    assert len({(one.kind, one.field) for one in found}) == len(found)
-    return {(one.kind.value, one.field) for one in found}
+    drifted = drift(observed_schema(now, of), observed_schema(before or [], of), of)
+    assert len({(one.kind, one.field) for one in drifted}) == len(drifted)
+    return {(one.kind.value, one.field) for one in drifted}
 
 
-def test_a_shape_counts_the_types_of_each_field() -> None:
+def test_an_observed_schema_counts_the_types_of_each_field() -> None:
     observed = observed_schema([PERSON, {**PERSON, "amount": 2, "more": [1]}, {"amount": None}, {}], NESTED)
     assert observed.rows == 3
     assert observed.fields["amount"] == {"number": 1, "integer": 1, "null": 1}
@@ -44,11 +44,11 @@ def test_a_shape_counts_the_types_of_each_field() -> None:
     assert observed.fields["more"] == {"array": 1}
 
 
-def test_objects_that_no_column_goes_down_into_are_one_field() -> None:
+def test_objects_that_no_path_leads_into_are_one_field() -> None:
     assert set(observed_schema([{**ROW, "query": {"a": 1, "b": 2}}], NESTED).fields) == {*ROW, "query"}
 
 
-def test_a_field_whose_names_are_data_fills_no_memory() -> None:
+def test_an_object_whose_keys_are_data_does_not_fill_memory() -> None:
     rows = [{"user": {f"{part}-{n}": 1 for n in range(300)}} for part in range(5)]
     halves = observed_schema(rows[:2], NESTED) + observed_schema(rows[2:], NESTED)
     assert len(halves.fields) == MOST_FIELDS
@@ -66,27 +66,27 @@ fields = st.dictionaries(
 
 
 @given(st.lists(fields), st.lists(fields))
-def test_blocks_add_up_to_what_their_rows_together_are(first: list[dict], second: list[dict]) -> None:
+def test_the_schemas_of_blocks_add_up_to_that_of_all_rows(first: list[dict], second: list[dict]) -> None:
     whole = observed_schema([*first, *second], NESTED)
     assert observed_schema(first, NESTED) + observed_schema(second, NESTED) == whole
     assert NOTHING_OBSERVED + whole == whole
     assert ObservedSchema(**json.loads(json.dumps({"rows": whole.rows, "fields": whole.fields}))) == whole
 
 
-def test_what_is_as_ever_is_no_drift() -> None:
+def test_unchanged_fields_are_no_drift() -> None:
     assert drifts(NESTED, [PERSON], [PERSON]) == set()
     assert drifts(NESTED, [{**PERSON, "ref": 1}], [{**PERSON, "ref": "x"}]) == set()
     assert drifts(NESTED, [], [PERSON]) == set()
 
 
-def test_a_new_field_is_told_once_there_is_a_partition_before() -> None:
+def test_a_field_is_new_only_if_there_is_a_partition_before() -> None:
     more = {**PERSON, "ref": "x", "user": {"id": "ann", "plan": "pro"}}
     assert drifts(NESTED, [PERSON, more], [PERSON]) == {("new", "ref"), ("new", "user.plan")}
     assert drifts(NESTED, [PERSON, more], [more]) == set()
     assert drifts(NESTED, [more]) == set()
 
 
-def test_a_new_field_tells_in_how_many_rows_it_is() -> None:
+def test_the_rows_that_have_a_new_field_are_counted() -> None:
     (new,) = drift(
         observed_schema([PERSON, PERSON, {**PERSON, "ref": 1}], NESTED), observed_schema([PERSON], NESTED), NESTED
     )
@@ -102,7 +102,7 @@ def test_a_column_is_missing_where_no_row_has_it() -> None:
     assert drifts(NESTED, [{**PERSON, "amount": None}]) == set()
 
 
-def test_a_fallback_is_missing_only_where_it_has_been_before() -> None:
+def test_a_fallback_is_missing_only_if_the_partition_before_had_it() -> None:
     unknown = {**PERSON, "user": None, "anonymous_id": "x"}
     assert drifts(NESTED, [PERSON]) == set()
     assert drifts(NESTED, [PERSON], [PERSON, unknown]) == {("missing", "anonymous_id")}
@@ -130,23 +130,23 @@ AS_TYPED = {**ROW, "n": 1, "x": 1.5, "yes": True, "day": "2026-01-01"}
         ("ts", True),
     ],
 )
-def test_values_of_another_type_are_told(field: str, value: Any) -> None:
+def test_values_of_another_type_are_drift(field: str, value: Any) -> None:
     assert drifts(TYPED, [{**AS_TYPED, field: value}]) == {("retyped", field)}
     assert drifts(TYPED, [{**AS_TYPED, field: value}], [AS_TYPED]) == {("retyped", field)}
     assert drifts(TYPED, [{**AS_TYPED, field: value}], [{**AS_TYPED, field: value}]) == set()
 
 
 @pytest.mark.parametrize(("field", "value"), [("n", None), ("x", 1), ("ts", "2026-01-01T00:00:00Z"), ("ts", 1.5)])
-def test_values_that_fit_are_not(field: str, value: Any) -> None:
+def test_values_of_the_type_of_the_column_are_no_drift(field: str, value: Any) -> None:
     assert drifts(TYPED, [{**AS_TYPED, field: value}], [AS_TYPED]) == set()
 
 
-def test_ids_may_be_numbers_from_the_start_and_not_from_one_day_on() -> None:
+def test_ids_may_be_numbers_from_the_first_partition_on_but_not_later() -> None:
     assert drifts(TYPED, [{**AS_TYPED, "user": 7}]) == set()
     assert drifts(TYPED, [{**AS_TYPED, "user": 7}], [AS_TYPED]) == {("retyped", "user")}
 
 
-def test_a_type_of_few_values_is_those_rows_matter() -> None:
+def test_a_type_of_less_than_a_hundredth_of_the_values_is_no_drift() -> None:
     odd = {**AS_TYPED, "n": "?"}
     assert drifts(TYPED, [*[AS_TYPED] * 99, odd], [AS_TYPED]) == {("retyped", "n")}
     assert drifts(TYPED, [*[AS_TYPED] * 100, odd], [AS_TYPED]) == set()

@@ -1,3 +1,5 @@
+"""Sessions are cut by the session rule, in any window, as the reference sessionizer cuts them."""
+
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,7 +20,7 @@ GAP = timedelta(minutes=30)
 
 
 def drawn(events: list[dict[str, Any]], of: Stream) -> str:
-    """The minutes of the events in time, with a bar where a session is cut."""
+    """The minutes of the events in time order, with a bar between two sessions."""
     cut = sessionize(frame(events, of), of).sort("event_timestamp", "event_id")
     parts = []
     for row in cut.iter_rows(named=True):
@@ -30,12 +32,12 @@ def drawn(events: list[dict[str, Any]], of: Stream) -> str:
 @pytest.mark.parametrize(
     ("minutes", "sessions"),
     [
-        pytest.param("0 30", "0 30", id="a silence of just the gap does not cut"),
+        pytest.param("0 30", "0 30", id="a silence of exactly the gap does not cut"),
         pytest.param("0 31", "0 | 31", id="a longer one does"),
         pytest.param("0 20 40 60", "0 20 40 60", id="a session may outlast the gap"),
-        pytest.param("60 0", "0 | 60", id="late arrivals take their place in time"),
+        pytest.param("60 0", "0 | 60", id="the order of arrival does not matter"),
         pytest.param("0 0 0", "0 0 0", id="simultaneous events share a session"),
-        pytest.param("0 31 31 62.5", "0 | 31 31 | 62.5", id="and it may open with them"),
+        pytest.param("0 31 31 62.5", "0 | 31 31 | 62.5", id="and may begin with them"),
         pytest.param("1430 1450 1470", "1430 1450 1470", id="midnight does not cut"),
     ],
 )
@@ -62,14 +64,14 @@ def test_midnight_splits_in_the_streams_timezone_also_on_the_day_that_clocks_cha
     assert reasons(ingested, gap="24h", split_at_midnight=True, timezone="Europe/Berlin") == expected
 
 
-def test_a_change_of_campaign_splits_and_none_does_not() -> None:
+def test_another_campaign_splits_and_a_null_does_not() -> None:
     sources = [None, "mail", None, "mail", "ads", None, "mail"]
     ingested = [event("ann", DAY_ONE + n * timedelta(minutes=1), str(n), page_url=s) for n, s in enumerate(sources)]
     expected = ["inactivity", None, None, None, "campaign", None, "campaign"]
     assert reasons(ingested, campaign="page_url") == expected
 
 
-def test_a_silence_forgets_the_campaign() -> None:
+def test_a_silence_resets_the_campaign() -> None:
     ingested = [event("ann", DAY_ONE, "0", page_url="mail"), event("ann", DAY_ONE + 2 * GAP, "1", page_url="ads")]
     assert reasons(ingested, campaign="page_url") == ["inactivity", "inactivity"]
 
@@ -79,7 +81,7 @@ def test_a_session_is_cut_when_it_lasts_longer_than_it_may_and_nothing_is_droppe
     assert reasons(timeline("0 20 40 60 80 100 120 140 160"), max_length="1h") == expected
 
 
-def test_of_several_reasons_the_first_of_the_list_is_given() -> None:
+def test_of_several_boundary_reasons_the_first_rule_counts() -> None:
     ingested = [event("ann", DAY_ONE - timedelta(minutes=1), "0"), event("ann", DAY_ONE, "1", page_url="ads")]
     assert reasons(ingested, split_at_midnight=True, max_length="1ms") == ["inactivity", "midnight"]
 
@@ -107,7 +109,7 @@ def test_time_diff_is_the_silence_within_the_session() -> None:
 
 
 @pytest.mark.parametrize("key", ["2026-01-01", "2026-01-02"])
-def test_a_session_over_midnights_belongs_whole_to_the_day_it_started_in(key: str) -> None:
+def test_a_session_over_midnights_belongs_to_the_day_it_started_in(key: str) -> None:
     web = stream()
     every_20_minutes = " ".join(str(minute) for minute in range(1400, 3 * 1440, 20))
     result = sessionize_window(web.session_calendar.window(key), reader(frame(timeline(every_20_minutes), web)), web)
@@ -125,7 +127,7 @@ def test_a_session_over_midnights_belongs_whole_to_the_day_it_started_in(key: st
         pytest.param("1440", "", id="midnight alone is the next day's"),
     ],
 )
-def test_a_session_goes_on_over_midnight_after_a_silence_of_exactly_the_gap(minutes: str, of_day_one: str) -> None:
+def test_a_session_continues_over_midnight_after_a_silence_of_exactly_the_gap(minutes: str, of_day_one: str) -> None:
     web = stream()
     events = frame(timeline(minutes), web)
     inside = sessionize_window(web.session_calendar.window("2026-01-01"), reader(events), web).events
@@ -147,7 +149,7 @@ def test_duplicates_on_other_days_are_left_out_and_counted() -> None:
     ]
 
 
-# Times crowd around exact gaps and midnights, where sessions go wrong.
+# Most times are near exact gaps and midnights, where errors are likely.
 moments = st.builds(
     lambda days, gaps, micros: DAY_ONE + timedelta(days=days, microseconds=micros) + gaps * GAP,
     st.integers(0, 3),
@@ -167,7 +169,7 @@ events = st.lists(
         st.integers(1, 9),
     ),
     max_size=16,
-    # two rows can't stand at one place of one file
+    # two rows of a file can't have the same position
     unique_by=lambda e: (e["landing_partition"], e["position"]),
 )
 DAYS = [f"2026-01-0{day}" for day in range(1, 6)]
@@ -199,9 +201,9 @@ def as_stream(rule: reference.Rule) -> Stream:
 GAP_RULE = reference.Rule()
 EVERY_RULE = reference.Rule(GAP, True, "UTC", "page_url", timedelta(minutes=70))
 OVER_MIDNIGHT = timeline("1380 1410 1440 1470 2880")
-TIED = [event("ann", DAY_ONE, name, position=place) for place, name in enumerate("ba", start=1)]
+TIED = [event("ann", DAY_ONE, name, position=position) for position, name in enumerate("ba", start=1)]
 TWICE = [event("ann", DAY_ONE, "a"), event("ann", DAY_ONE, "a", landing_partition="2026-01-02", event_type="buy")]
-# Single days and runs of days: a run is computed in one pass.
+# Single days and several consecutive days, which are computed in one pass.
 WINDOWS = [(0, 0), (1, 1), (2, 2), (0, 4), (1, 3)]
 
 

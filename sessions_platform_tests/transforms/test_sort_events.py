@@ -1,4 +1,4 @@
-"""The packed sort gives what the plain one does, to the last bit, also where it can't be taken."""
+"""The packed sort gives what the reference sort gives, to the last bit, also where it has to fall back."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -18,7 +18,7 @@ from sessions_platform_tests.streams import DAY_ONE, PLAIN, event, frame, stream
 
 WEB = stream(columns={**PLAIN["columns"], "seq": {"type": "integer", "nullable": True}}, sequence="seq")
 
-# Many stand at one moment, and some twice.
+# Many are simultaneous, and some occur twice.
 events = st.lists(
     st.builds(
         lambda user, minute, name, seq, place: event(
@@ -36,7 +36,7 @@ events = st.lists(
 
 
 def by_user(ordered: pl.DataFrame) -> pl.DataFrame:
-    """Users in the order of their names, and nothing else moved."""
+    """Users in the order of their ids; within a user the order is kept."""
     return ordered.sort("user_id", maintain_order=True)
 
 
@@ -44,23 +44,25 @@ def of_length(users: pl.Series) -> pl.Series:
     return users.str.len_bytes().cast(pl.UInt64)
 
 
-def all_alike(users: pl.Series) -> pl.Series:
+def all_equal(users: pl.Series) -> pl.Series:
     return pl.repeat(7, len(users), dtype=pl.UInt64, eager=True)
 
 
-HASHES = [pytest.param(module.hashed, id="apart"), of_length, all_alike]
+HASHES = [pytest.param(module.hashed, id="real"), of_length, all_equal]
 
 
 @pytest.mark.parametrize("hashed", HASHES)
 @given(ingested=events)
-def test_the_fast_order_is_the_plain_one(hashed: Callable[..., pl.Series], ingested: list[dict[str, Any]]) -> None:
+def test_the_packed_sort_equals_the_reference_sort(
+    hashed: Callable[..., pl.Series], ingested: list[dict[str, Any]]
+) -> None:
     rows = frame(ingested, WEB)
-    kept, copies = sort_events_reference(rows, WEB)
+    kept, duplicates = sort_events_reference(rows, WEB)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "hashed", hashed)
-        fast, others = sort_events(rows, WEB)
-    assert by_user(fast).equals(kept)
-    assert others.sort("position").equals(copies.sort("position"))
+        packed, others = sort_events(rows, WEB)
+    assert by_user(packed).equals(kept)
+    assert others.sort("position").equals(duplicates.sort("position"))
 
 
 @pytest.mark.parametrize("hashed", HASHES)
@@ -72,28 +74,28 @@ def test_two_users_never_share_a_session(hashed: Callable[..., pl.Series], inges
         expected = summarize(sessionize(rows, WEB), WEB)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "hashed", hashed)
-        fast = summarize(sessionize(rows, WEB), WEB)
-    assert fast.sort("session_id").equals(expected.sort("session_id"))
+        packed = summarize(sessionize(rows, WEB), WEB)
+    assert packed.sort("session_id").equals(expected.sort("session_id"))
 
 
 @given(ingested=events)
-def test_what_has_no_room_in_one_integer_is_sorted_plainly(ingested: list[dict[str, Any]]) -> None:
+def test_what_does_not_fit_into_one_integer_is_sorted_by_the_reference(ingested: list[dict[str, Any]]) -> None:
     rows = frame(ingested, WEB)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_PACKED_BITS", 30)
-        fast, _ = sort_events(rows, WEB)
-    assert by_user(fast).equals(sort_events_reference(rows, WEB)[0])
+        packed, _ = sort_events(rows, WEB)
+    assert by_user(packed).equals(sort_events_reference(rows, WEB)[0])
 
 
-def test_codes_tell_users_apart() -> None:
+def test_each_user_has_a_code_of_its_own() -> None:
     users = pl.Series(["ann", "bob", "ann", "cid", "bob", "ann"])
     codes = user_codes(users)
     assert pl.DataFrame({"user": users, "code": codes}).unique().height == 3
     assert sorted(codes.unique()) == [0, 1, 2]
 
 
-def test_users_of_one_hash_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The plant is one: without a look at the users themselves, ann and bob would be one."""
+def test_users_of_one_hash_are_kept_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A planted collision: if only codes were compared, ann and bob would be one user."""
     monkeypatch.setattr(module, "hashed", of_length)
     rows = frame([event(user, DAY_ONE, user) for user in ("ann", "bob")], stream())
     assert user_codes(rows["user_id"]).to_list() == [0, 0]

@@ -1,4 +1,4 @@
-"""One row a session, as the oracle has it, and as SQL would aggregate."""
+"""One row for each session, as the reference makes it, with aggregates as in SQL."""
 
 import random
 from collections.abc import Callable
@@ -49,7 +49,7 @@ def summarized(events: list[dict[str, Any]], of: Stream) -> list[dict[str, Any]]
 
 
 def aggregated(aggregate: dict[str, str], values: list[Any]) -> Any:
-    """One aggregate over events, one after the other, that have these values of its column."""
+    """One aggregate over consecutive events with these values of its column."""
     (column,) = aggregate.values()
     events = [an_event(place, f"{place:03}", **{column: value}) for place, value in enumerate(values)]
     (row,) = summarized(events, aggregating(columns={"answer": aggregate}))
@@ -72,7 +72,7 @@ def aggregated(aggregate: dict[str, str], values: list[Any]) -> Any:
         ("count_distinct", ["b", "b", None, ""], 2),
     ],
 )
-def test_nulls_are_passed_over(function: str, values: list[str | None], expected: str | int) -> None:
+def test_nulls_are_ignored(function: str, values: list[str | None], expected: str | int) -> None:
     assert aggregated({function: "page_url"}, values) == expected
 
 
@@ -126,7 +126,7 @@ def test_first_and_last_go_by_sequence_among_simultaneous_events() -> None:
 # Entry, exit, length -------------------------------------------------------------------------------------
 
 
-def test_entry_and_exit_are_the_first_and_last_pages_that_are_known() -> None:
+def test_entry_and_exit_are_the_first_and_last_pages_that_are_not_null() -> None:
     pages = [None, "/home", "/cart", None]
     (row,) = summarized([an_event(place, f"{place}", page_url=page) for place, page in enumerate(pages)], aggregating())
     assert (row["entry_page"], row["exit_page"]) == ("/home", "/cart")
@@ -157,7 +157,7 @@ def test_no_events_make_no_sessions_of_the_right_columns() -> None:
 
 
 def primary(actions: str, rule: Any = "most_frequent") -> str | None:
-    """Of events one after the other, a letter each; ids run backwards, so that they can't break a tie by chance."""
+    """Of consecutive events, a letter each; their ids descend, so that they can't break a tie by chance."""
     events = [
         an_event(place, f"{99 - place:02}", event_type=action) for place, action in enumerate(actions.replace(" ", ""))
     ]
@@ -198,7 +198,7 @@ def test_a_list_of_priorities_decides(actions: str, expected: str | None) -> Non
     assert primary(actions, rule=["p", "c"]) == expected
 
 
-# As the oracle has it ------------------------------------------------------------------------------------
+# Equal to the reference ----------------------------------------------------------------------------------
 
 optional = {
     "amount": st.none() | st.floats(-1e6, 1e6).map(lambda number: round(number, 2)),
@@ -212,10 +212,10 @@ optional = {
 events = st.lists(
     st.builds(lambda minute, more: {"minute": minute, **more}, st.integers(0, 90), st.fixed_dictionaries(optional)),
     max_size=20,
-).map(lambda rows: [an_event(row.pop("minute"), f"{place:02}", **row) for place, row in enumerate(map(dict, rows))])
+).map(lambda rows: [an_event(row.pop("minute"), f"{number:02}", **row) for number, row in enumerate(map(dict, rows))])
 
 
-AS_PYTHON_HAS_IT: dict[str, Callable[[list[Any]], Any]] = {
+IN_PYTHON: dict[str, Callable[[list[Any]], Any]] = {
     "first": lambda values: values[0] if values else None,
     "last": lambda values: values[-1] if values else None,
     "min": lambda values: min(values, default=None),
@@ -230,28 +230,28 @@ def expected_aggregates(session: list[dict[str, Any]]) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for name, aggregate in EVERY_AGGREGATE.items():
         ((function, column),) = aggregate.items()
-        row[name] = AS_PYTHON_HAS_IT[function]([event[column] for event in session if event[column] is not None])
+        row[name] = IN_PYTHON[function]([event[column] for event in session if event[column] is not None])
     return row
 
 
 @settings(max_examples=40)
 @given(events)
-def test_sessions_are_the_oracles_with_every_aggregate(ingested: list[dict[str, Any]]) -> None:
+def test_sessions_with_every_aggregate_equal_the_reference(ingested: list[dict[str, Any]]) -> None:
     web = aggregating(columns=EVERY_AGGREGATE)
-    found = summarize(sessionize(frame(ingested, web), web), web)
-    sessions_schema(web).validate(found, lazy=True)
-    assert dict(found.schema) == session_columns(web)
+    summarized_events = summarize(sessionize(frame(ingested, web), web), web)
+    sessions_schema(web).validate(summarized_events, lazy=True)
+    assert dict(summarized_events.schema) == session_columns(web)
     expected = [
         {**reference.summary(session), **expected_aggregates(session)} for session in reference.sessions_of(ingested)
     ]
-    rows = found.drop("session_partition", "session_rule_version").sort("session_id").to_dicts()
+    rows = summarized_events.drop("session_partition", "session_rule_version").sort("session_id").to_dicts()
     assert rows == sorted(expected, key=lambda row: row["session_id"])
 
 
 @settings(max_examples=30)
 @given(events, st.randoms(use_true_random=False))
-def test_the_order_in_which_events_come_changes_no_bit(ingested: list[dict[str, Any]], chance: random.Random) -> None:
-    """Or unchanged sessions would be rewritten, and that for the last digit of a sum."""
+def test_the_order_of_the_input_changes_no_bit(ingested: list[dict[str, Any]], chance: random.Random) -> None:
+    """Otherwise unchanged sessions would be rewritten, because of the last digit of a sum."""
     web = aggregating(columns=EVERY_AGGREGATE)
     cut = sessionize(frame(ingested, web), web)
     order = list(range(cut.height))

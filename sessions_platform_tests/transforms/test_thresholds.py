@@ -14,34 +14,34 @@ from sessions_platform.transforms.thresholds import ThresholdViolation, threshol
 def exceeded(allowed: dict, raw_rows: int, rejected: int, **by_reason: int) -> list[tuple[str, bool]]:
     """The code of each threshold that is exceeded, and whether it fails the partition."""
     found = threshold_violations(Rejected.model_validate(allowed), raw_rows, rejected, by_reason)
-    return [(excess.code, excess.fails) for excess in found]
+    return [(violation.code, violation.fails) for violation in found]
 
 
 BOTH = {"warn_above": "1%", "fail_above": "20%"}
 
 
 @pytest.mark.parametrize(
-    ("rejected", "told"),
+    ("rejected", "expected"),
     [
         pytest.param(0, [], id="none"),
         pytest.param(9, [], id="below the warning"),
         pytest.param(10, [], id="at the warning"),
         pytest.param(11, [("", False)], id="above the warning"),
         pytest.param(200, [("", False)], id="at the failure"),
-        pytest.param(201, [("", True)], id="above the failure, which alone is told"),
+        pytest.param(201, [("", True)], id="above the failure, which alone is reported"),
         pytest.param(1000, [("", True)], id="all"),
     ],
 )
-def test_of_a_thousand_rows(rejected: int, told: list[tuple[str, bool]]) -> None:
-    assert exceeded(BOTH, 1000, rejected) == told
+def test_of_a_thousand_rows(rejected: int, expected: list[tuple[str, bool]]) -> None:
+    assert exceeded(BOTH, 1000, rejected) == expected
 
 
-def test_nothing_is_too_much_without_thresholds_or_rows() -> None:
+def test_without_thresholds_or_rows_nothing_is_exceeded() -> None:
     assert exceeded({}, 1, 1, malformed=1) == []
     assert exceeded({"warn_above": "0%", "fail_above": "0%"}, 0, 0) == []
 
 
-def test_no_rejected_row_at_all_may_be_asked_for() -> None:
+def test_a_threshold_of_zero_allows_no_rejected_row() -> None:
     assert exceeded({"fail_above": "0%"}, 10**9, 0) == []
     assert exceeded({"fail_above": "0%"}, 10**9, 1) == [("", True)]
 
@@ -57,10 +57,10 @@ def test_each_reason_has_thresholds_of_its_own() -> None:
     assert exceeded(allowed, 1000, 14, malformed=1, wrong_type=11) == [("", False), ("wrong_type", False)]
 
 
-def test_an_excess_tells_what_it_is_measured_by() -> None:
+def test_a_violation_has_its_numbers_and_its_limit() -> None:
     allowed = Rejected.model_validate({"by_reason": {"malformed": {"warn_above": "0.5%"}}})
-    (excess,) = threshold_violations(allowed, 100, 3, {Code.malformed.value: 2})
-    assert excess == ThresholdViolation("malformed", 2, 100, Decimal("0.005"), fails=False)
+    (violation,) = threshold_violations(allowed, 100, 3, {Code.malformed.value: 2})
+    assert violation == ThresholdViolation("malformed", 2, 100, Decimal("0.005"), fails=False)
 
 
 @given(st.integers(0, 10**12), st.integers(0, 10**12), st.integers(0, 100_000_000))

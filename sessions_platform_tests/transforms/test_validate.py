@@ -1,4 +1,4 @@
-"""Each row is validated once, with all that is wrong with it, and none is lost."""
+"""Each row is validated once, has all of its reasons, and none is lost."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -32,8 +32,8 @@ from sessions_platform_tests.transforms.rows import (
 
 def the_reasons(validation: ValidationResult) -> list[tuple[str, ...]]:
     """Code, column, rule and value of the one rejected row's reasons."""
-    (found,) = validation.rejected["reasons"].to_list()
-    return sorted(tuple(reason.values()) for reason in found)
+    (row_reasons,) = validation.rejected["reasons"].to_list()
+    return sorted(tuple(reason.values()) for reason in row_reasons)
 
 
 def test_a_good_row_becomes_a_typed_event() -> None:
@@ -134,19 +134,19 @@ def test_a_row_has_all_its_reasons() -> None:
     }
 
 
-def test_several_rules_of_one_column_are_all_told() -> None:
+def test_all_broken_rules_of_one_column_are_reasons() -> None:
     narrow = with_columns(page_url={"from": "url", "isin": ["a", "b"], "pattern": "^a"})
     (found,) = reasons(validated(narrow, row(url="c")))
     assert found == {("not_allowed", "page_url"), ("pattern_mismatch", "page_url")}
 
 
 def test_reasons_stay_with_their_rows() -> None:
-    """Whatever is wrong with the rows before, between and behind."""
+    """Whatever the reasons of the rows before, between and after them."""
     validation = validated(
         RULES, b"{", row(), row(amount=-1), row(user=None), b"", row(id="2"), row(amount="x"), row(stars=9)
     )
-    told = dict(zip(validation.rejected["position"].to_list(), reasons(validation), strict=True))
-    assert told == {
+    by_position = dict(zip(validation.rejected["position"].to_list(), reasons(validation), strict=True))
+    assert by_position == {
         1: {("malformed", "")},
         3: {("out_of_range", "amount")},
         4: {("missing_identity", "user_id")},
@@ -171,7 +171,7 @@ def test_a_row_that_cannot_be_read_at_all_has_no_other_reasons() -> None:
     assert reasons(validation) == [{("unreadable_file", "")}, {("malformed", "")}]
 
 
-def test_fields_that_no_column_names_may_be_refused() -> None:
+def test_rows_with_fields_that_no_column_names_may_be_rejected() -> None:
     closed = stream(extra_columns="reject")
     assert reasons(validated(closed, row(), row(id="2", ref="x", user=None))) == [
         {("unexpected_column", "ref"), ("missing_identity", "user_id")}
@@ -185,7 +185,7 @@ def test_long_values_are_quoted_in_part_and_payloads_whole() -> None:
     assert validation.rejected["payload"].to_list() == raw(row(type="é" * 5000))["payload"].to_list()
 
 
-def test_nothing_to_judge_is_judged() -> None:
+def test_no_rows_give_empty_frames_of_the_right_columns() -> None:
     validation = validated(RULES)
     assert (validation.events.height, validation.rejected.height) == (0, 0)
     events, conflicts, duplicates = deduplicate(validation.events, RULES, {})
@@ -205,18 +205,18 @@ def test_nothing_to_judge_is_judged() -> None:
         ("9999-12-31T23:59:59.999999Z", "future_timestamp"),
     ],
 )
-def test_bounds_in_time_hold_to_the_microsecond(ts: str, code: str | None) -> None:
+def test_bounds_in_time_are_exact_to_the_microsecond(ts: str, code: str | None) -> None:
     expected = [] if code is None else [{(code, "event_timestamp")}]
     assert reasons(validated(stream(), row(ts=ts))) == expected
 
 
-def test_the_latest_moment_goes_by_where_a_row_landed_and_not_by_the_clock() -> None:
+def test_the_latest_moment_depends_on_the_landing_partition_and_not_on_the_clock() -> None:
     late = row(ts="2026-01-09T00:04:59Z")
     assert reasons(validated(stream(), late)) == [{("future_timestamp", "event_timestamp")}]
     assert reasons(validated(stream(), late, landing="2026-01-08")) == []
 
 
-def test_a_stream_that_is_over_takes_no_events_from_its_end_on() -> None:
+def test_a_stream_with_an_end_rejects_events_from_then_on() -> None:
     over = stream(end="2026-01-02")
     assert reasons(validated(over, row(ts="2026-01-01T23:59:59.999999Z"))) == []
     assert reasons(validated(over, row(ts="2026-01-02T00:00:00Z"))) == [{("future_timestamp", "event_timestamp")}]
@@ -285,7 +285,7 @@ STREAMS = [
 @example(RULES, [b"\xff"], [], False)
 @settings(max_examples=60)
 @given(st.sampled_from(STREAMS), st.lists(payloads, max_size=12), st.lists(payloads, max_size=4), st.booleans())
-def test_every_row_is_judged_once_and_both_contracts_are_kept(
+def test_every_row_is_validated_once_and_both_contracts_are_kept(
     of: Stream, first: list[bytes], second: list[bytes], same_bytes: bool
 ) -> None:
     files = [raw(*first, uri="a"), raw(*(first if same_bytes else second), uri="b")]
@@ -294,21 +294,21 @@ def test_every_row_is_judged_once_and_both_contracts_are_kept(
     events, conflicts, duplicates = deduplicate(pl.concat(v.events for v in validations), of, digests)
 
     every = pl.concat(files)
-    refused = pl.concat(
+    all_rejected = pl.concat(
         [
             *(validation.rejected for validation in validations),
             every.join(conflicts, on=["source_uri", "position"]).select(validations[0].rejected.columns),
         ]
     )
-    rejected = rejections(refused, of)
+    rejected = rejections(all_rejected, of)
     assert events.height + rejected.height + duplicates == every.height
     assert events.height + conflicts.height + duplicates == sum(validation.events.height for validation in validations)
     events_schema(of, LANDING).validate(events, lazy=True)
     rejected_schema(of).validate(rejected, lazy=True)
 
-    came_as = dict(zip(every.select("source_uri", "position").rows(), every["payload"], strict=True))
+    payload_at = dict(zip(every.select("source_uri", "position").rows(), every["payload"], strict=True))
     for uri, at, payload, encoding in rejected.select("source_uri", "position", "payload", "payload_encoding").rows():
-        assert payload_bytes(payload, encoding) == came_as[uri, at]
+        assert payload_bytes(payload, encoding) == payload_at[uri, at]
     places = [
         *events.select("source_uri", "position").rows(),
         *rejected.select("source_uri", "position").rows(),
