@@ -91,11 +91,6 @@ class Drift:
     of: int
 
 
-def observed_schema(rows: Iterable[Mapping[str, Any]], stream: Stream) -> ObservedSchema:
-    """The observed schema of decoded rows: for each the fields by name, with values as JSON has them."""
-    return observed_schema_of(row_signatures(rows, stream), stream)
-
-
 @dataclass(frozen=True)
 class RowSignature:
     """Rows that have the same fields, in the same order, of the same types.

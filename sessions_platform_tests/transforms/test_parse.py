@@ -171,7 +171,7 @@ def test_a_row_that_could_not_be_read_says_why() -> None:
     ]
 
 
-# Where columns are found
+# Where columns are looked up
 
 
 @pytest.mark.parametrize(
@@ -379,8 +379,8 @@ def test_what_a_csv_writer_wrote_is_read_back(rows: list[tuple[str, str]], separ
         return text.getvalue()
 
     wanted = stream({"a": {}, "b": {}}, format="csv", header=["a", "b"], separator=separator, quote=quote)
-    found = parse(raw(*map(record, rows)), wanted)
-    assert found.select("a", "b").rows() == [
+    read_back = parse(raw(*map(record, rows)), wanted)
+    assert read_back.select("a", "b").rows() == [
         tuple(None if "\0" in field else field or None for field in row) for row in rows
     ]
 
@@ -443,8 +443,8 @@ def is_json_object(payload: bytes) -> bool:
         return float(text)
 
     try:
-        found = json.loads(payload.decode(), parse_float=number, parse_constant=number)
-        return isinstance(found, dict)
+        document = json.loads(payload.decode(), parse_float=number, parse_constant=number)
+        return isinstance(document, dict)
     except ValueError:
         return False
 

@@ -13,7 +13,8 @@ from sessions_platform.transforms.schema_drift import (
     NOTHING_OBSERVED,
     ObservedSchema,
     drift,
-    observed_schema,
+    observed_schema_of,
+    row_signatures,
 )
 from sessions_platform_tests.streams import PLAIN, stream
 
@@ -26,6 +27,10 @@ def with_columns(**columns: Any) -> Stream:
 
 NESTED = with_columns(user_id={"from": ["user.id", "anonymous_id"]}, amount={"type": "float", "nullable": True})
 PERSON = {**ROW, "user": {"id": "ann"}, "amount": 1.5}
+
+
+def observed_schema(rows: list[dict[str, Any]], of: Stream) -> ObservedSchema:
+    return observed_schema_of(row_signatures(rows, of), of)
 
 
 def drifts(of: Stream, now: list[dict[str, Any]], before: list[dict[str, Any]] | None = None) -> set[tuple[str, str]]:

@@ -21,8 +21,8 @@ WEB = stream(columns={**PLAIN["columns"], "seq": {"type": "integer", "nullable":
 # Many are simultaneous, and some occur twice.
 events = st.lists(
     st.builds(
-        lambda user, minute, name, seq, place: event(
-            user, DAY_ONE + timedelta(minutes=minute), name, seq=seq, position=place, page_url=None
+        lambda user, minute, name, seq, position: event(
+            user, DAY_ONE + timedelta(minutes=minute), name, seq=seq, position=position, page_url=None
         ),
         st.sampled_from(["ann", "bob", "cid", "dora", "é", "ann ", ""]),
         st.sampled_from([0, 0, 1, 40, 10**6]),

@@ -51,7 +51,7 @@ def summarized(events: list[dict[str, Any]], of: Stream) -> list[dict[str, Any]]
 def aggregated(aggregate: dict[str, str], values: list[Any]) -> Any:
     """One aggregate over consecutive events with these values of its column."""
     (column,) = aggregate.values()
-    events = [an_event(place, f"{place:03}", **{column: value}) for place, value in enumerate(values)]
+    events = [an_event(number, f"{number:03}", **{column: value}) for number, value in enumerate(values)]
     (row,) = summarized(events, aggregating(columns={"answer": aggregate}))
     return row["answer"]
 
@@ -128,7 +128,9 @@ def test_first_and_last_go_by_sequence_among_simultaneous_events() -> None:
 
 def test_entry_and_exit_are_the_first_and_last_pages_that_are_not_null() -> None:
     pages = [None, "/home", "/cart", None]
-    (row,) = summarized([an_event(place, f"{place}", page_url=page) for place, page in enumerate(pages)], aggregating())
+    (row,) = summarized(
+        [an_event(number, f"{number}", page_url=page) for number, page in enumerate(pages)], aggregating()
+    )
     assert (row["entry_page"], row["exit_page"]) == ("/home", "/cart")
 
 
@@ -159,7 +161,8 @@ def test_no_events_make_no_sessions_of_the_right_columns() -> None:
 def primary(actions: str, rule: Any = "most_frequent") -> str | None:
     """Of consecutive events, a letter each; their ids descend, so that they can't break a tie by chance."""
     events = [
-        an_event(place, f"{99 - place:02}", event_type=action) for place, action in enumerate(actions.replace(" ", ""))
+        an_event(number, f"{99 - number:02}", event_type=action)
+        for number, action in enumerate(actions.replace(" ", ""))
     ]
     (row,) = summarized(events, aggregating(primary_action=rule))
     return row["primary_action"]

@@ -13,8 +13,8 @@ from sessions_platform.transforms.thresholds import ThresholdViolation, threshol
 
 def exceeded(allowed: dict, raw_rows: int, rejected: int, **by_reason: int) -> list[tuple[str, bool]]:
     """The code of each threshold that is exceeded, and whether it fails the partition."""
-    found = threshold_violations(Rejected.model_validate(allowed), raw_rows, rejected, by_reason)
-    return [(violation.code, violation.fails) for violation in found]
+    violations = threshold_violations(Rejected.model_validate(allowed), raw_rows, rejected, by_reason)
+    return [(violation.code, violation.fails) for violation in violations]
 
 
 BOTH = {"warn_above": "1%", "fail_above": "20%"}

@@ -121,8 +121,8 @@ def test_a_broken_rule_gives_its_code_with_column_rule_and_value(
 
 def test_a_row_has_all_its_reasons() -> None:
     everything_wrong = row(user=None, ts="soon", type="sell", url="ftp", amount=-1, stars="x", new="y", signed_up="z")
-    (found,) = reasons(validated(RULES, everything_wrong))
-    assert found == {
+    (row_reasons,) = reasons(validated(RULES, everything_wrong))
+    assert row_reasons == {
         ("missing_identity", "user_id"),
         ("bad_timestamp", "event_timestamp"),
         ("not_allowed", "event_type"),
@@ -136,8 +136,8 @@ def test_a_row_has_all_its_reasons() -> None:
 
 def test_all_broken_rules_of_one_column_are_reasons() -> None:
     narrow = with_columns(page_url={"from": "url", "isin": ["a", "b"], "pattern": "^a"})
-    (found,) = reasons(validated(narrow, row(url="c")))
-    assert found == {("not_allowed", "page_url"), ("pattern_mismatch", "page_url")}
+    (row_reasons,) = reasons(validated(narrow, row(url="c")))
+    assert row_reasons == {("not_allowed", "page_url"), ("pattern_mismatch", "page_url")}
 
 
 def test_reasons_stay_with_their_rows() -> None:
@@ -160,9 +160,9 @@ def test_reasons_stay_with_their_rows() -> None:
 @pytest.mark.parametrize("value", ["x", 1.5, {"a": 1}, [1], "a\0", "\ud800"])
 def test_a_wrong_value_is_not_also_missing(value: Any) -> None:
     required = with_columns(stars={"type": "integer"})
-    (found,) = reasons(validated(required, row(stars=value)))
-    assert [column for _, column in found] == ["stars"]
-    assert "missing_value" not in {code for code, _ in found}
+    (row_reasons,) = reasons(validated(required, row(stars=value)))
+    assert [column for _, column in row_reasons] == ["stars"]
+    assert "missing_value" not in {code for code, _ in row_reasons}
 
 
 def test_a_row_that_cannot_be_read_at_all_has_no_other_reasons() -> None:

@@ -7,7 +7,8 @@ series of one slot's texts (``scalars``). A template costs about as much as read
 A row is eligible if its format has a ``Layout``, its payload is UTF-8, and, by layout:
 
 - JSON: it has no backslash (so no escapes, and each quote begins or ends a string) and no control character (not
-  allowed in JSON strings), at most ``LONGEST_ROW`` bytes, and enough rows with as many quotes in its block.
+  allowed in JSON strings), at most ``LONGEST_ROW`` bytes, and at least ``MIN_ROWS`` rows of its block have as many
+  quotes.
 - CSV: it is not empty, has as many fields as its header names and no U+0000 (which is used as the stand-in below). If
   the stream has a quote character, there is no CR either, and each pair of quotes encloses a whole field, without
   quotes or newlines in it. The quotes are then removed, and separators inside them replaced by a stand-in until the
