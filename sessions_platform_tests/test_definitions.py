@@ -34,6 +34,6 @@ def test_the_definitions_are_built_once_however_often_dagster_asks(told: dict[st
     assert told["once"]
 
 
-def test_the_garbage_collector_runs_and_passes_over_what_was_imported(told: dict[str, bool | int]) -> None:
+def test_the_garbage_collector_runs_and_skips_imported_objects(told: dict[str, bool | int]) -> None:
     assert told["collects"]
     assert told["looked_through"] < 1000

@@ -55,7 +55,7 @@ def _chromium_is_installed() -> None:
         pytest.skip(str(missing))
 
 
-def test_a_day_materialized_with_the_mouse_turns_green_and_shows_what_came_of_it(tmp_path: Path) -> None:
+def test_a_day_materialized_in_the_ui_turns_green_and_shows_its_metadata(tmp_path: Path) -> None:
     home, log = tmp_path / "home", tmp_path / "dev.log"
     ingested = home / "landing" / STREAM
     land_week(ingested, events=3000)

@@ -83,7 +83,7 @@ def test_json_is_accepted_where_it_has_to_be_and_refused_where_it_must(malformed
             assert ("malformed" in codes) is not is_object, path.name
 
 
-def test_texts_that_are_no_json_land_and_reach_the_dead_letters_whole(
+def test_texts_that_are_not_json_reach_the_dead_letter_queue_unchanged(
     malformed: Path, tmp_path: Path, settings: Settings
 ) -> None:
     files = [path for path in json_texts(malformed) if not path.name.startswith("y_")]

@@ -50,7 +50,7 @@ def sizes(context: StreamContext) -> list[tuple[str, int]]:
         pytest.param(-timedelta(days=1), timedelta(0), [TWO], id="an event at midnight is of the day that begins"),
     ],
 )
-def test_a_late_event_makes_the_day_before_stale_if_a_session_goes_on(
+def test_a_late_event_makes_the_day_before_stale_if_a_session_continues(
     own: StreamContext, before: timedelta, after: timedelta, partitions: list[str]
 ) -> None:
     put(own, "a", [line("ann", MIDNIGHT + before, "a")], ONE)
@@ -72,7 +72,7 @@ def test_a_late_event_makes_the_day_before_stale_if_a_session_goes_on(
     ("early", "partitions"),
     [(-GAP, [ONE, TWO]), (-GAP - INSTANT, [ONE]), (-INSTANT, [ONE, TWO])],
 )
-def test_an_event_that_comes_late_before_midnight_takes_the_one_at_midnight_over(
+def test_a_late_event_before_midnight_joins_the_event_at_midnight(
     own: StreamContext, early: timedelta, partitions: list[str]
 ) -> None:
     put(own, "a", [line("ann", MIDNIGHT, "a")], TWO)
@@ -111,7 +111,7 @@ def test_a_file_that_ends_or_begins_exactly_the_gap_from_midnight_is_read(contex
         pytest.param([0], [(TWO, 1)], id="an event at midnight alone"),
     ],
 )
-def test_a_session_goes_on_over_midnight_as_long_as_silences_are_no_longer_than_the_gap(
+def test_a_session_continues_over_midnight_while_no_silence_is_longer_than_the_gap(
     own: StreamContext, minutes: list[int], expected: list[tuple[str, int]]
 ) -> None:
     events = [line("ann", MIDNIGHT + timedelta(minutes=minute), str(minute)) for minute in minutes]
@@ -135,7 +135,7 @@ def of_ann(context: StreamContext) -> list[tuple[str, int]]:
 # Loads ---------------------------------------------------------------------------------------------------
 
 
-def test_a_load_done_twice_names_its_partitions_twice(context: StreamContext) -> None:
+def test_a_repeated_load_reports_its_partitions_again(context: StreamContext) -> None:
     put(context, "a", [line("ann", DAY_ONE, "a"), line("bob", DAY_ONE, "b")], ONE)
     take_in(context, ONE)
     sessionize_partitions(context, [ONE], RUN)
@@ -155,7 +155,7 @@ def test_a_partition_that_has_lost_its_sessions_is_loaded_as_empty(context: Stre
     assert loaded.sessions == {ONE: 0}
 
 
-def test_what_was_sessionized_before_the_stream_was_deleted_is_not_loaded(context: StreamContext) -> None:
+def test_partitions_sessionized_before_the_stream_was_deleted_are_not_loaded(context: StreamContext) -> None:
     put(context, "a", [line("ann", DAY_ONE, "a")], ONE)
     take_in(context, ONE)
     sessionize_partitions(context, [ONE], RUN)
@@ -173,7 +173,7 @@ def test_a_session_of_several_blocks_is_one_part_and_no_part_is_empty() -> None:
 # What an ingest reports ----------------------------------------------------------------------------------
 
 
-def test_an_ingest_counts_all_files_their_rows_and_those_that_were_read_or_are_gone(context: StreamContext) -> None:
+def test_an_ingest_counts_files_rows_read_files_and_vanished_files(context: StreamContext) -> None:
     for uri in "abc":
         put(context, uri, [line(uri, DAY_ONE, f"{uri}{number}") for number in range(2)], ONE)
     assert ingest(context, [ONE], RUN) == {ONE: Ingested(files=3, rows=6, read=3, vanished=0)}
@@ -184,7 +184,7 @@ def test_an_ingest_counts_all_files_their_rows_and_those_that_were_read_or_are_g
     assert ingest(context, [ONE], RUN) == {ONE: Ingested(files=3, rows=5, read=1, vanished=2)}
 
 
-def test_a_file_that_was_written_again_as_it_was_leaves_nothing_in_the_lake(context: StreamContext) -> None:
+def test_a_file_rewritten_with_the_same_content_leaves_nothing_in_the_lake(context: StreamContext) -> None:
     put(context, "a", [line("ann", DAY_ONE, "a")], ONE)
     ingest(context, [ONE], RUN)
     (known,) = context.ledger.files()

@@ -7,7 +7,7 @@ from sessions_platform_tests.streams import frame, stream, timeline
 WEB = stream()
 
 
-def test_two_simultaneous_events_the_other_way_round_make_the_same_session() -> None:
+def test_simultaneous_events_in_reverse_order_make_the_same_session() -> None:
     rows = [{**row, "page_url": f"/{place}"} for place, row in enumerate(timeline("0 9 9"))]
     events = sessionize(frame(rows, WEB), WEB)
     other_way_round = events[[0, 2, 1]]

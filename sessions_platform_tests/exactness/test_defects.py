@@ -99,12 +99,12 @@ def _arrive(pair: Pair, landing_partition: str, lines: list[bytes]) -> None:
     pair.check()
 
 
-def test_a_short_story_ends_well(site: Site) -> None:
+def test_the_scenario_passes_without_a_defect(site: Site) -> None:
     tell_a_short_story(site)
 
 
 @each_defect
-def test_the_story_tells_each_defect(site: Site, monkeypatch: pytest.MonkeyPatch, defect: Defect) -> None:
+def test_the_scenario_detects_each_defect(site: Site, monkeypatch: pytest.MonkeyPatch, defect: Defect) -> None:
     defect(monkeypatch)
     with pytest.raises(AssertionError):
         tell_a_short_story(site)

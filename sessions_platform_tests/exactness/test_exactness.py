@@ -66,7 +66,7 @@ def test_of_two_sessions_that_start_at_one_moment_the_second_is_open(site: Site)
         assert is_open == {row["session_id"] for row in pair.table().values() if row["event_count"] == 2}
 
 
-def test_what_an_old_session_rule_has_made_is_not_loaded_by_a_new_one(site: Site) -> None:
+def test_partitions_made_by_an_old_session_rule_are_not_loaded_by_a_new_one(site: Site) -> None:
     with pair_of(site, Terms()) as pair:
         pair.put("2026-01-01/a", [line("ann", 0, "a"), line("ann", 20, "b")], "2026-01-01")
         pair.catch_up()
@@ -76,7 +76,7 @@ def test_what_an_old_session_rule_has_made_is_not_loaded_by_a_new_one(site: Site
         assert pair.waits == ["2026-01-01"]
 
 
-def test_what_was_judged_under_an_old_session_rule_touches_what_the_new_one_joins(site: Site) -> None:
+def test_events_validated_under_an_old_session_rule_affect_what_the_new_one_joins(site: Site) -> None:
     with pair_of(site, Terms()) as pair:
         pair.put("2026-01-01/a", [line("ann", 23 * 60, "a")], "2026-01-01")
         pair.take_in("2026-01-01")

@@ -39,14 +39,14 @@ def audit(context: StreamContext, seed: int = 0) -> SampleAudit:
     return audit_sample(context, 60, random.Random(seed))  # enough to draw all users
 
 
-def test_it_agrees(filled: StreamContext) -> None:
+def test_the_audit_of_a_correct_table_finds_nothing(filled: StreamContext) -> None:
     seen = audit(filled)
     assert (seen.users, seen.mismatches) == (len(USERS), [])
     assert seen.events > 100
     assert seen.sessions > len(USERS)
 
 
-def test_what_waits_is_no_disagreement(filled: StreamContext) -> None:
+def test_stale_partitions_are_not_reported_as_mismatches(filled: StreamContext) -> None:
     put(filled, "late", [line(user, DAY_ONE + 725 * MINUTE, f"late-{user}") for user in USERS], "2026-01-05")
     take_in(filled, "2026-01-05")
     assert stale(filled) == ["2026-01-01"]
@@ -66,13 +66,13 @@ def test_what_waits_is_no_disagreement(filled: StreamContext) -> None:
         " from {table}",
     ],
 )
-def test_it_finds_a_table_that_is_wrong(filled: StreamContext, defect: str) -> None:
+def test_the_audit_finds_a_wrong_table(filled: StreamContext, defect: str) -> None:
     with filled.database.transaction() as connection:
         connection.execute(defect.format(table=f"{filled.stream.name}.sessions").encode())
     assert audit(filled).mismatches
 
 
-def test_it_finds_one_wrong_session_sooner_or_later(filled: StreamContext) -> None:
+def test_repeated_audits_find_a_single_wrong_session(filled: StreamContext) -> None:
     table = f"{filled.stream.name}.sessions"
     one = f"update {table} set event_count = 99 where session_id = (select min(session_id) from {table})"
     with filled.database.transaction() as connection:
@@ -82,7 +82,7 @@ def test_it_finds_one_wrong_session_sooner_or_later(filled: StreamContext) -> No
     assert max(map(len, found)) == 1
 
 
-def test_nothing_is_right_too(context: StreamContext) -> None:
+def test_the_audit_of_an_empty_stream_finds_nothing(context: StreamContext) -> None:
     assert audit(context) == SampleAudit(0, 0, 0, [])
 
 

@@ -70,7 +70,7 @@ def sessions(context: StreamContext) -> list[dict[str, Any]]:
     return [{key: value for key, value in row.items() if key != "loaded_at"} for row in table(context)]
 
 
-def test_a_replay_that_is_killed_anywhere_and_done_again_loses_and_doubles_nothing(
+def test_a_replay_that_is_killed_at_any_point_and_repeated_loses_and_duplicates_nothing(
     standing: Callable[[bool], StreamContext], tmp_path: Path
 ) -> None:
     should = sessions(standing(True))

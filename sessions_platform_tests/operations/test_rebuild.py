@@ -110,14 +110,14 @@ def test_another_cadence_or_zone_makes_the_same_sessions_in_other_partitions(
         status(changed(standing))
 
 
-def test_what_is_as_it_was_keeps_when_it_was_loaded(standing: StreamContext) -> None:
+def test_unchanged_sessions_keep_their_loaded_at(standing: StreamContext) -> None:
     before = table(standing)
     assert again(changed(standing)).changed.changed == 0
     assert table(standing) == before
     assert [row for row in table(standing, "session_changes") if row["run_id"] == "the-rebuild"] == []
 
 
-def test_it_goes_on_from_there(standing: StreamContext, events: list[tuple[str, Any, str]]) -> None:
+def test_a_rebuilt_stream_can_be_refreshed(standing: StreamContext, events: list[tuple[str, Any, str]]) -> None:
     other = changed(standing, session={"partition": "weekly"})
     again(other)
     late = ("a", DAY_ONE + 3 * 24 * 60 * MINUTE, "late")
@@ -144,7 +144,7 @@ def test_a_column_of_another_type_is_filled_anew(standing: StreamContext) -> Non
     assert table(fractions, "sessions_now")
 
 
-def test_a_view_of_ones_own_on_a_column_of_another_type_is_named(standing: StreamContext) -> None:
+def test_a_users_view_on_a_column_of_another_type_is_named(standing: StreamContext) -> None:
     name, columns = standing.stream.name, {**PLAIN["columns"], **AMOUNT}
     whole = changed(standing, columns=columns, session={"columns": {"most": {"max": "amount"}}})
     whole.prepare()
@@ -156,14 +156,14 @@ def test_a_view_of_ones_own_on_a_column_of_another_type_is_named(standing: Strea
     assert len(table(standing, "mine")) == len(table(standing))
 
 
-def test_readers_see_the_old_state_until_all_of_the_new_one_is_there(standing: StreamContext) -> None:
+def test_readers_see_the_old_state_until_the_new_one_is_complete(standing: StreamContext) -> None:
     before, seen = table(standing), []
     again(changed(standing, session={"gap": "5m"}), lambda _: seen.append(table(standing) == before))
     assert seen == [True] * len(PHASES)
     assert len(table(standing)) > len(before)
 
 
-def test_one_that_breaks_off_leaves_what_stands_and_the_next_one_succeeds(standing: StreamContext) -> None:
+def test_a_failed_rebuild_leaves_the_current_state_and_the_next_one_succeeds(standing: StreamContext) -> None:
     def breaks() -> None:
         raise InterruptedError
 
@@ -177,7 +177,7 @@ def test_one_that_breaks_off_leaves_what_stands_and_the_next_one_succeeds(standi
     assert {row["session_partition"] for row in table(other)} == {"2026-01-01"}
 
 
-def test_a_file_that_lands_meanwhile_is_not_left_behind(
+def test_a_file_that_is_ingested_during_a_rebuild_is_included(
     standing: StreamContext, events: list[tuple[str, Any, str]]
 ) -> None:
     late = ("d", DAY_ONE + timedelta(days=9), "late")
@@ -193,7 +193,7 @@ def test_a_file_that_lands_meanwhile_is_not_left_behind(
     assert status(other)["pending"] == {"landing": [], "session": []}
 
 
-def test_who_works_by_the_old_calendar_is_refused_after_it(standing: StreamContext) -> None:
+def test_after_a_rebuild_writers_with_the_old_calendar_are_refused(standing: StreamContext) -> None:
     put(standing, "late", [line("a", DAY_ONE, "late")], "2026-01-21")
     ingest(standing, ["2026-01-21"], RUN)
     draft = validated(standing, "2026-01-21")
@@ -215,7 +215,7 @@ def test_who_works_by_the_old_calendar_is_refused_after_it(standing: StreamConte
     assert table(other) == after
 
 
-def test_two_at_once_are_one_too_many(standing: StreamContext) -> None:
+def test_a_second_concurrent_rebuild_is_refused(standing: StreamContext) -> None:
     refused: list[str] = []
 
     def second() -> None:
@@ -228,7 +228,7 @@ def test_two_at_once_are_one_too_many(standing: StreamContext) -> None:
 
 
 @pytest.mark.parametrize("dated", [True, False], ids=["dated files", "a flat folder"])
-def test_files_come_to_the_landing_partition_that_their_name_or_their_reading_tells(
+def test_files_are_assigned_by_their_name_or_else_by_when_they_were_read(
     settings: Settings, tmp_path: Path, dated: bool
 ) -> None:
     """A file that vanished too."""
@@ -273,7 +273,9 @@ def test_files_come_to_the_landing_partition_that_their_name_or_their_reading_te
     ],
     ids=["a number", "a text", "gone"],
 )
-def test_an_event_column_of_another_type_or_gone_needs_none(standing: StreamContext, columns: dict[str, Any]) -> None:
+def test_an_event_column_that_is_removed_or_has_another_type_needs_no_rebuild(
+    standing: StreamContext, columns: dict[str, Any]
+) -> None:
     """No table holds it: what stands is judged again, and refreshed."""
     whole = changed(standing, columns={**PLAIN["columns"], **AMOUNT})
     take_in(whole, *LANDING)

@@ -109,7 +109,7 @@ def rightly(position: int, _payload: str) -> bytes:
     return RIGHT[position - 1]
 
 
-def test_mended_rows_make_the_sessions_of_rows_that_were_right_from_the_start(
+def test_repaired_rows_give_the_sessions_of_rows_that_were_correct_from_the_start(
     standing: StreamContext, right_from_the_start: StreamContext
 ) -> None:
     done = replayed(standing, rightly)
@@ -122,7 +122,7 @@ def test_mended_rows_make_the_sessions_of_rows_that_were_right_from_the_start(
     assert counts["pending"] == {"landing": [], "session": []}
 
 
-def test_a_mended_row_is_linked_with_what_it_replaces(standing: StreamContext) -> None:
+def test_a_repaired_row_is_linked_with_the_row_that_it_replaces(standing: StreamContext) -> None:
     replayed(standing, rightly)
     events = standing.events([DAY]).scan().collect()
     place = dict(zip(events["event_id"], events.select("source_uri", "position").iter_rows(), strict=True))
@@ -155,7 +155,7 @@ def test_replaying_twice_adds_nothing(standing: StreamContext) -> None:
     ) == before
 
 
-def test_a_dry_run_tells_the_same_and_lands_nothing(standing: StreamContext) -> None:
+def test_a_dry_run_reports_the_same_outcomes_and_changes_nothing(standing: StreamContext) -> None:
     before = table(standing), rejected_records(standing), standing.ledger.files(), status(standing)
     rows = repaired(standing, lambda at, payload: RIGHT[1] if at == 2 else payload.replace("e20", "e21").encode())
     done = replay(standing, rows, "a-replay", dry_run=True)
@@ -166,7 +166,7 @@ def test_a_dry_run_tells_the_same_and_lands_nothing(standing: StreamContext) -> 
     assert (table(standing), rejected_records(standing), standing.ledger.files(), status(standing)) == before
 
 
-def test_rows_that_would_be_rejected_again_are_told_and_the_others_land(standing: StreamContext) -> None:
+def test_rows_that_would_be_rejected_again_are_reported_and_the_others_are_stored(standing: StreamContext) -> None:
     done = replayed(standing, lambda at, payload: RIGHT[1] if at == 2 else payload.encode())
     assert [(outcome.outcome, outcome.reasons_in_a_line) for outcome in done.outcomes] == [
         (ReplayOutcome.accepted, ""),
@@ -176,7 +176,7 @@ def test_rows_that_would_be_rejected_again_are_told_and_the_others_land(standing
     assert status(standing)["accepted"] == 3
 
 
-def test_a_mend_that_contradicts_an_event_that_stands_is_rejected_as_conflicting(standing: StreamContext) -> None:
+def test_a_repair_that_contradicts_an_accepted_event_is_rejected_as_conflicting(standing: StreamContext) -> None:
     other = line("ann", DAY_ONE + 5 * MINUTE, "e0", "buy")
     done = replayed(standing, lambda at, _: other if at == 2 else None)
     assert [(o.outcome, o.reasons_in_a_line) for o in done.outcomes] == [
@@ -185,14 +185,14 @@ def test_a_mend_that_contradicts_an_event_that_stands_is_rejected_as_conflicting
     assert status(standing)["accepted"] == 2
 
 
-def test_a_mend_that_repeats_an_event_is_a_duplicate_and_resolves_the_row(standing: StreamContext) -> None:
+def test_a_repair_that_repeats_an_event_is_a_duplicate_and_resolves_the_row(standing: StreamContext) -> None:
     done = replayed(standing, lambda at, _: RIGHT[0] if at == 2 else None)
     assert done.counts == {"accepted": 1}
     assert statuses(standing) == [(2, "resolved"), (3, "open")]
     assert (status(standing)["accepted"], status(standing)["duplicates"]) == (2, 1)
 
 
-def test_a_replay_that_waits_is_no_reason_to_discard_or_to_mend_otherwise(standing: StreamContext) -> None:
+def test_a_row_with_a_pending_repair_is_neither_discarded_nor_repaired_differently(standing: StreamContext) -> None:
     first = repaired(standing, rightly)
     replay(standing, first[:1], "a-replay")
     other = [replace(first[0], payload=RIGHT[1].replace(b"view", b"buy"))]
@@ -202,7 +202,7 @@ def test_a_replay_that_waits_is_no_reason_to_discard_or_to_mend_otherwise(standi
 
 
 @pytest.mark.parametrize("unique", [False, True], ids=["an id", "a unique value"])
-def test_a_conflicting_row_that_is_mended_is_resolved_and_stays_in_the_queue(
+def test_a_conflicting_row_that_is_repaired_is_resolved_and_stays_in_the_queue(
     open_context: Callable[..., StreamContext], unique: bool
 ) -> None:
     context = open_context(columns={**PLAIN["columns"], "page_url": {"from": "url", "unique": unique}})
@@ -241,7 +241,7 @@ def test_a_contract_that_comes_to_accept_the_old_row_makes_no_second_event(
     assert statuses(back) == [(2, "resolved")]
 
 
-def test_a_stricter_contract_opens_the_old_row_again_and_a_mend_of_the_mend_resolves_both(
+def test_a_stricter_contract_reopens_the_original_row_and_a_second_repair_resolves_both(
     standing: StreamContext,
 ) -> None:
     replayed(standing, lambda at, _: line("ann", DAY_ONE + 10 * MINUTE, "e10", "veiw") if at == 2 else None)
@@ -258,7 +258,7 @@ def test_a_stricter_contract_opens_the_old_row_again_and_a_mend_of_the_mend_reso
     assert ("open", "nothing of it is accepted") in decisions(strict)
 
 
-def test_what_is_settled_expires_and_comes_back_only_if_nothing_stands_for_it_any_longer(
+def test_resolved_rows_expire_and_return_only_if_no_accepted_event_replaces_them(
     standing: StreamContext,
 ) -> None:
     replayed(standing, lambda at, _: line("ann", DAY_ONE + 10 * MINUTE, "e10", "veiw") if at == 2 else None)
@@ -275,7 +275,7 @@ def test_what_is_settled_expires_and_comes_back_only_if_nothing_stands_for_it_an
     assert places(strict) == ALL_OPEN
 
 
-def test_a_mended_contract_is_told_by_the_history(standing: StreamContext) -> None:
+def test_the_history_shows_rows_that_a_corrected_contract_accepts(standing: StreamContext) -> None:
     lenient = again_like(standing, columns={**PLAIN["columns"], "user_id": {"from": ["user", "id"]}})
     take_in_pending(lenient)
     assert statuses(lenient) == [(2, "open")]
@@ -284,7 +284,7 @@ def test_a_mended_contract_is_told_by_the_history(standing: StreamContext) -> No
     assert statuses(standing) == [(2, "open"), (3, "open")]
 
 
-def test_a_file_that_grows_keeps_its_mends_and_one_whose_row_changed_makes_them_void(standing: StreamContext) -> None:
+def test_a_file_that_grows_keeps_its_repairs_and_one_whose_row_changed_orphans_them(standing: StreamContext) -> None:
     replayed(standing, lambda at, _: RIGHT[1] if at == 2 else None)
     grown = [RIGHT[0], b"{broken", line(None, DAY_ONE + 20 * MINUTE, "e20"), RIGHT[3], line("bob", DAY_ONE, "b")]
     put(standing, "web/a.ndjson", grown, DAY)
@@ -302,7 +302,7 @@ def test_a_file_that_grows_keeps_its_mends_and_one_whose_row_changed_makes_them_
     assert statuses(standing) == [(2, "resolved"), (3, "open")]
 
 
-def test_copies_of_a_file_that_are_mended_alike_count_once_where_ids_are_derived(
+def test_equal_repairs_of_a_files_copies_count_once_where_ids_are_derived(
     open_context: Callable[..., StreamContext],
 ) -> None:
     context = open_context(columns=NO_IDS)
@@ -318,7 +318,7 @@ def test_copies_of_a_file_that_are_mended_alike_count_once_where_ids_are_derived
     assert [row["status"] for row in rejected_records(context)] == ["resolved", "open", "resolved", "open"]
 
 
-def test_mends_survive_a_rebuild_in_the_landing_partition_of_their_file(
+def test_repairs_survive_a_rebuild_in_the_landing_partition_of_their_file(
     standing: StreamContext, right_from_the_start: StreamContext
 ) -> None:
     replayed(standing, rightly)
@@ -333,7 +333,7 @@ def test_mends_survive_a_rebuild_in_the_landing_partition_of_their_file(
     assert Ledger(standing.database, f"{standing.stream.name}~next").files() == []
 
 
-def test_mended_rows_are_no_files_that_vanished(standing: StreamContext) -> None:
+def test_files_of_repaired_rows_do_not_count_as_vanished(standing: StreamContext) -> None:
     replayed(standing, rightly)
     ingested = ingest(standing, [DAY], RUN)[DAY]
     assert (ingested.files, ingested.rows, ingested.vanished) == (2, 6, 0)
@@ -342,7 +342,7 @@ def test_mended_rows_are_no_files_that_vanished(standing: StreamContext) -> None
 # What comes between
 
 
-def test_a_reading_of_the_file_that_comes_between_stops_the_replay_before_it_lands(
+def test_a_replay_stores_nothing_if_its_file_is_read_again_meanwhile(
     standing: StreamContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows, write = repaired(standing, rightly), replaying._write
@@ -359,7 +359,9 @@ def test_a_reading_of_the_file_that_comes_between_stops_the_replay_before_it_lan
     assert sorted(standing.events([DAY]).scan().collect()["event_id"]) == ["e0", "e10", "e20", "e90"]
 
 
-def test_of_twins_one_lands(standing: StreamContext, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_two_concurrent_replays_one_stores_its_rows(
+    standing: StreamContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows, write, fates = repaired(standing, rightly), replaying._write, []
 
     def twin_comes_between(*args: Any) -> Any:
@@ -405,7 +407,7 @@ def double_event(patch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("defect", [double_replay, double_event])
-def test_the_tests_tell_a_planted_defect(
+def test_these_tests_detect_planted_defects(
     open_context: Callable[..., StreamContext], monkeypatch: pytest.MonkeyPatch, defect: Callable[..., None]
 ) -> None:
     columns = {**NO_IDS, "event_type": {"from": "type", "isin": ["view"]}}
@@ -430,12 +432,12 @@ def test_the_tests_tell_a_planted_defect(
         ('{"rejection_id": "a", "payload": "\\ud800"}', r"payload contains half of a surrogate pair\. Fix"),
     ],
 )
-def test_a_line_that_is_none_is_told_with_its_place_and_mend(text: str, told: str) -> None:
+def test_an_invalid_line_is_reported_with_its_position_and_fix(text: str, told: str) -> None:
     with pytest.raises(UserError, match=told):
         read_repaired_rows(text.split("\n"), "mended")
 
 
-def test_mistakes_are_told_before_anything_lands(standing: StreamContext) -> None:
+def test_user_errors_are_reported_before_anything_is_stored(standing: StreamContext) -> None:
     good = repaired(standing, rightly)
     before = standing.ledger.files()
     with pytest.raises(UserError, match=r"there: no row of \w+ was ever rejected with the id 'a'. Fix: export"):
@@ -493,7 +495,7 @@ ROWS = st.lists(
 @pytest.mark.slow
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])  # it makes new ones
 @given(rows=ROWS, derived=st.booleans())
-def test_in_any_order_of_mends_the_sessions_are_those_of_rows_right_from_the_start(
+def test_repairs_in_any_order_give_the_sessions_of_rows_correct_from_the_start(
     open_context: Callable[..., StreamContext], rows: list[tuple[str, str, int, str, str, str]], derived: bool
 ) -> None:
     """Conflicting copies are left out: of those, whoever stands goes on standing."""
@@ -527,7 +529,7 @@ def _written(row: tuple[str, str, int, str, str, str], how: str) -> bytes:
     return right[:-1] if how == "no json" else right
 
 
-def test_whoever_publishes_completes_a_replay(standing: StreamContext) -> None:
+def test_any_publication_completes_a_replay(standing: StreamContext) -> None:
     replay(standing, repaired(standing, rightly), "killed-here")
     assert pending_landing_partitions(standing) == [DAY]
     publish(standing, validated(standing, DAY), "any-run")

@@ -44,7 +44,7 @@ def test_a_range_twice_and_then_a_day_leave_the_same_tables_row_for_row(
         assert (home.table(), home.table("rejected_events")) == before
 
 
-def test_every_check_passes_and_says_what_it_saw(home: Home, instance: dg.DagsterInstance) -> None:
+def test_every_check_passes_and_reports_what_it_checked(home: Home, instance: dg.DagsterInstance) -> None:
     home.ingest(1, "a", ("ann", 0, "a"))
     result = home.execute("materialize_all", *DAYS, instance)
     evaluations = result.get_asset_check_evaluations()
@@ -72,7 +72,7 @@ def test_every_check_passes_and_says_what_it_saw(home: Home, instance: dg.Dagste
     }
 
 
-def test_a_chain_of_more_than_seven_days_is_warned_of(home: Home, instance: dg.DagsterInstance) -> None:
+def test_an_activity_chain_of_more_than_seven_days_gives_a_warning(home: Home, instance: dg.DagsterInstance) -> None:
     web = home.folder / "streams" / "web.yaml"
     web.write_text(web.read_text().replace("end: '2026-01-06'", "end: '2026-01-16'"))
     resources._contexts.cache_clear()
@@ -131,7 +131,7 @@ def test_a_load_that_is_killed_leaves_the_old_table_and_the_next_run_completes_i
     assert sorted(row["user_id"] for row in home.table()) == ["ann", "bob"]
 
 
-def test_a_mistake_in_the_tables_fails_at_once_and_a_lost_connection_is_tried_again(
+def test_an_error_in_the_tables_fails_at_once_and_a_lost_connection_is_retried(
     home: Home, instance: dg.DagsterInstance
 ) -> None:
     home.ingest(1, "a", ("ann", 0, "a"))
@@ -164,7 +164,7 @@ def test_the_sample_is_audited_by_a_job_of_its_own_and_by_no_refresh(home: Home,
     assert told.metadata["mismatches"].value == 3
 
 
-def test_the_audit_lists_ids_that_stand_under_two_users_or_times(home: Home, instance: dg.DagsterInstance) -> None:
+def test_the_audit_lists_event_ids_with_two_users_or_timestamps(home: Home, instance: dg.DagsterInstance) -> None:
     home.ingest(1, "a", ("ann", 0, "shared"), ("ann", 1, "moved"), ("ann", 2, "again"), ("ann", 3, "one"))
     home.ingest(2, "b", ("bob", -1440, "shared"), ("ann", -1438, "again"))
     home.ingest(3, "c", ("ann", 0, "moved"))
@@ -180,7 +180,7 @@ def test_the_audit_lists_ids_that_stand_under_two_users_or_times(home: Home, ins
     }
 
 
-def test_a_rebuild_by_another_calendar_tells_dagster_which_partitions_there_are(
+def test_a_rebuild_with_another_calendar_reports_its_partitions_to_dagster(
     home: Home, instance: dg.DagsterInstance
 ) -> None:
     home.ingest(1, "a", ("ann", 1439, "a"), ("ann", 1443, "b"))
@@ -211,7 +211,7 @@ def test_a_rebuild_by_another_calendar_tells_dagster_which_partitions_there_are(
 
 
 @pytest.mark.slow
-def test_the_command_line_rebuilds_and_says_what_stands(home: Home) -> None:
+def test_the_command_line_rebuilds_and_reports_the_new_state(home: Home) -> None:
     home.ingest(1, "a", ("ann", 1439, "a"), ("ann", 1443, "b"))
     (home.folder / "late.ndjson").write_bytes((home.folder / "streams/landing/2026-01-01/a.ndjson").read_bytes())
     assert home.shell("sessions_platform", "ingest", home.name, str(home.folder / "late.ndjson")).returncode == 0

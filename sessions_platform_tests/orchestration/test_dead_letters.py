@@ -118,7 +118,7 @@ def test_a_job_replays_rows_of_its_run_config_and_the_sensor_sees_them(
     assert asked(standing, "new_files", instance) == []
 
 
-def test_a_job_whose_rows_are_rejected_again_fails_once_the_others_have_landed_and_shows_no_payload(
+def test_a_job_whose_rows_are_rejected_again_fails_after_storing_the_others_and_shows_no_payload(
     standing: Home, instance: dg.DagsterInstance, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     standing.ingest(2, "a", (None, 0, "secret-one"), (None, 5, "secret-two"))  # type: ignore[arg-type]
@@ -142,7 +142,7 @@ def test_a_job_whose_rows_are_rejected_again_fails_once_the_others_have_landed_a
     assert [row["status"] for row in queue(standing)] == ["open", "resolved", "open"]
 
 
-def test_jobs_discard_and_expire_what_was_settled_long_ago(standing: Home, instance: dg.DagsterInstance) -> None:
+def test_jobs_discard_rows_and_expire_those_decided_long_ago(standing: Home, instance: dg.DagsterInstance) -> None:
     standing.ingest(2, "a", (None, 0, "d"))  # type: ignore[arg-type]
     standing.execute("materialize_all", *DAYS, instance)
     first, second = (row["rejection_id"] for row in queue(standing))
@@ -186,7 +186,7 @@ def test_the_queue_is_listed_by_stream_reason_partition_and_status(
         type_in("list", "--reason", "late")
 
 
-def test_an_id_may_be_cut_short_as_long_as_it_names_one_row(standing: Home) -> None:
+def test_an_id_may_be_abbreviated_as_long_as_it_is_unique(standing: Home) -> None:
     (row,) = queue(standing)
     shown = json.loads(type_in("show", row["rejection_id"][:8], "--json"))
     assert (shown["payload"], shown["history"]) == (row["payload"], [])
@@ -213,7 +213,7 @@ def test_discarded_rows_may_be_opened_again_and_the_history_is_kept(standing: Ho
     assert shown["status"] == "open"
 
 
-def test_the_queue_is_saved_for_a_spreadsheet(standing: Home, tmp_path: Path) -> None:
+def test_the_queue_is_exported_as_csv_for_a_spreadsheet(standing: Home, tmp_path: Path) -> None:
     type_in("list", "--stream", standing.name, "--csv", str(tmp_path / "queue.csv"))
     with (tmp_path / "queue.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
@@ -314,7 +314,7 @@ def write_right_from_the_start(broken: Home, right: Home, rows: list[dict[str, A
         place.write_bytes(gzip.compress("".join(f"{line}\n" for line in fixed).encode(), mtime=0))
 
 
-def test_what_is_settled_is_removed_nightly_where_the_stream_says_for_how_long_it_is_kept() -> None:
+def test_decided_rows_are_removed_nightly_where_the_stream_says_how_long_they_are_kept() -> None:
     keeping, silent = stream(rejected={"keep_for": "400d"}), stream()
     assert "web__expire_nightly" in {schedule.name for schedule in stream_schedules(keeping)}
     assert "web__expire_nightly" not in {schedule.name for schedule in stream_schedules(silent)}

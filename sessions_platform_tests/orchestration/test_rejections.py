@@ -154,7 +154,9 @@ def test_a_share_of_rejected_rows_warns_and_a_greater_one_fails(
     assert published(home) == ({} if fails else {DAY: (20 - bad, bad)})
 
 
-def test_a_partition_that_fails_says_why_and_keeps_what_stood(home: Home, instance: dg.DagsterInstance) -> None:
+def test_a_partition_that_fails_says_why_and_keeps_its_published_state(
+    home: Home, instance: dg.DagsterInstance
+) -> None:
     configure(home, rejected={"by_reason": {"missing_identity": {"fail_above": "1%"}}})
     ingest(home, DAY, rows(10, 0))
     assert home.execute("materialize_all", DAY, DAY, instance).success
@@ -175,7 +177,9 @@ def test_a_partition_that_fails_says_why_and_keeps_what_stood(home: Home, instan
     assert SECRET in samples[0]["payload"]
 
 
-def test_of_a_range_nothing_is_published_where_one_partition_fails(home: Home, instance: dg.DagsterInstance) -> None:
+def test_one_failed_partition_stops_the_publication_of_its_whole_range(
+    home: Home, instance: dg.DagsterInstance
+) -> None:
     configure(home, rejected=LIMITS)
     ingest(home, DAY, rows(10, 0))
     ingest(home, NEXT, rows(5, 5, NEXT))
@@ -204,7 +208,9 @@ def test_a_reference_that_is_gone_fails_the_run_and_rejects_nothing(home: Home, 
 # Seen --------------------------------------------------------------------------------------------------------
 
 
-def test_reasons_are_told_as_table_and_numbers_and_rows_as_samples(home: Home, instance: dg.DagsterInstance) -> None:
+def test_metadata_has_reasons_as_table_and_numbers_and_rows_as_samples(
+    home: Home, instance: dg.DagsterInstance
+) -> None:
     long = row("2", user=None, note="x" * 5000)
     ingest(home, DAY, [row("1"), long, b"{", *rows(3, 3)])
     ingest(home, NEXT, [row("4", NEXT)])
@@ -257,7 +263,7 @@ def test_payloads_reach_no_log_line_and_no_error(
 # Drift -------------------------------------------------------------------------------------------------------
 
 
-def test_a_drift_is_warned_of_and_shown_and_stops_nothing(home: Home, instance: dg.DagsterInstance) -> None:
+def test_schema_drift_gives_a_warning_with_details_and_stops_nothing(home: Home, instance: dg.DagsterInstance) -> None:
     amount = {"amount": {"type": "float", "nullable": True}}
     configure(home, columns={**PLAIN["columns"], **amount})
     ingest(home, DAY, [row("1", url="/", amount=1)])

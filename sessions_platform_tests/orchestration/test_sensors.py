@@ -28,7 +28,7 @@ def ranges(request: dg.RunRequest) -> Range:
     return (request.tags["dagster/asset_partition_range_start"], request.tags["dagster/asset_partition_range_end"])
 
 
-def test_a_new_file_and_then_a_changed_one_ask_for_a_run_of_their_partition(
+def test_a_new_file_and_a_changed_one_each_request_a_run_of_their_partition(
     home: Home, instance: dg.DagsterInstance
 ) -> None:
     assert asked(home, "new_files", instance) == []
@@ -40,7 +40,9 @@ def test_a_new_file_and_then_a_changed_one_ask_for_a_run_of_their_partition(
     assert asked(home, "new_files", instance) == [("2026-01-02", "2026-01-02")]
 
 
-def test_stale_sessions_ask_for_one_run_a_range_until_they_are_loaded(home: Home, instance: dg.DagsterInstance) -> None:
+def test_stale_sessions_request_one_run_per_range_until_they_are_loaded(
+    home: Home, instance: dg.DagsterInstance
+) -> None:
     for day in (1, 2, 4):
         home.ingest(day, "a", ("ann", 600, f"e{day}"))
     home.execute("ingest_events", "2026-01-01", "2026-01-05", instance)
@@ -74,7 +76,7 @@ def test_at_most_one_run_is_under_way_for_the_same_partitions(home: Home, instan
     assert wanted(home, instance, first, second) == [second]
 
 
-def test_a_run_that_failed_a_moment_ago_is_not_asked_for_again_yet(home: Home, instance: dg.DagsterInstance) -> None:
+def test_a_run_that_just_failed_is_not_requested_again_yet(home: Home, instance: dg.DagsterInstance) -> None:
     one = ("2026-01-01", "2026-01-01")
     instance.report_run_failed(start(home, instance, *one))
     assert wanted(home, instance, one) == []
@@ -82,7 +84,7 @@ def test_a_run_that_failed_a_moment_ago_is_not_asked_for_again_yet(home: Home, i
 
 
 @pytest.mark.parametrize(("failures", "minutes"), [(1, 1), (2, 2), (3, 4), (4, 8), (5, 16), (6, 30), (7, 30)])
-def test_after_each_failure_in_a_row_the_wait_doubles_from_one_minute_to_half_an_hour(
+def test_the_back_off_doubles_with_each_failure_from_one_minute_to_half_an_hour(
     home: Home, instance: dg.DagsterInstance, failures: int, minutes: int
 ) -> None:
     one = ("2026-01-01", "2026-01-01")
@@ -103,7 +105,7 @@ def test_a_success_ends_the_back_off(home: Home, instance: dg.DagsterInstance) -
     assert wanted(home, instance, one) == [one]
 
 
-def test_the_schedules_ask_for_the_same_runs_as_the_sensors(home: Home, tmp_path: Path) -> None:
+def test_the_schedules_request_the_same_runs_as_the_sensors(home: Home, tmp_path: Path) -> None:
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:  # schedules want one that other processes can open
         _compare_schedule_and_sensor(home, instance)
 

@@ -76,7 +76,7 @@ def test_an_empty_parquet_file_is_corrupt(tmp_path: Path, settings: Settings) ->
     assert take_in(open_folder(tmp_path, settings, source={"format": "parquet"})).codes() == ["unreadable_file"]
 
 
-def test_a_file_of_bad_rows_alone_is_rejected_whole(tmp_path: Path, settings: Settings) -> None:
+def test_all_rows_of_a_file_with_only_invalid_rows_are_rejected(tmp_path: Path, settings: Settings) -> None:
     content = b"\n\r\nnull\n{}\n{\xff}\n" + lines(1).replace(b"ann", b"") + b"{" * 100_000
     put(tmp_path, "file", content)
     taken = take_in(open_folder(tmp_path, settings))
@@ -112,7 +112,9 @@ def test_reading_a_corrupt_file_again_adds_nothing(tmp_path: Path, settings: Set
     assert len(quarantined(context)) == 1
 
 
-def test_a_bomb_is_read_up_to_its_limit_and_quarantined_compressed(tmp_path: Path, settings: Settings) -> None:
+def test_a_compression_bomb_is_read_up_to_its_limit_and_quarantined_compressed(
+    tmp_path: Path, settings: Settings
+) -> None:
     bomb = gzip.compress(lines(*range(900)) + bytes(2_000_000), mtime=0)
     put(tmp_path, "bomb", bomb)
     context = open_folder(tmp_path, settings, source={"max_unpacked": "1MB"})

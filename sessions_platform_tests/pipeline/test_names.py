@@ -54,7 +54,7 @@ def sessions(context: StreamContext, names: Iterable[str] = ()) -> list[dict[str
     return [*stored, {"changes": sorted(changes, key=str)}]
 
 
-def test_a_stream_may_name_its_columns_as_the_code_names_its_own(open_context: Callable[..., StreamContext]) -> None:
+def test_a_streams_columns_may_have_internal_names(open_context: Callable[..., StreamContext]) -> None:
     assert {"vanished", "seconds", "row", "reason", "until"} <= set(OTHERS)
     columns = PLAIN["columns"] | {name: {"from": f"x_{name}", "nullable": True} for name in OTHERS}
     aggregates = {name: {"last": name} for name in OTHERS}
@@ -66,7 +66,9 @@ def test_a_stream_may_name_its_columns_as_the_code_names_its_own(open_context: C
 
 
 @pytest.mark.parametrize("name", ["chain", "vanished", "seconds"])
-def test_so_it_may_those_that_rules_look_at(open_context: Callable[..., StreamContext], name: str) -> None:
+def test_columns_that_rules_check_may_have_internal_names(
+    open_context: Callable[..., StreamContext], name: str
+) -> None:
     columns = {**PLAIN["columns"], name: {"from": f"x_{name}", "nullable": True}}
     rules = {"sequence": name, "session": {"campaign": name, "columns": {name: {"count_distinct": name}}}}
     assert list(cross_key_issues({"columns": columns, **rules})) == []
@@ -74,7 +76,7 @@ def test_so_it_may_those_that_rules_look_at(open_context: Callable[..., StreamCo
 
 
 @pytest.mark.parametrize("name", sorted(RESERVED))
-def test_what_would_collide_is_refused(name: str) -> None:
+def test_names_that_would_collide_are_refused(name: str) -> None:
     raw = {"columns": {**PLAIN["columns"], name: {}}, "session": {"columns": {name: {"count": "user_id"}}}}
     refused = {place for place, _, _ in cross_key_issues(json.loads(json.dumps(raw)))}
     assert {("columns", name), ("session", "columns", name)} <= refused

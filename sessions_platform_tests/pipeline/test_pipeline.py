@@ -32,7 +32,7 @@ from sessions_platform_tests.streams import DAY_ONE, stream
 MINUTE = timedelta(minutes=1)
 
 
-def test_events_become_sessions_with_what_is_bad_kept_aside(context: StreamContext) -> None:
+def test_valid_rows_become_sessions_and_invalid_ones_are_rejected(context: StreamContext) -> None:
     good = [line("ann", DAY_ONE, "a"), line("ann", DAY_ONE + 5 * MINUTE, "b", "buy"), line("bob", DAY_ONE, "c")]
     bad = [b"{broken", line(None, DAY_ONE, "d"), line("eve", "yesterday", "e"), b""]
     put(context, "a.ndjson", [*good, good[0], *bad], "2026-01-01")
@@ -51,7 +51,7 @@ def test_events_become_sessions_with_what_is_bad_kept_aside(context: StreamConte
     assert counts["pending"] == {"landing": [], "session": []}
 
 
-def test_rejected_rows_keep_payload_place_and_all_reasons(context: StreamContext) -> None:
+def test_rejected_rows_keep_payload_position_and_all_reasons(context: StreamContext) -> None:
     put(context, "a.ndjson", [line("ann", DAY_ONE, "a"), line(None, "never", "b")], "2026-01-01")
     take_in(context, "2026-01-01")
     (row,) = table(context, "rejected_events")
@@ -102,7 +102,7 @@ def test_a_late_event_refreshes_the_day_its_session_began_and_no_other(context: 
     assert (changed["session_partition"], changed["event_count"]) == ("2026-01-02", 2)
 
 
-def test_a_change_that_a_refresh_has_not_seen_goes_on_waiting(context: StreamContext) -> None:
+def test_a_partition_stays_stale_until_a_refresh_includes_its_change(context: StreamContext) -> None:
     put(context, "a", [line("ann", DAY_ONE, "a")], "2026-01-01")
     take_in(context, "2026-01-01")
     sessionize_partitions(context, ["2026-01-01"], RUN)
@@ -114,7 +114,7 @@ def test_a_change_that_a_refresh_has_not_seen_goes_on_waiting(context: StreamCon
     assert len(table(context)) == 2
 
 
-def test_a_writer_that_was_overtaken_is_refused(context: StreamContext) -> None:
+def test_a_stale_publication_is_refused(context: StreamContext) -> None:
     put(context, "a", [line("ann", DAY_ONE, "a")], "2026-01-01")
     ingest(context, ["2026-01-01"], RUN)
     zombie = validated(context, "2026-01-01")
@@ -125,7 +125,7 @@ def test_a_writer_that_was_overtaken_is_refused(context: StreamContext) -> None:
     assert context.events(["2026-01-01"]).scan().collect()["user_id"].to_list() == ["bob"]
 
 
-def test_a_load_that_was_overtaken_leaves_the_newer_state(context: StreamContext) -> None:
+def test_a_stale_load_leaves_the_newer_state(context: StreamContext) -> None:
     put(context, "a", [line("ann", DAY_ONE, "a")], "2026-01-01")
     take_in(context, "2026-01-01")
     sessionize_partitions(context, ["2026-01-01"], RUN)
@@ -139,7 +139,7 @@ def test_a_load_that_was_overtaken_leaves_the_newer_state(context: StreamContext
     assert sorted(row["user_id"] for row in table(context)) == ["ann", "bob"]
 
 
-def test_an_error_on_the_way_leaves_the_old_table_and_what_waits(context: StreamContext) -> None:
+def test_an_error_during_a_load_leaves_the_old_table_and_the_stale_partitions(context: StreamContext) -> None:
     put(context, "a", [line("ann", DAY_ONE, "a")], "2026-01-01")
     take_in(context, "2026-01-01")
     refresh(context)
@@ -188,7 +188,7 @@ def test_readers_see_all_partitions_of_a_refresh_change_at_once_and_are_not_bloc
     assert [row["event_count"] for row in table(context)] == [21]
 
 
-def test_twins_end_where_one_would(context: StreamContext) -> None:
+def test_concurrent_runs_end_in_the_state_of_one_run(context: StreamContext) -> None:
     days = ["2026-01-01", "2026-01-02"]
     for number, day in enumerate(days):
         put(context, day, [line("ann", DAY_ONE + timedelta(days=number), day)], day)
@@ -213,7 +213,9 @@ def test_twins_end_where_one_would(context: StreamContext) -> None:
     assert (counts["raw_rows"], counts["accepted"], counts["pending"]["session"]) == (2, 2, [])
 
 
-def test_another_contract_or_session_rule_waits_for_a_refresh(open_context: Callable[..., StreamContext]) -> None:
+def test_another_contract_or_session_rule_makes_partitions_pending_and_stale(
+    open_context: Callable[..., StreamContext],
+) -> None:
     old = open_context()
     put(old, "a", [line("ann", DAY_ONE, "a"), line("ann", DAY_ONE + 20 * MINUTE, "b")], "2026-01-01")
     take_in(old, "2026-01-01")
@@ -227,14 +229,14 @@ def test_another_contract_or_session_rule_waits_for_a_refresh(open_context: Call
     assert stale(new) == []
 
 
-def test_files_of_no_date_belong_to_the_partition_that_first_saw_them(context: StreamContext) -> None:
+def test_undated_files_belong_to_the_newest_partition_of_the_run_that_found_them(context: StreamContext) -> None:
     put(context, "a", [line("ann", DAY_ONE, "a")], None)
     ingest(context, ["2026-01-01", "2026-01-02"], RUN)
     ingest(context, ["2026-01-03"], RUN)
     assert [file.landing_partition for file in context.ledger.files()] == ["2026-01-02"]
 
 
-def test_ranges_cover_what_waits_with_few_runs() -> None:
+def test_few_ranges_cover_all_stale_partitions() -> None:
     calendar = stream().session_calendar
     assert covering_ranges(["2026-01-01", "2026-01-02", "2026-01-05"], calendar) == [
         ("2026-01-01", "2026-01-02"),
@@ -256,7 +258,7 @@ def changes(context: StreamContext) -> list[tuple[str, str | None]]:
     return [(row["change"], row["merged_into"]) for row in rows]
 
 
-def test_a_bridge_merges_two_sessions_and_its_end_parts_them_again(context: StreamContext) -> None:
+def test_an_event_between_two_sessions_merges_them_and_its_removal_divides_them(context: StreamContext) -> None:
     put(context, "a", [line("ann", DAY_ONE, "a"), line("ann", DAY_ONE + 50 * MINUTE, "c")], "2026-01-01")
     take_in(context, "2026-01-01")
     refresh(context)
@@ -275,7 +277,7 @@ def test_a_bridge_merges_two_sessions_and_its_end_parts_them_again(context: Stre
     assert changes(context) == [("appeared", None), ("changed", None)]
 
 
-def test_an_earlier_opening_event_gives_a_new_id_and_the_old_one_names_it_as_successor(context: StreamContext) -> None:
+def test_an_earlier_first_event_gives_a_new_id_and_the_log_names_it_for_the_old_one(context: StreamContext) -> None:
     midnight = DAY_ONE + timedelta(days=1)
     put(context, "a", [line("ann", midnight + 5 * MINUTE, "a")], "2026-01-02")
     take_in(context, "2026-01-02")
@@ -289,7 +291,7 @@ def test_an_earlier_opening_event_gives_a_new_id_and_the_old_one_names_it_as_suc
     assert changes(context) == [("appeared", None), ("vanished", row["session_id"])]
 
 
-def test_a_successor_is_named_also_where_its_partition_still_waits(context: StreamContext) -> None:
+def test_merged_into_is_recorded_even_while_its_partition_is_stale(context: StreamContext) -> None:
     midnight = DAY_ONE + timedelta(days=1)
     put(context, "a", [line("ann", midnight + 5 * MINUTE, "a")], "2026-01-02")
     take_in(context, "2026-01-02")
@@ -304,7 +306,7 @@ def test_a_successor_is_named_also_where_its_partition_still_waits(context: Stre
     assert (change, successor) == ("vanished", table(context)[0]["session_id"])
 
 
-def test_a_session_of_which_no_event_survives_has_no_successor(context: StreamContext) -> None:
+def test_a_session_without_surviving_events_is_merged_into_none(context: StreamContext) -> None:
     put(context, "a", [line("ann", DAY_ONE, "a")], "2026-01-01")
     take_in(context, "2026-01-01")
     refresh(context)

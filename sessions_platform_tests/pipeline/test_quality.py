@@ -26,7 +26,7 @@ PASSED_CHECKS = [
 ]
 
 
-def test_one_call_brings_landing_files_to_the_table_and_returns_every_check(context: StreamContext) -> None:
+def test_one_call_runs_all_stages_and_returns_every_check(context: StreamContext) -> None:
     put(context, "a", [line("ann", DAY_ONE, "a", url=None), line("bob", DAY_ONE, "b", url=None)], DAY)
     run = run_pipeline(context, [DAY], RUN)
     assert [(check.asset, check.name) for check in run.checks] == PASSED_CHECKS

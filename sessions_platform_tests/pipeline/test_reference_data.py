@@ -181,7 +181,9 @@ def test_a_table_that_cannot_be_read_stops_the_run(
 # Another state of the reference ----------------------------------------------------------------------------
 
 
-def test_a_changed_reference_is_told_and_judges_only_what_is_asked_for(shop: Callable[..., StreamContext]) -> None:
+def test_a_changed_reference_is_reported_and_validates_only_requested_partitions(
+    shop: Callable[..., StreamContext],
+) -> None:
     context = shop(file="products.csv")
     write(context, "id\nA1\n")
     for day in (LANDING, NEXT):
@@ -197,7 +199,7 @@ def test_a_changed_reference_is_told_and_judges_only_what_is_asked_for(shop: Cal
     assert status(context)["validated_with_older_references"] == [NEXT]
 
 
-def test_the_same_values_in_other_words_are_the_same_state(shop: Callable[..., StreamContext]) -> None:
+def test_the_same_values_have_the_same_digest_however_they_are_written(shop: Callable[..., StreamContext]) -> None:
     context = shop(file="products.csv")
     write(context, "id\nA1\nB2\n")
     land_products(context, "A1")

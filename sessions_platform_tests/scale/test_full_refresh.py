@@ -35,7 +35,7 @@ class Stopwatch:
 
 
 @pytest.mark.parametrize("events_in_a_batch", ["0", "100"])
-def test_a_full_refresh_of_a_thousand_days_is_one_run_and_right(
+def test_a_full_refresh_of_a_thousand_days_is_one_run_and_correct(
     days: ThousandDays,
     instance: dg.DagsterInstance,
     monkeypatch: pytest.MonkeyPatch,

@@ -70,7 +70,7 @@ def slices(data: Path) -> Slices:
         pytest.param("daily", "%Y-%m-%d", COMPARED_BY_DAY, id="after four of the slices, with daily ones"),
     ],
 )
-def test_sessions_equal_those_of_all_that_has_landed(
+def test_sessions_equal_those_computed_at_once_from_all_ingested_events(
     slices: Slices, settings: Settings, expected: dict[str, Any], cadence: str, partition: str, compared: Sequence[int]
 ) -> None:
     context, ingested = history(settings, cadence), []

@@ -32,7 +32,7 @@ DAY = timedelta(days=1)
 MARGIN = timedelta(hours=2)
 
 
-def test_an_event_three_years_late_is_taken_in_and_refreshed_by_reading_its_days_alone(
+def test_an_event_three_years_late_is_processed_by_reading_only_its_days(
     days: ThousandDays, instance: dg.DagsterInstance, record_property: Callable[[str, object], None]
 ) -> None:
     context, runner = days.context, Runner(days.settings, instance)
@@ -70,7 +70,7 @@ def test_an_event_three_years_late_is_taken_in_and_refreshed_by_reading_its_days
     assert max(reach.bytes, to_publish, to_refresh) < reach.all_bytes / 50, figures
 
 
-def test_of_a_landing_file_of_three_years_only_the_row_groups_of_its_days_are_read(
+def test_only_row_groups_of_the_affected_days_are_read_from_a_file_of_three_years(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parquet_writer, "ROW_GROUP_ROWS", 500)

@@ -195,7 +195,7 @@ def test_a_planted_defect_is_found(
 @pytest.mark.parametrize(
     ("plant", "content", "of"), [defect for defect in DEFECTS if defect[0] is not forget_the_bom][:3]
 )
-def test_a_lost_byte_stops_the_landing(
+def test_a_lost_byte_stops_the_ingest(
     tmp_path: Path,
     settings: Settings,
     monkeypatch: pytest.MonkeyPatch,

@@ -121,7 +121,7 @@ def test_the_block_bounds_the_memory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])
-def test_a_bomb_of_one_line_takes_bounded_memory(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+def test_a_compression_bomb_of_one_line_takes_bounded_memory(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
     path = tmp_path / "bomb"
     path.write_bytes(pack(bytes(200 << 20)) * 8)  # members, or frames, of one text
     found = read(path, "ndjson")

@@ -152,7 +152,7 @@ def test_a_slice_that_fails_leaves_the_cursor_before_it(toy: StreamContext, monk
     assert sorted(payloads) == sorted(first)
 
 
-def test_it_takes_in_no_files(toy: StreamContext, tmp_path: Path) -> None:
+def test_it_accepts_no_files(toy: StreamContext, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"{}")
     with pytest.raises(UserError, match="does not read files"):
         place_files(toy, [tmp_path / "file"], DAY_ONE)
@@ -188,7 +188,7 @@ def described(folder: Path, source: str) -> Path:
     ],
 )
 @pytest.mark.usefixtures("toy")
-def test_a_mistake_in_a_source_is_named_by_its_line_and_key(
+def test_an_error_in_a_source_is_reported_with_its_line_and_key(
     tmp_path: Path, source: str, line: int, key: str, says: str
 ) -> None:
     with pytest.raises(StreamError) as caught:

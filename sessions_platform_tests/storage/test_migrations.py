@@ -320,7 +320,7 @@ def test_an_upgraded_database_has_the_structure_of_a_new_one(
     assert not [name for name in (*RENAMED_COLUMNS, "waiting", "replayed_in", "replayed_pkey") if name in text]
 
 
-def test_a_view_of_ones_own_outlives_the_upgrade(old: Settings) -> None:
+def test_a_users_view_survives_the_upgrade(old: Settings) -> None:
     with connected(old) as connection:
         connection.execute(
             "create view public.mine as select session_id, policy_version as rule from shop.sessions_now"
@@ -335,7 +335,7 @@ def test_the_newest_migration_is_the_programs_version() -> None:
     assert migration_scripts().get_heads() == [HEAD]
 
 
-def test_a_database_of_this_version_is_asked_once_and_without_alembic(open_settings: Callable[[], Settings]) -> None:
+def test_a_current_database_costs_one_query_and_no_import_of_alembic(open_settings: Callable[[], Settings]) -> None:
     settings = open_settings()
     prepare(settings)
     script = "assert not {'alembic', 'sqlalchemy'} & set(sys.modules)"

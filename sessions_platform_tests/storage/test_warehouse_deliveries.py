@@ -90,7 +90,7 @@ def test_the_target_gets_the_same_sessions(loaded: StreamContext, target: DuckDB
     assert len(in_postgres(loaded)) == 4
 
 
-def test_what_was_delivered_is_not_delivered_again(loaded: StreamContext, target: DuckDB) -> None:
+def test_a_delivered_partition_is_not_delivered_again(loaded: StreamContext, target: DuckDB) -> None:
     deliver(loaded, target, RUN)
     recorded = loaded.ledger.deliveries("duckdb")
     assert deliver(loaded, target, "another") == Delivered(unchanged=[ONE, TWO])
