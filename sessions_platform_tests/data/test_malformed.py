@@ -17,7 +17,7 @@ from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.settings import Settings
 from sessions_platform.transforms.parse.parse import parse
 from sessions_platform.transforms.rejections import payload_bytes
-from sessions_platform_tests.ingested import DAY, assert_is_text, open_folder, reading, rows_of, take_in
+from sessions_platform_tests.ingested import DAY, assert_is_text, ingest_and_publish, open_folder, reading, rows_of
 from sessions_platform_tests.lakes import folder_of
 from sessions_platform_tests.pipeline.steps import refresh
 from sessions_platform_tests.streams import stream
@@ -89,7 +89,7 @@ def test_texts_that_are_not_json_reach_the_dead_letter_queue_unchanged(
     files = [path for path in json_texts(malformed) if not path.name.startswith("y_")]
     land_copies(files, tmp_path)
     context = open_folder(tmp_path, settings)
-    taken = take_in(context)
+    taken = ingest_and_publish(context)
     for file in files:
         uri = f"{DAY}/{file.name}"
         rows = taken.raw.filter(pl.col("source_uri") == uri)
@@ -159,7 +159,7 @@ def test_broken_parquet_is_read_or_rejected_and_the_rest_of_the_partition_goes_o
     good = pa.table({"id": ["1"], "user": ["ann"], "ts": [NOON], "type": ["view"]})
     pq.write_table(good, tmp_path / DAY / "zzz.parquet")
     context = open_folder(tmp_path, settings, source={"format": "parquet"})
-    taken = take_in(context)
+    taken = ingest_and_publish(context)
     assert taken.events["source_uri"].to_list() == [f"{DAY}/zzz.parquet"]
     corrupt_reason = taken.raw.filter(pl.col("corrupt_reason").is_not_null())
     copies = dict(corrupt_reason.select("source_uri", "payload").rows())
@@ -211,7 +211,7 @@ def test_naughty_strings_survive(
     (tmp_path / DAY).mkdir()
     (tmp_path / DAY / "strings").write_bytes(written(rows))
     context = open_folder(tmp_path, settings, source={"format": kind}, **SAYING)
-    taken = take_in(context)
+    taken = ingest_and_publish(context)
     refresh(context)
     sessions = context.database.query(f"select user_id, said from {context.stream.name}.sessions")
     came_back = {row["user_id"]: row["said"] for row in sessions}
@@ -236,7 +236,7 @@ def test_valid_utf8_survives_and_the_rest_is_rejected_whole(
     (tmp_path / DAY).mkdir()
     (tmp_path / DAY / "texts").write_bytes(b"\n".join(lines))
     context = open_folder(tmp_path, settings, **SAYING)
-    take_in(context)
+    ingest_and_publish(context)
     refresh(context)
     sessions = context.database.query(f"select user_id, said from {context.stream.name}.sessions")
     came_back = {int(row["user_id"]): row["said"].encode() for row in sessions}

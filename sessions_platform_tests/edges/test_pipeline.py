@@ -14,7 +14,7 @@ from sessions_platform.pipeline.sessionize import sessionize_partitions
 from sessions_platform.storage.ledger.ledger import StaleWriteError
 from sessions_platform_tests.contexts import line
 from sessions_platform_tests.lakes import folder_of
-from sessions_platform_tests.pipeline.steps import RUN, load, put, refresh, remove, stale, table, take_in
+from sessions_platform_tests.pipeline.steps import RUN, ingest_and_publish, load, put, refresh, remove, stale, table
 from sessions_platform_tests.streams import DAY_ONE
 
 ONE, TWO, THREE = "2026-01-01", "2026-01-02", "2026-01-03"
@@ -54,15 +54,15 @@ def test_a_late_event_makes_the_day_before_stale_if_a_session_continues(
     own: StreamContext, before: timedelta, after: timedelta, partitions: list[str]
 ) -> None:
     put(own, "a", [line("ann", MIDNIGHT + before, "a")], ONE)
-    take_in(own, ONE)
+    ingest_and_publish(own, ONE)
     refresh(own)
     put(own, "b", [line("ann", MIDNIGHT + after, "b"), *crowd(MIDNIGHT + timedelta(hours=12))], TWO)
-    take_in(own, TWO)
+    ingest_and_publish(own, TWO)
     assert stale(own) == partitions
     refresh(own)
     assert len(of_ann(own)) == (1 if ONE in partitions else 2)
     put(own, "b", [], TWO)
-    take_in(own, TWO)
+    ingest_and_publish(own, TWO)
     assert stale(own) == partitions
     refresh(own)
     assert sizes(own) == [(ONE, 1)]
@@ -76,10 +76,10 @@ def test_a_late_event_before_midnight_joins_the_event_at_midnight(
     own: StreamContext, early: timedelta, partitions: list[str]
 ) -> None:
     put(own, "a", [line("ann", MIDNIGHT, "a")], TWO)
-    take_in(own, TWO)
+    ingest_and_publish(own, TWO)
     refresh(own)
     put(own, "b", [line("ann", MIDNIGHT + early, "b")], THREE)
-    take_in(own, THREE)
+    ingest_and_publish(own, THREE)
     assert stale(own) == partitions
     refresh(own)
     assert sizes(own) == ([(ONE, 2)] if TWO in partitions else [(ONE, 1), (TWO, 1)])
@@ -89,11 +89,11 @@ def test_a_file_that_ends_or_begins_exactly_the_gap_from_midnight_is_read(contex
     """The event that goes on with the session is in a file of its own, and so is the one that began it."""
     put(context, "a", [line("ann", MIDNIGHT - GAP, "a")], ONE)
     put(context, "b", [line("ann", MIDNIGHT, "b")], TWO)
-    take_in(context, ONE, TWO)
+    ingest_and_publish(context, ONE, TWO)
     refresh(context)
     assert sizes(context) == [(ONE, 2)]
     put(context, "c", [line("ann", MIDNIGHT - GAP / 2, "c")], THREE)
-    take_in(context, THREE)
+    ingest_and_publish(context, THREE)
     assert stale(context) == [ONE, TWO]
 
 
@@ -116,7 +116,7 @@ def test_a_session_continues_over_midnight_while_no_silence_is_longer_than_the_g
 ) -> None:
     events = [line("ann", MIDNIGHT + timedelta(minutes=minute), str(minute)) for minute in minutes]
     put(own, "a", [*events, *crowd(MIDNIGHT - timedelta(hours=12)), *crowd(MIDNIGHT + timedelta(hours=12))], THREE)
-    take_in(own, THREE)
+    ingest_and_publish(own, THREE)
     for partition in stale(own):  # one at a time, for only then a partition is made in buckets
         sessionize_partitions(own, [partition], RUN)
     load(own, *stale(own))
@@ -137,7 +137,7 @@ def of_ann(context: StreamContext) -> list[tuple[str, int]]:
 
 def test_a_repeated_load_reports_its_partitions_again(context: StreamContext) -> None:
     put(context, "a", [line("ann", DAY_ONE, "a"), line("bob", DAY_ONE, "b")], ONE)
-    take_in(context, ONE)
+    ingest_and_publish(context, ONE)
     sessionize_partitions(context, [ONE], RUN)
     assert load(context, ONE).sessions == {ONE: 2}
     again = load(context, ONE)
@@ -146,10 +146,10 @@ def test_a_repeated_load_reports_its_partitions_again(context: StreamContext) ->
 
 def test_a_partition_that_has_lost_its_sessions_is_loaded_as_empty(context: StreamContext) -> None:
     put(context, "a", [line("ann", DAY_ONE, "a")], ONE)
-    take_in(context, ONE)
+    ingest_and_publish(context, ONE)
     refresh(context)
     put(context, "a", [], ONE)
-    take_in(context, ONE)
+    ingest_and_publish(context, ONE)
     loaded = refresh(context)
     assert loaded is not None
     assert loaded.sessions == {ONE: 0}
@@ -157,7 +157,7 @@ def test_a_partition_that_has_lost_its_sessions_is_loaded_as_empty(context: Stre
 
 def test_partitions_sessionized_before_the_stream_was_deleted_are_not_loaded(context: StreamContext) -> None:
     put(context, "a", [line("ann", DAY_ONE, "a")], ONE)
-    take_in(context, ONE)
+    ingest_and_publish(context, ONE)
     sessionize_partitions(context, [ONE], RUN)
     sessionized = context.sessionized_events([ONE])
     context.ledger.delete_stream()

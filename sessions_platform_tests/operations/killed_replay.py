@@ -24,7 +24,7 @@ from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.settings import Settings
 from sessions_platform.storage.lake import lake
 from sessions_platform_tests.memory_source import MemorySource
-from sessions_platform_tests.pipeline.steps import take_in_pending
+from sessions_platform_tests.pipeline.steps import run_pending
 
 _PLACES = [
     (repaired_rows, "read_file"),
@@ -72,7 +72,7 @@ def replay_and_refresh(context: StreamContext, file: Path) -> None:
     """What the command line does, without Dagster's runs around it."""
     for rows in repaired_rows.read_file(file).values():
         replay.replay(context, rows, "a-replay")
-    take_in_pending(context)
+    run_pending(context)
 
 
 if __name__ == "__main__":

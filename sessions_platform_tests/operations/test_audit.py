@@ -12,7 +12,7 @@ from sessions_platform.pipeline import coverage
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.coverage import Coverage, measure_coverage
 from sessions_platform_tests.contexts import line
-from sessions_platform_tests.pipeline.steps import put, refresh, stale, take_in
+from sessions_platform_tests.pipeline.steps import ingest_and_publish, put, refresh, stale
 from sessions_platform_tests.streams import DAY_ONE, PLAIN
 
 MINUTE = timedelta(minutes=1)
@@ -30,7 +30,7 @@ def filled(open_context: Callable[..., StreamContext]) -> StreamContext:
         lines = [line(user, at, f"{day}-{number}", amount=0.1) for number, (user, at) in enumerate(moments)]
         put(context, f"file{day}", lines, f"2026-01-0{day}")
     put(context, "all-days", [line(user, DAY_ONE + 720 * MINUTE, f"noon-{user}") for user in USERS], "2026-01-04")
-    take_in(context, *[f"2026-01-0{day}" for day in (1, 2, 3, 4)])
+    ingest_and_publish(context, *[f"2026-01-0{day}" for day in (1, 2, 3, 4)])
     refresh(context)
     return context
 
@@ -48,7 +48,7 @@ def test_the_audit_of_a_correct_table_finds_nothing(filled: StreamContext) -> No
 
 def test_stale_partitions_are_not_reported_as_mismatches(filled: StreamContext) -> None:
     put(filled, "late", [line(user, DAY_ONE + 725 * MINUTE, f"late-{user}") for user in USERS], "2026-01-05")
-    take_in(filled, "2026-01-05")
+    ingest_and_publish(filled, "2026-01-05")
     assert stale(filled) == ["2026-01-01"]
     assert audit(filled).mismatches == []
 
@@ -103,7 +103,7 @@ def test_windows_of_any_size_count_the_same(
 def test_events_that_landed_twice_count_once_and_those_in_two_sessions_twice(filled: StreamContext) -> None:
     copies = [line(user, DAY_ONE + 720 * MINUTE, f"noon-{user}") for user in USERS]
     put(filled, "copies", copies, "2026-01-05")
-    take_in(filled, "2026-01-05")
+    ingest_and_publish(filled, "2026-01-05")
     assert measure_coverage(filled, DAYS) == Coverage(308, 308, 0)
     with filled.database.transaction() as connection:  # one file stands for two partitions
         connection.execute(

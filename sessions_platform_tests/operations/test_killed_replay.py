@@ -17,7 +17,7 @@ from sessions_platform.operations.status import status
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform_tests.contexts import line
 from sessions_platform_tests.operations.killed_replay import replay_and_refresh
-from sessions_platform_tests.pipeline.steps import put, table, take_in_pending
+from sessions_platform_tests.pipeline.steps import put, run_pending, table
 from sessions_platform_tests.streams import DAY_ONE, PLAIN
 
 pytestmark = pytest.mark.slow
@@ -38,7 +38,7 @@ def standing(open_context: Callable[..., StreamContext]) -> Callable[[bool], Str
             moments = [DAY_ONE + timedelta(days=number, minutes=10 * minute) for minute in range(9)]
             users = ["ann" if right or minute % 3 else None for minute in range(9)]
             put(context, day, [line(user, at, "x") for user, at in zip(users, moments, strict=True)], day)
-        take_in_pending(context)
+        run_pending(context)
         return context
 
     return make

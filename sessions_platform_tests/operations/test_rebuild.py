@@ -24,7 +24,7 @@ from sessions_platform.storage.ledger.ledger import CalendarChangedError, StaleW
 from sessions_platform.storage.warehouses.postgres.tables import WarehouseError
 from sessions_platform.transforms.reference_sessionizer import Event, session_id, sessions_of
 from sessions_platform_tests.contexts import line
-from sessions_platform_tests.pipeline.steps import RUN, put, refresh, stale, table, take_in, validated
+from sessions_platform_tests.pipeline.steps import RUN, ingest_and_publish, put, refresh, stale, table, validated
 from sessions_platform_tests.streams import DAY_ONE, PLAIN
 
 LANDING = ["2026-01-05", "2026-01-06", "2026-01-20"]
@@ -64,7 +64,7 @@ def standing(context: StreamContext, events: list[tuple[str, Any, str]]) -> Stre
     for number, partition in enumerate(LANDING):
         lines = [line(*event, amount=1) for event in events[number::3]]
         put(context, f"file-{number}", [*lines, b"{broken", line(None, DAY_ONE, "x")], partition)
-    take_in(context, *LANDING)
+    ingest_and_publish(context, *LANDING)
     refresh(context)
     return context
 
@@ -123,7 +123,7 @@ def test_a_rebuilt_stream_can_be_refreshed(standing: StreamContext, events: list
     late = ("a", DAY_ONE + 3 * 24 * 60 * MINUTE, "late")
     put(other, "late", [line(*late)], "2026-01-21")
     assert pending_landing_partitions(other) == ["2026-01-21"]
-    take_in(other, "2026-01-21")
+    ingest_and_publish(other, "2026-01-21")
     assert stale(other) == ["2025-12-29"]
     refresh(other)
     assert {row["session_id"] for row in table(other)} == {session_id(s) for s in oracle_sessions([*events, late])}
@@ -133,7 +133,7 @@ def test_a_column_of_another_type_is_filled_anew(standing: StreamContext) -> Non
     most = {"columns": {"most": {"max": "amount"}}}
     columns = {**PLAIN["columns"], **AMOUNT}
     whole = changed(standing, columns=columns, session=most)
-    take_in(whole, *LANDING)
+    ingest_and_publish(whole, *LANDING)
     refresh(whole)
     columns["amount"] = {"type": "float", "nullable": True}
     fractions = changed(standing, columns=columns, session=most)
@@ -185,7 +185,7 @@ def test_a_file_that_is_ingested_during_a_rebuild_is_included(
     def lands() -> None:
         if "late" not in {file.uri for file in standing.ledger.files()}:
             put(standing, "late", [line(*late)], "2026-01-20")
-            take_in(standing, "2026-01-20")
+            ingest_and_publish(standing, "2026-01-20")
 
     other = changed(standing, session={"partition": "monthly"})
     again(other, at(SWAPPING, lands))
@@ -278,12 +278,12 @@ def test_an_event_column_that_is_removed_or_has_another_type_needs_no_rebuild(
 ) -> None:
     """No table holds it: what stands is judged again, and refreshed."""
     whole = changed(standing, columns={**PLAIN["columns"], **AMOUNT})
-    take_in(whole, *LANDING)
+    ingest_and_publish(whole, *LANDING)
     refresh(whole)
     before = [(row["session_id"], row["event_count"]) for row in table(whole)]
     other = changed(standing, columns=columns)
     assert pending_landing_partitions(other) == LANDING
-    take_in(other, *LANDING)
+    ingest_and_publish(other, *LANDING)
     refresh(other)
     assert status(other)["pending"] == {"landing": [], "session": []}
     assert [(row["session_id"], row["event_count"]) for row in table(other)] == before

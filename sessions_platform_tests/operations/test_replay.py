@@ -36,7 +36,7 @@ from sessions_platform.pipeline.publish import publish
 from sessions_platform.storage.ledger.ledger import Ledger
 from sessions_platform.transforms.deduplicate import deduplicate
 from sessions_platform_tests.contexts import line
-from sessions_platform_tests.pipeline.steps import RUN, put, refresh, table, take_in, take_in_pending, validated
+from sessions_platform_tests.pipeline.steps import RUN, ingest_and_publish, put, refresh, run_pending, table, validated
 from sessions_platform_tests.streams import DAY_ONE, PLAIN
 
 DAY = "2026-01-01"
@@ -71,7 +71,7 @@ def repaired(context: StreamContext, repair: Callable[[int, str], bytes | None])
 
 def replayed(context: StreamContext, repair: Callable[[int, str], bytes | None]) -> Replay:
     done = replay(context, repaired(context, repair), "a-replay")
-    take_in_pending(context)
+    run_pending(context)
     return done
 
 
@@ -93,7 +93,7 @@ RIGHT = [line("ann", DAY_ONE + minute * MINUTE, f"e{minute}") for minute in (0, 
 def standing(context: StreamContext) -> StreamContext:
     """Four rows of ann, of which the second and third are broken."""
     put(context, "web/a.ndjson", [RIGHT[0], b"{broken", line(None, DAY_ONE + 20 * MINUTE, "e20"), RIGHT[3]], DAY)
-    take_in_pending(context)
+    run_pending(context)
     return context
 
 
@@ -101,7 +101,7 @@ def standing(context: StreamContext) -> StreamContext:
 def right_from_the_start(open_context: Callable[..., StreamContext]) -> StreamContext:
     context = open_context()
     put(context, "web/a.ndjson", RIGHT, DAY)
-    take_in_pending(context)
+    run_pending(context)
     return context
 
 
@@ -141,11 +141,11 @@ def test_replaying_twice_adds_nothing(standing: StreamContext) -> None:
     replay(standing, rows, "a-replay")
     once_landed = replay(standing, rows, "again")
     assert (once_landed.counts, once_landed.landing_partitions) == ({"replayed": 2}, [DAY])
-    take_in_pending(standing)
+    run_pending(standing)
     before = table(standing), rejected_records(standing), table(standing, "rejection_decisions"), status(standing)
     assert replay(standing, rows, "again").counts == {"resolved": 2}
-    take_in_pending(standing)
-    take_in(standing, DAY)
+    run_pending(standing)
+    ingest_and_publish(standing, DAY)
     refresh(standing)
     assert (
         table(standing),
@@ -208,7 +208,7 @@ def test_a_conflicting_row_that_is_repaired_is_resolved_and_stays_in_the_queue(
     context = open_context(columns={**PLAIN["columns"], "page_url": {"from": "url", "unique": unique}})
     rows = [line("ann", DAY_ONE, "a", url="/1"), line("ann", DAY_ONE + MINUTE, "b" if unique else "a", url="/1")]
     put(context, "z.ndjson", [*rows, line("ann", DAY_ONE + 2 * MINUTE, "c", url="/3")], DAY)
-    take_in_pending(context)
+    run_pending(context)
     assert statuses(context) == [(2, "open")]
     assert replayed(context, lambda *_: line("ann", DAY_ONE + MINUTE, "b", url="/2")).counts == {"accepted": 1}
     assert statuses(context) == [(2, "resolved")]
@@ -226,17 +226,17 @@ def test_a_contract_that_comes_to_accept_the_old_row_makes_no_second_event(
     strict = {**columns, "event_type": {"from": "type", "isin": ["view"]}}
     context = open_context(columns=strict)
     put(context, "z.ndjson", [line("ann", DAY_ONE, "a"), line("ann", DAY_ONE + MINUTE, "b", "veiw")], DAY)
-    take_in_pending(context)
+    run_pending(context)
     replayed(context, lambda _, payload: payload.replace("veiw", "view").encode())
     before = sessions(context)
     lenient = again_like(context, columns=columns)
-    take_in_pending(lenient)
+    run_pending(lenient)
     assert [row["event_count"] for row in sessions(lenient)] == [2]
     assert sessions(lenient) == before
     assert status(lenient)["duplicates"] == 1
     assert rejected_records(lenient) == []
     back = again_like(context, columns=strict)
-    take_in_pending(back)
+    run_pending(back)
     assert sessions(back) == before
     assert statuses(back) == [(2, "resolved")]
 
@@ -246,7 +246,7 @@ def test_a_stricter_contract_reopens_the_original_row_and_a_second_repair_resolv
 ) -> None:
     replayed(standing, lambda at, _: line("ann", DAY_ONE + 10 * MINUTE, "e10", "veiw") if at == 2 else None)
     strict = again_like(standing, columns={**PLAIN["columns"], "event_type": {"from": "type", "isin": ["view"]}})
-    take_in_pending(strict)
+    run_pending(strict)
     assert places(strict) == ALL_OPEN
     replayed(strict, lambda at, payload: payload.replace("veiw", "view").encode() if at == 1 else None)
     assert {(row["position"], row["status"]) for row in rejected_records(strict)} == {
@@ -264,23 +264,23 @@ def test_resolved_rows_expire_and_return_only_if_no_accepted_event_replaces_them
     replayed(standing, lambda at, _: line("ann", DAY_ONE + 10 * MINUTE, "e10", "veiw") if at == 2 else None)
     assert expire(standing, timedelta(days=1), "me") == {}
     assert expire(standing, timedelta(0), "me") == {"resolved": 1}
-    take_in(standing, DAY)
+    ingest_and_publish(standing, DAY)
     assert statuses(standing) == [(3, "open")]
     assert decisions(standing) == [
         ("resolved", "a repair of it is accepted"),
         ("expired", "resolved for longer than 00:00:00"),
     ]
     strict = again_like(standing, columns={**PLAIN["columns"], "event_type": {"from": "type", "isin": ["view"]}})
-    take_in_pending(strict)
+    run_pending(strict)
     assert places(strict) == ALL_OPEN
 
 
 def test_the_history_shows_rows_that_a_corrected_contract_accepts(standing: StreamContext) -> None:
     lenient = again_like(standing, columns={**PLAIN["columns"], "user_id": {"from": ["user", "id"]}})
-    take_in_pending(lenient)
+    run_pending(lenient)
     assert statuses(lenient) == [(2, "open")]
     assert decisions(lenient) == [("resolved", "not rejected")]
-    take_in_pending(standing)
+    run_pending(standing)
     assert statuses(standing) == [(2, "open"), (3, "open")]
 
 
@@ -288,16 +288,16 @@ def test_a_file_that_grows_keeps_its_repairs_and_one_whose_row_changed_orphans_t
     replayed(standing, lambda at, _: RIGHT[1] if at == 2 else None)
     grown = [RIGHT[0], b"{broken", line(None, DAY_ONE + 20 * MINUTE, "e20"), RIGHT[3], line("bob", DAY_ONE, "b")]
     put(standing, "web/a.ndjson", grown, DAY)
-    take_in_pending(standing)
+    run_pending(standing)
     assert statuses(standing) == [(2, "resolved"), (3, "open")]
     assert status(standing)["accepted"] == 4
     put(standing, "web/a.ndjson", [RIGHT[0], line("ann", DAY_ONE + 11 * MINUTE, "e11"), *grown[2:]], DAY)
-    take_in_pending(standing)
+    run_pending(standing)
     events = standing.events([DAY]).scan().collect()
     assert sorted(events["event_id"]) == ["b", "e0", "e11", "e90"]
     assert (statuses(standing), status(standing)["duplicates"]) == ([(3, "open")], 1)
     put(standing, "web/a.ndjson", grown, DAY)
-    take_in_pending(standing)
+    run_pending(standing)
     assert sorted(standing.events([DAY]).scan().collect()["event_id"]) == ["b", "e0", "e10", "e90"]
     assert statuses(standing) == [(2, "resolved"), (3, "open")]
 
@@ -309,11 +309,11 @@ def test_equal_repairs_of_a_files_copies_count_once_where_ids_are_derived(
     twice = [line("ann", DAY_ONE, "a")] * 2
     for name in ("one", "two"):
         put(context, name, [line(None, DAY_ONE, "a"), *twice, b"{"], DAY)
-    take_in_pending(context)
+    run_pending(context)
     for uri in ("two", "one"):
         rows = [row for row in rejected_records(context) if row["source_uri"] == uri and row["position"] == 1]
         replay(context, [RepairedRow(row["rejection_id"], twice[0], "here") for row in rows], RUN)
-        take_in_pending(context)
+        run_pending(context)
     assert status(context)["events_in_sessions"] == 3
     assert [row["status"] for row in rejected_records(context)] == ["resolved", "open", "resolved", "open"]
 
@@ -355,7 +355,7 @@ def test_a_replay_stores_nothing_if_its_file_is_read_again_meanwhile(
     monkeypatch.setattr(replaying, "_write", read_meanwhile)
     with pytest.raises(UserError, match=r"web/a.ndjson was read again, .* Fix: materialize"):
         replay(standing, rows, "a-replay")
-    take_in_pending(standing)
+    run_pending(standing)
     assert sorted(standing.events([DAY]).scan().collect()["event_id"]) == ["e0", "e10", "e20", "e90"]
 
 
@@ -371,7 +371,7 @@ def test_of_two_concurrent_replays_one_stores_its_rows(
 
     monkeypatch.setattr(replaying, "_write", twin_comes_between)
     fates.append(replay(standing, rows, "a-replay").counts)
-    take_in_pending(standing)
+    run_pending(standing)
     assert fates == [{"accepted": 2}, {"replayed": 2}]
     assert status(standing)["raw_rows"] == 6
 
@@ -382,12 +382,12 @@ def test_of_two_concurrent_replays_one_stores_its_rows(
 def replay_twice(context: StreamContext) -> None:
     """A replay that is done again while its first pass waits, and then a contract that accepts the old row."""
     put(context, "z.ndjson", [line("ann", DAY_ONE, "a"), line("ann", DAY_ONE + MINUTE, "b", "veiw")], DAY)
-    take_in_pending(context)
+    run_pending(context)
     rows = repaired(context, lambda _, payload: payload.replace("veiw", "view").encode())
     for run in ("once", "twice"):
         replay(context, rows, run)
     lenient = again_like(context, columns=NO_IDS)
-    take_in_pending(lenient)
+    run_pending(lenient)
     assert status(lenient)["raw_rows"] == 3
     assert [row["event_count"] for row in sessions(lenient)] == [2]
 
@@ -508,7 +508,7 @@ def test_repairs_in_any_order_give_the_sessions_of_rows_correct_from_the_start(
         put(whole, uri, lines, DAY)
         put(broken, uri, [_written(row, row[4]) for row in rows if row[0] == uri], DAY)
     for context in (broken, whole):
-        take_in_pending(context)
+        run_pending(context)
     when = {uri: [row[5] for row in rows if row[0] == uri] for uri in right}
     for moment in ("now", "later", "last"):
         now = [
@@ -518,7 +518,7 @@ def test_repairs_in_any_order_give_the_sessions_of_rows_correct_from_the_start(
         ]
         fixed = [RepairedRow(r["rejection_id"], right[r["source_uri"]][r["position"] - 1], "here") for r in now]
         assert replay(broken, fixed, RUN).not_replayed == []
-        take_in_pending(broken)
+        run_pending(broken)
     assert sessions(broken) == sessions(whole)
     assert {row["status"] for row in rejected_records(broken)} <= {"resolved"}
 

@@ -15,7 +15,7 @@ import sessions_platform
 from sessions_platform.contracts.stream_checks import RESERVED, cross_key_issues
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform_tests.contexts import line
-from sessions_platform_tests.pipeline.steps import put, refresh, table, take_in
+from sessions_platform_tests.pipeline.steps import ingest_and_publish, put, refresh, table
 from sessions_platform_tests.streams import DAY_ONE, PLAIN
 
 pytestmark = pytest.mark.slow
@@ -47,7 +47,7 @@ def sessions(context: StreamContext, names: Iterable[str] = ()) -> list[dict[str
     put(context, "a", lines[:2] + lines[3:], "2026-01-01")
     for content in ([lines[2]], [line("ann", DAY_ONE + timedelta(minutes=45), "45")], [lines[2]]):
         put(context, "b", content, "2026-01-02")
-        take_in(context, "2026-01-01", "2026-01-02")
+        ingest_and_publish(context, "2026-01-01", "2026-01-02")
         refresh(context)
     changes = [(c["change"], c["session_id"], c["merged_into"]) for c in table(context, "session_changes")]
     stored = [{key: value for key, value in row.items() if key not in WITHOUT} for row in table(context)]

@@ -17,6 +17,7 @@ from sessions_platform.storage.ledger.ledger import CalendarChangedError, StaleW
 from sessions_platform_tests.contexts import line
 from sessions_platform_tests.pipeline.steps import (
     RUN,
+    ingest_and_publish,
     interrupted,
     load,
     put,
@@ -24,7 +25,6 @@ from sessions_platform_tests.pipeline.steps import (
     remove,
     stale,
     table,
-    take_in,
     validated,
 )
 from sessions_platform_tests.streams import DAY_ONE, stream
@@ -36,7 +36,7 @@ def test_valid_rows_become_sessions_and_invalid_ones_are_rejected(context: Strea
     good = [line("ann", DAY_ONE, "a"), line("ann", DAY_ONE + 5 * MINUTE, "b", "buy"), line("bob", DAY_ONE, "c")]
     bad = [b"{broken", line(None, DAY_ONE, "d"), line("eve", "yesterday", "e"), b""]
     put(context, "a.ndjson", [*good, good[0], *bad], "2026-01-01")
-    take_in(context, "2026-01-01")
+    ingest_and_publish(context, "2026-01-01")
     refresh(context)
     counts = status(context)
     assert {name: counts[name] for name in ("raw_rows", "accepted", "rejected", "duplicates")} == {
@@ -53,7 +53,7 @@ def test_valid_rows_become_sessions_and_invalid_ones_are_rejected(context: Strea
 
 def test_rejected_rows_keep_payload_position_and_all_reasons(context: StreamContext) -> None:
     put(context, "a.ndjson", [line("ann", DAY_ONE, "a"), line(None, "never", "b")], "2026-01-01")
-    take_in(context, "2026-01-01")
+    ingest_and_publish(context, "2026-01-01")
     (row,) = table(context, "rejected_events")
     assert row["payload"].encode() == line(None, "never", "b")
     assert (row["source_uri"], row["position"], row["run_id"]) == ("a.ndjson", 2, RUN)
@@ -62,10 +62,10 @@ def test_rejected_rows_keep_payload_position_and_all_reasons(context: StreamCont
 
 def test_doing_everything_twice_changes_nothing(context: StreamContext) -> None:
     put(context, "a.ndjson", [line("ann", DAY_ONE, "a"), b"{"], "2026-01-01")
-    take_in(context, "2026-01-01")
+    ingest_and_publish(context, "2026-01-01")
     refresh(context)
     before = table(context), table(context, "rejected_events")
-    take_in(context, "2026-01-01")
+    ingest_and_publish(context, "2026-01-01")
     assert stale(context) == []
     sessionize_partitions(context, ["2026-01-01"], "another-run")
     assert load(context, "2026-01-01").changed.changed == 0
@@ -75,12 +75,12 @@ def test_doing_everything_twice_changes_nothing(context: StreamContext) -> None:
 def test_a_vanished_file_keeps_its_rows_and_a_changed_one_replaces_them(context: StreamContext) -> None:
     put(context, "a.ndjson", [line("ann", DAY_ONE, "a")], "2026-01-01")
     put(context, "b.ndjson", [line("bob", DAY_ONE, "b")], "2026-01-01")
-    take_in(context, "2026-01-01")
+    ingest_and_publish(context, "2026-01-01")
     refresh(context)
     remove(context, "a.ndjson")
     put(context, "b.ndjson", [line("eve", DAY_ONE, "c")], "2026-01-01")
     assert pending_landing_partitions(context) == ["2026-01-01"]
-    take_in(context, "2026-01-01")
+    ingest_and_publish(context, "2026-01-01")
     refresh(context)
     assert sorted(row["user_id"] for row in table(context)) == ["ann", "eve"]
 
@@ -89,11 +89,11 @@ def test_a_late_event_refreshes_the_day_its_session_began_and_no_other(context: 
     days = [f"2026-01-0{day}" for day in range(1, 6)]
     for number, day in enumerate(days):
         put(context, day, [line("ann", DAY_ONE + timedelta(days=number, hours=23, minutes=50), day)], day)
-    take_in(context, *days)
+    ingest_and_publish(context, *days)
     refresh(context)
     before = {row["session_id"]: row for row in table(context)}
     put(context, "late", [line("ann", DAY_ONE + timedelta(days=2, minutes=5), "late")], "2026-01-05")
-    take_in(context, "2026-01-05")
+    ingest_and_publish(context, "2026-01-05")
     assert stale(context) == ["2026-01-02", "2026-01-03"]
     loaded = refresh(context)
     assert loaded is not None
@@ -104,10 +104,10 @@ def test_a_late_event_refreshes_the_day_its_session_began_and_no_other(context: 
 
 def test_a_partition_stays_stale_until_a_refresh_includes_its_change(context: StreamContext) -> None:
     put(context, "a", [line("ann", DAY_ONE, "a")], "2026-01-01")
-    take_in(context, "2026-01-01")
+    ingest_and_publish(context, "2026-01-01")
     sessionize_partitions(context, ["2026-01-01"], RUN)
     put(context, "b", [line("bob", DAY_ONE, "b")], "2026-01-01")
-    take_in(context, "2026-01-01")
+    ingest_and_publish(context, "2026-01-01")
     load(context, "2026-01-01")
     assert stale(context) == ["2026-01-01"]
     refresh(context)
@@ -119,7 +119,7 @@ def test_a_stale_publication_is_refused(context: StreamContext) -> None:
     ingest(context, ["2026-01-01"], RUN)
     zombie = validated(context, "2026-01-01")
     put(context, "a", [line("bob", DAY_ONE, "b")], "2026-01-01")
-    take_in(context, "2026-01-01")
+    ingest_and_publish(context, "2026-01-01")
     with pytest.raises(StaleWriteError):
         publish(context, zombie, RUN)
     assert context.events(["2026-01-01"]).scan().collect()["user_id"].to_list() == ["bob"]
@@ -127,12 +127,12 @@ def test_a_stale_publication_is_refused(context: StreamContext) -> None:
 
 def test_a_stale_load_leaves_the_newer_state(context: StreamContext) -> None:
     put(context, "a", [line("ann", DAY_ONE, "a")], "2026-01-01")
-    take_in(context, "2026-01-01")
+    ingest_and_publish(context, "2026-01-01")
     sessionize_partitions(context, ["2026-01-01"], RUN)
 
     def load_a_newer_one() -> None:
         put(context, "b", [line("bob", DAY_ONE, "b")], "2026-01-01")
-        take_in(context, "2026-01-01")
+        ingest_and_publish(context, "2026-01-01")
         refresh(context)
 
     assert load(interrupted(context, load_a_newer_one), "2026-01-01").sessions == {}
@@ -141,11 +141,11 @@ def test_a_stale_load_leaves_the_newer_state(context: StreamContext) -> None:
 
 def test_an_error_during_a_load_leaves_the_old_table_and_the_stale_partitions(context: StreamContext) -> None:
     put(context, "a", [line("ann", DAY_ONE, "a")], "2026-01-01")
-    take_in(context, "2026-01-01")
+    ingest_and_publish(context, "2026-01-01")
     refresh(context)
     before = table(context)
     put(context, "b", [line("bob", DAY_ONE, "b")], "2026-01-01")
-    take_in(context, "2026-01-01")
+    ingest_and_publish(context, "2026-01-01")
     sessionize_partitions(context, ["2026-01-01"], RUN)
 
     def fail() -> None:
@@ -161,10 +161,10 @@ def test_readers_see_all_partitions_of_a_refresh_change_at_once_and_are_not_bloc
     """An early event on the day before moves a session, and its events, from one partition to the other."""
     late = DAY_ONE + timedelta(days=1, minutes=10)
     put(context, "a", [line("ann", late + n * MINUTE, f"{n}") for n in range(20)], "2026-01-02")
-    take_in(context, "2026-01-02")
+    ingest_and_publish(context, "2026-01-02")
     refresh(context)
     put(context, "b", [line("ann", late - 20 * MINUTE, "early")], "2026-01-03")
-    take_in(context, "2026-01-03")
+    ingest_and_publish(context, "2026-01-03")
     seen: set[int] = set()
     done = threading.Event()
 
@@ -195,7 +195,7 @@ def test_concurrent_runs_end_in_the_state_of_one_run(context: StreamContext) -> 
 
     def everything() -> None:
         try:
-            take_in(context, *days)
+            ingest_and_publish(context, *days)
             sessionize_partitions(context, days, RUN)
             load(context, *days)
         except StaleWriteError:
@@ -218,7 +218,7 @@ def test_another_contract_or_session_rule_makes_partitions_pending_and_stale(
 ) -> None:
     old = open_context()
     put(old, "a", [line("ann", DAY_ONE, "a"), line("ann", DAY_ONE + 20 * MINUTE, "b")], "2026-01-01")
-    take_in(old, "2026-01-01")
+    ingest_and_publish(old, "2026-01-01")
     refresh(old)
     changed = stream(name=old.stream.name, session={"gap": "10m"}, extra_columns="reject")
     new = StreamContext(changed, old.source, old.lake, old.database)
@@ -260,17 +260,17 @@ def changes(context: StreamContext) -> list[tuple[str, str | None]]:
 
 def test_an_event_between_two_sessions_merges_them_and_its_removal_divides_them(context: StreamContext) -> None:
     put(context, "a", [line("ann", DAY_ONE, "a"), line("ann", DAY_ONE + 50 * MINUTE, "c")], "2026-01-01")
-    take_in(context, "2026-01-01")
+    ingest_and_publish(context, "2026-01-01")
     refresh(context)
     first, second = sorted(table(context), key=lambda row: row["session_start"])
     assert changes(context) == [("appeared", None), ("appeared", None)]
     put(context, "b", [line("ann", DAY_ONE + 25 * MINUTE, "b")], "2026-01-02")
-    take_in(context, "2026-01-02")
+    ingest_and_publish(context, "2026-01-02")
     refresh(context)
     assert [(row["session_id"], row["event_count"]) for row in table(context)] == [(first["session_id"], 3)]
     assert changes(context) == [("changed", None), ("vanished", first["session_id"])]
     put(context, "b", [], "2026-01-02")
-    take_in(context, "2026-01-02")
+    ingest_and_publish(context, "2026-01-02")
     refresh(context)
     ids = {row["session_id"] for row in table(context)}
     assert ids == {first["session_id"], second["session_id"]}
@@ -280,11 +280,11 @@ def test_an_event_between_two_sessions_merges_them_and_its_removal_divides_them(
 def test_an_earlier_first_event_gives_a_new_id_and_the_log_names_it_for_the_old_one(context: StreamContext) -> None:
     midnight = DAY_ONE + timedelta(days=1)
     put(context, "a", [line("ann", midnight + 5 * MINUTE, "a")], "2026-01-02")
-    take_in(context, "2026-01-02")
+    ingest_and_publish(context, "2026-01-02")
     refresh(context)
     changes(context)
     put(context, "b", [line("ann", midnight - 5 * MINUTE, "b")], "2026-01-03")
-    take_in(context, "2026-01-03")
+    ingest_and_publish(context, "2026-01-03")
     refresh(context)
     (row,) = table(context)
     assert row["session_partition"] == "2026-01-01"
@@ -294,11 +294,11 @@ def test_an_earlier_first_event_gives_a_new_id_and_the_log_names_it_for_the_old_
 def test_merged_into_is_recorded_even_while_its_partition_is_stale(context: StreamContext) -> None:
     midnight = DAY_ONE + timedelta(days=1)
     put(context, "a", [line("ann", midnight + 5 * MINUTE, "a")], "2026-01-02")
-    take_in(context, "2026-01-02")
+    ingest_and_publish(context, "2026-01-02")
     refresh(context)
     changes(context)
     put(context, "b", [line("ann", midnight - 5 * MINUTE, "b")], "2026-01-03")
-    take_in(context, "2026-01-03")
+    ingest_and_publish(context, "2026-01-03")
     sessionize_partitions(context, ["2026-01-02"], RUN)
     load(context, "2026-01-02")
     ((change, successor),) = changes(context)
@@ -308,11 +308,11 @@ def test_merged_into_is_recorded_even_while_its_partition_is_stale(context: Stre
 
 def test_a_session_without_surviving_events_is_merged_into_none(context: StreamContext) -> None:
     put(context, "a", [line("ann", DAY_ONE, "a")], "2026-01-01")
-    take_in(context, "2026-01-01")
+    ingest_and_publish(context, "2026-01-01")
     refresh(context)
     changes(context)
     put(context, "a", [], "2026-01-01")
-    take_in(context, "2026-01-01")
+    ingest_and_publish(context, "2026-01-01")
     refresh(context)
     assert table(context) == []
     assert changes(context) == [("vanished", None)]
@@ -320,7 +320,7 @@ def test_a_session_without_surviving_events_is_merged_into_none(context: StreamC
 
 def test_a_session_is_open_until_the_gap_has_passed_or_the_user_came_back(context: StreamContext) -> None:
     put(context, "a", [line("ann", DAY_ONE, "a"), line("bob", DAY_ONE + 30 * MINUTE, "b")], "2026-01-01")
-    take_in(context, "2026-01-01")
+    ingest_and_publish(context, "2026-01-01")
     refresh(context)
     assert sorted((row["user_id"], row["is_open"]) for row in table(context, "sessions_now")) == [
         ("ann", True),
@@ -328,7 +328,7 @@ def test_a_session_is_open_until_the_gap_has_passed_or_the_user_came_back(contex
     ]
     before = table(context)
     put(context, "b", [line("ann", DAY_ONE + 61 * MINUTE, "c")], "2026-01-02")
-    take_in(context, "2026-01-02")
+    ingest_and_publish(context, "2026-01-02")
     refresh(context)
     state = {row["session_start"]: (row["is_open"], row["open_until"]) for row in table(context, "sessions_now")}
     assert state == {
@@ -350,7 +350,7 @@ def test_a_session_is_open_until_the_gap_has_passed_or_the_user_came_back(contex
 )
 def test_a_stream_keeps_the_calendars_that_it_began_with(context: StreamContext, change: Any, key: str) -> None:
     put(context, "a", [line("ann", DAY_ONE, "a")], "2026-01-01")
-    take_in(context, "2026-01-01")
+    ingest_and_publish(context, "2026-01-01")
     other = StreamContext(stream(name=context.stream.name, **change), context.source, context.lake, context.database)
     with pytest.raises(CalendarChangedError, match=key):
         status(other)

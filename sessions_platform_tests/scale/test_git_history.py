@@ -16,7 +16,7 @@ from sessions_platform.settings import Settings
 from sessions_platform.transforms.reference_sessionizer import Event
 from sessions_platform_tests.data.figures import FIGURES
 from sessions_platform_tests.memory_source import MemorySource
-from sessions_platform_tests.pipeline.steps import put, refresh, take_in
+from sessions_platform_tests.pipeline.steps import ingest_and_publish, put, refresh
 from sessions_platform_tests.scale.tables import differing, known, stored
 from sessions_platform_tests.streams import stream
 
@@ -48,7 +48,7 @@ class Slices:
     def ingest(self, context: StreamContext, number: int) -> None:
         """Take a slice in, beside what has landed in its partition before."""
         put(context, f"slice-{number}", self.lines[number], self.partitions[number])
-        take_in(context, self.partitions[number])
+        ingest_and_publish(context, self.partitions[number])
 
     def events(self, number: int) -> list[Event]:
         """What a reading that shares no code with the platform finds in a slice."""

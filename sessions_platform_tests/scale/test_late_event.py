@@ -16,7 +16,7 @@ from sessions_platform.transforms.reference_sessionizer import Event
 from sessions_platform_tests.contexts import line
 from sessions_platform_tests.lakes import folder_of
 from sessions_platform_tests.memory_source import MemorySource
-from sessions_platform_tests.pipeline.steps import put, refresh, stale, table, take_in
+from sessions_platform_tests.pipeline.steps import ingest_and_publish, put, refresh, stale, table
 from sessions_platform_tests.scale.reach import bytes_read, only_readable
 from sessions_platform_tests.scale.reading import events_in
 from sessions_platform_tests.scale.tables import differing, known, stored
@@ -77,7 +77,7 @@ def test_only_row_groups_of_the_affected_days_are_read_from_a_file_of_three_year
     context = StreamContext.open(stream(**{**STREAM, "name": "one_file"}), settings, MemorySource())
     lines = [text for of_day in lines_by_landing_partition().values() for text in of_day]
     put(context, "years", lines, THE_DAY_BEFORE)
-    take_in(context, THE_DAY_BEFORE)
+    ingest_and_publish(context, THE_DAY_BEFORE)
     refresh(context)
     events = events_in(lines, THE_DAY_BEFORE, "years")
     session = over_midnight(events, datetime.fromisoformat(f"{TODAY}T00:00Z") - THREE_YEARS)
@@ -85,7 +85,7 @@ def test_only_row_groups_of_the_affected_days_are_read_from_a_file_of_three_year
     put(context, "late", late, TODAY)
 
     with only_readable(folder_of(context.lake) / context.stream.name, *around(session)) as reach:
-        take_in(context, TODAY)
+        ingest_and_publish(context, TODAY)
         assert len(stale(context)) == 2
         refresh(context)
 

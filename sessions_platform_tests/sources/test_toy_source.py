@@ -24,7 +24,7 @@ from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.ingest import ingest
 from sessions_platform.settings import Settings
 from sessions_platform.sources.base import NO_CURSORS, Cursor, Cursors, Quarantine, Slice
-from sessions_platform_tests.pipeline.steps import refresh, table, take_in
+from sessions_platform_tests.pipeline.steps import ingest_and_publish, refresh, table
 from sessions_platform_tests.streams import stream
 
 # The messages of each partition of a topic.
@@ -106,7 +106,7 @@ def test_messages_become_sessions_and_are_read_once(toy: StreamContext) -> None:
     first += [message("ann", minute, f"a{minute:02}") for minute in range(12)]
     second += [message("bob", 0, "b0"), b"not JSON", message("bob", 5, "b1"), message("bob", 90, "b2")]
     assert pending_landing_partitions(toy, DAY_ONE) == [DAY_ONE]
-    take_in(toy, DAY_ONE)
+    ingest_and_publish(toy, DAY_ONE)
     refresh(toy)
     assert toy.ledger.cursors() == {f"{toy.stream.name}/0": {"offset": 12}, f"{toy.stream.name}/1": {"offset": 4}}
     raw = toy.raw_events([DAY_ONE]).scan().collect()
@@ -122,7 +122,7 @@ def test_messages_become_sessions_and_are_read_once(toy: StreamContext) -> None:
 def test_reading_continues_behind_the_cursor(toy: StreamContext) -> None:
     first, _ = TOPICS[toy.stream.name]
     first += [message("ann", minute, f"a{minute:02}") for minute in range(4)]
-    take_in(toy, DAY_ONE)
+    ingest_and_publish(toy, DAY_ONE)
     first[:4] = [b"compacted away"] * 4
     first += [message("ann", 4, "a04")]
     assert pending_landing_partitions(toy, DAY_TWO) == [DAY_TWO]
@@ -144,10 +144,10 @@ def test_a_slice_that_fails_leaves_the_cursor_before_it(toy: StreamContext, monk
     with monkeypatch.context() as broken:
         broken.setattr(ToySource, "read", failing)
         with pytest.raises(ConnectionError):
-            take_in(toy, DAY_ONE)
+            ingest_and_publish(toy, DAY_ONE)
     assert toy.ledger.cursors() == {f"{toy.stream.name}/0": {"offset": 6}}
     first.append(message("ann", 12, "a12"))
-    take_in(toy, DAY_ONE)
+    ingest_and_publish(toy, DAY_ONE)
     payloads = toy.raw_events([DAY_ONE]).scan().collect()["payload"].to_list()
     assert sorted(payloads) == sorted(first)
 
