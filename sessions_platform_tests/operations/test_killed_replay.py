@@ -1,4 +1,4 @@
-"""A replay is killed (-9) at many points, and done again: no row is lost, and none makes two events."""
+"""A replay that is killed (-9) at many points and repeated loses no row, and no row becomes two events."""
 
 import json
 import os
@@ -24,19 +24,19 @@ pytestmark = pytest.mark.slow
 
 POINTS = 20
 DAYS = ["2026-01-01", "2026-01-02"]
-# without ids a row that lands twice is two events
+# without event ids a row that is stored twice is two events
 KEYS = {**PLAIN, "columns": {name: column for name, column in PLAIN["columns"].items() if name != "event_id"}}
 
 
 @pytest.fixture
-def standing(open_context: Callable[..., StreamContext]) -> Callable[[bool], StreamContext]:
-    """Makes a stream of two days, each with whole rows and with some that are broken, or were."""
+def open_two_days(open_context: Callable[..., StreamContext]) -> Callable[[bool], StreamContext]:
+    """Makes a stream of two days, of whose rows every third is invalid, or correct from the start."""
 
-    def make(right: bool) -> StreamContext:
+    def make(correct: bool) -> StreamContext:
         context = open_context(columns=KEYS["columns"])
         for number, day in enumerate(DAYS):
             moments = [DAY_ONE + timedelta(days=number, minutes=10 * minute) for minute in range(9)]
-            users = ["ann" if right or minute % 3 else None for minute in range(9)]
+            users = ["ann" if correct or minute % 3 else None for minute in range(9)]
             put(context, day, [line(user, at, "x") for user, at in zip(users, moments, strict=True)], day)
         run_pending(context)
         return context
@@ -71,17 +71,17 @@ def sessions(context: StreamContext) -> list[dict[str, Any]]:
 
 
 def test_a_replay_that_is_killed_at_any_point_and_repeated_loses_and_duplicates_nothing(
-    standing: Callable[[bool], StreamContext], tmp_path: Path
+    open_two_days: Callable[[bool], StreamContext], tmp_path: Path
 ) -> None:
-    should = sessions(standing(True))
-    whole = standing(False)
+    should = sessions(open_two_days(True))
+    whole = open_two_days(False)
     counted = replay_in_a_child(whole, repaired(whole, tmp_path / "whole"), 0)
     assert counted.returncode == 0, counted.stderr
     assert sessions(whole) == should
     points = int(counted.stdout)
     ingested = set()
     for number in range(POINTS):
-        context = standing(False)
+        context = open_two_days(False)
         file = repaired(context, tmp_path / f"{number}")
         killed = replay_in_a_child(context, file, 1 + number * (points - 1) // (POINTS - 1))
         assert killed.returncode == -signal.SIGKILL, killed.stderr
