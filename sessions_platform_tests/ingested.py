@@ -1,4 +1,4 @@
-"""Landing files read in tests, and the invariants of whatever they contain."""
+"""Landing files read and ingested in tests, with the invariants that hold whatever they contain."""
 
 import hashlib
 import itertools
@@ -144,7 +144,7 @@ def open_folder(folder: Path, settings: Settings, **changes: Any) -> StreamConte
 
 @dataclass(frozen=True)
 class PartitionContents:
-    """What one landing partition contains, as it is stored in the lake."""
+    """The rows of one landing partition, by what became of them."""
 
     raw: pl.DataFrame
     events: pl.DataFrame
@@ -177,7 +177,7 @@ def assert_payloads_kept(raw: pl.DataFrame, rejected: pl.DataFrame) -> None:
     place = ["source_uri", "position"]
     pairs = rejected.join(raw, on=place, suffix="_raw").select("payload", "payload_encoding", "payload_raw")
     assert pairs.height == rejected.height
-    assert all(payload_bytes(payload, encoding) == came for payload, encoding, came in pairs.iter_rows())
+    assert all(payload_bytes(payload, encoding) == raw_payload for payload, encoding, raw_payload in pairs.iter_rows())
 
 
 # Without a lake or a ledger, so that many files can be tried

@@ -1,4 +1,4 @@
-"""Time is cut without hole or overlap, and the same by Python, by polars and by Dagster."""
+"""Partitions divide time without gap or overlap, and Python, polars and Dagster divide it equally."""
 
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise

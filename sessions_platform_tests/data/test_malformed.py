@@ -1,4 +1,4 @@
-"""Files that were made to break readers: each is read or rejected, whole, and the run goes on."""
+"""Files made to break readers: each is read or rejected as a whole, and the run continues."""
 
 import csv
 import io
@@ -49,7 +49,7 @@ def land_copies(files: list[Path], folder: Path) -> None:
 
 
 def rejected_bytes(context: StreamContext) -> dict[tuple[str, int], bytes]:
-    """The payloads of the dead-letter queue, as the warehouse holds them, by file and position."""
+    """The payloads of the dead-letter queue, as the warehouse contains them, by file and position."""
     sql = f"select source_uri, position, payload, payload_encoding from {context.stream.name}.rejected_events"
     rows = context.database.query(sql)
     return {

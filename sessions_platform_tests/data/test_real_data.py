@@ -1,4 +1,4 @@
-"""Recorded events of other people, against answers that the platform had no part in."""
+"""Recorded events of other projects, compared with results that were computed without the platform."""
 
 import csv
 from collections import Counter
@@ -86,7 +86,7 @@ class Case(NamedTuple):
         return Deployed.copy(home, self.stream, name, gap_inclusive=self.gap_inclusive)
 
     def answer(self, expected: Row) -> Row:
-        """What is known of a stream that holds the file, and nothing else."""
+        """What is known of a stream that contains only this file."""
         known = expected[self.file]
         span = {end: datetime.fromisoformat(known[end]) for end in ("time_min", "time_max")}
         return {

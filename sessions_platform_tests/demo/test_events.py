@@ -1,4 +1,4 @@
-"""The demo's week, read back with nothing but gzip, json and datetime, and judged by hand."""
+"""The demo's week, read back with gzip, json and datetime alone, and validated by hand."""
 
 import gzip
 import json

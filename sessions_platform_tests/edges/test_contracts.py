@@ -1,4 +1,4 @@
-"""Contracts at their edges: no column more, none less, nulls where the contract has them, and equal thresholds."""
+"""Edge cases of contracts: additional and missing columns, nulls, and equal thresholds."""
 
 import json
 from collections.abc import Callable

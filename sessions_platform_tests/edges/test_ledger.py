@@ -1,4 +1,4 @@
-"""The ledger at its edges: whose rows a statement changes, what a lock keeps out, and what the newest change is."""
+"""Edge cases of the ledger: which rows a statement changes, what a lock prevents, and which change is the newest."""
 
 import itertools
 from collections.abc import Callable
@@ -121,7 +121,7 @@ def test_a_load_clears_stale_partitions_up_to_its_snapshot_and_no_later(ledger: 
     assert ledger.stale_partitions(RULE) == []
 
 
-# Whose rows ----------------------------------------------------------------------------------------------
+# Other files and other streams ---------------------------------------------------------------------------
 
 
 def test_recording_a_file_changes_no_other_file_and_no_other_stream(
@@ -164,7 +164,7 @@ def test_versions_of_a_stream_that_was_deleted_meanwhile_are_not_loaded(ledger: 
         ledger.mark_loaded(connection, [version])
 
 
-# The partition before ------------------------------------------------------------------------------------
+# The previous partition ----------------------------------------------------------------------------------
 
 
 def test_the_previous_observed_schema_is_of_the_newest_earlier_partition_with_rows(
@@ -214,20 +214,20 @@ def recording_repairs(ledger: Ledger) -> Any:
         yield connection
 
 
-Holds = Callable[[Ledger], AbstractContextManager[psycopg.Connection]]
+Lock = Callable[[Ledger], AbstractContextManager[psycopg.Connection]]
 
 
-@pytest.mark.parametrize("holds", [locked, writing])
-def test_a_stream_is_not_replaced_during_a_write(ledger: Ledger, holds: Holds) -> None:
-    with holds(ledger), ledger.database.transaction() as other:
+@pytest.mark.parametrize("lock", [locked, writing])
+def test_a_stream_is_not_replaced_during_a_write(ledger: Ledger, lock: Lock) -> None:
+    with lock(ledger), ledger.database.transaction() as other:
         other.execute("set lock_timeout = 1")
         with pytest.raises(errors.LockNotAvailable):
             other.execute("delete from sessions_platform.streams where stream = %s", [ledger.stream])
 
 
-@pytest.mark.parametrize("holds", [comparing_files, recording_repairs])
-def test_no_file_is_recorded_until_a_comparison_or_a_repair_has_ended(ledger: Ledger, holds: Holds) -> None:
-    with holds(ledger), ledger.database.transaction() as other:
+@pytest.mark.parametrize("lock", [comparing_files, recording_repairs])
+def test_no_file_is_recorded_until_a_comparison_or_a_repair_has_ended(ledger: Ledger, lock: Lock) -> None:
+    with lock(ledger), ledger.database.transaction() as other:
         other.execute("set lock_timeout = 1")
         with pytest.raises(errors.LockNotAvailable):
             ledger._check_calendars(other)

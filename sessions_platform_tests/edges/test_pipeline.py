@@ -1,4 +1,4 @@
-"""The pipeline at its edges: a silence of exactly the gap over midnight, whole and in buckets, and loads done twice."""
+"""Edge cases of the pipeline: a silence of exactly the gap over midnight, whole and in buckets, and repeated loads."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,7 +28,7 @@ OpenContext = Callable[..., StreamContext]
 
 
 @pytest.fixture(params=["whole", "in buckets"])
-def own(context: StreamContext, request: pytest.FixtureRequest) -> StreamContext:
+def sized_context(context: StreamContext, request: pytest.FixtureRequest) -> StreamContext:
     return context if request.param == "whole" else replace(context, bucket_bytes=SMALL)
 
 
@@ -51,21 +51,21 @@ def sizes(context: StreamContext) -> list[tuple[str, int]]:
     ],
 )
 def test_a_late_event_makes_the_day_before_stale_if_a_session_continues(
-    own: StreamContext, before: timedelta, after: timedelta, partitions: list[str]
+    sized_context: StreamContext, before: timedelta, after: timedelta, partitions: list[str]
 ) -> None:
-    put(own, "a", [line("ann", MIDNIGHT + before, "a")], ONE)
-    ingest_and_publish(own, ONE)
-    refresh(own)
-    put(own, "b", [line("ann", MIDNIGHT + after, "b"), *crowd(MIDNIGHT + timedelta(hours=12))], TWO)
-    ingest_and_publish(own, TWO)
-    assert stale(own) == partitions
-    refresh(own)
-    assert len(of_ann(own)) == (1 if ONE in partitions else 2)
-    put(own, "b", [], TWO)
-    ingest_and_publish(own, TWO)
-    assert stale(own) == partitions
-    refresh(own)
-    assert sizes(own) == [(ONE, 1)]
+    put(sized_context, "a", [line("ann", MIDNIGHT + before, "a")], ONE)
+    ingest_and_publish(sized_context, ONE)
+    refresh(sized_context)
+    put(sized_context, "b", [line("ann", MIDNIGHT + after, "b"), *crowd(MIDNIGHT + timedelta(hours=12))], TWO)
+    ingest_and_publish(sized_context, TWO)
+    assert stale(sized_context) == partitions
+    refresh(sized_context)
+    assert len(of_ann(sized_context)) == (1 if ONE in partitions else 2)
+    put(sized_context, "b", [], TWO)
+    ingest_and_publish(sized_context, TWO)
+    assert stale(sized_context) == partitions
+    refresh(sized_context)
+    assert sizes(sized_context) == [(ONE, 1)]
 
 
 @pytest.mark.parametrize(
@@ -73,20 +73,20 @@ def test_a_late_event_makes_the_day_before_stale_if_a_session_continues(
     [(-GAP, [ONE, TWO]), (-GAP - INSTANT, [ONE]), (-INSTANT, [ONE, TWO])],
 )
 def test_a_late_event_before_midnight_joins_the_event_at_midnight(
-    own: StreamContext, early: timedelta, partitions: list[str]
+    sized_context: StreamContext, early: timedelta, partitions: list[str]
 ) -> None:
-    put(own, "a", [line("ann", MIDNIGHT, "a")], TWO)
-    ingest_and_publish(own, TWO)
-    refresh(own)
-    put(own, "b", [line("ann", MIDNIGHT + early, "b")], THREE)
-    ingest_and_publish(own, THREE)
-    assert stale(own) == partitions
-    refresh(own)
-    assert sizes(own) == ([(ONE, 2)] if TWO in partitions else [(ONE, 1), (TWO, 1)])
+    put(sized_context, "a", [line("ann", MIDNIGHT, "a")], TWO)
+    ingest_and_publish(sized_context, TWO)
+    refresh(sized_context)
+    put(sized_context, "b", [line("ann", MIDNIGHT + early, "b")], THREE)
+    ingest_and_publish(sized_context, THREE)
+    assert stale(sized_context) == partitions
+    refresh(sized_context)
+    assert sizes(sized_context) == ([(ONE, 2)] if TWO in partitions else [(ONE, 1), (TWO, 1)])
 
 
 def test_a_file_that_ends_or_begins_exactly_the_gap_from_midnight_is_read(context: StreamContext) -> None:
-    """The event that goes on with the session is in a file of its own, and so is the one that began it."""
+    """The event that begins the session and the one that continues it are in different files."""
     put(context, "a", [line("ann", MIDNIGHT - GAP, "a")], ONE)
     put(context, "b", [line("ann", MIDNIGHT, "b")], TWO)
     ingest_and_publish(context, ONE, TWO)
@@ -104,7 +104,7 @@ def test_a_file_that_ends_or_begins_exactly_the_gap_from_midnight_is_read(contex
     ("minutes", "expected"),
     [
         pytest.param([-30, 0], [(ONE, 2)], id="exactly the gap, up to midnight"),
-        pytest.param([-30, 0, 30, 60, 90, 120], [(ONE, 6)], id="exactly the gap, again and again"),
+        pytest.param([-30, 0, 30, 60, 90, 120], [(ONE, 6)], id="exactly the gap, repeatedly"),
         pytest.param([-10, 20, 50, 80, 110, 140, 170], [(ONE, 7)], id="the same, from another minute on"),
         pytest.param([-31, 0], [(ONE, 1), (TWO, 1)], id="longer than the gap"),
         pytest.param([-1, 29, 60], [(ONE, 2), (TWO, 1)], id="longer than the gap, later on"),
@@ -112,15 +112,20 @@ def test_a_file_that_ends_or_begins_exactly_the_gap_from_midnight_is_read(contex
     ],
 )
 def test_a_session_continues_over_midnight_while_no_silence_is_longer_than_the_gap(
-    own: StreamContext, minutes: list[int], expected: list[tuple[str, int]]
+    sized_context: StreamContext, minutes: list[int], expected: list[tuple[str, int]]
 ) -> None:
     events = [line("ann", MIDNIGHT + timedelta(minutes=minute), str(minute)) for minute in minutes]
-    put(own, "a", [*events, *crowd(MIDNIGHT - timedelta(hours=12)), *crowd(MIDNIGHT + timedelta(hours=12))], THREE)
-    ingest_and_publish(own, THREE)
-    for partition in stale(own):  # one at a time, for only then a partition is made in buckets
-        sessionize_partitions(own, [partition], RUN)
-    load(own, *stale(own))
-    assert of_ann(own) == expected
+    put(
+        sized_context,
+        "a",
+        [*events, *crowd(MIDNIGHT - timedelta(hours=12)), *crowd(MIDNIGHT + timedelta(hours=12))],
+        THREE,
+    )
+    ingest_and_publish(sized_context, THREE)
+    for partition in stale(sized_context):  # one at a time, as only then a partition is computed in buckets
+        sessionize_partitions(sized_context, [partition], RUN)
+    load(sized_context, *stale(sized_context))
+    assert of_ann(sized_context) == expected
 
 
 def crowd(at: object) -> list[bytes]:

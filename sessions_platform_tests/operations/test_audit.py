@@ -1,4 +1,4 @@
-"""The sample that is recomputed plainly: it agrees with what is right, and finds what is not."""
+"""The audit of a sample finds wrong sessions and nothing else, and `measure_coverage` counts each event once."""
 
 import random
 from collections.abc import Callable

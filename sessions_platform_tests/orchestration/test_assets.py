@@ -27,7 +27,7 @@ def test_a_range_is_one_run_and_each_partition_has_metadata_of_its_own(
         key = dg.AssetKey([home.name, asset])
         records = instance.fetch_materializations(key, limit=10).records
         rows = {r.partition_key: r.event_log_entry.asset_materialization for r in records}
-        rows = {day: told.metadata["dagster/row_count"].value for day, told in rows.items() if told}
+        rows = {day: row.metadata["dagster/row_count"].value for day, row in rows.items() if row}
         assert rows == {"2026-01-01": 2, "2026-01-02": 0, "2026-01-03": 1, "2026-01-04": 0, "2026-01-05": 0}
 
 
@@ -49,7 +49,7 @@ def test_every_check_passes_and_reports_what_it_checked(home: Home, instance: dg
     result = home.execute("materialize_all", *DAYS, instance)
     evaluations = result.get_asset_check_evaluations()
     assert all(evaluation.passed for evaluation in evaluations)
-    told = {
+    metadata_key = {
         "keeps_contract": "rows",
         "row_counts_reconcile": "rows",
         "every_event_once": "sessionized",
@@ -57,7 +57,9 @@ def test_every_check_passes_and_reports_what_it_checked(home: Home, instance: dg
         "rejection_rate": "thresholds",
         "schema_drift": "drifted",
     }
-    seen = {(e.asset_key.path[-1], e.check_name): e.metadata.get(told.get(e.check_name, "")) for e in evaluations}
+    seen = {
+        (e.asset_key.path[-1], e.check_name): e.metadata.get(metadata_key.get(e.check_name, "")) for e in evaluations
+    }
     assert {check: value.value if value else None for check, value in seen.items()} == {
         ("events", "keeps_contract"): 1,
         ("events", "row_counts_reconcile"): 1,
@@ -152,16 +154,16 @@ def test_an_error_in_the_tables_fails_at_once_and_a_lost_connection_is_retried(
 def test_the_sample_is_audited_by_a_job_of_its_own_and_by_no_refresh(home: Home, instance: dg.DagsterInstance) -> None:
     home.ingest(1, "a", ("ann", 0, "a"), ("ann", 45, "b"), ("bob", 5, "c"))
     refresh = home.execute("materialize_all", *DAYS, instance)
-    assert "sample_recomputation" not in {told.check_name for told in refresh.get_asset_check_evaluations()}
+    assert "sample_recomputation" not in {evaluation.check_name for evaluation in refresh.get_asset_check_evaluations()}
     job = home.definitions.resolve_job_def(f"{home.name}__audit_sample")
-    (told,) = job.execute_in_process(instance=instance).get_asset_check_evaluations()
-    assert (told.check_name, told.passed) == ("sample_recomputation", True)
-    assert (told.metadata["users"].value, told.metadata["sessions"].value) == (2, 3)
+    (evaluation,) = job.execute_in_process(instance=instance).get_asset_check_evaluations()
+    assert (evaluation.check_name, evaluation.passed) == ("sample_recomputation", True)
+    assert (evaluation.metadata["users"].value, evaluation.metadata["sessions"].value) == (2, 3)
     with home.stream_context.database.transaction() as connection:
         connection.execute(f"update {home.name}.sessions set event_count = 7".encode())
-    (told,) = job.execute_in_process(instance=instance).get_asset_check_evaluations()
-    assert not told.passed
-    assert told.metadata["mismatches"].value == 3
+    (evaluation,) = job.execute_in_process(instance=instance).get_asset_check_evaluations()
+    assert not evaluation.passed
+    assert evaluation.metadata["mismatches"].value == 3
 
 
 def test_the_audit_lists_event_ids_with_two_users_or_timestamps(home: Home, instance: dg.DagsterInstance) -> None:
@@ -198,7 +200,7 @@ def test_a_rebuild_with_another_calendar_reports_its_partitions_to_dagster(
     rebuilt = home.definitions.resolve_job_def(f"{home.name}__rebuild").execute_in_process(instance=instance)
 
     assert [(row["session_id"], row["event_count"]) for row in home.table()] == before
-    told = {
+    row_counts = {
         (event.asset_key.path[-1], event.partition): event.materialization.metadata["dagster/row_count"].value
         for event in rebuilt.all_events
         if event.is_step_materialization and event.asset_key
@@ -206,7 +208,7 @@ def test_a_rebuild_with_another_calendar_reports_its_partitions_to_dagster(
     ingested = {("raw_events", "2026-01-01"): 2, ("raw_events", "2026-01-02"): 1}
     ingested |= {("events", "2026-01-01"): 2, ("events", "2026-01-02"): 1}
     ingested |= {("rejected_events", "2026-01-01"): 0, ("rejected_events", "2026-01-02"): 0}
-    assert told == {**ingested, ("sessionized_events", "2025-12-29"): 3, ("sessions", "2025-12-29"): 2}
+    assert row_counts == {**ingested, ("sessionized_events", "2025-12-29"): 3, ("sessions", "2025-12-29"): 2}
     assert home.execute("refresh_sessions", "2025-12-29", "2025-12-29", instance).success
 
 
@@ -221,6 +223,6 @@ def test_the_command_line_rebuilds_and_reports_the_new_state(home: Home) -> None
     assert f"Fix: run `sessions-platform rebuild {home.name}`" in refused.stderr
     rebuilt = home.shell("sessions_platform", "rebuild", home.name, "--json")
     assert rebuilt.returncode == 0, rebuilt.stderr
-    told = json.loads(rebuilt.stdout)
-    assert (told["sessions"], told["pending"]) == (1, {"landing": [], "session": []})
+    summary = json.loads(rebuilt.stdout)
+    assert (summary["sessions"], summary["pending"]) == (1, {"landing": [], "session": []})
     assert [row["session_partition"] for row in home.table()] == ["2026-01-01T23"]

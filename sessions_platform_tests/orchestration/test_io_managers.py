@@ -1,4 +1,4 @@
-"""Frames travel through the real IO manager, one partition or many, and nothing is ever pickled."""
+"""The real IO manager stores frames as Parquet, one partition or many, and pickles nothing."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -302,11 +302,11 @@ def test_a_users_asset_may_be_called_events(run: Callable[..., dg.ExecuteInProce
     assert stored(folder)["after.parquet"].equals(NUMBERS)
 
 
-# What is mended ------------------------------------------------------------------------------------------
+# A workaround -------------------------------------------------------------------------------------------
 
 
 def test_the_stock_io_manager_still_cannot_read_with_this_polars(tmp_path: Path) -> None:
-    """Once this fails, `scan_df_from_path` of ours has outlived its use: drop it, and this test."""
+    """Once this fails, our `scan_df_from_path` is not needed any more: remove it, and this test."""
 
     @dg.asset
     def sent() -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""Landing files that contain nothing, or nothing good, or that change while they are read."""
+"""Landing files that are empty, have only invalid rows, are corrupt, or change while they are read."""
 
 import gzip
 from collections.abc import Callable, Iterator
@@ -91,7 +91,7 @@ def test_a_corrupt_file_is_one_row_and_the_rest_of_the_partition_is_ingested(
     tmp_path: Path, settings: Settings
 ) -> None:
     put(tmp_path, "a", lines(1))
-    put(tmp_path, "b", b"\x1f\x8b is no gzip")
+    put(tmp_path, "b", b"\x1f\x8b is not gzip")
     put(tmp_path, "c", gzip.compress(lines(2, 3), mtime=0)[:-6])
     put(tmp_path, "d", lines(4))
     context = open_folder(tmp_path, settings)
@@ -105,10 +105,10 @@ def test_a_corrupt_file_is_one_row_and_the_rest_of_the_partition_is_ingested(
 
 def test_reading_a_corrupt_file_again_adds_nothing(tmp_path: Path, settings: Settings) -> None:
     context = open_folder(tmp_path, settings)
-    put(tmp_path, "a", b"\x1f\x8b is no gzip")
+    put(tmp_path, "a", b"\x1f\x8b is not gzip")
     first = ingest_and_publish(context)
-    put(tmp_path, "a", b"\x1f\x8b is no gzip")
-    put(tmp_path, "b", b"\x1f\x8b is no gzip")
+    put(tmp_path, "a", b"\x1f\x8b is not gzip")
+    put(tmp_path, "b", b"\x1f\x8b is not gzip")
     again = ingest_and_publish(context)
     assert again.rejected.filter(pl.col("source_uri") == f"{DAY}/a").equals(first.rejected)
     assert len(quarantined(context)) == 1

@@ -1,4 +1,4 @@
-"""A column may have any name that is not refused: none collides with what the platform calls things within."""
+"""A stream's column may have any name that is not refused: none collides with the platform's internal names."""
 
 import ast
 import itertools

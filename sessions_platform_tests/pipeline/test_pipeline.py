@@ -1,4 +1,4 @@
-"""The promises, held against the real lake and a real PostgreSQL, beneath Dagster."""
+"""The promises of the pipeline, tested with a real lake and a real PostgreSQL, without Dagster."""
 
 import threading
 from collections.abc import Callable
@@ -117,11 +117,11 @@ def test_a_partition_stays_stale_until_a_refresh_includes_its_change(context: St
 def test_a_stale_publication_is_refused(context: StreamContext) -> None:
     put(context, "a", [line("ann", DAY_ONE, "a")], "2026-01-01")
     ingest(context, ["2026-01-01"], RUN)
-    zombie = validated(context, "2026-01-01")
+    stale_draft = validated(context, "2026-01-01")
     put(context, "a", [line("bob", DAY_ONE, "b")], "2026-01-01")
     ingest_and_publish(context, "2026-01-01")
     with pytest.raises(StaleWriteError):
-        publish(context, zombie, RUN)
+        publish(context, stale_draft, RUN)
     assert context.events(["2026-01-01"]).scan().collect()["user_id"].to_list() == ["bob"]
 
 
@@ -130,12 +130,12 @@ def test_a_stale_load_leaves_the_newer_state(context: StreamContext) -> None:
     ingest_and_publish(context, "2026-01-01")
     sessionize_partitions(context, ["2026-01-01"], RUN)
 
-    def load_a_newer_one() -> None:
+    def load_newer_state() -> None:
         put(context, "b", [line("bob", DAY_ONE, "b")], "2026-01-01")
         ingest_and_publish(context, "2026-01-01")
         refresh(context)
 
-    assert load(interrupted(context, load_a_newer_one), "2026-01-01").sessions == {}
+    assert load(interrupted(context, load_newer_state), "2026-01-01").sessions == {}
     assert sorted(row["user_id"] for row in table(context)) == ["ann", "bob"]
 
 
@@ -201,12 +201,12 @@ def test_concurrent_runs_end_in_the_state_of_one_run(context: StreamContext) -> 
         except StaleWriteError:
             pass
 
-    assert status(context)["sessions"] == 0  # the tables are there before the race
-    twins = [threading.Thread(target=everything) for _ in range(4)]
-    for twin in twins:
-        twin.start()
-    for twin in twins:
-        twin.join()
+    assert status(context)["sessions"] == 0  # creates the tables before the race
+    threads = [threading.Thread(target=everything) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     refresh(context)
     assert len(table(context)) == 2
     counts = status(context)
@@ -249,7 +249,7 @@ def test_few_ranges_cover_all_stale_partitions() -> None:
 
 
 def changes(context: StreamContext) -> list[tuple[str, str | None]]:
-    """The change log since it was last looked at: change and successor's opening event, in order."""
+    """The change log since the last call: change and merged_into, in order."""
     rows = context.database.query(
         f"select change, merged_into from {context.stream.name}.session_changes order by changed_at, change"
     )
@@ -301,9 +301,9 @@ def test_merged_into_is_recorded_even_while_its_partition_is_stale(context: Stre
     ingest_and_publish(context, "2026-01-03")
     sessionize_partitions(context, ["2026-01-02"], RUN)
     load(context, "2026-01-02")
-    ((change, successor),) = changes(context)
+    ((change, merged_into),) = changes(context)
     refresh(context)
-    assert (change, successor) == ("vanished", table(context)[0]["session_id"])
+    assert (change, merged_into) == ("vanished", table(context)[0]["session_id"])
 
 
 def test_a_session_without_surviving_events_is_merged_into_none(context: StreamContext) -> None:

@@ -1,4 +1,4 @@
-"""A value has to stand in its reference; a reference that can't be read stops the run and rejects nothing."""
+"""A value has to be in its reference; a reference that can't be read stops the run and rejects nothing."""
 
 import gzip
 from collections.abc import Callable
@@ -54,7 +54,7 @@ def unknown(shop: StreamContext) -> list[str]:
 
 
 def invalid(shop: StreamContext) -> str:
-    """What is told; and that nothing was published."""
+    """The message of the error; nothing was published."""
     with pytest.raises(UserError) as caught:
         ingest_and_publish(shop, LANDING)
     assert shop.ledger.landings() == []
@@ -121,17 +121,17 @@ def test_one_file_may_serve_several_columns(open_context: Callable[..., StreamCo
     (tmp_path / "ids.csv").write_text("id\n1\n02\n")
     put(context, "a", [line("ann", DAY_ONE, str(n), a=n, b=n) for n in (1, 2, 3)], LANDING)
     ingest_and_publish(context, LANDING)
-    told = {
+    rejected_columns = {
         row["position"]: {reason["column"] for reason in row["reasons"]} for row in table(context, "rejected_events")
     }
-    assert told == {2: {"a"}, 3: {"a", "b"}}
+    assert rejected_columns == {2: {"a"}, 3: {"a", "b"}}
 
 
 # What can't be looked up in --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "reason"),
     [
         pytest.param(None, "No such file or directory", id="no file"),
         pytest.param("", "has no values", id="empty"),
@@ -146,7 +146,7 @@ def test_one_file_may_serve_several_columns(open_context: Callable[..., StreamCo
     ],
 )
 def test_a_file_that_cannot_be_read_stops_the_run(
-    shop: Callable[..., StreamContext], content: bytes | str | None, told: str
+    shop: Callable[..., StreamContext], content: bytes | str | None, reason: str
 ) -> None:
     context = shop(file="products.csv")
     if content is not None:
@@ -154,7 +154,7 @@ def test_a_file_that_cannot_be_read_stops_the_run(
     land_products(context, "A1")
     message = invalid(context)
     assert message.startswith(f"{context.stream.path}: columns.product_id.references: ")
-    assert told in message
+    assert reason in message
     assert "Fix: " in message
 
 

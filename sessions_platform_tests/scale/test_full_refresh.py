@@ -1,4 +1,4 @@
-"""A full refresh of a thousand days is one run, of whose time Dagster's own events take a part."""
+"""A full refresh of a thousand days is one run, and the share of Dagster's own events in its time is measured."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Several processes rebuild session partitions at once: the end is the same, and readers see whole states alone."""
+"""Several processes rebuild session partitions at once: the result is the same, and readers see complete states."""
 
 import random
 import time
@@ -28,7 +28,7 @@ HALVES = PARTITIONS[: DAYS // 2], PARTITIONS[DAYS // 2 :]
 
 
 class Landing:
-    """Events of twelve users, landing in random slices; nobody is about at the midnight between the halves."""
+    """Events of twelve users, ingested in random slices; no session crosses the midnight between the halves."""
 
     def __init__(self, context: StreamContext) -> None:
         self.context = context

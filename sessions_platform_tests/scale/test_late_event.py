@@ -1,4 +1,4 @@
-"""What an event costs that is three years late: as much as the days that it touches."""
+"""The cost of an event that is three years late is that of the days that it affects."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("a thousand days")]
 TODAY, THE_DAY_BEFORE = "2026-01-20", "2026-01-19"
 THREE_YEARS = timedelta(days=3 * 365)
 DAY = timedelta(days=1)
-# Reading goes on until the chains that cross a midnight have ended, which is soon after it.
+# Reading continues until the activity chains that cross a midnight have ended, which is soon after it.
 MARGIN = timedelta(hours=2)
 
 
@@ -94,7 +94,7 @@ def test_only_row_groups_of_the_affected_days_are_read_from_a_file_of_three_year
 
 
 def read_for_nothing(runner: Runner) -> tuple[int, int]:
-    """The bytes that Dagster and Python read where nothing has landed: to publish, and to refresh."""
+    """The bytes that Dagster and Python read where there is nothing to ingest: to publish, and to refresh."""
     read = [bytes_read()]
     for job in ("ingest_events", "refresh_sessions"):
         runner.run(f"{NAME}__{job}", (THE_DAY_BEFORE, THE_DAY_BEFORE))
@@ -116,14 +116,14 @@ def around(session: list[Event]) -> tuple[datetime, datetime]:
 
 def affected(instance: dg.DagsterInstance, run_id: str) -> object:
     """What a run says of the landing partition that it has published."""
-    (told,) = materializations(instance, "events", run_id)
-    return told.metadata["affected_session_partitions"].value
+    (materialization,) = materializations(instance, "events", run_id)
+    return materialization.metadata["affected_session_partitions"].value
 
 
 def materialized(instance: dg.DagsterInstance, asset: str, run_id: str) -> list[str]:
-    return sorted(str(told.partition) for told in materializations(instance, asset, run_id))
+    return sorted(str(materialization.partition) for materialization in materializations(instance, asset, run_id))
 
 
 def materializations(instance: dg.DagsterInstance, asset: str, run_id: str) -> list[dg.AssetMaterialization]:
     records = instance.fetch_materializations(dg.AssetKey([NAME, asset]), limit=10).records
-    return [told for record in records if record.run_id == run_id and (told := record.asset_materialization)]
+    return [found for record in records if record.run_id == run_id and (found := record.asset_materialization)]

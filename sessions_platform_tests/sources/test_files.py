@@ -1,4 +1,4 @@
-"""Landing files, real ones in a folder: what is found of them, and which rows they become."""
+"""Landing files in a real folder: which files are found, and their partitions, URIs and fingerprints."""
 
 import re
 from pathlib import Path

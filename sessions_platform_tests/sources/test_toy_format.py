@@ -1,4 +1,4 @@
-"""A further format, as a newcomer would add one: query strings (a=1&b=2), each ended by a NUL.
+"""A further format, as a contributor would add one: query strings (a=1&b=2), each ended by a NUL.
 
 The implementation is in this file; the tests put the one line into the table of formats.
 """

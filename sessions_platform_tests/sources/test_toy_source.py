@@ -1,4 +1,4 @@
-"""A second type of source, as a newcomer would add one: a log of topics that is read by offsets.
+"""A second type of source, as a contributor would add one: a log of topics that is read by offsets.
 
 The configuration and the implementation are in this file; the tests put the one line into the table of types.
 """

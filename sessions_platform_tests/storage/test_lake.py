@@ -1,4 +1,4 @@
-"""Files of the lake contain what was written, appear whole or not at all, and can be read by later contracts."""
+"""Files of the lake contain what was written, appear complete or not at all, and can be read by later contracts."""
 
 import os
 import random

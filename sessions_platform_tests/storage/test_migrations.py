@@ -421,7 +421,7 @@ def test_of_many_processes_one_upgrades_and_the_others_wait(old: Settings) -> No
 
 @pytest.fixture
 def blocked(old: Settings) -> Iterator[psycopg.Connection]:
-    """A transaction that reads the stream's table, so that a migration gets as far as there and waits."""
+    """A transaction that reads the stream's table, so that a migration waits at that table."""
     with connected(old) as connection:
         connection.execute("lock table shop.session_changes in access share mode")
         yield connection

@@ -1,4 +1,4 @@
-"""The next item is made while one is used, by a thread that never outlives the iterator."""
+"""The next item is produced while one is used, by a thread that ends with the iterator."""
 
 import threading
 from collections.abc import Iterator

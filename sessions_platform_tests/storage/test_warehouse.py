@@ -1,4 +1,4 @@
-"""Tables derive from the contract; a load changes just what differs, atomically, and readers never wait for it."""
+"""Tables derive from the contract; a load changes only what differs, atomically, and blocks no reader."""
 
 import itertools
 import math

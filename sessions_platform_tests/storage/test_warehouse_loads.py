@@ -1,4 +1,4 @@
-"""Copied rows end up as compared ones do, and a partition is recognised only where it is unchanged."""
+"""Copying rows gives the same table as comparing them, and a partition is skipped only where it is unchanged."""
 
 import random
 from collections.abc import Callable, Sequence
