@@ -86,7 +86,7 @@ def test_a_late_event_before_midnight_joins_the_event_at_midnight(
 
 
 def test_a_file_that_ends_or_begins_exactly_the_gap_from_midnight_is_read(context: StreamContext) -> None:
-    """The event that begins the session and the one that continues it are in different files."""
+    """The files of the first and the last event lie at the very edges of the windows that are read."""
     put(context, "a", [line("ann", MIDNIGHT - GAP, "a")], ONE)
     put(context, "b", [line("ann", MIDNIGHT, "b")], TWO)
     ingest_and_publish(context, ONE, TWO)
