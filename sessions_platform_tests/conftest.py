@@ -1,4 +1,4 @@
-"""What tests of several rooms share: how hypothesis searches, and one real PostgreSQL for all of them."""
+"""What all tests share: the settings of hypothesis, and one real PostgreSQL."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ from sessions_platform.storage.postgres.database import Database
 # Before any test imports polars; nothing that is imported above does.
 configure_allocator()
 
-# A busy machine is slow now and then; that is no finding.
+# A busy machine is slow at times; that is not a failure.
 hypothesis.settings.register_profile("house", deadline=None)
 hypothesis.settings.load_profile("house")
 

@@ -1,4 +1,4 @@
-"""Landing files read in tests, and the invariants of whatever they contain."""
+"""Landing files read and ingested in tests, with the invariants that hold whatever they contain."""
 
 import hashlib
 import itertools
@@ -143,8 +143,8 @@ def open_folder(folder: Path, settings: Settings, **changes: Any) -> StreamConte
 
 
 @dataclass(frozen=True)
-class TakenIn:
-    """What one landing partition contains, as it is stored in the lake."""
+class PartitionContents:
+    """The rows of one landing partition, by what became of them."""
 
     raw: pl.DataFrame
     events: pl.DataFrame
@@ -155,7 +155,7 @@ class TakenIn:
         return self.rejected["reasons"].list.eval(pl.element().struct.field("code")).explode().to_list()
 
 
-def take_in(context: StreamContext, partition: str = DAY) -> TakenIn:
+def ingest_and_publish(context: StreamContext, partition: str = DAY) -> PartitionContents:
     """Ingest, validate and publish a partition, and check that its rows add up."""
     ingest(context, [partition], "a-run")
     dataset = context.raw_events([partition])
@@ -163,27 +163,27 @@ def take_in(context: StreamContext, partition: str = DAY) -> TakenIn:
     lake = context.lake
     events = lake.scan([validated.events.path], context.event_columns).collect()
     rejected = lake.scan([validated.rejected.path], REJECTED_EVENTS).collect()
-    found = TakenIn(dataset.scan().collect(), events, rejected, validated.duplicates)
+    found = PartitionContents(dataset.scan().collect(), events, rejected, validated.duplicates)
     assert_each_once(found.raw, events, rejected, validated.duplicates)
-    assert_rejected_whole(found.raw, rejected)
+    assert_payloads_kept(found.raw, rejected)
     events_schema(context.stream, partition).validate(events, lazy=True)
     rejected_schema(context.stream).validate(rejected, lazy=True)
     publish(context, validated, "a-run")
     return found
 
 
-def assert_rejected_whole(raw: pl.DataFrame, rejected: pl.DataFrame) -> None:
+def assert_payloads_kept(raw: pl.DataFrame, rejected: pl.DataFrame) -> None:
     """A rejected row keeps its payload byte for byte."""
     place = ["source_uri", "position"]
     pairs = rejected.join(raw, on=place, suffix="_raw").select("payload", "payload_encoding", "payload_raw")
     assert pairs.height == rejected.height
-    assert all(payload_bytes(payload, encoding) == came for payload, encoding, came in pairs.iter_rows())
+    assert all(payload_bytes(payload, encoding) == raw_payload for payload, encoding, raw_payload in pairs.iter_rows())
 
 
 # Without a lake or a ledger, so that many files can be tried
 
 
-def validate_file(path: Path, content: bytes, of: Stream) -> TakenIn:
+def validate_file(path: Path, content: bytes, of: Stream) -> PartitionContents:
     """Read and validate one file; check that no byte and no row of it was lost, and the contracts."""
     described = of.source.model_dump(exclude={"max_unpacked"})
     raw = rows_of(reading(path, content, block_bytes=64, **described))
@@ -194,7 +194,7 @@ def validate_file(path: Path, content: bytes, of: Stream) -> TakenIn:
     conflicts = raw.select(*PROVENANCE, "payload").join(conflicting, on=place)
     rejected = rejections(pl.concat([validation.rejected, conflicts]).sort(place), of)
     assert_each_once(raw, events, rejected, duplicates)
-    assert_rejected_whole(raw, rejected)
+    assert_payloads_kept(raw, rejected)
     events_schema(of, DAY).validate(events, lazy=True)
     rejected_schema(of).validate(rejected, lazy=True)
-    return TakenIn(raw, events, rejected, duplicates)
+    return PartitionContents(raw, events, rejected, duplicates)

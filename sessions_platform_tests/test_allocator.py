@@ -1,4 +1,4 @@
-"""polars' allocator gets its options from the entry points, and from nothing that is merely imported."""
+"""Entry points set the options of polars' allocator; an import alone does not."""
 
 import os
 import re

@@ -47,7 +47,7 @@ def test_every_yaml_example_is_a_stream(page: Path, tmp_path: Path) -> None:
 
 
 @every_page
-def test_every_link_leads_somewhere(page: Path) -> None:
+def test_every_link_has_a_target(page: Path) -> None:
     links = re.findall(r"\]\(([^)\s]+)\)", page.read_text())
     local = [link.partition("#")[0] or page.name for link in links if "://" not in link]
     assert [link for link in local if not (page.parent / link).exists()] == []
@@ -60,7 +60,7 @@ def test_every_module_that_is_named_exists(page: Path) -> None:
     assert [name for name in named if not any((root / name).exists() for root in roots)] == []
 
 
-def test_the_readme_lists_the_commands_that_there_are() -> None:
+def test_the_readme_lists_every_command() -> None:
     listed = set(re.findall(r"^\| `sessions-platform (\w+)", README.read_text(), re.MULTILINE))
     real = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
     assert listed == real | {group.name for group in app.registered_groups}
@@ -85,7 +85,7 @@ def test_every_key_of_a_stream_is_explained() -> None:
     assert keys - in_code(first_cells(STREAMS)) == set()
 
 
-def test_every_code_that_is_explained_is_one() -> None:
+def test_every_explained_code_exists() -> None:
     rejections = STREAMS.read_text().partition("\n## Rejections\n")[2]
     explained = set(re.findall(r"^\| \[`(\w+)`\]\(rejections/\1\.md\) \|", rejections, re.MULTILINE))
     assert explained == {code.value for code in Code}

@@ -1,4 +1,4 @@
-"""Which values environment variables may have, and what is said of others."""
+"""Which values environment variables may have, and the errors for others."""
 
 from pathlib import Path
 

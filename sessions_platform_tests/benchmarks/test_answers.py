@@ -167,7 +167,7 @@ def test_the_exponent_of_a_power_law_is_found() -> None:
     assert fitted([3 * size**1.25 for size in sizes], sizes) == pytest.approx(1.25)
 
 
-def test_broken_rows_are_told_by_number_and_bytes() -> None:
+def test_broken_rows_are_identified_by_number_and_bytes() -> None:
     assert ingest.digest_of_rows(b"1\tx\n2\ty\n") != ingest.digest_of_rows(b"1\tx\n3\ty\n")
     assert ingest.digest_of_rows(b"").startswith("0 rows")
 

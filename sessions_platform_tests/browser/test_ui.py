@@ -1,4 +1,4 @@
-"""What a newcomer does first in the UI, done with a mouse: pick a day, materialize it, look at what came of it."""
+"""A new user's first steps in the UI: pick a day, materialize it, look at the result."""
 
 import gzip
 import json
@@ -30,7 +30,7 @@ from sessions_platform_tests.browser.ui import (
 
 pytestmark = pytest.mark.browser
 
-DAY = "2026-01-05"  # nothing of it came late, so that no other day waits for it, and some of it is rejected
+DAY = "2026-01-05"  # no event of it is late, so that no other day becomes stale, and some rows are rejected
 CHECKS_OF_EVENTS = {"keeps_contract": "Every row keeps the contract", "row_counts_reconcile": "raw rows = accepted"}
 SAMPLES = 5
 ALL_PASSED = re.compile(r"\b([1-9]\d*) / \1 Passed")
@@ -55,7 +55,7 @@ def _chromium_is_installed() -> None:
         pytest.skip(str(missing))
 
 
-def test_a_day_materialized_with_the_mouse_turns_green_and_shows_what_came_of_it(tmp_path: Path) -> None:
+def test_a_day_materialized_in_the_ui_turns_green_and_shows_its_metadata(tmp_path: Path) -> None:
     home, log = tmp_path / "home", tmp_path / "dev.log"
     ingested = home / "landing" / STREAM
     land_week(ingested, events=3000)

@@ -1,4 +1,4 @@
-"""The platform as its user meets it: `sessions-platform dev` in processes of its own, and a Chromium to look at it."""
+"""`sessions-platform dev` in processes of its own, and a Chromium that shows its UI."""
 
 import os
 import shutil
@@ -160,7 +160,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _remove_database(home: Path) -> None:
-    """Stop a server whose holders were killed; for root it rests outside of a home that nobody else may enter."""
+    """Stop a server whose attached processes were killed; for root its data is outside of a private home."""
     cluster = home / "postgres" / "cluster"
     if (cluster / "data" / "postmaster.pid").exists():
         embedded.attach(home).close()

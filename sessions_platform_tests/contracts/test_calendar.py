@@ -1,4 +1,4 @@
-"""Time is cut without hole or overlap, and the same by Python, by polars and by Dagster."""
+"""Partitions divide time without gap or overlap, and Python, polars and Dagster divide it equally."""
 
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
@@ -187,15 +187,13 @@ def assert_dagster_agrees(cal: Calendar) -> None:
 
 @cuts
 @pytest.mark.parametrize("start", [date(2026, 8, 12), date(2026, 8, 1), date(2026, 11, 15)], ids=str)
-def test_dagster_has_the_same_partitions_up_to_the_one_that_is_going_on(
-    cadence: Cadence, zone: str, start: date
-) -> None:
+def test_dagster_has_the_same_partitions_up_to_the_current_one(cadence: Cadence, zone: str, start: date) -> None:
     assert_dagster_agrees(calendar(cadence, zone, start))
 
 
 @pytest.mark.parametrize("zone", ZONES)
 @pytest.mark.parametrize(("cadence", "end"), ENDS)
-def test_dagster_has_the_same_partitions_of_a_stream_that_is_over(cadence: str, end: date, zone: str) -> None:
+def test_dagster_has_the_same_partitions_of_an_ended_stream(cadence: str, end: date, zone: str) -> None:
     assert_dagster_agrees(calendar(Cadence(cadence), zone, date(end.year, 8, 12), end))
 
 
@@ -226,7 +224,9 @@ def test_equal_calendars_have_equal_partitions_definitions() -> None:
 @cuts
 @settings(max_examples=15)
 @given(chosen=st.sets(st.integers(0, 39)))
-def test_runs_hold_just_the_keys_and_are_whole_and_apart(cadence: Cadence, zone: str, chosen: set[int]) -> None:
+def test_runs_contain_exactly_the_keys_and_are_contiguous_and_separate(
+    cadence: Cadence, zone: str, chosen: set[int]
+) -> None:
     cal = calendar(cadence, zone)
     every = [cal.key_of(CROOKED[zone][0] - timedelta(days=20))]
     while len(every) < 40:

@@ -1,4 +1,4 @@
-"""Which timestamps a format reads, to the microsecond at which the calendar of the platform ends."""
+"""Which timestamps a format reads, up to the last microsecond of the calendar."""
 
 from datetime import UTC, datetime
 

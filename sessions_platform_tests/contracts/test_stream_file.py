@@ -554,7 +554,7 @@ def test_bounds_that_a_number_satisfies_are_valid(column: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("content", ["a: &a {b: *a}\n", "a: " + "[" * 5000], ids=["an anchor", "brackets"])
-def test_nesting_without_end_is_a_problem(content: str, tmp_path: Path) -> None:
+def test_infinitely_nested_yaml_is_a_problem(content: str, tmp_path: Path) -> None:
     (problem,) = problems(content, tmp_path)
     assert (problem.key, problem.reason) == ("file", "it is nested without end")
 
@@ -578,7 +578,7 @@ FITTING = (
         pytest.param(changed("{partition: daily,", "{partition: monthly,").replace("-%d}", "}"), id="months"),
     ],
 )
-def test_what_looks_odd_but_works_is_valid(content: str, tmp_path: Path) -> None:
+def test_unusual_but_correct_files_are_valid(content: str, tmp_path: Path) -> None:
     assert problems(content, tmp_path) == []
 
 
@@ -689,7 +689,7 @@ def test_a_version_changes_with_the_keys_that_it_covers(
     assert (other_contract != contract, other_rule != rule) == (validates_otherwise, sessionizes_otherwise)
 
 
-def test_a_stream_that_is_over_takes_events_up_to_its_end(tmp_path: Path) -> None:
+def test_an_ended_stream_accepts_events_up_to_its_end(tmp_path: Path) -> None:
     assert problems(changed("source:", "end: 2026-01-03\nsource:"), tmp_path) == []
     stream = load_stream(tmp_path / "web.yaml", home=tmp_path)
     assert stream.end == date(2026, 1, 3)

@@ -137,7 +137,7 @@ def test_a_value_beyond_its_limits_has_a_reason_and_a_fix(kind: Any, value: obje
 
 
 @pytest.mark.parametrize("kind", [Character, SourcePaths])
-def test_nothing_is_neither_a_character_nor_a_path(kind: Any) -> None:
+def test_an_empty_text_is_neither_a_character_nor_a_path(kind: Any) -> None:
     with pytest.raises(ValidationError):
         read(kind, "" if kind is Character else [])
 

@@ -1,4 +1,4 @@
-"""Where the recorded data is, and the home that takes it in."""
+"""Where the recorded data is, and the home that ingests it."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What is known of the sessions of each recorded file, as columns of a query over the table `sessions`."""
+"""Known results for the sessions of each recorded file, as columns of a query over the table `sessions`."""
 
 FIGURES = """count(*) as sessions,
     count(distinct user_id) as users,

@@ -1,4 +1,4 @@
-"""Files that were made to break readers: each is read or rejected, whole, and the run goes on."""
+"""Files made to break readers: each is read or rejected as a whole, and the run continues."""
 
 import csv
 import io
@@ -17,7 +17,7 @@ from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.settings import Settings
 from sessions_platform.transforms.parse.parse import parse
 from sessions_platform.transforms.rejections import payload_bytes
-from sessions_platform_tests.ingested import DAY, assert_is_text, open_folder, reading, rows_of, take_in
+from sessions_platform_tests.ingested import DAY, assert_is_text, ingest_and_publish, open_folder, reading, rows_of
 from sessions_platform_tests.lakes import folder_of
 from sessions_platform_tests.pipeline.steps import refresh
 from sessions_platform_tests.streams import stream
@@ -49,7 +49,7 @@ def land_copies(files: list[Path], folder: Path) -> None:
 
 
 def rejected_bytes(context: StreamContext) -> dict[tuple[str, int], bytes]:
-    """The payloads of the dead-letter queue, as the warehouse holds them, by file and position."""
+    """The payloads of the dead-letter queue, as the warehouse contains them, by file and position."""
     sql = f"select source_uri, position, payload, payload_encoding from {context.stream.name}.rejected_events"
     rows = context.database.query(sql)
     return {
@@ -83,13 +83,13 @@ def test_json_is_accepted_where_it_has_to_be_and_refused_where_it_must(malformed
             assert ("malformed" in codes) is not is_object, path.name
 
 
-def test_texts_that_are_no_json_land_and_reach_the_dead_letters_whole(
+def test_texts_that_are_not_json_reach_the_dead_letter_queue_unchanged(
     malformed: Path, tmp_path: Path, settings: Settings
 ) -> None:
     files = [path for path in json_texts(malformed) if not path.name.startswith("y_")]
     land_copies(files, tmp_path)
     context = open_folder(tmp_path, settings)
-    taken = take_in(context)
+    taken = ingest_and_publish(context)
     for file in files:
         uri = f"{DAY}/{file.name}"
         rows = taken.raw.filter(pl.col("source_uri") == uri)
@@ -159,7 +159,7 @@ def test_broken_parquet_is_read_or_rejected_and_the_rest_of_the_partition_goes_o
     good = pa.table({"id": ["1"], "user": ["ann"], "ts": [NOON], "type": ["view"]})
     pq.write_table(good, tmp_path / DAY / "zzz.parquet")
     context = open_folder(tmp_path, settings, source={"format": "parquet"})
-    taken = take_in(context)
+    taken = ingest_and_publish(context)
     assert taken.events["source_uri"].to_list() == [f"{DAY}/zzz.parquet"]
     corrupt_reason = taken.raw.filter(pl.col("corrupt_reason").is_not_null())
     copies = dict(corrupt_reason.select("source_uri", "payload").rows())
@@ -211,7 +211,7 @@ def test_naughty_strings_survive(
     (tmp_path / DAY).mkdir()
     (tmp_path / DAY / "strings").write_bytes(written(rows))
     context = open_folder(tmp_path, settings, source={"format": kind}, **SAYING)
-    taken = take_in(context)
+    taken = ingest_and_publish(context)
     refresh(context)
     sessions = context.database.query(f"select user_id, said from {context.stream.name}.sessions")
     came_back = {row["user_id"]: row["said"] for row in sessions}
@@ -236,7 +236,7 @@ def test_valid_utf8_survives_and_the_rest_is_rejected_whole(
     (tmp_path / DAY).mkdir()
     (tmp_path / DAY / "texts").write_bytes(b"\n".join(lines))
     context = open_folder(tmp_path, settings, **SAYING)
-    take_in(context)
+    ingest_and_publish(context)
     refresh(context)
     sessions = context.database.query(f"select user_id, said from {context.stream.name}.sessions")
     came_back = {int(row["user_id"]): row["said"].encode() for row in sessions}

@@ -1,4 +1,4 @@
-"""Recorded events of other people, against answers that the platform had no part in."""
+"""Recorded events of other projects, compared with results that were computed without the platform."""
 
 import csv
 from collections import Counter
@@ -86,7 +86,7 @@ class Case(NamedTuple):
         return Deployed.copy(home, self.stream, name, gap_inclusive=self.gap_inclusive)
 
     def answer(self, expected: Row) -> Row:
-        """What is known of a stream that holds the file, and nothing else."""
+        """What is known of a stream that contains only this file."""
         known = expected[self.file]
         span = {end: datetime.fromisoformat(known[end]) for end in ("time_min", "time_max")}
         return {
@@ -161,7 +161,7 @@ def test_shuffled_rows_in_ten_files_make_the_known_sessions(
 
 
 @pytest.mark.parametrize("rule", GAP_INCLUSIVE)
-def test_sessions_are_those_that_the_shop_itself_has_labelled(rule: str, whole: Callable[[Case], Whole]) -> None:
+def test_sessions_equal_those_that_the_shop_has_labelled(rule: str, whole: Callable[[Case], Whole]) -> None:
     stream, _ = whole(Case("retentioneering_ecom/ecom.csv.gz", rule))
     label = pl.col("properties").str.json_path_match("$.session_id")
     pairs = sessionized(stream).select("session_id", label=label)
@@ -170,7 +170,7 @@ def test_sessions_are_those_that_the_shop_itself_has_labelled(rule: str, whole: 
 
 
 @every_edgar_case
-def test_one_ingest_finds_the_sessions_of_another_programme(name: str, data: Path, home: Path) -> None:
+def test_one_ingest_finds_the_sessions_of_another_program(name: str, data: Path, home: Path) -> None:
     stream = edgar_stream(data, home, name, "whole")
     stream.ingest(data / "edgar" / name / "input" / "log.csv")
     assert visits(stream) == known_visits(data, name)
@@ -178,7 +178,7 @@ def test_one_ingest_finds_the_sessions_of_another_programme(name: str, data: Pat
 
 @pytest.mark.slow
 @every_edgar_case
-def test_shuffled_rows_in_ten_files_make_the_sessions_of_another_programme(
+def test_shuffled_rows_in_ten_files_make_the_sessions_of_another_program(
     name: str, data: Path, home: Path, tmp_path: Path
 ) -> None:
     stream = edgar_stream(data, home, name, "shuffled")
@@ -186,7 +186,7 @@ def test_shuffled_rows_in_ten_files_make_the_sessions_of_another_programme(
     assert visits(stream) == known_visits(data, name)
 
 
-def test_the_row_without_a_user_is_rejected_and_kept_whole(data: Path, home: Path) -> None:
+def test_the_row_without_a_user_is_rejected_and_kept_unchanged(data: Path, home: Path) -> None:
     file = data / "fueled_web" / "fueled_web_events.csv"
     stream = Deployed.copy(home, "fueled_web", "fueled_web_derived_ids", without=["event_id"])
     status = stream.ingest(file)
@@ -211,7 +211,7 @@ def test_rows_that_repeat_an_event_id_at_another_time_are_rejected(fueled_web: D
     assert fueled_web.query(FIGURES_AND_SPAN)[0]["events"] == len(web_events(data)) == 155
 
 
-def test_sessions_are_those_of_a_plain_loop_pages_included(fueled_web: Deployed, data: Path) -> None:
+def test_sessions_and_their_pages_equal_those_of_a_plain_loop(fueled_web: Deployed, data: Path) -> None:
     known = [reference.summary(session) for session in reference.sessions_of(web_events(data))]
     columns = ", ".join(known[0])
     stored = fueled_web.query(f"select {columns} from {{schema}}.sessions order by session_id")

@@ -1,4 +1,4 @@
-"""The demo's week, read back with nothing but gzip, json and datetime, and judged by hand."""
+"""The demo's week, read back with gzip, json and datetime alone, and validated by hand."""
 
 import gzip
 import json
@@ -132,7 +132,7 @@ def test_another_seed_gives_other_bytes(week: Week, tmp_path: Path) -> None:
     assert not any(ours[name] == theirs[name] for name in ours)
 
 
-def test_landing_the_week_again_touches_no_file(tmp_path: Path) -> None:
+def test_writing_the_week_again_changes_no_file(tmp_path: Path) -> None:
     land_week(tmp_path, 1_000)
     before = [path.stat() for path in files(tmp_path)]
     land_week(tmp_path, 1_000)
@@ -211,7 +211,7 @@ def test_late_events_are_named_and_all_others_land_on_their_day(week: Week) -> N
     assert set(late.values()) <= {1, 2, 3, 4, 5}
 
 
-def test_every_fault_is_planted_and_they_stay_few(week: Week) -> None:
+def test_every_fault_is_planted_and_faults_are_rare(week: Week) -> None:
     planted = week.planted
     copies = (planted.duplicates, planted.duplicates_across, planted.conflicts_across, planted.late)
     parse_errors = [*planted.rejected.values(), *copies]
@@ -220,7 +220,7 @@ def test_every_fault_is_planted_and_they_stay_few(week: Week) -> None:
     assert FEWEST < sum(parse_errors) / planted.lines < MOST
 
 
-def test_the_week_has_what_makes_sessions_hard(week: Week) -> None:
+def test_the_week_has_the_difficult_cases_of_sessionization(week: Week) -> None:
     timelines: dict[str, set[tuple[datetime, str]]] = {}
     for row in good(week):
         event = json.loads(row.line)

@@ -1,4 +1,4 @@
-"""Contracts at their edges: no column more, none less, nulls where the contract has them, and equal thresholds."""
+"""Edge cases of contracts: additional and missing columns, nulls, and equal thresholds."""
 
 import json
 from collections.abc import Callable
@@ -25,7 +25,9 @@ NULLABLE = {"preamble", "line_terminator", "header", "corrupt_reason"}
     [raw_schema, events_schema, rejected_schema, sessionized_schema, sessions_schema],
     ids=lambda f: f.__name__,
 )
-def test_a_contract_takes_no_column_more_and_none_less(schema_of: Callable[[Stream], pa.DataFrameSchema]) -> None:
+def test_a_contract_allows_no_additional_and_no_missing_column(
+    schema_of: Callable[[Stream], pa.DataFrameSchema],
+) -> None:
     schema = schema_of(stream())
     frame = pl.DataFrame(schema={name: column.dtype.type for name, column in schema.columns.items()})
     schema.validate(frame)
@@ -35,7 +37,7 @@ def test_a_contract_takes_no_column_more_and_none_less(schema_of: Callable[[Stre
 
 
 @pytest.mark.parametrize("name", list(RAW_EVENTS))
-def test_of_a_raw_row_nothing_is_null_but_what_a_format_need_not_have(name: str) -> None:
+def test_only_columns_that_a_format_may_lack_are_nullable_in_raw_events(name: str) -> None:
     row = {
         column: {pl.String: "text", pl.Binary: b"bytes"}.get(dtype.base_type(), 1)
         for column, dtype in RAW_EVENTS.items()
@@ -50,7 +52,7 @@ def test_of_a_raw_row_nothing_is_null_but_what_a_format_need_not_have(name: str)
             schema.validate(frame)
 
 
-def test_a_partition_may_fail_at_the_share_at_which_it_warns_and_no_earlier(tmp_path: Path) -> None:
+def test_fail_above_may_equal_warn_above_but_not_be_below_it(tmp_path: Path) -> None:
     def write(fail_above: str) -> None:
         rejected = {"warn_above": "5%", "fail_above": fail_above}
         (tmp_path / "web.yaml").write_text(json.dumps({**PLAIN, "rejected": rejected}))

@@ -1,4 +1,4 @@
-"""The ledger at its edges: whose rows a statement changes, what a lock keeps out, and what the newest change is."""
+"""Edge cases of the ledger: which rows a statement changes, what a lock prevents, and which change is the newest."""
 
 import itertools
 from collections.abc import Callable
@@ -98,7 +98,7 @@ def loaded(ledger: Ledger) -> list[SessionVersion]:
 # What is stale -------------------------------------------------------------------------------------------
 
 
-def test_of_the_changes_that_another_rule_has_seen_the_newest_decides(ledger: Ledger) -> None:
+def test_partitions_without_the_newest_change_of_another_session_rule_are_stale(ledger: Ledger) -> None:
     publish(ledger, ONE, rule=OLD_RULE)
     between = publish(ledger, TWO)
     newest = publish(ledger, THREE, rule=OLD_RULE)
@@ -106,13 +106,13 @@ def test_of_the_changes_that_another_rule_has_seen_the_newest_decides(ledger: Le
     assert ledger.stale_partitions(RULE) == [ONE, TWO]
 
 
-def test_a_change_that_the_same_rule_has_seen_makes_nothing_else_stale(ledger: Ledger) -> None:
+def test_a_change_under_the_same_session_rule_makes_only_its_affected_partitions_stale(ledger: Ledger) -> None:
     mark_loaded(ledger, write(ledger, ONE, 0))
     publish(ledger, TWO, TWO)
     assert ledger.stale_partitions(RULE) == [TWO]
 
 
-def test_a_load_acknowledges_the_change_of_its_own_snapshot_and_no_later_one(ledger: Ledger) -> None:
+def test_a_load_clears_stale_partitions_up_to_its_snapshot_and_no_later(ledger: Ledger) -> None:
     seen = publish(ledger, ONE, ONE)
     version = write(ledger, ONE, seen)
     mark_loaded(ledger, replace(version, snapshot=seen - 1))
@@ -121,10 +121,10 @@ def test_a_load_acknowledges_the_change_of_its_own_snapshot_and_no_later_one(led
     assert ledger.stale_partitions(RULE) == []
 
 
-# Whose rows ----------------------------------------------------------------------------------------------
+# Other files and other streams ---------------------------------------------------------------------------
 
 
-def test_what_is_recorded_of_a_file_changes_no_other_file_and_no_other_stream(
+def test_recording_a_file_changes_no_other_file_and_no_other_stream(
     open_ledger: Callable[[], Ledger],
 ) -> None:
     one, two = open_ledger(), open_ledger()
@@ -139,7 +139,7 @@ def test_what_is_recorded_of_a_file_changes_no_other_file_and_no_other_stream(
     assert one.files()[0].fingerprint == "print 3"
 
 
-def test_files_of_the_asked_partitions_of_the_stream_alone_are_given(open_ledger: Callable[[], Ledger]) -> None:
+def test_files_are_listed_by_partition_and_stream(open_ledger: Callable[[], Ledger]) -> None:
     one, two = open_ledger(), open_ledger()
     one.assign(["a"], ONE)
     one.assign(["b"], TWO)
@@ -148,7 +148,7 @@ def test_files_of_the_asked_partitions_of_the_stream_alone_are_given(open_ledger
     assert [file.uri for file in one.files()] == ["a", "b"]
 
 
-def test_a_load_leaves_what_other_streams_have_loaded(open_ledger: Callable[[], Ledger]) -> None:
+def test_a_load_changes_no_loaded_version_of_another_stream(open_ledger: Callable[[], Ledger]) -> None:
     one, two = open_ledger(), open_ledger()
     mine, yours = write(one, ONE, 1), write(two, ONE, 1)
     mark_loaded(one, mine)
@@ -164,10 +164,10 @@ def test_versions_of_a_stream_that_was_deleted_meanwhile_are_not_loaded(ledger: 
         ledger.mark_loaded(connection, [version])
 
 
-# The partition before ------------------------------------------------------------------------------------
+# The previous partition ----------------------------------------------------------------------------------
 
 
-def test_the_observed_schema_before_is_that_of_the_newest_earlier_partition_with_rows(
+def test_the_previous_observed_schema_is_of_the_newest_earlier_partition_with_rows(
     open_ledger: Callable[[], Ledger],
 ) -> None:
     ledger, other = open_ledger(), open_ledger()
@@ -214,26 +214,26 @@ def recording_repairs(ledger: Ledger) -> Any:
         yield connection
 
 
-Holds = Callable[[Ledger], AbstractContextManager[psycopg.Connection]]
+Lock = Callable[[Ledger], AbstractContextManager[psycopg.Connection]]
 
 
-@pytest.mark.parametrize("holds", [locked, writing])
-def test_a_stream_is_not_replaced_while_somebody_writes(ledger: Ledger, holds: Holds) -> None:
-    with holds(ledger), ledger.database.transaction() as other:
+@pytest.mark.parametrize("lock", [locked, writing])
+def test_a_stream_is_not_replaced_during_a_write(ledger: Ledger, lock: Lock) -> None:
+    with lock(ledger), ledger.database.transaction() as other:
         other.execute("set lock_timeout = 1")
         with pytest.raises(errors.LockNotAvailable):
             other.execute("delete from sessions_platform.streams where stream = %s", [ledger.stream])
 
 
-@pytest.mark.parametrize("holds", [comparing_files, recording_repairs])
-def test_no_file_is_recorded_until_a_comparison_or_a_repair_has_ended(ledger: Ledger, holds: Holds) -> None:
-    with holds(ledger), ledger.database.transaction() as other:
+@pytest.mark.parametrize("lock", [comparing_files, recording_repairs])
+def test_no_file_is_recorded_until_a_comparison_or_a_repair_has_ended(ledger: Ledger, lock: Lock) -> None:
+    with lock(ledger), ledger.database.transaction() as other:
         other.execute("set lock_timeout = 1")
         with pytest.raises(errors.LockNotAvailable):
             ledger._check_calendars(other)
 
 
-def test_files_whose_sequence_was_asked_for_are_not_recorded_before_the_transaction_ends(ledger: Ledger) -> None:
+def test_files_whose_sequence_was_read_are_not_recorded_before_the_transaction_ends(ledger: Ledger) -> None:
     ledger.assign(["a", "b"], ONE)
     ledger.record_file("a", "print", "digest", STORED, "a run")
     update = "update sessions_platform.landing_files set rows = 0 where stream = %s and uri = %s"

@@ -1,4 +1,4 @@
-"""The pipeline at its edges: a silence of exactly the gap over midnight, whole and in buckets, and loads done twice."""
+"""Edge cases of the pipeline: a silence of exactly the gap over midnight, whole and in buckets, and repeated loads."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +14,7 @@ from sessions_platform.pipeline.sessionize import sessionize_partitions
 from sessions_platform.storage.ledger.ledger import StaleWriteError
 from sessions_platform_tests.contexts import line
 from sessions_platform_tests.lakes import folder_of
-from sessions_platform_tests.pipeline.steps import RUN, load, put, refresh, remove, stale, table, take_in
+from sessions_platform_tests.pipeline.steps import RUN, ingest_and_publish, load, put, refresh, remove, stale, table
 from sessions_platform_tests.streams import DAY_ONE
 
 ONE, TWO, THREE = "2026-01-01", "2026-01-02", "2026-01-03"
@@ -28,7 +28,7 @@ OpenContext = Callable[..., StreamContext]
 
 
 @pytest.fixture(params=["whole", "in buckets"])
-def own(context: StreamContext, request: pytest.FixtureRequest) -> StreamContext:
+def sized_context(context: StreamContext, request: pytest.FixtureRequest) -> StreamContext:
     return context if request.param == "whole" else replace(context, bucket_bytes=SMALL)
 
 
@@ -50,50 +50,50 @@ def sizes(context: StreamContext) -> list[tuple[str, int]]:
         pytest.param(-timedelta(days=1), timedelta(0), [TWO], id="an event at midnight is of the day that begins"),
     ],
 )
-def test_a_late_event_makes_the_day_before_stale_if_a_session_goes_on(
-    own: StreamContext, before: timedelta, after: timedelta, partitions: list[str]
+def test_a_late_event_makes_the_day_before_stale_if_a_session_continues(
+    sized_context: StreamContext, before: timedelta, after: timedelta, partitions: list[str]
 ) -> None:
-    put(own, "a", [line("ann", MIDNIGHT + before, "a")], ONE)
-    take_in(own, ONE)
-    refresh(own)
-    put(own, "b", [line("ann", MIDNIGHT + after, "b"), *crowd(MIDNIGHT + timedelta(hours=12))], TWO)
-    take_in(own, TWO)
-    assert stale(own) == partitions
-    refresh(own)
-    assert len(of_ann(own)) == (1 if ONE in partitions else 2)
-    put(own, "b", [], TWO)
-    take_in(own, TWO)
-    assert stale(own) == partitions
-    refresh(own)
-    assert sizes(own) == [(ONE, 1)]
+    put(sized_context, "a", [line("ann", MIDNIGHT + before, "a")], ONE)
+    ingest_and_publish(sized_context, ONE)
+    refresh(sized_context)
+    put(sized_context, "b", [line("ann", MIDNIGHT + after, "b"), *crowd(MIDNIGHT + timedelta(hours=12))], TWO)
+    ingest_and_publish(sized_context, TWO)
+    assert stale(sized_context) == partitions
+    refresh(sized_context)
+    assert len(of_ann(sized_context)) == (1 if ONE in partitions else 2)
+    put(sized_context, "b", [], TWO)
+    ingest_and_publish(sized_context, TWO)
+    assert stale(sized_context) == partitions
+    refresh(sized_context)
+    assert sizes(sized_context) == [(ONE, 1)]
 
 
 @pytest.mark.parametrize(
     ("early", "partitions"),
     [(-GAP, [ONE, TWO]), (-GAP - INSTANT, [ONE]), (-INSTANT, [ONE, TWO])],
 )
-def test_an_event_that_comes_late_before_midnight_takes_the_one_at_midnight_over(
-    own: StreamContext, early: timedelta, partitions: list[str]
+def test_a_late_event_before_midnight_joins_the_event_at_midnight(
+    sized_context: StreamContext, early: timedelta, partitions: list[str]
 ) -> None:
-    put(own, "a", [line("ann", MIDNIGHT, "a")], TWO)
-    take_in(own, TWO)
-    refresh(own)
-    put(own, "b", [line("ann", MIDNIGHT + early, "b")], THREE)
-    take_in(own, THREE)
-    assert stale(own) == partitions
-    refresh(own)
-    assert sizes(own) == ([(ONE, 2)] if TWO in partitions else [(ONE, 1), (TWO, 1)])
+    put(sized_context, "a", [line("ann", MIDNIGHT, "a")], TWO)
+    ingest_and_publish(sized_context, TWO)
+    refresh(sized_context)
+    put(sized_context, "b", [line("ann", MIDNIGHT + early, "b")], THREE)
+    ingest_and_publish(sized_context, THREE)
+    assert stale(sized_context) == partitions
+    refresh(sized_context)
+    assert sizes(sized_context) == ([(ONE, 2)] if TWO in partitions else [(ONE, 1), (TWO, 1)])
 
 
 def test_a_file_that_ends_or_begins_exactly_the_gap_from_midnight_is_read(context: StreamContext) -> None:
-    """The event that goes on with the session is in a file of its own, and so is the one that began it."""
+    """The files of the first and the last event lie at the very edges of the windows that are read."""
     put(context, "a", [line("ann", MIDNIGHT - GAP, "a")], ONE)
     put(context, "b", [line("ann", MIDNIGHT, "b")], TWO)
-    take_in(context, ONE, TWO)
+    ingest_and_publish(context, ONE, TWO)
     refresh(context)
     assert sizes(context) == [(ONE, 2)]
     put(context, "c", [line("ann", MIDNIGHT - GAP / 2, "c")], THREE)
-    take_in(context, THREE)
+    ingest_and_publish(context, THREE)
     assert stale(context) == [ONE, TWO]
 
 
@@ -104,23 +104,28 @@ def test_a_file_that_ends_or_begins_exactly_the_gap_from_midnight_is_read(contex
     ("minutes", "expected"),
     [
         pytest.param([-30, 0], [(ONE, 2)], id="exactly the gap, up to midnight"),
-        pytest.param([-30, 0, 30, 60, 90, 120], [(ONE, 6)], id="exactly the gap, again and again"),
+        pytest.param([-30, 0, 30, 60, 90, 120], [(ONE, 6)], id="exactly the gap, repeatedly"),
         pytest.param([-10, 20, 50, 80, 110, 140, 170], [(ONE, 7)], id="the same, from another minute on"),
         pytest.param([-31, 0], [(ONE, 1), (TWO, 1)], id="longer than the gap"),
         pytest.param([-1, 29, 60], [(ONE, 2), (TWO, 1)], id="longer than the gap, later on"),
         pytest.param([0], [(TWO, 1)], id="an event at midnight alone"),
     ],
 )
-def test_a_session_goes_on_over_midnight_as_long_as_silences_are_no_longer_than_the_gap(
-    own: StreamContext, minutes: list[int], expected: list[tuple[str, int]]
+def test_a_session_continues_over_midnight_while_no_silence_is_longer_than_the_gap(
+    sized_context: StreamContext, minutes: list[int], expected: list[tuple[str, int]]
 ) -> None:
     events = [line("ann", MIDNIGHT + timedelta(minutes=minute), str(minute)) for minute in minutes]
-    put(own, "a", [*events, *crowd(MIDNIGHT - timedelta(hours=12)), *crowd(MIDNIGHT + timedelta(hours=12))], THREE)
-    take_in(own, THREE)
-    for partition in stale(own):  # one at a time, for only then a partition is made in buckets
-        sessionize_partitions(own, [partition], RUN)
-    load(own, *stale(own))
-    assert of_ann(own) == expected
+    put(
+        sized_context,
+        "a",
+        [*events, *crowd(MIDNIGHT - timedelta(hours=12)), *crowd(MIDNIGHT + timedelta(hours=12))],
+        THREE,
+    )
+    ingest_and_publish(sized_context, THREE)
+    for partition in stale(sized_context):  # one at a time, as only then a partition is computed in buckets
+        sessionize_partitions(sized_context, [partition], RUN)
+    load(sized_context, *stale(sized_context))
+    assert of_ann(sized_context) == expected
 
 
 def crowd(at: object) -> list[bytes]:
@@ -135,9 +140,9 @@ def of_ann(context: StreamContext) -> list[tuple[str, int]]:
 # Loads ---------------------------------------------------------------------------------------------------
 
 
-def test_a_load_done_twice_names_its_partitions_twice(context: StreamContext) -> None:
+def test_a_repeated_load_reports_its_partitions_again(context: StreamContext) -> None:
     put(context, "a", [line("ann", DAY_ONE, "a"), line("bob", DAY_ONE, "b")], ONE)
-    take_in(context, ONE)
+    ingest_and_publish(context, ONE)
     sessionize_partitions(context, [ONE], RUN)
     assert load(context, ONE).sessions == {ONE: 2}
     again = load(context, ONE)
@@ -146,18 +151,18 @@ def test_a_load_done_twice_names_its_partitions_twice(context: StreamContext) ->
 
 def test_a_partition_that_has_lost_its_sessions_is_loaded_as_empty(context: StreamContext) -> None:
     put(context, "a", [line("ann", DAY_ONE, "a")], ONE)
-    take_in(context, ONE)
+    ingest_and_publish(context, ONE)
     refresh(context)
     put(context, "a", [], ONE)
-    take_in(context, ONE)
+    ingest_and_publish(context, ONE)
     loaded = refresh(context)
     assert loaded is not None
     assert loaded.sessions == {ONE: 0}
 
 
-def test_what_was_sessionized_before_the_stream_was_deleted_is_not_loaded(context: StreamContext) -> None:
+def test_partitions_sessionized_before_the_stream_was_deleted_are_not_loaded(context: StreamContext) -> None:
     put(context, "a", [line("ann", DAY_ONE, "a")], ONE)
-    take_in(context, ONE)
+    ingest_and_publish(context, ONE)
     sessionize_partitions(context, [ONE], RUN)
     sessionized = context.sessionized_events([ONE])
     context.ledger.delete_stream()
@@ -173,7 +178,7 @@ def test_a_session_of_several_blocks_is_one_part_and_no_part_is_empty() -> None:
 # What an ingest reports ----------------------------------------------------------------------------------
 
 
-def test_an_ingest_counts_all_files_their_rows_and_those_that_were_read_or_are_gone(context: StreamContext) -> None:
+def test_an_ingest_counts_files_rows_read_files_and_vanished_files(context: StreamContext) -> None:
     for uri in "abc":
         put(context, uri, [line(uri, DAY_ONE, f"{uri}{number}") for number in range(2)], ONE)
     assert ingest(context, [ONE], RUN) == {ONE: Ingested(files=3, rows=6, read=3, vanished=0)}
@@ -184,7 +189,7 @@ def test_an_ingest_counts_all_files_their_rows_and_those_that_were_read_or_are_g
     assert ingest(context, [ONE], RUN) == {ONE: Ingested(files=3, rows=5, read=1, vanished=2)}
 
 
-def test_a_file_that_was_written_again_as_it_was_leaves_nothing_in_the_lake(context: StreamContext) -> None:
+def test_a_file_rewritten_with_the_same_content_leaves_nothing_in_the_lake(context: StreamContext) -> None:
     put(context, "a", [line("ann", DAY_ONE, "a")], ONE)
     ingest(context, [ONE], RUN)
     (known,) = context.ledger.files()

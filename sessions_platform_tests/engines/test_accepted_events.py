@@ -9,7 +9,7 @@ from sessions_platform.contracts.calendar import Window
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.sessionize import sessionize_partitions
 from sessions_platform_tests.contexts import line
-from sessions_platform_tests.pipeline.steps import RUN, load, put, table, take_in
+from sessions_platform_tests.pipeline.steps import RUN, ingest_and_publish, load, put, table
 from sessions_platform_tests.streams import DAY_ONE
 
 DAY = timedelta(days=1)
@@ -41,7 +41,7 @@ def test_a_lone_event_at_exactly_midnight_continues_the_session_of_the_day_befor
     before = line("ann", midnight - timedelta(minutes=10), "a")
     put(context, "1.ndjson", [before], "2026-01-01")
     put(context, "2.ndjson", [line("ann", midnight, "b")], "2026-01-02")
-    take_in(context, "2026-01-01", "2026-01-02")
+    ingest_and_publish(context, "2026-01-01", "2026-01-02")
     for day in ("2026-01-01", "2026-01-02"):  # each alone, so that the first has to read beyond its end
         sessionize_partitions(context, [day], RUN)
         load(context, day)
@@ -54,7 +54,7 @@ def test_a_reader_reads_only_its_window_and_its_users(context: StreamContext) ->
     moments = [DAY_ONE, DAY_ONE + timedelta(hours=1), DAY_ONE + timedelta(hours=2)]
     lines = [line(user, at, f"{user}{number}") for number, at in enumerate(moments) for user in ("ann", "bob")]
     put(context, "1.ndjson", lines, "2026-01-01")
-    take_in(context, "2026-01-01")
+    ingest_and_publish(context, "2026-01-01")
     read = context.reader(context.ledger.snapshot(), columns=["event_id"])
     assert sorted(read(moments[0], moments[2])["event_id"]) == ["ann0", "ann1", "bob0", "bob1"]
     assert sorted(read(moments[1], moments[2], pl.Series(["bob"]))["event_id"]) == ["bob1"]

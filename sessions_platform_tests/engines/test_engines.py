@@ -14,7 +14,7 @@ from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.sessionize import sessionize_partitions
 from sessions_platform_tests.contexts import line
 from sessions_platform_tests.engines.reference_engine import ReferenceEngine
-from sessions_platform_tests.pipeline.steps import RUN, load, put, refresh, stale, table, take_in
+from sessions_platform_tests.pipeline.steps import RUN, ingest_and_publish, load, put, refresh, stale, table
 from sessions_platform_tests.streams import DAY_ONE, PLAIN
 
 MINUTE = timedelta(minutes=1)
@@ -44,7 +44,7 @@ def fill(context: StreamContext) -> None:
     for day in DAYS:
         of_day = [payload for landed, payload in events if landed == day]
         put(context, f"{day}.ndjson", [*of_day, *(repeated if day == DAYS[2] else [])], day)
-    take_in(context, *DAYS)
+    ingest_and_publish(context, *DAYS)
 
 
 def stored(context: StreamContext) -> dict[str, list[dict[str, Any]]]:

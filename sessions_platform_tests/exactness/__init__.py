@@ -1,4 +1,4 @@
 import pytest
 
-# so that its assertions, too, say what they have seen
-pytest.register_assert_rewrite(f"{__name__}.pair")
+# so that its assertions, too, show the compared values
+pytest.register_assert_rewrite(f"{__name__}.comparison")

@@ -6,16 +6,16 @@ from psycopg.rows import DictRow, dict_row
 
 from sessions_platform.settings import Settings
 from sessions_platform.storage.postgres.database import Database
-from sessions_platform_tests.exactness.pair import Site
+from sessions_platform_tests.exactness.comparison import Environment
 
 
 @pytest.fixture(scope="session")
-def site(database: Database) -> Iterator[Site]:
-    """One lake and one PostgreSQL for all examples, each of which takes a stream name of its own."""
+def environment(database: Database) -> Iterator[Environment]:
+    """One lake and one PostgreSQL for all examples, each of which is a stream of its own name."""
     home = database._settings.home
-    # by its address: to look for the embedded server at every connection would double their price
+    # with its URL: finding the embedded server at each connection would double the time
     settings = Settings(home=home, lake=home / "exactness", streams=(), warehouse_url=database.url)
     connect = psycopg.Connection[DictRow].connect
-    with connect(database.url, autocommit=True, row_factory=dict_row, options="-c timezone=UTC") as eyes:
-        eyes.prepare_threshold = None  # tables change under it
-        yield Site(settings, eyes)
+    with connect(database.url, autocommit=True, row_factory=dict_row, options="-c timezone=UTC") as connection:
+        connection.prepare_threshold = None  # tables change under it
+        yield Environment(settings, connection)

@@ -1,7 +1,7 @@
-"""What ought to rest in the lake and the warehouse, told from the landed lines alone.
+"""What the lake and the warehouse should contain, computed from the lines of the landing files alone.
 
-Loops over dicts, standard library only, and nothing of the platform's: the counterpart that the
-whole pipeline is held against.
+Loops over dicts, standard library only, and nothing of the platform's but its row-by-row reference sessionizer: the
+model that the whole pipeline is compared with.
 """
 
 import hashlib
@@ -14,7 +14,13 @@ from typing import Any, NamedTuple
 
 from sessions_platform.transforms import reference_sessionizer as reference
 from sessions_platform.transforms.reference_sessionizer import Event
-from sessions_platform_tests.exactness.terms import AGGREGATES, Terms, first_moment, last_moment, partition_of
+from sessions_platform_tests.exactness.stream_variant import (
+    AGGREGATES,
+    StreamVariant,
+    first_moment,
+    last_moment,
+    partition_of,
+)
 
 Row = dict[str, Any]
 Place = tuple[str, int]  # a file and a line of it
@@ -25,7 +31,7 @@ PROVENANCE = ("landing_partition", "source_uri", "position")
 # Landing partitions ---------------------------------------------------------------------------------------
 
 
-class Judgement(NamedTuple):
+class ExpectedLanding(NamedTuple):
     """The rows of one landing partition: raw = accepted + rejected + duplicates."""
 
     raw: int
@@ -34,17 +40,17 @@ class Judgement(NamedTuple):
     duplicates: int
 
 
-def validate(files: Mapping[str, Sequence[bytes]], landing_partition: str, terms: Terms) -> Judgement:
+def validate(files: Mapping[str, Sequence[bytes]], landing_partition: str, variant: StreamVariant) -> ExpectedLanding:
     lines = {(uri, at): line for uri in sorted(files) for at, line in enumerate(files[uri], 1)}
     events: list[Event] = []
     rejected: dict[Place, tuple[bytes, set[str]]] = {}
     for (uri, at), line in lines.items():
-        event, codes = _read(line, landing_partition, terms)
+        event, codes = _read(line, landing_partition, variant)
         if codes:
             rejected[uri, at] = (line, codes)
         else:
             events.append({**event, "landing_partition": landing_partition, "source_uri": uri, "position": at})
-    if not terms.has_ids:
+    if not variant.has_ids:
         _give_ids(events, files)
     first: dict[str, Event] = {}
     duplicates = 0
@@ -55,7 +61,7 @@ def validate(files: Mapping[str, Sequence[bytes]], landing_partition: str, terms
         elif kept is not event:
             place = (event["source_uri"], event["position"])
             rejected[place] = (lines[place], {"conflicting_duplicate"})
-    return Judgement(len(lines), list(first.values()), rejected, duplicates)
+    return ExpectedLanding(len(lines), list(first.values()), rejected, duplicates)
 
 
 def content(event: Event) -> Row:
@@ -67,8 +73,8 @@ def same_bytes(lines: Sequence[bytes], others: Sequence[bytes] | None) -> bool:
     return others is not None and b"\n".join(lines) == b"\n".join(others)
 
 
-def _read(line: bytes, landing_partition: str, terms: Terms) -> tuple[Event, set[str]]:
-    """The event that a line holds, and what is wrong with it; no ids yet where they are derived."""
+def _read(line: bytes, landing_partition: str, variant: StreamVariant) -> tuple[Event, set[str]]:
+    """The event of a line, and the codes of what is wrong with it; no ids yet where they are derived."""
     try:
         fields = json.loads(line)
     except ValueError:
@@ -76,39 +82,39 @@ def _read(line: bytes, landing_partition: str, terms: Terms) -> tuple[Event, set
     if not isinstance(fields, dict):
         return {}, {"malformed"}
     user = fields.get("user") if fields.get("user") is not None else fields.get("anon")
-    event: Event = {"event_id": fields.get("id") if terms.has_ids else None, "user_id": user}
+    event: Event = {"event_id": fields.get("id") if variant.has_ids else None, "user_id": user}
     codes = {"missing_identity"} if user is None else set[str]()
-    if terms.has_ids and event["event_id"] is None:
+    if variant.has_ids and event["event_id"] is None:
         codes.add("missing_value")
-    event["event_timestamp"], fault = _time(fields.get("ts"), landing_partition, terms)
+    event["event_timestamp"], fault = _time(fields.get("ts"), landing_partition, variant)
     event["event_type"] = fields.get("type")
     if event["event_type"] is None:
         codes.add("missing_value")
-    elif terms.allowed and event["event_type"] not in terms.allowed:
+    elif variant.allowed and event["event_type"] not in variant.allowed:
         codes.add("not_allowed")
     event["page_url"] = fields.get("url")
     event["amount"] = amount = fields.get("amount")
     if isinstance(amount, str):
         codes.add("wrong_type")
-    elif amount is not None and terms.at_least is not None and amount < terms.at_least:
+    elif amount is not None and variant.at_least is not None and amount < variant.at_least:
         codes.add("out_of_range")
     event["campaign"], event["seq"] = fields.get("campaign"), fields.get("seq")
-    named = {"user", "anon", "ts", "type", "url", "amount", "campaign", "seq"} | ({"id"} if terms.has_ids else set())
+    named = {"user", "anon", "ts", "type", "url", "amount", "campaign", "seq"} | ({"id"} if variant.has_ids else set())
     extras = {name: value for name, value in fields.items() if name not in named and value is not None}
     event["properties"] = json.dumps(extras, separators=(",", ":")) if extras else None
     return event, codes | fault
 
 
-def _time(text: str | None, landing_partition: str, terms: Terms) -> tuple[datetime | None, set[str]]:
+def _time(text: str | None, landing_partition: str, variant: StreamVariant) -> tuple[datetime | None, set[str]]:
     if text is None:
         return None, {"missing_value"}
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         return None, {"bad_timestamp"}
-    if moment < first_moment(terms):
+    if moment < first_moment(variant):
         return moment, {"before_start"}
-    return moment, {"future_timestamp"} if moment > last_moment(landing_partition, terms) else set()
+    return moment, {"future_timestamp"} if moment > last_moment(landing_partition, variant) else set()
 
 
 def _give_ids(events: list[Event], files: Mapping[str, Sequence[bytes]]) -> None:
@@ -130,7 +136,7 @@ def _give_ids(events: list[Event], files: Mapping[str, Sequence[bytes]]) -> None
 
 
 class Partition(NamedTuple):
-    """What rests of the sessions that started in one session partition."""
+    """The sessions that started in one session partition."""
 
     sessions: list[list[Event]]
     reasons: list[str]  # why each of them opened
@@ -141,12 +147,12 @@ class Partition(NamedTuple):
 NOTHING = Partition([], [], 0, 0)
 
 
-def partitions(events: list[Event], terms: Terms) -> dict[str, Partition]:
+def partitions(events: list[Event], variant: StreamVariant) -> dict[str, Partition]:
     """One sort of all accepted events; the sessions by the partition that they started in."""
     counts = {reference.identity(copies[0]): _left_out(copies) for copies in reference.copies_of(events)}
     found: dict[str, Partition] = {}
-    for reason, session in reference.cut(events, terms.rule):
-        key = partition_of(session[0]["event_timestamp"], terms.partition, terms.timezone)
+    for reason, session in reference.cut(events, variant.rule):
+        key = partition_of(session[0]["event_timestamp"], variant.partition, variant.timezone)
         sessions, reasons, duplicates, conflicts = found.get(key, NOTHING)
         duplicates += sum(counts[reference.identity(event)][0] for event in session)
         conflicts += sum(counts[reference.identity(event)][1] for event in session)
@@ -181,27 +187,29 @@ def sessionized_rows(key: str, partition: Partition) -> list[Row]:
     return rows
 
 
-def session_rows(key: str, partition: Partition, terms: Terms) -> dict[str, Row]:
-    """The rows of the table `sessions` by their ids, but for what tells of the rule and of the load."""
+def session_rows(key: str, partition: Partition, variant: StreamVariant) -> dict[str, Row]:
+    """The rows of the table `sessions` by their ids, without the columns that describe the rule and the load."""
     return {
         reference.session_id(session): {
-            **reference.summary(session, terms.priorities, {name: AGGREGATES[name] for name in terms.columns}),
+            **reference.summary(session, variant.priorities, {name: AGGREGATES[name] for name in variant.columns}),
             "session_partition": key,
         }
         for session in partition.sessions
     }
 
 
-def open_until(events: list[Event], terms: Terms) -> dict[str, datetime | None]:
+def open_until(events: list[Event], variant: StreamVariant) -> dict[str, datetime | None]:
     """Of each session. A user's last session is open until the gap has passed; all others are over.
 
     Of sessions that begin and end at one moment none has ended the other.
     """
-    sessions = reference.sessions_of(events, terms.rule)
+    sessions = reference.sessions_of(events, variant.rule)
     span = {id(s): (s[0]["event_timestamp"], s[-1]["event_timestamp"]) for s in sessions}
     last = {session[0]["user_id"]: span[id(session)] for session in sessions}
     return {
-        reference.session_id(s): s[-1]["event_timestamp"] + terms.gap if span[id(s)] == last[s[0]["user_id"]] else None
+        reference.session_id(s): s[-1]["event_timestamp"] + variant.gap
+        if span[id(s)] == last[s[0]["user_id"]]
+        else None
         for s in sessions
     }
 
@@ -212,21 +220,21 @@ def is_first(session: list[Event], events: list[Event]) -> bool:
     return all(event["event_timestamp"] >= start for event in events if event["user_id"] == user)
 
 
-def is_open(until: datetime | None, newest: datetime | None, terms: Terms) -> bool:
+def is_open(until: datetime | None, newest: datetime | None, variant: StreamVariant) -> bool:
     """Whether an event at the moment of the stream's newest would still belong to the session."""
     if until is None or newest is None:
         return False
-    return newest < until if terms.gap_inclusive else newest <= until
+    return newest < until if variant.gap_inclusive else newest <= until
 
 
-def successor(vanished: list[Event], events: list[Event], terms: Terms) -> str | None:
-    """The session that holds the earliest surviving event of one that vanished."""
+def merged_into(vanished: list[Event], events: list[Event], variant: StreamVariant) -> str | None:
+    """The session that contains the earliest surviving event of one that vanished."""
     holder = {
         reference.identity(event): reference.session_id(session)
-        for session in reference.sessions_of(events, terms.rule)
+        for session in reference.sessions_of(events, variant.rule)
         for event in session
     }
-    for event in sorted(vanished, key=lambda e: reference.order(e, terms.rule)):
+    for event in sorted(vanished, key=lambda e: reference.order(e, variant.rule)):
         if reference.identity(event) in holder:
             return holder[reference.identity(event)]
     return None

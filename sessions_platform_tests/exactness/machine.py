@@ -1,7 +1,7 @@
-"""Streams, and what may happen to them, at random.
+"""Random streams, and random sequences of what may happen to them.
 
-What is drawn is small and crowded on purpose: few users, few moments, silences of just the gap and of a
-microsecond more or less, midnights and hours that the clocks repeat or leave out.
+Examples are small and dense on purpose: few users, few moments, silences of exactly the gap and of a
+microsecond more or less, midnights and hours that clock changes repeat or skip.
 """
 
 import json
@@ -25,14 +25,14 @@ from hypothesis.stateful import (
 
 from sessions_platform.contracts.calendar import Calendar
 from sessions_platform.settings import BUCKET_BYTES
-from sessions_platform_tests.exactness.pair import Draft, Pair, Site, Work
-from sessions_platform_tests.exactness.terms import AGGREGATES, Terms, partition_of, turn_before
-from sessions_platform_tests.exactness.through_assets import AssetPair
+from sessions_platform_tests.exactness.comparison import Comparison, Draft, Environment, Work
+from sessions_platform_tests.exactness.stream_variant import AGGREGATES, StreamVariant, partition_of, turn_before
+from sessions_platform_tests.exactness.through_assets import AssetComparison
 
 MICROSECOND = timedelta(microseconds=1)
 HOUR = timedelta(hours=1)
 
-# Where events crowd: on the stream's first days, at turns of weeks, months and years, and where the clocks
+# Events are drawn near these: on the stream's first days, at turns of weeks, months and years, and where the clocks
 # change in the zones below; in Havana that is at midnight.
 ANCHORS = [
     datetime(2026, 1, 5, tzinfo=UTC),
@@ -73,14 +73,14 @@ Fields = dict[str, Any]
 
 @dataclass(frozen=True)
 class Train:
-    """Events of one user, as far from each other as `spacing` says: a number of gaps, and microseconds beside it."""
+    """Events of one user, at intervals of `spacing`: a number of gaps plus a number of microseconds."""
 
     user: str
     anchor: int
     offset: tuple[timedelta, float]  # from the anchor, and how many gaps more
     shift: int  # microseconds
     spacing: tuple[float, int]
-    rejected_record: str  # of their ids
+    name_prefix: str  # of their ids
     flavours: list[int]
 
     def rows(self, anchors: Sequence[datetime], gap: timedelta) -> list[Fields]:
@@ -90,7 +90,7 @@ class Train:
 
     def _row(self, place: int, moment: datetime, flavour: int) -> Fields:
         kind, url, amount, campaign, seq, note = FLAVOURS[flavour]
-        name = f"{self.rejected_record}{place if self.spacing == (0, 0) else ''}@{moment:%m%dT%H%M%S.%f}"
+        name = f"{self.name_prefix}{place if self.spacing == (0, 0) else ''}@{moment:%m%dT%H%M%S.%f}"
         return {
             "id": name,
             "user" if place % 2 == 0 else "anon": self.user,
@@ -106,11 +106,11 @@ class Train:
 
 @dataclass(frozen=True)
 class Echo:
-    """A row that has landed before: as it was, with something changed, or another one close to it."""
+    """A row that was delivered before: unchanged, with something changed, or another one close to it."""
 
     which: int
     change: str | None
-    moved: tuple[float, int]  # by so many gaps and microseconds
+    moved: tuple[float, int]  # by gaps and microseconds
 
     def of(self, row: Fields, gap: timedelta) -> Fields:
         moment = datetime.fromisoformat(row["ts"]) + self.moved[0] * gap + self.moved[1] * MICROSECOND
@@ -141,7 +141,7 @@ trains = st.builds(
     ),
     shift=st.sampled_from([0, 0, -1, 1]),
     spacing=st.sampled_from([(1, 0), (0, 0), (0.5, 0), (1, 1), (1, -1), (0, 1), (0.75, 0), (0.75, 1)]),
-    rejected_record=st.sampled_from("ab"),
+    name_prefix=st.sampled_from("ab"),
     flavours=st.lists(st.integers(0, len(FLAVOURS) - 1), min_size=1, max_size=5),
 )
 echoes = st.builds(
@@ -177,9 +177,9 @@ rules: st.SearchStrategy[Fields] = st.fixed_dictionaries(
 
 
 @st.composite
-def terms(draw: st.DrawFn) -> Terms:
+def variant(draw: st.DrawFn) -> StreamVariant:
     cadence = draw(st.sampled_from(CADENCES))
-    return Terms(
+    return StreamVariant(
         start=draw(st.sampled_from([date(2025, 12, 1), date(2026, 1, 4)])),
         landing=draw(st.sampled_from(CADENCES)),
         partition=cadence,
@@ -193,7 +193,7 @@ def terms(draw: st.DrawFn) -> Terms:
 
 
 picks = st.lists(st.integers(0, 9), min_size=1, max_size=4)
-rejected_records = st.sampled_from("mza")
+name_prefixes = st.sampled_from("mza")
 
 
 def chosen(among: Sequence[str], places: Sequence[int]) -> list[str]:
@@ -202,58 +202,58 @@ def chosen(among: Sequence[str], places: Sequence[int]) -> list[str]:
 
 
 class ExactSessions(RuleBasedStateMachine):
-    """Whatever is drawn, the warehouse ends up with what one sort of all accepted events makes."""
+    """Whatever is drawn, the warehouse ends up equal to one sort of all accepted events."""
 
-    pair_of: type[Pair] = Pair
-    latest = datetime(2030, 1, 1, tzinfo=UTC)  # nothing is drawn that comes after it
+    comparison_class: type[Comparison] = Comparison
+    latest = datetime(2030, 1, 1, tzinfo=UTC)  # of the moments that are drawn
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, environment: Environment) -> None:
         super().__init__()
-        self.site = site
-        self.pair: Pair | None = None
+        self.environment = environment
+        self.comparison: Comparison | None = None
         self.rows: list[Fields] = []
         self.files = 0
         self.drafts: list[Draft] = []
         self.works: list[Work] = []
 
     @property
-    def at(self) -> Pair:
-        assert self.pair
-        return self.pair
+    def at(self) -> Comparison:
+        assert self.comparison
+        return self.comparison
 
     @initialize(
-        terms=terms(),
+        variant=variant(),
         anchors=st.lists(st.sampled_from(ANCHORS), min_size=1, max_size=2, unique=True),
-        first=st.lists(st.tuples(st.integers(0, 9), rejected_records, batches), min_size=2, max_size=4),
+        first=st.lists(st.tuples(st.integers(0, 9), name_prefixes, batches), min_size=2, max_size=4),
     )
-    def begin(self, terms: Terms, anchors: list[datetime], first: list[tuple[int, str, Batch]]) -> None:
-        terms = self.possible(terms)
-        self.pair = self.pair_of(self.site, terms)
+    def begin(self, variant: StreamVariant, anchors: list[datetime], first: list[tuple[int, str, Batch]]) -> None:
+        variant = self.possible(variant)
+        self.comparison = self.comparison_class(self.environment, variant)
         anchors = [anchor for anchor in anchors if anchor < self.latest] or ANCHORS[:1]
-        self.anchors = [turn_before(moment, terms) for moment in anchors] + anchors
+        self.anchors = [turn_before(moment, variant) for moment in anchors] + anchors
         moments = {moment + days * 24 * HOUR for moment in anchors for days in (0, 31)}
         moments |= {datetime(2029, 2, 1, tzinfo=UTC), datetime(2029, 7, 1, tzinfo=UTC)}
         near = [moment for moment in moments if moment < self.latest]
-        self.places = sorted({partition_of(moment, terms.landing) for moment in near}, reverse=True)
-        for where, rejected_record, batch in first:
-            self.at.take_in(self._put(where, rejected_record, batch))
+        self.places = sorted({partition_of(moment, variant.landing) for moment in near}, reverse=True)
+        for where, name_prefix, batch in first:
+            self.at.ingest_and_publish(self._put(where, name_prefix, batch))
 
-    def possible(self, terms: Terms) -> Terms:
-        return terms
+    def possible(self, variant: StreamVariant) -> StreamVariant:
+        return variant
 
     # Landing ----------------------------------------------------------------------------------------------
 
-    @rule(where=st.integers(0, 9), rejected_record=rejected_records, batch=batches)
-    def land_a_file(self, where: int, rejected_record: str, batch: Batch) -> None:
-        self._put(where, rejected_record, batch)
+    @rule(where=st.integers(0, 9), name_prefix=name_prefixes, batch=batches)
+    def land_a_file(self, where: int, name_prefix: str, batch: Batch) -> None:
+        self._put(where, name_prefix, batch)
 
-    @rule(where=st.integers(0, 9), rejected_record=rejected_records, batch=batches)
-    def take_in_a_file(self, where: int, rejected_record: str, batch: Batch) -> None:
-        self.at.take_in(self._put(where, rejected_record, batch))
+    @rule(where=st.integers(0, 9), name_prefix=name_prefixes, batch=batches)
+    def run_pipeline_for_a_file(self, where: int, name_prefix: str, batch: Batch) -> None:
+        self.at.ingest_and_publish(self._put(where, name_prefix, batch))
 
-    @rule(where=st.integers(0, 9), rejected_record=rejected_records, batch=batches)
-    def take_in_a_file_and_refresh(self, where: int, rejected_record: str, batch: Batch) -> None:
-        self.at.take_in(self._put(where, rejected_record, batch))
+    @rule(where=st.integers(0, 9), name_prefix=name_prefixes, batch=batches)
+    def run_pipeline_for_a_file_and_refresh(self, where: int, name_prefix: str, batch: Batch) -> None:
+        self.at.ingest_and_publish(self._put(where, name_prefix, batch))
         self.at.refresh(*(self.at.stale() or self._range(0, 0, 0)))
 
     @precondition(lambda self: self.at.source.files)
@@ -263,59 +263,59 @@ class ExactSessions(RuleBasedStateMachine):
         self.at.put(uri, self._lines(batch), str(self.at.source.files[uri][0]))
 
     @precondition(lambda self: self.at.source.files)
-    @rule(which=st.integers(0, 9), where=st.integers(0, 9), rejected_record=rejected_records)
-    def land_the_same_file_again(self, which: int, where: int, rejected_record: str) -> None:
+    @rule(which=st.integers(0, 9), where=st.integers(0, 9), name_prefix=name_prefixes)
+    def land_the_same_file_again(self, which: int, where: int, name_prefix: str) -> None:
         lines = self.at.source.files[self._file(which)][1]
-        self.at.put(self._new_file(where, rejected_record), lines, self.places[where % len(self.places)])
+        self.at.put(self._new_file(where, name_prefix), lines, self.places[where % len(self.places)])
 
     @precondition(lambda self: self.at.source.files)
     @rule(which=st.integers(0, 9))
     def remove_a_file(self, which: int) -> None:
         self.at.remove(self._file(which))
 
-    @precondition(lambda self: self.at.landing_waiting())
+    @precondition(lambda self: self.at.pending_landings())
     @rule(places=picks)
-    def take_in_some(self, places: list[int]) -> None:
-        self.at.take_in(*chosen(self.at.landing_waiting(), places))
+    def run_pipeline_for_some(self, places: list[int]) -> None:
+        self.at.ingest_and_publish(*chosen(self.at.pending_landings(), places))
 
     @rule(place=st.integers(0, 9))
     def materialize_again(self, place: int) -> None:
-        self.at.take_in(self.places[place % len(self.places)])
+        self.at.ingest_and_publish(self.places[place % len(self.places)])
 
     # Changing the stream's file ---------------------------------------------------------------------------
 
     @rule(contract=contracts)
     def change_the_contract(self, contract: Fields) -> None:
-        self.at.change(replace(self.at.terms, **contract))
+        self.at.change(replace(self.at.variant, **contract))
 
     @rule(session=rules)
     def change_the_session_rule(self, session: Fields) -> None:
-        self.at.change(replace(self.at.terms, **session))
+        self.at.change(replace(self.at.variant, **session))
 
-    @rule(other=terms())
-    def rebuild(self, other: Terms) -> None:
+    @rule(other=variant())
+    def rebuild(self, other: StreamVariant) -> None:
         kept = ("start", "landing", "has_ids")
-        self.at.rebuild(self.possible(replace(other, **{name: getattr(self.at.terms, name) for name in kept})))
+        self.at.rebuild(self.possible(replace(other, **{name: getattr(self.at.variant, name) for name in kept})))
         self.drafts.clear()
         self.works.clear()
 
     # Refreshing -------------------------------------------------------------------------------------------
 
-    @precondition(lambda self: self.at.waits)
+    @precondition(lambda self: self.at.last_stale)
     @rule()
     def refresh_all(self) -> None:
-        self.at.refresh(*self.at.waits)
+        self.at.refresh(*self.at.last_stale)
 
     @rule()
     def catch_up(self) -> None:
         self.at.catch_up()
 
-    @precondition(lambda self: self.at.waits)
+    @precondition(lambda self: self.at.last_stale)
     @rule(places=picks, at_once=st.booleans())
     def refresh_some(self, places: list[int], at_once: bool) -> None:
-        partitions = chosen(self.at.waits, places)
-        for some in [partitions] if at_once else [[partition] for partition in partitions]:
-            self.at.refresh(*some)
+        partitions = chosen(self.at.last_stale, places)
+        for together in [partitions] if at_once else [[partition] for partition in partitions]:
+            self.at.refresh(*together)
 
     @rule(place=st.integers(0, 9), before=st.integers(0, 2), behind=st.integers(0, 2))
     def refresh_a_range(self, place: int, before: int, behind: int) -> None:
@@ -325,47 +325,47 @@ class ExactSessions(RuleBasedStateMachine):
 
     @invariant()
     def is_as_expected(self) -> None:
-        if self.pair:
-            self.pair.check()  # and sees what waits
+        if self.comparison:
+            self.comparison.check()  # which also updates what is stale
 
     def teardown(self) -> None:
-        if not self.pair:
+        if not self.comparison:
             return
         try:
             if sys.exc_info()[0] is None:
-                self.pair.catch_up()
-                self.pair.check()
-                self.pair.compare_totals()
-                assert not self.pair.waits
+                self.comparison.catch_up()
+                self.comparison.check()
+                self.comparison.compare_totals()
+                assert not self.comparison.last_stale
         finally:
-            self.pair.close()
+            self.comparison.close()
 
-    def _put(self, where: int, rejected_record: str, batch: Batch) -> str:
+    def _put(self, where: int, name_prefix: str, batch: Batch) -> str:
         key = self.places[where % len(self.places)]
-        self.at.put(self._new_file(where, rejected_record), self._lines(batch), key)
+        self.at.put(self._new_file(where, name_prefix), self._lines(batch), key)
         return key
 
-    def _new_file(self, where: int, rejected_record: str) -> str:
+    def _new_file(self, where: int, name_prefix: str) -> str:
         self.files += 1
-        return self.at.uri(self.places[where % len(self.places)], f"{rejected_record}{self.files}")
+        return self.at.uri(self.places[where % len(self.places)], f"{name_prefix}{self.files}")
 
     def _file(self, which: int) -> str:
         files = sorted(self.at.source.files)
         return files[which % len(files)]
 
     def _lines(self, batch: Batch) -> list[bytes]:
-        rows = [row for train in batch.trains for row in train.rows(self.anchors, self.at.terms.gap)]
+        rows = [row for train in batch.trains for row in train.rows(self.anchors, self.at.variant.gap)]
         for echo in batch.echoes:
             if known := self.rows + rows:
-                rows.append(echo.of(known[-1 - echo.which % len(known)], self.at.terms.gap))
+                rows.append(echo.of(known[-1 - echo.which % len(known)], self.at.variant.gap))
         self.rows += rows
         return [_line(row) for row in rows] + [JUNK[place] for place in batch.junk]
 
     def _range(self, place: int, before: int, behind: int) -> list[str]:
-        """A session partition that waits, if any does, and some of its neighbours."""
+        """A stale session partition, if there is one, and some of its neighbours."""
         calendar = self.at.version.context.stream.session_calendar
         first = calendar.key_of(calendar.start)
-        known = self.at.waits or sorted(self.at.written) or [first]
+        known = self.at.last_stale or sorted(self.at.written) or [first]
         key = known[place % len(known)]
         keys = [key]
         for _ in range(before):
@@ -376,10 +376,10 @@ class ExactSessions(RuleBasedStateMachine):
 
 
 class ExactInterleavings(ExactSessions):
-    """And whoever is slow: what one stage has made is published, or loaded, when others have gone on."""
+    """Also slow writers: what one stage computed is published or loaded after others have made progress."""
 
     @rule(place=st.integers(0, 9))
-    def judge_and_publish_later(self, place: int) -> None:
+    def ingest_and_publish_later(self, place: int) -> None:
         key = self.places[place % len(self.places)]
         self.at.ingest(key)
         self.drafts.append(self.at.validate(key))
@@ -407,8 +407,8 @@ class ExactInterleavings(ExactSessions):
         self.at.load_again(*chosen(sorted(self.at.written), places))
 
     @rule(place=st.integers(0, 9), behind=st.integers(0, 2))
-    def load_in_vain(self, place: int, behind: int) -> None:
-        self.at.load_in_vain(self.at.sessionize(*self._range(place, 0, behind)))
+    def load_interrupted(self, place: int, behind: int) -> None:
+        self.at.load_interrupted(self.at.sessionize(*self._range(place, 0, behind)))
 
 
 class ExactSessionsThroughAssets(ExactSessions):
@@ -417,12 +417,12 @@ class ExactSessionsThroughAssets(ExactSessions):
     No hours: a range of some months would be thousands of partitions in one run.
     """
 
-    pair_of = AssetPair
+    comparison_class = AssetComparison
     latest = datetime(2026, 9, 1, tzinfo=UTC)
 
-    def possible(self, terms: Terms) -> Terms:
-        changes = {name: "daily" for name in ("landing", "partition") if getattr(terms, name) == "hourly"}
-        return replace(terms, **changes)
+    def possible(self, variant: StreamVariant) -> StreamVariant:
+        changes = {name: "daily" for name in ("landing", "partition") if getattr(variant, name) == "hourly"}
+        return replace(variant, **changes)
 
 
 def _line(row: Fields) -> bytes:
@@ -433,8 +433,8 @@ def _before(key: str, calendar: Calendar) -> str:
     return calendar.key_of(calendar.window(key).start - MICROSECOND)
 
 
-def prove(
-    site: Site,
+def run_machine(
+    environment: Environment,
     examples: int,
     steps: int,
     seed: int,
@@ -442,12 +442,12 @@ def prove(
     shrinks: bool = True,
     machine: type[ExactSessions] = ExactInterleavings,
 ) -> None:
-    """Let the machine run. A seed stands for the same examples; one that fails is made small."""
+    """Run the machine. The same seed gives the same examples; a failing one is shrunk."""
 
     @hypothesis.seed(seed)
     class Machine(machine):
         def __init__(self) -> None:
-            super().__init__(site)
+            super().__init__(environment)
 
     settings = hypothesis.settings(
         max_examples=examples,

@@ -1,4 +1,4 @@
-"""The machine is able to fail: six mistakes that others have made, each switched on by a change of one place."""
+"""The machine detects six planted defects, each of which has occurred in other sessionizers."""
 
 import json
 from collections.abc import Callable
@@ -14,27 +14,27 @@ from sessions_platform.pipeline import invalidation
 from sessions_platform.storage.warehouses.postgres import statements
 from sessions_platform.transforms import sessionize, sort_events
 from sessions_platform.transforms.sessionize import EventReader
-from sessions_platform_tests.exactness.machine import prove
-from sessions_platform_tests.exactness.pair import Pair, Site
-from sessions_platform_tests.exactness.terms import Terms
+from sessions_platform_tests.exactness.comparison import Comparison, Environment
+from sessions_platform_tests.exactness.machine import run_machine
+from sessions_platform_tests.exactness.stream_variant import StreamVariant
 from sessions_platform_tests.streams import DAY_ONE
 
 Defect = Callable[[pytest.MonkeyPatch], None]
 
 
 def off_by_one_gap(patch: pytest.MonkeyPatch) -> None:
-    """A silence that is one microsecond too short cuts."""
+    """A silence one microsecond shorter than needed begins a new session."""
     right = sessionize._is_cut
     patch.setattr(sessionize, "_is_cut", lambda silence, of: right(silence + timedelta(microseconds=1), of))
 
 
 def window_without_lookahead(patch: pytest.MonkeyPatch) -> None:
-    """A session ends where its partition does."""
+    """A session ends where its partition ends."""
     patch.setattr(sessionize, "_with_endings", lambda events, *_: events)
 
 
 def forgotten_neighbour(patch: pytest.MonkeyPatch) -> None:
-    """Touched is what holds a changed event, and not where its session began."""
+    """Only the partition of a changed event is affected, and not the one where its session began."""
 
     def partitions_of(changed: pl.DataFrame, _read: EventReader, of: Stream) -> set[str]:
         return set(changed.select(key_expr(of.session_calendar)).to_series())
@@ -43,7 +43,7 @@ def forgotten_neighbour(patch: pytest.MonkeyPatch) -> None:
 
 
 def unstable_tie(patch: pytest.MonkeyPatch) -> None:
-    """Simultaneous events stand in the order in which they arrived."""
+    """Simultaneous events are ordered by arrival."""
     order = ["event_timestamp", "landing_partition", "source_uri", "position"]
     patch.setattr(sort_events, "time_order", lambda _: order)
 
@@ -54,7 +54,7 @@ def stale_id_left_behind(patch: pytest.MonkeyPatch) -> None:
 
 
 def event_counted_twice(patch: pytest.MonkeyPatch) -> None:
-    """An event that landed in two partitions is two events."""
+    """An event delivered in two landing partitions is two events."""
     patch.setattr(
         sessionize, "sort_events", lambda events, _: (events.sort("user_id", "event_timestamp"), events.clear())
     )
@@ -76,43 +76,49 @@ def line(user: str, minute: float, name: str) -> bytes:
     return json.dumps({"id": name, "user": user, "ts": moment.isoformat(), "type": "view"}).encode()
 
 
-def tell_a_short_story(site: Site) -> None:
-    """Few events, among them one for each of the mistakes."""
-    pair = Pair(site, Terms())
+def run_scenario(environment: Environment) -> None:
+    """A few events, among them one for each of the defects."""
+    comparison = Comparison(environment, StreamVariant())
     try:
         tied_then_just_in_time = [line("ann", 0, "b"), line("ann", 0, "a"), line("ann", 30, "c")]
         over_midnight = [line("bob", 1430, "d"), line("bob", 1450, "e")]
-        _arrive(pair, "2026-01-01", [*tied_then_just_in_time, *over_midnight, line("eve", 720, "f")])
-        _arrive(pair, "2026-01-02", [line("ann", 0, "a")])  # a copy
-        _arrive(pair, "2026-01-03", [line("bob", 1470, "g")])  # late, for a session that began the day before
-        _arrive(pair, "2026-01-04", [line("eve", 700, "h")])  # late, and the session gets another id
+        _put_and_refresh(comparison, "2026-01-01", [*tied_then_just_in_time, *over_midnight, line("eve", 720, "f")])
+        _put_and_refresh(comparison, "2026-01-02", [line("ann", 0, "a")])  # a duplicate
+        _put_and_refresh(
+            comparison, "2026-01-03", [line("bob", 1470, "g")]
+        )  # late, for a session that began the day before
+        _put_and_refresh(comparison, "2026-01-04", [line("eve", 700, "h")])  # late, and the session gets another id
     finally:
-        pair.close()
+        comparison.close()
 
 
-def _arrive(pair: Pair, landing_partition: str, lines: list[bytes]) -> None:
-    pair.put(f"{landing_partition}/a", lines, landing_partition)
-    pair.take_in(landing_partition)
-    pair.check()
-    for partition in pair.waits:
-        pair.refresh(partition)
-    pair.check()
+def _put_and_refresh(comparison: Comparison, landing_partition: str, lines: list[bytes]) -> None:
+    comparison.put(f"{landing_partition}/a", lines, landing_partition)
+    comparison.ingest_and_publish(landing_partition)
+    comparison.check()
+    for partition in comparison.last_stale:
+        comparison.refresh(partition)
+    comparison.check()
 
 
-def test_a_short_story_ends_well(site: Site) -> None:
-    tell_a_short_story(site)
+def test_the_scenario_passes_without_a_defect(environment: Environment) -> None:
+    run_scenario(environment)
 
 
 @each_defect
-def test_the_story_tells_each_defect(site: Site, monkeypatch: pytest.MonkeyPatch, defect: Defect) -> None:
+def test_the_scenario_detects_each_defect(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch, defect: Defect
+) -> None:
     defect(monkeypatch)
     with pytest.raises(AssertionError):
-        tell_a_short_story(site)
+        run_scenario(environment)
 
 
 @pytest.mark.slow
 @each_defect
-def test_the_machine_finds_each_defect(site: Site, monkeypatch: pytest.MonkeyPatch, defect: Defect) -> None:
+def test_the_machine_finds_each_defect(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch, defect: Defect
+) -> None:
     defect(monkeypatch)
     with pytest.raises(AssertionError):
-        prove(site, examples=100, steps=20, seed=1, shrinks=False)
+        run_machine(environment, examples=100, steps=20, seed=1, shrinks=False)

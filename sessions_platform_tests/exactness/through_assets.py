@@ -1,4 +1,8 @@
-"""The same pair, whose platform side is files in a folder and Dagster's jobs over assets."""
+"""The same comparison, with landing files in a folder and the pipeline run by Dagster's jobs.
+
+Here: the steps of `comparison` that are runs of Dagster, and the comparison of their metadata. Not here: what the
+tables should contain (`expected`).
+"""
 
 import shutil
 from collections.abc import Iterator, Sequence
@@ -17,23 +21,23 @@ from sessions_platform.orchestration.build import build
 from sessions_platform.orchestration.jobs import range_tags
 from sessions_platform.pipeline.context import StreamContext, open_contexts
 from sessions_platform.settings import Settings
-from sessions_platform_tests.exactness.pair import Pair, Work
-from sessions_platform_tests.exactness.terms import Terms
+from sessions_platform_tests.exactness.comparison import Comparison, Work
+from sessions_platform_tests.exactness.stream_variant import StreamVariant
 
 
 @dataclass
-class AssetPair(Pair):
-    """Steps of the pipeline are runs; what Dagster tells of them is compared too."""
+class AssetComparison(Comparison):
+    """Steps of the pipeline are runs; their metadata in Dagster is compared too."""
 
     instance: dg.DagsterInstance = field(default_factory=dg.DagsterInstance.ephemeral)
 
     @cached_property
     def folder(self) -> Path:
-        return self.site.settings.home / "streams" / self.name
+        return self.environment.settings.home / "streams" / self.name
 
     @property
-    def environment(self) -> dict[str, str]:
-        settings = self.site.settings
+    def variables(self) -> dict[str, str]:
+        settings = self.environment.settings
         return {
             "SESSIONS_HOME": str(settings.home),
             "SESSIONS_LAKE": str(settings.lake),
@@ -46,10 +50,10 @@ class AssetPair(Pair):
         shutil.rmtree(self.folder, ignore_errors=True)
         self.instance.dispose()
 
-    def _open(self, terms: Terms) -> StreamContext:
+    def _open(self, variant: StreamVariant) -> StreamContext:
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "stream.yaml").write_text(yaml.safe_dump(terms.told(self.name), sort_keys=False))
-        (context,) = open_contexts(Settings.from_environment(self.environment), [self.name])
+        (self.folder / "stream.yaml").write_text(yaml.safe_dump(variant.as_file(self.name), sort_keys=False))
+        (context,) = open_contexts(Settings.from_environment(self.variables), [self.name])
         return context
 
     def uri(self, landing_partition: str, name: str) -> str:
@@ -65,7 +69,7 @@ class AssetPair(Pair):
         super().remove(uri)
         (self.folder / uri).unlink()
 
-    def take_in(self, *landing_partitions: str) -> None:
+    def ingest_and_publish(self, *landing_partitions: str) -> None:
         self._expect_landing(landing_partitions)
         for partition in landing_partitions:
             run = self._run("ingest_events", (partition, partition))
@@ -77,7 +81,7 @@ class AssetPair(Pair):
                 "events": len(should.accepted),
                 "rejected_events": len(should.rejected),
             }
-            assert rows_told(run) == {(asset, partition): count for asset, count in counts.items()}
+            assert reported_rows(run) == {(asset, partition): count for asset, count in counts.items()}
 
     def refresh(self, *session_partitions: str) -> None:
         """One run for each range of neighbours."""
@@ -90,32 +94,32 @@ class AssetPair(Pair):
         should = {p: written.expected.sessions for p, written in work.written.items()}
         counts = {("sessions", p): len(sessions) for p, sessions in should.items()}
         counts |= {("sessionized_events", p): sum(map(len, sessions)) for p, sessions in should.items()}
-        assert rows_told(run) == counts
+        assert reported_rows(run) == counts
         return run.run_id, set(should)
 
-    def rebuild(self, terms: Terms) -> None:
+    def rebuild(self, variant: StreamVariant) -> None:
         before = self.table()
-        self._state(terms)
+        self._state(variant)
         self._expect_rebuilt(self._run("rebuild").run_id, before)
 
     def _run(self, job: str, partitions: tuple[str, str] | None = None) -> dg.ExecuteInProcessResult:
         tags = range_tags(*partitions) if partitions else {}
-        with self._in_its_environment():
+        with self._with_variables():
             definition = build(Settings.from_environment()).resolve_job_def(f"{self.name}__{job}")
             return definition.execute_in_process(instance=self.instance, tags=tags)
 
     @contextmanager
-    def _in_its_environment(self) -> Iterator[None]:
-        """Where Dagster's resources look."""
+    def _with_variables(self) -> Iterator[None]:
+        """The environment variables that Dagster's resources read."""
         with pytest.MonkeyPatch.context() as patch:
-            for name, value in self.environment.items():
+            for name, value in self.variables.items():
                 patch.setenv(name, value)
             resources._contexts.cache_clear()  # the stream's file may have changed
             yield
 
 
-def rows_told(run: dg.ExecuteInProcessResult) -> dict[tuple[str, str | None], object]:
-    """What the run says of each partition that it has materialized."""
+def reported_rows(run: dg.ExecuteInProcessResult) -> dict[tuple[str, str | None], object]:
+    """The row counts in the run's metadata, by asset and partition."""
     return {
         (event.asset_key.path[-1], event.partition): event.materialization.metadata["dagster/row_count"].value
         for event in run.all_events

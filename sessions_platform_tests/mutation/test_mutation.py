@@ -57,7 +57,7 @@ def test_each_mutant_is_one_change_that_compiles() -> None:
         assert source != SOURCE
 
 
-def test_ids_stay_when_lines_move_and_none_is_given_twice() -> None:
+def test_ids_are_unique_and_stay_when_lines_move() -> None:
     assert named(SOURCE) == named(SOURCE.replace(b"LIMIT = 3", b"# moved\n\n\nLIMIT = 3"))
     assert len(named(SOURCE)) == len(of_file("a.py", SOURCE, 1))
 
@@ -82,7 +82,7 @@ def test_a_planted_defect_is_taken_out_again(tmp_path: Path, mutant: Mutant) -> 
     assert path.read_bytes() == SOURCE
 
 
-def test_tests_that_reach_a_line_come_quickest_first_and_those_that_share_a_fixture_with_them(mutant: Mutant) -> None:
+def test_tests_of_a_line_run_quickest_first_followed_by_those_that_share_a_fixture(mutant: Mutant) -> None:
     tests = {
         name: {"seconds": seconds, "fixtures": fixtures, "failed": failed}
         for name, seconds, fixtures, failed in [
@@ -100,7 +100,7 @@ def test_tests_that_reach_a_line_come_quickest_first_and_those_that_share_a_fixt
     assert Record(tests=tests).covering(mutant, Path()) == []
 
 
-def test_a_copy_has_what_git_knows_or_would(tmp_path: Path) -> None:
+def test_a_copy_has_the_files_that_git_does_not_ignore(tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         pytest.skip("this is no checkout")

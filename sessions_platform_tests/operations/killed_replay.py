@@ -1,9 +1,9 @@
-"""A replay, and all that follows from it, that kills its own process at a given point.
+"""A replay and the refresh after it, in a process that kills itself at a given point.
 
 Run as: python -m sessions_platform_tests.operations.killed_replay STREAM FILE POINT, with the stream's own
-keys as JSON in the variable STREAM_KEYS. The points are counted: each function that it goes through has one
-before it and one after it, and so has each statement that it sends to PostgreSQL. Point 0 kills nothing; it says
-how many there are.
+keys as JSON in the variable STREAM_KEYS. Points are numbered in the order of execution: one before and one after
+each call of a watched function, among which are the statements sent to PostgreSQL. Point 0 kills nothing, and the
+number of points is printed.
 """
 
 import itertools
@@ -19,39 +19,40 @@ import psycopg
 
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.operations import repaired_rows, replay
-from sessions_platform.pipeline import ingest, load, validate
+from sessions_platform.pipeline import run, validate
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.settings import Settings
-from sessions_platform.storage.lake import lake
+from sessions_platform.storage.lake import filesystem, lake
+from sessions_platform.storage.ledger.ledger import Ledger
 from sessions_platform_tests.memory_source import MemorySource
-from sessions_platform_tests.pipeline.steps import take_in_pending
+from sessions_platform_tests.pipeline.steps import run_pending
 
-_PLACES = [
+_WATCHED = [
     (repaired_rows, "read_file"),
-    (replay, "_candidates"),
-    (replay, "_again_rejected"),
+    (replay, "find_candidates"),
+    (replay, "_rejection_reasons"),
     (replay, "_write"),
-    (replay, "_land"),
-    (lake, "sync"),
+    (Ledger, "record_repairs"),
+    (filesystem, "sync"),
     (lake.Lake, "write"),
-    (ingest, "_ingest_partition"),
+    (run, "ingest"),
     (validate, "validate_rows"),
-    (validate, "publish"),
-    (load, "load_sessions"),
+    (run, "publish"),
+    (run, "load_sessions"),
     (psycopg.Connection, "execute"),
     (psycopg.Cursor, "executemany"),
     (psycopg.Connection, "commit"),
 ]
 
 
-def count_points(deadly: int) -> Callable[[], int]:
-    """Have each place pass two points; the process does not get past the deadly one."""
+def count_points(killing: int) -> Callable[[], int]:
+    """Count a point before and after each watched call, and kill the process at the given one."""
     passed = itertools.count(1)
     newest = [0]
 
     def point() -> None:
         newest[0] = next(passed)
-        if newest[0] == deadly:
+        if newest[0] == killing:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def watched(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -63,16 +64,16 @@ def count_points(deadly: int) -> Callable[[], int]:
 
         return call
 
-    for owner, name in _PLACES:
+    for owner, name in _WATCHED:
         setattr(owner, name, watched(getattr(owner, name)))
     return lambda: newest[0]
 
 
 def replay_and_refresh(context: StreamContext, file: Path) -> None:
-    """What the command line does, without Dagster's runs around it."""
+    """What the command line does, without Dagster's runs."""
     for rows in repaired_rows.read_file(file).values():
         replay.replay(context, rows, "a-replay")
-    take_in_pending(context)
+    run_pending(context)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The sample that is recomputed plainly: it agrees with what is right, and finds what is not."""
+"""The audit of a sample finds wrong sessions and nothing else, and `measure_coverage` counts each event once."""
 
 import random
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from sessions_platform.pipeline import coverage
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.coverage import Coverage, measure_coverage
 from sessions_platform_tests.contexts import line
-from sessions_platform_tests.pipeline.steps import put, refresh, stale, take_in
+from sessions_platform_tests.pipeline.steps import ingest_and_publish, put, refresh, stale
 from sessions_platform_tests.streams import DAY_ONE, PLAIN
 
 MINUTE = timedelta(minutes=1)
@@ -30,7 +30,7 @@ def filled(open_context: Callable[..., StreamContext]) -> StreamContext:
         lines = [line(user, at, f"{day}-{number}", amount=0.1) for number, (user, at) in enumerate(moments)]
         put(context, f"file{day}", lines, f"2026-01-0{day}")
     put(context, "all-days", [line(user, DAY_ONE + 720 * MINUTE, f"noon-{user}") for user in USERS], "2026-01-04")
-    take_in(context, *[f"2026-01-0{day}" for day in (1, 2, 3, 4)])
+    ingest_and_publish(context, *[f"2026-01-0{day}" for day in (1, 2, 3, 4)])
     refresh(context)
     return context
 
@@ -39,16 +39,16 @@ def audit(context: StreamContext, seed: int = 0) -> SampleAudit:
     return audit_sample(context, 60, random.Random(seed))  # enough to draw all users
 
 
-def test_it_agrees(filled: StreamContext) -> None:
+def test_the_audit_of_a_correct_table_finds_nothing(filled: StreamContext) -> None:
     seen = audit(filled)
     assert (seen.users, seen.mismatches) == (len(USERS), [])
     assert seen.events > 100
     assert seen.sessions > len(USERS)
 
 
-def test_what_waits_is_no_disagreement(filled: StreamContext) -> None:
+def test_stale_partitions_are_not_reported_as_mismatches(filled: StreamContext) -> None:
     put(filled, "late", [line(user, DAY_ONE + 725 * MINUTE, f"late-{user}") for user in USERS], "2026-01-05")
-    take_in(filled, "2026-01-05")
+    ingest_and_publish(filled, "2026-01-05")
     assert stale(filled) == ["2026-01-01"]
     assert audit(filled).mismatches == []
 
@@ -66,13 +66,13 @@ def test_what_waits_is_no_disagreement(filled: StreamContext) -> None:
         " from {table}",
     ],
 )
-def test_it_finds_a_table_that_is_wrong(filled: StreamContext, defect: str) -> None:
+def test_the_audit_finds_a_wrong_table(filled: StreamContext, defect: str) -> None:
     with filled.database.transaction() as connection:
         connection.execute(defect.format(table=f"{filled.stream.name}.sessions").encode())
     assert audit(filled).mismatches
 
 
-def test_it_finds_one_wrong_session_sooner_or_later(filled: StreamContext) -> None:
+def test_repeated_audits_find_a_single_wrong_session(filled: StreamContext) -> None:
     table = f"{filled.stream.name}.sessions"
     one = f"update {table} set event_count = 99 where session_id = (select min(session_id) from {table})"
     with filled.database.transaction() as connection:
@@ -82,7 +82,7 @@ def test_it_finds_one_wrong_session_sooner_or_later(filled: StreamContext) -> No
     assert max(map(len, found)) == 1
 
 
-def test_nothing_is_right_too(context: StreamContext) -> None:
+def test_the_audit_of_an_empty_stream_finds_nothing(context: StreamContext) -> None:
     assert audit(context) == SampleAudit(0, 0, 0, [])
 
 
@@ -103,7 +103,7 @@ def test_windows_of_any_size_count_the_same(
 def test_events_that_landed_twice_count_once_and_those_in_two_sessions_twice(filled: StreamContext) -> None:
     copies = [line(user, DAY_ONE + 720 * MINUTE, f"noon-{user}") for user in USERS]
     put(filled, "copies", copies, "2026-01-05")
-    take_in(filled, "2026-01-05")
+    ingest_and_publish(filled, "2026-01-05")
     assert measure_coverage(filled, DAYS) == Coverage(308, 308, 0)
     with filled.database.transaction() as connection:  # one file stands for two partitions
         connection.execute(

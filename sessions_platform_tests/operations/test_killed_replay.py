@@ -1,4 +1,4 @@
-"""A replay is killed (-9) at many points, and done again: no row is lost, and none makes two events."""
+"""A replay that is killed (-9) at many points and repeated loses no row, and no row becomes two events."""
 
 import json
 import os
@@ -17,28 +17,28 @@ from sessions_platform.operations.status import status
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform_tests.contexts import line
 from sessions_platform_tests.operations.killed_replay import replay_and_refresh
-from sessions_platform_tests.pipeline.steps import put, table, take_in_pending
+from sessions_platform_tests.pipeline.steps import put, run_pending, table
 from sessions_platform_tests.streams import DAY_ONE, PLAIN
 
 pytestmark = pytest.mark.slow
 
 POINTS = 20
 DAYS = ["2026-01-01", "2026-01-02"]
-# without ids a row that lands twice is two events
+# without event ids a row that is stored twice is two events
 KEYS = {**PLAIN, "columns": {name: column for name, column in PLAIN["columns"].items() if name != "event_id"}}
 
 
 @pytest.fixture
-def standing(open_context: Callable[..., StreamContext]) -> Callable[[bool], StreamContext]:
-    """Makes a stream of two days, each with whole rows and with some that are broken, or were."""
+def open_two_days(open_context: Callable[..., StreamContext]) -> Callable[[bool], StreamContext]:
+    """Makes a stream of two days, of whose rows every third is invalid, or correct from the start."""
 
-    def make(right: bool) -> StreamContext:
+    def make(correct: bool) -> StreamContext:
         context = open_context(columns=KEYS["columns"])
         for number, day in enumerate(DAYS):
             moments = [DAY_ONE + timedelta(days=number, minutes=10 * minute) for minute in range(9)]
-            users = ["ann" if right or minute % 3 else None for minute in range(9)]
+            users = ["ann" if correct or minute % 3 else None for minute in range(9)]
             put(context, day, [line(user, at, "x") for user, at in zip(users, moments, strict=True)], day)
-        take_in_pending(context)
+        run_pending(context)
         return context
 
     return make
@@ -70,18 +70,18 @@ def sessions(context: StreamContext) -> list[dict[str, Any]]:
     return [{key: value for key, value in row.items() if key != "loaded_at"} for row in table(context)]
 
 
-def test_a_replay_that_is_killed_anywhere_and_done_again_loses_and_doubles_nothing(
-    standing: Callable[[bool], StreamContext], tmp_path: Path
+def test_a_replay_that_is_killed_at_any_point_and_repeated_loses_and_duplicates_nothing(
+    open_two_days: Callable[[bool], StreamContext], tmp_path: Path
 ) -> None:
-    should = sessions(standing(True))
-    whole = standing(False)
+    should = sessions(open_two_days(True))
+    whole = open_two_days(False)
     counted = replay_in_a_child(whole, repaired(whole, tmp_path / "whole"), 0)
     assert counted.returncode == 0, counted.stderr
     assert sessions(whole) == should
     points = int(counted.stdout)
     ingested = set()
     for number in range(POINTS):
-        context = standing(False)
+        context = open_two_days(False)
         file = repaired(context, tmp_path / f"{number}")
         killed = replay_in_a_child(context, file, 1 + number * (points - 1) // (POINTS - 1))
         assert killed.returncode == -signal.SIGKILL, killed.stderr

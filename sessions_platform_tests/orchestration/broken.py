@@ -1,4 +1,4 @@
-"""The platform with a planted defect: judging drops a row in silence. Dagster loads it from the command line."""
+"""The platform with a planted defect: validation silently drops a row. Dagster loads it from the command line."""
 
 import dagster as dg
 

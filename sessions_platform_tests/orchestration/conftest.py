@@ -29,7 +29,7 @@ _numbers = itertools.count()
 
 @dataclass(frozen=True)
 class Home:
-    """A stream of a name of its own, which lands daily files."""
+    """A stream of a name of its own, with a folder of landing files for each day."""
 
     settings: Settings
     folder: Path

@@ -1,4 +1,4 @@
-"""A load that stops in the middle, with rows copied and the transaction open, until it is killed.
+"""A load that waits in the middle, with rows copied and the transaction open, until it is killed.
 
 Run as: python -m sessions_platform_tests.orchestration.slow_load STREAM PARTITION. It says `loading`.
 """

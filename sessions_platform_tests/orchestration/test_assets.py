@@ -27,7 +27,7 @@ def test_a_range_is_one_run_and_each_partition_has_metadata_of_its_own(
         key = dg.AssetKey([home.name, asset])
         records = instance.fetch_materializations(key, limit=10).records
         rows = {r.partition_key: r.event_log_entry.asset_materialization for r in records}
-        rows = {day: told.metadata["dagster/row_count"].value for day, told in rows.items() if told}
+        rows = {day: row.metadata["dagster/row_count"].value for day, row in rows.items() if row}
         assert rows == {"2026-01-01": 2, "2026-01-02": 0, "2026-01-03": 1, "2026-01-04": 0, "2026-01-05": 0}
 
 
@@ -44,12 +44,12 @@ def test_a_range_twice_and_then_a_day_leave_the_same_tables_row_for_row(
         assert (home.table(), home.table("rejected_events")) == before
 
 
-def test_every_check_passes_and_says_what_it_saw(home: Home, instance: dg.DagsterInstance) -> None:
+def test_every_check_passes_and_reports_what_it_checked(home: Home, instance: dg.DagsterInstance) -> None:
     home.ingest(1, "a", ("ann", 0, "a"))
     result = home.execute("materialize_all", *DAYS, instance)
     evaluations = result.get_asset_check_evaluations()
     assert all(evaluation.passed for evaluation in evaluations)
-    told = {
+    metadata_key = {
         "keeps_contract": "rows",
         "row_counts_reconcile": "rows",
         "every_event_once": "sessionized",
@@ -57,7 +57,9 @@ def test_every_check_passes_and_says_what_it_saw(home: Home, instance: dg.Dagste
         "rejection_rate": "thresholds",
         "schema_drift": "drifted",
     }
-    seen = {(e.asset_key.path[-1], e.check_name): e.metadata.get(told.get(e.check_name, "")) for e in evaluations}
+    seen = {
+        (e.asset_key.path[-1], e.check_name): e.metadata.get(metadata_key.get(e.check_name, "")) for e in evaluations
+    }
     assert {check: value.value if value else None for check, value in seen.items()} == {
         ("events", "keeps_contract"): 1,
         ("events", "row_counts_reconcile"): 1,
@@ -72,7 +74,7 @@ def test_every_check_passes_and_says_what_it_saw(home: Home, instance: dg.Dagste
     }
 
 
-def test_a_chain_of_more_than_seven_days_is_warned_of(home: Home, instance: dg.DagsterInstance) -> None:
+def test_an_activity_chain_of_more_than_seven_days_gives_a_warning(home: Home, instance: dg.DagsterInstance) -> None:
     web = home.folder / "streams" / "web.yaml"
     web.write_text(web.read_text().replace("end: '2026-01-06'", "end: '2026-01-16'"))
     resources._contexts.cache_clear()
@@ -131,7 +133,7 @@ def test_a_load_that_is_killed_leaves_the_old_table_and_the_next_run_completes_i
     assert sorted(row["user_id"] for row in home.table()) == ["ann", "bob"]
 
 
-def test_a_mistake_in_the_tables_fails_at_once_and_a_lost_connection_is_tried_again(
+def test_an_error_in_the_tables_fails_at_once_and_a_lost_connection_is_retried(
     home: Home, instance: dg.DagsterInstance
 ) -> None:
     home.ingest(1, "a", ("ann", 0, "a"))
@@ -152,19 +154,19 @@ def test_a_mistake_in_the_tables_fails_at_once_and_a_lost_connection_is_tried_ag
 def test_the_sample_is_audited_by_a_job_of_its_own_and_by_no_refresh(home: Home, instance: dg.DagsterInstance) -> None:
     home.ingest(1, "a", ("ann", 0, "a"), ("ann", 45, "b"), ("bob", 5, "c"))
     refresh = home.execute("materialize_all", *DAYS, instance)
-    assert "sample_recomputation" not in {told.check_name for told in refresh.get_asset_check_evaluations()}
+    assert "sample_recomputation" not in {evaluation.check_name for evaluation in refresh.get_asset_check_evaluations()}
     job = home.definitions.resolve_job_def(f"{home.name}__audit_sample")
-    (told,) = job.execute_in_process(instance=instance).get_asset_check_evaluations()
-    assert (told.check_name, told.passed) == ("sample_recomputation", True)
-    assert (told.metadata["users"].value, told.metadata["sessions"].value) == (2, 3)
+    (evaluation,) = job.execute_in_process(instance=instance).get_asset_check_evaluations()
+    assert (evaluation.check_name, evaluation.passed) == ("sample_recomputation", True)
+    assert (evaluation.metadata["users"].value, evaluation.metadata["sessions"].value) == (2, 3)
     with home.stream_context.database.transaction() as connection:
         connection.execute(f"update {home.name}.sessions set event_count = 7".encode())
-    (told,) = job.execute_in_process(instance=instance).get_asset_check_evaluations()
-    assert not told.passed
-    assert told.metadata["mismatches"].value == 3
+    (evaluation,) = job.execute_in_process(instance=instance).get_asset_check_evaluations()
+    assert not evaluation.passed
+    assert evaluation.metadata["mismatches"].value == 3
 
 
-def test_the_audit_lists_ids_that_stand_under_two_users_or_times(home: Home, instance: dg.DagsterInstance) -> None:
+def test_the_audit_lists_event_ids_with_two_users_or_timestamps(home: Home, instance: dg.DagsterInstance) -> None:
     home.ingest(1, "a", ("ann", 0, "shared"), ("ann", 1, "moved"), ("ann", 2, "again"), ("ann", 3, "one"))
     home.ingest(2, "b", ("bob", -1440, "shared"), ("ann", -1438, "again"))
     home.ingest(3, "c", ("ann", 0, "moved"))
@@ -180,7 +182,7 @@ def test_the_audit_lists_ids_that_stand_under_two_users_or_times(home: Home, ins
     }
 
 
-def test_a_rebuild_by_another_calendar_tells_dagster_which_partitions_there_are(
+def test_a_rebuild_with_another_calendar_reports_its_partitions_to_dagster(
     home: Home, instance: dg.DagsterInstance
 ) -> None:
     home.ingest(1, "a", ("ann", 1439, "a"), ("ann", 1443, "b"))
@@ -198,7 +200,7 @@ def test_a_rebuild_by_another_calendar_tells_dagster_which_partitions_there_are(
     rebuilt = home.definitions.resolve_job_def(f"{home.name}__rebuild").execute_in_process(instance=instance)
 
     assert [(row["session_id"], row["event_count"]) for row in home.table()] == before
-    told = {
+    row_counts = {
         (event.asset_key.path[-1], event.partition): event.materialization.metadata["dagster/row_count"].value
         for event in rebuilt.all_events
         if event.is_step_materialization and event.asset_key
@@ -206,12 +208,12 @@ def test_a_rebuild_by_another_calendar_tells_dagster_which_partitions_there_are(
     ingested = {("raw_events", "2026-01-01"): 2, ("raw_events", "2026-01-02"): 1}
     ingested |= {("events", "2026-01-01"): 2, ("events", "2026-01-02"): 1}
     ingested |= {("rejected_events", "2026-01-01"): 0, ("rejected_events", "2026-01-02"): 0}
-    assert told == {**ingested, ("sessionized_events", "2025-12-29"): 3, ("sessions", "2025-12-29"): 2}
+    assert row_counts == {**ingested, ("sessionized_events", "2025-12-29"): 3, ("sessions", "2025-12-29"): 2}
     assert home.execute("refresh_sessions", "2025-12-29", "2025-12-29", instance).success
 
 
 @pytest.mark.slow
-def test_the_command_line_rebuilds_and_says_what_stands(home: Home) -> None:
+def test_the_command_line_rebuilds_and_reports_the_new_state(home: Home) -> None:
     home.ingest(1, "a", ("ann", 1439, "a"), ("ann", 1443, "b"))
     (home.folder / "late.ndjson").write_bytes((home.folder / "streams/landing/2026-01-01/a.ndjson").read_bytes())
     assert home.shell("sessions_platform", "ingest", home.name, str(home.folder / "late.ndjson")).returncode == 0
@@ -221,6 +223,6 @@ def test_the_command_line_rebuilds_and_says_what_stands(home: Home) -> None:
     assert f"Fix: run `sessions-platform rebuild {home.name}`" in refused.stderr
     rebuilt = home.shell("sessions_platform", "rebuild", home.name, "--json")
     assert rebuilt.returncode == 0, rebuilt.stderr
-    told = json.loads(rebuilt.stdout)
-    assert (told["sessions"], told["pending"]) == (1, {"landing": [], "session": []})
+    summary = json.loads(rebuilt.stdout)
+    assert (summary["sessions"], summary["pending"]) == (1, {"landing": [], "session": []})
     assert [row["session_partition"] for row in home.table()] == ["2026-01-01T23"]

@@ -1,4 +1,4 @@
-"""The dead-letter queue as people reach it: through Dagster's jobs with run config, and from the command line."""
+"""The dead-letter queue as its users reach it: by Dagster's jobs with run config, and from the command line."""
 
 import csv
 import gzip
@@ -24,7 +24,7 @@ from sessions_platform.orchestration import resources
 from sessions_platform.orchestration.schedules import stream_schedules
 from sessions_platform.settings import DEMO_STREAMS
 from sessions_platform_tests.orchestration.conftest import Home
-from sessions_platform_tests.orchestration.test_sensors import asked
+from sessions_platform_tests.orchestration.test_sensors import requested_ranges
 from sessions_platform_tests.streams import stream
 
 DAYS = ("2026-01-01", "2026-01-02")
@@ -32,8 +32,8 @@ WEEK = ("2026-01-05", "2026-01-11")
 
 
 @pytest.fixture
-def standing(home: Home, instance: dg.DagsterInstance) -> Home:
-    """Three rows of the first day, the second of nobody."""
+def with_rejected_row(home: Home, instance: dg.DagsterInstance) -> Home:
+    """Three rows of the first day, the second without a user."""
     home.ingest(1, "a", ("ann", 0, "a"), (None, 10, "b"), ("ann", 20, "c"))  # type: ignore[arg-type]
     home.execute("materialize_all", *DAYS, instance)
     return home
@@ -47,7 +47,7 @@ def run(home: Home, job: str, config: dict[str, Any], instance: dg.DagsterInstan
     return definition.execute_in_process(instance=instance, run_config=run_config, raise_on_error=False)
 
 
-def told(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
+def metadata_of(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
     """The metadata of the op, whether it failed or not."""
 
     def plain(metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,14 +73,14 @@ def sessions(home: Home) -> list[dict[str, Any]]:
     return [{key: value for key, value in row.items() if key not in own} for row in home.table()]
 
 
-def deduplicate(home: Home, instance: dg.DagsterInstance) -> None:
-    """Start what the sensors ask for."""
+def run_requested(home: Home, instance: dg.DagsterInstance) -> None:
+    """Start the runs that the sensors request."""
     for sensor, job in (("new_files", "ingest_events"), ("stale_sessions", "refresh_sessions")):
-        for first, last in asked(home, sensor, instance):
+        for first, last in requested_ranges(home, sensor, instance):
             assert home.execute(job, first, last, instance).success
 
 
-def type_in(*arguments: str) -> str:
+def run_command(*arguments: str) -> str:
     result = CliRunner().invoke(app, ["rejected", *arguments])
     if isinstance(result.exception, UserError):
         raise result.exception
@@ -89,89 +89,93 @@ def type_in(*arguments: str) -> str:
 
 
 def listed(*arguments: str) -> list[dict[str, Any]]:
-    return json.loads(type_in("list", "--json", *arguments))
+    return json.loads(run_command("list", "--json", *arguments))
 
 
 # Jobs
 
 
 def test_a_job_replays_rows_of_its_run_config_and_the_sensor_sees_them(
-    standing: Home, instance: dg.DagsterInstance
+    with_rejected_row: Home, instance: dg.DagsterInstance
 ) -> None:
-    (row,) = queue(standing)
+    (row,) = queue(with_rejected_row)
     payload = row["payload"].replace("null", '"ann"')
     config = {"rows": [{"rejection_id": row["rejection_id"], "payload": payload}]}
 
-    tried = run(standing, "replay_rejected", {**config, "dry_run": True}, instance)
-    assert told(tried) == {"accepted": 1, "pending_landing_partitions": []}
-    assert asked(standing, "new_files", instance) == []
+    tried = run(with_rejected_row, "replay_rejected", {**config, "dry_run": True}, instance)
+    assert metadata_of(tried) == {"accepted": 1, "pending_landing_partitions": []}
+    assert requested_ranges(with_rejected_row, "new_files", instance) == []
 
-    ingested = run(standing, "replay_rejected", config, instance)
-    assert told(ingested) == {"accepted": 1, "pending_landing_partitions": ["2026-01-01"]}
-    assert asked(standing, "new_files", instance) == [("2026-01-01", "2026-01-01")]
-    deduplicate(standing, instance)
+    ingested = run(with_rejected_row, "replay_rejected", config, instance)
+    assert metadata_of(ingested) == {"accepted": 1, "pending_landing_partitions": ["2026-01-01"]}
+    assert requested_ranges(with_rejected_row, "new_files", instance) == [("2026-01-01", "2026-01-01")]
+    run_requested(with_rejected_row, instance)
 
-    assert [row["event_count"] for row in standing.table()] == [3]
-    assert [row["status"] for row in queue(standing)] == ["resolved"]
-    again = run(standing, "replay_rejected", config, instance)
-    assert told(again) == {"resolved": 1, "pending_landing_partitions": []}
-    assert asked(standing, "new_files", instance) == []
+    assert [row["event_count"] for row in with_rejected_row.table()] == [3]
+    assert [row["status"] for row in queue(with_rejected_row)] == ["resolved"]
+    again = run(with_rejected_row, "replay_rejected", config, instance)
+    assert metadata_of(again) == {"resolved": 1, "pending_landing_partitions": []}
+    assert requested_ranges(with_rejected_row, "new_files", instance) == []
 
 
-def test_a_job_whose_rows_are_rejected_again_fails_once_the_others_have_landed_and_shows_no_payload(
-    standing: Home, instance: dg.DagsterInstance, capfd: pytest.CaptureFixture[str], tmp_path: Path
+def test_a_job_whose_rows_are_rejected_again_fails_after_storing_the_others_and_shows_no_payload(
+    with_rejected_row: Home, instance: dg.DagsterInstance, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    standing.ingest(2, "a", (None, 0, "secret-one"), (None, 5, "secret-two"))  # type: ignore[arg-type]
-    standing.execute("materialize_all", *DAYS, instance)
-    rows = [{"rejection_id": row["rejection_id"], "payload": row["payload"]} for row in queue(standing)[1:]]
+    with_rejected_row.ingest(2, "a", (None, 0, "secret-one"), (None, 5, "secret-two"))  # type: ignore[arg-type]
+    with_rejected_row.execute("materialize_all", *DAYS, instance)
+    rows = [{"rejection_id": row["rejection_id"], "payload": row["payload"]} for row in queue(with_rejected_row)[1:]]
     rows[0]["payload"] = rows[0]["payload"].replace("null", '"ann"')
-    file = tmp_path / "mended.ndjson"
+    file = tmp_path / "repaired.ndjson"
     file.write_text("\n".join(map(json.dumps, rows)))
 
-    result = run(standing, "replay_rejected", {"file": str(file)}, instance)
+    result = run(with_rejected_row, "replay_rejected", {"file": str(file)}, instance)
 
     assert not result.success
-    assert {key: told(result)[key] for key in ("accepted", "unchanged")} == {"accepted": 1, "unchanged": 1}
-    (refused,) = told(result)["not_replayed"]
+    assert {key: metadata_of(result)[key] for key in ("accepted", "unchanged")} == {"accepted": 1, "unchanged": 1}
+    (refused,) = metadata_of(result)["not_replayed"]
     assert refused.data["reasons"] == "missing_identity user_id not null"
     events = "".join(entry.to_json() for entry in instance.all_logs(result.run_id))
     captured = capfd.readouterr()
     assert "1 of 2 rows would be rejected again" in events
     assert "secret" not in events + captured.out + captured.err
-    deduplicate(standing, instance)
-    assert [row["status"] for row in queue(standing)] == ["open", "resolved", "open"]
+    run_requested(with_rejected_row, instance)
+    assert [row["status"] for row in queue(with_rejected_row)] == ["open", "resolved", "open"]
 
 
-def test_jobs_discard_and_expire_what_was_settled_long_ago(standing: Home, instance: dg.DagsterInstance) -> None:
-    standing.ingest(2, "a", (None, 0, "d"))  # type: ignore[arg-type]
-    standing.execute("materialize_all", *DAYS, instance)
-    first, second = (row["rejection_id"] for row in queue(standing))
-    assert not run(standing, "discard_rejected", {"ids": [first], "because": " "}, instance).success
-    discarded = run(standing, "discard_rejected", {"ids": [first], "because": "a test of the app"}, instance)
-    assert told(discarded) == {"changed": 1, "unchanged": 0}
-    assert [(row["status"], row["because"]) for row in queue(standing)] == [
+def test_jobs_discard_rows_and_expire_those_decided_long_ago(
+    with_rejected_row: Home, instance: dg.DagsterInstance
+) -> None:
+    with_rejected_row.ingest(2, "a", (None, 0, "d"))  # type: ignore[arg-type]
+    with_rejected_row.execute("materialize_all", *DAYS, instance)
+    first, second = (row["rejection_id"] for row in queue(with_rejected_row))
+    assert not run(with_rejected_row, "discard_rejected", {"ids": [first], "because": " "}, instance).success
+    discarded = run(with_rejected_row, "discard_rejected", {"ids": [first], "because": "a test of the app"}, instance)
+    assert metadata_of(discarded) == {"changed": 1, "unchanged": 0}
+    assert [(row["status"], row["because"]) for row in queue(with_rejected_row)] == [
         ("discarded", "a test of the app"),
         ("open", None),
     ]
-    assert not run(standing, "expire_rejected", {}, instance).success
-    assert told(run(standing, "expire_rejected", {"keep_for_days": 400}, instance)) == {"kept_for_days": 400.0}
-    expired = run(standing, "expire_rejected", {"keep_for_days": 0}, instance)
-    assert told(expired) == {"kept_for_days": 0.0, "discarded": 1}
+    assert not run(with_rejected_row, "expire_rejected", {}, instance).success
+    assert metadata_of(run(with_rejected_row, "expire_rejected", {"keep_for_days": 400}, instance)) == {
+        "kept_for_days": 400.0
+    }
+    expired = run(with_rejected_row, "expire_rejected", {"keep_for_days": 0}, instance)
+    assert metadata_of(expired) == {"kept_for_days": 0.0, "discarded": 1}
 
-    standing.execute("materialize_all", *DAYS, instance)
-    assert [row["rejection_id"] for row in queue(standing)] == [second], "what expired does not come back"
-    assert [row["status"] for row in standing.table("rejection_decisions")] == ["discarded", "expired"]
+    with_rejected_row.execute("materialize_all", *DAYS, instance)
+    assert [row["rejection_id"] for row in queue(with_rejected_row)] == [second], "an expired row does not return"
+    assert [row["status"] for row in with_rejected_row.table("rejection_decisions")] == ["discarded", "expired"]
 
 
 # The command line
 
 
 def test_the_queue_is_listed_by_stream_reason_partition_and_status(
-    standing: Home, instance: dg.DagsterInstance
+    with_rejected_row: Home, instance: dg.DagsterInstance
 ) -> None:
-    standing.ingest(2, "a", (None, 0, "d"), ("ann", 60 * 24 * 2, "far"))  # type: ignore[arg-type]
-    standing.execute("materialize_all", *DAYS, instance)
-    of = ("--stream", standing.name)
+    with_rejected_row.ingest(2, "a", (None, 0, "d"), ("ann", 60 * 24 * 2, "far"))  # type: ignore[arg-type]
+    with_rejected_row.execute("materialize_all", *DAYS, instance)
+    of = ("--stream", with_rejected_row.name)
     assert [(row["landing_partition"], row["position"]) for row in listed(*of)] == [
         ("2026-01-01", 2),
         ("2026-01-02", 1),
@@ -181,14 +185,14 @@ def test_the_queue_is_listed_by_stream_reason_partition_and_status(
     assert [row["position"] for row in listed(*of, "--partition", "2026-01-01")] == [2]
     assert listed(*of, "--status", "discarded") == []
     assert len(listed(*of, "--limit", "1")) == 1
-    assert all(row["rejection_id"][:8] in type_in("list", *of) for row in queue(standing))
+    assert all(row["rejection_id"][:8] in run_command("list", *of) for row in queue(with_rejected_row))
     with pytest.raises(UserError, match=r"there is no code 'late'. Fix: write one of malformed, "):
-        type_in("list", "--reason", "late")
+        run_command("list", "--reason", "late")
 
 
-def test_an_id_may_be_cut_short_as_long_as_it_names_one_row(standing: Home) -> None:
-    (row,) = queue(standing)
-    shown = json.loads(type_in("show", row["rejection_id"][:8], "--json"))
+def test_an_id_may_be_abbreviated_as_long_as_it_is_unique(with_rejected_row: Home) -> None:
+    (row,) = queue(with_rejected_row)
+    shown = json.loads(run_command("show", row["rejection_id"][:8], "--json"))
     assert (shown["payload"], shown["history"]) == (row["payload"], [])
     for wrong, reason in [
         ("", "is not a rejection id"),
@@ -196,30 +200,30 @@ def test_an_id_may_be_cut_short_as_long_as_it_names_one_row(standing: Home) -> N
         ("ffffffff-0", "no rejected row has"),
     ]:
         with pytest.raises(UserError, match=reason):
-            type_in("show", wrong, "--stream", standing.name)
+            run_command("show", wrong, "--stream", with_rejected_row.name)
 
 
-def test_discarded_rows_may_be_opened_again_and_the_history_is_kept(standing: Home) -> None:
-    (row,) = queue(standing)
+def test_discarded_rows_may_be_opened_again_and_the_history_is_kept(with_rejected_row: Home) -> None:
+    (row,) = queue(with_rejected_row)
     short = row["rejection_id"][:10]
-    type_in("discard", short, "--because", "a bot")
-    type_in("discard", short, "--because", "a bot, still")
-    type_in("reopen", short, "--because", "no bot")
-    shown = json.loads(type_in("show", short, "--json"))
-    assert [(told["status"], told["because"]) for told in shown["history"]] == [
+    run_command("discard", short, "--because", "a bot")
+    run_command("discard", short, "--because", "a bot, still")
+    run_command("reopen", short, "--because", "no bot")
+    shown = json.loads(run_command("show", short, "--json"))
+    assert [(decision["status"], decision["because"]) for decision in shown["history"]] == [
         ("discarded", "a bot"),
         ("open", "no bot"),
     ]
     assert shown["status"] == "open"
 
 
-def test_the_queue_is_saved_for_a_spreadsheet(standing: Home, tmp_path: Path) -> None:
-    type_in("list", "--stream", standing.name, "--csv", str(tmp_path / "queue.csv"))
+def test_the_queue_is_exported_as_csv_for_a_spreadsheet(with_rejected_row: Home, tmp_path: Path) -> None:
+    run_command("list", "--stream", with_rejected_row.name, "--csv", str(tmp_path / "queue.csv"))
     with (tmp_path / "queue.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
-    assert row["payload"] == queue(standing)[0]["payload"]
+    assert row["payload"] == queue(with_rejected_row)[0]["payload"]
     with pytest.raises(UserError, match=r"it can't be written: No such file or directory. Fix"):
-        type_in("list", "--csv", str(tmp_path / "nowhere" / "queue.csv"))
+        run_command("list", "--csv", str(tmp_path / "nowhere" / "queue.csv"))
 
 
 # Both ways, on the demo's week
@@ -238,7 +242,7 @@ def test_the_demos_rejected_rows_are_replayed_by_contract_by_job_and_from_the_co
 
     # The contract was wrong
     state_demo(shop, lenient=True)
-    deduplicate(shop, instance)
+    run_requested(shop, instance)
     lenient = replace(home, name=f"{home.name}_lenient")
     state_demo(lenient, lenient=True)
     shutil.copytree(shop.folder / "streams" / shop.name, shop.folder / "streams" / lenient.name)
@@ -255,8 +259,8 @@ def test_the_demos_rejected_rows_are_replayed_by_contract_by_job_and_from_the_co
     halves = tmp_path / "first.ndjson", tmp_path / "second.ndjson"
     for half, some in zip(halves, (lines[::2], lines[1::2]), strict=True):
         half.write_text("\n".join(some) + "\n")
-    assert told(run(shop, "replay_rejected", {"file": str(halves[0])}, instance))["accepted"] == len(lines[::2])
-    deduplicate(shop, instance)
+    assert metadata_of(run(shop, "replay_rejected", {"file": str(halves[0])}, instance))["accepted"] == len(lines[::2])
+    run_requested(shop, instance)
     assert Counter(row["status"] for row in queue(shop)) == {"resolved": len(lines[::2]), "open": len(lines[1::2])}
     for fate in ("accepted", "resolved"):
         replayed = shop.shell("sessions_platform", "rejected", "replay", str(halves[1]), "--json")
@@ -266,7 +270,7 @@ def test_the_demos_rejected_rows_are_replayed_by_contract_by_job_and_from_the_co
 
     right = replace(home, name=f"{home.name}_right")
     state_demo(right, lenient=True)
-    write_right_from_the_start(shop, right, [json.loads(line) for line in lines])
+    write_corrected_files(shop, right, [json.loads(line) for line in lines])
     assert right.execute("materialize_all", *WEEK, instance).success
     assert queue(right) == []
     assert sessions(shop) == sessions(right)
@@ -289,7 +293,7 @@ def repaired(row: dict[str, Any]) -> dict[str, Any]:
     """The line of an export with a payload that keeps the contract."""
     codes = {reason["code"] for reason in row["reasons"]}
     ts = f"{row['landing_partition']}T12:34:56+00:00"
-    event = {"id": row["rejection_id"], "user": None, "anonymous_id": "a-mended", "ts": ts, "event": "view_page"}
+    event = {"id": row["rejection_id"], "user": None, "anonymous_id": "a-repaired", "ts": ts, "event": "view_page"}
     if "malformed" not in codes:
         event = json.loads(row["payload"])
     if codes & {"bad_timestamp", "future_timestamp", "before_start"}:
@@ -301,20 +305,20 @@ def repaired(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "payload": json.dumps(event)}
 
 
-def write_right_from_the_start(broken: Home, right: Home, rows: list[dict[str, Any]]) -> None:
-    """The same files, in which the mended rows stood from the start."""
-    instead = {(row["source_uri"], row["position"]): row["payload"] for row in rows}
+def write_corrected_files(broken: Home, right: Home, rows: list[dict[str, Any]]) -> None:
+    """The same files with the repaired rows in place of the rejected ones."""
+    repaired_payloads = {(row["source_uri"], row["position"]): row["payload"] for row in rows}
     streams = broken.folder / "streams"
     for path in sorted((streams / broken.name).rglob("*.gz")):
         lines = gzip.decompress(path.read_bytes()).decode().splitlines()
         uri = path.relative_to(streams).as_posix()
-        fixed = [instead.get((uri, position), line) for position, line in enumerate(lines, 1)]
+        fixed = [repaired_payloads.get((uri, position), line) for position, line in enumerate(lines, 1)]
         place = streams / right.name / path.relative_to(streams / broken.name)
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(gzip.compress("".join(f"{line}\n" for line in fixed).encode(), mtime=0))
 
 
-def test_what_is_settled_is_removed_nightly_where_the_stream_says_for_how_long_it_is_kept() -> None:
+def test_decided_rows_are_removed_nightly_where_the_stream_says_how_long_they_are_kept() -> None:
     keeping, silent = stream(rejected={"keep_for": "400d"}), stream()
     assert "web__expire_nightly" in {schedule.name for schedule in stream_schedules(keeping)}
     assert "web__expire_nightly" not in {schedule.name for schedule in stream_schedules(silent)}

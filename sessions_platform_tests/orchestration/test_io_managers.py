@@ -1,4 +1,4 @@
-"""Frames travel through the real IO manager, one partition or many, and nothing is ever pickled."""
+"""The real IO manager stores frames as Parquet, one partition or many, and pickles nothing."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -83,7 +83,9 @@ def of_lazy_frames(eager: pl.LazyFrame, lazy: pl.LazyFrame) -> pl.LazyFrame:
     return pl.concat([eager, lazy])
 
 
-def test_frames_and_lazy_frames_travel_as_parquet(run: Callable[..., dg.ExecuteInProcessResult], folder: Path) -> None:
+def test_frames_and_lazy_frames_are_stored_as_parquet(
+    run: Callable[..., dg.ExecuteInProcessResult], folder: Path
+) -> None:
     result = run([eager, lazy, of_frames, of_lazy_frames])
     assert {name: frame["number"].to_list() for name, frame in stored(folder).items()} == {
         "eager.parquet": [1, 2, 3],
@@ -94,7 +96,7 @@ def test_frames_and_lazy_frames_travel_as_parquet(run: Callable[..., dg.ExecuteI
     assert isinstance(result.output_for_node("of_frames"), pl.DataFrame)
 
 
-def test_materializing_again_replaces(run: Callable[..., dg.ExecuteInProcessResult], folder: Path) -> None:
+def test_materializing_again_replaces_the_file(run: Callable[..., dg.ExecuteInProcessResult], folder: Path) -> None:
     run([eager])
     run([eager])
     assert list(stored(folder)) == ["eager.parquet"]
@@ -116,7 +118,7 @@ frames = st.lists(
 
 @settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(frames, st.booleans())
-def test_any_frame_comes_back_as_it_went(
+def test_any_frame_is_read_back_as_it_was_written(
     run: Callable[..., dg.ExecuteInProcessResult], frame: pl.DataFrame, lazily: bool
 ) -> None:
     seen: list[pl.DataFrame] = []
@@ -195,7 +197,7 @@ def test_a_range_run_reads_each_partition(run: Callable[..., dg.ExecuteInProcess
     assert [frame.height for name, frame in stored(folder).items() if name.startswith("after")] == [1, 1, 1]
 
 
-def test_a_partition_alone_may_come_as_a_mapping_too(
+def test_a_single_partition_may_be_returned_as_a_mapping_too(
     run: Callable[..., dg.ExecuteInProcessResult], folder: Path
 ) -> None:
     run([in_range], THREE_DAYS[1])
@@ -203,7 +205,7 @@ def test_a_partition_alone_may_come_as_a_mapping_too(
 
 
 @pytest.mark.parametrize("named", [[], [*THREE_DAYS[:2], "2026-01-04"], ["../other"]])
-def test_a_mapping_names_just_the_partitions_of_the_run(
+def test_a_mapping_has_exactly_the_partitions_of_the_run(
     run: Callable[..., dg.ExecuteInProcessResult], folder: Path, named: list[str]
 ) -> None:
     @partitioned()
@@ -252,7 +254,7 @@ def test_a_lazy_frame_that_cannot_be_computed_becomes_no_file(
 # What the platform itself has stored ---------------------------------------------------------------------
 
 
-def test_assets_of_ones_own_may_ask_for_a_dataset_a_lazy_frame_or_a_frame(home: Home) -> None:
+def test_a_users_asset_may_request_a_dataset_a_lazy_frame_or_a_frame(home: Home) -> None:
     home.ingest(1, "a", ("ann", 0, "a"), ("bob", 0, "b"))
     with dg.DagsterInstance.ephemeral() as instance:
         assert home.execute("materialize_all", "2026-01-01", "2026-01-05", instance).success
@@ -287,7 +289,7 @@ def own_assets(home: Home) -> dg.JobDefinition:
     return dg.Definitions.merge(platform, dg.Definitions(mine, jobs=jobs)).resolve_job_def("mine")
 
 
-def test_an_asset_of_ones_own_may_be_called_events(run: Callable[..., dg.ExecuteInProcessResult], folder: Path) -> None:
+def test_a_users_asset_may_be_called_events(run: Callable[..., dg.ExecuteInProcessResult], folder: Path) -> None:
     @dg.asset(io_manager_key=LAKE, key=["mine", "events"])
     def events() -> pl.DataFrame:
         return NUMBERS
@@ -300,11 +302,11 @@ def test_an_asset_of_ones_own_may_be_called_events(run: Callable[..., dg.Execute
     assert stored(folder)["after.parquet"].equals(NUMBERS)
 
 
-# What is mended ------------------------------------------------------------------------------------------
+# A workaround -------------------------------------------------------------------------------------------
 
 
 def test_the_stock_io_manager_still_cannot_read_with_this_polars(tmp_path: Path) -> None:
-    """Once this fails, `scan_df_from_path` of ours has outlived its use: drop it, and this test."""
+    """Once this fails, our `scan_df_from_path` is not needed any more: remove it, and this test."""
 
     @dg.asset
     def sent() -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""Importing the platform changes nothing in the process; what it needs is set where definitions are built."""
+"""Importing the platform changes nothing in the process; building the definitions applies its settings."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The dead-letter queue through the real Dagster: what is seen of it, and when it is too full."""
+"""Rejected rows through the real Dagster: their metadata, thresholds and schema drift."""
 
 import gzip
 import json
@@ -43,7 +43,7 @@ def check(result: dg.ExecuteInProcessResult, name: str) -> dg.AssetCheckEvaluati
     return found
 
 
-def told(instance: dg.DagsterInstance, home: Home, asset: str) -> dict[str, dict[str, Any]]:
+def metadata_by_partition(instance: dg.DagsterInstance, home: Home, asset: str) -> dict[str, dict[str, Any]]:
     """The metadata of an asset's materializations, by partition."""
     found: dict[str, dict[str, Any]] = {}
     for record in reversed(instance.fetch_materializations(dg.AssetKey([home.name, asset]), limit=100).records):
@@ -101,9 +101,9 @@ def test_each_code_goes_from_a_file_to_the_warehouse(home: Home, instance: dg.Da
     found = {(r["source_uri"].rpartition("/")[2], r["position"]): r for r in home.table("rejected_events")}
     last = found.pop(("b.ndjson", max(at for uri, at in found if uri == "b.ndjson")))
     assert [reason["code"] for reason in last["reasons"]] == [Code.unreadable_file]
-    told_of = {code: found["a.ndjson", place] for place, code in enumerate(broken, start=2)}
-    assert len(told_of) == len(found)
-    for code, rejected in told_of.items():
+    rejected_by_code = {code: found["a.ndjson", place] for place, code in enumerate(broken, start=2)}
+    assert len(rejected_by_code) == len(found)
+    for code, rejected in rejected_by_code.items():
         assert [reason["code"] for reason in rejected["reasons"]] == [code]
         assert rejected["payload"].encode() == broken[code]
     by_day = home.stream_context.database.query(
@@ -154,7 +154,9 @@ def test_a_share_of_rejected_rows_warns_and_a_greater_one_fails(
     assert published(home) == ({} if fails else {DAY: (20 - bad, bad)})
 
 
-def test_a_partition_that_fails_says_why_and_keeps_what_stood(home: Home, instance: dg.DagsterInstance) -> None:
+def test_a_partition_that_fails_says_why_and_keeps_its_published_state(
+    home: Home, instance: dg.DagsterInstance
+) -> None:
     configure(home, rejected={"by_reason": {"missing_identity": {"fail_above": "1%"}}})
     ingest(home, DAY, rows(10, 0))
     assert home.execute("materialize_all", DAY, DAY, instance).success
@@ -175,7 +177,9 @@ def test_a_partition_that_fails_says_why_and_keeps_what_stood(home: Home, instan
     assert SECRET in samples[0]["payload"]
 
 
-def test_of_a_range_nothing_is_published_where_one_partition_fails(home: Home, instance: dg.DagsterInstance) -> None:
+def test_one_failed_partition_stops_the_publication_of_its_whole_range(
+    home: Home, instance: dg.DagsterInstance
+) -> None:
     configure(home, rejected=LIMITS)
     ingest(home, DAY, rows(10, 0))
     ingest(home, NEXT, rows(5, 5, NEXT))
@@ -204,7 +208,9 @@ def test_a_reference_that_is_gone_fails_the_run_and_rejects_nothing(home: Home, 
 # Seen --------------------------------------------------------------------------------------------------------
 
 
-def test_reasons_are_told_as_table_and_numbers_and_rows_as_samples(home: Home, instance: dg.DagsterInstance) -> None:
+def test_metadata_has_reasons_as_table_and_numbers_and_rows_as_samples(
+    home: Home, instance: dg.DagsterInstance
+) -> None:
     long = row("2", user=None, note="x" * 5000)
     ingest(home, DAY, [row("1"), long, b"{", *rows(3, 3)])
     ingest(home, NEXT, [row("4", NEXT)])
@@ -212,7 +218,7 @@ def test_reasons_are_told_as_table_and_numbers_and_rows_as_samples(home: Home, i
     ingest(home, THIRD, [b"["])
     assert home.execute("ingest_events", THIRD, THIRD, instance).success
 
-    seen = told(instance, home, "rejected_events")
+    seen = metadata_by_partition(instance, home, "rejected_events")
     numbers = ["dagster/row_count", "rejected_percent", "rejected_as/malformed", "rejected_as/missing_identity"]
     assert {day: [metadata[key] for key in numbers] for day, metadata in seen.items()} == {
         DAY: [5, 55.5556, 1, 4],
@@ -249,15 +255,15 @@ def test_payloads_reach_no_log_line_and_no_error(
         assert "validated_events" in err
         assert SECRET not in out + err
         if "json" in loggers:
-            told_of = {json.loads(line).get("event") for line in err.splitlines()}
-            assert {"ASSET_CHECK_EVALUATION", "ASSET_MATERIALIZATION", "STEP_FAILURE"} <= told_of
-    assert SECRET in str(told(instance, home, "rejected_events")[DAY]["samples"])
+            logged = {json.loads(line).get("event") for line in err.splitlines()}
+            assert {"ASSET_CHECK_EVALUATION", "ASSET_MATERIALIZATION", "STEP_FAILURE"} <= logged
+    assert SECRET in str(metadata_by_partition(instance, home, "rejected_events")[DAY]["samples"])
 
 
 # Drift -------------------------------------------------------------------------------------------------------
 
 
-def test_a_drift_is_warned_of_and_shown_and_stops_nothing(home: Home, instance: dg.DagsterInstance) -> None:
+def test_schema_drift_gives_a_warning_with_details_and_stops_nothing(home: Home, instance: dg.DagsterInstance) -> None:
     amount = {"amount": {"type": "float", "nullable": True}}
     configure(home, columns={**PLAIN["columns"], **amount})
     ingest(home, DAY, [row("1", url="/", amount=1)])
@@ -273,7 +279,7 @@ def test_a_drift_is_warned_of_and_shown_and_stops_nothing(home: Home, instance: 
         {"field": "amount", "is": "retyped", "types": "string", "rows": 1, "of": 1, "percent": 100.0},
     ]
     assert as_rows(observed.metadata["drift"].value) == [{"partition": THIRD, **each} for each in drift]
-    seen = told(instance, home, "events")
+    seen = metadata_by_partition(instance, home, "events")
     assert {day: metadata["drifted"] for day, metadata in seen.items()} == {DAY: 0, NEXT: 0, THIRD: 3}
     assert as_rows(seen[THIRD]["drift"]) == drift
 

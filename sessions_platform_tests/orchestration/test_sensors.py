@@ -1,4 +1,4 @@
-"""Sensors and schedules read what is pending from the ledger, and request just the runs that are missing."""
+"""Sensors and schedules read what is pending from the ledger, and request exactly the runs that are missing."""
 
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,7 +12,7 @@ from sessions_platform_tests.orchestration.conftest import Home
 Range = tuple[str, str]
 
 
-def asked(home: Home, sensor: str, instance: dg.DagsterInstance) -> list[Range]:
+def requested_ranges(home: Home, sensor: str, instance: dg.DagsterInstance) -> list[Range]:
     """The ranges for which a sensor requests a run."""
     definitions = home.definitions
     definition = definitions.resolve_sensor_def(f"{home.name}__{sensor}")
@@ -24,30 +24,32 @@ def asked(home: Home, sensor: str, instance: dg.DagsterInstance) -> list[Range]:
 
 
 def ranges(request: dg.RunRequest) -> Range:
-    assert request.run_key is None  # Dagster would remember it for ever
+    assert request.run_key is None  # Dagster would never run the same key again
     return (request.tags["dagster/asset_partition_range_start"], request.tags["dagster/asset_partition_range_end"])
 
 
-def test_a_new_file_and_then_a_changed_one_ask_for_a_run_of_their_partition(
+def test_a_new_file_and_a_changed_one_each_request_a_run_of_their_partition(
     home: Home, instance: dg.DagsterInstance
 ) -> None:
-    assert asked(home, "new_files", instance) == []
+    assert requested_ranges(home, "new_files", instance) == []
     home.ingest(2, "a", ("ann", 0, "a"))
-    assert asked(home, "new_files", instance) == [("2026-01-02", "2026-01-02")]
+    assert requested_ranges(home, "new_files", instance) == [("2026-01-02", "2026-01-02")]
     home.execute("ingest_events", "2026-01-02", "2026-01-02", instance)
-    assert asked(home, "new_files", instance) == []
+    assert requested_ranges(home, "new_files", instance) == []
     home.ingest(2, "a", ("ann", 0, "a"), ("ann", 1, "b"))
-    assert asked(home, "new_files", instance) == [("2026-01-02", "2026-01-02")]
+    assert requested_ranges(home, "new_files", instance) == [("2026-01-02", "2026-01-02")]
 
 
-def test_stale_sessions_ask_for_one_run_a_range_until_they_are_loaded(home: Home, instance: dg.DagsterInstance) -> None:
+def test_stale_sessions_request_one_run_per_range_until_they_are_loaded(
+    home: Home, instance: dg.DagsterInstance
+) -> None:
     for day in (1, 2, 4):
         home.ingest(day, "a", ("ann", 600, f"e{day}"))
     home.execute("ingest_events", "2026-01-01", "2026-01-05", instance)
     pending = [("2026-01-01", "2026-01-02"), ("2026-01-04", "2026-01-04")]
-    assert asked(home, "stale_sessions", instance) == pending
+    assert requested_ranges(home, "stale_sessions", instance) == pending
     home.execute("refresh_sessions", "2026-01-01", "2026-01-02", instance)
-    assert asked(home, "stale_sessions", instance) == pending[1:]
+    assert requested_ranges(home, "stale_sessions", instance) == pending[1:]
 
 
 def wanted(home: Home, instance: dg.DagsterInstance, *wanted_ranges: Range, now: datetime | None = None) -> list[Range]:
@@ -74,7 +76,7 @@ def test_at_most_one_run_is_under_way_for_the_same_partitions(home: Home, instan
     assert wanted(home, instance, first, second) == [second]
 
 
-def test_a_run_that_failed_a_moment_ago_is_not_asked_for_again_yet(home: Home, instance: dg.DagsterInstance) -> None:
+def test_a_run_that_just_failed_is_not_requested_again_yet(home: Home, instance: dg.DagsterInstance) -> None:
     one = ("2026-01-01", "2026-01-01")
     instance.report_run_failed(start(home, instance, *one))
     assert wanted(home, instance, one) == []
@@ -82,7 +84,7 @@ def test_a_run_that_failed_a_moment_ago_is_not_asked_for_again_yet(home: Home, i
 
 
 @pytest.mark.parametrize(("failures", "minutes"), [(1, 1), (2, 2), (3, 4), (4, 8), (5, 16), (6, 30), (7, 30)])
-def test_after_each_failure_in_a_row_the_wait_doubles_from_one_minute_to_half_an_hour(
+def test_the_back_off_doubles_with_each_failure_from_one_minute_to_half_an_hour(
     home: Home, instance: dg.DagsterInstance, failures: int, minutes: int
 ) -> None:
     one = ("2026-01-01", "2026-01-01")
@@ -103,7 +105,7 @@ def test_a_success_ends_the_back_off(home: Home, instance: dg.DagsterInstance) -
     assert wanted(home, instance, one) == [one]
 
 
-def test_the_schedules_ask_for_the_same_runs_as_the_sensors(home: Home, tmp_path: Path) -> None:
+def test_the_schedules_request_the_same_runs_as_the_sensors(home: Home, tmp_path: Path) -> None:
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:  # schedules want one that other processes can open
         _compare_schedule_and_sensor(home, instance)
 
@@ -116,4 +118,4 @@ def _compare_schedule_and_sensor(home: Home, instance: dg.DagsterInstance) -> No
         instance=instance, repository_def=definitions.get_repository_def(), resources=definitions.resources or {}
     ) as context:
         tick = schedule.evaluate_tick(context)
-    assert [ranges(request) for request in tick.run_requests or []] == asked(home, "new_files", instance)
+    assert [ranges(request) for request in tick.run_requests or []] == requested_ranges(home, "new_files", instance)

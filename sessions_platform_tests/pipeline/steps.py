@@ -33,7 +33,7 @@ def remove(context: StreamContext, uri: str) -> None:
     context.source.remove(uri)
 
 
-def take_in(context: StreamContext, *landing_partitions: str) -> None:
+def ingest_and_publish(context: StreamContext, *landing_partitions: str) -> None:
     """Landing files to published events."""
     run_pipeline(context, landing_partitions, RUN, session_partitions=[])
 
@@ -57,7 +57,7 @@ def refresh(context: StreamContext) -> LoadedSessions | None:
     return run_pipeline(context, [], RUN).loaded
 
 
-def take_in_pending(context: StreamContext, newest: str | None = None) -> None:
+def run_pending(context: StreamContext, newest: str | None = None) -> None:
     """Bring everything up to date, landing partitions and sessions."""
     run_pipeline(context, pending_landing_partitions(context, newest), RUN)
 

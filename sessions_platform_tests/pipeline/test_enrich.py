@@ -18,7 +18,7 @@ from sessions_platform.contracts.stream_file import StreamError, load_stream
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.enrich import enrich
 from sessions_platform_tests.contexts import line
-from sessions_platform_tests.pipeline.steps import put, refresh, table, take_in
+from sessions_platform_tests.pipeline.steps import ingest_and_publish, put, refresh, table
 from sessions_platform_tests.pipeline.toy_enrichment import PageEnrichment
 from sessions_platform_tests.streams import DAY_ONE, PLAIN, event, frame, stream
 
@@ -45,7 +45,7 @@ def test_sessions_can_aggregate_enriched_columns(
     context = open_context(enrich=["pages"], session=SESSION)
     urls = ["https://a/x/y", "https://a/x", None, "https://b/"]
     put(context, "1", [line("ann", DAY_ONE, str(n), url=url) for n, url in enumerate(urls)], "2026-01-01")
-    take_in(context, "2026-01-01")
+    ingest_and_publish(context, "2026-01-01")
     events = context.events(["2026-01-01"]).scan().collect()
     events_schema(context.stream, "2026-01-01").validate(events)
     assert list(events.columns) == list(event_columns(context.stream))
@@ -63,7 +63,7 @@ def test_duplicates_whose_enriched_values_differ_do_not_conflict(open_context: C
     same = line("ann", DAY_ONE, "a", url="https://a/x")
     put(context, "1", [same, same], "2026-01-01")
     put(context, "2", [same], "2026-01-02")
-    take_in(context, "2026-01-01", "2026-01-02")
+    ingest_and_publish(context, "2026-01-01", "2026-01-02")
     landed = context.events(["2026-01-01", "2026-01-02"]).scan().collect()
     assert sorted(landed["landed_in"]) == ["2026-01-01", "2026-01-02"]
     refresh(context)

@@ -1,4 +1,4 @@
-"""Landing files that contain nothing, or nothing good, or that change while they are read."""
+"""Landing files that are empty, have only invalid rows, are corrupt, or change while they are read."""
 
 import gzip
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ from sessions_platform.pipeline.ingest import QUARANTINED_FILES, ingest
 from sessions_platform.settings import Settings
 from sessions_platform.sources.base import Quarantine, Reading, Slice
 from sessions_platform.sources.files.source import FileSource
-from sessions_platform_tests.ingested import DAY, TakenIn, assert_is_text, open_folder, take_in
+from sessions_platform_tests.ingested import DAY, PartitionContents, assert_is_text, ingest_and_publish, open_folder
 from sessions_platform_tests.lakes import folder_of
 
 NOON = "2026-01-01T12:00:00Z"
@@ -34,7 +34,7 @@ def put(folder: Path, name: str, content: bytes) -> Path:
     return path
 
 
-def ids(taken: TakenIn) -> list[str]:
+def ids(taken: PartitionContents) -> list[str]:
     return sorted(taken.events["event_id"])
 
 
@@ -44,7 +44,7 @@ def quarantined(context: StreamContext) -> list[bytes]:
 
 
 def test_a_partition_without_files_is_published_empty(tmp_path: Path, settings: Settings) -> None:
-    taken = take_in(open_folder(tmp_path, settings))
+    taken = ingest_and_publish(open_folder(tmp_path, settings))
     assert (taken.raw.height, taken.events.height, taken.rejected.height) == (0, 0, 0)
 
 
@@ -62,7 +62,7 @@ def test_an_empty_file_has_no_rows_and_is_not_read_again(
 ) -> None:
     put(tmp_path, "file", content)
     context = open_folder(tmp_path, settings, source={"format": kind})
-    assert take_in(context).raw.height == 0
+    assert ingest_and_publish(context).raw.height == 0
     ingested = ingest(context, [DAY], "a-run")[DAY]
     assert (ingested.files, ingested.rows, ingested.read) == (1, 0, 0)
     (known,) = context.ledger.files([DAY])
@@ -73,13 +73,15 @@ def test_an_empty_file_has_no_rows_and_is_not_read_again(
 def test_an_empty_parquet_file_is_corrupt(tmp_path: Path, settings: Settings) -> None:
     """Without a footer nothing says that it has no rows: an upload may have broken off."""
     put(tmp_path, "file", b"")
-    assert take_in(open_folder(tmp_path, settings, source={"format": "parquet"})).codes() == ["unreadable_file"]
+    assert ingest_and_publish(open_folder(tmp_path, settings, source={"format": "parquet"})).codes() == [
+        "unreadable_file"
+    ]
 
 
-def test_a_file_of_bad_rows_alone_is_rejected_whole(tmp_path: Path, settings: Settings) -> None:
+def test_all_rows_of_a_file_with_only_invalid_rows_are_rejected(tmp_path: Path, settings: Settings) -> None:
     content = b"\n\r\nnull\n{}\n{\xff}\n" + lines(1).replace(b"ann", b"") + b"{" * 100_000
     put(tmp_path, "file", content)
-    taken = take_in(open_folder(tmp_path, settings))
+    taken = ingest_and_publish(open_folder(tmp_path, settings))
     assert taken.events.height == 0
     assert taken.rejected.height == taken.raw.height == 7
     assert_is_text(taken.raw, content)
@@ -89,11 +91,11 @@ def test_a_corrupt_file_is_one_row_and_the_rest_of_the_partition_is_ingested(
     tmp_path: Path, settings: Settings
 ) -> None:
     put(tmp_path, "a", lines(1))
-    put(tmp_path, "b", b"\x1f\x8b is no gzip")
+    put(tmp_path, "b", b"\x1f\x8b is not gzip")
     put(tmp_path, "c", gzip.compress(lines(2, 3), mtime=0)[:-6])
     put(tmp_path, "d", lines(4))
     context = open_folder(tmp_path, settings)
-    taken = take_in(context)
+    taken = ingest_and_publish(context)
     assert ids(taken) == ["001", "002", "003", "004"]
     assert taken.codes() == ["unreadable_file"] * 2
     assert taken.rejected.select("source_uri", "position").rows() == [(f"{DAY}/b", 1), (f"{DAY}/c", 3)]
@@ -103,20 +105,22 @@ def test_a_corrupt_file_is_one_row_and_the_rest_of_the_partition_is_ingested(
 
 def test_reading_a_corrupt_file_again_adds_nothing(tmp_path: Path, settings: Settings) -> None:
     context = open_folder(tmp_path, settings)
-    put(tmp_path, "a", b"\x1f\x8b is no gzip")
-    first = take_in(context)
-    put(tmp_path, "a", b"\x1f\x8b is no gzip")
-    put(tmp_path, "b", b"\x1f\x8b is no gzip")
-    again = take_in(context)
+    put(tmp_path, "a", b"\x1f\x8b is not gzip")
+    first = ingest_and_publish(context)
+    put(tmp_path, "a", b"\x1f\x8b is not gzip")
+    put(tmp_path, "b", b"\x1f\x8b is not gzip")
+    again = ingest_and_publish(context)
     assert again.rejected.filter(pl.col("source_uri") == f"{DAY}/a").equals(first.rejected)
     assert len(quarantined(context)) == 1
 
 
-def test_a_bomb_is_read_up_to_its_limit_and_quarantined_compressed(tmp_path: Path, settings: Settings) -> None:
+def test_a_compression_bomb_is_read_up_to_its_limit_and_quarantined_compressed(
+    tmp_path: Path, settings: Settings
+) -> None:
     bomb = gzip.compress(lines(*range(900)) + bytes(2_000_000), mtime=0)
     put(tmp_path, "bomb", bomb)
     context = open_folder(tmp_path, settings, source={"max_unpacked": "1MB"})
-    taken = take_in(context)
+    taken = ingest_and_publish(context)
     assert taken.events.height == 900
     assert taken.codes() == ["unreadable_file"]
     assert quarantined(context) == [bomb]
@@ -132,7 +136,7 @@ def test_rows_under_a_changed_header_are_parsed_by_their_own(tmp_path: Path, set
     put(tmp_path, "c", b"id,customer,ts,type\n" + row)
     put(tmp_path, "d", b"id,user,ts,type\n" + row + b"2,ann\n2,ann,,view,more\n")
     put(tmp_path, "e", b'id,"user,ts,type\n' + row)
-    taken = take_in(open_folder(tmp_path, settings, source={"format": "csv"}))
+    taken = ingest_and_publish(open_folder(tmp_path, settings, source={"format": "csv"}))
     assert ids(taken) == ["1", "2"]
     assert taken.duplicates == 1
     assert taken.codes() == ["missing_identity", "malformed", "malformed", "unreadable_file"]
@@ -151,7 +155,7 @@ def test_missing_and_retyped_columns_of_parquet_are_validated_by_the_contract(
     (tmp_path / DAY).mkdir()
     for name, columns in tables.items():
         pq.write_table(pa.table(columns), tmp_path / DAY / name)
-    taken = take_in(open_folder(tmp_path, settings, source={"format": "parquet"}))
+    taken = ingest_and_publish(open_folder(tmp_path, settings, source={"format": "parquet"}))
     assert taken.events.sort("event_id")["user_id"].to_list() == ["ann", "7"]
     assert taken.codes() == ["missing_value", "wrong_type"]
 
@@ -221,9 +225,9 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(
     source = MeddledSource(opened.stream, block_bytes=256)
     context = StreamContext.open(opened.stream, settings, source)
     source.meddle = meddle
-    first = ids(take_in(context))
+    first = ids(ingest_and_publish(context))
     assert first == now if now else (set(then) <= set(first) < set(OLD))
     source.meddle = lambda _: None
     ingested = ingest(context, [DAY], "a-run")[DAY]
     assert ingested.read == (meddle is not Path.unlink)
-    assert ids(take_in(context)) == then
+    assert ids(ingest_and_publish(context)) == then

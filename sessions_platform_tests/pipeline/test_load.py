@@ -1,4 +1,4 @@
-"""A large partition is loaded some sessions at a time, each of them whole."""
+"""A large partition is loaded in parts, and no part divides a session."""
 
 import polars as pl
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""A column may have any name that is not refused: none collides with what the platform calls things within."""
+"""A stream's column may have any name that is not refused: none collides with the platform's internal names."""
 
 import ast
 import itertools
@@ -15,7 +15,7 @@ import sessions_platform
 from sessions_platform.contracts.stream_checks import RESERVED, cross_key_issues
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform_tests.contexts import line
-from sessions_platform_tests.pipeline.steps import put, refresh, table, take_in
+from sessions_platform_tests.pipeline.steps import ingest_and_publish, put, refresh, table
 from sessions_platform_tests.streams import DAY_ONE, PLAIN
 
 pytestmark = pytest.mark.slow
@@ -47,14 +47,14 @@ def sessions(context: StreamContext, names: Iterable[str] = ()) -> list[dict[str
     put(context, "a", lines[:2] + lines[3:], "2026-01-01")
     for content in ([lines[2]], [line("ann", DAY_ONE + timedelta(minutes=45), "45")], [lines[2]]):
         put(context, "b", content, "2026-01-02")
-        take_in(context, "2026-01-01", "2026-01-02")
+        ingest_and_publish(context, "2026-01-01", "2026-01-02")
         refresh(context)
     changes = [(c["change"], c["session_id"], c["merged_into"]) for c in table(context, "session_changes")]
     stored = [{key: value for key, value in row.items() if key not in WITHOUT} for row in table(context)]
     return [*stored, {"changes": sorted(changes, key=str)}]
 
 
-def test_a_stream_may_name_its_columns_as_the_code_names_its_own(open_context: Callable[..., StreamContext]) -> None:
+def test_a_streams_columns_may_have_internal_names(open_context: Callable[..., StreamContext]) -> None:
     assert {"vanished", "seconds", "row", "reason", "until"} <= set(OTHERS)
     columns = PLAIN["columns"] | {name: {"from": f"x_{name}", "nullable": True} for name in OTHERS}
     aggregates = {name: {"last": name} for name in OTHERS}
@@ -66,7 +66,9 @@ def test_a_stream_may_name_its_columns_as_the_code_names_its_own(open_context: C
 
 
 @pytest.mark.parametrize("name", ["chain", "vanished", "seconds"])
-def test_so_it_may_those_that_rules_look_at(open_context: Callable[..., StreamContext], name: str) -> None:
+def test_columns_that_rules_check_may_have_internal_names(
+    open_context: Callable[..., StreamContext], name: str
+) -> None:
     columns = {**PLAIN["columns"], name: {"from": f"x_{name}", "nullable": True}}
     rules = {"sequence": name, "session": {"campaign": name, "columns": {name: {"count_distinct": name}}}}
     assert list(cross_key_issues({"columns": columns, **rules})) == []
@@ -74,7 +76,7 @@ def test_so_it_may_those_that_rules_look_at(open_context: Callable[..., StreamCo
 
 
 @pytest.mark.parametrize("name", sorted(RESERVED))
-def test_what_would_collide_is_refused(name: str) -> None:
+def test_names_that_would_collide_are_refused(name: str) -> None:
     raw = {"columns": {**PLAIN["columns"], name: {}}, "session": {"columns": {name: {"count": "user_id"}}}}
     refused = {place for place, _, _ in cross_key_issues(json.loads(json.dumps(raw)))}
     assert {("columns", name), ("session", "columns", name)} <= refused

@@ -8,7 +8,7 @@ from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.quality import CheckFailedError, CheckResult, Severity, Tally, stop_if_failed
 from sessions_platform.pipeline.run import run_pipeline
 from sessions_platform_tests.contexts import line
-from sessions_platform_tests.pipeline.steps import RUN, load, put, refresh, stale, table, take_in
+from sessions_platform_tests.pipeline.steps import RUN, ingest_and_publish, load, put, refresh, stale, table
 from sessions_platform_tests.streams import DAY_ONE
 
 DAY = "2026-01-01"
@@ -26,7 +26,7 @@ PASSED_CHECKS = [
 ]
 
 
-def test_one_call_brings_landing_files_to_the_table_and_returns_every_check(context: StreamContext) -> None:
+def test_one_call_runs_all_stages_and_returns_every_check(context: StreamContext) -> None:
     put(context, "a", [line("ann", DAY_ONE, "a", url=None), line("bob", DAY_ONE, "b", url=None)], DAY)
     run = run_pipeline(context, [DAY], RUN)
     assert [(check.asset, check.name) for check in run.checks] == PASSED_CHECKS
@@ -41,11 +41,11 @@ def test_sessions_that_break_their_contract_are_not_loaded(
     context: StreamContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(context, "a", [line("ann", DAY_ONE, "a")], DAY)
-    take_in(context, DAY)
+    ingest_and_publish(context, DAY)
     refresh(context)
     before = table(context)
     put(context, "b", [line("bob", DAY_ONE, "b")], DAY)
-    take_in(context, DAY)
+    ingest_and_publish(context, DAY)
     right = load_module.summarize
     with monkeypatch.context() as broken:
         broken.setattr(load_module, "summarize", lambda *of: right(*of).with_columns(event_count=pl.lit(0, pl.Int64)))

@@ -1,4 +1,4 @@
-"""A value has to stand in its reference; a reference that can't be read stops the run and rejects nothing."""
+"""A value has to be in its reference; a reference that can't be read stops the run and rejects nothing."""
 
 import gzip
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from sessions_platform.operations.status import pending_landing_partitions, stat
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.reference_data import read_references
 from sessions_platform_tests.contexts import line
-from sessions_platform_tests.pipeline.steps import put, table, take_in
+from sessions_platform_tests.pipeline.steps import ingest_and_publish, put, table
 from sessions_platform_tests.streams import DAY_ONE, PLAIN
 
 LANDING, NEXT = "2026-01-01", "2026-01-02"
@@ -54,9 +54,9 @@ def unknown(shop: StreamContext) -> list[str]:
 
 
 def invalid(shop: StreamContext) -> str:
-    """What is told; and that nothing was published."""
+    """The message of the error; nothing was published."""
     with pytest.raises(UserError) as caught:
-        take_in(shop, LANDING)
+        ingest_and_publish(shop, LANDING)
     assert shop.ledger.landings() == []
     return str(caught.value)
 
@@ -81,7 +81,7 @@ def test_a_reference_is_a_file_of_any_format(
     context = shop(file=name)
     write(context, content, name)
     land_products(context, "A1", "B2", None, "C3", "a1", "A1 ")
-    take_in(context, LANDING)
+    ingest_and_publish(context, LANDING)
     assert unknown(context) == ["A1 ", "C3", "a1"]
     assert context.events([LANDING]).rows == 3
 
@@ -92,7 +92,7 @@ def test_a_reference_may_be_parquet_and_its_numbers_are_read_as_those_of_events(
     context = shop("integer", file="products.parquet")
     write(context, parquet(tmp_path, id=[7, 8, None]), "products.parquet")
     land_products(context, 7, "8", "08", 9)
-    take_in(context, LANDING)
+    ingest_and_publish(context, LANDING)
     assert unknown(context) == ["9"]
 
 
@@ -103,7 +103,7 @@ def test_a_reference_may_be_a_table_of_the_warehouse(shop: Callable[..., StreamC
         connection.execute("create table sales.products as select * from (values (7), (8), (null)) as known (id)")
     land_products(context, 7, 9, None)
     try:
-        take_in(context, LANDING)
+        ingest_and_publish(context, LANDING)
         assert unknown(context) == ["9"]
         before = read_references(context).digests
         with context.database.transaction() as connection:
@@ -120,18 +120,18 @@ def test_one_file_may_serve_several_columns(open_context: Callable[..., StreamCo
     context = open_context(columns={**PLAIN["columns"], "a": column, "b": {**column, "type": "integer"}})
     (tmp_path / "ids.csv").write_text("id\n1\n02\n")
     put(context, "a", [line("ann", DAY_ONE, str(n), a=n, b=n) for n in (1, 2, 3)], LANDING)
-    take_in(context, LANDING)
-    told = {
+    ingest_and_publish(context, LANDING)
+    rejected_columns = {
         row["position"]: {reason["column"] for reason in row["reasons"]} for row in table(context, "rejected_events")
     }
-    assert told == {2: {"a"}, 3: {"a", "b"}}
+    assert rejected_columns == {2: {"a"}, 3: {"a", "b"}}
 
 
 # What can't be looked up in --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "reason"),
     [
         pytest.param(None, "No such file or directory", id="no file"),
         pytest.param("", "has no values", id="empty"),
@@ -146,7 +146,7 @@ def test_one_file_may_serve_several_columns(open_context: Callable[..., StreamCo
     ],
 )
 def test_a_file_that_cannot_be_read_stops_the_run(
-    shop: Callable[..., StreamContext], content: bytes | str | None, told: str
+    shop: Callable[..., StreamContext], content: bytes | str | None, reason: str
 ) -> None:
     context = shop(file="products.csv")
     if content is not None:
@@ -154,7 +154,7 @@ def test_a_file_that_cannot_be_read_stops_the_run(
     land_products(context, "A1")
     message = invalid(context)
     assert message.startswith(f"{context.stream.path}: columns.product_id.references: ")
-    assert told in message
+    assert reason in message
     assert "Fix: " in message
 
 
@@ -181,32 +181,34 @@ def test_a_table_that_cannot_be_read_stops_the_run(
 # Another state of the reference ----------------------------------------------------------------------------
 
 
-def test_a_changed_reference_is_told_and_judges_only_what_is_asked_for(shop: Callable[..., StreamContext]) -> None:
+def test_a_changed_reference_is_reported_and_validates_only_requested_partitions(
+    shop: Callable[..., StreamContext],
+) -> None:
     context = shop(file="products.csv")
     write(context, "id\nA1\n")
     for day in (LANDING, NEXT):
         land_products(context, "A1", "B2", day=day)
-        take_in(context, day)
+        ingest_and_publish(context, day)
     assert status(context)["validated_with_older_references"] == []
     write(context, "id\nA1\nB2\n")
     assert pending_landing_partitions(context) == []
     assert status(context)["validated_with_older_references"] == [LANDING, NEXT]
     assert unknown(context) == ["B2", "B2"]
-    take_in(context, LANDING)
+    ingest_and_publish(context, LANDING)
     assert unknown(context) == ["B2"]
     assert status(context)["validated_with_older_references"] == [NEXT]
 
 
-def test_the_same_values_in_other_words_are_the_same_state(shop: Callable[..., StreamContext]) -> None:
+def test_the_same_values_have_the_same_digest_however_they_are_written(shop: Callable[..., StreamContext]) -> None:
     context = shop(file="products.csv")
     write(context, "id\nA1\nB2\n")
     land_products(context, "A1")
-    take_in(context, LANDING)
+    ingest_and_publish(context, LANDING)
     write(context, "name,id\nbread,B2\napples,A1\nmore apples,A1\n")
     assert validated_with_older_references(context) == []
 
 
 def test_a_stream_without_references_reads_none(context: StreamContext) -> None:
     assert read_references(context).digests == {}
-    take_in(context, LANDING)
+    ingest_and_publish(context, LANDING)
     assert status(context)["validated_with_older_references"] == []

@@ -1,4 +1,4 @@
-"""An enrichment for tests: the host of a page, how deep it lies, and where the event landed."""
+"""An enrichment for tests: the host of a page, the depth of its path, and the landing partition of the event."""
 
 import polars as pl
 

@@ -1,4 +1,4 @@
-"""The thousand days are taken in once, beneath Dagster; and what tests have measured is shown at the end."""
+"""The thousand days are ingested once, without Dagster; what tests have measured is shown at the end."""
 
 import os
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ def taken_in(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Th
 
 @pytest.fixture
 def days(taken_in: ThousandDays, monkeypatch: pytest.MonkeyPatch) -> ThousandDays:
-    """The thousand days, with the environment that leads Dagster to them."""
+    """The thousand days, with the environment variables by which Dagster finds them."""
     for name, value in taken_in.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("DAGSTER_HOME", raising=False)

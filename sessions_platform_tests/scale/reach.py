@@ -1,4 +1,4 @@
-"""What of a lake is read: what ought not to be can't be, and all bytes that the process reads are counted."""
+"""Which row groups of a lake are read: others are made unreadable, and all bytes that the process reads are counted."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 @dataclass
 class Reach:
-    """What can be read, and of how much."""
+    """The bytes that can still be read, and of how many."""
 
     row_groups: int = 0
     bytes: int = 0
@@ -24,7 +24,7 @@ class Reach:
 
 @contextmanager
 def only_readable(folder: Path, start: datetime, end: datetime) -> Iterator[Reach]:
-    """Blank all row groups but those that may hold an event of ``start <= event_timestamp < end``, for a while.
+    """Blank all row groups but those that may contain an event of ``start <= event_timestamp < end``, for a while.
 
     A file of which nothing is left loses its footer too. Who reads what is blank fails.
     """
@@ -66,7 +66,7 @@ def _overlaps(group: pq.RowGroupMetaData, start: datetime, end: datetime) -> boo
 
 
 def _spans(group: pq.RowGroupMetaData) -> list[tuple[int, int]]:
-    """Where its columns lie in the file."""
+    """The byte range of its columns in the file."""
     columns = [group.column(place) for place in range(group.num_columns)]
     firsts = [column.dictionary_page_offset or column.data_page_offset for column in columns]
     return [(first, first + column.total_compressed_size) for first, column in zip(firsts, columns, strict=True)]

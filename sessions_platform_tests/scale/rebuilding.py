@@ -1,4 +1,4 @@
-"""Processes of their own that rebuild session partitions, and a reader that looks on."""
+"""Processes that rebuild session partitions concurrently, and a reader that polls the table."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -17,13 +17,13 @@ from sessions_platform.settings import Settings
 from sessions_platform_tests.memory_source import MemorySource
 from sessions_platform_tests.pipeline.steps import RUN, load
 
-SECONDS = 120  # who takes longer hangs
+SECONDS = 120  # a process that takes longer hangs
 
 _starts: list[Barrier] = []
 
 
 class Processes:
-    """Some processes, which set out at one moment: as soon as each of them has something to do."""
+    """Processes that start at one moment, as soon as each of them has work to do."""
 
     def __init__(self, count: int) -> None:
         context = get_context("spawn")
@@ -36,18 +36,18 @@ class Processes:
 
     def end(self) -> None:
         for process in list(self._pool._processes.values()):
-            process.terminate()  # one that hangs would be waited for
+            process.terminate()  # otherwise one that hangs would be waited for
         self._pool.shutdown()
 
 
 def finish(rebuilding: Sequence[Future[None]]) -> None:
-    """Raises what one of them has raised, and TimeoutError where one hangs."""
+    """Raise the error of a process, or TimeoutError where one hangs."""
     for future in rebuilding:
         future.result(timeout=SECONDS)
 
 
 class Seen(NamedTuple):
-    """One look at the table `sessions`: by session partition, sessions and the events in them; and overlaps.
+    """One read of the table `sessions`: by session partition, sessions and the events in them; and overlaps.
 
     Sessions of a user that overlap hold events twice.
     """
@@ -61,7 +61,7 @@ class Seen(NamedTuple):
 
 @contextmanager
 def watched(context: StreamContext) -> Iterator[list[Seen]]:
-    """What a reader sees that looks all the time; at first what stands before, at last what stands after."""
+    """All states that a polling reader sees; the first is the state before, the last the state after."""
     over = threading.Event()
     with ThreadPoolExecutor(1) as pool, context.database.transaction() as connection:
         looks = [_look(connection, context.stream)]

@@ -1,4 +1,4 @@
-"""The whole table `sessions`: as it is stored, and as one sort of all landed events has it."""
+"""The whole table `sessions`: as it is stored, and as one sort of all ingested events gives it."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def stored(context: StreamContext) -> list[Row]:
 
 
 def known(events: list[Event], partition: str = "%Y-%m-%d") -> list[Row]:
-    """What ought to be stored; `partition` spells the session partition of a moment."""
+    """The rows that should be stored; `partition` gives the session partition of a moment."""
     sessions = reference.sessions_of(events)
     last = {session[0]["user_id"]: session for session in sessions}
     return [
@@ -35,6 +35,6 @@ def known(events: list[Event], partition: str = "%Y-%m-%d") -> list[Row]:
 
 
 def differing(these: list[Row], those: list[Row]) -> list[Row]:
-    """Some of the rows that only one side has. Of whole tables, pytest would spell out too much."""
+    """Some of the rows that only one side has; for whole tables pytest would print too much."""
     assert len(these) == len(set(these))
     return sorted(set(these) ^ set(those), key=str)[:_SHOWN]

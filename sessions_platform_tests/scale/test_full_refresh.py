@@ -1,4 +1,4 @@
-"""A full refresh of a thousand days is one run, of whose time Dagster's own events take a part."""
+"""A full refresh of a thousand days is one run, and the share of Dagster's own events in its time is measured."""
 
 import time
 from collections.abc import Callable
@@ -35,7 +35,7 @@ class Stopwatch:
 
 
 @pytest.mark.parametrize("events_in_a_batch", ["0", "100"])
-def test_a_full_refresh_of_a_thousand_days_is_one_run_and_right(
+def test_a_full_refresh_of_a_thousand_days_is_one_run_and_correct(
     days: ThousandDays,
     instance: dg.DagsterInstance,
     monkeypatch: pytest.MonkeyPatch,

@@ -1,4 +1,4 @@
-"""Nineteen years of commits in no order, landing in slices: the sessions are right after each of them."""
+"""Nineteen years of commits, ingested in random slices: the sessions are correct after each of them."""
 
 import gzip
 import json
@@ -16,7 +16,7 @@ from sessions_platform.settings import Settings
 from sessions_platform.transforms.reference_sessionizer import Event
 from sessions_platform_tests.data.figures import FIGURES
 from sessions_platform_tests.memory_source import MemorySource
-from sessions_platform_tests.pipeline.steps import put, refresh, take_in
+from sessions_platform_tests.pipeline.steps import ingest_and_publish, put, refresh
 from sessions_platform_tests.scale.tables import differing, known, stored
 from sessions_platform_tests.streams import stream
 
@@ -46,12 +46,12 @@ class Slices:
         self.partitions = [dice.choice(LANDING_PARTITIONS) for _ in range(SLICES)]
 
     def ingest(self, context: StreamContext, number: int) -> None:
-        """Take a slice in, beside what has landed in its partition before."""
+        """Publish a slice, together with the earlier ones of its partition."""
         put(context, f"slice-{number}", self.lines[number], self.partitions[number])
-        take_in(context, self.partitions[number])
+        ingest_and_publish(context, self.partitions[number])
 
     def events(self, number: int) -> list[Event]:
-        """What a reading that shares no code with the platform finds in a slice."""
+        """The events of a slice, read without the platform's code."""
         place = {"landing_partition": self.partitions[number], "source_uri": f"slice-{number}"}
         lines = enumerate(self.lines[number], start=1)
         return [{**_event(json.loads(line)), **place, "position": position} for position, line in lines]
@@ -70,7 +70,7 @@ def slices(data: Path) -> Slices:
         pytest.param("daily", "%Y-%m-%d", COMPARED_BY_DAY, id="after four of the slices, with daily ones"),
     ],
 )
-def test_sessions_equal_those_of_all_that_has_landed(
+def test_sessions_equal_those_computed_at_once_from_all_ingested_events(
     slices: Slices, settings: Settings, expected: dict[str, Any], cadence: str, partition: str, compared: Sequence[int]
 ) -> None:
     context, ingested = history(settings, cadence), []
@@ -105,8 +105,10 @@ def history(settings: Settings, cadence: str) -> StreamContext:
 
 
 def accounted_for(context: StreamContext) -> dict[str, Any]:
-    told = status(context)
-    return {name: told[name] for name in ("raw_rows", "accepted", "rejected_by_reason", "duplicates_across", "pending")}
+    counts = status(context)
+    return {
+        name: counts[name] for name in ("raw_rows", "accepted", "rejected_by_reason", "duplicates_across", "pending")
+    }
 
 
 def _event(fields: dict[str, str]) -> Event:

@@ -1,4 +1,4 @@
-"""Several processes rebuild session partitions at once: the end is the same, and readers see whole states alone."""
+"""Several processes rebuild session partitions at once: the result is the same, and readers see complete states."""
 
 import random
 import time
@@ -13,7 +13,7 @@ from sessions_platform.settings import Settings
 from sessions_platform.transforms.reference_sessionizer import Event
 from sessions_platform_tests.contexts import line
 from sessions_platform_tests.memory_source import MemorySource
-from sessions_platform_tests.pipeline.steps import put, refresh, stale, take_in
+from sessions_platform_tests.pipeline.steps import ingest_and_publish, put, refresh, stale
 from sessions_platform_tests.scale.reading import events_in
 from sessions_platform_tests.scale.rebuilding import SECONDS, Processes, finish, watched
 from sessions_platform_tests.scale.tables import differing, known, stored
@@ -28,7 +28,7 @@ HALVES = PARTITIONS[: DAYS // 2], PARTITIONS[DAYS // 2 :]
 
 
 class Landing:
-    """Events of twelve users, landing in random slices; nobody is about at the midnight between the halves."""
+    """Events of twelve users, ingested in random slices; no session crosses the midnight between the halves."""
 
     def __init__(self, context: StreamContext) -> None:
         self.context = context
@@ -44,10 +44,10 @@ class Landing:
         dice.shuffle(lines)
         self._slices = [lines[number::SLICES] for number in range(SLICES)]
 
-    def take_in(self, number: int) -> None:
+    def ingest_and_publish(self, number: int) -> None:
         partition, uri = f"2026-02-0{number + 1}", f"slice-{number}"
         put(self.context, uri, self._slices[number], partition)
-        take_in(self.context, partition)
+        ingest_and_publish(self.context, partition)
         self.events += events_in(self._slices[number], partition, uri)
 
     def differing(self) -> list[tuple[object, ...]]:
@@ -70,7 +70,7 @@ def landing(settings: Settings, request: pytest.FixtureRequest) -> Landing:
 def test_four_processes_rebuild_single_partitions_in_any_order(landing: Landing, four: Processes) -> None:
     dice = random.Random(4)
     for number in range(SLICES):
-        landing.take_in(number)
+        landing.ingest_and_publish(number)
         alone = [[partition] for partition in stale(landing.context)]
         dice.shuffle(alone)
         with watched(landing.context) as looks:
@@ -86,7 +86,7 @@ def test_a_range_is_rebuilt_by_two_processes_while_two_others_rebuild_its_neighb
     landing: Landing, four: Processes
 ) -> None:
     for number in range(SLICES):
-        landing.take_in(number)
+        landing.ingest_and_publish(number)
         with watched(landing.context) as looks:
             finish(four.rebuild(landing.context, [[half, half] for half in HALVES * 2]))
         assert landing.differing() == []
@@ -98,13 +98,13 @@ def test_a_range_is_rebuilt_by_two_processes_while_two_others_rebuild_its_neighb
 
 
 def test_four_processes_rebuild_everything_while_events_land(landing: Landing, four: Processes) -> None:
-    landing.take_in(0)
+    landing.ingest_and_publish(0)
     refresh(landing.context)
     ingested = [len(landing.events)]
     with watched(landing.context) as looks:
         rebuilding = four.rebuild(landing.context, [[PARTITIONS] * 12] * 4)
         for number in range(1, SLICES):
-            landing.take_in(number)
+            landing.ingest_and_publish(number)
             ingested.append(len(landing.events))
             until(lambda: looks[-1].events(PARTITIONS) == ingested[-1] or all(done.done() for done in rebuilding))
         finish(rebuilding)

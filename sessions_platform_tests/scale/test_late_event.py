@@ -1,4 +1,4 @@
-"""What an event costs that is three years late: as much as the days that it touches."""
+"""The cost of an event that is three years late is that of the days that it affects."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -16,7 +16,7 @@ from sessions_platform.transforms.reference_sessionizer import Event
 from sessions_platform_tests.contexts import line
 from sessions_platform_tests.lakes import folder_of
 from sessions_platform_tests.memory_source import MemorySource
-from sessions_platform_tests.pipeline.steps import put, refresh, stale, table, take_in
+from sessions_platform_tests.pipeline.steps import ingest_and_publish, put, refresh, stale, table
 from sessions_platform_tests.scale.reach import bytes_read, only_readable
 from sessions_platform_tests.scale.reading import events_in
 from sessions_platform_tests.scale.tables import differing, known, stored
@@ -28,11 +28,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("a thousand days")]
 TODAY, THE_DAY_BEFORE = "2026-01-20", "2026-01-19"
 THREE_YEARS = timedelta(days=3 * 365)
 DAY = timedelta(days=1)
-# Reading goes on until the chains that cross a midnight have ended, which is soon after it.
+# Reading continues until the activity chains that cross a midnight have ended, which is soon after it.
 MARGIN = timedelta(hours=2)
 
 
-def test_an_event_three_years_late_is_taken_in_and_refreshed_by_reading_its_days_alone(
+def test_an_event_three_years_late_is_processed_by_reading_only_its_days(
     days: ThousandDays, instance: dg.DagsterInstance, record_property: Callable[[str, object], None]
 ) -> None:
     context, runner = days.context, Runner(days.settings, instance)
@@ -70,14 +70,14 @@ def test_an_event_three_years_late_is_taken_in_and_refreshed_by_reading_its_days
     assert max(reach.bytes, to_publish, to_refresh) < reach.all_bytes / 50, figures
 
 
-def test_of_a_landing_file_of_three_years_only_the_row_groups_of_its_days_are_read(
+def test_only_row_groups_of_the_affected_days_are_read_from_a_file_of_three_years(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parquet_writer, "ROW_GROUP_ROWS", 500)
     context = StreamContext.open(stream(**{**STREAM, "name": "one_file"}), settings, MemorySource())
     lines = [text for of_day in lines_by_landing_partition().values() for text in of_day]
     put(context, "years", lines, THE_DAY_BEFORE)
-    take_in(context, THE_DAY_BEFORE)
+    ingest_and_publish(context, THE_DAY_BEFORE)
     refresh(context)
     events = events_in(lines, THE_DAY_BEFORE, "years")
     session = over_midnight(events, datetime.fromisoformat(f"{TODAY}T00:00Z") - THREE_YEARS)
@@ -85,7 +85,7 @@ def test_of_a_landing_file_of_three_years_only_the_row_groups_of_its_days_are_re
     put(context, "late", late, TODAY)
 
     with only_readable(folder_of(context.lake) / context.stream.name, *around(session)) as reach:
-        take_in(context, TODAY)
+        ingest_and_publish(context, TODAY)
         assert len(stale(context)) == 2
         refresh(context)
 
@@ -94,7 +94,7 @@ def test_of_a_landing_file_of_three_years_only_the_row_groups_of_its_days_are_re
 
 
 def read_for_nothing(runner: Runner) -> tuple[int, int]:
-    """The bytes that Dagster and Python read where nothing has landed: to publish, and to refresh."""
+    """The bytes that Dagster and Python read where there is nothing to ingest: to publish, and to refresh."""
     read = [bytes_read()]
     for job in ("ingest_events", "refresh_sessions"):
         runner.run(f"{NAME}__{job}", (THE_DAY_BEFORE, THE_DAY_BEFORE))
@@ -116,14 +116,14 @@ def around(session: list[Event]) -> tuple[datetime, datetime]:
 
 def affected(instance: dg.DagsterInstance, run_id: str) -> object:
     """What a run says of the landing partition that it has published."""
-    (told,) = materializations(instance, "events", run_id)
-    return told.metadata["affected_session_partitions"].value
+    (materialization,) = materializations(instance, "events", run_id)
+    return materialization.metadata["affected_session_partitions"].value
 
 
 def materialized(instance: dg.DagsterInstance, asset: str, run_id: str) -> list[str]:
-    return sorted(str(told.partition) for told in materializations(instance, asset, run_id))
+    return sorted(str(materialization.partition) for materialization in materializations(instance, asset, run_id))
 
 
 def materializations(instance: dg.DagsterInstance, asset: str, run_id: str) -> list[dg.AssetMaterialization]:
     records = instance.fetch_materializations(dg.AssetKey([NAME, asset]), limit=10).records
-    return [told for record in records if record.run_id == run_id and (told := record.asset_materialization)]
+    return [found for record in records if record.run_id == run_id and (found := record.asset_materialization)]

@@ -34,7 +34,7 @@ class ThousandDays:
     folder: Path
 
     def write(self) -> None:
-        """The stream's file, and all that lands."""
+        """Write the stream's file and all landing files."""
         (self.folder / f"{NAME}.yaml").write_text(yaml.safe_dump(STREAM, sort_keys=False))
         for partition, lines in lines_by_landing_partition().items():
             self.ingest(partition, "events", lines)
@@ -62,7 +62,7 @@ class ThousandDays:
 
 
 def lines_by_landing_partition() -> Mapping[str, list[bytes]]:
-    """Most events land on their day, some up to three days late."""
+    """Most events are delivered on their day, some up to three days late."""
     dice = random.Random(SEED)
     lines: dict[str, list[bytes]] = defaultdict(list)
     for number, (user, at) in enumerate(_moments(dice)):
@@ -82,7 +82,7 @@ def _moments(dice: random.Random) -> Iterator[tuple[str, datetime]]:
 
 
 def _visit(dice: random.Random, user: str, day: int, minute: int) -> Iterator[tuple[str, datetime]]:
-    """Two to five events within two hours; one that begins before a midnight may go on behind it."""
+    """Two to five events within two hours; one that begins before a midnight may continue after it."""
     at = START + timedelta(days=day, minutes=minute)
     for _ in range(dice.randint(2, 5)):
         yield user, at

@@ -1,4 +1,4 @@
-"""Landing files, real ones in a folder: what is found of them, and which rows they become."""
+"""Landing files in a real folder: which files are found, and their partitions, URIs and fingerprints."""
 
 import re
 from pathlib import Path
@@ -52,7 +52,7 @@ def test_a_dated_file_belongs_to_the_partition_that_its_path_names(tmp_path: Pat
     ]
 
 
-def test_only_the_partitions_asked_for_are_looked_into(tmp_path: Path) -> None:
+def test_only_folders_of_the_requested_partitions_are_searched(tmp_path: Path) -> None:
     ingest(tmp_path, *(f"landing/2026-01-0{day}/a.ndjson" for day in range(1, 5)))
     asked = source(tmp_path, DAILY).find(iter(["2026-01-04", "2026-01-02", "2026-01-09"]))
     assert uris(asked) == ["landing/2026-01-02/a.ndjson", "landing/2026-01-04/a.ndjson"]
@@ -79,7 +79,7 @@ def test_a_path_with_two_dates_belongs_to_one_partition(tmp_path: Path) -> None:
         pytest.param("monthly", "2026-01-02", id="a day on which no month begins"),
     ],
 )
-def test_a_path_that_names_no_partition_is_not_seen(tmp_path: Path, cadence: str, folder: str) -> None:
+def test_a_path_that_names_no_partition_is_ignored(tmp_path: Path, cadence: str, folder: str) -> None:
     ingest(tmp_path, f"landing/{folder}/a.ndjson")
     assert source(tmp_path, DAILY, cadence, end="2026-02-01").find() == []
 
@@ -105,7 +105,7 @@ def test_a_path_that_names_no_partition_is_not_seen(tmp_path: Path, cadence: str
         ("monthly", "in/{partition:%Y-%m}/*", "2026-03-01", "in/2026-03/a"),
     ],
 )
-def test_a_template_is_read_both_ways(tmp_path: Path, cadence: str, template: str, key: str, path: str) -> None:
+def test_a_template_parses_and_formats_paths(tmp_path: Path, cadence: str, template: str, key: str, path: str) -> None:
     ingest(tmp_path, path)
     landing = source(tmp_path, template, cadence)
     assert [(file.uri, file.landing_partition) for file in landing.find()] == [(path, key)]
@@ -113,12 +113,12 @@ def test_a_template_is_read_both_ways(tmp_path: Path, cadence: str, template: st
 
 
 @pytest.mark.parametrize("files", ["in/{partition:%Y-%m}/*", "in/{partition:%d}/*", "in/{partition:%c}/*"])
-def test_a_template_that_names_no_one_partition_is_refused(tmp_path: Path, files: str) -> None:
+def test_a_template_that_does_not_determine_one_partition_is_refused(tmp_path: Path, files: str) -> None:
     with pytest.raises(TemplateError, match=r"%c can't|does not distinguish daily partitions"):
         source(tmp_path, files)
 
 
-def test_a_file_of_a_flat_folder_tells_no_partition_and_is_always_found(tmp_path: Path) -> None:
+def test_a_file_of_a_flat_folder_has_no_partition_and_is_always_found(tmp_path: Path) -> None:
     ingest(tmp_path, "landing/a.ndjson", "landing/deep/b.ndjson")
     flat = source(tmp_path, "landing/*.ndjson")
     assert [(file.uri, file.landing_partition) for file in flat.find([])] == [("landing/a.ndjson", None)]
@@ -128,7 +128,7 @@ def test_a_file_of_a_flat_folder_tells_no_partition_and_is_always_found(tmp_path
     ]
 
 
-def test_uploads_that_go_on_and_what_is_no_file_are_not_seen(tmp_path: Path) -> None:
+def test_unfinished_uploads_and_what_is_not_a_file_are_ignored(tmp_path: Path) -> None:
     ingest(tmp_path, "landing/a.csv", *(f"landing/{name}" for name in (".b", "c.tmp", "d.csv.PART", "e.csv~")))
     ingest(tmp_path, "landing/.hidden/f.csv", "landing/folder.csv/g.csv")
     (tmp_path / "landing/broken.csv").symlink_to(tmp_path / "nowhere")
@@ -157,7 +157,7 @@ def test_folders_may_have_names_that_look_like_wildcards(tmp_path: Path) -> None
     assert uris(source(tmp_path / "my [x] *?", DAILY).find()) == ["landing/2026-01-01/a.ndjson"]
 
 
-def test_a_name_that_is_not_utf8_is_told(tmp_path: Path) -> None:
+def test_a_file_name_that_is_not_utf8_is_reported(tmp_path: Path) -> None:
     ingest(tmp_path, "landing/caf\udce9")
     with pytest.raises(SourceError, match=re.escape(r"caf\udce9': its name is not UTF-8")):
         source(tmp_path, "landing/*").find()

@@ -17,7 +17,7 @@ from sessions_platform.sources.files.reader import FileReading
 from sessions_platform.sources.formats import ndjson, text_records
 from sessions_platform.sources.formats.base import RecordBlock
 from sessions_platform.sources.formats.csv import RecordSplitter
-from sessions_platform_tests.ingested import DAY, open_folder, take_in, validate_file
+from sessions_platform_tests.ingested import DAY, ingest_and_publish, open_folder, validate_file
 from sessions_platform_tests.streams import stream
 
 NDJSON = stream()
@@ -195,7 +195,7 @@ def test_a_planted_defect_is_found(
 @pytest.mark.parametrize(
     ("plant", "content", "of"), [defect for defect in DEFECTS if defect[0] is not forget_the_bom][:3]
 )
-def test_a_lost_byte_stops_the_landing(
+def test_a_lost_byte_stops_the_ingest(
     tmp_path: Path,
     settings: Settings,
     monkeypatch: pytest.MonkeyPatch,
@@ -210,5 +210,5 @@ def test_a_lost_byte_stops_the_landing(
     with monkeypatch.context() as defective:
         plant(defective)
         with pytest.raises(BytesLostError, match="2026-01-01/file: its rows have"):
-            take_in(context)
-    assert take_in(context).raw.height > 1
+            ingest_and_publish(context)
+    assert ingest_and_publish(context).raw.height > 1

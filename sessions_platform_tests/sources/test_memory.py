@@ -14,7 +14,7 @@ import pytest
 import zstandard
 
 from sessions_platform.settings import Settings
-from sessions_platform_tests.ingested import DAY, open_folder, take_in
+from sessions_platform_tests.ingested import DAY, ingest_and_publish, open_folder
 
 pytestmark = pytest.mark.slow
 
@@ -121,7 +121,7 @@ def test_the_block_bounds_the_memory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])
-def test_a_bomb_of_one_line_takes_bounded_memory(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+def test_a_compression_bomb_of_one_line_takes_bounded_memory(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
     path = tmp_path / "bomb"
     path.write_bytes(pack(bytes(200 << 20)) * 8)  # members, or frames, of one text
     found = read(path, "ndjson")
@@ -133,7 +133,7 @@ def test_a_line_of_100_mb_is_validated_like_any_other(tmp_path: Path, settings: 
     good = b'{"id":"1","user":"ann","ts":"2026-01-01T12:00:00Z","type":"view","more":"' + b"x" * 100_000_000 + b'"}'
     (tmp_path / DAY).mkdir()
     (tmp_path / DAY / "file").write_bytes(good + b"\n" + good[:-1] + b"\n" + b"[" * 100_000_000)
-    taken = take_in(open_folder(tmp_path, settings))
+    taken = ingest_and_publish(open_folder(tmp_path, settings))
     assert taken.events.height == 1
     assert len(taken.events[0, "properties"]) > 100_000_000
     assert taken.codes() == ["malformed"] * 2

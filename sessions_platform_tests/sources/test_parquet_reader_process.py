@@ -1,4 +1,4 @@
-"""A Parquet file may bring down the process that reads it, and does no other harm."""
+"""A Parquet file may crash the process that reads it, and does no other harm."""
 
 import io
 import os

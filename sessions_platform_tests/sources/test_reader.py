@@ -53,7 +53,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.param(b"\0\xff\n", [b"\0\xff"], id="any byte is data"),
     ],
 )
-def test_lines_of_ndjson(place: Path, content: bytes, lines: list[bytes], block_bytes: int) -> None:
+def test_ndjson_is_divided_into_lines(place: Path, content: bytes, lines: list[bytes], block_bytes: int) -> None:
     assert payloads(reading(place, content, block_bytes)) == lines
 
 
@@ -227,7 +227,7 @@ def test_where_gzip_is_broken_all_lines_before_the_broken_byte_are_rows(place: P
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])
-def test_a_bomb_is_decompressed_block_by_block(place: Path, pack: Callable[[bytes], bytes]) -> None:
+def test_a_compression_bomb_is_decompressed_block_by_block(place: Path, pack: Callable[[bytes], bytes]) -> None:
     line = bytes(1 << 20) + b"\n"
     blocks = list(reading(place, pack(line * 64)))
     assert sum(block.height for block in blocks) == 64
@@ -262,7 +262,7 @@ def test_a_vanished_file_is_an_outage(tmp_path: Path) -> None:
         pytest.param(b"a\n\n1\n", [b"", b"1"], id="an empty line is a row"),
     ],
 )
-def test_records_of_csv(place: Path, content: bytes, records: list[bytes], block_bytes: int) -> None:
+def test_csv_is_divided_into_records(place: Path, content: bytes, records: list[bytes], block_bytes: int) -> None:
     assert payloads(reading(place, content, block_bytes, format="csv")) == records
 
 

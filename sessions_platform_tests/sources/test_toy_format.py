@@ -1,4 +1,4 @@
-"""A further format, as a newcomer would add one: query strings (a=1&b=2), each ended by a NUL.
+"""A further format, as a contributor would add one: query strings (a=1&b=2), each ended by a NUL.
 
 The implementation is in this file; the tests put the one line into the table of formats.
 """
@@ -21,7 +21,15 @@ from sessions_platform.contracts.stream_file import StreamError, load_stream
 from sessions_platform.settings import Settings
 from sessions_platform.sources.formats.base import Content, Decoder, Fields, RecordBlock
 from sessions_platform.sources.formats.errors import CorruptDataError, MalformedError
-from sessions_platform_tests.ingested import DAY, joined, open_folder, reading, rows_of, take_in, validate_file
+from sessions_platform_tests.ingested import (
+    DAY,
+    ingest_and_publish,
+    joined,
+    open_folder,
+    reading,
+    rows_of,
+    validate_file,
+)
 from sessions_platform_tests.pipeline.steps import refresh, table
 from sessions_platform_tests.streams import stream
 
@@ -77,7 +85,7 @@ def test_a_file_becomes_sessions(tmp_path: Path, settings: Settings, compress: A
     (tmp_path / DAY).mkdir()
     (tmp_path / DAY / "events.qs").write_bytes(compress(content))
     context = open_folder(tmp_path, settings, source={"format": "query"})
-    taken = take_in(context)
+    taken = ingest_and_publish(context)
     assert joined(taken.raw) == content
     assert (taken.events.height, taken.duplicates, taken.codes()) == (52, 1, ["malformed"])
     assert taken.rejected["payload"].to_list() == ["nonsense"]

@@ -1,4 +1,4 @@
-"""A second type of source, as a newcomer would add one: a log of topics that is read by offsets.
+"""A second type of source, as a contributor would add one: a log of topics that is read by offsets.
 
 The configuration and the implementation are in this file; the tests put the one line into the table of types.
 """
@@ -24,7 +24,7 @@ from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.ingest import ingest
 from sessions_platform.settings import Settings
 from sessions_platform.sources.base import NO_CURSORS, Cursor, Cursors, Quarantine, Slice
-from sessions_platform_tests.pipeline.steps import refresh, table, take_in
+from sessions_platform_tests.pipeline.steps import ingest_and_publish, refresh, table
 from sessions_platform_tests.streams import stream
 
 # The messages of each partition of a topic.
@@ -106,7 +106,7 @@ def test_messages_become_sessions_and_are_read_once(toy: StreamContext) -> None:
     first += [message("ann", minute, f"a{minute:02}") for minute in range(12)]
     second += [message("bob", 0, "b0"), b"not JSON", message("bob", 5, "b1"), message("bob", 90, "b2")]
     assert pending_landing_partitions(toy, DAY_ONE) == [DAY_ONE]
-    take_in(toy, DAY_ONE)
+    ingest_and_publish(toy, DAY_ONE)
     refresh(toy)
     assert toy.ledger.cursors() == {f"{toy.stream.name}/0": {"offset": 12}, f"{toy.stream.name}/1": {"offset": 4}}
     raw = toy.raw_events([DAY_ONE]).scan().collect()
@@ -122,7 +122,7 @@ def test_messages_become_sessions_and_are_read_once(toy: StreamContext) -> None:
 def test_reading_continues_behind_the_cursor(toy: StreamContext) -> None:
     first, _ = TOPICS[toy.stream.name]
     first += [message("ann", minute, f"a{minute:02}") for minute in range(4)]
-    take_in(toy, DAY_ONE)
+    ingest_and_publish(toy, DAY_ONE)
     first[:4] = [b"compacted away"] * 4
     first += [message("ann", 4, "a04")]
     assert pending_landing_partitions(toy, DAY_TWO) == [DAY_TWO]
@@ -144,15 +144,15 @@ def test_a_slice_that_fails_leaves_the_cursor_before_it(toy: StreamContext, monk
     with monkeypatch.context() as broken:
         broken.setattr(ToySource, "read", failing)
         with pytest.raises(ConnectionError):
-            take_in(toy, DAY_ONE)
+            ingest_and_publish(toy, DAY_ONE)
     assert toy.ledger.cursors() == {f"{toy.stream.name}/0": {"offset": 6}}
     first.append(message("ann", 12, "a12"))
-    take_in(toy, DAY_ONE)
+    ingest_and_publish(toy, DAY_ONE)
     payloads = toy.raw_events([DAY_ONE]).scan().collect()["payload"].to_list()
     assert sorted(payloads) == sorted(first)
 
 
-def test_it_takes_in_no_files(toy: StreamContext, tmp_path: Path) -> None:
+def test_it_accepts_no_files(toy: StreamContext, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"{}")
     with pytest.raises(UserError, match="does not read files"):
         place_files(toy, [tmp_path / "file"], DAY_ONE)
@@ -188,7 +188,7 @@ def described(folder: Path, source: str) -> Path:
     ],
 )
 @pytest.mark.usefixtures("toy")
-def test_a_mistake_in_a_source_is_named_by_its_line_and_key(
+def test_an_error_in_a_source_is_reported_with_its_line_and_key(
     tmp_path: Path, source: str, line: int, key: str, says: str
 ) -> None:
     with pytest.raises(StreamError) as caught:

@@ -156,7 +156,7 @@ def test_errors_from_elsewhere_are_not_transient(error: BaseException) -> None:
 
 
 @pytest.mark.parametrize("error", [ConnectionResetError(), TimeoutError(), InterruptedError(), BrokenPipeError()])
-def test_but_lost_connections_and_timeouts_are(error: BaseException) -> None:
+def test_lost_connections_and_timeouts_are_transient(error: BaseException) -> None:
     assert is_transient(error)
 
 
@@ -172,19 +172,19 @@ def reached(database: Database, url: str) -> BaseException:
         return error
 
 
-def test_a_server_that_is_not_there_may_come_back(database: Database) -> None:
+def test_an_absent_server_is_a_transient_error(database: Database) -> None:
     error = reached(database, "postgresql://ann:secret@127.0.0.1:1/shop")
     assert is_transient(error)
     assert "secret" not in str(error)
 
 
-def test_a_database_that_is_not_there_will_not(database: Database) -> None:
+def test_a_missing_database_is_not_a_transient_error(database: Database) -> None:
     error = reached(database, database.url.replace("/sessions?", "/nowhere?"))
     assert '"nowhere" does not exist' in str(error)
     assert not is_transient(error)
 
 
-def test_a_role_that_is_not_there_will_not_either(database: Database) -> None:
+def test_a_missing_role_is_not_a_transient_error(database: Database) -> None:
     error = reached(database, database.url + "&user=nobody_at_all&password=secret")
     assert not is_transient(error)
     assert "secret" not in str(error)
@@ -212,7 +212,7 @@ def test_a_query_gives_rows_by_name_and_in_utc(database: Database) -> None:
         "selekt",
     ],
 )
-def test_a_query_only_reads(database: Database, statement: str) -> None:
+def test_a_query_is_read_only(database: Database, statement: str) -> None:
     table = f"kept{next(_names)}"
     with database.transaction() as connection:
         connection.execute(SQL("create table {} as select 1 as number").format(Identifier(table)))
@@ -221,5 +221,5 @@ def test_a_query_only_reads(database: Database, statement: str) -> None:
     assert database.query(f"select * from {table}") == [{"number": 1}]
 
 
-def test_a_query_that_says_nothing_has_no_rows(database: Database) -> None:
+def test_an_empty_query_has_no_rows(database: Database) -> None:
     assert database.query("") == []

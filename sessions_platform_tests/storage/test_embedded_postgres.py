@@ -217,7 +217,7 @@ do $$ begin while clock_timestamp() < now() + interval '1 second' loop end loop;
 IS_EMPTY = "select to_regclass('remembered') is null"
 
 
-def test_processes_that_come_at_once_share_one_server_and_the_last_one_out_stops_it(fresh_home, clients):
+def test_concurrent_processes_share_one_server_and_the_last_to_leave_stops_it(fresh_home, clients):
     first, second, third = clients(fresh_home), clients(fresh_home), clients(fresh_home)
     urls = {first.url(), second.url(), third.url()}
     assert len(urls) == 1
@@ -260,7 +260,7 @@ def test_both_databases_are_there_in_utf8_sorted_by_bytes_in_utc_and_safe_on_dis
         assert ask(url, "show fsync") == ask(url, "show data_checksums") == "on"
 
 
-def test_nobody_else_comes_in_and_there_is_no_network(home):
+def test_other_users_have_no_access_and_there_is_no_network(home):
     url = attach(home).url()
     sockets = (cluster(home) / "sockets").readlink().stat()
     data = (cluster(home) / "data").stat()
@@ -286,7 +286,7 @@ def test_committed_rows_outlive_a_killed_postmaster(home):
     assert ask(attach(home).url(), REMEMBERED) == 7
 
 
-def test_the_urls_of_others_are_good_again_once_somebody_attaches_after_a_crash(home, clients):
+def test_urls_work_again_once_a_process_attaches_after_a_crash(home, clients):
     url = attach(home).url()
     remember(url, 7)
     kill_postmaster(home)
@@ -294,7 +294,7 @@ def test_the_urls_of_others_are_good_again_once_somebody_attaches_after_a_crash(
     assert ask(url, REMEMBERED) == 7
 
 
-def test_a_server_comes_back_though_a_busy_backend_outlives_its_postmaster(home):
+def test_the_server_restarts_although_a_busy_backend_outlives_its_postmaster(home):
     url = attach(home).url()
     connection = psycopg.connect(url)
     connection.pgconn.send_query(BUSY_FOR_A_SECOND)
@@ -304,7 +304,7 @@ def test_a_server_comes_back_though_a_busy_backend_outlives_its_postmaster(home)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process adopt orphans")
-def test_a_server_comes_back_though_nobody_buries_the_dead_one(home, clients):
+def test_the_server_restarts_although_the_dead_one_is_a_zombie(home, clients):
     guardian = clients(home, ADOPT_AND_BURY_NO_ORPHANS + ATTACH + STAY)
     guardian.url()
     dead = postmaster(home)
@@ -314,7 +314,7 @@ def test_a_server_comes_back_though_nobody_buries_the_dead_one(home, clients):
     assert Path(f"/proc/{dead}/stat").read_text().rsplit(")")[-1].split()[0] == "Z"
 
 
-def test_a_stranger_with_the_number_of_a_dead_postmaster_is_left_in_peace(home):
+def test_an_unrelated_process_with_a_dead_postmasters_pid_is_left_alone(home):
     server = attach(home)
     data = cluster(home) / "data"
     lines = (data / "postmaster.pid").read_text().splitlines()
@@ -336,7 +336,7 @@ def test_a_server_whose_socket_was_cleaned_away_is_reached_again(home):
     assert ask(attach(home).url(), REMEMBERED) == 7
 
 
-def test_a_folder_that_a_crash_left_half_made_does_no_harm(fresh_home):
+def test_a_folder_left_incomplete_by_a_crash_does_no_harm(fresh_home):
     half = cluster(fresh_home) / "data.new"
     half.mkdir(parents=True)
     (half / "PG_VERSION").write_text("18")
@@ -481,7 +481,7 @@ def test_a_copy_of_a_home_whose_data_is_elsewhere_is_refused(private_home):
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="only root's data can be outside of the home")
-def test_data_that_is_gone_is_an_error_and_not_replaced_in_silence(private_home):
+def test_missing_data_is_an_error_and_not_silently_replaced(private_home):
     attach(private_home).close()
     shutil.rmtree(cluster(private_home).readlink())
     with pytest.raises(EmbeddedPostgresError, match="which is gone"):

@@ -1,4 +1,4 @@
-"""Files of the lake contain what was written, appear whole or not at all, and can be read by later contracts."""
+"""Files of the lake contain what was written, appear complete or not at all, and can be read by later contracts."""
 
 import os
 import random
@@ -79,7 +79,7 @@ in_one_folder = settings(max_examples=60, suppress_health_check=[HealthCheck.fun
 
 @in_one_folder
 @given(frames_of_a_schema())
-def test_what_is_written_is_what_is_read(
+def test_rows_are_read_as_they_were_written(
     lake: Lake, written: tuple[dict[str, pl.DataType], list[pl.DataFrame]]
 ) -> None:
     schema, frames = written
@@ -205,7 +205,7 @@ def test_a_file_that_is_gone_is_an_error_and_not_an_empty_one(lake: Lake) -> Non
 # Whole or not at all -------------------------------------------------------------------------------------
 
 
-def test_nothing_appears_before_it_is_whole(lake: Lake) -> None:
+def test_no_file_appears_before_it_is_complete(lake: Lake) -> None:
     seen: list[list[str]] = []
 
     def frames() -> Iterator[pl.DataFrame]:
@@ -301,7 +301,7 @@ def test_a_writer_that_is_killed_leaves_no_more_than_an_unfinished_file(lake: La
     assert sorted(path.suffix for path in files_in(lake)) == [".parquet", ".tmp"]
 
 
-def test_whenever_a_writer_is_killed_every_file_that_has_its_name_is_whole(lake: Lake) -> None:
+def test_whenever_a_writer_is_killed_every_file_with_its_final_name_is_complete(lake: Lake) -> None:
     for _ in range(3):
         process = writer(WRITE_ON_AND_ON, lake)
         assert process.stdout is not None

@@ -106,7 +106,7 @@ def loaded(ledger: Ledger) -> list[SessionVersion]:
         return ledger.loaded_sessions(connection)
 
 
-def test_many_may_prepare_at_once_and_again(database: Database) -> None:
+def test_concurrent_and_repeated_preparations_succeed(database: Database) -> None:
     with psycopg.connect(database.url, autocommit=True) as connection:
         connection.execute("create database fresh")
     url = database.url.replace("/sessions?", "/fresh?")
@@ -142,7 +142,7 @@ def test_a_stream_keeps_the_calendars_that_it_began_with(ledger: Ledger) -> None
 # Landing files -------------------------------------------------------------------------------------------
 
 
-def test_files_belong_to_the_landing_partition_that_first_saw_them(ledger: Ledger) -> None:
+def test_files_stay_in_the_landing_partition_that_they_were_first_assigned_to(ledger: Ledger) -> None:
     ledger.assign(["b", "a"], ONE)
     ledger.assign(["b", "c"], TWO)
     ledger.assign([], THREE)
@@ -209,7 +209,7 @@ def test_nothing_is_published_at_first(ledger: Ledger) -> None:
     assert ledger.stale_partitions(RULE) == []
 
 
-def test_what_is_published_is_current_and_replaces_what_was(ledger: Ledger) -> None:
+def test_a_published_version_is_current_and_replaces_the_previous_one(ledger: Ledger) -> None:
     first = publish(ledger, raw_sequence=1)
     other = publish(ledger, partition=TWO)
     second = publish(ledger, raw_sequence=2, accepted=2)
@@ -238,7 +238,7 @@ def test_rows_that_were_read_earlier_do_not_replace_later_ones(ledger: Ledger) -
     publish(ledger, partition=TWO, raw_sequence=4)
 
 
-def test_a_publication_that_fails_on_the_way_leaves_no_trace(ledger: Ledger) -> None:
+def test_a_failed_publication_leaves_no_trace(ledger: Ledger) -> None:
     publish(ledger, ONE)
     before = ledger.snapshot(), ledger.stale_partitions(RULE)
 
@@ -252,7 +252,7 @@ def test_a_publication_that_fails_on_the_way_leaves_no_trace(ledger: Ledger) -> 
     assert (ledger.snapshot(), ledger.stale_partitions(RULE)) == before
 
 
-def test_one_publishes_at_a_time_and_readers_go_on(ledger: Ledger) -> None:
+def test_publications_are_serialized_and_readers_are_not_blocked(ledger: Ledger) -> None:
     publish(ledger, raw_sequence=1)
     with ledger.database.transaction() as publishing:
         ledger.lock(publishing)
@@ -305,7 +305,7 @@ def test_streams_do_not_wait_for_each_other(open_ledger: Callable[[], Ledger]) -
 # What is stale ------------------------------------------------------------------------------------------
 
 
-def test_what_is_affected_is_stale_until_a_load_contains_the_change(ledger: Ledger) -> None:
+def test_an_affected_partition_is_stale_until_a_load_contains_the_change(ledger: Ledger) -> None:
     seen = publish(ledger, ONE, TWO)
     assert ledger.stale_partitions(RULE) == [ONE, TWO]
     mark_loaded(ledger, write(ledger, ONE, snapshot=seen))
@@ -314,7 +314,7 @@ def test_what_is_affected_is_stale_until_a_load_contains_the_change(ledger: Ledg
     assert ledger.stale_partitions(RULE) == []
 
 
-def test_what_lacks_a_change_that_was_published_by_another_rule_is_stale_too(ledger: Ledger) -> None:
+def test_a_partition_without_a_change_published_under_another_rule_is_stale_too(ledger: Ledger) -> None:
     """By the current rule the activity chains around the change may reach into it."""
     seen = publish(ledger, ONE, TWO)
     mark_loaded(ledger, write(ledger, ONE, snapshot=seen), write(ledger, TWO, snapshot=seen))
@@ -324,7 +324,7 @@ def test_what_lacks_a_change_that_was_published_by_another_rule_is_stale_too(led
     assert ledger.stale_partitions(RULE) == [ONE]
 
 
-def test_what_was_published_after_the_snapshot_stays_stale(ledger: Ledger) -> None:
+def test_changes_published_after_the_snapshot_stay_stale(ledger: Ledger) -> None:
     seen = publish(ledger, ONE, TWO)
     version = write(ledger, ONE, snapshot=seen)
     unseen = publish(ledger, ONE, partition=TWO)
@@ -380,7 +380,7 @@ def test_partitions_made_by_another_rule_are_stale_too(ledger: Ledger) -> None:
 # Versions of session partitions --------------------------------------------------------------------------
 
 
-def test_what_is_written_is_not_loaded_before_it_is_marked(ledger: Ledger) -> None:
+def test_a_written_version_is_not_loaded_before_it_is_marked(ledger: Ledger) -> None:
     version = write(ledger, ONE, snapshot=7)
     assert loaded(ledger) == []
     mark_loaded(ledger, version)

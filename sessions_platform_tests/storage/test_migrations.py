@@ -6,6 +6,7 @@ had no version yet: the database as SQL, the lake, the stream's file and its lan
 
 import itertools
 import json
+import random
 import shutil
 import subprocess
 import sys
@@ -22,13 +23,18 @@ from psycopg.sql import SQL, Identifier
 
 import sessions_platform
 from sessions_platform import cli
+from sessions_platform.operations.audit import audit_sample, repeated_event_ids
+from sessions_platform.operations.dead_letters import Filter, find_rejected_records
+from sessions_platform.operations.rebuild import rebuild
 from sessions_platform.operations.repaired_rows import read_repaired_rows
 from sessions_platform.operations.replay import replay
-from sessions_platform.operations.status import status
+from sessions_platform.operations.status import pending_landing_partitions, status
 from sessions_platform.pipeline.context import StreamContext, open_contexts
 from sessions_platform.pipeline.ingest import ingest
 from sessions_platform.pipeline.load import load_sessions
 from sessions_platform.pipeline.publish import publish
+from sessions_platform.pipeline.reference_data import read_references
+from sessions_platform.pipeline.run import run_pipeline
 from sessions_platform.pipeline.sessionize import sessionize_partitions
 from sessions_platform.pipeline.validate import validate_partition
 from sessions_platform.settings import Settings
@@ -245,6 +251,62 @@ def test_a_rejected_row_of_an_old_home_is_repaired(old: Settings) -> None:
     assert row["status"] == "resolved"
 
 
+READERS: dict[str, Callable[[StreamContext], object]] = {
+    "prepare": StreamContext.prepare,
+    "status": status,
+    "pending landing partitions": pending_landing_partitions,
+    "ingest": lambda context: ingest(context, DAYS, "a run"),
+    "read references": read_references,
+    "find rejected rows": lambda context: find_rejected_records(context, Filter()),
+    "replay": lambda context: replay(context, [], "a run"),
+    "audit a sample": lambda context: audit_sample(context, 20, random.Random(1)),
+    "audit event ids": repeated_event_ids,
+}
+WRITERS: dict[str, Callable[[StreamContext], object]] = {
+    "run the pipeline": lambda context: run_pipeline(context, DAYS, "a run"),
+    "rebuild": lambda context: rebuild(context, "a run", lambda _: None),
+}
+
+
+@pytest.mark.parametrize("entry", READERS.values(), ids=READERS)
+def test_whichever_function_is_called_first_the_rows_of_an_old_database_are_kept(
+    old: Settings, entry: Callable[[StreamContext], object]
+) -> None:
+    before = all_rows(old)
+    entry(opened(old))
+    opened(old).prepare()
+    assert version(old) == HEAD
+    after = all_rows(old)
+    assert {name: rows for name, rows in after.items() if name not in NEW_TABLES} == in_todays_terms(before)
+
+
+@pytest.mark.parametrize("entry", WRITERS.values(), ids=WRITERS)
+def test_an_old_home_may_be_refreshed_or_rebuilt_before_anything_else(
+    old: Settings, entry: Callable[[StreamContext], object]
+) -> None:
+    before = in_todays_terms(all_rows(old))
+    entry(opened(old))
+    after = all_rows(old)
+    assert version(old) == HEAD
+    assert not {name for rows in after.values() for row in rows for name in row} & RENAMED_COLUMNS.keys()
+    for table in ("shop.sessions", "shop.session_changes"):
+        assert len(after[table]) == len(before[table]) + 1, table  # the session that was pending
+    context = opened(old)
+    assert status(context)["pending"] == {"landing": [], "session": []}
+    audit = audit_sample(context, 100, random.Random(1))
+    assert (audit.sessions, audit.mismatches) == (len(after["shop.sessions"]), [])
+
+
+def test_the_tables_of_a_stream_are_not_widened_before_the_upgrade(old: Settings) -> None:
+    """A renamed column would be added under its new name, and the values of the old one be lost."""
+    before, context = all_rows(old), opened(old)
+    with context.database.transaction() as connection:
+        context.warehouse.tables.prepare(connection)
+    after = all_rows(old)
+    assert version(old) == HEAD
+    assert {name: rows for name, rows in after.items() if name not in NEW_TABLES} == in_todays_terms(before)
+
+
 def test_an_upgraded_database_has_the_structure_of_a_new_one(
     old: Settings, open_settings: Callable[[], Settings]
 ) -> None:
@@ -258,7 +320,7 @@ def test_an_upgraded_database_has_the_structure_of_a_new_one(
     assert not [name for name in (*RENAMED_COLUMNS, "waiting", "replayed_in", "replayed_pkey") if name in text]
 
 
-def test_a_view_of_ones_own_outlives_the_upgrade(old: Settings) -> None:
+def test_a_users_view_survives_the_upgrade(old: Settings) -> None:
     with connected(old) as connection:
         connection.execute(
             "create view public.mine as select session_id, policy_version as rule from shop.sessions_now"
@@ -273,7 +335,7 @@ def test_the_newest_migration_is_the_programs_version() -> None:
     assert migration_scripts().get_heads() == [HEAD]
 
 
-def test_a_database_of_this_version_is_asked_once_and_without_alembic(open_settings: Callable[[], Settings]) -> None:
+def test_a_current_database_costs_one_query_and_no_import_of_alembic(open_settings: Callable[[], Settings]) -> None:
     settings = open_settings()
     prepare(settings)
     script = "assert not {'alembic', 'sqlalchemy'} & set(sys.modules)"
@@ -359,7 +421,7 @@ def test_of_many_processes_one_upgrades_and_the_others_wait(old: Settings) -> No
 
 @pytest.fixture
 def blocked(old: Settings) -> Iterator[psycopg.Connection]:
-    """A transaction that reads the stream's table, so that a migration gets as far as there and waits."""
+    """A transaction that reads the stream's table, so that a migration waits at that table."""
     with connected(old) as connection:
         connection.execute("lock table shop.session_changes in access share mode")
         yield connection

@@ -1,4 +1,4 @@
-"""The next item is made while one is used, by a thread that never outlives the iterator."""
+"""The next item is produced while one is used, by a thread that ends with the iterator."""
 
 import threading
 from collections.abc import Iterator
@@ -15,13 +15,13 @@ def threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("prefetch")]
 
 
-def test_items_come_in_their_order() -> None:
+def test_items_keep_their_order() -> None:
     assert list(prefetch(iter(range(100)))) == list(range(100))
     assert list(prefetch([])) == []
     assert threads() == []
 
 
-def test_the_next_item_is_made_while_one_is_used_and_the_one_behind_it_is_not() -> None:
+def test_exactly_one_item_is_prepared_ahead_of_the_one_in_use() -> None:
     made = [threading.Event() for _ in range(3)]
 
     def making() -> Iterator[int]:
@@ -38,7 +38,7 @@ def test_the_next_item_is_made_while_one_is_used_and_the_one_behind_it_is_not() 
 
 
 @pytest.mark.parametrize("taken", [0, 1, 2])
-def test_what_the_making_raises_comes_after_the_items_before_it(taken: int) -> None:
+def test_a_producers_error_is_raised_after_the_items_before_it(taken: int) -> None:
     def making() -> Iterator[int]:
         yield from range(taken)
         raise FileNotFoundError("gone")
@@ -51,7 +51,7 @@ def test_what_the_making_raises_comes_after_the_items_before_it(taken: int) -> N
 
 
 @pytest.mark.parametrize("taken", [1, 3])
-def test_when_the_using_fails_the_making_is_closed_and_its_thread_ends(taken: int) -> None:
+def test_when_the_consumer_fails_the_producer_is_closed_and_its_thread_ends(taken: int) -> None:
     closed = threading.Event()
 
     def making() -> Iterator[int]:
@@ -72,7 +72,7 @@ def test_when_the_using_fails_the_making_is_closed_and_its_thread_ends(taken: in
     assert threads() == []
 
 
-def test_what_is_made_of_each_comes_in_their_order_and_no_more_is_begun_than_asked_for() -> None:
+def test_mapped_results_keep_their_order_and_no_more_are_begun_than_requested() -> None:
     begun: list[int] = []
     go_on = threading.Event()
 
@@ -96,7 +96,7 @@ def test_what_is_made_of_each_comes_in_their_order_and_no_more_is_begun_than_ask
     assert threads() == []
 
 
-def test_what_one_of_them_raises_comes_in_its_place_and_ends_the_threads() -> None:
+def test_an_error_of_one_item_is_raised_in_its_turn_and_ends_the_threads() -> None:
     made = prefetch_map(lambda number: 6 // number, [3, 0, 1], 2)
     assert next(made) == 2
     with pytest.raises(ZeroDivisionError):

@@ -1,4 +1,4 @@
-"""Tables derive from the contract; a load changes just what differs, atomically, and readers never wait for it."""
+"""Tables derive from the contract; a load changes only what differs, atomically, and blocks no reader."""
 
 import itertools
 import math
@@ -198,14 +198,14 @@ def read_back(shop: Shop, rows: Sequence[Row]) -> list[Row]:
 @example([{"amount": math.inf}, {"amount": -math.inf}])
 @example([{"seen": datetime(1, 1, 1, tzinfo=UTC)}, {"seen": datetime.max.replace(tzinfo=UTC)}])
 @example([{"seen": datetime(999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)}])
-def test_values_arrive_as_they_are(one_shop: Shop, values: list[Row]) -> None:
+def test_values_are_loaded_unchanged(one_shop: Shop, values: list[Row]) -> None:
     rows = [one_shop.session(f"{place:03}", **own) for place, own in enumerate(values)]
     found = read_back(one_shop, rows)
     assert found == rows
     assert [repr(row["amount"]) for row in found] == [repr(row["amount"]) for row in rows]  # -0.0 equals 0.0
 
 
-def test_reasons_arrive_as_json(shop: Shop) -> None:
+def test_reasons_are_stored_as_json(shop: Shop) -> None:
     reasons = [
         {"code": "not_allowed", "column": 'a"b', "rule": "isin ['\\N', ',']", "value": value}
         for value in [None, "", "\\N", '"', "é\n😀", "\\u0000", "\x01"]
@@ -279,7 +279,7 @@ def test_each_row_has_a_key(shop: Shop, table: str, key: str) -> None:
     assert found["key"] == f"PRIMARY KEY ({key})"
 
 
-def test_a_name_that_sql_knows_is_quoted(open_shop: Callable[..., Shop]) -> None:
+def test_a_name_that_is_an_sql_keyword_is_quoted(open_shop: Callable[..., Shop]) -> None:
     odd = open_shop(name="select", session={"columns": {"order": {"first": "page_url"}, "group": {"max": "stars"}}})
     odd.load(odd.session("a", order="x", group=3))
     (row,) = odd.database.query('select "order", "group" from "select".sessions')
@@ -291,7 +291,7 @@ def test_existing_tables_are_left_alone(shop: Shop) -> None:
         shop.warehouse.tables.prepare(connection)
 
 
-def test_many_may_prepare_at_once(database: Database) -> None:
+def test_concurrent_processes_may_prepare_the_tables(database: Database) -> None:
     """As the assets of a new stream do that start together."""
     named = stream(name=f"shop{next(_names)}")
     Ledger(database, named.name).prepare({})
@@ -397,7 +397,7 @@ def test_only_what_differs_is_written(shop: Shop) -> None:
         ("session_rule_version", "old", "new"),
     ],
 )
-def test_the_smallest_difference_is_one(shop: Shop, column: str, old: Any, new: Any) -> None:
+def test_the_smallest_difference_is_a_change(shop: Shop, column: str, old: Any, new: Any) -> None:
     shop.load(shop.session("a", **{column: old}))
     assert shop.load(shop.session("a", **{column: new})).updated == 1
     assert [row[column] for row in shop.table()] == [new]
@@ -479,7 +479,7 @@ def test_a_session_is_ended_from_another_partition_and_opened_again(shop: Shop) 
     assert [(name, change) for name, change, _ in shop.changes][2:] == [("b", "appeared"), ("b", "vanished")]
 
 
-def test_a_session_that_went_to_another_user_opens_the_former_users_last_one(shop: Shop) -> None:
+def test_a_session_that_moves_to_another_user_reopens_the_former_users_last_one(shop: Shop) -> None:
     shop.load(shop.session("a"), shop.session("b", minute=60))
     shop.load(shop.session("a"), shop.session("b", "bob", 60))
     assert open_until(shop) == {"a": DAY_ONE + 5 * MINUTE + GAP, "b": DAY_ONE + 65 * MINUTE + GAP}
@@ -520,7 +520,7 @@ def test_rejected_rows_of_another_landing_partition_stay(shop: Shop) -> None:
 # Readers and failures ------------------------------------------------------------------------------------
 
 
-def test_readers_see_the_old_state_until_they_see_the_new_and_never_wait(shop: Shop) -> None:
+def test_readers_see_the_old_state_and_then_the_new_one_and_are_not_blocked(shop: Shop) -> None:
     shop.load(shop.session("a"), shop.session("b", "bob", 1500), into=[ONE, TWO])
     shop.reject(shop.rejected("a"))
     query = SQL("select session_id from {} order by 1").format(Identifier(shop.stream.name, "sessions_now"))
@@ -587,7 +587,7 @@ def test_staging_blocks_no_other_writer(shop: Shop) -> None:
             assert shop.load_in(other, shop.frame(shop.session("b"))).inserted == 1
 
 
-def test_an_error_among_the_rows_comes_through_and_leaves_the_old_table(shop: Shop) -> None:
+def test_an_error_in_the_rows_is_raised_and_leaves_the_old_table(shop: Shop) -> None:
     shop.load(shop.session("a"))
     before = shop.as_stored()
 

@@ -16,7 +16,7 @@ from sessions_platform.pipeline.deliver import Delivered, deliver
 from sessions_platform.storage.ledger.ledger import Delivery, Ledger, StaleWriteError
 from sessions_platform.storage.warehouses.registry import TARGETS
 from sessions_platform_tests.contexts import context, line, open_context
-from sessions_platform_tests.pipeline.steps import put, refresh, table, take_in
+from sessions_platform_tests.pipeline.steps import ingest_and_publish, put, refresh, table
 from sessions_platform_tests.streams import DAY_ONE, stream
 
 __all__ = ["context", "open_context"]
@@ -60,14 +60,14 @@ def loaded(context: StreamContext) -> StreamContext:
     for number, day in enumerate((ONE, TWO)):
         at = DAY_ONE + timedelta(days=number, hours=12)
         put(context, day, [line("ann", at, f"a{number}"), line("bob", at, f"b{number}")], day)
-    take_in(context, ONE, TWO)
+    ingest_and_publish(context, ONE, TWO)
     refresh(context)
     return context
 
 
 def add_an_event(context: StreamContext, day: str, name: str) -> None:
     put(context, name, [line("cid", f"{day}T15:00:00Z", name)], day)
-    take_in(context, day)
+    ingest_and_publish(context, day)
     refresh(context)
 
 
@@ -90,7 +90,7 @@ def test_the_target_gets_the_same_sessions(loaded: StreamContext, target: DuckDB
     assert len(in_postgres(loaded)) == 4
 
 
-def test_what_was_delivered_is_not_delivered_again(loaded: StreamContext, target: DuckDB) -> None:
+def test_a_delivered_partition_is_not_delivered_again(loaded: StreamContext, target: DuckDB) -> None:
     deliver(loaded, target, RUN)
     recorded = loaded.ledger.deliveries("duckdb")
     assert deliver(loaded, target, "another") == Delivered(unchanged=[ONE, TWO])
@@ -111,7 +111,7 @@ def test_a_newer_state_of_the_same_sessions_is_recorded_and_not_applied(loaded: 
     before = loaded.ledger.deliveries("duckdb")[TWO]
     add_an_event(loaded, TWO, "late")
     put(loaded, "late", [], TWO)
-    take_in(loaded, TWO)
+    ingest_and_publish(loaded, TWO)
     refresh(loaded)
     assert deliver(loaded, target, RUN) == Delivered(unchanged=[ONE, TWO])
     after = loaded.ledger.deliveries("duckdb")[TWO]

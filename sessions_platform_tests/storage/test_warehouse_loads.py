@@ -1,4 +1,4 @@
-"""Copied rows end up as compared ones do, and a partition is recognised only where it is unchanged."""
+"""Copying rows gives the same table as comparing them, and a partition is skipped only where it is unchanged."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -168,7 +168,7 @@ def comparisons(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     return compared
 
 
-def test_what_was_loaded_last_is_recognised_and_not_compared(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_loaded_state_is_recognised_and_not_compared(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     compared = comparisons(monkeypatch)
     rows = [shop.session("a"), shop.session("b", "bob", 1500)]
     shop.load(*rows, into=[ONE, TWO])
@@ -265,7 +265,7 @@ def test_many_sessions_are_staged_and_loaded_whole(shop: Shop, monkeypatch: pyte
     assert load(shop, [rows], days) == Loaded(0, 0, 0)
 
 
-def test_what_was_not_asked_for_is_not_loaded(shop: Shop) -> None:
+def test_partitions_that_were_not_requested_are_not_loaded(shop: Shop) -> None:
     """Another load has overtaken it."""
     shop.load(shop.session("a"), shop.session("b", "bob", 1500), into=[ONE, TWO])
     rows = [shop.session("a", event_count=9), shop.session("b", "bob", 1500, event_count=9)]

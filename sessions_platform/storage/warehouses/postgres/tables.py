@@ -21,6 +21,7 @@ from sessions_platform.contracts.sessions import KEPT_BY_WAREHOUSE, SESSION_CHAN
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.errors import UserError
 from sessions_platform.storage.postgres.database import lock
+from sessions_platform.storage.postgres.migrations import ensure_current
 from sessions_platform.storage.warehouses.postgres import statements as sql
 from sessions_platform.storage.warehouses.postgres.dead_letters import DeadLetters
 
@@ -147,9 +148,17 @@ class WarehouseTables:
     def prepare(self, connection: psycopg.Connection) -> None:
         """Create what is missing and add columns that are new; nothing where all is there already.
 
+        A database of an older version is upgraded first: a column that a migration renames would be added under its
+        new name, and the values of the old one be lost.
+
+        Args:
+            connection: in a transaction that has written nothing yet, unless the database is known to be upgraded.
+
         Raises:
+            NewerDatabaseError: a later version of the program has upgraded the database.
             WarehouseError: a column has another type.
         """
+        ensure_current(connection)
         queue = [*self.rejected_events.columns, *self.rejected_events.uncompared_columns]
         views_exist = self._views_exist(connection) and self.dead_letters.exists(connection, queue)
         if views_exist and all(self._is_complete(connection, table) for table in self._tables):

@@ -1,4 +1,4 @@
-"""Take the pictures of the README: `python -m sessions_platform_tests.browser.pictures FOLDER`."""
+"""Take the screenshots of the README: `python -m sessions_platform_tests.browser.screenshots FOLDER`."""
 
 import re
 import subprocess
@@ -26,21 +26,21 @@ LINE = 2
 BUSIEST_DAY = "2026-01-11"
 
 
-def take_pictures(folder: Path) -> None:
+def take_screenshots(folder: Path) -> None:
     """Write asset-graph.png, events.png and rejected-events.png, of the demo's whole week."""
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="sessions-pictures-") as name:
+    with tempfile.TemporaryDirectory(prefix="sessions-screenshots-") as name:
         home = Path(name) / "home"
         subprocess.run(program("demo"), env=environment(home), check=True)
         with served(home, Path(name) / "dev.log") as url, chromium(WIDTH, HEIGHT) as page:
             page.goto(url)
             page.get_by_role("button", name="Hide navigation").click()
-            picture_asset_graph(page, url, folder / "asset-graph.png")
-            picture_events(page, url, folder / "events.png")
-            picture_rejected_events(page, url, folder / "rejected-events.png")
+            capture_asset_graph(page, url, folder / "asset-graph.png")
+            capture_events(page, url, folder / "events.png")
+            capture_rejected_events(page, url, folder / "rejected-events.png")
 
 
-def picture_asset_graph(page: Page, url: str, path: Path) -> None:
+def capture_asset_graph(page: Page, url: str, path: Path) -> None:
     page.set_viewport_size({"width": WIDTH_OF_GRAPH, "height": HEIGHT})
     open_graph(page, url)
     open_groups(page)
@@ -51,7 +51,7 @@ def picture_asset_graph(page: Page, url: str, path: Path) -> None:
     page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
 
 
-def picture_events(page: Page, url: str, path: Path) -> None:
+def capture_events(page: Page, url: str, path: Path) -> None:
     open_asset(page, url, "events")
     page.get_by_role("button", name="Plots").click()
     # By event: Dagster plots by partition only what lies among the 120 newest days of the calendar.
@@ -61,14 +61,14 @@ def picture_events(page: Page, url: str, path: Path) -> None:
     take_down_to(page, path, page.locator("canvas").first)
 
 
-def picture_rejected_events(page: Page, url: str, path: Path) -> None:
+def capture_rejected_events(page: Page, url: str, path: Path) -> None:
     open_asset(page, url, "rejected_events", view="partitions", partition=BUSIEST_DAY)
     reasons = page.get_by_role("cell", name="reasons", exact=True)
     take_down_to(page, path, page.get_by_role("row").filter(has=reasons))
 
 
 def take_down_to(page: Page, path: Path, last: Locator) -> None:
-    """A picture of the page without its navigation, as far down as this."""
+    """A screenshot of the page without its navigation, as far down as this."""
     expect(last).to_be_visible()
     _, _, beside_navigation, _ = edges(page.get_by_role("navigation"))
     _, _, _, bottom = edges(last)
@@ -87,4 +87,4 @@ def take(page: Page, path: Path, left: float, top: float, right: float, bottom: 
 
 
 if __name__ == "__main__":
-    take_pictures(Path(sys.argv[1]))
+    take_screenshots(Path(sys.argv[1]))

@@ -1,4 +1,4 @@
-"""What a stream says, once: the platform is given it as a stream, the oracle as a rule."""
+"""The streams that are drawn: one description, for the platform as a stream's file and for the model as a rule."""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -22,7 +22,7 @@ AGGREGATES: dict[str, tuple[str, str]] = {
 
 
 @dataclass(frozen=True)
-class Terms:
+class StreamVariant:
     """The contract and the session rule of a stream, as far as they differ from one example to the next."""
 
     start: date = date(2026, 1, 1)
@@ -31,7 +31,7 @@ class Terms:
     timezone: str = "UTC"
     has_ids: bool = True
     max_future: timedelta = timedelta(days=366)
-    bucket_bytes: int = BUCKET_BYTES  # how many events are worked on at once, which no answer may show
+    bucket_bytes: int = BUCKET_BYTES  # how much is processed at once; no result may depend on it
     # the contract
     allowed: tuple[str, ...] | None = None  # event types
     at_least: float | None = None  # amount
@@ -61,9 +61,9 @@ class Terms:
         return ZoneInfo(self.timezone)
 
     def stream(self, name: str) -> Stream:
-        return Stream.model_validate(self.told(name))
+        return Stream.model_validate(self.as_file(name))
 
-    def told(self, name: str) -> dict[str, Any]:
+    def as_file(self, name: str) -> dict[str, Any]:
         """The stream's file."""
         ids = {"event_id": {"from": "id"}} if self.has_ids else {}
         columns = {
@@ -116,21 +116,23 @@ def partition_of(moment: datetime, cadence: str, zone: str = "UTC") -> str:
     return day.isoformat()
 
 
-def first_moment(terms: Terms) -> datetime:
-    """The start of the session partition that holds the stream's first midnight."""
-    return turn_before(datetime(terms.start.year, terms.start.month, terms.start.day, tzinfo=terms.zone), terms)
+def first_moment(variant: StreamVariant) -> datetime:
+    """The start of the session partition that contains the stream's first midnight."""
+    return turn_before(
+        datetime(variant.start.year, variant.start.month, variant.start.day, tzinfo=variant.zone), variant
+    )
 
 
-def turn_before(moment: datetime, terms: Terms) -> datetime:
-    """The start of the session partition that holds the moment."""
-    key = partition_of(moment, terms.partition, terms.timezone)
-    return datetime.fromisoformat(key).replace(tzinfo=terms.zone).astimezone(UTC)
+def turn_before(moment: datetime, variant: StreamVariant) -> datetime:
+    """The start of the session partition that contains the moment."""
+    key = partition_of(moment, variant.partition, variant.timezone)
+    return datetime.fromisoformat(key).replace(tzinfo=variant.zone).astimezone(UTC)
 
 
-def last_moment(landing_partition: str, terms: Terms) -> datetime:
-    """The latest that an event may be which landed there."""
+def last_moment(landing_partition: str, variant: StreamVariant) -> datetime:
+    """The latest timestamp that an event of this landing partition may have."""
     start = datetime.fromisoformat(landing_partition).replace(tzinfo=UTC)
     lengths = {"hourly": timedelta(hours=1), "daily": timedelta(days=1), "weekly": timedelta(days=7)}
-    is_monthly = terms.landing == "monthly"
-    end = (start + timedelta(days=32)).replace(day=1) if is_monthly else start + lengths[terms.landing]
-    return end + terms.max_future
+    is_monthly = variant.landing == "monthly"
+    end = (start + timedelta(days=32)).replace(day=1) if is_monthly else start + lengths[variant.landing]
+    return end + variant.max_future
