@@ -83,10 +83,10 @@ def _validated(raw: Any) -> SourceConfig:
     return model.model_validate(raw)
 
 
-class _OneOfTheTable:
-    """A union that `type` discriminates, of the models that are in the table when a stream is read.
+class _SourceUnion:
+    """The union of the models in `SOURCE_TYPES`, discriminated by `type`, as the table is when a stream is read.
 
-    Pydantic's own tagged union fixes its members when the class of the stream is made.
+    Pydantic's own tagged union would fix its members when the class `Stream` is made.
     """
 
     @classmethod
@@ -98,4 +98,4 @@ class _OneOfTheTable:
         return handler(core_schema.union_schema([model.__pydantic_core_schema__ for model in SOURCE_TYPES.values()]))
 
 
-AnySource = Annotated[SourceConfig, _OneOfTheTable]
+AnySource = Annotated[SourceConfig, _SourceUnion]

@@ -17,7 +17,7 @@ from psycopg.sql import SQL, Composed, Identifier
 from sessions_platform.contracts.events import REPEATED_EVENT_IDS
 from sessions_platform.contracts.polars_types import REASONS
 from sessions_platform.contracts.rejected_events import REJECTED_EVENTS
-from sessions_platform.contracts.sessions import KEPT_BY_WAREHOUSE, SESSION_CHANGES, session_columns
+from sessions_platform.contracts.sessions import ADDED_BY_WAREHOUSE, SESSION_CHANGES, session_columns
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.errors import UserError
 from sessions_platform.storage.postgres.database import lock
@@ -98,7 +98,7 @@ class WarehouseTables:
             "sessions",
             "session_id",
             session_columns(stream),
-            KEPT_BY_WAREHOUSE,
+            ADDED_BY_WAREHOUSE,
             (("session_partition",), ("user_id", "session_start")),
             fillfactor=_FILLFACTOR,
             on_insert={"open_until": "n.open_until", "loaded_at": "now()"},
