@@ -1,9 +1,8 @@
 """The table of source types, and the `source` key of a stream's file for each of them.
 
-To add a source, write its configuration and its implementation (one file in `sources`, see the
-protocol in `sources.base`), and add the configuration's line to `SOURCE_TYPES`. How records are
-written is in `formats`. Nothing here imports an implementation: a configuration names it by an
-import string, which `sources.registry` resolves when a stream is opened.
+To add a source, write its configuration here, add it to `SOURCE_TYPES`, and write its implementation in one file of
+`sources` (see the protocol in `sources.base`). Nothing here imports an implementation: a configuration names it by an
+import string, which `sources.registry` resolves when a stream is opened. Not here: how records are written (`formats`).
 """
 
 from typing import Annotated, Any, ClassVar, Literal

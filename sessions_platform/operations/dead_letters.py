@@ -85,7 +85,7 @@ def rejected_record(contexts: Sequence[StreamContext], rejection_id: str) -> Rej
     queue = context.warehouse.dead_letters
     with context.database.transaction(read_only=True) as connection:
         history = queue.history(connection, [row["rejection_id"]])
-        repairs = queue.replayed(connection, [row["rejection_id"]])
+        repairs = queue.repairs(connection, [row["rejection_id"]])
     return {
         **row,
         "history": [_without_id(decision) for decision in history],

@@ -89,7 +89,7 @@ def decided_outcomes(
     """
     queue, ids = context.warehouse.dead_letters, [row.rejection_id for row in rows]
     decided = {decision["rejection_id"]: Status(decision["status"]) for decision in queue.history(connection, ids)}
-    replayed = {(repair["rejection_id"], repair["payload_digest"]) for repair in queue.replayed(connection, ids)}
+    replayed = {(repair["rejection_id"], repair["payload_digest"]) for repair in queue.repairs(connection, ids)}
     pending = queue.pending_repairs(connection, ids)
     outcomes: dict[str, ReplayOutcome] = {}
     for row in rows:

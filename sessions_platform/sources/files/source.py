@@ -93,7 +93,7 @@ class FileSource:
         folder = self.landing_folder(partition_key)
         pattern = PurePosixPath(self._pattern_of(partition_key)).name
         if _is_unfinished(name) or "/" in name or not fnmatchcase(name, pattern):
-            raise SourceError(f"{name!r} is not matched by {self._source.files}. Fix: name the file as in {pattern}.")
+            raise SourceError(f"{name!r} would not be found by {self._source.files}. Fix: name it like {pattern}.")
         return folder / name
 
     def _anchored(self, files: str) -> tuple[Path, str]:

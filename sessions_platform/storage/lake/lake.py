@@ -1,6 +1,6 @@
 """The lake: immutable files, Parquet except for quarantined files, which keep the bytes that could not be read.
 
-Here: frames become files and files become frames, whole or a block at a time, also where a file was written under an
+Here: frames become files and files become frames, whole or a block at a time, also if a file was written under an
 older contract; and `Dataset`, the files of one asset by partition. Not here: where the files are kept
 (`filesystem.py`), how frames become one Parquet file (`parquet_writer.py`), which files are current (the ledger), and
 what streams and partitions are (`contracts`, `pipeline`).
@@ -171,9 +171,11 @@ class Dataset:
 
     @property
     def rows(self) -> int:
+        """The number of rows of all partitions."""
         return sum(self.rows_of(partition) for partition in self.partitions)
 
     def rows_of(self, partition: str) -> int:
+        """The number of rows of one partition."""
         return sum(file.rows for file in self.partitions[partition])
 
     def batches(self, rows: int) -> Iterator["Dataset"]:

@@ -129,8 +129,8 @@ class _OpenRowGroup:
     def smaller_row_limit(self, frame: pl.DataFrame) -> int | None:
         """How many rows a row group may have instead, if one is or becomes too large with this frame; else None.
 
-        One is too large already where the frames so far exceed the bytes and not the rows. One becomes too large
-        where so many rows of this frame alone exceed the bytes, as all rows of the frame were as long as the average.
+        One is too large already if the frames so far exceed the limit in bytes, but not the one in rows. One becomes
+        too large if a row group of rows as long as this frame's are on average would exceed the limit in bytes.
         """
         if self._bytes > ROW_GROUP_BYTES:
             return min(self._rows, self._row_limit // 2)

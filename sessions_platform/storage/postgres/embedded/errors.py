@@ -10,7 +10,7 @@ OWN_SERVER = "Or set SESSIONS_WAREHOUSE_URL to use a PostgreSQL of your own."
 
 
 class EmbeddedPostgresError(RuntimeError):
-    """The embedded server can't be had; the message says why, and what to do."""
+    """The embedded server can't be used; the message says why, and what to do."""
 
 
 @contextmanager

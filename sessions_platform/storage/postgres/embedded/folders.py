@@ -28,7 +28,7 @@ def cluster_folder(home: Path, account: Account) -> Path:
 
 
 def _check_link(home: Path, outside: Path) -> None:
-    """Refuse a link that was copied from another home; correct that of a home that has moved."""
+    """Reject a link that was copied from another home; correct the link of a home that was moved."""
     begin = f"Delete {home / 'postgres'} to begin with an empty database here. {OWN_SERVER}"
     if not outside.exists():
         raise EmbeddedPostgresError(f"The database of {home} was in {outside}, which is gone. {begin}")
@@ -42,11 +42,11 @@ def _check_link(home: Path, outside: Path) -> None:
 
 
 def folder_outside() -> Path:
-    """A folder for what the server's user cannot reach where it is; nobody but root may write to it."""
+    """A folder for what the server's user can't reach elsewhere; only root may write to it."""
     for folder in FOLDERS_OUTSIDE:
         with suppress(OSError):
-            found = make_folder(folder, passable=True).lstat()
-            owned = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022
+            state = make_folder(folder, passable=True).lstat()
+            owned = stat.S_ISDIR(state.st_mode) and state.st_uid == os.geteuid() and not state.st_mode & 0o022
             if owned and os.access(folder, os.W_OK):
                 return folder
     raise EmbeddedPostgresError(

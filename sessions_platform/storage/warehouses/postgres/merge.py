@@ -46,7 +46,7 @@ def stage(connection: psycopg.Connection, table: Table, frames: Iterable[pl.Data
 
 
 def make_staging_table(connection: psycopg.Connection, columns: Mapping[str, pl.DataType]) -> None:
-    """Make the temporary table `staged` anew, empty and with these columns."""
+    """Create the temporary table `staged`, empty and with these columns, in place of an earlier one."""
     connection.execute("drop table if exists pg_temp.staged")
     make = SQL("create temporary table staged ({}) on commit drop")
     connection.execute(make.format(definitions(columns)))
@@ -104,7 +104,7 @@ def in_physical_order(connection: psycopg.Connection) -> Iterator[None]:
 
 
 def _parts(table: Table) -> dict[str, Composable]:
-    """What the statements' names in braces stand for."""
+    """The values of the statements' names in braces."""
     names = [Identifier(name) for name in table.columns]
     compared = [SQL("{0} = n.{0}").format(name) for name in names]
     return {

@@ -46,6 +46,7 @@ class HashSet:
         self._sorted: list[np.ndarray] = []
 
     def add(self, hashes: pl.Series) -> None:
+        """Add hashes (UInt64), in any order."""
         added = hashes.sort().to_numpy()
         while self._sorted and len(self._sorted[-1]) < 2 * len(added):
             added = np.sort(np.concatenate([self._sorted.pop(), added]), kind="stable")  # merges two sorted runs

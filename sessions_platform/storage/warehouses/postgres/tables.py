@@ -53,7 +53,7 @@ class WarehouseError(UserError):
 class Table:
     """A table as the contract has it. An existing one may have more columns, of an older contract.
 
-    Args:
+    Attributes:
         schema: the stream's name.
         name: of the table.
         key: its primary key, if it has one.
@@ -168,7 +168,7 @@ class WarehouseTables:
         Only for a rebuild, which loads every row anew in the same transaction.
 
         Raises:
-            WarehouseError: an object that is not the platform's own, say somebody's view, depends on such a column.
+            WarehouseError: an object that is not the platform's own, such as a user's view, depends on such a column.
         """
         view = Identifier(self.stream.name, _VIEW_NAME)
         for table in self._tables:
