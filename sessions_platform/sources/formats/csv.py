@@ -83,7 +83,7 @@ class CsvFormat:
 def header_names(options: FormatOptions) -> Callable[[bytes | None], list[str]]:
     """A function from a header to the names of the fields under it, which ignores it where the stream lists them.
 
-    The function raises MalformedError where a header is no record, or names a field twice.
+    The function raises MalformedError where a header is not a CSV record, or repeats a name.
     """
     if isinstance(options.header, list):
         listed = options.header

@@ -21,7 +21,7 @@ from sessions_platform.storage.lake.filesystem import Filesystem
 from sessions_platform.storage.lake.memory import return_freed_memory
 from sessions_platform.storage.lake.parquet_writer import read_ranges, write_parquet
 
-# Polars represents each string as a view of this many bytes, beside the text itself.
+# Polars represents each string as a view of this many bytes, besides the text itself.
 _VIEW_BYTES = 16
 
 
@@ -114,7 +114,7 @@ class Lake:
         Args:
             paths: files of this or an older contract, conformed as `scan` does it.
             schema: the columns of the frames, in order.
-            column: the column whose row group statistics are given to `test`.
+            column: the column whose row group statistics are passed to `test`.
             test: whether a row group may be needed whose least and greatest value are these; else it is not read.
         """
         for path in paths:

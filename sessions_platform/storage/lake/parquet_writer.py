@@ -29,7 +29,7 @@ def write_parquet(path: Path, frames: Iterable[pl.DataFrame], schema: Mapping[st
     """Write the frames, cast to the schema, as a local file that is not synced to the disk yet.
 
     Where rows turn out to be so long that a row group would not fit into memory, what was written so far is read
-    back and written again in smaller row groups. A killed process may leave the earlier file beside `path`, with the
+    back and written again in smaller row groups. A killed process may leave the earlier file next to `path`, with the
     same suffix.
 
     Returns:

@@ -11,7 +11,7 @@ change their permissions::
     HOME/postgres/cluster/         data/, server.log, sockets -> /tmp/sessions-…
 
 PostgreSQL refuses to run as root. For root the server runs as ``postgres`` or
-``nobody``, and where that user cannot enter the home (say, inside ``/root``)
+``nobody``, and if that user cannot enter the home (for example inside ``/root``)
 ``cluster`` is a link to a folder under ``/var/lib/sessions-platform``. Deleting
 such a home loses the database but leaves those files, which contain a link back
 to the home that they belonged to.

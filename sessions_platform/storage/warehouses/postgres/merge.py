@@ -97,7 +97,7 @@ def apply_differences(
 
 @contextmanager
 def in_physical_order(connection: psycopg.Connection) -> Iterator[None]:
-    """Have rows that are joined by ctid changed in their order on the disk: in another, each would load a page anew."""
+    """Change rows that are joined by ctid in their order on the disk; in any other, each would load a page again."""
     connection.execute("set local enable_hashjoin = off; set local enable_mergejoin = off")
     yield
     connection.execute("set local enable_hashjoin = on; set local enable_mergejoin = on")

@@ -65,8 +65,8 @@ class HashSet:
 class StagedSessions:
     """Encoded sessions by partition, in a file that is in memory while they are few.
 
-    Beside the columns of the contract each session has `open_until`: right for the sessions of this object, as long as
-    newer partitions were added first, except for users in `ambiguous_users`.
+    Besides the columns of the contract each session has `open_until`: correct for the sessions of this object, as long
+    as newer partitions were added first, except for users in `ambiguous_users`.
     """
 
     def __init__(self, file: IO[bytes], columns: Mapping[str, pl.DataType], gap: timedelta) -> None:

@@ -1,9 +1,9 @@
 """The warehouse's tables and views, as the stream's contract has them, and how they are created and widened.
 
 Here: columns, keys, indexes, defaults and comments, and the DDL that makes an existing schema have them. Columns are
-only added, never removed; a column of another type is an error with its fix, and `retype` is for a rebuild, which
-loads every row anew. Not here: the ledger's tables, and changes to these tables that no contract asks for (migrations),
-the dead-letter queue's table and view (`dead_letters.py`), and loading (`loader.py`).
+only added, never removed; a column of another type is an error with its fix, and `retype` is for a rebuild, which loads
+every row again. Not here: the ledger's tables, and changes to these tables that no contract asks for (migrations), the
+dead-letter queue's table and view (`dead_letters.py`), and loading (`loader.py`).
 """
 
 from collections.abc import Mapping
@@ -165,7 +165,7 @@ class WarehouseTables:
     def retype(self, connection: psycopg.Connection) -> None:
         """Give columns the types of the contract where they have others. Such columns are null afterwards.
 
-        Only for a rebuild, which loads every row anew in the same transaction.
+        Only for a rebuild, which loads every row again in the same transaction.
 
         Raises:
             WarehouseError: an object that is not the platform's own, such as a user's view, depends on such a column.
