@@ -84,5 +84,5 @@ def server_account() -> Account:
             return Account(user.pw_uid, user.pw_gid)
     raise EmbeddedPostgresError(
         f"PostgreSQL refuses to run as root, and there is no user {' or '.join(SERVER_ACCOUNTS)} to run"
-        f" it as. Run the platform as an ordinary user. {OWN_SERVER}"
+        f" it as. Fix: run the platform as an ordinary user, {OWN_SERVER}"
     )

@@ -182,8 +182,8 @@ class Cluster:
         version = marker.read_text().strip() if marker.exists() else "an unknown version"
         if version != MAJOR_VERSION:
             raise EmbeddedPostgresError(
-                f"The data in {self._data} is of PostgreSQL {version}, and this is {MAJOR_VERSION}. Save it"
-                f" with the pg_dumpall of its own version, or delete it to begin empty. {OWN_SERVER}"
+                f"The data in {self._data} is of PostgreSQL {version}, and this is {MAJOR_VERSION}. Fix: save it"
+                f" with the pg_dumpall of its own version, or delete it to begin empty, {OWN_SERVER}"
             )
 
     def _has_sockets(self) -> bool:
@@ -222,7 +222,9 @@ class Cluster:
         return self.account.run(self.programs / program, *arguments, cwd=self.folder, output=output, keep=keep)
 
     def _failure(self, sentence: str, detail: str) -> EmbeddedPostgresError:
-        return EmbeddedPostgresError(f"{sentence} Its log is {self._log}.\n{detail}\n{OWN_SERVER}")
+        return EmbeddedPostgresError(
+            f"{sentence} Its log is {self._log}.\n{detail}\nFix: remove the cause, {OWN_SERVER}"
+        )
 
 
 def cluster_of(home: Path) -> Cluster:

@@ -29,14 +29,14 @@ def cluster_folder(home: Path, account: Account) -> Path:
 
 def _check_link(home: Path, outside: Path) -> None:
     """Reject a link that was copied from another home; correct the link of a home that was moved."""
-    begin = f"Delete {home / 'postgres'} to begin with an empty database here. {OWN_SERVER}"
+    fix = f"Fix: delete {home / 'postgres'} to begin with an empty database here, {OWN_SERVER}"
     if not outside.exists():
-        raise EmbeddedPostgresError(f"The database of {home} was in {outside}, which is gone. {begin}")
+        raise EmbeddedPostgresError(f"The database of {home} was in {outside}, which is gone. {fix}")
     origin = outside / "home"
     if origin.readlink() == home:
         return
     if (origin / "postgres" / "cluster").resolve() == outside:
-        raise EmbeddedPostgresError(f"{home} is a copy of {origin.readlink()}, which the database stays with. {begin}")
+        raise EmbeddedPostgresError(f"{home} is a copy of {origin.readlink()}, which the database stays with. {fix}")
     origin.unlink()
     origin.symlink_to(home)
 
@@ -50,8 +50,8 @@ def folder_outside() -> Path:
             if owned and os.access(folder, os.W_OK):
                 return folder
     raise EmbeddedPostgresError(
-        "PostgreSQL refuses to run as root, and its user cannot enter the platform's folders. Let other"
-        f" users enter them, or make {FOLDERS_OUTSIDE[0]} a folder that only root can write to. {OWN_SERVER}"
+        "PostgreSQL refuses to run as root, and its user cannot enter the platform's folders. Fix: let other"
+        f" users enter them, make {FOLDERS_OUTSIDE[0]} a folder that only root can write to, {OWN_SERVER}"
     )
 
 

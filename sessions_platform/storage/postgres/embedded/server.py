@@ -68,7 +68,7 @@ class EmbeddedPostgres:
     def url(self, database: str = "sessions") -> str:
         """A libpq URL, valid until ``close``. After a crash of the server it works again once a process attaches."""
         if self._cluster is None:
-            raise EmbeddedPostgresError("This process has left the embedded PostgreSQL. Attach again.")
+            raise EmbeddedPostgresError("This process has left the embedded PostgreSQL. Fix: attach again.")
         with explaining(self._home):
             return self._cluster.url(database)
 
