@@ -42,14 +42,17 @@ class Planted:
 
     @property
     def late(self) -> int:
+        """How many events are late."""
         return len(self.late_ids)
 
     @property
     def accepted(self) -> int:
+        """How many lines are accepted events."""
         return self.lines - sum(self.rejected.values()) - self.duplicates
 
     @property
     def events_in_sessions(self) -> int:
+        """How many events are in sessions, each once."""
         return self.accepted - self.duplicates_across - self.conflicts_across
 
 

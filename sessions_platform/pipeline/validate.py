@@ -48,10 +48,12 @@ class ValidatedPartition:
 
     @property
     def raw_rows(self) -> int:
+        """The number of raw rows, repaired ones included."""
         return sum(file.stored.rows for file in self.raw_files)
 
     @property
     def span(self) -> Span:
+        """The timestamps of the first and the last accepted event."""
         return self.first_event, self.last_event
 
 

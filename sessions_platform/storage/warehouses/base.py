@@ -18,7 +18,9 @@ class Target(Protocol):
     """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Its name in the ledger, permanently."""
+        ...
 
     def apply(self, partition: str, sessions: pl.DataFrame, digest: str) -> None:
         """Make the sessions of one session partition these, and no others, in one transaction.

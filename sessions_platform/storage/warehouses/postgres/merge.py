@@ -30,6 +30,7 @@ class Loaded:
 
     @property
     def changed(self) -> int:
+        """The sum of all three."""
         return self.inserted + self.updated + self.deleted
 
     def __add__(self, other: "Loaded") -> "Loaded":

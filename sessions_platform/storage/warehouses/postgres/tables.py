@@ -85,6 +85,7 @@ class Table:
 
     @property
     def identifier(self) -> Identifier:
+        """Schema and name, quoted for a statement."""
         return Identifier(self.schema, self.name)
 
 
