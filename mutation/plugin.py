@@ -1,6 +1,6 @@
-"""Loaded into pytest by `record` and `trial`: no search for smaller examples, and which test executes which line.
+"""A pytest plugin for `record` and `trial`: no shrinking, and a record of the lines that each test executes.
 
-What a fixture executes that several tests share is noted as the fixture's, and each test says which it uses.
+What a shared fixture executes is recorded under the fixture's name, and each test has the names of its fixtures.
 """
 
 import json
@@ -20,7 +20,7 @@ CONTEXT = "MUTATION_CONTEXT"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """A defect is found when an example fails; the smallest one, and one for the next time, are not needed."""
+    """Turn off what a mutant does not need: shrinking, stored examples and random seeds."""
     phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
     hypothesis.settings.register_profile("mutation", hypothesis.settings(), phases=phases, database=None)
     hypothesis.settings.load_profile("mutation")
@@ -30,7 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class Recorder:
-    """Notes in a worker of pytest-xdist, and in the processes that its tests start."""
+    """Records the lines of tests in a worker of pytest-xdist, and in the processes that the tests start."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -84,7 +84,7 @@ class Recorder:
 
 def _fixtures(item: pytest.Item) -> dict[str, list[pytest.FixtureDef[Any]]]:
     info = getattr(item, "_fixtureinfo", None)
-    return {name: list(found) for name, found in info.name2fixturedefs.items() if found} if info else {}
+    return {name: list(fixtures) for name, fixtures in info.name2fixturedefs.items() if fixtures} if info else {}
 
 
 def _key(fixture: pytest.FixtureDef[Any]) -> str | None:

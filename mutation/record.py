@@ -1,6 +1,6 @@
 """Which tests execute a line, and how long each takes: one run of the suite under coverage, kept in a folder.
 
-It is kept for as long as the package stays as it is; files of tests that are new or were changed are run anew.
+It is valid as long as the package is unchanged; test files that are new or have changed are run again.
 """
 
 import json
@@ -38,27 +38,27 @@ class Record:
     lines: dict[str, list[str]] = field(default_factory=dict)
 
     def covering(self, mutant: Mutant, root: Path) -> list[str]:
-        """The tests that reach a mutant's lines, the quickest first; those that failed without it are left out.
+        """The tests that execute a mutant's lines, the quickest first, without those that fail without it.
 
-        What runs at import is reached by tests of the functions that use it. What only a few tests reach may have
-        been made once and kept for the others of their files, so these are taken too.
+        For code that runs at import, these are the tests of the functions that use it. If they are few, a result may
+        be cached for other tests, so all tests of the same files are taken.
         """
-        places = [f"{mutant.path}:{line}" for line in mutant.lines]
+        lines = [f"{mutant.path}:{line}" for line in mutant.lines]
         if mutant.names:
-            places += [f"{path}:{line}" for path, line in uses(root, PACKAGE, mutant.names)]
-        contexts = {context for place in places for context in self.lines.get(place, ())}
+            lines += [f"{path}:{line}" for path, line in uses(root, PACKAGE, mutant.names)]
+        contexts = {context for line in lines for context in self.lines.get(line, ())}
         passing = {name: test for name, test in self.tests.items() if not test["failed"]}
-        found = {name for name, test in passing.items() if not contexts.isdisjoint([name, *test["fixtures"]])}
-        if len(found) < _FEW:
-            files = {name.partition("::")[0] for name in found}
-            found = {name for name in passing if name.partition("::")[0] in files}
-        return sorted(found, key=lambda name: (passing[name]["seconds"], name))
+        covering = {name for name, test in passing.items() if not contexts.isdisjoint([name, *test["fixtures"]])}
+        if len(covering) < _FEW:
+            files = {name.partition("::")[0] for name in covering}
+            covering = {name for name in passing if name.partition("::")[0] in files}
+        return sorted(covering, key=lambda name: (passing[name]["seconds"], name))
 
 
-def record(copy: Path, folder: Path, jobs: int, *, slow: bool) -> Record:
-    """What is known of a suite, brought up to date by running in a copy of the checkout what has changed."""
-    kept = folder / ("slow.json" if slow else "quick.json")
-    known = Record(**json.loads(kept.read_text())) if kept.exists() else Record()
+def record_suite(copy: Path, folder: Path, jobs: int, *, slow: bool) -> Record:
+    """The record of a suite, updated by running the test files that have changed, in a copy of the checkout."""
+    stored = folder / ("slow.json" if slow else "quick.json")
+    known = Record(**json.loads(stored.read_text())) if stored.exists() else Record()
     package = _digest((copy / PACKAGE).rglob("*.py"))
     files = {path.relative_to(copy).as_posix(): _digest([path]) for path in (copy / TESTS).rglob("test_*.py")}
     if known.package != package:
@@ -70,14 +70,14 @@ def record(copy: Path, folder: Path, jobs: int, *, slow: bool) -> Record:
         _run(copy, folder / "recording", changed, jobs, slow=slow)
         _merge(known, folder / "recording", copy)
         known.files = files
-        kept.write_text(json.dumps(vars(known)))
+        stored.write_text(json.dumps(vars(known)))
     return known
 
 
 def environment(copy: Path) -> dict[str, str]:
-    """In which a copy imports itself, processes that it starts too, and random tests are the same each time."""
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    data = {"SESSIONS_TEST_DATA": str(ROOT.parent / "shared" / "data"), **kept}
+    """The environment of a copy: it and its processes import the copy, and random tests have a fixed seed."""
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    data = {"SESSIONS_TEST_DATA": str(ROOT.parent / "shared" / "data"), **inherited}
     return {**data, "PYTHONPATH": str(copy), "SESSIONS_TEST_SEED": "1"}
 
 
@@ -107,8 +107,8 @@ def _merge(known: Record, recording: Path, copy: Path) -> None:
             data.read()
         for file in data.measured_files():
             for line, contexts in data.contexts_by_lineno(file).items():
-                place = f"{Path(file).relative_to(copy).as_posix()}:{line}"
-                known.lines[place] = sorted({*known.lines.get(place, ()), *contexts} - {""})
+                key = f"{Path(file).relative_to(copy).as_posix()}:{line}"
+                known.lines[key] = sorted({*known.lines.get(key, ()), *contexts} - {""})
 
 
 def _digest(paths: Iterable[Path]) -> str:

@@ -1,4 +1,8 @@
-"""Where a defect can be planted, and which one: boundaries, signs, constants, quantifiers, joins, SQL, statements."""
+"""Where a defect can be planted, and which one: boundaries, signs, constants, quantifiers, joins, SQL, statements.
+
+The ids of mutants, and which are drawn, depend on the code alone, so that runs can be compared. Not here: planting them
+(`trial`).
+"""
 
 import ast
 import re
@@ -6,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -55,15 +59,16 @@ _SQL = tuple(
         *((r"\bnot exists\b", "exists"), (r"\bon conflict do nothing", ""), (r"\bunion all\b", "union")),
     )
 )
-# A size or a batch may be another one; a boundary may not.
+# Greater constants are sizes, such as that of a batch, and not boundaries.
 _LARGEST = 64
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """Bytes of a file to be replaced; `lines` are those of the statement, `names` what a module or class calls it.
+    """Bytes of a file to be replaced.
 
-    `names` is empty inside of a function, where the lines themselves say which tests reach them.
+    `lines` are those of the statement. `names` are what a statement of a module or class binds; empty inside a
+    function, whose lines show which tests execute them.
     """
 
     id: str
@@ -78,12 +83,13 @@ class Mutant:
     names: tuple[str, ...]
 
     def planted(self, source: bytes) -> bytes:
+        """The file's content with the defect."""
         return source[: self.start] + self.new.encode() + source[self.end :]
 
 
 @dataclass(frozen=True)
 class _Scope:
-    """The statement that a place is in, the names of what it is in, and what a module or class calls it."""
+    """The statement around a site, the functions and classes around that, and the names that the statement binds."""
 
     statement: ast.stmt
     path: tuple[str, ...]
@@ -92,6 +98,8 @@ class _Scope:
 
 @dataclass(frozen=True)
 class _Edit:
+    """A site: bytes that can be replaced, and by what."""
+
     start: int
     end: int
     kind: str
@@ -99,15 +107,14 @@ class _Edit:
 
 
 def mutants(root: Path, package: str, seed: int, rooms: Sequence[str] = ROOMS) -> list[Mutant]:
-    """One mutant a place, in the order in which the seed draws them: the first of them are a selection."""
-    found: list[Mutant] = []
-    for path in sorted(path for room in rooms for path in (root / package / room).rglob("*.py")):
-        found += of_file(path.relative_to(root).as_posix(), path.read_bytes(), seed)
-    return sorted(found, key=lambda mutant: _draw(seed, mutant.id))
+    """One mutant for each site, in the order in which the seed draws them."""
+    paths = sorted(path for room in rooms for path in (root / package / room).rglob("*.py"))
+    files = (of_file(path.relative_to(root).as_posix(), path.read_bytes(), seed) for path in paths)
+    return sorted(chain.from_iterable(files), key=lambda mutant: _draw(seed, mutant.id))
 
 
 def of_file(path: str, source: bytes, seed: int) -> list[Mutant]:
-    """The mutants of one file in its order. Their ids stay when lines move."""
+    """The mutants of one file in its order. Moving lines does not change their ids."""
     known: Counter[tuple[str, ...]] = Counter()
     made = []
     for edit, scope in sorted(_Finder(source).sites, key=lambda site: site[0].start):
@@ -119,7 +126,7 @@ def of_file(path: str, source: bytes, seed: int) -> list[Mutant]:
         name = f"{_draw(0, *key, str(known[key]), new):x}"[-8:]
         line, lines = source.count(b"\n", 0, edit.start) + 1, _lines(scope.statement)
         mutant = Mutant(name, path, line, edit.start, edit.end, old, new, edit.kind, lines, scope.names)
-        # A result that is missing is noticed by nearly any test: of those one in four is enough.
+        # Nearly any test fails without a result, so one in four of these is enough.
         if _compiles(mutant.planted(source)) and (edit.kind != "result" or drawn % 4 == 0):
             made.append(mutant)
     return made
@@ -138,7 +145,7 @@ def _compiles(source: bytes) -> bool:
 
 
 def _lines(statement: ast.stmt) -> tuple[int, ...]:
-    """Of a whole statement, of the head of a compound one, or of the body of a function whose default it is."""
+    """The lines of a statement; of a compound one its head; of a function, for its defaults, its body."""
     assert statement.end_lineno is not None
     body: list[ast.stmt] | None = getattr(statement, "body", None)
     if body and isinstance(statement, ast.FunctionDef):
@@ -148,7 +155,7 @@ def _lines(statement: ast.stmt) -> tuple[int, ...]:
 
 
 class _Finder:
-    """Walks a module; `sites` are the places that it came by."""
+    """Walks a module, and collects its sites."""
 
     def __init__(self, source: bytes) -> None:
         self.source = source
@@ -176,7 +183,7 @@ class _Finder:
         return _Scope(child, scope.path, (*scope.names, *bound(child)) if scope.names else ())
 
     def statement(self, node: ast.stmt, scope: _Scope) -> Iterator[_Edit]:
-        """Statements that can go, where a function goes on without them."""
+        """Statements of a function that can be removed."""
         if scope.names:
             return
         if isinstance(node, ast.Return) and node.value is not None:
@@ -203,8 +210,8 @@ class _Finder:
     def _operator(self, left: ast.expr, operator: ast.AST, right: ast.expr) -> Iterator[_Edit]:
         begin, end = self._span(left)[1], self._span(right)[0]
         old, new = _OPERATORS.get(type(operator), ("", ""))
-        if old and (place := re.search(re.escape(old).encode(), self.source[begin:end])):
-            yield _Edit(begin + place.start(), begin + place.end(), "operator", (new,))
+        if old and (match := re.search(re.escape(old).encode(), self.source[begin:end])):
+            yield _Edit(begin + match.start(), begin + match.end(), "operator", (new,))
 
     def unary(self, node: ast.UnaryOp, _scope: _Scope) -> Iterator[_Edit]:
         if isinstance(node.op, ast.Not | ast.Invert):
@@ -231,8 +238,8 @@ class _Finder:
         begin, end = self._span(node)
         text = self.source[begin:end]
         for pattern, new in _SQL if _IS_SQL.search(text) else ():
-            for place in pattern.finditer(text):
-                yield _Edit(begin + place.start(), begin + place.end(), "sql", (new,))
+            for match in pattern.finditer(text):
+                yield _Edit(begin + match.start(), begin + match.end(), "sql", (new,))
 
     def _edit(self, node: ast.stmt | ast.expr, kind: str, *new: str) -> _Edit:
         return _Edit(*self._span(node), kind, new)
@@ -256,7 +263,7 @@ _FINDERS: dict[Any, Any] = {
 
 
 def _code_in(node: ast.AST) -> Iterator[ast.AST]:
-    """Children in which a defect may be: no types, docstrings, decorators, log lines or sizes such as 4 * 1024."""
+    """Children that can have sites: no types, docstrings, decorators, texts or sizes such as 4 * 1024."""
     types: list[ast.expr] = []
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"isinstance", "cast"}:
         types = node.args[1:] if node.func.id == "isinstance" else node.args[:1]
@@ -276,16 +283,16 @@ _NO_CODE = {"annotation", "returns", "decorator_list", "bases", "type_params"}
 
 
 def bound(statement: ast.stmt) -> tuple[str, ...]:
-    """The names that a statement of a module or class makes."""
+    """The names that a statement of a module or class binds."""
     if isinstance(statement, ast.FunctionDef | ast.ClassDef):
         return (statement.name,)
     targets = getattr(statement, "targets", None) or [getattr(statement, "target", None)]
-    found = tuple(node.id for target in targets if target for node in ast.walk(target) if isinstance(node, ast.Name))
-    return found or ("",)
+    names = tuple(node.id for target in targets if target for node in ast.walk(target) if isinstance(node, ast.Name))
+    return names or ("",)
 
 
 def uses(root: Path, package: str, names: Sequence[str]) -> Iterator[tuple[str, int]]:
-    """Files and lines inside of functions that use these names, or others that are made of them."""
+    """Files and lines of functions that use these names, or names that are defined by them."""
     trees = [(path, ast.parse(path.read_bytes())) for path in sorted((root / package).rglob("*.py"))]
     known, new = set[str](), set(names) - {""}
     while new:

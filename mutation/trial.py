@@ -1,4 +1,4 @@
-"""One mutant, planted in a copy of the checkout, and what the tests say of it."""
+"""One mutant, planted in a copy of the checkout, and the result of its tests."""
 
 import os
 import re
@@ -16,21 +16,21 @@ from mutation.sites import Mutant
 
 _MEMORY = Path("/dev/shm")
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (.*?)(?: - (.*))?$", re.M)
-# A test that takes longer than this, and ten times as long as without the mutant, does not end.
-_AT_LEAST = 60
+# In seconds. A test that takes longer, and ten times as long as without the mutant, is considered endless.
+_LEAST_LIMIT = 60
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """`state` is killed, timed out, survived, or out of time where tests were left when the time was up."""
+    """`state` is killed, timed out, survived, or out of time if not all tests could be run in time."""
 
     state: str
     test: str = ""
     error: str = ""
 
 
-def copied(root: Path, to: Path) -> Path:
-    """A copy of what git knows of the checkout, or would, with its virtual environment."""
+def copy_checkout(root: Path, to: Path) -> Path:
+    """Copy all files of the checkout that git does not ignore, with a link to its virtual environment."""
     names = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=root,
@@ -47,8 +47,8 @@ def copied(root: Path, to: Path) -> Path:
 
 
 @contextmanager
-def planted(mutant: Mutant, copy: Path) -> Iterator[None]:
-    """The copy with the mutant in it. Python takes no heed of a change within a second that keeps the size."""
+def plant(mutant: Mutant, copy: Path) -> Iterator[None]:
+    """Have the mutant in the copy while the block runs."""
     path = copy / mutant.path
     source = path.read_bytes()
     try:
@@ -59,32 +59,33 @@ def planted(mutant: Mutant, copy: Path) -> Iterator[None]:
 
 
 def _replace(path: Path, source: bytes) -> None:
+    """Write a module and remove its bytecode: Python ignores a change within a second that keeps the size."""
     path.write_bytes(source)
     for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"):
         compiled.unlink()
 
 
-def tried(copy: Path, tests: Sequence[str], longest: float, seconds: float) -> Outcome:
+def run_tests(copy: Path, tests: Sequence[str], longest: float, seconds: float) -> Outcome:
     """Run tests in this order until one fails; `longest` is what the longest of them takes without a mutant."""
-    limit = max(_AT_LEAST, 10 * longest)
+    limit = max(_LEAST_LIMIT, 10 * longest)
     options = ["-x", f"-ofaulthandler_timeout={limit}", "-ofaulthandler_exit_on_timeout=true"]
     try:
-        code, said = _pytest(copy, [*options, *tests], seconds)
-        if "ERROR: not found: " in said:  # the mutant has changed the names of a test's cases
+        code, printed = _pytest(copy, [*options, *tests], seconds)
+        if "ERROR: not found: " in printed:  # the mutant has changed the names of a test's cases
             whole = dict.fromkeys(test.partition("[")[0] for test in tests)
-            code, said = _pytest(copy, [*options, *whole], seconds)
+            code, printed = _pytest(copy, [*options, *whole], seconds)
     except subprocess.TimeoutExpired:
         return Outcome("out of time")
     if code == 0:
         return Outcome("survived")
-    if re.search(r"^Timeout \(", said, re.M):
-        return Outcome("timed out", next(iter(re.findall(r'File ".*/(test_\w+\.py)"', said)), ""))
-    test, error = next(iter(_FAILED.findall(said)), ("the import of the package", said.strip()[-300:]))
+    if re.search(r"^Timeout \(", printed, re.M):
+        return Outcome("timed out", next(iter(re.findall(r'File ".*/(test_\w+\.py)"', printed)), ""))
+    test, error = next(iter(_FAILED.findall(printed)), ("the import of the package", printed.strip()[-300:]))
     return Outcome("killed", test, error[:300])
 
 
 def failing(copy: Path, tests: Sequence[str]) -> list[str]:
-    """Those of these tests that fail as the copy is."""
+    """Those of these tests that fail in the copy as it is."""
     return [test for test, _ in _FAILED.findall(_pytest(copy, tests, None)[1])] if tests else []
 
 

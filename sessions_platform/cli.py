@@ -36,7 +36,7 @@ Partition = Annotated[str | None, typer.Option(help="A landing partition.")]
 Ids = Annotated[list[str], typer.Argument(help="Rejection ids; the first characters suffice.", show_default=False)]
 
 
-class Wanted(StrEnum):
+class StatusChoice(StrEnum):
     """Which rows of the queue to show, by status."""
 
     open = "open"
@@ -45,7 +45,7 @@ class Wanted(StrEnum):
     all = "all"
 
 
-OfStatus = Annotated[Wanted, typer.Option(help="Status of the rows.")]
+OfStatus = Annotated[StatusChoice, typer.Option(help="Status of the rows.")]
 
 
 def main() -> None:
@@ -135,7 +135,7 @@ def list_rejected(
     stream: OfStream = None,
     reason: Reason = None,
     partition: Partition = None,
-    status: OfStatus = Wanted.open,
+    status: OfStatus = StatusChoice.open,
     limit: Annotated[int | None, typer.Option(help="Maximum number of rows for each stream; 100 in a table.")] = None,
     as_csv: Annotated[Path | None, typer.Option("--csv", help="Write a file for a spreadsheet.")] = None,
     as_json: AsJson = False,
@@ -175,7 +175,7 @@ def export_rejected(
     stream: OfStream = None,
     reason: Reason = None,
     partition: Partition = None,
-    status: OfStatus = Wanted.open,
+    status: OfStatus = StatusChoice.open,
 ) -> None:
     """Write rows as NDJSON, one a line, to be repaired and replayed."""
     from sessions_platform.operations.dead_letters import exported, is_replayable
@@ -261,12 +261,12 @@ def _contexts(stream: str | None):
 
 
 def _rejected_records(
-    stream: str | None, reason: str | None, partition: str | None, status: Wanted, limit: int | None
+    stream: str | None, reason: str | None, partition: str | None, status: StatusChoice, limit: int | None
 ) -> list[dict[str, Any]]:
     from sessions_platform.operations.dead_letters import Filter, find_rejected_records
     from sessions_platform.storage.warehouses.postgres.dead_letters import Status
 
-    of_status = None if status is Wanted.all else Status(status.value)
+    of_status = None if status is StatusChoice.all else Status(status.value)
     wanted = Filter(of_status, reason, partition, limit=limit)
     return [row for stream_context in _contexts(stream) for row in find_rejected_records(stream_context, wanted)]
 

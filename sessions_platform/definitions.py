@@ -1,6 +1,6 @@
 """The code location that Dagster loads: all definitions, for the settings in the environment.
 
-Here belongs what a process of Dagster's needs to load them quickly. The definitions are built in
+Here belongs what makes them load quickly in Dagster's processes. The definitions are built in
 `orchestration/build.py`.
 """
 
@@ -17,6 +17,7 @@ from sessions_platform.settings import Settings
 
 @dg.definitions
 def platform() -> dg.Definitions:
+    """All definitions, for the settings that the environment has when Dagster asks for them."""
     configure_allocator()
     return _built(Settings.from_environment())
 

@@ -1,12 +1,12 @@
 """Errors that a user sees as a sentence and never as a traceback.
 
-Not here: errors of one room, which are defined where they are raised and are subclasses of these where a user
+Not here: errors of one package. Those are defined where they are raised, and are subclasses of `UserError` if a user
 can correct the cause.
 """
 
 
 class UserError(ValueError):
-    """Something that the user can correct. The message names the place, the reason and the fix."""
+    """Something that the user can correct. The message says where, why, and what the fix is."""
 
 
 class RunFailedError(Exception):

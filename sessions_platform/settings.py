@@ -1,8 +1,8 @@
 """Every environment variable that configures the platform, named and validated here and nowhere else.
 
-It does without pydantic-settings: every command and every worker imports this module first, and importing the
-library takes ten times as long. Not here: options for memory
-allocators (``allocator``), and what is part of a stream (``contracts.stream``).
+It does without pydantic-settings: every command and every worker imports this module first, and importing the library
+takes ten times as long. Not here: options for memory allocators (``allocator``), and what is part of a stream
+(``contracts.stream``).
 """
 
 import os
@@ -38,6 +38,7 @@ class Settings:
         dagster_postgres_url: the database of Dagster's instance; None for SQLite.
         block_bytes: how much of a landing file is read at once.
         bucket_bytes: how much of a partition is processed at once.
+        scratch_folder: the folder of temporary files; None for one within `home`.
     """
 
     home: Path
@@ -103,7 +104,7 @@ def _postgres_url(environment: Mapping[str, str], name: str) -> str | None:
     text = environment.get(name, "").strip()
     if not text:
         return None
-    # The value may hold a password, so it is not shown.
+    # The value may contain a password, so it is not shown.
     scheme = urlsplit(text).scheme
     if scheme.partition("+")[0] not in {"postgresql", "postgres"}:
         raise SettingsError(f"{name}: it is not a PostgreSQL URL. Fix: write postgresql://user@host/database.")

@@ -51,7 +51,7 @@ class Calendar:
         cadence: the length of a partition.
         start: a midnight in ``timezone``; the first partition contains it.
         timezone: an IANA name. An hourly calendar is in UTC only (``stream_checks``).
-        end: a midnight in ``timezone``, exclusive; None for a stream that goes on.
+        end: a midnight in ``timezone``, exclusive; None for a stream without an end.
     """
 
     cadence: Cadence
@@ -66,10 +66,12 @@ class Calendar:
 
     @property
     def zone(self) -> ZoneInfo:
+        """The timezone as Python has it."""
         return ZoneInfo(self.timezone)
 
     @property
     def first_key(self) -> str:
+        """The key of the partition that contains ``start``."""
         return self.key_of(self.start)
 
     @property

@@ -1,6 +1,6 @@
 """The columns of an event, as the key `columns` of a stream's file states them.
 
-Here: what one column is, where its values come from and which rules they keep. Not here: rules that relate
+Here: what one column is, where its values come from and which rules apply to them. Not here: rules that relate
 two keys of the file (``stream_checks``), the columns' polars types (``polars_types``), and the checks of the
 rules (``events``).
 """

@@ -53,16 +53,19 @@ def enriched_columns(names: Iterable[str]) -> dict[str, ColumnType]:
 
 
 def enrichment_versions(names: Iterable[str]) -> dict[str, int]:
-    """What of these enrichments belongs to the contract version."""
+    """The version of each of these enrichments; part of the stream's contract version."""
     return {name: ENRICHMENTS[name].version for name in names}
 
 
 def column_clashes(names: Any, columns: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Enrichments that add a column which the stream or an enrichment before it has: enrichment and column.
+    """Find enrichments that add a column which the stream, or an enrichment before it, has already.
 
     Args:
-        names: the value of `enrich` as the stream's file has it; what is no name of an enrichment is passed over.
+        names: the value of `enrich` as the stream's file has it; whatever is not in the table is skipped.
         columns: the names of the stream's own columns.
+
+    Yields:
+        The name of the enrichment, and the name of the column.
     """
     taken = {"event_id", *columns}
     listed = names if isinstance(names, list) else []

@@ -1,7 +1,7 @@
 """What polars accepts as text: timezones, regular expressions and timestamp formats.
 
 A stream's file is validated with the library that will read the data, so that a file that was accepted can't
-fail in a run. Not here: the words of the messages (``values``), and the plain rules of formats (``timestamps``).
+fail in a run. Not here: the texts of the messages (``values``), and the plain rules of formats (``timestamps``).
 """
 
 import warnings
@@ -23,7 +23,7 @@ _SAMPLE = datetime(2021, 11, 23, 2, 35, 47, 123_456, tzinfo=ZoneInfo(_SAMPLE_ZON
 def knows_timezone(name: str) -> bool:
     """Whether polars has a timezone of that name; it lacks a few that Python has."""
     try:
-        pl.Series([datetime(2026, 1, 1)]).dt.replace_time_zone(name)  # noqa: DTZ001
+        pl.Series([datetime(2026, 1, 1)]).dt.replace_time_zone(name)  # noqa: DTZ001  only a naive one can get a zone
     except pl.exceptions.PolarsError:
         return False
     return True

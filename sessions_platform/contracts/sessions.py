@@ -48,7 +48,7 @@ _TRAILING: dict[str, pl.DataType] = {"session_partition": pl.String(), "session_
 SESSIONS = {**_LEADING, **_TRAILING}  # without the stream's own columns, which come between the two
 
 # Columns that the warehouse adds: a new value of these is not a change of the session.
-KEPT_BY_WAREHOUSE = {"open_until": UTC_MICROSECONDS, "loaded_at": UTC_MICROSECONDS}
+ADDED_BY_WAREHOUSE = {"open_until": UTC_MICROSECONDS, "loaded_at": UTC_MICROSECONDS}
 
 
 # The log of the changes of the table `sessions`; `change` is appeared, changed or vanished.

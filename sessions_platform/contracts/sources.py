@@ -1,9 +1,8 @@
 """The table of source types, and the `source` key of a stream's file for each of them.
 
-To add a source, write its configuration and its implementation (one file in `sources`, see the
-protocol in `sources.base`), and add the configuration's line to `SOURCE_TYPES`. How records are
-written is in `formats`. Nothing here imports an implementation: a configuration names it by an
-import string, which `sources.registry` resolves when a stream is opened.
+To add a source, write its configuration here, add it to `SOURCE_TYPES`, and write its implementation in one file of
+`sources` (see the protocol in `sources.base`). Nothing here imports an implementation: a configuration names it by an
+import string, which `sources.registry` resolves when a stream is opened. Not here: how records are written (`formats`).
 """
 
 from typing import Annotated, Any, ClassVar, Literal
@@ -83,10 +82,10 @@ def _validated(raw: Any) -> SourceConfig:
     return model.model_validate(raw)
 
 
-class _OneOfTheTable:
-    """A union that `type` discriminates, of the models that are in the table when a stream is read.
+class _SourceUnion:
+    """The union of the models in `SOURCE_TYPES`, discriminated by `type`, as the table is when a stream is read.
 
-    Pydantic's own tagged union fixes its members when the class of the stream is made.
+    Pydantic's own tagged union would fix its members when the class `Stream` is made.
     """
 
     @classmethod
@@ -98,4 +97,4 @@ class _OneOfTheTable:
         return handler(core_schema.union_schema([model.__pydantic_core_schema__ for model in SOURCE_TYPES.values()]))
 
 
-AnySource = Annotated[SourceConfig, _OneOfTheTable]
+AnySource = Annotated[SourceConfig, _SourceUnion]

@@ -128,8 +128,8 @@ class Stream(Model):
     def contract_version(self) -> str:
         """A digest that changes when rows could be validated with another result.
 
-        Words (descriptions, owners) and the place of the files leave it as it is. It is stored in the ledger and
-        with each rejected row: a change of what is hashed makes every landing partition stale.
+        Descriptions, owners and the location of the files are not part of it. It is stored in the ledger and with each
+        rejected row: if it changes, every landing partition is pending.
         """
         contract = self.model_dump(mode="json", include={"start", "end", "landing", "columns", "extra_columns"})
         contract["source"] = self.source.model_dump(mode="json", include=set(FormatOptions.model_fields))
@@ -143,8 +143,7 @@ class Stream(Model):
     def session_rule_version(self) -> str:
         """A digest that changes when the same events could make other sessions.
 
-        It is stored in the ledger and with each session: a change of what is hashed makes every session partition
-        stale.
+        It is stored in the ledger and with each session: if it changes, every session partition is stale.
         """
         rule = self.session.model_dump(mode="json", exclude={"max_future"})
         return _digest({"session": rule, "sequence": self.sequence})

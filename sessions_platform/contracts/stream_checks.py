@@ -1,7 +1,7 @@
 """Rules that relate two keys of a stream's file, or a key and what the platform needs.
 
 They work on the file as YAML has read it, before pydantic, so that one reading shows every problem of a file.
-A value that is invalid by itself is skipped: the models report it (``values``, and the modules of the keys).
+A value that is invalid on its own is skipped: the models report it (``values``, and the modules of the keys).
 Not here: file and line of an issue (``stream_file``).
 """
 
@@ -18,7 +18,7 @@ from sessions_platform.contracts.enrichments import ENRICHMENTS, column_clashes,
 from sessions_platform.contracts.path_template import PLACEHOLDER, PathTemplate, TemplateError
 from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.contracts.session_rule import Aggregate
-from sessions_platform.contracts.sessions import KEPT_BY_WAREHOUSE, SESSIONIZED, SESSIONS
+from sessions_platform.contracts.sessions import ADDED_BY_WAREHOUSE, SESSIONIZED, SESSIONS
 from sessions_platform.contracts.values import as_day, as_share, is_timezone
 
 KeyPath = tuple[str, ...]
@@ -40,7 +40,7 @@ _TYPES = {
 }
 # Names of columns that the platform, or PostgreSQL, adds to a row, an event or a session.
 RESERVED = {
-    *RAW_EVENTS, "parse_errors", "reasons", "properties", *SESSIONIZED, *SESSIONS, *KEPT_BY_WAREHOUSE,
+    *RAW_EVENTS, "parse_errors", "reasons", "properties", *SESSIONIZED, *SESSIONS, *ADDED_BY_WAREHOUSE,
     "is_open", "is_first",
     "tableoid", "ctid", "xmin", "xmax", "cmin", "cmax",
 } - {"user_id"}  # fmt: skip

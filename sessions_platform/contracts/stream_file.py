@@ -1,8 +1,7 @@
 """Read a stream's YAML file, and report every problem of it with file, line, key, reason and fix.
 
-PyYAML reads the file (YAML 1.1) into nodes first, for the nodes know the lines of keys and show a key that is
-there twice. Not here: the rules themselves, of one key (the modules of the models, ``values``) and of two
-(``stream_checks``).
+PyYAML reads the file (YAML 1.1) into nodes first, because nodes have the lines of keys, and show repeated keys. Not
+here: the rules themselves, of one key (the modules of the models, ``values``) and of two (``stream_checks``).
 """
 
 import difflib
@@ -70,7 +69,7 @@ def load_stream(path: Path, home: Path) -> Stream:
 
     Args:
         path: its YAML file; relative paths in it are relative to its folder.
-        home: what `${SESSIONS_HOME}` stands for in it.
+        home: the folder that `${SESSIONS_HOME}` means in it.
 
     Raises:
         StreamError: with every problem of the file, in the order of its lines.
@@ -126,7 +125,7 @@ def _stream_files(folders: Iterable[Path]) -> Iterator[Path]:
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads a scalar that is no date or number after all, as 2026-02-30, as text: the rule of its key reports it."""
+    """Reads a scalar that only looks like a date or number, as 2026-02-30, as text: the rule of its key reports it."""
 
     def construct_scalar(self, node: Any) -> Any:
         text = super().construct_scalar(node)
@@ -136,6 +135,8 @@ class _Loader(yaml.SafeLoader):
 
 
 def _or_text(construct: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """A constructor that gives the scalar as text where the other one raises an error."""
+
     def constructed(loader: _Loader, node: yaml.Node) -> Any:
         try:
             return construct(loader, node)
@@ -224,7 +225,7 @@ def _line_of(lines: dict[KeyPath, int], key_path: KeyPath) -> int | None:
     return lines.get(_stated_part(key_path, lines))
 
 
-# What pydantic says --------------------------------------------------------------------------------------
+# Pydantic's errors ---------------------------------------------------------------------------------------
 
 
 def _model_issues(content: dict[str, Any], lines: dict[KeyPath, int]) -> Iterator[Issue]:

@@ -47,10 +47,10 @@ def invalid(reason: str, fix: str) -> PydanticCustomError:
 def _duration(text: Any) -> timedelta:
     if isinstance(text, timedelta):
         return text
-    found = _DURATION.match(str(text))
-    if not found:
+    match = _DURATION.match(str(text))
+    if not match:
         raise invalid(f"{shown(text)} is not a duration", "write a whole number and a unit (ms, s, m, h, d), as in 30m")
-    return timedelta(milliseconds=int(found[1]) * dict(_MILLISECONDS)[found[2]])
+    return timedelta(milliseconds=int(match[1]) * dict(_MILLISECONDS)[match[2]])
 
 
 def _at_most_a_year(duration: timedelta) -> timedelta:
@@ -77,18 +77,18 @@ def _spelled(duration: timedelta) -> str:
 
 
 def _size(text: Any) -> int:
-    found = _SIZE.match(str(text))
-    if not found or not int(found[1]):
+    match = _SIZE.match(str(text))
+    if not match or not int(match[1]):
         raise invalid(f"{shown(text)} is not a size", "write a whole number and a unit (MB, GB, TB), as in 16GB")
-    return int(found[1]) * _BYTES[found[2]]
+    return int(match[1]) * _BYTES[match[2]]
 
 
 def as_share(value: Any) -> Decimal | None:
     """A percentage as an exact fraction: "1%" is Decimal("0.01"). None for what is not one, from 0% to 100%."""
     if isinstance(value, Decimal):
         return value
-    found = _SHARE.match(value) if isinstance(value, str) else None
-    share = Decimal(found[1]) / 100 if found else None
+    match = _SHARE.match(value) if isinstance(value, str) else None
+    share = Decimal(match[1]) / 100 if match else None
     return share if share is not None and share <= 1 else None
 
 

@@ -17,15 +17,15 @@ from sessions_platform.demo.visits import DAY, DAYS, MINUTE, SECOND, Event, utc
 MAX_FUTURE = 5 * MINUTE
 
 
-class Delivered(NamedTuple):
+class ArrivedLine(NamedTuple):
     """A line of a landing file, and when it arrived."""
 
     ms: int
     line: str
 
 
-Delivery = Callable[[Random, Event], list[Delivered]]
-Spoiling = Callable[[Random, Event], str]
+Deliver = Callable[[Random, Event], list[ArrivedLine]]
+Spoil = Callable[[Random, Event], str]
 
 
 def _line(event: Event, /, **changed: Any) -> str:
@@ -41,6 +41,7 @@ def _soon(rng: Random, event: Event) -> int:
 
 
 def end_of(day: int) -> int:
+    """The end of a day of the week, counted from 0, in milliseconds since the week's start."""
     return (day + 1) * DAY
 
 
@@ -50,45 +51,45 @@ def _on_another_day(rng: Random, event: Event) -> int:
     return day * DAY + rng.randrange(DAY)
 
 
-def _on_time(rng: Random, event: Event) -> list[Delivered]:
-    return [Delivered(_soon(rng, event), _line(event))]
+def _on_time(rng: Random, event: Event) -> list[ArrivedLine]:
+    return [ArrivedLine(_soon(rng, event), _line(event))]
 
 
-def _late(rng: Random, event: Event) -> list[Delivered]:
-    return [Delivered(_on_another_day(rng, event), _line(event))]
+def _late(rng: Random, event: Event) -> list[ArrivedLine]:
+    return [ArrivedLine(_on_another_day(rng, event), _line(event))]
 
 
-def _sent_again(rng: Random, event: Event) -> list[Delivered]:
+def _sent_again(rng: Random, event: Event) -> list[ArrivedLine]:
     return _followed_by(rng, event, _line(event))
 
 
-def _sent_again_another_day(rng: Random, event: Event) -> list[Delivered]:
-    return [*_on_time(rng, event), Delivered(_on_another_day(rng, event), _line(event))]
+def _sent_again_another_day(rng: Random, event: Event) -> list[ArrivedLine]:
+    return [*_on_time(rng, event), ArrivedLine(_on_another_day(rng, event), _line(event))]
 
 
-def _amended(rng: Random, event: Event) -> list[Delivered]:
+def _amended(rng: Random, event: Event) -> list[ArrivedLine]:
     return _followed_by(rng, event, _with_shipping(event))
 
 
-def _amended_another_day(rng: Random, event: Event) -> list[Delivered]:
-    return [*_on_time(rng, event), Delivered(_on_another_day(rng, event), _with_shipping(event))]
+def _amended_another_day(rng: Random, event: Event) -> list[ArrivedLine]:
+    return [*_on_time(rng, event), ArrivedLine(_on_another_day(rng, event), _with_shipping(event))]
 
 
-def _followed_by(rng: Random, event: Event, line: str) -> list[Delivered]:
+def _followed_by(rng: Random, event: Event, line: str) -> list[ArrivedLine]:
     """The event on time, and another line later on the same day."""
     first = _soon(rng, event)
-    return [Delivered(first, _line(event)), Delivered(rng.randrange(first, end_of(event.day)), line)]
+    return [ArrivedLine(first, _line(event)), ArrivedLine(rng.randrange(first, end_of(event.day)), line)]
 
 
 def _with_shipping(event: Event) -> str:
     return _line(event, amount=round(event.fields["amount"] + 4.9, 2))
 
 
-def _spoiled(spoil: Spoiling) -> Delivery:
-    return lambda rng, event: [Delivered(_soon(rng, event), spoil(rng, event))]
+def _spoiled(spoil: Spoil) -> Deliver:
+    return lambda rng, event: [ArrivedLine(_soon(rng, event), spoil(rng, event))]
 
 
-# What can spoil a line. Each of these breaks one rule of the stream, and no other.
+# Defects of a line. Each breaks one rule of the stream, and no other.
 
 
 def _cut_short(rng: Random, event: Event) -> str:
@@ -109,7 +110,7 @@ def _unknown_type(rng: Random, event: Event) -> str:
     return _line(event, event=rng.choice(("pageview", "Purchase", "add-to-cart", "debug")))
 
 
-def _nobody(_: Random, event: Event) -> str:
+def _without_user(_: Random, event: Event) -> str:
     return _line(event, user=None, anonymous_id=None)
 
 
@@ -127,18 +128,18 @@ def _clock_behind(rng: Random, event: Event) -> str:
     return _line(event, ts=rng.choice((utc(-rng.randrange(SECOND, 90 * DAY)), "1970-01-01T00:00:12.000Z")))
 
 
-def _elsewhere(rng: Random, event: Event) -> str:
+def _foreign_page(rng: Random, event: Event) -> str:
     return _line(event, url=rng.choice(("about:blank", "file:///C:/shop.html", "http://192.0.2.7/cart")))
 
 
-def _refund(_: Random, event: Event) -> str:
+def _negative_amount(_: Random, event: Event) -> str:
     return _line(event, amount=-event.fields["amount"])
 
 
-# Which variants there are, and of which events.
+# The variants, and to which events each applies.
 
 
-def _anyone(_: Event) -> bool:
+def _any_event(_: Event) -> bool:
     return True
 
 
@@ -158,9 +159,9 @@ class Variant(NamedTuple):
     """A way to deliver an event: as what it is counted, and how many of 10,000 suitable events have it."""
 
     kind: str
-    deliver: Delivery
+    deliver: Deliver
     share: int
-    applies: Callable[[Event], bool] = _anyone
+    applies: Callable[[Event], bool] = _any_event
 
 
 ON_TIME = Variant("on_time", _on_time, 0)
@@ -169,12 +170,12 @@ VARIANTS = (
     Variant(Code.malformed, _spoiled(_unquoted), 4),
     Variant(Code.malformed, _spoiled(_glued), 4),
     Variant(Code.not_allowed, _spoiled(_unknown_type), 16),
-    Variant(Code.missing_identity, _spoiled(_nobody), 14),
+    Variant(Code.missing_identity, _spoiled(_without_user), 14),
     Variant(Code.bad_timestamp, _spoiled(_unreadable_clock), 12),
     Variant(Code.future_timestamp, _spoiled(_clock_ahead), 10),
     Variant(Code.before_start, _spoiled(_clock_behind), 8),
-    Variant(Code.pattern_mismatch, _spoiled(_elsewhere), 6),
-    Variant(Code.out_of_range, _spoiled(_refund), 5, _buyer),
+    Variant(Code.pattern_mismatch, _spoiled(_foreign_page), 6),
+    Variant(Code.out_of_range, _spoiled(_negative_amount), 5, _buyer),
     Variant(Code.conflicting_duplicate, _amended, 2, _buyer),
     Variant("conflicts_across", _amended_another_day, 1, _early_buyer),
     Variant("duplicates", _sent_again, 30),

@@ -14,7 +14,7 @@ from pathlib import Path
 from random import Random
 
 from sessions_platform.contracts.rejection_reasons import Code
-from sessions_platform.demo.deliveries import ON_TIME, Delivered, Variant, draw_variants
+from sessions_platform.demo.deliveries import ON_TIME, ArrivedLine, Variant, draw_variants
 from sessions_platform.demo.visits import HOUR, WEEK, Event, moment, visits
 
 FILE_SPAN = 6 * HOUR
@@ -22,28 +22,37 @@ FILE_SPAN = 6 * HOUR
 
 @dataclass(frozen=True)
 class Planted:
-    """What `land_week` wrote. An event is late if it landed, for the first time, after its own day."""
+    """What `land_week` wrote.
+
+    Attributes:
+        lines: of all files.
+        rejected: lines that break a rule of the stream, by the code of that rule.
+        duplicates: identical lines within one landing day, beyond the first.
+        duplicates_across: identical lines that are delivered again on another day.
+        conflicts_across: lines with the same user, time and id as one of another day, but other content.
+        late_ids: ids of the events that landed, for the first time, after their own day.
+    """
 
     lines: int
     rejected: dict[Code, int]
     duplicates: int
-    """Identical lines within one landing day, beyond the first."""
     duplicates_across: int
-    """Identical lines that are delivered again on another day."""
     conflicts_across: int
-    """The same user, time and id on another day, but other content."""
     late_ids: frozenset[str]
 
     @property
     def late(self) -> int:
+        """How many events are late."""
         return len(self.late_ids)
 
     @property
     def accepted(self) -> int:
+        """How many lines are accepted events."""
         return self.lines - sum(self.rejected.values()) - self.duplicates
 
     @property
     def events_in_sessions(self) -> int:
+        """How many events are in sessions, each once."""
         return self.accepted - self.duplicates_across - self.conflicts_across
 
 
@@ -55,7 +64,7 @@ def land_week(folder: Path, events: int = 60_000, seed: int = 7) -> Planted:
 
     Args:
         folder: of the landing files.
-        events: how many visits' events there are; a thousand are enough for every variant.
+        events: how many events the visits of the week have; at least about a thousand.
         seed: of the random generator.
 
     Returns:
@@ -71,7 +80,7 @@ def land_week(folder: Path, events: int = 60_000, seed: int = 7) -> Planted:
         line for number, event in enumerate(week) for line in variants.get(number, ON_TIME).deliver(rng, event)
     ]
     for path, lines in _files(folder, delivered):
-        _write(path, lines)
+        _write_if_changed(path, lines)
     return _planted(week, variants, len(delivered))
 
 
@@ -87,7 +96,7 @@ def _planted(week: list[Event], variants: dict[int, Variant], lines: int) -> Pla
     )
 
 
-def _files(folder: Path, delivered: Iterable[Delivered]) -> Iterator[tuple[Path, list[str]]]:
+def _files(folder: Path, delivered: Iterable[ArrivedLine]) -> Iterator[tuple[Path, list[str]]]:
     """Every file of the week, with its lines in the order of their arrival."""
     files: list[list[str]] = [[] for _ in range(WEEK // FILE_SPAN)]
     for ms, line in sorted(delivered, key=lambda line: line.ms):
@@ -97,7 +106,7 @@ def _files(folder: Path, delivered: Iterable[Delivered]) -> Iterator[tuple[Path,
         yield folder / f"{opened:%Y-%m-%d}" / f"events-{opened:%H}.ndjson.gz", lines
 
 
-def _write(path: Path, lines: list[str]) -> None:
+def _write_if_changed(path: Path, lines: list[str]) -> None:
     content = gzip.compress("".join(f"{line}\n" for line in lines).encode(), compresslevel=4, mtime=0)
     if path.exists() and path.read_bytes() == content:
         return

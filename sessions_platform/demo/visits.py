@@ -1,7 +1,7 @@
 """The visits of a web shop's week as they happened: people, pages and pauses.
 
-Nothing here knows of files or faults; how events are delivered is in `deliveries.py`. Times are milliseconds since the
-week's start. Everything is drawn from one random generator, so that the same seed gives the same week.
+Not here: how events are delivered, late or broken (`deliveries.py`), and files (`events.py`). Times are milliseconds
+since the week's start. Everything is drawn from one random generator, so that the same seed gives the same week.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -24,13 +24,17 @@ EPOCH_MS = int(START.timestamp()) * SECOND
 
 
 class Visitor(NamedTuple):
-    user: dict[str, str] | None  # None: never signed in
+    """A person with a browser; `stamp` writes a time as this browser does."""
+
+    user: dict[str, str] | None  # None for one who never signs in
     anonymous_id: str
     device: str | None
     stamp: Callable[[int], str | int]
 
 
 class Event(NamedTuple):
+    """An event of a visit: when it happened, and the fields of its line."""
+
     ms: int
     fields: dict[str, Any]
 
@@ -84,7 +88,7 @@ WEEK_DAYS = _deck(dict(enumerate(BY_DAY)))
 
 
 def visits(rng: Random, events: int) -> Iterator[Event]:
-    """Visits without end; a few visitors pay most of them, as everywhere."""
+    """An endless sequence of events, one visit after the other; a few of the visitors make most of the visits."""
     visitors = [_visitor(rng) for _ in range(max(1, events // 20))]
     while True:
         visitor = visitors[int(len(visitors) * rng.random() ** 2)]
@@ -105,36 +109,36 @@ def _opening(rng: Random) -> int:
 def _visit(rng: Random, visitor: Visitor, ms: int) -> Iterator[Event]:
     """From page to page until the visitor leaves. The referrer is the page before."""
     referrer, product, basket = rng.choice(REFERRERS), _product(rng), 0.0
-    place = _next(rng, visitor, "enter")
-    while place != "leave":
-        if place == "product":
+    step_name = _next(rng, visitor, "enter")
+    while step_name != "leave":
+        if step_name == "product":
             product = _product(rng)
-        if place == "add":
+        if step_name == "add":
             basket += _price(product)
-        about = _about(rng, place, product, basket)
+        about = _about(rng, step_name, product, basket)
         yield _event(rng, visitor, ms, about | {"referrer": referrer})
-        if place == "purchase":
+        if step_name == "purchase":
             basket = 0.0
         referrer = about["url"]
-        place = _next(rng, visitor, place)
+        step_name = _next(rng, visitor, step_name)
         ms += rng.choice(SILENCES)(rng)
 
 
-def _next(rng: Random, visitor: Visitor, place: str) -> str:
-    onward = rng.choice(STEPS[place].onward)
+def _next(rng: Random, visitor: Visitor, step_name: str) -> str:
+    onward = rng.choice(STEPS[step_name].onward)
     return "leave" if onward in MEMBERS_ONLY and visitor.user is None else onward
 
 
-def _about(rng: Random, place: str, product: int, basket: float) -> dict[str, Any]:
-    """What an event says of its page."""
+def _about(rng: Random, step_name: str, product: int, basket: float) -> dict[str, Any]:
+    """The fields of an event that describe its page."""
     product_id, category = f"P-{product:04d}", CATEGORIES[product % len(CATEGORIES)]
-    step = STEPS[place]
+    step = STEPS[step_name]
     about = {"event": step.event, "url": SITE + step.url.format(product=product_id, category=category)}
-    if place in {"product", "add"}:
+    if step_name in {"product", "add"}:
         return about | {"product_id": product_id, "price": _price(product)}
-    if place == "search":
+    if step_name == "search":
         return about | {"query": rng.choice(QUERIES)}
-    if place == "purchase":
+    if step_name == "purchase":
         return about | {"amount": round(basket, 2)}
     return about
 
@@ -153,7 +157,7 @@ def _price(product: int) -> float:
 
 
 def _pause(rng: Random) -> int:
-    """Seconds to minutes, in the manner of people reading."""
+    """Seconds to minutes, as long as people read a page."""
     return int(SECOND * min(rng.lognormvariate(3.2, 1.1), 1500))
 
 
@@ -173,6 +177,7 @@ SILENCES = _deck({_pause: 970, _no_pause: 15, _just_the_gap: 2, _forgotten_tab: 
 
 
 def utc(ms: int) -> str:
+    """A time as ISO 8601 in UTC."""
     return moment(ms).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -185,4 +190,5 @@ def _epoch_ms(ms: int) -> int:
 
 
 def moment(ms: int) -> datetime:
+    """A time, given in milliseconds since the week's start."""
     return START + timedelta(milliseconds=ms)

@@ -23,7 +23,7 @@ from sessions_platform.transforms.sort_events import IDENTITY, repeated
 
 @dataclass(frozen=True)
 class SampleAudit:
-    """A recomputation: the users, their accepted events and sessions, and the ids of sessions that differ."""
+    """How many users were recomputed, with how many events and sessions, and the ids of the sessions that differ."""
 
     users: int
     events: int
@@ -31,22 +31,22 @@ class SampleAudit:
     mismatches: list[str]
 
 
-def audit_sample(context: StreamContext, size: int, dice: random.Random) -> SampleAudit:
-    """Recompute all sessions of some users from all of their accepted events, by the reference implementation.
+def audit_sample(context: StreamContext, size: int, generator: random.Random) -> SampleAudit:
+    """Recompute all sessions of a random sample of users from all of their accepted events, with the reference.
 
     Stale partitions are left out of the comparison, since their sessions are known to be out of date.
 
     Args:
         context: the stream's.
         size: how many users; about half are drawn from the sessions, the others from the events.
-        dice: decides which users are drawn.
+        generator: draws the users.
     """
     context.prepare()
     ledger, warehouse = context.ledger, context.warehouse
     with context.database.transaction(read_only=True) as connection:
         landings = ledger.current(connection)
-        drawn = warehouse.queries.sample_users(connection, size // 2, str(uuid.UUID(int=dice.getrandbits(128))))
-        users = sorted({*drawn, *_users_of_events(context, landings, size - size // 2, dice)})
+        drawn = warehouse.queries.sample_users(connection, size // 2, str(uuid.UUID(int=generator.getrandbits(128))))
+        users = sorted({*drawn, *_users_of_events(context, landings, size - size // 2, generator)})
         stored = {row["session_id"]: row for row in warehouse.queries.sessions_of(connection, users)}
         stale = set(ledger.stale_partitions_in(connection, context.stream.session_rule_version))
     of_users = pl.col("user_id").is_in(users)
@@ -66,14 +66,14 @@ def audit_sample(context: StreamContext, size: int, dice: random.Random) -> Samp
 
 
 def _users_of_events(
-    context: StreamContext, landings: Sequence[LandingVersion], size: int, dice: random.Random
+    context: StreamContext, landings: Sequence[LandingVersion], size: int, generator: random.Random
 ) -> set[str]:
     """The users of events drawn at random: first a landing partition, then one of its events."""
     filled = [landing for landing in landings if landing.accepted]
     users: set[str] = set()
-    for landing in dice.choices(filled, k=size) if filled else []:
+    for landing in generator.choices(filled, k=size) if filled else []:
         column = context.lake.scan([landing.events_path], event_columns(context.stream)).select("user_id")
-        users.update(column.slice(dice.randrange(landing.accepted), 1).collect().to_series())
+        users.update(column.slice(generator.randrange(landing.accepted), 1).collect().to_series())
     return users
 
 

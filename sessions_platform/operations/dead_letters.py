@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 import psycopg
 
-from sessions_platform.contracts.rejected_events import Code
+from sessions_platform.contracts.rejection_reasons import Code
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.errors import UserError
 from sessions_platform.pipeline.context import StreamContext
@@ -37,7 +37,7 @@ _EXPORTED = (
 
 @dataclass(frozen=True)
 class Filter:
-    """Which rows of the queue to find; None and "" do not restrict them."""
+    """Which rows of the queue to find; None and "" do not restrict them. An unknown code is a UserError."""
 
     status: Status | None = None
     code: str | None = None
@@ -85,7 +85,7 @@ def rejected_record(contexts: Sequence[StreamContext], rejection_id: str) -> Rej
     queue = context.warehouse.dead_letters
     with context.database.transaction(read_only=True) as connection:
         history = queue.history(connection, [row["rejection_id"]])
-        repairs = queue.replayed(connection, [row["rejection_id"]])
+        repairs = queue.repairs(connection, [row["rejection_id"]])
     return {
         **row,
         "history": [_without_id(decision) for decision in history],
@@ -127,7 +127,7 @@ def _only_one(contexts: Sequence[StreamContext], rejection_id: str) -> tuple[Str
     return rows[0]
 
 
-# Decisions
+# Decisions ---------------------------------------------------------------------------------------------
 
 
 def discard(context: StreamContext, rejection_ids: Sequence[str], because: str, by: str) -> Decided:
@@ -182,20 +182,20 @@ def kept_for(stream: Stream, days: int | None) -> timedelta:
     """How long resolved and discarded rows are kept: these days, or as the stream's file says.
 
     Raises:
-        UserError: neither says it.
+        UserError: there is neither.
     """
     if days is not None:
         return timedelta(days=days)
     if stream.rejected.keep_for is None:
         raise UserError(
-            f"{stream.name}: it is not said how long resolved and discarded rows are kept. "
-            "Fix: write rejected.keep_for into the stream's file, or give keep_for_days."
+            f"{stream.name}: the stream's file does not say how long resolved and discarded rows are kept. "
+            "Fix: write rejected.keep_for into it, or name a number of days."
         )
     return stream.rejected.keep_for
 
 
 def expire(context: StreamContext, keep_for: timedelta, by: str) -> dict[str, int]:
-    """Remove rows from the warehouse that have been resolved or discarded for a time.
+    """Remove rows from the warehouse that were resolved or discarded long ago.
 
     Open rows stay, and so do all decisions. Later loads do not restore removed rows; the lake keeps them.
 
@@ -214,7 +214,7 @@ def expire(context: StreamContext, keep_for: timedelta, by: str) -> dict[str, in
         return queue.expire(connection, keep_for, by)
 
 
-# Export
+# Export ------------------------------------------------------------------------------------------------
 
 
 def exported(rejected_records: Iterable[RejectedRecord]) -> Iterator[str]:

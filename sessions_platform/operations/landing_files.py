@@ -1,7 +1,7 @@
 """Files that are put into a stream's landing folder from the command line.
 
-Here belongs where such a file is placed and which landing partition it belongs to. Not here: how files are found and
-read (`sources`), and the runs that ingest them (`orchestration/commands.py`).
+Here belong the path that such a file gets and the landing partition that it belongs to. Not here: how files are found
+and read (`sources`), and the runs that ingest them (`orchestration/commands.py`).
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from sessions_platform.sources.registry import file_landing
 
 
 def place_files(context: StreamContext, files: Sequence[Path], partition: str | None) -> list[Path]:
-    """Copy files to where the stream finds them.
+    """Copy files into the landing folder of a stream.
 
     A file's name gets a part of its digest, so that none replaces another. Bytes that the stream has ingested before
     are not copied again.
@@ -36,7 +36,7 @@ def place_files(context: StreamContext, files: Sequence[Path], partition: str | 
     """
     landing = file_landing(context.source)
     if landing is None:
-        raise UserError(f"stream {context.stream.name} does not read files")
+        raise UserError(f"{context.stream.name}: it does not read files. Fix: deliver the records to its source.")
     context.prepare()
     partition = _landing_partition(context, partition)
     placed = [_place(context, landing, file, partition) for file in files]
@@ -51,7 +51,7 @@ def _place(context: StreamContext, landing: FileLanding, file: Path, partition: 
         if known.digest == digest and landing.path_of(known.uri).exists():
             return landing.path_of(known.uri)
     stem, dot, suffixes = file.name.lstrip(".").partition(".")
-    path = landing.place_for(f"{stem}-{digest[:12]}{dot}{suffixes}", partition)
+    path = landing.landing_path(f"{stem}-{digest[:12]}{dot}{suffixes}", partition)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f".{uuid.uuid4().hex}.tmp")

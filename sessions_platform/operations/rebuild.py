@@ -59,7 +59,7 @@ def rebuild(context: StreamContext, run_id: str, report: Callable[[str], None]) 
 
     Raises:
         CheckFailedError: a check of severity error failed. The current state stays as it is.
-        UserError: somebody is rebuilding the stream already, or landing files were read again and again.
+        UserError: another process is rebuilding the stream, or landing files were read during each of five attempts.
     """
     name = context.stream.name
     with context.database.alone(f"sessions_platform/{name}/rebuild") as is_alone:

@@ -1,6 +1,6 @@
 """Repaired rows as people submit them: lines of NDJSON, or objects of a run's configuration.
 
-Here belongs reading and decoding them, with an error that names the place. What is done with them is in `replay.py`.
+Here belongs reading and decoding them, with errors that name file and line. What is done with them is in `replay.py`.
 """
 
 import base64
@@ -79,13 +79,13 @@ def read_rows_by_stream(file: Path, stream: str | None) -> dict[str, list[Repair
         if name is None and stream is None:
             raise UserError(f"{rows[0].where}: it names no stream. Fix: keep the key `stream`, or give --stream.")
         rows_by_stream.setdefault(name or str(stream), []).extend(rows)
-    if stream is not None and (others := rows_by_stream.keys() - {stream}):
-        raise UserError(f"{file}: it has rows of {min(others)}. Fix: leave --stream out, or these rows.")
+    if stream is not None and (other_streams := rows_by_stream.keys() - {stream}):
+        raise UserError(f"{file}: it has rows of {min(other_streams)}. Fix: leave --stream out, or these rows.")
     return rows_by_stream
 
 
 def repaired_row(document: Mapping[str, Any], where: str) -> RepairedRow:
-    """A repaired row of its `rejection_id`, `payload` and `payload_encoding` (utf-8 by default, or base64).
+    """A repaired row from its `rejection_id`, `payload` and `payload_encoding` (utf-8 by default, or base64).
 
     Raises:
         UserError: a key is missing, or the payload can't be decoded.

@@ -1,8 +1,8 @@
-"""Repaired rows → raw_events: each replaces the rejected row that it is a repair of.
+"""Repaired rows → raw_events: each replaces the rejected row that it repairs.
 
 A repaired row is a new raw row, and is validated like any other. It keeps all columns of the original row but its
-payload. One transaction records a replay in the ledger; from then on its landing partitions are pending, so that
-whatever ingests them completes it. Here belong the validation of candidates and that transaction. Not here: which rows
+payload. One transaction records a replay in the ledger; from then on its landing partitions are pending, so that the
+next ingestion of them completes it. Here belong the validation of candidates and that transaction. Not here: which rows
 are candidates (`replay_plan.py`), how repaired rows are read (`repaired_rows.py`), and what is reported
 (`replay_report.py`).
 """
@@ -33,12 +33,12 @@ from sessions_platform.storage.ledger.ledger import StaleWriteError
 _ATTEMPTS = 5
 _NEWEST = 2**62  # a sequence higher than any of the ledger
 
-# Reasons by rejection id, each with code, column and rule
+# Reasons by rejection id, each with code, column and rule.
 Reasons = dict[str, list[dict[str, str]]]
 
 
 def replay(context: StreamContext, rows: Sequence[RepairedRow], run_id: str, *, dry_run: bool = False) -> Replay:
-    """Make repaired rows raw rows, as far as they would be accepted; the others are reported with their reasons.
+    """Make those repaired rows raw rows that would be accepted, and report the rest with their reasons.
 
     Rows that were replayed before, and those whose rejected row is no longer open, are skipped: to replay twice
     changes nothing.
@@ -51,7 +51,7 @@ def replay(context: StreamContext, rows: Sequence[RepairedRow], run_id: str, *, 
 
     Raises:
         UserError: a row can't be repaired at all. Nothing is changed.
-        StaleWriteError: others went on changing the same rows, in five attempts.
+        StaleWriteError: the same rows were changed by other writers during each of five attempts.
     """
     rows = unique_rows(rows)
     context.prepare()
@@ -60,7 +60,7 @@ def replay(context: StreamContext, rows: Sequence[RepairedRow], run_id: str, *, 
             return _attempt(context, rows, run_id, dry_run)
         except StaleWriteError:
             continue  # another replay or decision changed one of the rows meanwhile, or its file was read
-    raise StaleWriteError(f"{context.stream.name}: rows that are replayed here went on being changed elsewhere")
+    raise StaleWriteError(f"{context.stream.name}: rows of this replay were changed by others during each attempt")
 
 
 def _attempt(context: StreamContext, rows: Sequence[RepairedRow], run_id: str, dry_run: bool) -> Replay:
@@ -107,8 +107,8 @@ def _rejection_reasons_in(
         for block in rows.rejected()
         for uri, position, reasons in block.select("source_uri", "position", "reasons").iter_rows()
     }
-    places = {repair.rejection_id: (repair.uri, repair.position) for repair in repairs}
-    return {name: without_values(rejected[place]) for name, place in places.items() if place in rejected}
+    keys = {repair.rejection_id: (repair.uri, repair.position) for repair in repairs}
+    return {name: without_values(rejected[key]) for name, key in keys.items() if key in rejected}
 
 
 def _write(

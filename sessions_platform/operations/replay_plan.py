@@ -1,8 +1,8 @@
 """Which repaired rows can be replayed, and what raw rows they become.
 
-Here belongs whatever is decided before rows are validated: rows that were decided about already, the original row that
-a repair replaces, and the files that repairs are stored as. Not here: whether a repaired row is accepted, and the
-transaction that makes it a raw row (`replay.py`), and how outcomes are reported (`replay_report.py`).
+Here belongs what is decided before rows are validated: which rows need no validation, the original row that a repair
+replaces, and the files that repairs are stored as. Not here: whether a repaired row is accepted, and the transaction
+that makes it a raw row (`replay.py`), and how outcomes are reported (`replay_report.py`).
 """
 
 import hashlib
@@ -17,7 +17,7 @@ import polars as pl
 import psycopg
 
 from sessions_platform.contracts.raw_events import RAW_EVENTS
-from sessions_platform.contracts.rejected_events import Code
+from sessions_platform.contracts.rejection_reasons import Code
 from sessions_platform.errors import UserError
 from sessions_platform.operations.dead_letters import RejectedRecord, is_replayable
 from sessions_platform.operations.repaired_rows import RepairedRow
@@ -46,7 +46,7 @@ class Candidate:
         return self.raw["landing_partition"], self.original_uri
 
     def repair(self, uri: str, position: int) -> Repair:
-        """The repair as the ledger records it, once the row is stored in this place."""
+        """The repair as the ledger records it, once the row is stored at this position of this file."""
         partition, original = self.raw["landing_partition"], (self.original_id, self.original_uri)
         return Repair(
             self.row.rejection_id, self.row.digest, partition, uri, position, *original, self.original_position
@@ -89,7 +89,7 @@ def decided_outcomes(
     """
     queue, ids = context.warehouse.dead_letters, [row.rejection_id for row in rows]
     decided = {decision["rejection_id"]: Status(decision["status"]) for decision in queue.history(connection, ids)}
-    replayed = {(repair["rejection_id"], repair["payload_digest"]) for repair in queue.replayed(connection, ids)}
+    replayed = {(repair["rejection_id"], repair["payload_digest"]) for repair in queue.repairs(connection, ids)}
     pending = queue.pending_repairs(connection, ids)
     outcomes: dict[str, ReplayOutcome] = {}
     for row in rows:
@@ -108,7 +108,7 @@ def decided_outcomes(
 
 
 def _outcome_of_removed(row: RepairedRow, status: Status | None, stream: str) -> ReplayOutcome:
-    """Of a row that is no longer in the queue."""
+    """The outcome of a row that is no longer in the queue."""
     if status is None:
         raise UserError(
             f"{row.where}: no row of {stream} was ever rejected with the id {row.rejection_id!r}. "
@@ -145,16 +145,16 @@ def find_candidates(
     """
     repairs = {(repair.uri, repair.position): repair for repair in context.ledger.repairs()}
     originals = {row.rejection_id: _original(rejected_records[row.rejection_id], repairs) for row in rows}
-    places = {
+    positions = {
         (rejected_records[row.rejection_id]["source_uri"], rejected_records[row.rejection_id]["position"])
         for row in rows
     }
-    raw = _raw_rows(context, places | {(uri, position) for _, uri, position in originals.values()}, files)
+    raw = _raw_rows(context, positions | {(uri, position) for _, uri, position in originals.values()}, files)
     for row in rows:
         if not {row.rejection_id, originals[row.rejection_id][0]} <= raw.keys():
             partition = rejected_records[row.rejection_id]["landing_partition"]
             raise UserError(
-                f"{row.where}: {originals[row.rejection_id][1]} was read again, and has another row in its place. "
+                f"{row.where}: {originals[row.rejection_id][1]} was read again, and has another row at its position. "
                 f"Fix: materialize the landing partition {partition}, and export the rows again."
             )
     return [
@@ -171,11 +171,11 @@ def _original(rejected_record: RejectedRecord, repairs: Mapping[tuple[str, int],
 
 
 def _raw_rows(
-    context: StreamContext, places: Iterable[tuple[str, int]], files: Mapping[str, KnownFile]
+    context: StreamContext, positions: Iterable[tuple[str, int]], files: Mapping[str, KnownFile]
 ) -> dict[str, dict[str, Any]]:
     """The raw rows at these uris and positions, by the id that each has once it is rejected."""
     rows: dict[str, dict[str, Any]] = {}
-    for uri, of_file in groupby(sorted(places), itemgetter(0)):
+    for uri, of_file in groupby(sorted(positions), itemgetter(0)):
         file = files.get(uri)
         if file is not None and file.path is not None:
             is_wanted = pl.col("position").is_in([position for _, position in of_file])

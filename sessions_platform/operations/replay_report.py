@@ -1,7 +1,7 @@
 """What a replay reports: the outcome of each repaired row, and the document that the command line prints.
 
-Nothing here contains a value of a payload, because reports are logged. How outcomes come about is in `replay.py`
-and `replay_plan.py`.
+Nothing here contains a value of a payload, because reports are logged. Not here: how outcomes are determined
+(`replay.py`, `replay_plan.py`).
 """
 
 from collections.abc import Iterable, Mapping
@@ -32,7 +32,8 @@ NOT_REPLAYED = (ReplayOutcome.rejected, ReplayOutcome.unchanged)
 class RowOutcome:
     """The outcome of one repaired row.
 
-    `where` is the place in the file or configuration where the row is written; `reasons` have code, column and rule.
+    `where` is the line of the file, or the entry of the configuration, that has the row; `reasons` have code, column
+    and rule.
     """
 
     rejection_id: str
@@ -42,6 +43,7 @@ class RowOutcome:
 
     @property
     def reasons_in_a_line(self) -> str:
+        """The reasons as text, separated by semicolons."""
         return "; ".join(" ".join(filter(None, reason.values())) for reason in self.reasons)
 
 
@@ -81,10 +83,10 @@ class Replay:
     @property
     def summary(self) -> str:
         """A sentence for a replay that left rows behind."""
-        others = "the others would be ingested" if self.dry_run else "the others were ingested"
+        rest = "the others would be ingested" if self.dry_run else "the others were ingested"
         return (
             f"{len(self.not_replayed)} of {len(self.outcomes)} rows would be rejected again, and are not ingested; "
-            f"{others}."
+            f"{rest}."
         )
 
 

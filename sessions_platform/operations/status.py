@@ -50,7 +50,7 @@ def status(context: StreamContext) -> dict[str, Any]:
 
 
 def pending_landing_partitions(context: StreamContext, newest: str | None = None) -> list[str]:
-    """Landing partitions to materialize: files are new, changed or not yet published, or the contract has changed.
+    """Landing partitions to materialize: with files that are new, changed or not published, or of another contract.
 
     Args:
         context: the stream's.
@@ -93,7 +93,7 @@ def validated_with_older_references(context: StreamContext) -> list[str]:
     """Landing partitions that were validated when a reference had other values.
 
     They are not pending, since a table of products that grows each day would have the whole history validated again
-    each day. Whoever wants their rows to be validated with the present values materializes them.
+    each day. To validate their rows with the current values, materialize them.
     """
     digests = read_references(context).digests
     published = context.ledger.landings() if digests else []

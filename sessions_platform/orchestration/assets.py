@@ -52,6 +52,7 @@ def stream_assets(stream: Stream) -> list[dg.AssetsDefinition]:
 
 
 def key(stream: Stream, name: str) -> dg.AssetKey:
+    """The key of one of a stream's assets."""
     return dg.AssetKey([stream.name, name])
 
 
@@ -244,8 +245,8 @@ def _report_accepted(
 
 
 def _report_drift(context: dg.AssetExecutionContext, stream: Stream, drifts: Mapping[str, Sequence[Drift]]) -> None:
-    for partition, found in drifts.items():
-        metadata = {"drifted": len(found), **as_table("drift", drift_records(found))}
+    for partition, drift in drifts.items():
+        metadata = {"drifted": len(drift), **as_table("drift", drift_records(drift))}
         context.add_asset_metadata(metadata, asset_key=key(stream, "events"), partition_key=partition)
 
 

@@ -1,6 +1,6 @@
 """`build`: all definitions of the platform, for settings that are passed to it.
 
-Here belongs which definitions there are. What each of them is, its own module says.
+Here belongs which definitions there are. Not here: the definitions themselves, each in a module of its own.
 """
 
 import dagster as dg

@@ -1,8 +1,8 @@
 """The asset checks as Dagster shows them: names, descriptions, and results with their metadata.
 
-Here belong specs, the translation of a `CheckResult`, and `sample_recomputation`, a check with a job of its own. Not
-here: what is checked (`pipeline/quality.py`). The blocking checks run inside the step that materializes, ahead of the
-commit, because what a check of its own could stop would be in the ledger already.
+Here belong specs, the conversion of a `CheckResult`, and `sample_recomputation`, a check with a job of its own. Not
+here: what is checked (`pipeline/quality.py`). Blocking checks run inside the step that materializes, before the
+commit, because a separate check would run after it.
 """
 
 import random
@@ -75,7 +75,7 @@ def check_results(stream: Stream, results: Iterable[CheckResult]) -> Iterator[dg
 
 
 def sample_recomputation(stream: Stream) -> dg.AssetChecksDefinition:
-    """A check that reads the whole lake for a few users, so it has a job and a schedule of its own."""
+    """A check of a random sample of users. It reads the whole lake, so it has a job and a schedule of its own."""
 
     @dg.asset_check(
         asset=dg.AssetKey([stream.name, "sessions"]),

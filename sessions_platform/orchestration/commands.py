@@ -25,7 +25,7 @@ _COMMAND_LINE = "command line"
 
 
 def ingest_files(settings: Settings, name: str, files: Sequence[Path], partition: str | None) -> dict[str, Any]:
-    """Place files in a stream's landing folder, ingest whatever is pending, and refresh its sessions.
+    """Copy files into a stream's landing folder, ingest all pending partitions, and refresh the sessions.
 
     Returns:
         The stream's status afterwards, and the paths of the files. The same bytes again change nothing.
@@ -49,7 +49,7 @@ def replay_file(settings: Settings, file: Path, stream: str | None, *, dry_run: 
     """Replay the repaired rows of a file, ingest the partitions that are pending then, and refresh their sessions.
 
     Returns:
-        What became of the rows, by stream.
+        The outcome of each row, by stream.
     """
     rows_by_stream = read_rows_by_stream(file, stream)
     contexts = {context.stream.name: context for context in open_contexts(settings, list(rows_by_stream))}

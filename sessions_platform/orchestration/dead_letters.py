@@ -1,7 +1,7 @@
 """The jobs of the dead-letter queue, so that all of its operations can be started from the UI.
 
-Here belong configurations, ops and their metadata, none of which contains a payload. What the jobs do is in
-`operations/replay.py` and `operations/dead_letters.py`.
+Here belong configurations, ops and their metadata, none of which contains a payload. Not here: what the jobs do
+(`operations/replay.py`, `operations/dead_letters.py`).
 """
 
 from collections.abc import Iterable
@@ -25,23 +25,31 @@ _ROWS_SHOWN = 100
 
 
 class RepairedPayload(dg.Config):
+    """A repaired row in a run's configuration."""
+
     rejection_id: str = Field(description="Of the row that it replaces.")
     payload: str = Field(description="The whole row as it should have been.")
     payload_encoding: str = Field("utf-8", description="utf-8 or base64.")
 
 
 class ReplayConfig(dg.Config):
+    """Configuration of the op `replay_rows`: either `file` or `rows`."""
+
     file: str | None = Field(None, description="NDJSON as `rejected export` writes it, where the run can read it.")
     rows: list[RepairedPayload] = Field([], description="Repaired rows; they stay in the run's configuration.")
     dry_run: bool = Field(False, description="Change nothing, and report what would happen.")
 
 
 class DiscardConfig(dg.Config):
+    """Configuration of the op `discard_rows`."""
+
     ids: list[str] = Field(description="Full rejection ids.")
     because: str = Field(description="Why they will not be repaired.")
 
 
 class ExpireConfig(dg.Config):
+    """Configuration of the op `remove_expired_rows`."""
+
     keep_for_days: int | None = Field(
         None,
         ge=0,
@@ -50,10 +58,11 @@ class ExpireConfig(dg.Config):
 
 
 def dead_letter_jobs(stream: Stream) -> list[dg.JobDefinition]:
-    return [replay_rejected(stream), discard_rejected(stream), expire_rejected(stream)]
+    """The jobs of one stream's queue."""
+    return [replay_job(stream), discard_job(stream), expire_job(stream)]
 
 
-def replay_rejected(stream: Stream) -> dg.JobDefinition:
+def replay_job(stream: Stream) -> dg.JobDefinition:
     """Ingests repaired rows. Their landing partitions are pending then, as for any new file."""
 
     @dg.op(name=f"{stream.name}__replay_rows", retry_policy=TRANSIENT)
@@ -69,14 +78,14 @@ def replay_rejected(stream: Stream) -> dg.JobDefinition:
         if not replayed.not_replayed:
             context.add_output_metadata(metadata)
             return
-        metadata["not_replayed"] = _table(replayed.not_replayed)
+        metadata["not_replayed"] = _outcome_table(replayed.not_replayed)
         raise dg.Failure(replayed.summary, metadata=metadata, allow_retries=False)
 
     description = "Replace rejected rows by repaired ones; those that would be rejected again are reported."
     return job_of(stream, "replay_rejected", replay_rows, description)
 
 
-def discard_rejected(stream: Stream) -> dg.JobDefinition:
+def discard_job(stream: Stream) -> dg.JobDefinition:
     """Decides that rows will not be repaired."""
 
     @dg.op(name=f"{stream.name}__discard_rows", retry_policy=TRANSIENT)
@@ -88,7 +97,7 @@ def discard_rejected(stream: Stream) -> dg.JobDefinition:
     return job_of(stream, "discard_rejected", discard_rows, "Decide that rejected rows will not be repaired, and why.")
 
 
-def expire_rejected(stream: Stream) -> dg.JobDefinition:
+def expire_job(stream: Stream) -> dg.JobDefinition:
     """Removes rows that were resolved or discarded long ago."""
 
     @dg.op(name=f"{stream.name}__remove_expired_rows", retry_policy=TRANSIENT)
@@ -108,12 +117,14 @@ def _repaired_rows(config: ReplayConfig, stream: Stream) -> list[RepairedRow]:
     if config.file is None:
         return [repaired_row(row.model_dump(), f"rows[{number}]") for number, row in enumerate(config.rows)]
     rows_by_stream = read_file(Path(config.file))
-    if others := rows_by_stream.keys() - {stream.name, None}:
-        raise UserError(f"{config.file}: it has rows of {min(map(str, others))}. Fix: start that stream's own job.")
+    if other_streams := rows_by_stream.keys() - {stream.name, None}:
+        raise UserError(
+            f"{config.file}: it has rows of {min(map(str, other_streams))}. Fix: start that stream's own job."
+        )
     return [row for rows in rows_by_stream.values() for row in rows]
 
 
-def _table(outcomes: Iterable[RowOutcome]) -> dg.MetadataValue:
+def _outcome_table(outcomes: Iterable[RowOutcome]) -> dg.MetadataValue:
     columns = [dg.TableColumn(name, "string") for name in ("rejection_id", "where", "outcome", "reasons")]
     records = [
         dg.TableRecord(

@@ -1,6 +1,6 @@
 """Which failures of a step are retried, and which end a run at once.
 
-What makes an error of the database transient is decided in `storage/postgres/database.py`.
+Not here: which errors of the database are transient (`storage/postgres/database.py`).
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ TRANSIENT = dg.RetryPolicy(max_retries=5, delay=1, backoff=dg.Backoff.EXPONENTIA
 
 @contextmanager
 def retried_when_transient() -> Iterator[None]:
-    """Let the retry policy see transient errors alone, because the same data and contract would only fail again.
+    """Leave only transient errors to the retry policy, because the same data would fail again under the same contract.
 
     Raises:
         dagster.Failure: any other error, with that as its cause; it is not retried.

@@ -1,6 +1,6 @@
 """Dagster's own storage of runs, events, schedules and sensors, which dagster.yaml names.
 
-The platform's ledger and tables are elsewhere (`storage`).
+Not here: the platform's own ledger and tables (`storage`).
 """
 
 from collections.abc import Mapping
@@ -22,10 +22,16 @@ class InstanceStorage(DagsterPostgresStorage):
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:
+        """No configuration."""
         return {}
 
     @classmethod
-    def from_config_value(cls, inst_data: Any, config_value: Mapping[str, Any]) -> Self:  # noqa: ARG003
+    def from_config_value(
+        cls,
+        inst_data: Any,
+        config_value: Mapping[str, Any],  # noqa: ARG003  Dagster's signature
+    ) -> Self:
+        """The storage, as the environment configures it."""
         settings = Settings.from_environment()
         url = settings.dagster_postgres_url or embedded.attach(settings.home).url("dagster")
         # dagster-postgres speaks psycopg2, and SQLAlchemy 2.1 takes a plain postgresql:// for psycopg 3.

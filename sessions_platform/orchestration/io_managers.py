@@ -23,11 +23,14 @@ _STORED_BY_PLATFORM = ("raw_events", "events", "rejected_events", "sessionized_e
 
 
 class LakeIOManager(PolarsParquetIOManager):
+    """Reads the platform's own assets from the lake as the ledger records them, and stores frames of other assets."""
+
     platform: dg.ResourceDependency[Platform]
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+        """Store a frame, or a frame for each partition by its key; a `Dataset` is stored already."""
         if isinstance(obj, Dataset):
-            return  # stored already, and reported by its asset
+            return
         if isinstance(obj, Mapping):
             _require_partitions(obj, context.asset_partition_keys)
             for partition, frame in obj.items():
@@ -37,6 +40,7 @@ class LakeIOManager(PolarsParquetIOManager):
         super().handle_output(context, obj)
 
     def load_input(self, context: dg.InputContext) -> Any:
+        """The partitions of an asset, in the type of the input."""
         stream, asset = context.asset_key.path[0], context.asset_key.path[-1]
         if asset not in _STORED_BY_PLATFORM or not self.platform.has(stream):
             return super().load_input(context)
@@ -45,14 +49,16 @@ class LakeIOManager(PolarsParquetIOManager):
         dataset = getattr(stream_context, asset)(context.asset_partition_keys)
         return _as_asked(dataset, context.dagster_type.typing_type)
 
-    def write_df_to_path(self, context: dg.OutputContext, df: pl.DataFrame, path: UPath) -> None:  # noqa: ARG002
+    def write_df_to_path(self, context: dg.OutputContext, df: pl.DataFrame, path: UPath) -> None:  # noqa: ARG002  as inherited
+        """Write a frame atomically."""
         _replace(path, lambda unfinished: df.write_parquet(unfinished, compression_level=1))
 
-    def sink_df_to_path(self, context: dg.OutputContext, df: pl.LazyFrame, path: UPath) -> None:  # noqa: ARG002
+    def sink_df_to_path(self, context: dg.OutputContext, df: pl.LazyFrame, path: UPath) -> None:  # noqa: ARG002  as inherited
+        """Write the result of a query atomically."""
         _replace(path, lambda unfinished: df.sink_parquet(unfinished, compression_level=1))
 
     def scan_df_from_path(self, path: UPath, *_unused: object, **_unused_too: object) -> pl.LazyFrame:
-        # dagster-polars 0.27.12 passes arguments that polars 2 no longer has
+        """Scan one file. dagster-polars 0.27.12 passes further arguments, which polars 2 no longer has."""
         return pl.scan_parquet(str(path), glob=False)
 
     def _write(self, context: dg.OutputContext, frame: pl.DataFrame | pl.LazyFrame, path: UPath) -> None:

@@ -27,25 +27,25 @@ LANDING_ASSETS = ("raw_events", "events", "rejected_events")
 SESSION_ASSETS = ("sessionized_events", "sessions")
 
 
-def ingest_events(stream: Stream):
-    """Landing files to published events and rejected events."""
+def ingest_events_job(stream: Stream):
+    """From landing files to published events and rejected events."""
     return _job(stream, "ingest_events", LANDING_ASSETS, "Ingest landing files: raw, accepted and rejected events.")
 
 
-def refresh_sessions(stream: Stream):
-    """Accepted events to the sessions table."""
+def refresh_sessions_job(stream: Stream):
+    """From accepted events to the sessions table."""
     return _job(stream, "refresh_sessions", SESSION_ASSETS, "Bring sessions up to date with the accepted events.")
 
 
-def materialize_all(stream: Stream):
+def materialize_all_job(stream: Stream):
     """The whole pipeline in one run; None where the two calendars differ, since a run has one kind of partitions."""
     if partitions_definition(stream.landing_calendar) != partitions_definition(stream.session_calendar):
         return None
     return _job(stream, "materialize_all", LANDING_ASSETS + SESSION_ASSETS, "The whole pipeline, in one run.")
 
 
-def audit_sample(stream: Stream):
-    """Recomputes some users from all their events."""
+def audit_sample_job(stream: Stream):
+    """Recomputes the sessions of a random sample of users."""
     return dg.define_asset_job(
         job_name(stream, "audit_sample"),
         selection=_sample_check(stream),
@@ -54,7 +54,7 @@ def audit_sample(stream: Stream):
     )
 
 
-def audit_event_ids(stream: Stream) -> dg.JobDefinition:
+def audit_event_ids_job(stream: Stream) -> dg.JobDefinition:
     """Searches the whole lake for event ids that are used for two events."""
 
     @dg.op(name=f"{stream.name}__find_repeated_event_ids", retry_policy=TRANSIENT)
@@ -72,7 +72,7 @@ def audit_event_ids(stream: Stream) -> dg.JobDefinition:
     return job_of(stream, "audit_event_ids", find, description)
 
 
-def rebuild_stream(stream: Stream) -> dg.JobDefinition:
+def rebuild_job(stream: Stream) -> dg.JobDefinition:
     """Recomputes everything as a shadow build, and swaps it in at once."""
 
     @dg.op(name=f"{stream.name}__rebuild_and_swap", retry_policy=TRANSIENT)
@@ -95,12 +95,15 @@ def rebuild_stream(stream: Stream) -> dg.JobDefinition:
 
 
 def stream_jobs(stream: Stream):
-    every = materialize_all(stream)
-    rare = [audit_sample(stream), audit_event_ids(stream), rebuild_stream(stream)]
-    return [ingest_events(stream), refresh_sessions(stream), *([every] if every else []), *rare]
+    """All jobs of a stream but those of its dead-letter queue."""
+    both = [ingest_events_job(stream), refresh_sessions_job(stream)]
+    whole = materialize_all_job(stream)
+    rare = [audit_sample_job(stream), audit_event_ids_job(stream), rebuild_job(stream)]
+    return [*both, *([whole] if whole else []), *rare]
 
 
 def job_name(stream: Stream, job: str) -> str:
+    """A job's name in Dagster; the stream's is part of it."""
     return f"{stream.name}__{job}"
 
 
@@ -131,11 +134,12 @@ def session_ranges(stream_context: StreamContext) -> list[tuple[str, str]]:
 
 
 def range_tags(first: str, last: str) -> dict[str, str]:
+    """The tags by which Dagster runs a job for a range of partitions."""
     return {RANGE_START: first, RANGE_END: last}
 
 
 def _ranges(partitions: list[str], calendar: Calendar) -> list[tuple[str, str]]:
-    """Ranges of those that have begun: an event may be a little in the future, and is pending until then."""
+    """Ranges of the partitions that have begun; later ones, of events in the near future, stay pending until then."""
     first, newest = calendar.first_key, newest_partition(calendar)
     return covering_ranges([key for key in partitions if first <= key <= newest], calendar)
 

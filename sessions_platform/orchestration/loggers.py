@@ -1,6 +1,6 @@
 """Two loggers for runs, besides Dagster's own: JSON lines for machines, and one line a step for people.
 
-Neither writes metadata, because samples of rejected payloads are in it. For the same reason Dagster's own JSON logger
+Neither writes metadata, because it contains samples of rejected payloads. For the same reason Dagster's own JSON logger
 is not used: it writes events with all of their metadata.
 """
 
@@ -53,7 +53,7 @@ class _RunFormatter(JsonFormatter):
         self,
         log_data: dict[str, Any],
         record: logging.LogRecord,
-        message_dict: dict[str, Any],  # noqa: ARG002
+        message_dict: dict[str, Any],  # noqa: ARG002  as inherited
     ) -> None:
         meta = getattr(record, "dagster_meta", {})
         event = meta.get("dagster_event")

@@ -1,6 +1,6 @@
-"""How records become metadata that the UI shows as a table beside an asset or a check.
+"""How records become metadata, which the UI shows as a table of an asset or a check.
 
-What the records contain is decided in `pipeline/records.py`. Dagster keeps all metadata in its event log.
+Not here: what the records contain (`pipeline/records.py`). Dagster keeps all metadata in its event log.
 """
 
 import dagster as dg

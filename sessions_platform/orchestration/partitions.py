@@ -1,4 +1,7 @@
-"""Calendars as Dagster's partitions."""
+"""Calendars as Dagster's partitions.
+
+Not here: what a calendar is (`contracts.calendar`), and which partitions are pending (`operations/status.py`).
+"""
 
 from datetime import datetime
 

@@ -1,4 +1,7 @@
-"""The Dagster resource that gives assets, sensors and the IO manager the contexts of streams."""
+"""The Dagster resource by which assets, sensors and the IO manager get the contexts of streams.
+
+Not here: what a context is (`pipeline/context.py`).
+"""
 
 from functools import cache
 
@@ -17,13 +20,16 @@ class Platform(dg.ConfigurableResource):
     """
 
     def stream_context(self, stream: str) -> StreamContext:
+        """The context of the stream of this name. Raises KeyError if there is none."""
         return _contexts(Settings.from_environment())[stream]
 
     def has(self, stream: str) -> bool:
+        """Whether there is a stream of this name."""
         return stream in _contexts(Settings.from_environment())
 
 
 def streams_of(settings: Settings) -> list[Stream]:
+    """All streams, sorted by name. Raises UserError if a file has problems."""
     return load_streams(settings.streams, settings.home)
 
 

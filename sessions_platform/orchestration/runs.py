@@ -46,7 +46,7 @@ class Runner:
             raise_on_error=False,
         )
         if not result.success:
-            raise RunFailedError(_why(result))
+            raise RunFailedError(_failure_reasons(result))
         return result.run_id
 
 
@@ -68,7 +68,7 @@ def dagster_home(settings: Settings, environment: Mapping[str, str]) -> Path:
     return home
 
 
-def _why(result: dg.ExecuteInProcessResult) -> str:
+def _failure_reasons(result: dg.ExecuteInProcessResult) -> str:
     failures = [event for event in result.all_events if event.is_failure and event.step_key]
     reasons = []
     for event in failures:

@@ -1,6 +1,6 @@
-"""Schedules: the same runs as the sensors' for those who do not run these, and the nightly audit and expiry.
+"""Schedules: the runs of the sensors at fixed times, for deployments without sensors, and the nightly audit and expiry.
 
-Here belong the times. Which runs are requested is in `sensors.py`, and what jobs do in `jobs.py` and `dead_letters.py`.
+Here belong the times. Not here: which runs are requested (`sensors.py`), and the jobs (`jobs.py`, `dead_letters.py`).
 """
 
 from collections.abc import Iterator
@@ -14,6 +14,7 @@ from sessions_platform.orchestration.sensors import wanted_runs
 
 
 def stream_schedules(stream: Stream) -> list[dg.ScheduleDefinition]:
+    """All schedules of a stream; that of expiry only if rejected rows are kept for a limited time."""
     expiry = [expire_nightly(stream)] if stream.rejected.keep_for else []
     return [ingest_nightly(stream), refresh_hourly(stream), audit_nightly(stream), *expiry]
 
@@ -45,7 +46,7 @@ def refresh_hourly(stream: Stream) -> dg.ScheduleDefinition:
 
 
 def audit_nightly(stream: Stream) -> dg.ScheduleDefinition:
-    """Every night, compares the sessions of some users with the reference implementation."""
+    """Every night, compares the sessions of a sample of users with the reference implementation."""
     return dg.ScheduleDefinition(
         name=f"{stream.name}__audit_nightly", cron_schedule="45 3 * * *", job_name=job_name(stream, "audit_sample")
     )

@@ -92,12 +92,12 @@ def _sensor(stream: Stream, name: str, job: str, ranges: Ranges) -> dg.SensorDef
 
 
 def back_off(failures: int) -> timedelta:
-    """How long to wait after so many failures in a row: 1, 2, 4, 8, 16 minutes, then 30."""
+    """How long to wait after this many failures in a row: 1, 2, 4, 8, 16 minutes, then 30."""
     return min(_FIRST_BACK_OFF * 2 ** (failures - 1), _LONGEST_BACK_OFF)
 
 
 def _backs_off(instance: dg.DagsterInstance, job: str, tags: dict[str, str], now: datetime) -> bool:
-    """Whether the last runs of these partitions failed, and the last of them not long enough ago."""
+    """Whether the last run of these partitions failed, less than the back-off ago."""
     records = instance.get_run_records(dg.RunsFilter(job_name=job, tags=tags), limit=_FAILURES_COUNTED)
     failed = list(takewhile(lambda record: record.dagster_run.status is dg.DagsterRunStatus.FAILURE, records))
     return bool(failed) and now - failed[0].update_timestamp < back_off(len(failed))

@@ -1,6 +1,6 @@
 """The contracts as Dagster types and column schemas, so that the UI shows columns and rules.
 
-Whether stored rows keep a contract is checked in `pipeline/quality.py`.
+Not here: whether stored rows keep a contract (`pipeline/quality.py`).
 """
 
 import dagster as dg

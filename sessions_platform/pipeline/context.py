@@ -35,7 +35,7 @@ from sessions_platform.transforms.sessionize import EventReader
 class StreamContext:
     """What the stages of one stream work on.
 
-    `prepare` has to be called before the ledger or the warehouse is used; whoever begins a piece of work calls it.
+    `prepare` has to be called before the ledger or the warehouse is used; each stage and operation begins with it.
     """
 
     stream: Stream
@@ -55,7 +55,7 @@ class StreamContext:
         return cls(stream, source, lake, Database(settings), bucket_bytes=settings.bucket_bytes)
 
     def prepare(self) -> None:
-        """Create or upgrade the tables of the ledger and of the stream; once for each context, then for nothing.
+        """Create or upgrade the tables of the ledger and of the stream; further calls do nothing.
 
         A shadow build has no tables in the warehouse until it is swapped in, so only its ledger is prepared.
 
@@ -73,21 +73,26 @@ class StreamContext:
 
     @cached_property
     def ledger(self) -> Ledger:
+        """The stream's ledger; that of the shadow stream in a shadow build."""
         ledger = Ledger(self.database, self.stream.name)
         return ledger.shadow if self.ledger_shadow else ledger
 
     @cached_property
     def warehouse(self) -> Warehouse:
+        """The stream's tables of sessions and rejected events."""
         return Warehouse(self.stream)
 
     @property
     def event_columns(self) -> dict[str, pl.DataType]:
+        """The columns of the stream's events, in order."""
         return event_columns(self.stream)
 
     def folder(self, asset: str, partition: str) -> str:
+        """The folder in the lake of one partition of an asset."""
         return f"{self.stream.name}/{asset}/{partition}"
 
     def spill(self, schema: Mapping[str, pl.DataType], buckets: int = 1, by: pl.Expr | None = None) -> Spill:
+        """Rows that leave memory for the scratch folder beyond `bucket_bytes`; arguments as for `Spill`."""
         return Spill(self.lake.scratch, schema, self.bucket_bytes, buckets, by)
 
     def buckets_for(self, size: int) -> int:
@@ -98,9 +103,10 @@ class StreamContext:
         """Session partitions to refresh: events changed, or another session rule computed them."""
         return self.ledger.stale_partitions(self.stream.session_rule_version)
 
-    # The stored state of each asset, as the ledger records it
+    # The stored state of each asset, as the ledger records it ------------------------------------------------
 
     def raw_events(self, landing_partitions: Sequence[str]) -> Dataset:
+        """What was last read of the slices of these partitions, published or not."""
         files: dict[str, list[StoredFile]] = {partition: [] for partition in landing_partitions}
         for known in self.ledger.files(landing_partitions):
             if known.path is not None:
@@ -108,40 +114,43 @@ class StreamContext:
         return Dataset(self.lake, RAW_EVENTS, {partition: tuple(stored) for partition, stored in files.items()})
 
     def events(self, landing_partitions: Sequence[str]) -> Dataset:
-        return self._landed(landing_partitions, "events")
+        """The published accepted events."""
+        return self._published(landing_partitions, "events")
 
     def rejected_events(self, landing_partitions: Sequence[str]) -> Dataset:
-        return self._landed(landing_partitions, "rejected_events")
+        """The published rejected rows."""
+        return self._published(landing_partitions, "rejected_events")
 
     def sessionized_events(self, session_partitions: Sequence[str]) -> Dataset:
+        """The newest sessionized events, loaded or not."""
         files: dict[str, tuple[StoredFile, ...]] = dict.fromkeys(session_partitions, ())
         for version in self.ledger.newest_sessions(session_partitions):
             files[version.session_partition] = (version.stored,)
         return Dataset(self.lake, sessionized_columns(self.stream), files)
 
     def reader(
-        self, snapshot: Snapshot, shadow: Iterable[str] = (), columns: Iterable[str] | None = None
+        self, snapshot: Snapshot, unpublished: Iterable[str] = (), columns: Iterable[str] | None = None
     ) -> EventReader:
         """A function that reads accepted events of a time window.
 
         Args:
             snapshot: the landing versions whose events are read.
-            shadow: lake files with events that are read too; they are not yet published.
+            unpublished: paths of lake files with accepted events that are read, too.
             columns: of `event_columns`, those to read; all of them by default.
         """
-        return event_reader(self.lake, self.event_columns, snapshot.landings, shadow, columns)
+        return event_reader(self.lake, self.event_columns, snapshot.landings, unpublished, columns)
 
-    def _landed(self, landing_partitions: Sequence[str], asset: str) -> Dataset:
+    def _published(self, landing_partitions: Sequence[str], asset: str) -> Dataset:
         wanted = set(landing_partitions)
         schema = event_columns(self.stream) if asset == "events" else REJECTED_EVENTS
         files = {
-            landing.landing_partition: (self._landed_file(landing, asset),)
+            landing.landing_partition: (self._published_file(landing, asset),)
             for landing in self.ledger.landings()
             if landing.landing_partition in wanted
         }
         return Dataset(self.lake, schema, {partition: files.get(partition, ()) for partition in landing_partitions})
 
-    def _landed_file(self, landing: LandingVersion, asset: str) -> StoredFile:
+    def _published_file(self, landing: LandingVersion, asset: str) -> StoredFile:
         path = landing.events_path if asset == "events" else landing.rejected_path
         rows = landing.accepted if asset == "events" else landing.rejected
         return StoredFile(path, rows, self.lake.size(path))

@@ -23,7 +23,7 @@ _EVENTS_AT_ONCE = 4 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Coverage:
-    """Counts of events in some windows: distinct accepted ones, those in sessions, and those in more than one."""
+    """Counts of events by their timestamps: distinct accepted ones, those in sessions, and those in two sessions."""
 
     accepted: int
     sessionized: int

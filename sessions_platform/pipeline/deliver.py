@@ -28,8 +28,8 @@ from sessions_platform.transforms.summarize import summarize
 class Delivered:
     """Session partitions by what a delivery did.
 
-    `applied` were new to the target, `unchanged` it has already, and `pending` were left out, because another
-    session rule made them: they are refreshed and loaded first.
+    `applied` ones were new to the target, `unchanged` ones it had already, and `pending` ones were left out, because
+    another session rule made them: they have to be refreshed and loaded first.
     """
 
     applied: list[str] = field(default_factory=list)
@@ -40,9 +40,9 @@ class Delivered:
 def deliver(context: StreamContext, target: Target, run_id: str) -> Delivered:
     """Deliver the newest loaded state of every session partition to a target.
 
-    The ledger's `deliveries.version` is the snapshot that the state was made from, by which the load, too, decides
-    what is newer; a state of the same snapshot and session rule as the one delivered last is not read again. A
-    partition that is no longer loaded, as after a rebuild with another calendar, is applied without sessions.
+    A state of the same snapshot (the ledger's `deliveries.version`) and session rule as the one delivered last is not
+    read again. A partition that is no longer loaded, as after a rebuild with another calendar, is applied without
+    sessions.
 
     Args:
         context: the stream's, whose ledger says what is loaded and what was delivered.

@@ -61,26 +61,26 @@ def ingest(context: StreamContext, landing_partitions: Sequence[str], run_id: st
     """
     context.prepare()
     cursors = context.ledger.cursors()
-    found = context.source.find(landing_partitions, cursors)
-    _assign(context, found, max(landing_partitions))
+    slices = context.source.find(landing_partitions, cursors)
+    _assign(context, slices, max(landing_partitions))
     known = {file.uri: file for file in context.ledger.files(landing_partitions)}
     read = Counter(
         known[slice_.uri].landing_partition
-        for slice_ in found
+        for slice_ in slices
         if slice_.uri in known and _ingest_slice(context, known[slice_.uri], slice_, run_id)
     )
     stored = [file for file in context.ledger.files(landing_partitions) if file.path is not None]
     # A source with cursors doesn't return what lies before them: its absence is not a loss.
-    present = {file.uri for file in stored} if cursors else {slice_.uri for slice_ in found}
+    present = {file.uri for file in stored} if cursors else {slice_.uri for slice_ in slices}
     return {
         partition: _report([file for file in stored if file.landing_partition == partition], present, read[partition])
         for partition in landing_partitions
     }
 
 
-def _assign(context: StreamContext, found: Sequence[Slice], newest: str) -> None:
+def _assign(context: StreamContext, slices: Sequence[Slice], newest: str) -> None:
     """Record to which landing partition each slice belongs, where that isn't recorded yet."""
-    partition_of = {slice_.uri: slice_.landing_partition or newest for slice_ in found}
+    partition_of = {slice_.uri: slice_.landing_partition or newest for slice_ in slices}
     for partition in set(partition_of.values()):
         context.ledger.assign([uri for uri, assigned in partition_of.items() if assigned == partition], partition)
 
@@ -101,7 +101,7 @@ def _ingest_slice(context: StreamContext, known: KnownFile, slice_: Slice, run_i
         with closing(prefetch(blocks_of(reading, known.landing_partition, slice_.uri))) as blocks:
             stored = lake.write(folder, blocks, RAW_EVENTS)
     except FileNotFoundError:
-        return False  # it vanished since it was found; its recorded rows, if any, are kept
+        return False  # it vanished after `find`; its recorded rows, if any, are kept
     if reading.digest == known.digest:
         lake.remove(stored.path)
         ledger.record_unchanged(slice_.uri, slice_.fingerprint, run_id, slice_.cursor)

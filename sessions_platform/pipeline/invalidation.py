@@ -78,8 +78,8 @@ def _users_at_edges(
         since_last = time - at.gather((behind.cast(pl.Int64) - 1).clip(0))
         for side, distance in zip(sides, (to_next, since_last), strict=True):
             side.append(points.filter((distance >= timedelta(0)) & (distance <= gap)).select("user_id").unique())
-    nobody = pl.DataFrame(schema={"user_id": pl.String})
-    before, after = (pl.concat([nobody, *side]).unique() for side in sides)
+    no_users = pl.DataFrame(schema={"user_id": pl.String})
+    before, after = (pl.concat([no_users, *side]).unique() for side in sides)
     return before.join(after, on="user_id", how="semi")
 
 

@@ -81,12 +81,12 @@ def load_sessions(context: StreamContext, sessionized: Dataset, run_id: str) -> 
 
 
 def _refuse_other_rules(stream: Stream, versions: Sequence[SessionVersion]) -> None:
-    others = [
+    made_by_others = [
         version.session_partition for version in versions if version.session_rule_version != stream.session_rule_version
     ]
-    if others:
+    if made_by_others:
         raise UserError(
-            f"{stream.name}: another session rule has made the sessionized_events of {label(others)}. "
+            f"{stream.name}: another session rule has made the sessionized_events of {label(made_by_others)}. "
             f"Fix: materialize sessionized_events first, or both together."
         )
 

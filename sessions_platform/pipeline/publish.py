@@ -16,7 +16,7 @@ from sessions_platform.storage.warehouses.postgres.loader import Loaded
 
 @dataclass(frozen=True)
 class Published:
-    """A publication: the version of the ledger, the affected session partitions, and the changes of the queue."""
+    """A publication: its version in the ledger, the affected session partitions, and the changes of the queue."""
 
     version: int
     affected: tuple[str, ...]

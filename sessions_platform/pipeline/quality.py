@@ -1,8 +1,8 @@
 """The checks of data: what each stage's result has to keep before it is published or loaded, and what is reported.
 
-A check returns a `CheckResult` of plain values; `stop_if_failed` ends a run before the commit, because what a check of
-its own could stop later would be current already. Here belongs what is checked, and how severe a failure is. Not here:
-the contracts themselves (`contracts`), how a check is shown and described in a user interface
+A check returns a `CheckResult` of plain values; `stop_if_failed` ends a run before the commit. (A separate asset check
+would run after it, when the data is current already.) Here belongs what is checked, and how severe a failure is. Not
+here: the contracts themselves (`contracts`), how a check is shown and described in a user interface
 (`orchestration/checks.py`), and the recomputation of a sample, a job of its own (`operations/audit.py`).
 """
 
@@ -90,12 +90,14 @@ class Tally:
     cases: list[dict[str, object]] = field(default_factory=list)
 
     def add(self, partition: str, rows: int, broken: int, cases: Iterable[Mapping[str, object]]) -> None:
+        """Count rows of a partition; `cases` are records of the broken ones, of which the first are shown."""
         self.rows += rows
         self.broken += broken
         room = max(_CASES_SHOWN - len(self.cases), 0)
         self.cases += [{"partition": partition, **case} for case in cases][:room]
 
     def result(self) -> CheckResult:
+        """The result over all rows so far; it passes if none is broken."""
         metadata = {"rows": self.rows, "broken": self.broken, "cases": self.cases}
         return CheckResult(self.asset, self.name, self.broken == 0, metadata)
 
@@ -107,8 +109,10 @@ class ContractCheck(Tally):
         super().__init__(asset, "keeps_contract")
 
     def add_rows(self, schema: pa.DataFrameSchema, partition: str, frames: Iterable[pl.DataFrame]) -> None:
-        """Check frames of one partition, or of several neighbours; eager ones, since of a LazyFrame pandera checks
-        the columns alone."""
+        """Check frames of one partition, or of several neighbours.
+
+        They are eager, because of a LazyFrame pandera checks the columns alone.
+        """
         for frame in frames:
             try:
                 schema.validate(frame, lazy=True)
@@ -128,7 +132,7 @@ class ContractCheck(Tally):
 
 
 class ValidationChecks:
-    """The checks of validated landing partitions, gathered over all partitions of a run and before any is published.
+    """The checks of validated landing partitions, over all partitions of a run and before any is published.
 
     `keeps_contract` of events and of rejected_events, `row_counts_reconcile` and `rejection_rate` can stop a run.
     """
@@ -140,7 +144,7 @@ class ValidationChecks:
         self._validated: list[ValidatedPartition] = []
 
     def add(self, validated: ValidatedPartition) -> None:
-        """Check what is stored of a landing partition, and not what was meant to be stored."""
+        """Check a landing partition as it is stored in the lake."""
         context, partition = self._context, validated.landing_partition
         with closing(prefetch(context.lake.blocks([validated.events.path], context.event_columns))) as events:
             self._events.add_rows(
@@ -152,15 +156,16 @@ class ValidationChecks:
         self._validated.append(validated)
 
     def results(self) -> list[CheckResult]:
-        gathered = [tally.result() for tally in (self._events, self._rejected, self._counts)]
-        return [*gathered, check_rejection_rate(self._context, self._validated)]
+        """The result of each check, over all partitions that were added."""
+        tallied = [tally.result() for tally in (self._events, self._rejected, self._counts)]
+        return [*tallied, check_rejection_rate(self._context, self._validated)]
 
 
 def check_rejection_rate(context: StreamContext, validated: Iterable[ValidatedPartition]) -> CheckResult:
     """`rejection_rate`: whether a partition exceeds a threshold of the stream's file.
 
     A threshold of kind `fail_above` makes the result an error, one of kind `warn_above` a warning. Samples of rejected
-    rows are part of the result, for what is not published is shown nowhere else.
+    rows are part of the result, because what is not published is shown nowhere else.
     """
     allowed = context.stream.rejected
     violations = [
@@ -170,7 +175,7 @@ def check_rejection_rate(context: StreamContext, validated: Iterable[ValidatedPa
             allowed, validation.raw_rows, validation.rejected.rows, validation.rejected_by_reason
         )
     ]
-    violations.sort(key=lambda pair: not pair[1].fails)  # errors first, for a table may be cut off
+    violations.sort(key=lambda pair: not pair[1].fails)  # errors first, because a table may be truncated
     exceeded = [violation_record(validation.landing_partition, violation) for validation, violation in violations]
     partitions = {validation.landing_partition: validation for validation, _ in violations}
     samples = [sample for validation in partitions.values() for sample in sample_records(validation)]
@@ -188,7 +193,7 @@ def check_rejection_rate(context: StreamContext, validated: Iterable[ValidatedPa
 def check_schema_drift(drifts: Mapping[str, Sequence[Drift]]) -> CheckResult:
     """`schema_drift`: whether the observed schema of any landing partition differs, as `find_drift` found."""
     records = [
-        {"partition": partition, **record} for partition, found in drifts.items() for record in drift_records(found)
+        {"partition": partition, **record} for partition, drift in drifts.items() for record in drift_records(drift)
     ]
     metadata = {"drifted": len(records)}
     return CheckResult("events", "schema_drift", not records, metadata, {"drift": records}, Severity.warning)

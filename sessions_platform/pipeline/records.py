@@ -1,7 +1,7 @@
 """Records of results as tables for people: flat, of plain values, long texts shortened.
 
 Checks and assets show them as metadata. Here belongs how a result reads as a record; not which results there are
-(`quality`, `validate`, `drift`), and not how a user interface is given a table (`orchestration/metadata.py`).
+(`quality`, `validate`, `drift`), and not how a table reaches a user interface (`orchestration/metadata.py`).
 
 Samples of rejected payloads are shown in metadata on purpose, for people who ask why a row was rejected. Log lines and
 error messages never contain any.

@@ -59,7 +59,7 @@ def _texts(context: StreamContext, reference: Reference) -> pl.Series:
 
 
 def _typed(texts: pl.Series, context: StreamContext, reference: Reference) -> pl.Series:
-    """By the rules by which events are read, so that equal values are equal."""
+    """The distinct values, typed by the rules that events are typed by, and sorted."""
     column = context.stream.columns[texts.name]
     values = as_typed(texts, column)
     if values.null_count():

@@ -62,7 +62,7 @@ def _as_stream(reference: Reference, source: FilesSource) -> Stream:
 
 
 def _raise_parse_errors(parsed: pl.DataFrame, path: object) -> None:
-    """An empty line is passed over, as people leave them in files; any other row that can't be parsed is an error."""
+    """Empty lines are skipped, because people leave them in files; any other row that can't be parsed is an error."""
     broken = parsed.filter(pl.col("parse_errors").list.len() > 0, pl.col("payload").bin.size() > 0)
     broken = pl.concat([broken, parsed.filter(pl.col("corrupt_reason").is_not_null())])
     if not broken.is_empty():

@@ -55,7 +55,7 @@ def run_pipeline(
 
     Raises:
         CheckFailedError: a check of severity error failed. What comes after it is not published or loaded.
-        StaleWriteError: another run was faster, with newer data.
+        StaleWriteError: another run has published or loaded newer data meanwhile.
     """
     context.prepare()
 

@@ -1,6 +1,6 @@
 """raw_events → events and rejected_events, written to the lake and not yet published.
 
-Here belongs the way of one landing partition from its raw rows to two new lake files, and what is reported of them.
+Here belong the steps of one landing partition from its raw rows to two new lake files, and what is reported of them.
 Not here: how rows are parsed and validated (`transforms`) and deduplicated within a bucket of memory
 (`deduplicate.py`), what is checked of the result (`quality.py`), and how it becomes current (`publish.py`).
 """
@@ -48,10 +48,12 @@ class ValidatedPartition:
 
     @property
     def raw_rows(self) -> int:
+        """The number of raw rows, repaired ones included."""
         return sum(file.stored.rows for file in self.raw_files)
 
     @property
     def span(self) -> Span:
+        """The timestamps of the first and the last accepted event."""
         return self.first_event, self.last_event
 
 
@@ -75,8 +77,8 @@ def validate_partition(
     context.prepare()
     stream, lake = context.stream, context.lake
     references = references or read_references(context)
-    # Repairs before files, and not the other way round: a repair is recorded and removed together with its files, so
-    # the files that are found after it contain its rows or were changed, which `_files_of` notices.
+    # Repairs are read before files: a repair is recorded and removed together with its files, so the files that are
+    # read after it contain its rows or were changed, which `_files_of` notices.
     repairs = context.ledger.repairs([landing_partition])
     files = _files_of(context, landing_partition, raw)
     digests = {file.uri: file.digest or "" for file in files}
@@ -111,9 +113,9 @@ def _files_of(context: StreamContext, landing_partition: str, raw: Dataset) -> t
 
 
 class _RejectionTally:
-    """Counts rejected rows by reason, and keeps a few samples of as many kinds as there are.
+    """Counts rejected rows by reason, and keeps a few samples, of as many kinds as possible.
 
-    A row with several reasons counts under each. The kind of a row are its codes together.
+    A row with several reasons counts under each. The kind of a row is the list of its codes.
     """
 
     def __init__(self) -> None:
@@ -121,7 +123,7 @@ class _RejectionTally:
         self._samples = pl.DataFrame(schema=REJECTED_EVENTS)
 
     def add(self, rejected: pl.DataFrame) -> pl.DataFrame:
-        """Count these rows, which have the columns of REJECTED_EVENTS, and hand them on."""
+        """Count these rows, which have the columns of REJECTED_EVENTS, and return them."""
         codes = rejected.select(code=pl.col("reasons").list.eval(pl.element().struct.field("code")).list.unique())
         counts = codes.explode("code").drop_nulls().group_by("code").len()
         self.by_reason.update(dict(counts.iter_rows()))

@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import polars as pl
 
-# Stores the bytes of a slice that can't be read, or has no rows, and returns where: the same place for the same bytes.
+# Stores the bytes of a slice that can't be read, or has no rows, and returns their path; equal bytes have one path.
 Quarantine = Callable[[Iterable[bytes]], str]
 
 # The stored position of each of a source's cursors, by name.
@@ -24,7 +24,7 @@ NO_CURSORS: Cursors = MappingProxyType({})
 
 @dataclass(frozen=True)
 class Cursor:
-    """How far a source has been read: `position` is JSON that only the source understands, `name` says of what.
+    """How far a part of a source has been read: `name` names the part, `position` is JSON that only the source reads.
 
     As in ``Cursor("orders/0", {"offset": 1200})``. The ledger stores it in the transaction that records the slice.
     """
@@ -37,12 +37,12 @@ class Cursor:
 class Slice:
     """A part of a source that is read as a whole: a file, or a range of offsets.
 
-    Args:
+    Attributes:
         uri: names the slice permanently, whatever it contains: ``landing/a.ndjson``, ``kafka://orders/0/100-200``.
         fingerprint: changes whenever the content may have changed, and is cheap to take; constant for a range of
             offsets, whose content can't change. A slice is read when its fingerprint isn't the recorded one.
         landing_partition: where its rows belong; None where the slice doesn't state it: it then belongs to the
-            newest of the landing partitions that are being ingested when it is first found.
+            newest of the landing partitions that are being ingested when `find` first returns it.
         cursor: where the source continues once this slice is recorded; None for a source that needs none, such as
             files. A slice with a cursor has no landing partition, so that no slice before the cursor is left behind.
 
@@ -83,11 +83,11 @@ class Source(Protocol):
     """Where a stream's raw records come from."""
 
     def find(self, landing_partitions: Iterable[str] | None = None, cursors: Cursors = NO_CURSORS) -> list[Slice]:
-        """The slices that are there now.
+        """The slices that exist now.
 
         Args:
             landing_partitions: only slices of these, and those that state none; None for all.
-            cursors: the stored positions. A source with cursors returns what lies behind them.
+            cursors: the stored positions. A source with cursors returns what comes after them.
 
         Returns:
             Slices in the order in which they are to be read: with cursors by position, else by uri.
@@ -99,18 +99,18 @@ class Source(Protocol):
         ...
 
     def partition_of(self, uri: str) -> str | None:
-        """The landing partition that a slice's uri states, whether it is there or not; None where it states none."""
+        """The landing partition that a uri states, whether its slice exists or not; None where it states none."""
         ...
 
 
 @runtime_checkable
 class FileLanding(Protocol):
-    """The capability of a source to take in files that are put where it finds them. Optional."""
+    """The optional capability of a source to read files that are put into its landing folders."""
 
     def path_of(self, uri: str) -> Path:
         """The path of a slice."""
         ...
 
-    def place_for(self, name: str, partition_key: str | None = None) -> Path:
+    def landing_path(self, name: str, partition_key: str | None = None) -> Path:
         """Where to put a file of this name, for `find` to return it. Raises UserError where it never would."""
         ...

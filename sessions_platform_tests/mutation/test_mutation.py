@@ -7,7 +7,7 @@ import pytest
 from mutation import report
 from mutation.record import Record
 from mutation.sites import Mutant, of_file, uses
-from mutation.trial import copied, planted
+from mutation.trial import copy_checkout, plant
 
 SOURCE = b'''"""1 < 2 in a docstring is text."""
 LIMIT = 3
@@ -77,7 +77,7 @@ def mutant() -> Mutant:
 def test_a_planted_defect_is_taken_out_again(tmp_path: Path, mutant: Mutant) -> None:
     path = tmp_path / "a.py"
     path.write_bytes(SOURCE)
-    with planted(mutant, tmp_path):
+    with plant(mutant, tmp_path):
         assert path.read_bytes() == SOURCE.replace(b">= gap", b"> gap")
     assert path.read_bytes() == SOURCE
 
@@ -104,7 +104,7 @@ def test_a_copy_has_the_files_that_git_does_not_ignore(tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         pytest.skip("this is no checkout")
-    copy = copied(root, tmp_path)
+    copy = copy_checkout(root, tmp_path)
     assert (copy / "mutation" / "sites.py").read_bytes() == (root / "mutation" / "sites.py").read_bytes()
     assert not (copy / ".git").exists()
 

@@ -188,7 +188,7 @@ def test_a_fingerprint_changes_when_a_file_is_written_or_replaced(tmp_path: Path
 )
 def test_a_placed_file_is_found(tmp_path: Path, files: str, name: str, partition: str | None, place: str) -> None:
     landing = source(tmp_path, files)
-    assert landing.place_for(name, partition) == tmp_path / place
+    assert landing.landing_path(name, partition) == tmp_path / place
     ingest(tmp_path, place)
     assert [file.landing_partition for file in landing.find()] == [partition]
 
@@ -214,4 +214,4 @@ def test_a_file_that_would_never_be_found_is_not_placed(
     tmp_path: Path, files: str, name: str, partition: str | None, said: str
 ) -> None:
     with pytest.raises(SourceError, match=said):
-        source(tmp_path, files).place_for(name, partition)
+        source(tmp_path, files).landing_path(name, partition)

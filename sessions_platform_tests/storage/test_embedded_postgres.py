@@ -244,7 +244,7 @@ def test_a_process_attaches_once_however_often_it_asks(home):
     assert attach(home) is server
     server.close()
     server.close()
-    with pytest.raises(EmbeddedPostgresError, match="Attach again"):
+    with pytest.raises(EmbeddedPostgresError, match="attach again"):
         server.url()
     assert answers(attach(home).url())
 

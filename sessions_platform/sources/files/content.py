@@ -19,7 +19,7 @@ class FileContent:
     """A file as long as it was when it was opened; what is appended later is for the next reading.
 
     It may be read several times; each byte is hashed when it is first read. `preamble` is the BOM that `text`
-    passes over, and `text_bytes` the size of the text that has been read; None where `text` wasn't called.
+    leaves out, and `text_bytes` the size of the text that has been read; None where `text` wasn't called.
     """
 
     def __init__(self, handle: io.FileIO, source: FilesSource, block_bytes: int) -> None:

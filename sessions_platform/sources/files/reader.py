@@ -1,9 +1,9 @@
 """How the records of a landing file become raw rows.
 
-Here: the columns of raw rows, and what is done with bytes that belong to no row. What can't be read
-ends a file's rows with one that says why, and where the file is quarantined; so is a file without
-rows. Only an outage (a vanished file, a missing permission) is raised, as OSError. Not here: reading
-and decompressing bytes (`content`), and splitting them into records (`sources.formats`).
+Here: the columns of raw rows, and what is done with bytes that belong to no row. If a file, or the rest of it, can't be
+read, its last row says why, and where the file is quarantined; a file without rows is quarantined too. Only an outage
+(a vanished file, a missing permission) is raised, as OSError. Not here: reading and decompressing bytes (`content`),
+and splitting them into records (`sources.formats`).
 """
 
 from collections.abc import Iterator
@@ -87,8 +87,9 @@ class FileReading:
         return pl.lit(pl.Series([preamble] + [None] * (height - 1), dtype=pl.Binary))
 
     def _corrupt_row(self, reason: str) -> pl.DataFrame:
-        """The row for all that could not be read. Its payload is where the file is quarantined, which is the whole
-        file, for the rest of a compressed file, or of a table, means nothing without its beginning.
+        """The row for all that could not be read; its payload is the path of the quarantined file.
+
+        The whole file is quarantined, because the rest of a compressed file or a table is meaningless alone.
         """
         payload = pl.Series([self._quarantined().encode()])
         return self._frame(payload, None).with_columns(corrupt_reason=pl.lit(reason))

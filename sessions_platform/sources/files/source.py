@@ -25,7 +25,7 @@ UNFINISHED = (".tmp", ".part", "~")
 
 
 class SourceError(UserError):
-    """A stream's files can't be found, or no file be put where its YAML file says; the message contains the fix."""
+    """A landing file has a name, or a stream a path template, that can't be used; the message contains the fix."""
 
 
 class FileSource:
@@ -45,46 +45,55 @@ class FileSource:
 
     @classmethod
     def open(cls, stream: Stream, settings: Settings) -> "FileSource":
+        """The implementation that `contracts.sources.FilesSource` names."""
         return cls(stream, settings.block_bytes)
 
-    def find(self, landing_partitions: Iterable[str] | None = None, cursors: Cursors = NO_CURSORS) -> list[Slice]:  # noqa: ARG002
-        """The files that are there now, by uri; of these landing partitions, or all. Undated ones always."""
-        asked = None if landing_partitions is None else set(landing_partitions)
+    def find(
+        self,
+        landing_partitions: Iterable[str] | None = None,
+        cursors: Cursors = NO_CURSORS,  # noqa: ARG002  files need none
+    ) -> list[Slice]:
+        """The files that exist now, by uri; of these landing partitions, or all. Undated ones always."""
+        wanted = None if landing_partitions is None else set(landing_partitions)
         if self._template is None:
-            found = self._matching(self._pattern)
-        elif asked is None:
-            found = self._matching(self._template.of_all())
+            files = self._matching(self._pattern)
+        elif wanted is None:
+            files = self._matching(self._template.of_all())
         else:
-            everywhere = chain.from_iterable(self._matching(self._template.of(key)) for key in asked)
-            found = (file for file in everywhere if file.landing_partition in asked)
-        return sorted(set(found), key=lambda file: file.uri)
+            candidates = chain.from_iterable(self._matching(self._template.of(key)) for key in wanted)
+            files = (file for file in candidates if file.landing_partition in wanted)
+        return sorted(set(files), key=lambda file: file.uri)
 
     def read(self, slice_: Slice, quarantine: Quarantine) -> FileReading:
+        """A reading of a file that `find` returned. Iterating it raises FileNotFoundError where the file vanished."""
         return FileReading(self.path_of(slice_.uri), self._source, self._format, quarantine, self._block_bytes)
 
     def partition_of(self, uri: str) -> str | None:
-        """The landing partition that a file's path states, whether it is there or not; None where it states none."""
+        """The landing partition that a path states, whether its file exists or not; None where it states none."""
         path = self.path_of(uri)
         if self._template is None or not path.is_relative_to(self._root):
             return None
         return self._template.partition_in(path.relative_to(self._root).as_posix())
 
     def path_of(self, uri: str) -> Path:
+        """The absolute path of a file."""
         return _resolved(uri, self._folder, self._home)
 
     def landing_folder(self, partition_key: str | None = None) -> Path:
         """The folder in which `find` looks for a landing partition's files. Raises SourceError if it isn't one."""
         folder = PurePosixPath(self._pattern_of(partition_key)).parent
         if glob.has_magic(str(folder)):
-            raise SourceError(f"{self._source.files}: no file can be placed in a folder with wildcards")
+            raise SourceError(
+                f"{self._source.files}: no file can be put into a folder with wildcards. Fix: copy the file yourself."
+            )
         return _absolute(self._root / folder)
 
-    def place_for(self, name: str, partition_key: str | None = None) -> Path:
+    def landing_path(self, name: str, partition_key: str | None = None) -> Path:
         """Where to put a file of this name, for `find` to return it. Raises SourceError where it never would."""
         folder = self.landing_folder(partition_key)
         pattern = PurePosixPath(self._pattern_of(partition_key)).name
         if _is_unfinished(name) or "/" in name or not fnmatchcase(name, pattern):
-            raise SourceError(f"{name!r} would not be found by {self._source.files}: name it like {pattern}")
+            raise SourceError(f"{name!r} would not be found by {self._source.files}. Fix: name it like {pattern}.")
         return folder / name
 
     def _anchored(self, files: str) -> tuple[Path, str]:
@@ -99,12 +108,12 @@ class FileSource:
         if self._template is None:
             return self._pattern
         if partition_key is None:
-            raise SourceError(f"{self._source.files} needs a landing partition: name one")
+            raise SourceError(f"{self._source.files} needs a landing partition. Fix: name one.")
         return self._template.of(partition_key)
 
     def _matching(self, pattern: str) -> Iterator[Slice]:
-        """The files that match a pattern. By glob.glob, for Path.glob goes into hidden folders."""
-        for name in glob.glob(pattern, root_dir=self._root, recursive=True):  # noqa: PTH207
+        """The files that match a pattern. By glob.glob, because Path.glob enters hidden folders."""
+        for name in glob.glob(pattern, root_dir=self._root, recursive=True):  # noqa: PTH207  see the docstring
             partition = self._template.partition_in(name) if self._template else None
             path = _absolute(self._root / name)
             if (self._template and partition is None) or _is_unfinished(path.name):

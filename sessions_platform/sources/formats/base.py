@@ -1,10 +1,10 @@
 """The protocol that every record format keeps.
 
-A format does two things: it splits the content of a file into records, none of them understood and no
-byte of them lost, and it decodes one record into fields. Here are the protocol and the types that its
-two sides share. Not here: its errors (`errors`), which formats there are (`contracts.formats.FORMATS`),
-how a stream gets its own (`sources.formats.registry`), where content comes from (`sources.files`), and
-which columns are made of the fields (`transforms.parse`).
+A format does two things: it splits the content of a file into records, without interpreting them and without losing a
+byte, and it decodes one record into fields. Here are the protocol and the types that its two sides share. Not here: its
+errors (`errors`), which formats there are (`contracts.formats.FORMATS`), how a stream gets its own
+(`sources.formats.registry`), where content comes from (`sources.files`), and which columns are made of the fields
+(`transforms.parse`).
 """
 
 from collections.abc import Callable, Iterator
@@ -22,12 +22,12 @@ Decoder = Callable[[bytes, bytes | None], Fields]
 class RecordBlock(NamedTuple):
     """Records of a file, in its order.
 
-    Args:
+    Attributes:
         payloads: the records, Binary, not null.
         terminators: the bytes behind each record, up to the next record or the end of the text; Binary, not null.
             None where records are not parts of a text.
         header: the header of these records; None where the format has none.
-        preamble: the bytes before the first record of the file: a header, say. Empty in every block that has
+        preamble: the bytes before the first record of the file, such as a header. Empty in every block that has
             a record before it.
     """
 
@@ -55,14 +55,16 @@ class Format(Protocol):
     """A format, with the options of one stream: it is made with the stream's `FormatOptions`."""
 
     def records(self, content: Content, block_bytes: int) -> Iterator[RecordBlock]:
-        """The file's records, in blocks of about so many bytes.
+        """The file's records, in blocks of about `block_bytes` of text.
 
         Preambles, payloads and terminators of a text, joined in order, are the text again.
 
         Raises:
             CorruptDataError: the rest of the file can't be read; all records before have been returned.
-            OSError: the file is not available, which is not the file's fault.
+            OSError: an outage: the file is not available.
         """
         ...
 
-    def decoder(self) -> Decoder: ...
+    def decoder(self) -> Decoder:
+        """A function that decodes one record; made once for many records."""
+        ...

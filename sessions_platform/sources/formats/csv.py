@@ -27,11 +27,13 @@ from sessions_platform.sources.formats.text_records import (
     whole_lines,
 )
 
-# A quote that is still open so far behind was opened by mistake, and must not keep the file in memory.
+# A quote that is still open after this many bytes was opened by mistake, and must not keep the file in memory.
 LONGEST_OPEN_RECORD = 8 * 1024 * 1024
 
 
 class CsvFormat:
+    """CSV with the separator, quote, header and encoding that a stream states."""
+
     def __init__(self, options: FormatOptions) -> None:
         self._options = options
 
@@ -59,6 +61,7 @@ class CsvFormat:
                 yield RecordBlock(payloads, terminators, header)
 
     def decoder(self) -> Decoder:
+        """A function from a record and its header to its fields, all of them text or None."""
         csv.field_size_limit(sys.maxsize)  # a payload is in memory already, and is not malformed by its length
         split = _field_splitter(self._options)
         names_under = header_names(self._options)
@@ -80,7 +83,7 @@ class CsvFormat:
 def header_names(options: FormatOptions) -> Callable[[bytes | None], list[str]]:
     """A function from a header to the names of the fields under it, which ignores it where the stream lists them.
 
-    The function raises MalformedError where a header is no record, or names a field twice.
+    The function raises MalformedError where a header is not a CSV record, or repeats a name.
     """
     if isinstance(options.header, list):
         listed = options.header
@@ -117,11 +120,11 @@ def _distinct(names: list[str]) -> list[str]:
 class RecordSplitter:
     """Splits CSV into records: a quoted field may contain line ends.
 
-    A line with an even number of quotes is a record by itself. On any other a field may open
-    that is closed on a later line, by a quote with a separator or a line end behind it. Where
-    something else is behind it, or it isn't closed within LONGEST_OPEN_RECORD or the file, it
+    A line with an even number of quotes is a record. On any other a field may open
+    that is closed on a later line, by a quote that a separator or a line end follows. Where
+    something else follows, or it isn't closed within LONGEST_OPEN_RECORD or the file, it
     was opened by mistake: the lines from the opening one on are then single records. So one
-    stray quote costs the row that contains it, and none of the rows behind.
+    stray quote costs the row that contains it, and none of the rows after it.
     """
 
     def __init__(self, separator: bytes, quote: bytes) -> None:
@@ -141,7 +144,7 @@ class RecordSplitter:
         self._stays_open = _compiled(f"{quoted_text}(?:{q}{more_fields}{s}{q}{quoted_text})?")
 
     def is_whole(self, record: bytes) -> bool:
-        """Whether a record's fields are all closed, and no quote stands amid one."""
+        """Whether a record's quoted fields are all closed, with nothing between the closing quote and the separator."""
         return self._whole.fullmatch(record) is not None
 
     def split(self, texts: Iterable[bytes]) -> Iterator[RecordBlock]:
@@ -157,7 +160,7 @@ class RecordSplitter:
     def _record_ends(self, text: bytes) -> tuple[Ends, int]:
         """Where records end, and how much of the text that decides: the rest begins with one that may yet be closed."""
         ends = line_ends(text)
-        inner = np.zeros(len(ends), bool)  # line ends amid a record
+        inner = np.zeros(len(ends), bool)  # line ends inside a record
         following = 0
         for line in self._odd_lines(text, ends):
             if line < following or not self._opens.fullmatch(text, _start(ends, line), ends[line]):

@@ -1,4 +1,7 @@
-"""The errors of reading records. In a module without imports, for the process that reads Parquet."""
+"""The errors of reading records.
+
+This module imports nothing, so that the process that reads Parquet starts quickly.
+"""
 
 
 class CorruptDataError(Exception):

@@ -1,8 +1,8 @@
 """NDJSON: a record is a line, and a line is one JSON object.
 
-An object that names a key twice means the later one, as most parsers have it. Lone surrogates are
-valid JSON, and wrong only in the one field that contains them, so they are decoded here and found by
-`transforms.parse`. Decoding a JSON object is here also for formats that hand over rows as JSON.
+Of a key that is repeated in an object the last value counts, as in most parsers. Lone surrogates are
+valid JSON, and wrong only in the one field that contains them, so they are decoded here and reported by
+`transforms.parse`. Decoding a JSON object is here also for formats whose payloads are JSON, such as Parquet.
 """
 
 import json
@@ -43,14 +43,18 @@ _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 class NdjsonFormat:
+    """NDJSON in the encoding that a stream states."""
+
     def __init__(self, options: FormatOptions) -> None:
         self._encoding = options.encoding
 
     def records(self, content: Content, block_bytes: int) -> Iterator[RecordBlock]:
+        """Each line, the empty ones too."""
         for text in whole_lines(content.text(), block_bytes):
             yield from lines(text)
 
     def decoder(self) -> Decoder:
+        """A function from a line to the fields of its object."""
         encoding = self._encoding
         if encoding == "utf-8":
             return lambda payload, _: json_object(payload)

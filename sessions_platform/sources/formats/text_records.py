@@ -19,14 +19,14 @@ LONGEST_LINE = 128 * 1024 * 1024
 # The memory that a row takes besides its bytes is bounded too: a text may consist of newlines alone.
 BLOCK_ROWS = 128 * 1024
 
-# Offsets in a text, each behind a record and its terminator: int64, increasing.
+# Offsets in a text, each after a record and its terminator: int64, increasing.
 Ends = np.ndarray
 
 _LF, _CR = b"\n\r"
 
 
 def decoded(record: bytes, encoding: str) -> str:
-    """Raises MalformedError where the record isn't text in this encoding."""
+    """A record as text. Raises MalformedError where it isn't text in this encoding."""
     try:
         return record.decode(encoding)
     except UnicodeError:
@@ -34,7 +34,7 @@ def decoded(record: bytes, encoding: str) -> str:
 
 
 def whole_lines(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
-    """The same text in larger chunks, each cut behind a newline; what follows the last newline comes last.
+    """The same text in larger chunks, each cut after a newline; what follows the last newline comes last.
 
     Args:
         chunks: the text, in chunks that are shorter than LONGEST_LINE.
@@ -73,7 +73,7 @@ def lines(text: bytes) -> Iterator[RecordBlock]:
 
 
 def line_ends(text: bytes) -> Ends:
-    """The offset behind each line of the text."""
+    """The offset after each line of the text."""
     ends = positions_of(text, _LF) + 1
     return np.append(ends, len(text)) if text and not text.endswith(b"\n") else ends
 
@@ -86,8 +86,8 @@ def positions_of(text: bytes, byte: int) -> Ends:
 def record_blocks(text: bytes, ends: Ends) -> Iterator[RecordBlock]:
     """The records of a text that end at these offsets, at most BLOCK_ROWS in a block.
 
-    They are views of the text and keep it in memory. Blocks are of equal size, for a small one costs nearly as
-    much as a large one.
+    They are views of the text and keep it in memory. Blocks are of equal size, because a small one costs nearly
+    as much as a large one.
     """
     start, blocks = 0, -(-len(ends) // BLOCK_ROWS)
     for block_ends in np.array_split(ends, blocks) if blocks else ():

@@ -1,9 +1,9 @@
 """Where the lake's files are kept: the interface that the lake needs, and the local folder that implements it.
 
 Here: how a file gets a name, becomes durable, is opened, measured, listed and deleted. An object store is a second
-class with these methods. Not here: what the files contain and how it is encoded (`lake.py`, `parquet_writer.py`),
-and which of them are current (the ledger). Temporary files of a computation are not the lake's: `spill.py` keeps
-them in the scratch folder.
+class with these methods. Not here: what the files contain and how it is encoded (`lake.py`, `parquet_writer.py`), and
+which of them are current (the ledger). Temporary files of a computation are not the lake's: `spill.py` keeps them in
+the scratch folder.
 """
 
 import errno
@@ -22,14 +22,14 @@ class Filesystem(Protocol):
     """Immutable files by name. A path is relative, and its parts are separated by slashes.
 
     A file is written once, as a draft, and gets its name by `put_if_absent`; from then on it does not change. Where
-    no file has the path, `open`, `read`, `size` and `source` (or whoever reads the source) raise FileNotFoundError.
+    no file has the path, `open`, `read`, `size` and `source` (or the reader of the source) raise FileNotFoundError.
     """
 
     def draft(self, folder: str) -> AbstractContextManager[Path]:
-        """A new local path for a file that is meant for this folder; what is still there at the end is deleted.
+        """A new local path, for a draft of a file of this folder; a draft that got no name is deleted at the end.
 
-        Nothing has the path yet. A killed process may leave the draft, with the suffix ``.tmp``, and no reader of
-        the lake ever sees it.
+        The path does not exist yet. A killed process may leave the draft, with the suffix ``.tmp``, which no reader
+        of the lake sees.
         """
         ...
 
@@ -69,7 +69,7 @@ class Filesystem(Protocol):
 class LocalFilesystem:
     """A folder on a local disk, or on a network share that renames atomically.
 
-    Drafts lie in the folder they are meant for, since only within one file system a name can be given atomically.
+    Drafts are in the folder they are meant for, because a file can be named atomically within one file system only.
     """
 
     def __init__(self, root: Path) -> None:
@@ -89,7 +89,7 @@ class LocalFilesystem:
         target = self.root / path
         sync(draft)
         is_new = _link(draft, target)
-        sync(target.parent)  # also where the file exists: whoever made it may not have come so far
+        sync(target.parent)  # also where the file exists: its writer may not have synced the folder yet
         return is_new
 
     def open(self, path: str) -> BinaryIO:

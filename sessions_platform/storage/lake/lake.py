@@ -1,6 +1,6 @@
 """The lake: immutable files, Parquet except for quarantined files, which keep the bytes that could not be read.
 
-Here: frames become files and files become frames, whole or a block at a time, also where a file was written under an
+Here: frames become files and files become frames, whole or a block at a time, also if a file was written under an
 older contract; and `Dataset`, the files of one asset by partition. Not here: where the files are kept
 (`filesystem.py`), how frames become one Parquet file (`parquet_writer.py`), which files are current (the ledger), and
 what streams and partitions are (`contracts`, `pipeline`).
@@ -21,7 +21,7 @@ from sessions_platform.storage.lake.filesystem import Filesystem
 from sessions_platform.storage.lake.memory import return_freed_memory
 from sessions_platform.storage.lake.parquet_writer import read_ranges, write_parquet
 
-# Polars represents each string as a view of this many bytes, beside the text itself.
+# Polars represents each string as a view of this many bytes, besides the text itself.
 _VIEW_BYTES = 16
 
 
@@ -114,7 +114,7 @@ class Lake:
         Args:
             paths: files of this or an older contract, conformed as `scan` does it.
             schema: the columns of the frames, in order.
-            column: the column whose row group statistics are given to `test`.
+            column: the column whose row group statistics are passed to `test`.
             test: whether a row group may be needed whose least and greatest value are these; else it is not read.
         """
         for path in paths:
@@ -171,9 +171,11 @@ class Dataset:
 
     @property
     def rows(self) -> int:
+        """The number of rows of all partitions."""
         return sum(self.rows_of(partition) for partition in self.partitions)
 
     def rows_of(self, partition: str) -> int:
+        """The number of rows of one partition."""
         return sum(file.rows for file in self.partitions[partition])
 
     def batches(self, rows: int) -> Iterator["Dataset"]:

@@ -2,8 +2,8 @@
 
 By default Arrow's memory pool and glibc keep freed blocks for reuse; glibc does so in an arena for each thread, and it
 keeps more, the larger the blocks were. A run allocates and frees blocks of many megabytes in several threads: without
-these settings what was kept came to several times what was in use, and grew from one partition to the next. Some is
-still kept, because a run that returns and requests every megabyte spends a fifth of its time on that.
+these settings several times as much was kept as was in use, and more after each partition. A part is still kept,
+because a run that returns and requests every megabyte spends a fifth of its time on that.
 """
 
 import ctypes
@@ -13,7 +13,7 @@ from functools import cache
 import pyarrow as pa
 
 # Options of mallopt(3), numbered as in malloc.h, with their values. Setting a threshold also stops glibc from raising
-# it by itself: from then on every block of 16 MiB or more is mapped and unmapped on its own.
+# it automatically: from then on every block of 16 MiB or more is mapped and unmapped on its own.
 _GLIBC_OPTIONS = {"M_ARENA_MAX": (-8, 2), "M_MMAP_THRESHOLD": (-3, 16 << 20), "M_TRIM_THRESHOLD": (-1, 64 << 20)}
 
 

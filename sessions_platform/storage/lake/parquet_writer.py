@@ -29,7 +29,7 @@ def write_parquet(path: Path, frames: Iterable[pl.DataFrame], schema: Mapping[st
     """Write the frames, cast to the schema, as a local file that is not synced to the disk yet.
 
     Where rows turn out to be so long that a row group would not fit into memory, what was written so far is read
-    back and written again in smaller row groups. A killed process may leave the earlier file beside `path`, with the
+    back and written again in smaller row groups. A killed process may leave the earlier file next to `path`, with the
     same suffix.
 
     Returns:
@@ -129,8 +129,8 @@ class _OpenRowGroup:
     def smaller_row_limit(self, frame: pl.DataFrame) -> int | None:
         """How many rows a row group may have instead, if one is or becomes too large with this frame; else None.
 
-        One is too large already where the frames so far exceed the bytes and not the rows. One becomes too large
-        where so many rows of this frame alone exceed the bytes, as all rows of the frame were as long as the average.
+        One is too large already if the frames so far exceed the limit in bytes, but not the one in rows. One becomes
+        too large if a row group of rows as long as this frame's are on average would exceed the limit in bytes.
         """
         if self._bytes > ROW_GROUP_BYTES:
             return min(self._rows, self._row_limit // 2)

@@ -1,8 +1,7 @@
-"""Landing files in the ledger: which there are, what was last read of each, and where their source goes on.
+"""Landing files in the ledger: which there are, what was last read of each, and where their source continues.
 
-Here: landing files, the cursors of their sources, and repairs, whose rows are landing files of
-the platform's own. Not here: what was accepted of them (``landings``); the files themselves
-(``sources``) and their rows (``storage.lake``).
+Here: landing files, the cursors of their sources, and repairs, whose rows are landing files of the platform's own. Not
+here: what was accepted of them (``landings``); the files themselves (``sources``) and their rows (``storage.lake``).
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,7 +16,7 @@ from sessions_platform.sources.base import Cursor
 from sessions_platform.storage.lake.lake import StoredFile
 from sessions_platform.storage.ledger.stream_ledger import StreamLedger
 
-# In place of the fingerprint of a file of repaired rows, which no source finds.
+# The fingerprint of a file of repaired rows, which is in no source.
 _REPLAY = "replay"
 
 
@@ -25,7 +24,7 @@ _REPLAY = "replay"
 class KnownFile:
     """A landing file as it was last read, at `seen_at`.
 
-    Of one that was never read, `seen_at` is when it was first found, and what follows it is None.
+    Of one that was never read, `seen_at` is when a run first found it, and all fields after `seen_at` are None.
     """
 
     uri: str
@@ -40,14 +39,14 @@ class KnownFile:
 
     @property
     def stored(self) -> StoredFile:
-        """Its raw rows in the lake. Raises ValueError where it was never read."""
+        """Its raw rows in the lake. Raises ValueError if it was never read."""
         if self.path is None or self.rows is None or self.bytes is None:
             raise ValueError(f"{self.uri} was never read")
         return StoredFile(self.path, self.rows, self.bytes)
 
     @property
     def is_replay(self) -> bool:
-        """Whether it contains repaired rows, which no source will ever find."""
+        """Whether it contains repaired rows, which are not in the source."""
         return self.fingerprint == _REPLAY
 
 
@@ -74,7 +73,7 @@ class LandingFiles(StreamLedger):
     """The part of a stream's ledger that knows its landing files, cursors and repairs."""
 
     def assign(self, uris: Iterable[str], landing_partition: str) -> None:
-        """Assign files to a landing partition; those that have one already keep it."""
+        """Assign files to a landing partition; a file that has one already keeps it."""
         rows = [(self.stream, uri, landing_partition) for uri in uris]
         sql = """insert into sessions_platform.landing_files (stream, uri, landing_partition)
                  values (%s, %s, %s) on conflict do nothing"""
@@ -98,17 +97,17 @@ class LandingFiles(StreamLedger):
     def record_file(
         self, uri: str, fingerprint: str, digest: str, stored: StoredFile, run_id: str, cursor: Cursor | None = None
     ) -> None:
-        """Record what was read of a landing file, and where its source goes on, in one transaction.
+        """Record what was read of a landing file, and where its source continues, in one transaction.
 
         A later reading has a higher sequence.
 
         Args:
             uri: a file that is assigned to a landing partition.
-            fingerprint: the source's, by which it will recognise the same content.
+            fingerprint: the source's, by which it recognizes the same content.
             digest: SHA-256 of the file's bytes, hex.
             stored: its raw rows in the lake.
             run_id: the run that read it.
-            cursor: where the source goes on; None leaves all cursors as they are.
+            cursor: where the source continues; None leaves all cursors as they are.
         """
         sql = """update sessions_platform.landing_files
                  set fingerprint = %s, digest = %s, path = %s, rows = %s, bytes = %s, run_id = %s, read_at = now(),
@@ -120,14 +119,17 @@ class LandingFiles(StreamLedger):
             self._record_cursor(connection, cursor, run_id)
 
     def record_unchanged(self, uri: str, fingerprint: str, run_id: str = "", cursor: Cursor | None = None) -> None:
-        """Record a new fingerprint of a landing file whose content is the same; it keeps its sequence."""
+        """Record a new fingerprint of a landing file whose content is the same; it keeps its sequence.
+
+        `cursor` is stored in the same transaction, as by `record_file`.
+        """
         sql = "update sessions_platform.landing_files set fingerprint = %s where stream = %s and uri = %s"
         with self._writing() as connection:
             connection.execute(sql, [fingerprint, self.stream, uri])
             self._record_cursor(connection, cursor, run_id)
 
     def cursors(self) -> dict[str, dict[str, Any]]:
-        """The position where the source goes on, by the name of its cursor."""
+        """The position of each of the source's cursors, by name."""
         sql = "select name, position from sessions_platform.source_cursors where stream = %s order by name"
         with self.database.transaction(read_only=True) as connection:
             return dict(connection.execute(sql, [self.stream]).fetchall())
@@ -146,7 +148,7 @@ class LandingFiles(StreamLedger):
     ) -> None:
         """Record a file of repaired rows, which makes its landing partition pending. The stream's lock is held.
 
-        Readings that are going on end first, and later ones begin afterwards, since both hold the
+        Readings in progress end first, and later ones begin afterwards, because both lock the
         stream's row. So sequences are in the order of commits.
 
         Args:

@@ -1,7 +1,7 @@
 """Published landing partitions in the ledger: which version of each is current.
 
-Here: landing versions, and the snapshot that all current ones make. Not here: what they were
-made of (``files``); the sessions made of them (``sessions``).
+Here: landing versions, and the snapshot of all current ones. Not here: the landing files that they were made from
+(``files``), and the sessions made from them (``sessions``).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -72,7 +72,7 @@ class Landings(StreamLedger):
             besides: keys of partitions that are left out.
 
         Returns:
-            One entry, or none where there is no such partition; as `publish` was given it.
+            One entry, or none if there is no such partition; the schema as it was passed to `publish`.
         """
         sql = """select landing_partition, observed_schema from sessions_platform.landing_versions
                  where stream = %s and is_current and landing_partition < %s and landing_partition <> all(%s)

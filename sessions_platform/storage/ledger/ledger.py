@@ -1,7 +1,7 @@
 """The ledger of a stream: which version of each partition is current, and what is stale.
 
 It is in the warehouse database, so that one transaction publishes a landing partition, or loads
-a refresh, together with what the ledger says of it.
+a refresh, together with its record in the ledger.
 
 Here: the whole ledger as one class, and how a rebuilt stream replaces the current one. Not here:
 its parts, which are in ``files``, ``landings`` and ``sessions``; its locks and transactions, which

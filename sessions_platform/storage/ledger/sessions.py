@@ -54,9 +54,14 @@ class SessionVersion:
 
 @dataclass(frozen=True)
 class Delivery:
-    """The sessions of one partition as a target besides the warehouse database last took them.
+    """The sessions of one partition as they were last delivered to a target besides the warehouse database.
 
-    `version` is that of the session version, `digest` that of its rows.
+    Attributes:
+        target: the name of the target.
+        session_partition: the key of the partition.
+        version: the *snapshot* of the session version that was delivered, not that version's own number: by the
+            snapshot the load, too, decides which of two states is newer. A partition that is no longer loaded keeps it.
+        digest: of the session rule and of all rows (`pipeline.deliver.sessions_digest`).
     """
 
     target: str
@@ -103,12 +108,12 @@ class SessionVersions(StreamLedger):
         return self._read_in(connection, SessionVersion, sql, [self.stream])
 
     def mark_loaded(self, connection: psycopg.Connection, loaded: Sequence[SessionVersion]) -> None:
-        """Record that the warehouse contains these versions; what their snapshots contain is stale no longer.
+        """Record that the warehouse contains these versions; what their snapshots contain is no longer stale.
 
         The stream's lock is held, and the same transaction loads them.
 
         Raises:
-            StaleWriteError: the ledger has them no longer, because the stream was rebuilt meanwhile.
+            StaleWriteError: the ledger no longer has them, because the stream was rebuilt meanwhile.
         """
         partitions = [version.session_partition for version in loaded]
         connection.execute(
@@ -135,7 +140,7 @@ class SessionVersions(StreamLedger):
         """The session partitions to refresh, sorted.
 
         Those are affected by a change that is not loaded yet, or made by another session rule. So are
-        all whose snapshot lacks a change whose affected partitions another rule determined: how
+        all whose snapshot lacks a change for which another rule determined the affected partitions: how
         far a change reaches depends on the activity chains, whose length the rule limits.
         """
         with self.database.transaction(read_only=True) as connection:
@@ -153,7 +158,7 @@ class SessionVersions(StreamLedger):
         return {row.session_partition: row for row in self._read(Delivery, sql, [self.stream, target])}
 
     def record_delivery(self, delivery: Delivery, run_id: str) -> None:
-        """Record what a target contains now, in a transaction of its own."""
+        """Record what a target contains now, in a transaction of its own; `run_id` is the run that delivered it."""
         sql = """insert into sessions_platform.deliveries (stream, target, session_partition, version, digest, run_id)
                  values (%s, %s, %s, %s, %s, %s)
                  on conflict (stream, target, session_partition) do update

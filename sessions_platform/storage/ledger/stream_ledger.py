@@ -1,8 +1,7 @@
 """What all parts of a stream's ledger share: its transactions, its lock, and the calendars of its partitions.
 
-Here: how the ledger's rows are read and written, and what a writer has to hold while it does.
-Not here: what the rows say, which is in ``files``, ``landings`` and ``sessions``; the tables
-themselves, which are in ``storage.postgres.migrations``.
+Here: how the ledger's rows are read and written, and which locks a writer takes. Not here: what the rows mean, which is
+in ``files``, ``landings`` and ``sessions``; the tables themselves, which are in ``storage.postgres.migrations``.
 """
 
 from collections.abc import Iterator, Mapping
@@ -62,7 +61,7 @@ class StreamLedger:
             self._check_calendars(connection)
 
     def lock(self, connection: psycopg.Connection) -> None:
-        """Wait until nobody else publishes or loads the stream, and keep others from it until the transaction ends.
+        """Wait until no other transaction publishes or loads the stream, and keep others from it until this one ends.
 
         Versions are drawn under this lock. So a snapshot that contains a version contains all
         earlier ones, too. Readers are not blocked.
@@ -74,7 +73,7 @@ class StreamLedger:
         self._check_calendars(connection)
 
     def _check_calendars(self, connection: psycopg.Connection) -> None:
-        """Refuse calendars other than the recorded ones; until the transaction ends no rebuild replaces the stream.
+        """Reject calendars other than the recorded ones; until the transaction ends no rebuild replaces the stream.
 
         The shared lock on the stream's row ensures that: `record_repairs`, `contains` and a rebuild's
         swap take the row exclusively.
@@ -91,7 +90,7 @@ class StreamLedger:
                 )
 
     def _lock_row(self, connection: psycopg.Connection) -> None:
-        """Wait for all writers that hold the stream's row shared, and keep others out until the transaction ends."""
+        """Wait for all writers with a shared lock on the stream's row, and block others until the transaction ends."""
         connection.execute("select from sessions_platform.streams where stream = %s for update", [self.stream])
 
     @contextmanager

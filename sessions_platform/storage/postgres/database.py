@@ -61,7 +61,7 @@ class Database:
 
     @property
     def url(self) -> str:
-        """Its libpq URL. May contain a password: never to be shown."""
+        """Its libpq URL. It may contain a password, so it must not be shown."""
         return self._settings.warehouse_url or embedded.attach(self._settings.home).url("sessions")
 
     @property
@@ -95,7 +95,7 @@ class Database:
 
     @contextmanager
     def alone(self, name: str) -> Iterator[bool]:
-        """Whether no other process is inside `alone` with this name; none gets in before this one leaves."""
+        """Yield whether this process has the name for itself; until the block ends, all other processes get False."""
         with self._connect() as connection:
             connection.autocommit = True
             row = connection.execute("select pg_try_advisory_lock(%s)", [_lock_key(name)]).fetchone()

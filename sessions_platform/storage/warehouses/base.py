@@ -2,8 +2,8 @@
 
 PostgreSQL is the system of record: one transaction there loads sessions and records it in the ledger. Any further
 warehouse is a target: it gets the sessions of one session partition after the other from `pipeline/deliver.py`, after
-they were loaded, and the ledger's table `deliveries` records what it got. A target is one file with one class, and
-one line in `registry.py`. Not here: which partitions are delivered, and when.
+they were loaded, and the ledger's table `deliveries` records what was delivered. A target is one file with one class,
+and one line in `registry.py`. Not here: which partitions are delivered, and when.
 """
 
 from typing import Protocol
@@ -14,11 +14,13 @@ import polars as pl
 class Target(Protocol):
     """A warehouse to which sessions are delivered.
 
-    `name` identifies it in the ledger, together with the stream's name: a target of another name gets everything anew.
+    `name` identifies it in the ledger, together with the stream's name: a target of another name gets everything again.
     """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Its name in the ledger, permanently."""
+        ...
 
     def apply(self, partition: str, sessions: pl.DataFrame, digest: str) -> None:
         """Make the sessions of one session partition these, and no others, in one transaction.

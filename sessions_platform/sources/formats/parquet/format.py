@@ -1,4 +1,4 @@
-"""Parquet: a record is a row of the file, handed over as canonical JSON.
+"""Parquet: a record is a row of the file, as canonical JSON.
 
 Rows are read in a child process (see `reader_process`, and `rows` for how values become JSON). They are
 not parts of a text: they have no terminators, and the bytes of the file are not kept.
@@ -19,16 +19,20 @@ _BLOCK_ROWS = 64 * 1024
 
 
 class ParquetFormat:
-    def __init__(self, options: FormatOptions | None = None) -> None:  # noqa: ARG002
+    """Parquet, which has no options: a file says itself how it is encoded."""
+
+    def __init__(self, options: FormatOptions | None = None) -> None:  # noqa: ARG002  every format is made with them
         self._process = ParquetProcess()
 
     def records(self, content: Content, block_bytes: int) -> Iterator[RecordBlock]:
-        room = content.max_bytes
+        """The rows of the file, without terminators."""
+        remaining = content.max_bytes
         for payloads in self._process.rows(content.file(), block_bytes, _BLOCK_ROWS):
             yield RecordBlock(pl.Series(payloads, dtype=pl.Binary), None)
-            room -= sum(map(len, payloads))
-            if room < 0:
+            remaining -= sum(map(len, payloads))
+            if remaining < 0:
                 raise CorruptDataError(f"it unpacks to more than max_unpacked, {content.max_bytes} bytes")
 
     def decoder(self) -> Decoder:
+        """A function from a row's JSON to its fields."""
         return lambda payload, _: json_object(payload)

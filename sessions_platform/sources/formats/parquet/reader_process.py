@@ -1,10 +1,9 @@
-"""The parent's side of reading Parquet in a child process, which a file may bring down.
+"""The parent's side of reading Parquet in a child process, which a broken file may crash.
 
-A broken or hostile file can crash the library that reads it, or make it take all memory or
-time. Here that ends the child, within limits, and the file is corrupt like any other that can't
-be read. The child is started for the first file (half a second), reads one after the other, and is
-started again after a crash. It ends with its parent, whose end of the socket then closes. The
-child's side is `worker`; what it does with a file is in `rows`.
+A broken or hostile file can crash the library that reads it, or make it take all memory or time. Here that ends the
+child only, and the file is corrupt like any other that can't be read. The child is started for the first file (half a
+second), reads one after the other, and is started again after a crash. It ends with its parent, whose end of the socket
+then closes. The child's side is `worker`; what it does with a file is in `rows`.
 """
 
 import os
@@ -52,7 +51,7 @@ class ParquetProcess:
 
         Raises:
             CorruptDataError: the rest of the file is not Parquet, or ends the child.
-            OSError: the file can't be read, which is not its fault.
+            OSError: an outage: the file is not available.
             RuntimeError: no child can be started.
         """
         with self._one_at_a_time:
@@ -68,6 +67,7 @@ class ParquetProcess:
                     self.close()
 
     def close(self) -> None:
+        """End the child, if there is one."""
         self._close()
         self._child = None
 
@@ -97,12 +97,12 @@ class ParquetProcess:
         if self._child is not None and self._child.poll() is None:
             return
         self.close()
-        self._socket, theirs = socket.socketpair()
+        self._socket, child_end = socket.socketpair()
         command = [sys.executable, "-P", "-m", "sessions_platform.sources.formats.parquet.worker"]
-        with theirs:
-            arguments = [str(theirs.fileno()), *map(str, self._limits)]
+        with child_end:
+            arguments = [str(child_end.fileno()), *map(str, self._limits)]
             environment = {**os.environ, **_FRUGAL}
-            self._child = subprocess.Popen([*command, *arguments], pass_fds=[theirs.fileno()], env=environment)
+            self._child = subprocess.Popen([*command, *arguments], pass_fds=[child_end.fileno()], env=environment)
         self._close = weakref.finalize(self, _end_child, self._child, self._socket)
         try:
             receive(self._socket)
@@ -128,6 +128,7 @@ def receive(connection: socket.socket) -> tuple[bytes, bytes]:
 
 
 def receive_exactly(connection: socket.socket, length: int) -> bytes:
+    """The next `length` bytes. Raises EOFError where the other side is gone."""
     received = bytearray(length)
     view = memoryview(received)
     while view:

@@ -1,6 +1,6 @@
 """Parquet rows as canonical JSON, the form in which they are stored, validated and replayed like any other.
 
-One function a kind of type says how its values are written, with nothing lost: what JSON has no value for
+One function for each kind of type says how its values are written, with nothing lost: what JSON can't represent
 becomes text. Runs in the child process only (`worker`).
 """
 
@@ -66,7 +66,7 @@ def _rows_per_block(metadata: Any, block_bytes: int) -> int:
 
 
 def _json_rows(batch: pa.RecordBatch) -> list[bytes]:
-    names = _distinct(batch.schema.names)
+    names = _distinct_names(batch.schema.names)
     columns = [_json_values(column) for column in batch.columns]
     return [_json(row) for row in _named(names, columns, batch.num_rows)]
 
@@ -76,7 +76,7 @@ def _named(names: list[str], columns: list[list[Any]], height: int) -> Iterator[
     return (dict(zip(names, row, strict=True)) for row in rows)
 
 
-def _distinct(names: list[str]) -> list[str]:
+def _distinct_names(names: list[str]) -> list[str]:
     if repeated := {name for name in names if names.count(name) > 1}:
         raise CorruptDataError(f"the file names {min(repeated)!r} twice")
     return names
@@ -121,7 +121,7 @@ def _timestamps(array: Any) -> list[str | None]:
 
 
 def _iso(text: str, offset: str) -> str:
-    """From pyarrow's text, which for what no calendar contains is "<value out of range: 123>"."""
+    """From pyarrow's text, which is "<value out of range: 123>" for a time that no calendar has."""
     if text.startswith("<"):
         return text
     seconds, _, fraction = text.replace(" ", "T").partition(".")
@@ -130,7 +130,7 @@ def _iso(text: str, offset: str) -> str:
 
 
 def _structs(array: Any) -> list[dict[str, Any] | None]:
-    names = _distinct([field.name for field in array.type])
+    names = _distinct_names([field.name for field in array.type])
     fields = [_json_values(field) for field in array.flatten()]
     rows = _named(names, fields, len(array))
     return [row if is_valid else None for row, is_valid in zip(rows, array.is_valid().to_pylist(), strict=True)]

@@ -27,6 +27,13 @@ from sessions_platform.sources.formats.parquet.rows import parquet_rows
 
 
 def main(descriptor: str, memory_bytes: str, cpu_seconds: str) -> None:
+    """Read files for the parent until it ends.
+
+    Args:
+        descriptor: of the socket to the parent.
+        memory_bytes: how much address space this process may have.
+        cpu_seconds: how long it may compute for one block of rows.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent; this ends with it
     _limit_memory(int(memory_bytes))
     pa.set_cpu_count(1)
@@ -67,7 +74,7 @@ def _serve(parent: socket.socket, cpu_seconds: float) -> None:
 
 
 def _limit_cpu(cpu_seconds: float) -> None:
-    """End this process by SIGPROF after so many seconds of computing from now; 0 for never. Waiting doesn't count."""
+    """End this process by SIGPROF once it has used this much CPU time from now on; 0 for no limit."""
     signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
 
 

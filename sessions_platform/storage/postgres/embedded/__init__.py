@@ -3,21 +3,21 @@
 Whichever process needs it first starts it, every process with the same home
 shares it, and the last one to leave stops it. The wheel's own ``get_server`` is
 not used: as root it creates an OS user and opens every folder above the data
-and above the virtualenv to everybody. Here no folder changes its permissions
-but those that this package made::
+and above the virtualenv to all users. Here only folders that this package made
+change their permissions::
 
     HOME/postgres/starting.lock    locked while a process starts or stops the server
     HOME/postgres/holding.lock     locked, shared, by every attached process
     HOME/postgres/cluster/         data/, server.log, sockets -> /tmp/sessions-…
 
 PostgreSQL refuses to run as root. For root the server runs as ``postgres`` or
-``nobody``, and where that user cannot enter the home (say, inside ``/root``)
+``nobody``, and if that user cannot enter the home (for example inside ``/root``)
 ``cluster`` is a link to a folder under ``/var/lib/sessions-platform``. Deleting
 such a home loses the database but leaves those files, which contain a link back
 to the home that they belonged to.
 
 The locks are ``flock``s, which the kernel drops with their process, so that a
-killed process blocks nobody. If it was the last one, the server runs on until
+killed process blocks nothing. If it was the last one, the server runs on until
 the next process attaches and leaves.
 
 Here: ``server`` attaches processes; ``cluster`` starts and stops one server; ``account``

@@ -1,4 +1,7 @@
-"""The OS user that the server runs as, and programs that are run as this user."""
+"""The OS user that the server runs as, and programs that are run as this user.
+
+Not here: which programs there are (``programs``), and the folders that the user needs (``folders``).
+"""
 
 import os
 import pwd
@@ -35,7 +38,7 @@ class Account:
     ) -> subprocess.CompletedProcess[bytes]:
         """Run a program as this user, out of reach of the terminal's Ctrl-C.
 
-        ``cwd`` is entered before the user changes. Our environment is withheld:
+        ``cwd`` is entered before the user changes. The environment is not passed on:
         it may contain secrets, or PG variables of another server.
         """
         return subprocess.run(
@@ -58,12 +61,12 @@ class Account:
         return self.run("/bin/sh", "-c", 'test -x "$0"', path, cwd=Path("/")).returncode == 0
 
     def owns_privately(self, folder: Path) -> bool:
-        """Whether the user owns the folder and nobody else may enter it; False for a link, or where it is missing."""
+        """Whether the user owns the folder and no other user may enter it; False for a link, or if it is missing."""
         try:
-            found = folder.lstat()
+            state = folder.lstat()
         except FileNotFoundError:
             return False
-        return stat.S_ISDIR(found.st_mode) and found.st_uid == self.uid and not found.st_mode & 0o077
+        return stat.S_ISDIR(state.st_mode) and state.st_uid == self.uid and not state.st_mode & 0o077
 
     def take_ownership(self, folder: Path) -> None:
         """Make the user the folder's owner."""
@@ -77,9 +80,9 @@ def server_account() -> Account:
         return Account(os.geteuid(), os.getegid())
     for name in SERVER_ACCOUNTS:
         with suppress(KeyError):
-            found = pwd.getpwnam(name)
-            return Account(found.pw_uid, found.pw_gid)
+            user = pwd.getpwnam(name)
+            return Account(user.pw_uid, user.pw_gid)
     raise EmbeddedPostgresError(
         f"PostgreSQL refuses to run as root, and there is no user {' or '.join(SERVER_ACCOUNTS)} to run"
-        f" it as. Run the platform as an ordinary user. {OWN_SERVER}"
+        f" it as. Fix: run the platform as an ordinary user, {OWN_SERVER}"
     )

@@ -77,7 +77,7 @@ class Cluster:
     def stop(self) -> None:
         """Wait until no process of the server is left.
 
-        A server whose data folder was deleted is left alone: it ends by itself
+        A server whose data folder was deleted is left alone: it ends on its own
         within a minute.
         """
         if not self._data.exists() or not self._is_alive():
@@ -137,7 +137,7 @@ class Cluster:
         return False
 
     def _advance(self) -> None:
-        """Start what does not run; wait for what starts, ends or recovers; stop what lost its socket."""
+        """Start a server that does not run, wait for one that starts or ends, and stop one that lost its socket."""
         if not self._is_alive():
             self._launch()
         elif self._has_sockets() and (self._sockets / SOCKET).exists():
@@ -146,7 +146,7 @@ class Cluster:
             self.stop()
 
     def _launch(self) -> None:
-        """Start the server. Nothing of it is alive, so whatever says that it runs is stale."""
+        """Start the server. No process of it is alive, so files that say otherwise are stale."""
         sockets = self._socket_folder()
         for stale in (self._data / "postmaster.pid", sockets / SOCKET, sockets / f"{SOCKET}.lock"):
             stale.unlink(missing_ok=True)
@@ -179,11 +179,11 @@ class Cluster:
 
     def _check_version(self) -> None:
         marker = self._data / "PG_VERSION"
-        found = marker.read_text().strip() if marker.exists() else "an unknown version"
-        if found != MAJOR_VERSION:
+        version = marker.read_text().strip() if marker.exists() else "an unknown version"
+        if version != MAJOR_VERSION:
             raise EmbeddedPostgresError(
-                f"The data in {self._data} is of PostgreSQL {found}, and this is {MAJOR_VERSION}. Save it"
-                f" with the pg_dumpall of its own version, or delete it to begin empty. {OWN_SERVER}"
+                f"The data in {self._data} is of PostgreSQL {version}, and this is {MAJOR_VERSION}. Fix: save it"
+                f" with the pg_dumpall of its own version, or delete it to begin empty, {OWN_SERVER}"
             )
 
     def _has_sockets(self) -> bool:
@@ -222,7 +222,9 @@ class Cluster:
         return self.account.run(self.programs / program, *arguments, cwd=self.folder, output=output, keep=keep)
 
     def _failure(self, sentence: str, detail: str) -> EmbeddedPostgresError:
-        return EmbeddedPostgresError(f"{sentence} Its log is {self._log}.\n{detail}\n{OWN_SERVER}")
+        return EmbeddedPostgresError(
+            f"{sentence} Its log is {self._log}.\n{detail}\nFix: remove the cause, {OWN_SERVER}"
+        )
 
 
 def cluster_of(home: Path) -> Cluster:

@@ -1,4 +1,4 @@
-"""The error of the embedded server, and the advice that every message ends with."""
+"""The error of the embedded server, and the fix that every message ends with."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,11 +6,11 @@ from pathlib import Path
 
 import psycopg
 
-OWN_SERVER = "Or set SESSIONS_WAREHOUSE_URL to use a PostgreSQL of your own."
+OWN_SERVER = "or set SESSIONS_WAREHOUSE_URL to use a PostgreSQL of your own."
 
 
 class EmbeddedPostgresError(RuntimeError):
-    """The embedded server can't be had; the message says why, and what to do."""
+    """The embedded server can't be used; the message says why, and what to do."""
 
 
 @contextmanager
@@ -21,5 +21,6 @@ def explaining(home: Path) -> Iterator[None]:
     except (OSError, psycopg.Error) as problem:
         raise EmbeddedPostgresError(
             f"The embedded PostgreSQL of {home} cannot be used: {problem}."
-            f" Its log, if it got so far, is {home / 'postgres' / 'cluster' / 'server.log'}. {OWN_SERVER}"
+            f" Its log, if it got so far, is {home / 'postgres' / 'cluster' / 'server.log'}."
+            f" Fix: remove the cause, {OWN_SERVER}"
         ) from problem

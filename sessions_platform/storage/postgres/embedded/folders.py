@@ -28,30 +28,30 @@ def cluster_folder(home: Path, account: Account) -> Path:
 
 
 def _check_link(home: Path, outside: Path) -> None:
-    """Refuse a link that was copied from another home; correct that of a home that has moved."""
-    begin = f"Delete {home / 'postgres'} to begin with an empty database here. {OWN_SERVER}"
+    """Reject a link that was copied from another home; correct the link of a home that was moved."""
+    fix = f"Fix: delete {home / 'postgres'} to begin with an empty database here, {OWN_SERVER}"
     if not outside.exists():
-        raise EmbeddedPostgresError(f"The database of {home} was in {outside}, which is gone. {begin}")
+        raise EmbeddedPostgresError(f"The database of {home} was in {outside}, which is gone. {fix}")
     origin = outside / "home"
     if origin.readlink() == home:
         return
     if (origin / "postgres" / "cluster").resolve() == outside:
-        raise EmbeddedPostgresError(f"{home} is a copy of {origin.readlink()}, which the database stays with. {begin}")
+        raise EmbeddedPostgresError(f"{home} is a copy of {origin.readlink()}, which the database stays with. {fix}")
     origin.unlink()
     origin.symlink_to(home)
 
 
 def folder_outside() -> Path:
-    """A folder for what the server's user cannot reach where it is; nobody but root may write to it."""
+    """A folder for what the server's user can't reach elsewhere; only root may write to it."""
     for folder in FOLDERS_OUTSIDE:
         with suppress(OSError):
-            found = make_folder(folder, passable=True).lstat()
-            owned = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022
+            state = make_folder(folder, passable=True).lstat()
+            owned = stat.S_ISDIR(state.st_mode) and state.st_uid == os.geteuid() and not state.st_mode & 0o022
             if owned and os.access(folder, os.W_OK):
                 return folder
     raise EmbeddedPostgresError(
-        "PostgreSQL refuses to run as root, and its user cannot enter the platform's folders. Let other"
-        f" users enter them, or make {FOLDERS_OUTSIDE[0]} a folder that only root can write to. {OWN_SERVER}"
+        "PostgreSQL refuses to run as root, and its user cannot enter the platform's folders. Fix: let other"
+        f" users enter them, make {FOLDERS_OUTSIDE[0]} a folder that only root can write to, {OWN_SERVER}"
     )
 
 

@@ -24,7 +24,7 @@ def opened_folder(folder: Path) -> Iterator[int]:
 
 @contextmanager
 def exclusively(lock: int) -> Iterator[None]:
-    """Hold the lock, after whoever holds it now."""
+    """Hold the lock exclusively, once its current holders have released it."""
     fcntl.flock(lock, fcntl.LOCK_EX)
     try:
         yield

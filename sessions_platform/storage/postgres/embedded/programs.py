@@ -1,4 +1,7 @@
-"""PostgreSQL's programs: those of the wheel, or a copy that the server's user can run."""
+"""PostgreSQL's programs: those of the wheel, or a copy that the server's user can run.
+
+Not here: running them (``cluster``, ``account``).
+"""
 
 import importlib.metadata
 import importlib.util
@@ -22,7 +25,9 @@ def find_programs(account: Account) -> Path:
     wheel = importlib.util.find_spec(PACKAGE)
     packages = Path(wheel.origin).parent.parent if wheel and wheel.origin else Path()
     if not (packages / PROGRAMS / "postgres").exists():
-        raise EmbeddedPostgresError(f"This platform has no embedded PostgreSQL {MAJOR_VERSION}. {OWN_SERVER}")
+        raise EmbeddedPostgresError(
+            f"This platform has no embedded PostgreSQL {MAJOR_VERSION}. Fix: run `make setup`, {OWN_SERVER}"
+        )
     if account.is_me or account.can_reach(packages / PROGRAMS / "postgres"):
         return packages / PROGRAMS
     return _copy_of_programs(packages) / PROGRAMS

@@ -1,4 +1,7 @@
-"""Which processes use the server of a home: whoever attaches shares it, and the last one to leave stops it."""
+"""Which processes use the server of a home: all that attach share it, and the last one to leave stops it.
+
+Not here: how the server is started and stopped (``cluster``).
+"""
 
 import atexit
 import fcntl
@@ -23,9 +26,9 @@ def attach(home: Path) -> "EmbeddedPostgres":
     """Return the server of ``home``, which answers and has every database of ``DATABASES``.
 
     A process attaches once however often it asks; asking again costs a ping, and
-    starts the server anew if it has died or the home was deleted. A
+    starts the server again if it has died or the home was deleted. A
     forked child is not attached by its parent's call: its parent may leave and
-    stop the server, so a child that outlives its parent has to ask for itself.
+    stop the server, so a child that outlives its parent has to attach, too.
     """
     home = home.expanduser().resolve()
     with _one_at_a_time, explaining(home):
@@ -63,9 +66,9 @@ class EmbeddedPostgres:
         self._open = True
 
     def url(self, database: str = "sessions") -> str:
-        """A libpq URL, valid until ``close``, and after a crash valid again once a process attaches."""
+        """A libpq URL, valid until ``close``. After a crash of the server it works again once a process attaches."""
         if self._cluster is None:
-            raise EmbeddedPostgresError("This process has left the embedded PostgreSQL. Attach again.")
+            raise EmbeddedPostgresError("This process has left the embedded PostgreSQL. Fix: attach again.")
         with explaining(self._home):
             return self._cluster.url(database)
 
@@ -94,7 +97,7 @@ class EmbeddedPostgres:
                 self._cluster.create_databases(DATABASES)
 
     def home_is_same(self) -> bool:
-        """Whether the home is the one that was attached to: not deleted, nor made anew by another process."""
+        """Whether the home is the one that was attached to: not deleted, nor made again by another process."""
         try:
             return os.path.samestat(os.fstat(self._holding), self._holding_path.stat())
         except FileNotFoundError:

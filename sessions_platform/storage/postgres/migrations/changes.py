@@ -1,4 +1,7 @@
-"""What migrations have in common: renames that include the names of constraints, and the schemas of the streams."""
+"""What migrations have in common: renames that include the names of constraints, and the schemas of the streams.
+
+Not here: the changes of one version, which are a module of ``versions``.
+"""
 
 from alembic import op
 from sqlalchemy import inspect, text
@@ -41,12 +44,14 @@ def has_column(schema: str, table: str, column: str) -> bool:
     inspector = inspect(op.get_bind())
     if not inspector.has_table(table, schema=schema):
         return False
-    return column in {found["name"] for found in inspector.get_columns(table, schema=schema)}
+    return column in {existing["name"] for existing in inspector.get_columns(table, schema=schema)}
 
 
 def _rename_constraints(schema: str, table: str, old_prefix: str, new_prefix: str) -> None:
-    found = op.get_bind().execute(_CONSTRAINTS, {"schema": schema, "table": table, "prefix": old_prefix}).scalars()
-    for name in list(found):
+    constraints = (
+        op.get_bind().execute(_CONSTRAINTS, {"schema": schema, "table": table, "prefix": old_prefix}).scalars()
+    )
+    for name in list(constraints):
         new = new_prefix + name.removeprefix(old_prefix)
         op.execute(
             f"alter table {_quoted(schema)}.{_quoted(table)} rename constraint {_quoted(name)} to {_quoted(new)}"

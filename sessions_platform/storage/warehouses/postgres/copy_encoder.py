@@ -1,7 +1,7 @@
 """Encode frames as rows of PostgreSQL's binary COPY format, and send encoded rows to a table.
 
-Only the format is here. Which rows are sent, and what is kept of them until then, is in `staged_sessions.py` and
-`merge.py`. pgpq encodes Arrow batches; this module adds JSON columns, and joins what several frames were encoded
+Only the format is here. Not here: which rows are sent, and where they are stored until then (`staged_sessions.py`,
+`merge.py`). pgpq encodes Arrow batches; this module adds JSON columns, and joins what several frames were encoded
 to: the format's header comes once before all rows, and its trailer once after them.
 """
 

@@ -60,7 +60,7 @@ class DeadLetters:
         row = connection.execute("select obj_description(to_regclass(%s), 'pg_class')", [name]).fetchone()
         return row == (_comment(columns),)
 
-    # What a load of rejected rows means for the queue: it calls the first before, the second after changing rows.
+    # Called by a load of rejected rows: the first before, the second after it changes rows.
 
     def before_load(
         self, connection: psycopg.Connection, landing_partitions: Sequence[str], values: LoadValues
@@ -125,7 +125,7 @@ class DeadLetters:
         values = {"stream": self.stream, "ids": list(rejection_ids)}
         return {name for (name,) in connection.execute(_PENDING_REPAIRS, values).fetchall()}
 
-    def replayed(self, connection: psycopg.Connection, rejection_ids: Sequence[str]) -> list[dict[str, Any]]:
+    def repairs(self, connection: psycopg.Connection, rejection_ids: Sequence[str]) -> list[dict[str, Any]]:
         """All repairs that were made of these rows, oldest first."""
         sql = """select rejection_id, payload_digest, uri, position, run_id, replayed_at from sessions_platform.repairs
                  where stream = %s and rejection_id = any(%s) order by sequence"""

@@ -1,17 +1,17 @@
-"""Recognise session partitions that contain just what is to be loaded, so that their rows need not be compared.
+"""Recognize session partitions that contain just what is to be loaded, so that their rows need not be compared.
 
-A reload of unchanged sessions should cost next to nothing, and still repair whatever anybody has edited in the
-table meanwhile. So a load records, for each partition that it leaves in a known state, two things in
-`loaded_partitions`: the digest of the rows that were loaded, and a fingerprint of the rows as PostgreSQL stores them.
-A partition is unchanged where both are the same at the next load.
+A reload of unchanged sessions should cost next to nothing, and still correct manual edits of the table. So a load
+records, for each partition that it leaves in a known state, two things in `loaded_partitions`: the digest of the rows
+that were loaded, and a fingerprint of the rows as PostgreSQL stores them. A partition is unchanged where both are the
+same at the next load.
 
 The fingerprint is how many rows of the partition each transaction wrote last, by the hidden column `xmin`, which has
-the id of the transaction that wrote this version of the row, and the number and type of each column. Whoever
-updates a row, or adds one, does so in a transaction of another id; whoever deletes one changes a count; and a column
-that was dropped and added again has another number. No trigger is needed, and nobody can edit unseen. A counting
-scan by the partition's index is much cheaper than to encode, copy and compare the rows.
+the id of the transaction that wrote this version of the row, and the number and type of each column. An update or an
+insert has a transaction of another id; a deletion changes a count; and a column that was dropped and added again has
+another number. So no edit goes unnoticed, without a trigger. A counting scan by the partition's index is much cheaper
+than to encode, copy and compare the rows.
 
-What is not here: how sessions are encoded and their digest computed (`staged_sessions.py`).
+Not here: how sessions are encoded and their digest computed (`staged_sessions.py`).
 """
 
 from collections.abc import Sequence
@@ -76,9 +76,10 @@ class LoadedPartitions:
         }
 
     def changed(self, connection: psycopg.Connection, sessions: StagedSessions, partitions: Sequence[str]) -> list[str]:
-        """The partitions except for those that contain just the staged sessions, and that nobody has edited since."""
+        """The partitions, except for those that contain just the staged sessions and were not edited since."""
         recorded = self.with_same_digest(connection, sessions, partitions)
-        current = {found.session_partition: str(found) for found in self._fingerprints(connection, list(recorded))}
+        fingerprints = self._fingerprints(connection, list(recorded))
+        current = {fingerprint.session_partition: str(fingerprint) for fingerprint in fingerprints}
         return [key for key in partitions if key not in recorded or recorded[key] != current.get(key)]
 
     def horizon(self, connection: psycopg.Connection) -> TransactionHorizon:
@@ -94,7 +95,7 @@ class LoadedPartitions:
         compared: Sequence[str],
         horizon: TransactionHorizon,
     ) -> None:
-        """Record what the partitions contain after a load, except for those that somebody else edited during it.
+        """Record what the partitions contain after a load, except for those that another transaction edited during it.
 
         Such an edit shows in the number of rows, or, where rows were compared, in a writer that had not ended when the
         comparison began. In a partition that was copied into an empty one, other writers would have added rows.
@@ -104,15 +105,15 @@ class LoadedPartitions:
         delete = SQL("delete from {} where session_partition = any(%s)")
         connection.execute(delete.format(table), [partitions])
         known = [
-            found
-            for found in self._fingerprints(connection, partitions)
-            if found.rows == sessions.rows.get(found.session_partition)
-            and (found.session_partition in appended or horizon.covers(found.writers))
+            fingerprint
+            for fingerprint in self._fingerprints(connection, partitions)
+            if fingerprint.rows == sessions.rows.get(fingerprint.session_partition)
+            and (fingerprint.session_partition in appended or horizon.covers(fingerprint.writers))
         ]
         with connection.cursor() as cursor:
             cursor.executemany(
                 SQL("insert into {} values (%s, %s, %s)").format(table),
-                [(found.session_partition, sessions.digest(found.session_partition), str(found)) for found in known],
+                [(each.session_partition, sessions.digest(each.session_partition), str(each)) for each in known],
             )
 
     def _fingerprints(self, connection: psycopg.Connection, partitions: Sequence[str]) -> list[_Fingerprint]:

@@ -2,7 +2,7 @@
 
 Here: `Warehouse`, which decides partition by partition whether rows are left alone, copied or compared, inside the
 caller's transaction, so that readers see the old state or the new one. Not here: how rows are encoded
-(`copy_encoder.py`, `staged_sessions.py`), how an unchanged partition is recognised (`loaded_partitions.py`), how
+(`copy_encoder.py`, `staged_sessions.py`), how an unchanged partition is recognized (`loaded_partitions.py`), how
 differing rows are changed (`merge.py`), the tables (`tables.py`), and queries (`queries.py`, `dead_letters.py`).
 """
 

@@ -30,6 +30,7 @@ class Loaded:
 
     @property
     def changed(self) -> int:
+        """The sum of all three."""
         return self.inserted + self.updated + self.deleted
 
     def __add__(self, other: "Loaded") -> "Loaded":
@@ -46,7 +47,7 @@ def stage(connection: psycopg.Connection, table: Table, frames: Iterable[pl.Data
 
 
 def make_staging_table(connection: psycopg.Connection, columns: Mapping[str, pl.DataType]) -> None:
-    """Make the temporary table `staged` anew, empty and with these columns."""
+    """Create the temporary table `staged`, empty and with these columns, in place of an earlier one."""
     connection.execute("drop table if exists pg_temp.staged")
     make = SQL("create temporary table staged ({}) on commit drop")
     connection.execute(make.format(definitions(columns)))
@@ -97,14 +98,14 @@ def apply_differences(
 
 @contextmanager
 def in_physical_order(connection: psycopg.Connection) -> Iterator[None]:
-    """Have rows that are joined by ctid changed in their order on the disk: in another, each would load a page anew."""
+    """Change rows that are joined by ctid in their order on the disk; in any other, each would load a page again."""
     connection.execute("set local enable_hashjoin = off; set local enable_mergejoin = off")
     yield
     connection.execute("set local enable_hashjoin = on; set local enable_mergejoin = on")
 
 
 def _parts(table: Table) -> dict[str, Composable]:
-    """What the statements' names in braces stand for."""
+    """The values of the statements' names in braces."""
     names = [Identifier(name) for name in table.columns]
     compared = [SQL("{0} = n.{0}").format(name) for name in names]
     return {

@@ -1,4 +1,4 @@
-"""Keep `open_until` of stored sessions right: set for each user's last session, null for all others.
+"""Keep `open_until` of stored sessions correct: set for each user's last session, null for all others.
 
 The rule, and its value for the sessions of one frame, is `transforms/open_until.py`. It needs all sessions of a user,
 and a load has only those of some partitions. Here it is applied again, in SQL, to the users whose sessions in other
@@ -24,7 +24,7 @@ def update_open_until(
     affected_users: Composable,
     values: Mapping[str, Any],
 ) -> None:
-    """Set `open_until` of all sessions of some users, where it is another.
+    """Correct `open_until` of all sessions of the affected users.
 
     Args:
         connection: inside a transaction that holds the stream's lock.

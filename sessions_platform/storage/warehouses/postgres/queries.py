@@ -1,4 +1,4 @@
-"""What other rooms read from the warehouse: for the status, the audit and a rebuild.
+"""What other packages read from the warehouse: for the status, the audit and a rebuild.
 
 Only queries that change nothing are here; the dead-letter queue has its own in `dead_letters.py`.
 """

@@ -46,6 +46,7 @@ class HashSet:
         self._sorted: list[np.ndarray] = []
 
     def add(self, hashes: pl.Series) -> None:
+        """Add hashes (UInt64), in any order."""
         added = hashes.sort().to_numpy()
         while self._sorted and len(self._sorted[-1]) < 2 * len(added):
             added = np.sort(np.concatenate([self._sorted.pop(), added]), kind="stable")  # merges two sorted runs
@@ -64,8 +65,8 @@ class HashSet:
 class StagedSessions:
     """Encoded sessions by partition, in a file that is in memory while they are few.
 
-    Beside the columns of the contract each session has `open_until`: right for the sessions of this object, as long as
-    newer partitions were added first, except for users in `ambiguous_users`.
+    Besides the columns of the contract each session has `open_until`: correct for the sessions of this object, as long
+    as newer partitions were added first, except for users in `ambiguous_users`.
     """
 
     def __init__(self, file: IO[bytes], columns: Mapping[str, pl.DataType], gap: timedelta) -> None:

@@ -1,4 +1,4 @@
-"""SQL of the warehouse: to find, change and log the rows that differ, to keep `open_until` right, and its views.
+"""SQL of the warehouse: to find, change and log the rows that differ, to keep `open_until` correct, and its views.
 
 Only texts are here; who runs them, in which order, is in `merge.py`, `loader.py`, `open_until.py` and
 `loaded_partitions.py`, and the tables' definitions are in `tables.py`. Names in braces are filled in by

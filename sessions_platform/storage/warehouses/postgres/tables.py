@@ -1,9 +1,9 @@
 """The warehouse's tables and views, as the stream's contract has them, and how they are created and widened.
 
 Here: columns, keys, indexes, defaults and comments, and the DDL that makes an existing schema have them. Columns are
-only added, never removed; a column of another type is an error with its fix, and `retype` is for a rebuild, which
-loads every row anew. Not here: the ledger's tables, and changes to these tables that no contract asks for (migrations),
-the dead-letter queue's table and view (`dead_letters.py`), and loading (`loader.py`).
+only added, never removed; a column of another type is an error with its fix, and `retype` is for a rebuild, which loads
+every row again. Not here: the ledger's tables, and changes to these tables that no contract asks for (migrations), the
+dead-letter queue's table and view (`dead_letters.py`), and loading (`loader.py`).
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from psycopg.sql import SQL, Composed, Identifier
 from sessions_platform.contracts.events import REPEATED_EVENT_IDS
 from sessions_platform.contracts.polars_types import REASONS
 from sessions_platform.contracts.rejected_events import REJECTED_EVENTS
-from sessions_platform.contracts.sessions import KEPT_BY_WAREHOUSE, SESSION_CHANGES, session_columns
+from sessions_platform.contracts.sessions import ADDED_BY_WAREHOUSE, SESSION_CHANGES, session_columns
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.errors import UserError
 from sessions_platform.storage.postgres.database import lock
@@ -54,7 +54,7 @@ class WarehouseError(UserError):
 class Table:
     """A table as the contract has it. An existing one may have more columns, of an older contract.
 
-    Args:
+    Attributes:
         schema: the stream's name.
         name: of the table.
         key: its primary key, if it has one.
@@ -86,6 +86,7 @@ class Table:
 
     @property
     def identifier(self) -> Identifier:
+        """Schema and name, quoted for a statement."""
         return Identifier(self.schema, self.name)
 
 
@@ -99,7 +100,7 @@ class WarehouseTables:
             "sessions",
             "session_id",
             session_columns(stream),
-            KEPT_BY_WAREHOUSE,
+            ADDED_BY_WAREHOUSE,
             (("session_partition",), ("user_id", "session_start")),
             fillfactor=_FILLFACTOR,
             on_insert={"open_until": "n.open_until", "loaded_at": "now()"},
@@ -174,10 +175,10 @@ class WarehouseTables:
     def retype(self, connection: psycopg.Connection) -> None:
         """Give columns the types of the contract where they have others. Such columns are null afterwards.
 
-        Only for a rebuild, which loads every row anew in the same transaction.
+        Only for a rebuild, which loads every row again in the same transaction.
 
         Raises:
-            WarehouseError: an object that is not the platform's own, say somebody's view, depends on such a column.
+            WarehouseError: an object that is not the platform's own, such as a user's view, depends on such a column.
         """
         view = Identifier(self.stream.name, _VIEW_NAME)
         for table in self._tables:

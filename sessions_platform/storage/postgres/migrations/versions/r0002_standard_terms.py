@@ -1,4 +1,4 @@
-"""Tables, columns and indexes get the names that the field has for them."""
+"""Tables, columns and indexes are renamed to standard terms (see the glossary in docs/)."""
 
 from alembic import op
 from sqlalchemy import text
@@ -38,7 +38,7 @@ _STREAM_COLUMNS = [
     ("session_changes", "successor_id", "merged_into"),
 ]
 _STREAM_INDEXES = {"rejection_decisions_newest": "rejection_decisions_rejection_id_decision_id_idx"}
-# Both texts list the table's columns: a load recognises by them what it need not compare or make anew.
+# Both texts list the table's columns: a load recognizes by them what it need not compare or make again.
 _VIEW_COMMENT = text("select obj_description(to_regclass(quote_ident(:schema) || '.sessions_now'), 'pg_class')")
 _LOADED_PARTITIONS = """
 update "{schema}".loaded_partitions

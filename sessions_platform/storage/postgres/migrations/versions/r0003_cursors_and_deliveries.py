@@ -1,4 +1,4 @@
-"""Tables for where each source goes on reading, and for what other warehouses contain."""
+"""Tables for the position up to which each source was read, and for what other warehouses contain."""
 
 import sqlalchemy as sa
 from alembic import op
