@@ -6,14 +6,14 @@ from sessions_platform.orchestration.build import build
 from sessions_platform.pipeline import deduplicate as deduplicate_module
 from sessions_platform.settings import Settings
 
-_settle = deduplicate_module.deduplicate
+_deduplicate = deduplicate_module.deduplicate
 
 
 @dg.definitions
 def platform() -> dg.Definitions:
-    def settle_and_lose(*args, **kwargs):
-        events, conflicts, duplicates = _settle(*args, **kwargs)
-        return events.head(-1), conflicts, duplicates
+    def deduplicate_and_lose(*args, **kwargs):
+        result = _deduplicate(*args, **kwargs)
+        return result._replace(events=result.events.head(-1))
 
-    deduplicate_module.deduplicate = settle_and_lose
+    deduplicate_module.deduplicate = deduplicate_and_lose
     return build(Settings.from_environment())
