@@ -8,7 +8,10 @@ import pandera.polars as pa
 import polars as pl
 import pytest
 from pandera.errors import SchemaError, SchemaErrors
+from pydantic import ValidationError
 
+from sessions_platform.contracts.calendar import contiguous_runs
+from sessions_platform.contracts.columns import Reference
 from sessions_platform.contracts.events import events_schema
 from sessions_platform.contracts.raw_events import RAW_EVENTS, raw_schema
 from sessions_platform.contracts.rejected_events import rejected_schema
@@ -63,3 +66,31 @@ def test_fail_above_may_equal_warn_above_but_not_be_below_it(tmp_path: Path) -> 
     write("4.9%")
     with pytest.raises(StreamError, match="never warn"):
         load_streams([tmp_path], home=tmp_path)
+
+
+def test_runs_of_adjacent_partitions_begin_anew_after_each_gap() -> None:
+    keys = ["2026-01-06", "2026-01-01", "2026-01-02", "2026-01-05", "2026-01-04", "2026-01-07"]
+    runs = contiguous_runs(keys, stream().landing_calendar)
+    assert runs == [keys[1:3], ["2026-01-04", "2026-01-05", "2026-01-06", "2026-01-07"]]
+
+
+@pytest.mark.parametrize("schema_of", [events_schema, sessionized_schema, sessions_schema], ids=lambda f: f.__name__)
+def test_the_platforms_own_columns_are_described(schema_of: Callable[[Stream], pa.DataFrameSchema]) -> None:
+    columns = schema_of(stream()).columns
+    assert [name for name, column in columns.items() if not column.description and name != "page_url"] == []
+
+
+def test_a_reference_names_a_column() -> None:
+    with pytest.raises(ValidationError, match="at least 1 character"):
+        Reference.model_validate({"file": "products.csv", "column": ""})
+
+
+def test_a_year_of_two_digits_distinguishes_no_partitions_of_another_century(tmp_path: Path) -> None:
+    source = {"files": "{partition:%y-%m-%d}/*.ndjson", "format": "ndjson"}
+    for start, is_wrong in (("1950-01-01", True), ("2026-01-01", False)):
+        (tmp_path / "web.yaml").write_text(json.dumps({**PLAIN, "start": start, "source": source}))
+        if is_wrong:
+            with pytest.raises(StreamError, match=r"source\.files"):
+                load_streams([tmp_path], tmp_path)
+        else:
+            load_streams([tmp_path], tmp_path)

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from sessions_platform.engines.polars import PolarsEngine
 from sessions_platform.engines.registry import ENGINES
 from sessions_platform.errors import UserError
 from sessions_platform.pipeline.context import StreamContext
@@ -123,3 +124,16 @@ def test_the_parts_of_an_engine_are_whole_sessions(context: StreamContext) -> No
         assert len(parts) > 1
         ids = pl.concat([part.events.select("session_id").unique() for part in parts])
         assert ids["session_id"].is_unique().all()
+
+
+def test_partitions_that_do_not_fit_together_are_batches_of_their_own(context: StreamContext) -> None:
+    fill(context)
+    landings = context.ledger.landings()
+    assert list(PolarsEngine(replace(context, bucket_bytes=1)).batches(DAYS, landings)) == [[day] for day in DAYS]
+    assert list(PolarsEngine(context).batches(DAYS, landings)) == [DAYS]
+
+
+def test_a_session_partition_without_events_has_no_activity_chain(context: StreamContext) -> None:
+    fill(context)
+    (version,) = sessionize_partitions(context, ["2026-01-31"], RUN).values()
+    assert (version.rows, version.longest_activity_chain_seconds) == (0, 0.0)

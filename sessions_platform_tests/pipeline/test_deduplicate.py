@@ -97,3 +97,17 @@ def test_candidates_that_are_overlooked_are_noticed(tmp_path: Path, monkeypatch:
     line = b'{"id":"a","user":"ann","ts":"2026-01-01T10:00:00Z","type":"view"}'
     result = validated(tmp_path, stream(), raw("a", [line] * 9), {"a": ""}, pl.DataFrame(schema=REPAIRS), 300)
     assert (len(result["events"]), result["duplicates"]) == (9, 0)
+
+
+@pytest.mark.parametrize("bucket_bytes", [300, 1 << 30], ids=["in buckets", "at once"])
+def test_a_row_and_its_repair_are_one_event_where_both_are_accepted(tmp_path: Path, bucket_bytes: int) -> None:
+    """A later contract may come to accept the original row: then its repair, which has another id, replaces it."""
+
+    def payload(name: str) -> bytes:
+        return json.dumps({"id": name, "user": "ann", "ts": "2026-01-01T10:00:00Z", "type": "view"}).encode()
+
+    rows = pl.concat([raw("a", [payload(f"a{at}") for at in range(9)]), raw("replay:1", [payload("repaired")])])
+    repairs = pl.DataFrame([("replay:1", 1, "a", 5, 1)], schema=REPAIRS, orient="row")
+    result = validated(tmp_path, stream(), rows, {"a": "", "replay:1": "r"}, repairs, bucket_bytes)
+    assert (len(result["events"]), result["duplicates"]) == (9, 1)
+    assert {event["event_id"] for event in result["events"]} == {"repaired", *(f"a{at}" for at in range(9) if at != 4)}

@@ -1,15 +1,25 @@
 """Checks are decided in the pipeline: what they count, which results stop a run, and that nothing is loaded then."""
 
+from types import SimpleNamespace
+from typing import Any, cast
+
 import polars as pl
 import pytest
 
 from sessions_platform.pipeline import load as load_module
 from sessions_platform.pipeline.context import StreamContext
-from sessions_platform.pipeline.quality import CheckFailedError, CheckResult, Severity, Tally, stop_if_failed
+from sessions_platform.pipeline.quality import (
+    CheckFailedError,
+    CheckResult,
+    Severity,
+    Tally,
+    check_rejection_rate,
+    stop_if_failed,
+)
 from sessions_platform.pipeline.run import run_pipeline
 from sessions_platform_tests.contexts import line
 from sessions_platform_tests.pipeline.steps import RUN, ingest_and_publish, load, put, refresh, stale, table
-from sessions_platform_tests.streams import DAY_ONE
+from sessions_platform_tests.streams import DAY_ONE, stream
 
 DAY = "2026-01-01"
 PASSED_CHECKS = [
@@ -74,3 +84,16 @@ def test_a_tally_counts_all_cases_and_keeps_the_first_twenty() -> None:
     assert not result.passed
     assert (result.metadata["rows"], result.metadata["broken"]) == (200, 30)
     assert [case["partition"] for case in result.metadata["cases"]] == ["a"] * 15 + ["b"] * 5
+
+
+def test_thresholds_that_fail_are_listed_before_those_that_warn() -> None:
+    """A table of metadata may be cut off behind its first rows."""
+    of = stream(rejected={"warn_above": "10%", "fail_above": "50%"})
+    partitions = [
+        SimpleNamespace(
+            landing_partition=day, raw_rows=10, rejected=SimpleNamespace(rows=rows), rejected_by_reason={}, samples=()
+        )
+        for day, rows in (("2026-01-01", 2), ("2026-01-02", 9), ("2026-01-03", 3))
+    ]
+    result = check_rejection_rate(cast(Any, SimpleNamespace(stream=of)), cast(Any, partitions))
+    assert [row["partition"] for row in result.tables["exceeded"]] == ["2026-01-02", "2026-01-01", "2026-01-03"]
