@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import LiteralString
 
@@ -223,3 +224,13 @@ def test_a_query_is_read_only(database: Database, statement: str) -> None:
 
 def test_an_empty_query_has_no_rows(database: Database) -> None:
     assert database.query("") == []
+
+
+def test_a_name_is_free_at_once_when_its_block_ends(database: Database) -> None:
+    """Not only once the server has noticed that the connection was closed; so it is after an error, too."""
+    for attempt in range(50):
+        with suppress(LookupError), database.alone("a name") as is_alone:
+            assert is_alone, attempt
+            with database.alone("a name") as is_second:
+                assert not is_second
+            raise LookupError

@@ -99,7 +99,13 @@ class Database:
         with self._connect() as connection:
             connection.autocommit = True
             row = connection.execute("select pg_try_advisory_lock(%s)", [_lock_key(name)]).fetchone()
-            yield row == (True,)
+            is_alone = row == (True,)
+            try:
+                yield is_alone
+            finally:
+                if is_alone and not connection.broken:
+                    # A closed connection gives the lock back only once its server process has noticed.
+                    connection.execute("select pg_advisory_unlock(%s)", [_lock_key(name)])
 
     def query(self, sql: str) -> list[dict[str, Any]]:
         """The rows of one statement that only reads, as dicts; none where it returns no rows.
