@@ -82,6 +82,7 @@ def ours(url: str, sessions: str) -> dict[str, int]:
     context = StreamContext.open(stream(), Settings(Path("/nowhere"), Path("/nowhere"), (), url))
     ledger, warehouse = context.ledger, context.warehouse
     frame = pl.read_parquet(sessions)
+    context.prepare()
     measure.mark("ready")
     with warehouse.staged_sessions([frame]) as gathered, context.database.transaction() as connection:
         staged = warehouse.stage_sessions(connection, gathered)
