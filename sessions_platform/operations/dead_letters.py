@@ -2,7 +2,7 @@
 
 Here belong the queries and decisions of operators, and the two export formats. Not here: the tables of the queue
 (`storage/warehouses/postgres/dead_letters.py`), the replay of repaired rows (`replay.py`), and arguments and output
-(`cli.py`, `orchestration/dead_letters.py`).
+(`cli`, `orchestration/dead_letters.py`).
 """
 
 import csv

@@ -1,7 +1,7 @@
 """The commands of the command line that start runs: `ingest`, `rebuild` and `rejected replay`.
 
 They run the same jobs as the UI, on the same Dagster instance. Here belongs which runs a command needs. Not here: what
-needs no run (`operations`), and arguments and output (`cli.py`).
+needs no run (`operations`), and arguments and output (`cli`).
 """
 
 import uuid

@@ -1,0 +1,168 @@
+"""`sessions-platform rejected …`: the commands of the dead-letter queue."""
+
+import io
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sessions_platform.cli.options import AsJson, Ids, OfStatus, OfStream, Partition, Reason, StatusChoice
+from sessions_platform.cli.output import contexts, print_document, print_table, save, user
+from sessions_platform.settings import Settings
+
+rejected = typer.Typer(no_args_is_help=True, help="The dead-letter queue: list, show, export, replay, discard.")
+
+_ROWS_SHOWN = 100
+
+
+@rejected.command("list")
+def list_rejected(
+    stream: OfStream = None,
+    reason: Reason = None,
+    partition: Partition = None,
+    status: OfStatus = StatusChoice.open,
+    limit: Annotated[int | None, typer.Option(help="Maximum number of rows for each stream; 100 in a table.")] = None,
+    as_csv: Annotated[Path | None, typer.Option("--csv", help="Write a file for a spreadsheet.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show rows of the queue."""
+    from sessions_platform.operations.dead_letters import write_csv
+
+    most = limit if limit or as_json or as_csv else _ROWS_SHOWN
+    rows = _rejected_records(stream, reason, partition, status, most)
+    if as_csv:
+        write_csv(rows, table := io.StringIO(newline=""))
+        save(as_csv, table.getvalue())
+        typer.echo(f"{len(rows)} rows written to {as_csv}", err=True)
+    elif as_json:
+        print_document(rows, as_json)
+    else:
+        print_table([_in_short(row) for row in rows])
+
+
+@rejected.command("show")
+def show_rejected(
+    rejection_id: Annotated[str, typer.Argument(help="A rejection id; the first characters suffice.")],
+    stream: OfStream = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show one row with its payload, its reasons, and all decisions and repairs."""
+    from sessions_platform.operations.dead_letters import rejected_record
+
+    print_document(rejected_record(contexts(stream), rejection_id), as_json)
+
+
+@rejected.command("export")
+def export_rejected(
+    file: Annotated[
+        Path | None, typer.Argument(help="The file to write; standard output without it.", show_default=False)
+    ] = None,
+    stream: OfStream = None,
+    reason: Reason = None,
+    partition: Partition = None,
+    status: OfStatus = StatusChoice.open,
+) -> None:
+    """Write rows as NDJSON, one a line, to be repaired and replayed."""
+    from sessions_platform.operations.dead_letters import exported, is_replayable
+
+    rows = _rejected_records(stream, reason, partition, status, None)
+    lines = [f"{line}\n" for line in exported(filter(is_replayable, rows))]
+    if file is None:
+        sys.stdout.writelines(lines)
+    else:
+        save(file, "".join(lines))
+    left_out = len(rows) - len(lines)
+    also = f"; {left_out} left out, which are unreadable files and not rows" if left_out else ""
+    typer.echo(f"{len(lines)} rows exported{also}", err=True)
+
+
+@rejected.command("replay")
+def replay_rejected(
+    file: Annotated[Path, typer.Argument(help="NDJSON as `rejected export` wrote it, repaired.", show_default=False)],
+    stream: Annotated[str | None, typer.Option(help="The stream of lines that name none.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing, and report what would happen.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Replace rejected rows by repaired ones, and refresh all affected sessions.
+
+    Rows that would be rejected again are not ingested; they are reported with their reasons, and the exit code is 1.
+    """
+    from sessions_platform.orchestration.commands import replay_file
+
+    replays = replay_file(Settings.from_environment(), file, stream, dry_run=dry_run)
+    print_document({name: replayed.document for name, replayed in replays.items()}, as_json)
+    if any(replayed.not_replayed for replayed in replays.values()):
+        raise typer.Exit(1)
+
+
+@rejected.command("discard")
+def discard_rejected(
+    ids: Ids,
+    because: Annotated[str, typer.Option(help="Why they will not be repaired.")],
+    stream: OfStream = None,
+    as_json: AsJson = False,
+) -> None:
+    """Decide that rows will not be repaired."""
+    from sessions_platform.operations.dead_letters import discard
+
+    _decide(discard, ids, because, stream, as_json)
+
+
+@rejected.command("reopen")
+def reopen_rejected(
+    ids: Ids,
+    because: Annotated[str, typer.Option(help="Why they are open again.")] = "reopened",
+    stream: OfStream = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make discarded rows open again."""
+    from sessions_platform.operations.dead_letters import reopen
+
+    _decide(reopen, ids, because, stream, as_json)
+
+
+@rejected.command("expire")
+def expire_rejected(
+    stream: Annotated[str, typer.Argument(help="The stream's name.")],
+    days: Annotated[
+        int | None, typer.Option("--keep-for-days", min=0, help="By default as in the stream's file.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Remove rows from the warehouse that were resolved or discarded long ago; never open ones."""
+    from sessions_platform.operations.dead_letters import expire, kept_for
+
+    (stream_context,) = contexts(stream)
+    print_document({"expired": expire(stream_context, kept_for(stream_context.stream, days), user())}, as_json)
+
+
+def _rejected_records(
+    stream: str | None, reason: str | None, partition: str | None, status: StatusChoice, limit: int | None
+) -> list[dict[str, Any]]:
+    from sessions_platform.operations.dead_letters import Filter, find_rejected_records
+    from sessions_platform.storage.warehouses.postgres.dead_letters import Status
+
+    of_status = None if status is StatusChoice.all else Status(status.value)
+    wanted = Filter(of_status, reason, partition, limit=limit)
+    return [row for stream_context in contexts(stream) for row in find_rejected_records(stream_context, wanted)]
+
+
+def _in_short(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": row["rejection_id"].partition("-")[0],
+        "stream": row["stream"],
+        "partition": row["landing_partition"],
+        "place": f"{row['source_uri']}:{row['position']}",
+        "reasons": ", ".join(dict.fromkeys(f"{r['code']} {r['column']}".strip() for r in row["reasons"])),
+        "status": row["status"],
+    }
+
+
+def _decide(decide: Callable[..., Any], ids: list[str], because: str, stream: str | None, as_json: bool) -> None:
+    from sessions_platform.operations.dead_letters import resolve_ids
+
+    resolved = resolve_ids(contexts(stream), ids)
+    decided = {context.stream.name: vars(decide(context, full, because, user())) for context, full in resolved}
+    print_document(decided, as_json)

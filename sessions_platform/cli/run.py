@@ -1,0 +1,53 @@
+"""The commands that run jobs: `demo`, `dev`, `ingest`, `rebuild`."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sessions_platform.cli.options import AsJson
+from sessions_platform.cli.output import print_document
+from sessions_platform.settings import Settings
+
+
+def demo() -> None:
+    """Write a week of events with planted faults, materialize every asset, and show the result."""
+    from sessions_platform.demo.run import run_demo
+
+    run_demo(Settings.from_environment())
+
+
+def dev(port: Annotated[int, typer.Option(help="Port of the UI, on the loopback interface.")] = 3000) -> None:
+    """Start the UI and the daemon, with schedules and sensors."""
+    from sessions_platform.orchestration.runs import dagster_home
+
+    home = dagster_home(Settings.from_environment(), os.environ)
+    command = [sys.executable, "-m", "dagster", "dev", "-m", "sessions_platform.definitions"]
+    typer.echo(f"The UI opens at http://127.0.0.1:{port}", err=True)
+    environment = {**os.environ, "DAGSTER_HOME": str(home)}
+    os.chdir(home)  # Dagster warns of the dagster.yaml in any other folder
+    os.execvpe(command[0], [*command, "-h", "127.0.0.1", "-p", str(port)], environment)
+
+
+def ingest(
+    stream: Annotated[str, typer.Argument(help="The stream's name.")],
+    files: Annotated[list[Path], typer.Argument(help="Files in the stream's format.", show_default=False)],
+    partition: Annotated[str | None, typer.Option(help="The landing partition; by default the newest one.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put files into the landing folder, ingest them, and refresh all affected sessions."""
+    from sessions_platform.orchestration.commands import ingest_files
+
+    print_document(ingest_files(Settings.from_environment(), stream, files, partition), as_json)
+
+
+def rebuild(stream: Annotated[str, typer.Argument(help="The stream's name.")], as_json: AsJson = False) -> None:
+    """Recompute everything of a stream from its raw rows as a shadow build, and swap it in at once.
+
+    For a change of a cadence, of the session timezone or of a column's type.
+    """
+    from sessions_platform.orchestration.commands import rebuild_stream
+
+    print_document(rebuild_stream(Settings.from_environment(), stream), as_json)
