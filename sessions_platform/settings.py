@@ -39,6 +39,7 @@ class Settings:
         block_bytes: how much of a landing file is read at once.
         bucket_bytes: how much of a partition is processed at once.
         scratch_folder: the folder of temporary files; None for one within `home`.
+        erasure_key: the key by which erased users are recognized; None for one that is kept in `home`.
     """
 
     home: Path
@@ -49,6 +50,7 @@ class Settings:
     block_bytes: int = BLOCK_BYTES
     bucket_bytes: int = BUCKET_BYTES
     scratch_folder: Path | None = None
+    erasure_key: str | None = field(repr=False, default=None)
 
     @property
     def scratch(self) -> Path:
@@ -73,6 +75,7 @@ class Settings:
             block_bytes=_megabytes(environment, "SESSIONS_BLOCK_MB", MOST_BLOCK_MB) or BLOCK_BYTES,
             bucket_bytes=_megabytes(environment, "SESSIONS_BUCKET_MB", MOST_BUCKET_MB) or BUCKET_BYTES,
             scratch_folder=_folder(environment, "SESSIONS_SCRATCH"),
+            erasure_key=environment.get("SESSIONS_ERASURE_KEY", "").strip() or None,
         )
 
 

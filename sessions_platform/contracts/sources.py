@@ -45,6 +45,12 @@ class FilesSource(SourceConfig):
         json_schema_extra={"default": "16GB"},
     )
 
+    rewrite_on_erasure: Literal["placed", "all", "none"] = Field(
+        "placed",
+        description="Which landing files `erase` rewrites without a user's rows: those that `ingest` has placed, all, "
+        "or none.",
+    )
+
     @field_validator("files")
     @classmethod
     def _placeholder_is_whole(cls, files: str) -> str:

@@ -14,6 +14,7 @@ import polars as pl
 
 from sessions_platform.contracts.events import Known
 from sessions_platform.contracts.raw_events import RAW_EVENTS
+from sessions_platform.errors import UserError
 from sessions_platform.operations.dead_letters import RejectedRecord, rejected_records_of
 from sessions_platform.operations.repaired_rows import RepairedRow
 from sessions_platform.operations.replay_plan import (
@@ -28,6 +29,7 @@ from sessions_platform.operations.status import unpublished_landing_partitions
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.deduplicate import RawRows, validate_rows
 from sessions_platform.pipeline.reference_data import read_references
+from sessions_platform.pipeline.tombstones import read_tombstones
 from sessions_platform.storage.ledger.ledger import StaleWriteError
 
 _ATTEMPTS = 5
@@ -70,6 +72,7 @@ def _attempt(context: StreamContext, rows: Sequence[RepairedRow], run_id: str, d
     files = {file.uri: file for file in context.ledger.files()}
     undecided = [row for row in rows if row.rejection_id not in decided]
     candidates = find_candidates(context, undecided, rejected_records, files)
+    _refuse_erased(context, candidates)
     reasons = _rejection_reasons(context, candidates)
     accepted = [candidate for candidate in candidates if candidate.row.rejection_id not in reasons]
     if accepted and not dry_run:
@@ -79,6 +82,15 @@ def _attempt(context: StreamContext, rows: Sequence[RepairedRow], run_id: str, d
         rejected_records[row.rejection_id]["landing_partition"] for row in rows if row.rejection_id in rejected_records
     }
     return Replay(dry_run, outcomes, sorted(partitions & unpublished_landing_partitions(context)))
+
+
+def _refuse_erased(context: StreamContext, candidates: Sequence[Candidate]) -> None:
+    """Raise UserError where a repaired row is of a user who was erased."""
+    tombstones = read_tombstones(context)
+    if tombstones.count and candidates:
+        frame = pl.DataFrame([candidate.raw for candidate in candidates], schema=RAW_EVENTS)
+        for index in tombstones.refuses(frame).arg_true():
+            raise UserError(f"{candidates[index].row.where}: its user was erased. Fix: leave the line out.")
 
 
 def _rejection_reasons(context: StreamContext, candidates: Sequence[Candidate]) -> Reasons:

@@ -22,6 +22,7 @@ from sessions_platform.errors import UserError
 from sessions_platform.settings import BUCKET_BYTES, Settings
 from sessions_platform.sources.base import Source
 from sessions_platform.sources.registry import open_source
+from sessions_platform.storage.erasure_key import ErasureKey
 from sessions_platform.storage.lake.filesystem import LocalFilesystem
 from sessions_platform.storage.lake.lake import Dataset, Lake, StoredFile
 from sessions_platform.storage.lake.spill import Spill
@@ -45,6 +46,7 @@ class StreamContext:
     ledger_shadow: bool = False  # of a shadow build: its rows in the ledger are those of a shadow stream
     bucket_bytes: int = BUCKET_BYTES  # of rows that are processed at once
     engine: str = "polars"  # of engines.registry
+    erasure_key: ErasureKey = field(default_factory=ErasureKey)
     _prepared: Event = field(default_factory=Event, init=False, repr=False, compare=False)
 
     @classmethod
@@ -52,7 +54,8 @@ class StreamContext:
         """A context with the lake and database that the settings name; tests pass a source of their own."""
         source = source or open_source(stream, settings)
         lake = Lake(LocalFilesystem(settings.lake), settings.scratch)
-        return cls(stream, source, lake, Database(settings), bucket_bytes=settings.bucket_bytes)
+        key = ErasureKey(settings.erasure_key, settings.home / "erasure.key")
+        return cls(stream, source, lake, Database(settings), bucket_bytes=settings.bucket_bytes, erasure_key=key)
 
     def prepare(self) -> None:
         """Create or upgrade the tables of the ledger and of the stream; further calls do nothing.

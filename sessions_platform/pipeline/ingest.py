@@ -15,9 +15,10 @@ import polars as pl
 
 from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.pipeline.tombstones import Tombstones, read_tombstones
 from sessions_platform.sources.base import Reading, Slice
 from sessions_platform.storage.lake.prefetch import prefetch
-from sessions_platform.storage.ledger.ledger import KnownFile
+from sessions_platform.storage.ledger.ledger import KnownFile, StaleWriteError
 
 # The folder in the lake, next to raw_events: slices that could not be read, or not to their end, or that have no rows.
 QUARANTINED_FILES = "quarantined_files"
@@ -64,10 +65,11 @@ def ingest(context: StreamContext, landing_partitions: Sequence[str], run_id: st
     slices = context.source.find(landing_partitions, cursors)
     _assign(context, slices, max(landing_partitions))
     known = {file.uri: file for file in context.ledger.files(landing_partitions)}
+    tombstones = read_tombstones(context)
     read = Counter(
         known[slice_.uri].landing_partition
         for slice_ in slices
-        if slice_.uri in known and _ingest_slice(context, known[slice_.uri], slice_, run_id)
+        if slice_.uri in known and _ingest_slice(context, known[slice_.uri], slice_, run_id, tombstones)
     )
     stored = [file for file in context.ledger.files(landing_partitions) if file.path is not None]
     # A source with cursors doesn't return what lies before them: its absence is not a loss.
@@ -90,23 +92,36 @@ def _report(stored: Sequence[KnownFile], present: set[str], read: int) -> Ingest
     return Ingested(len(stored), sum(file.stored.rows for file in stored), read, vanished)
 
 
-def _ingest_slice(context: StreamContext, known: KnownFile, slice_: Slice, run_id: str) -> bool:
+def _ingest_slice(context: StreamContext, known: KnownFile, slice_: Slice, run_id: str, tombstones: Tombstones) -> bool:
     """Read a slice that may have changed; False where its content is the recorded one."""
     if known.fingerprint == slice_.fingerprint:
         return False
     lake, ledger = context.lake, context.ledger
-    reading = context.source.read(slice_, partial(lake.quarantine, f"{context.stream.name}/{QUARANTINED_FILES}"))
+    quarantine = tombstones.quarantine(
+        partial(lake.quarantine, f"{context.stream.name}/{QUARANTINED_FILES}"), lake.remove
+    )
+    reading = context.source.read(slice_, quarantine)
     folder = context.folder("raw_events", known.landing_partition)
+    rows, refused = blocks_of(reading, known.landing_partition, slice_.uri), list[int]()
     try:
-        with closing(prefetch(blocks_of(reading, known.landing_partition, slice_.uri))) as blocks:
+        with closing(prefetch(tombstones.kept(rows, refused.append))) as blocks:
             stored = lake.write(folder, blocks, RAW_EVENTS)
     except FileNotFoundError:
         return False  # it vanished after `find`; its recorded rows, if any, are kept
-    if reading.digest == known.digest:
+    if tombstones.count:
+        ledger.record_refused(slice_.uri, sum(refused))
+    if known.has_content(reading.digest):
         lake.remove(stored.path)
         ledger.record_unchanged(slice_.uri, slice_.fingerprint, run_id, slice_.cursor)
         return False
-    ledger.record_file(slice_.uri, slice_.fingerprint, reading.digest, stored, run_id, slice_.cursor)
+    digest = ledger.delivered_digest(reading.digest) if tombstones.count else reading.digest
+    try:
+        ledger.record_file(
+            slice_.uri, slice_.fingerprint, digest, stored, run_id, slice_.cursor, tombstones=tombstones.count
+        )
+    except StaleWriteError:
+        lake.remove(stored.path)
+        raise
     return True
 
 

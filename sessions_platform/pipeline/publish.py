@@ -11,6 +11,7 @@ from sessions_platform.contracts.rejected_events import REJECTED_EVENTS
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.invalidation import affected_by
 from sessions_platform.pipeline.validate import ValidatedPartition
+from sessions_platform.storage.ledger.ledger import StaleWriteError
 from sessions_platform.storage.warehouses.postgres.loader import Loaded
 
 
@@ -30,6 +31,15 @@ def publish(context: StreamContext, validated: ValidatedPartition, run_id: str) 
         StaleWriteError: rows that were read later are published already.
     """
     context.prepare()
+    try:
+        return _publish(context, validated, run_id)
+    except StaleWriteError:
+        for file in (validated.events, validated.rejected):
+            context.lake.remove(file.path)  # it may contain rows of users who were erased meanwhile
+        raise
+
+
+def _publish(context: StreamContext, validated: ValidatedPartition, run_id: str) -> Published:
     with context.database.transaction() as connection:
         context.ledger.lock(connection)
         landings = context.ledger.current(connection)

@@ -16,7 +16,7 @@ from sessions_platform.contracts.sessions import sessionized_columns
 from sessions_platform.engines.base import SessionEngine
 from sessions_platform.engines.registry import open_engine
 from sessions_platform.pipeline.context import StreamContext
-from sessions_platform.storage.ledger.ledger import SessionVersion, Snapshot
+from sessions_platform.storage.ledger.ledger import SessionVersion, Snapshot, StaleWriteError
 from sessions_platform.transforms.sessionize import Sessionized
 
 _TIME = "event_timestamp"
@@ -66,7 +66,12 @@ def sessionize_partitions(
         for batch in engine.batches(run, snapshot.landings)
         for row in _sessionize(context, engine, snapshot, batch, run_id)
     ]
-    context.ledger.write_sessions(rows)
+    try:
+        context.ledger.write_sessions(rows)
+    except StaleWriteError:
+        for row in rows:
+            context.lake.remove(str(row["path"]))  # it may contain events of users who were erased meanwhile
+        raise
     written = {version.session_partition: version for version in context.ledger.newest_sessions(session_partitions)}
     return {partition: written[partition] for partition in session_partitions}
 

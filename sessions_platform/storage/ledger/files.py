@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 
 from sessions_platform.sources.base import Cursor
 from sessions_platform.storage.lake.lake import StoredFile
-from sessions_platform.storage.ledger.stream_ledger import StreamLedger
+from sessions_platform.storage.ledger.stream_ledger import StaleWriteError, StreamLedger
 
 # The fingerprint of a file of repaired rows, which is in no source.
 _REPLAY = "replay"
@@ -36,6 +36,8 @@ class KnownFile:
     rows: int | None
     bytes: int | None
     sequence: int | None
+    redacted_digest: str | None = None  # of its bytes, where an erasure has rewritten it
+    refused_rows: int = 0  # that were left out when it was read, because their users were erased
 
     @property
     def stored(self) -> StoredFile:
@@ -48,6 +50,10 @@ class KnownFile:
     def is_replay(self) -> bool:
         """Whether it contains repaired rows, which are not in the source."""
         return self.fingerprint == _REPLAY
+
+    def has_content(self, digest: str) -> bool:
+        """Whether a reading of this digest is what was read last: as it was delivered, or as an erasure left it."""
+        return digest in (self.digest, self.redacted_digest)
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,7 @@ class LandingFiles(StreamLedger):
     def files(self, landing_partitions: Sequence[str] | None = None) -> list[KnownFile]:
         """The landing files of these partitions, or of all, by uri."""
         sql = """select uri, landing_partition, coalesce(read_at, first_seen_at) as seen_at,
-                        fingerprint, digest, path, rows, bytes, sequence
+                        fingerprint, digest, path, rows, bytes, sequence, redacted_digest, refused_rows
                  from sessions_platform.landing_files
                  where stream = %s and (%s::text[] is null or landing_partition = any(%s)) order by uri"""
         wanted = list(landing_partitions) if landing_partitions is not None else None
@@ -95,7 +101,14 @@ class LandingFiles(StreamLedger):
         return dict(connection.execute(sql, [self.stream, list(uris)]).fetchall())
 
     def record_file(
-        self, uri: str, fingerprint: str, digest: str, stored: StoredFile, run_id: str, cursor: Cursor | None = None
+        self,
+        uri: str,
+        fingerprint: str,
+        digest: str,
+        stored: StoredFile,
+        run_id: str,
+        cursor: Cursor | None = None,
+        tombstones: int | None = None,
     ) -> None:
         """Record what was read of a landing file, and where its source continues, in one transaction.
 
@@ -108,13 +121,18 @@ class LandingFiles(StreamLedger):
             stored: its raw rows in the lake.
             run_id: the run that read it.
             cursor: where the source continues; None leaves all cursors as they are.
+            tombstones: how many the reading has regarded; None does not check that.
+
+        Raises:
+            StaleWriteError: users were erased meanwhile, whose rows may be among these.
         """
         sql = """update sessions_platform.landing_files
                  set fingerprint = %s, digest = %s, path = %s, rows = %s, bytes = %s, run_id = %s, read_at = now(),
-                     sequence = nextval('sessions_platform.version')
+                     redacted_digest = null, sequence = nextval('sessions_platform.version')
                  where stream = %s and uri = %s"""
         values = [fingerprint, digest, stored.path, stored.rows, stored.bytes, run_id, self.stream, uri]
         with self._writing() as connection:
+            self._require_tombstones(connection, tombstones)
             connection.execute(sql, values)
             self._record_cursor(connection, cursor, run_id)
 
@@ -172,6 +190,13 @@ class LandingFiles(StreamLedger):
             row = {**vars(repair), "run_id": run_id}
             del row["sequence"]
             self._insert(connection, "repairs", row)
+
+    def _require_tombstones(self, connection: psycopg.Connection, regarded: int | None) -> None:
+        if regarded is None:
+            return
+        sql = "select count(*) from sessions_platform.tombstones where stream = %s"
+        if connection.execute(sql, [self.stream]).fetchone() != (regarded,):
+            raise StaleWriteError(f"{self.stream}: users were erased since this landing file was read")
 
     def _record_cursor(self, connection: psycopg.Connection, cursor: Cursor | None, run_id: str) -> None:
         if cursor is None:

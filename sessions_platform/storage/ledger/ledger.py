@@ -4,7 +4,7 @@ It is in the warehouse database, so that one transaction publishes a landing par
 a refresh, together with its record in the ledger.
 
 Here: the whole ledger as one class, and how a rebuilt stream replaces the current one. Not here:
-its parts, which are in ``files``, ``landings`` and ``sessions``; its locks and transactions, which
+its parts, which are in ``files``, ``erasures``, ``landings`` and ``sessions``; its locks and transactions, which
 are in ``stream_ledger``; its tables, which are in ``storage.postgres.migrations``.
 """
 
@@ -13,15 +13,18 @@ from collections.abc import Sequence
 import psycopg
 from psycopg.sql import SQL, Identifier
 
-from sessions_platform.storage.ledger.files import KnownFile, LandingFiles, Repair
+from sessions_platform.storage.ledger.erasures import ERASURE_RUN, Erasure, Erasures, Tombstone
+from sessions_platform.storage.ledger.files import KnownFile, Repair
 from sessions_platform.storage.ledger.landings import Landings, LandingVersion, Snapshot
 from sessions_platform.storage.ledger.sessions import Delivery, SessionVersion, SessionVersions
 from sessions_platform.storage.ledger.stream_ledger import CalendarChangedError, StaleWriteError
 from sessions_platform.storage.postgres.migrations import ensure_current
 
 __all__ = [
+    "ERASURE_RUN",
     "CalendarChangedError",
     "Delivery",
+    "Erasure",
     "KnownFile",
     "LandingVersion",
     "Ledger",
@@ -29,6 +32,7 @@ __all__ = [
     "SessionVersion",
     "Snapshot",
     "StaleWriteError",
+    "Tombstone",
 ]
 
 _REBUILT_TABLES = tuple(
@@ -41,9 +45,10 @@ _DELETE = SQL("delete from {table} where stream = %(stream)s")
 _RENAME = SQL("update {table} set stream = %(stream)s where stream = %(rebuilt)s")
 _TRANSFER_FILE = """
 insert into sessions_platform.landing_files
-    (stream, uri, landing_partition, first_seen_at, fingerprint, digest, path, rows, bytes, sequence, run_id, read_at)
+    (stream, uri, landing_partition, first_seen_at, fingerprint, digest, path, rows, bytes, sequence, run_id, read_at,
+    redacted_digest, refused_rows)
 select %(stream)s, uri, %(partition)s, first_seen_at, fingerprint, digest, %(path)s, rows, bytes, sequence, run_id,
-    read_at
+    read_at, redacted_digest, refused_rows
 from sessions_platform.landing_files where stream = %(source)s and uri = %(uri)s"""
 _TRANSFER_REPAIRS = """
 insert into sessions_platform.repairs
@@ -54,7 +59,7 @@ select %(stream)s, rejection_id, payload_digest, %(partition)s, uri, position, o
 from sessions_platform.repairs where stream = %(source)s and uri = %(uri)s"""
 
 
-class Ledger(LandingFiles, Landings, SessionVersions):
+class Ledger(Erasures, Landings, SessionVersions):
     """All of one stream's ledger."""
 
     @property

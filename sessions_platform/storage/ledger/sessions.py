@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 
 from sessions_platform.storage.lake.lake import StoredFile
+from sessions_platform.storage.ledger.erasures import ERASURE_RUN
 from sessions_platform.storage.ledger.stream_ledger import StaleWriteError, StreamLedger
 
 _SELECT_STALE = """
@@ -78,10 +79,20 @@ class SessionVersions(StreamLedger):
 
         Args:
             versions: of each the columns of session_versions but for stream, version and is_current.
+
+        Raises:
+            StaleWriteError: users were erased since their snapshot was taken; the sessions may be theirs.
         """
         with self._writing() as connection:
+            self._refuse_before_erasure(connection, min((version["snapshot"] for version in versions), default=None))
             for version in versions:
                 self._insert(connection, "session_versions", version)
+
+    def _refuse_before_erasure(self, connection: psycopg.Connection, snapshot: int | None) -> None:
+        sql = """select max(version) from sessions_platform.landing_versions
+                 where stream = %s and starts_with(run_id, %s) having max(version) > %s"""
+        if snapshot is not None and connection.execute(sql, [self.stream, ERASURE_RUN, snapshot]).fetchone():
+            raise StaleWriteError(f"{self.stream}: users were erased since these sessions were made")
 
     def newest_sessions(self, session_partitions: Sequence[str] | None = None) -> list[SessionVersion]:
         """The newest written version of each of these session partitions, or of all, loaded or not.

@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -107,6 +108,13 @@ class Database:
                     # A closed connection gives the lock back only once its server process has noticed.
                     connection.execute("select pg_advisory_unlock(%s)", [_lock_key(name)])
 
+    @contextmanager
+    def committing(self) -> Iterator[psycopg.Connection]:
+        """A connection that commits each statement by itself, for those that no transaction may contain (vacuum)."""
+        with self._connect() as connection:
+            connection.autocommit = True
+            yield connection
+
     def query(self, sql: str) -> list[dict[str, Any]]:
         """The rows of one statement that only reads, as dicts; none where it returns no rows.
 
@@ -140,6 +148,12 @@ class Database:
             raise SettingsError(
                 "SESSIONS_WAREHOUSE_URL: PostgreSQL can't parse this URL. Fix: write postgresql://user@host/database."
             ) from None
+
+
+def dagster_database(settings: Settings) -> Database:
+    """The database of Dagster's own storage: the one that the settings name, else one of the embedded server."""
+    url = settings.dagster_postgres_url or embedded.attach(settings.home).url("dagster")
+    return Database(replace(settings, warehouse_url=url))
 
 
 def _open(url: str) -> psycopg.Connection:

@@ -17,6 +17,7 @@ from psycopg.sql import SQL, Composable
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.storage.warehouses.postgres import statements as sql
 from sessions_platform.storage.warehouses.postgres.copy_encoder import copy_rows
+from sessions_platform.storage.warehouses.postgres.erasure import ErasedRows
 from sessions_platform.storage.warehouses.postgres.loaded_partitions import LoadedPartitions
 from sessions_platform.storage.warehouses.postgres.merge import (
     Loaded,
@@ -38,6 +39,7 @@ class Warehouse:
         self.stream = stream
         self.tables = WarehouseTables(stream)
         self.dead_letters = self.tables.dead_letters
+        self.erasure = ErasedRows(stream.name)
         self.queries = WarehouseQueries(self.tables)
         self._loaded_partitions = LoadedPartitions(self.tables)
 

@@ -1,0 +1,244 @@
+"""Rewrite landing files without the rows of erased users.
+
+A row of NDJSON or CSV is replaced by a marker, which ingestion leaves out, and a row of Parquet by nulls, so that all
+other rows keep their positions. A file that is broken can't be rewritten; where it names a user it is deleted. Here:
+which landing files are rewritten, and how. Not here: which rows are refused (`pipeline/tombstones.py`), and the lake's
+files (`erase_rows.py`).
+"""
+
+import gzip
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import zstandard
+
+from sessions_platform.contracts.formats import FORMATS
+from sessions_platform.contracts.sources import FilesSource
+from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.pipeline.tombstones import Tombstones
+from sessions_platform.sources.base import FileLanding, Slice
+from sessions_platform.sources.formats.compression import codec_of, decompressed
+from sessions_platform.sources.formats.errors import CorruptDataError
+from sessions_platform.sources.registry import file_landing
+from sessions_platform.storage.lake.filesystem import sync
+from sessions_platform.storage.ledger.ledger import Erasure, KnownFile
+from sessions_platform.transforms.erasure import Naming, UserPattern
+
+_CHUNK = 1 << 20
+_SHOWN_DIGITS = 12  # of the digest, in the names of files that `ingest` has placed
+
+
+@dataclass
+class RewrittenFiles:
+    """What was done: `left` has a sentence for each file that names a user and could not be rewritten."""
+
+    looked_at: int = 0
+    rewritten: int = 0
+    rows: int = 0
+    deleted: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+
+
+def rewrite_landing_files(
+    context: StreamContext, pattern: UserPattern, tombstones: Tombstones, erasure: Erasure, corrupt: frozenset[str]
+) -> RewrittenFiles:
+    """Rewrite the landing files whose raw rows were erased, and those that were not read as they are now.
+
+    Args:
+        context: the stream's.
+        pattern: the users.
+        tombstones: all of the stream's.
+        erasure: its progress names the files whose raw rows were erased.
+        corrupt: digests of files that can't be read, and name a user.
+    """
+    result, landing = RewrittenFiles(), file_landing(context.source)
+    if landing is None:
+        return result
+    known = {file.uri: file for file in context.ledger.files()}
+    wanted = {*erasure.progress.get("landing_files", []), *(uri for uri, file in known.items() if file.refused_rows)}
+    for slice_ in context.source.find():
+        file = known.get(slice_.uri)
+        is_unread = file is None or file.fingerprint != slice_.fingerprint
+        if slice_.uri in wanted or is_unread or (file is not None and file.digest in corrupt):
+            result.looked_at += 1
+            _Rewriting(context, landing, slice_, file, pattern, tombstones, result).run()
+    return result
+
+
+@dataclass(frozen=True)
+class _Rewriting:
+    """One landing file."""
+
+    context: StreamContext
+    landing: FileLanding
+    slice_: Slice
+    file: KnownFile | None
+    pattern: UserPattern
+    tombstones: Tombstones
+    result: RewrittenFiles
+
+    @property
+    def path(self) -> Path:
+        return self.landing.path_of(self.slice_.uri)
+
+    def run(self) -> None:
+        rows, is_corrupt = 0, False
+        try:
+            for block, erased in self._blocks():
+                rows += int(erased.sum())
+                is_corrupt |= block["corrupt_reason"].null_count() < block.height
+        except FileNotFoundError:
+            return
+        is_named = rows > 0 or (is_corrupt and holds_text(self.path, self.pattern))
+        if not is_named:
+            return
+        if reason := self._obstacle():
+            self.result.left.append(f"{self.slice_.uri}: {reason}")
+            return
+        if is_corrupt:
+            self.path.unlink(missing_ok=True)
+            self.result.deleted.append(self.slice_.uri)
+        elif self._rewrite():
+            self.result.rows += rows
+            self.result.rewritten += 1
+        self.context.ledger.record_refused(self.slice_.uri, 0)
+
+    def _blocks(self) -> Iterator[tuple[pl.DataFrame, pl.Series]]:
+        """The file's rows, and which of them are to be erased."""
+        for rows in self.context.source.read(self.slice_, lambda _: ""):
+            block = rows.with_columns(landing_partition=pl.lit(""), source_uri=pl.lit(self.slice_.uri))
+            named = self.pattern.rows_naming(block).filter(pl.col("naming") == Naming.text.value)
+            is_named = block["position"].is_in(named["position"].implode())
+            yield block, self.tombstones.refuses(block) | is_named
+
+    def _obstacle(self) -> str | None:
+        """Why the file is not rewritten; None where it may be."""
+        source = self.context.stream.source
+        allowed = source.rewrite_on_erasure if isinstance(source, FilesSource) else "none"
+        digest = self.file.digest if self.file and self.file.digest else ""
+        is_placed = bool(digest) and f"-{digest[:_SHOWN_DIGITS]}" in self.path.name
+        if allowed == "none" or (allowed == "placed" and not is_placed):
+            return "it was not rewritten. Fix: write source.rewrite_on_erasure: all, or remove the user's rows from it."
+        if self.path.is_symlink() or not os.access(self.path.parent, os.W_OK):
+            return "it is a link, or its folder is not writable. Fix: remove the user's rows from it."
+        return None
+
+    def _rewrite(self) -> bool:
+        """Write the file anew, record its new digest, and put it in place of the old one; in this order; False if it changed meanwhile."""
+        path = self.path
+        draft = path.with_name(
+            f".{path.name}.erasing.tmp"
+        )  # one name, so that a killed erasure leaves one draft at most
+        digest = self._digest_of(path)
+        if FORMATS[self.context.stream.source.format].is_text:
+            self._write_text(path, draft, digest)
+        else:
+            self._write_parquet(path, draft)
+        shutil.copystat(path, draft)
+        with suppress(PermissionError):
+            os.chown(draft, path.stat().st_uid, path.stat().st_gid)
+        sync(draft)
+        if self.file is not None and self.file.has_content(digest):
+            self.context.ledger.record_redacted(self.slice_.uri, self._digest_of(draft))
+        if self._current() != [self.slice_]:
+            draft.unlink()
+            self.result.left.append(f"{self.slice_.uri}: it was written to meanwhile. Fix: erase again.")
+            return False
+        draft.replace(path)
+        sync(path.parent)
+        if self.file is not None and self.file.has_content(digest):
+            for slice_ in self._current():
+                self.context.ledger.record_unchanged(slice_.uri, slice_.fingerprint)
+        return True
+
+    def _current(self) -> list[Slice]:
+        """The slice as it is now; none where the file is gone."""
+        partition = self.slice_.landing_partition
+        slices = self.context.source.find(None if partition is None else [partition])
+        return [slice_ for slice_ in slices if slice_.uri == self.slice_.uri]
+
+    def _write_text(self, path: Path, draft: Path, digest: str) -> None:
+        file_format = self.context.stream.source.format
+        with path.open("rb") as original, draft.open("wb") as file, _compressing(file, original.read(4)) as out:
+            for block, erased in self._blocks():
+                payloads = block["payload"].to_list()
+                for index in erased.arg_true():
+                    payloads[index] = self.tombstones.marker(digest, block["position"][index], file_format)
+                parts = zip(block["preamble"], payloads, block["line_terminator"], strict=True)
+                out.write(b"".join(part for row in parts for part in row if part))
+
+    def _write_parquet(self, path: Path, draft: Path) -> None:
+        erased = pl.concat([block.filter(mask)["position"] for block, mask in self._blocks()])
+        positions = set(erased.to_list())
+        with pq.ParquetFile(path) as original:
+            fields = [original.schema_arrow.field(i).with_nullable(True) for i in range(len(original.schema_arrow))]
+            schema = pa.schema(fields, original.schema_arrow.metadata)
+            codec = original.metadata.row_group(0).column(0).compression
+            position = 0
+            with pq.ParquetWriter(draft, schema, compression=codec) as out:
+                for batch in original.iter_batches():
+                    rows = [None if position + i + 1 in positions else i for i in range(batch.num_rows)]
+                    position += batch.num_rows
+                    taken = pa.Table.from_batches([batch]).take(pa.array(rows, pa.int64()))
+                    out.write_table(taken.cast(schema))
+
+    @staticmethod
+    def _digest_of(path: Path) -> str:
+        with path.open("rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+class _compressing:  # noqa: N801  a context manager that is used like a function
+    """A writer that compresses as the original is compressed, by the bytes that it begins with."""
+
+    def __init__(self, file: BinaryIO, start: bytes) -> None:
+        self._file, self._codec = file, codec_of(start)
+
+    def __enter__(self) -> BinaryIO:
+        self._out: BinaryIO = self._file
+        if self._codec and self._codec.name == "gzip":
+            self._out = gzip.GzipFile("", "wb", fileobj=self._file, mtime=0)  # type: ignore[assignment]
+        elif self._codec:
+            self._out = zstandard.ZstdCompressor().stream_writer(self._file, closefd=False)
+        return self._out
+
+    def __exit__(self, *_: object) -> None:
+        if self._out is not self._file:
+            self._out.close()
+
+
+def holds_text(path: Path, pattern: UserPattern) -> bool:
+    """Whether a file's bytes, or its text as far as it can be decompressed, name a user."""
+    with path.open("rb") as handle:
+        start = handle.read(4)
+
+    def chunks(size: int) -> Iterator[bytes]:
+        with path.open("rb") as handle:
+            yield from iter(lambda: handle.read(size), b"")
+
+    codec = codec_of(start)
+    texts: list[Callable[[], Iterable[bytes]]] = [lambda: chunks(_CHUNK)]
+    if codec is not None:
+        texts.append(lambda: decompressed(chunks, codec, 1 << 40))
+    return any(_named_in(text(), pattern) for text in texts)
+
+
+def _named_in(chunks: Iterable[bytes], pattern: UserPattern) -> bool:
+    """Whether the text names a user; chunks overlap, since an id may begin in one and end in the next."""
+    before = b""
+    with suppress(CorruptDataError):
+        for chunk in chunks:
+            text = before + chunk
+            if pattern.named_in(text):
+                return True
+            before = text[-4096:]
+    return False

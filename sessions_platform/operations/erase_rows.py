@@ -1,0 +1,158 @@
+"""Find the raw rows of users, and replace the lake's files that contain them by files without.
+
+Here: which rows are erased, and the transaction that makes the rest the current raw rows. Rows that are left keep their
+positions. Not here: how a row names a user (`transforms/erasure.py`), what follows from the new raw rows (`erase.py`),
+and files that are not the lake's (`erase_landing.py`).
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+import polars as pl
+
+from sessions_platform.contracts.events import PLACE
+from sessions_platform.contracts.raw_events import RAW_EVENTS
+from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.pipeline.tombstones import Tombstones
+from sessions_platform.storage.lake.lake import StoredFile
+from sessions_platform.storage.lake.prefetch import prefetch
+from sessions_platform.storage.ledger.ledger import Erasure, KnownFile, StaleWriteError
+from sessions_platform.transforms.erasure import NAMED, Naming, UserPattern
+from sessions_platform.transforms.rejections import rejection_ids
+
+_ATTEMPTS = 5
+_FOUND = {"source_uri": pl.String(), **NAMED}
+
+
+@dataclass(frozen=True)
+class RawRowsOfUsers:
+    """Raw rows to erase: source_uri, position, payload and naming; `mentions` counts rows of others that stay."""
+
+    files: tuple[KnownFile, ...]
+    looked_at: int
+    rows: pl.DataFrame
+    mentions: int
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many rows, by how they name a user."""
+        rows = dict(self.rows.group_by("naming").len().iter_rows())
+        return {naming.value: rows.get(naming.value, 0) for naming in Naming}
+
+
+def find_rows(context: StreamContext, pattern: UserPattern) -> RawRowsOfUsers:
+    """The raw rows that name users, in one pass over the raw rows of the stream.
+
+    Erased are the rows of the users; rows of nobody whose text names a user; rejected rows whose text does; and, of a
+    row that was repaired, the original row with all of its repairs, if any of them is erased. An accepted event of
+    somebody else stays, even if it mentions a user.
+    """
+    files = [file for file in context.ledger.files() if file.path is not None]
+    named = pl.concat([pl.DataFrame(schema=_FOUND), *(_named_in(context, file, pattern) for file in files)])
+    is_mention = pl.col("naming") == Naming.mention.value
+    rejected = _rejected_places(context, files, named.filter(is_mention))
+    erased = pl.concat([named.filter(~is_mention), named.filter(is_mention).join(rejected, on=PLACE, how="semi")])
+    mentions = named.height - erased.height
+    erased = pl.concat([erased, _of_same_repairs(context, files, erased)])
+    holding = set(erased["source_uri"])
+    return RawRowsOfUsers(tuple(file for file in files if file.uri in holding), len(files), erased, mentions)
+
+
+def replace_raw_rows(
+    context: StreamContext, pattern: UserPattern, tombstones: Tombstones, erasure: Erasure
+) -> tuple[Erasure, RawRowsOfUsers]:
+    """Make the rows that are left the current raw rows, in one transaction; their landing partitions are pending then.
+
+    Returns:
+        The erasure with its progress, and what was found.
+
+    Raises:
+        StaleWriteError: landing files were read again during each of five attempts.
+    """
+    for _ in range(_ATTEMPTS):
+        found = find_rows(context, pattern)
+        stored = {file.uri: _without(context, file, found.rows) for file in found.files}
+        try:
+            return _record(context, tombstones, erasure, found, stored), found
+        except StaleWriteError:
+            for file in stored.values():
+                context.lake.remove(file.path)
+    raise StaleWriteError(f"{context.stream.name}: landing files were read during each attempt to erase rows of them")
+
+
+def _named_in(context: StreamContext, file: KnownFile, pattern: UserPattern) -> pl.DataFrame:
+    with closing(prefetch(context.lake.blocks([file.stored.path], RAW_EVENTS))) as blocks:
+        named = [pattern.rows_naming(block) for block in blocks]
+    rows = pl.concat([pl.DataFrame(schema=NAMED), *named])
+    return rows.select(pl.lit(file.uri).alias("source_uri"), *NAMED)
+
+
+def _rejected_places(context: StreamContext, files: Sequence[KnownFile], rows: pl.DataFrame) -> pl.DataFrame:
+    """The places of rejected rows in the landing partitions of these rows."""
+    partition_of = {file.uri: file.landing_partition for file in files}
+    partitions = sorted({partition_of[uri] for uri in rows["source_uri"].unique()})
+    dataset = context.rejected_events(partitions)
+    paths = [stored.path for of_partition in dataset.partitions.values() for stored in of_partition]
+    return context.lake.scan(paths, dataset.schema).select(*PLACE).collect()
+
+
+def _of_same_repairs(context: StreamContext, files: Sequence[KnownFile], erased: pl.DataFrame) -> pl.DataFrame:
+    """The rows besides these that were repaired into one of them, or from one of them."""
+    places = set(erased.select(*PLACE).iter_rows())
+    repairs = context.ledger.repairs()
+    of_original: dict[str, set[tuple[str, int]]] = {}
+    for repair in repairs:
+        group = of_original.setdefault(repair.original_id, {(repair.original_uri, repair.original_position)})
+        group.add((repair.uri, repair.position))
+    more = {place for group in of_original.values() if group & places for place in group} - places
+    rows = [pl.DataFrame(schema=_FOUND)]
+    for file in files:
+        positions = [position for uri, position in more if uri == file.uri]
+        if positions:
+            raw = context.lake.scan([file.stored.path], RAW_EVENTS).filter(pl.col("position").is_in(positions))
+            rows.append(raw.select(*PLACE, "payload", naming=pl.lit(Naming.text.value)).collect())
+    return pl.concat(rows)
+
+
+def _without(context: StreamContext, file: KnownFile, erased: pl.DataFrame) -> StoredFile:
+    positions = erased.filter(pl.col("source_uri") == file.uri)["position"].implode()
+
+    def kept() -> Iterator[pl.DataFrame]:
+        for block in context.lake.blocks([file.stored.path], RAW_EVENTS):
+            yield block.filter(~pl.col("position").is_in(positions))
+
+    return context.lake.write(context.folder("raw_events", file.landing_partition), kept(), RAW_EVENTS)
+
+
+def _record(
+    context: StreamContext,
+    tombstones: Tombstones,
+    erasure: Erasure,
+    found: RawRowsOfUsers,
+    stored: dict[str, StoredFile],
+) -> Erasure:
+    elsewhere = found.rows.filter(pl.col("naming") != Naming.owner.value)["payload"]
+    ids = rejection_ids(found.rows, context.stream).to_list()
+    sequences = {file.uri: file.sequence for file in found.files}
+    with context.database.transaction() as connection:
+        context.ledger.lock(connection)
+        context.ledger.replace_raw_rows(connection, stored, sequences, ids, erasure.run_id)
+        context.ledger.add_tombstones(connection, tombstones.of_payloads(elsewhere))
+        removed = context.warehouse.erasure.remove_rejected(connection, ids)
+        return context.ledger.record_progress(connection, erasure, _progress(erasure, found, removed))
+
+
+def _progress(erasure: Erasure, found: RawRowsOfUsers, rejected: int) -> dict[str, object]:
+    """What has been done: counts are added up, so that an erasure that was killed and repeated tells all of it."""
+    before = erasure.progress
+    counts = {f"rows_{naming}": before.get(f"rows_{naming}", 0) + rows for naming, rows in found.counts.items()}
+    partitions = {file.landing_partition for file in found.files}
+    return {
+        **before,
+        **counts,
+        "raw_files": before.get("raw_files", 0) + len(found.files),
+        "rejected_rows": before.get("rejected_rows", 0) + rejected,
+        "landing_partitions": sorted({*before.get("landing_partitions", []), *partitions}),
+        "landing_files": sorted({*before.get("landing_files", []), *(f.uri for f in found.files if not f.is_replay)}),
+    }

@@ -1,0 +1,174 @@
+"""Erasures in the ledger: which users must not land again, and how far each erasure has come.
+
+No user's id is stored, only keyed hashes (``storage.erasure_key``). Here: tombstones, the record of each erasure, and
+the change of landing files and repairs that makes it effective. Not here: what is erased (``operations.erase``), and
+how rows are recognized when they land (``pipeline.tombstones``).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from sessions_platform.storage.lake.lake import StoredFile
+from sessions_platform.storage.ledger.files import LandingFiles
+from sessions_platform.storage.ledger.stream_ledger import StaleWriteError
+
+# How the run_id of an erasure begins; by it the ledger recognizes the landing versions that erasures have published.
+ERASURE_RUN = "erasure "
+
+
+@dataclass(frozen=True)
+class Tombstone:
+    """What must not land again, as a keyed hash: a user's id, a payload of this size in bytes, or a file's digest.
+
+    `key_check` tells whether a key is the one of the hash.
+    """
+
+    kind: str
+    keyed_hash: str
+    payload_bytes: int | None
+    key_check: str
+
+
+@dataclass(frozen=True)
+class Erasure:
+    """An erasure that has begun: its id, and what it has done so far (`operations.erase` says which keys)."""
+
+    erasure_id: str
+    progress: dict[str, Any]
+
+    @property
+    def run_id(self) -> str:
+        """What the ledger records as the run of whatever it changes."""
+        return f"{ERASURE_RUN}{self.erasure_id}"
+
+
+class Erasures(LandingFiles):
+    """The part of a stream's ledger that knows erasures."""
+
+    def tombstones(self) -> list[Tombstone]:
+        """What must not land again."""
+        sql = """select kind, keyed_hash, payload_bytes, key_check from sessions_platform.tombstones
+                 where stream = %s order by kind, keyed_hash"""
+        return self._read(Tombstone, sql, [self.stream])
+
+    def begin_erasure(self, erasure_id: str, users: Sequence[str], tombstones: Sequence[Tombstone]) -> Erasure:
+        """Refuse users from now on, and record that their erasure has begun.
+
+        Args:
+            erasure_id: of a new erasure; one of the same users that was not finished is continued instead.
+            users: keyed hashes of the users' ids, sorted.
+            tombstones: of the users.
+        """
+        sql = """select erasure_id, progress from sessions_platform.erasures
+                 where stream = %s and users = %s and finished_at is null order by begun_at limit 1"""
+        with self.database.transaction() as connection:
+            self.lock(connection)
+            self.add_tombstones(connection, tombstones)
+            row = connection.execute(sql, [self.stream, Jsonb(list(users))]).fetchone()
+            if row is not None:
+                return Erasure(*row)
+            self._insert(connection, "erasures", {"erasure_id": erasure_id, "users": list(users)})
+        return Erasure(erasure_id, {})
+
+    def add_tombstones(self, connection: psycopg.Connection, tombstones: Sequence[Tombstone]) -> None:
+        """Add tombstones; readings of slices that have begun without them are refused by `record_file`."""
+        self._lock_row(connection)
+        rows = [(self.stream, t.kind, t.keyed_hash, t.payload_bytes, t.key_check) for t in tombstones]
+        sql = """insert into sessions_platform.tombstones (stream, kind, keyed_hash, payload_bytes, key_check)
+                 values (%s, %s, %s, %s, %s) on conflict do nothing"""
+        with connection.cursor() as cursor:
+            cursor.executemany(sql, rows)
+
+    def record_progress(self, connection: psycopg.Connection, erasure: Erasure, progress: Mapping[str, Any]) -> Erasure:
+        """Store what an erasure has done so far, and return it with that."""
+        sql = "update sessions_platform.erasures set progress = %s where stream = %s and erasure_id = %s"
+        connection.execute(sql, [Jsonb(dict(progress)), self.stream, erasure.erasure_id])
+        return Erasure(erasure.erasure_id, dict(progress))
+
+    def finish_erasure(self, erasure: Erasure, receipt: Mapping[str, Any]) -> None:
+        """Record that an erasure is complete, and its receipt."""
+        sql = """update sessions_platform.erasures set finished_at = now(), receipt = %s
+                 where stream = %s and erasure_id = %s"""
+        with self._writing() as connection:
+            connection.execute(sql, [Jsonb(dict(receipt)), self.stream, erasure.erasure_id])
+
+    def replace_raw_rows(
+        self,
+        connection: psycopg.Connection,
+        files: Mapping[str, StoredFile],
+        sequences: Mapping[str, int | None],
+        erased_ids: Sequence[str],
+        run_id: str,
+    ) -> None:
+        """Make these the raw rows of landing files, which makes their partitions pending. The stream's lock is held.
+
+        Fingerprint and digest stay those of the file as it was delivered.
+
+        Args:
+            connection: of the transaction that holds the stream's lock.
+            files: by uri, the rows that are left.
+            sequences: of the readings that these rows were made of, by uri.
+            erased_ids: rejection ids of erased rows, whose repairs are removed.
+            run_id: of the erasure.
+
+        Raises:
+            StaleWriteError: a file was read again meanwhile.
+        """
+        self._lock_row(connection)
+        current = self.sequences(connection, list(files))
+        if any(current.get(uri) != sequences[uri] for uri in files):
+            raise StaleWriteError("a landing file was read again meanwhile")
+        sql = """update sessions_platform.landing_files
+                 set path = %s, rows = %s, bytes = %s, run_id = %s, sequence = nextval('sessions_platform.version')
+                 where stream = %s and uri = %s"""
+        for uri, stored in files.items():
+            connection.execute(sql, [stored.path, stored.rows, stored.bytes, run_id, self.stream, uri])
+        connection.execute(
+            """delete from sessions_platform.repairs
+               where stream = %(stream)s and (original_id = any(%(ids)s) or rejection_id = any(%(ids)s))""",
+            {"stream": self.stream, "ids": list(erased_ids)},
+        )
+
+    def record_redacted(self, uri: str, redacted_digest: str) -> None:
+        """Record the digest that a landing file has once it is rewritten; its content then counts as unchanged."""
+        sql = "update sessions_platform.landing_files set redacted_digest = %s where stream = %s and uri = %s"
+        with self._writing() as connection:
+            connection.execute(sql, [redacted_digest, self.stream, uri])
+
+    def record_refused(self, uri: str, rows: int) -> None:
+        """Record how many rows a landing file has whose users were erased; they are not among its raw rows."""
+        sql = """update sessions_platform.landing_files set refused_rows = %s
+                 where stream = %s and uri = %s and refused_rows <> %s"""
+        with self._writing() as connection:
+            connection.execute(sql, [rows, self.stream, uri, rows])
+
+    def delivered_digest(self, digest: str) -> str:
+        """The digest that a file's bytes had when they were delivered, if these are what an erasure left of them."""
+        sql = """select digest from sessions_platform.landing_files
+                 where stream = %s and redacted_digest = %s and digest is not null order by uri limit 1"""
+        with self.database.transaction(read_only=True) as connection:
+            row = connection.execute(sql, [self.stream, digest]).fetchone()
+        return row[0] if row else digest
+
+    def stale_since(self, run_id: str) -> list[str]:
+        """The session partitions that the publications of a run have made stale and that are not loaded yet."""
+        sql = """select distinct s.session_partition from sessions_platform.stale_partitions s
+                 join sessions_platform.landing_versions v on v.stream = s.stream and v.version = s.version
+                 where s.stream = %s and v.run_id = %s order by 1"""
+        with self.database.transaction(read_only=True) as connection:
+            return [key for (key,) in connection.execute(sql, [self.stream, run_id]).fetchall()]
+
+    def paths_in_use(self) -> set[str]:
+        """The lake files that the stream's current state consists of; all others are superseded, or being written."""
+        sql = """select path from sessions_platform.landing_files where stream = %(stream)s and path is not null
+                 union select unnest(array[events_path, rejected_path]) from sessions_platform.landing_versions
+                 where stream = %(stream)s and is_current
+                 union (select distinct on (session_partition) path from sessions_platform.session_versions
+                 where stream = %(stream)s order by session_partition, snapshot desc, version desc)
+                 union select path from sessions_platform.session_versions where stream = %(stream)s and is_current"""
+        with self.database.transaction(read_only=True) as connection:
+            return {path for (path,) in connection.execute(sql, {"stream": self.stream}).fetchall()}

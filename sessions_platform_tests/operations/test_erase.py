@@ -1,0 +1,282 @@
+"""A user is erased from everything, others keep every row, and the user is refused when old files land again."""
+
+import gzip
+import json
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import zstandard
+
+from sessions_platform.errors import UserError
+from sessions_platform.operations.dead_letters import Filter, discard, find_rejected_records
+from sessions_platform.operations.erase import dry_run, erase
+from sessions_platform.operations.landing_files import place_files
+from sessions_platform.operations.rebuild import rebuild
+from sessions_platform.operations.repaired_rows import RepairedRow
+from sessions_platform.operations.replay import replay
+from sessions_platform.operations.status import status
+from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.settings import Settings
+from sessions_platform.storage.lake.filesystem import LocalFilesystem
+from sessions_platform_tests.contexts import line
+from sessions_platform_tests.ingested import open_folder
+from sessions_platform_tests.pipeline.steps import run_pending, table
+from sessions_platform_tests.streams import PLAIN
+
+ANN = "ann@example.com"
+ALL = {"rewrite_on_erasure": "all"}
+NO_IDS = {name: column for name, column in PLAIN["columns"].items() if name != "event_id"}
+
+
+def at(day: int, minute: int) -> str:
+    return f"2026-01-0{day}T{minute // 60:02}:{minute % 60:02}:00Z"
+
+
+def write(folder: Path, name: str, lines: Iterable[bytes], day: int = 1) -> Path:
+    file = folder / f"2026-01-0{day}" / name
+    file.parent.mkdir(exist_ok=True)
+    text = b"".join(text + b"\n" for text in lines)
+    file.write_bytes(gzip.compress(text, mtime=0) if name.endswith(".gz") else text)
+    return file
+
+
+def land(folder: Path) -> None:
+    """Three days of two users, with rows that are rejected, repeated and malformed."""
+    for day in (1, 2, 3):
+        lines = [line("bob", at(day, 10 * n), f"b{day}{n}") for n in range(5)]
+        lines[2:2] = [line(ANN, at(day, 7 * n), f"a{day}{n}") for n in range(4)]
+        lines += [lines[2], lines[0], line(None, at(day, 3), f"n{day}"), b"{broken " + ANN.encode()]
+        lines += [line(ANN, "never", f"w{day}"), b"{broken", line("bob", "never", f"v{day}", friend=ANN)]
+        write(folder, "a.ndjson.gz" if day == 2 else "a.ndjson", lines, day)
+
+
+def contents(context: StreamContext) -> dict[str, Any]:
+    """The rows of everybody but ann, as they are stored, but for when and by which run."""
+    changing = {"loaded_at", "changed_at", "run_id", "rejected_at", "decided_at", "decision_id"}
+    tables = {
+        name: [{key: value for key, value in row.items() if key not in changing} for row in table(context, name)]
+        for name in ("sessions", "rejected_events", "rejection_decisions")
+    }
+    stored = status(context)["partitions"]["landing"]
+    days = [landing.landing_partition for landing in context.ledger.landings()]
+    assert len(days) == stored
+    frames = [context.raw_events(days), context.events(days), context.rejected_events(days)]
+    order = ["landing_partition", "source_uri", "position"]
+    lake = [frame.scan().sort(order).collect().to_dicts() for frame in frames]
+    return {**tables, "lake": lake}
+
+
+def without_ann(rows: Any) -> Any:
+    if isinstance(rows, dict):
+        return {key: without_ann(value) for key, value in rows.items()}
+    if rows and isinstance(rows[0], list):
+        return [without_ann(each) for each in rows]
+    return [row for row in rows if ANN not in str(row)]
+
+
+def holding(root: Path, word: str = ANN) -> list[str]:
+    """The files below a folder that contain the word: in bytes, decompressed, or as Parquet."""
+    found = []
+    for file in filter(Path.is_file, root.rglob("*")):
+        content = file.read_bytes()
+        texts = [content]
+        if file.suffix == ".gz":
+            texts.append(gzip.decompress(content))
+        if content.startswith(b"PAR1"):
+            frame = pl.read_parquet(file)
+            binary = [name for name, dtype in frame.schema.items() if dtype == pl.Binary]
+            texts += [b"\n".join(value or b"" for value in frame[name]) for name in binary]
+            texts.append(frame.drop(binary).write_ndjson().encode())
+        if any(word.encode() in text for text in texts):
+            found.append(str(file.relative_to(root)))
+    return found
+
+
+def lake_of(context: StreamContext) -> Path:
+    assert isinstance(context.lake.filesystem, LocalFilesystem)
+    return context.lake.filesystem.root / context.stream.name
+
+
+def in_tables(context: StreamContext, word: str = ANN) -> list[str]:
+    """The tables of the stream and the ledger that contain the word."""
+    found = []
+    for schema in (context.stream.name, "sessions_platform"):
+        names = context.database.query(
+            f"select table_name from information_schema.tables where table_schema = '{schema}'"
+        )
+        for row in names:
+            of_stream = f"where stream = '{context.stream.name}'" if schema == "sessions_platform" else ""
+            if row["table_name"] == "schema_version":
+                continue
+            rows = context.database.query(f"select t::text from {schema}.{row['table_name']} t {of_stream}")
+            if any(word in each["t"] for each in rows):
+                found.append(f"{schema}.{row['table_name']}")
+    return found
+
+
+@pytest.fixture
+def open_landed(tmp_path: Path, settings: Settings) -> Callable[..., StreamContext]:
+    def make(name: str = "landing", **changes: Any) -> StreamContext:
+        folder = tmp_path / name
+        folder.mkdir()
+        land(folder)
+        context = open_folder(folder, settings, source=ALL, **changes)
+        run_pending(context)
+        return context
+
+    return make
+
+
+@pytest.mark.parametrize("columns", [PLAIN["columns"], NO_IDS], ids=["ids", "derived ids"])
+def test_a_user_is_erased_from_everything_and_others_keep_every_row(
+    open_landed: Callable[..., StreamContext], tmp_path: Path, columns: dict[str, Any]
+) -> None:
+    context = open_landed(columns=columns)
+    should = without_ann(contents(context))
+    receipt = erase(context, [ANN])
+    assert contents(context) == should
+    assert receipt["erased_raw_rows"] == {"owner": 18, "text": 3, "mention": 3}
+    assert receipt["left"] == []
+    assert ANN not in json.dumps(receipt)
+    assert holding(tmp_path) == []
+    assert holding(lake_of(context)) == []
+    assert in_tables(context) == []
+    counts = status(context)
+    assert counts["pending"] == {"landing": [], "session": []}
+    assert counts["raw_rows"] == counts["accepted"] + counts["rejected"] + counts["duplicates"]
+    again = erase(context, [ANN])
+    assert again["erased_raw_rows"] == {"owner": 0, "text": 0, "mention": 0}
+    assert contents(context) == should
+    rebuild(context, "a-rebuild", lambda _: None)
+    assert contents(context)["sessions"] == should["sessions"]
+    assert contents(context)["lake"] == should["lake"]
+
+
+def test_the_user_is_refused_when_old_files_land_again(
+    open_landed: Callable[..., StreamContext], tmp_path: Path
+) -> None:
+    context = open_landed(columns=NO_IDS)
+    old = tmp_path / "old"
+    shutil.copytree(tmp_path / "landing", old)
+    should = without_ann(contents(context))
+    erase(context, [ANN])
+    # under their own names, under other names, and appended to
+    shutil.copytree(old, tmp_path / "landing", dirs_exist_ok=True)
+    shutil.copy(old / "2026-01-01" / "a.ndjson", tmp_path / "landing" / "2026-01-01" / "b.ndjson")
+    run_pending(context)
+    assert contents(context)["sessions"] == should["sessions"]
+    assert holding(lake_of(context)) == []
+    assert in_tables(context) == []
+    receipt = erase(context, [ANN])
+    assert receipt["rewritten"]["landing_files"] == 4
+    assert holding(tmp_path / "landing") == []
+    redacted = tmp_path / "landing" / "2026-01-03" / "a.ndjson"
+    redacted.write_bytes(redacted.read_bytes() + line("bob", at(3, 600), "late") + b"\n")
+    run_pending(context)
+    assert status(context)["sessions"] == len(should["sessions"]) + 1
+    assert holding(tmp_path / "landing") == []
+
+
+def test_a_user_that_was_repaired_into_is_erased_with_the_original_row(
+    open_landed: Callable[..., StreamContext], tmp_path: Path
+) -> None:
+    context = open_landed()
+    nobody = [row for row in find_rejected_records(context, Filter()) if '"user": null' in row["payload"]]
+    rows = [
+        RepairedRow(row["rejection_id"], row["payload"].replace("null", f'"{user}"').encode(), "repaired")
+        for row, user in zip(nobody, ("bob", ANN, ANN), strict=True)
+    ]
+    replay(context, rows, "a-replay")
+    run_pending(context)
+    assert status(context)["users"] == 2
+    discarded = next(row for row in find_rejected_records(context, Filter()) if row["payload"] == "{broken")
+    discard(context, [discarded["rejection_id"]], f"as {ANN} asked", "me")
+    should = without_ann(contents(context))
+    receipt = erase(context, [ANN])
+    assert receipt["redacted"]["decisions"] == 1
+    assert receipt["erased_raw_rows"] == {"owner": 20, "text": 5, "mention": 3}
+    assert contents(context)["sessions"] == should["sessions"]
+    assert len(context.ledger.repairs()) == 1
+    assert holding(tmp_path) == holding(lake_of(context)) == in_tables(context) == []
+
+
+def test_a_dry_run_changes_nothing(open_landed: Callable[..., StreamContext]) -> None:
+    context = open_landed()
+    before = contents(context)
+    found = dry_run(context, [ANN, "nobody"])
+    assert contents(context) == before
+    assert found["raw_rows"] == {"owner": 18, "text": 3, "mention": 3}
+    assert context.ledger.tombstones() == []
+
+
+def test_a_repair_can_not_bring_an_erased_user_back(open_landed: Callable[..., StreamContext]) -> None:
+    context = open_landed()
+    erase(context, [ANN])
+    nobody = next(row for row in find_rejected_records(context, Filter()) if '"user": null' in row["payload"])
+    payload = nobody["payload"].replace("null", f'"{ANN}"').encode()
+    with pytest.raises(UserError, match="fixed:7: its user was erased. Fix: leave the line out."):
+        replay(context, [RepairedRow(nobody["rejection_id"], payload, "fixed:7")], "a-replay")
+
+
+@pytest.mark.parametrize("file_format", ["csv", "parquet", "truncated"])
+def test_other_formats_are_rewritten_too(tmp_path: Path, settings: Settings, file_format: str) -> None:
+    folder = tmp_path / "landing"
+    folder.mkdir()
+    users = ["bob", ANN, "bob", ANN, "cleo"]
+    rows = pl.DataFrame({"id": list("abcde"), "user": users, "ts": [at(1, n) for n in range(5)], "type": "view"})
+    file = write(folder, "a", [])
+    source = {**ALL, "format": "csv" if file_format == "csv" else "parquet" if file_format == "parquet" else "ndjson"}
+    if file_format == "csv":
+        file.write_bytes(zstandard.compress(rows.write_csv(line_terminator="\r\n").encode()))
+    elif file_format == "parquet":
+        rows.write_parquet(file)
+    else:
+        text = rows.write_ndjson().encode()
+        file.write_bytes(gzip.compress(text) + gzip.compress(text)[:-9])
+    context = open_folder(folder, settings, source=source, columns=NO_IDS)
+    run_pending(context)
+    should = without_ann(contents(context))
+    before = file.read_bytes()
+    receipt = erase(context, [ANN])
+    assert contents(context) == should
+    assert holding(lake_of(context)) == []
+    if file_format == "truncated":
+        assert receipt["deleted"]["corrupt_landing_files"] == ["2026-01-01/a"]
+        assert receipt["deleted"]["quarantined_files"] == 1
+    else:
+        assert file.stat().st_size
+        assert ANN.encode() not in (
+            file.read_bytes() if file_format == "parquet" else zstandard.decompress(file.read_bytes(), 9999)
+        )
+    run_pending(context)
+    assert contents(context) == should
+    file.write_bytes(before)
+    run_pending(context)
+    assert contents(context) == should
+    assert holding(lake_of(context)) == []
+
+
+def test_only_files_that_ingest_has_placed_are_rewritten_unless_the_stream_says_so(
+    tmp_path: Path, settings: Settings
+) -> None:
+    folder = tmp_path / "landing"
+    folder.mkdir()
+    for name in ("own.ndjson", "placed.ndjson"):
+        (tmp_path / name).write_bytes(line(ANN, at(1, len(name)), name) + b"\n" + line("bob", at(1, 2), f"b{name}"))
+    source = {"files": "{partition:%Y-%m-%d}/*.ndjson"}
+    context = open_folder(folder, settings, source=source)
+    (placed,) = place_files(context, [tmp_path / "placed.ndjson"], "2026-01-01")
+    shutil.copy(tmp_path / "own.ndjson", placed.parent)
+    run_pending(context)
+    receipt = erase(context, [ANN])
+    assert holding(folder) == ["2026-01-01/own.ndjson"]
+    assert [left.partition(":")[0] for left in receipt["left"]] == ["2026-01-01/own.ndjson"]
+    run_pending(context)
+    assert [row["user_id"] for row in table(context)] == ["bob"]
+    placed_again = place_files(context, [tmp_path / "placed.ndjson"], "2026-01-01")
+    assert placed_again == [placed]
+    assert holding(folder) == ["2026-01-01/own.ndjson"]
