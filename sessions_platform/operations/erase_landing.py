@@ -133,7 +133,7 @@ class _Rewriting:
         return None
 
     def _rewrite(self) -> bool:
-        """Write the file anew, record its new digest, and put it in place of the old one; in this order; False if it changed meanwhile."""
+        """Write the file anew, record its new digest, and then replace the old one; False where that has changed."""
         path = self.path
         draft = path.with_name(
             f".{path.name}.erasing.tmp"

@@ -8,6 +8,7 @@ import dagster as dg
 from sessions_platform.orchestration.assets import LAKE, stream_assets
 from sessions_platform.orchestration.checks import sample_recomputation
 from sessions_platform.orchestration.dead_letters import dead_letter_jobs
+from sessions_platform.orchestration.erase import erase_job
 from sessions_platform.orchestration.io_managers import LakeIOManager
 from sessions_platform.orchestration.jobs import stream_jobs
 from sessions_platform.orchestration.loggers import json_lines, progress
@@ -30,7 +31,9 @@ def build(settings: Settings) -> dg.Definitions:
     return dg.Definitions(
         assets=[asset for stream in streams for asset in stream_assets(stream)],
         asset_checks=[sample_recomputation(stream) for stream in streams],
-        jobs=[job for stream in streams for job in (*stream_jobs(stream), *dead_letter_jobs(stream))],
+        jobs=[
+            job for stream in streams for job in (*stream_jobs(stream), *dead_letter_jobs(stream), erase_job(stream))
+        ],
         sensors=[sensor(stream) for stream in streams for sensor in (new_files, stale_sessions)],
         schedules=[schedule for stream in streams for schedule in stream_schedules(stream)],
         resources={"platform": platform, LAKE: LakeIOManager(platform=platform, base_dir=str(settings.lake))},

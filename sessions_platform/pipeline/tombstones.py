@@ -137,8 +137,8 @@ def tombstones_of(context: StreamContext, stored: Sequence[Tombstone], key: byte
     """Stored tombstones together with their key. Raises UserError where it is not their key."""
     if any(tombstone.key_check != key_check(key) for tombstone in stored):
         raise UserError(
-            f"{context.stream.name}: users were erased with another key than the present one, so that they could not be "
-            "recognized. Fix: restore erasure.key in the home folder, or set SESSIONS_ERASURE_KEY to the old key."
+            f"{context.stream.name}: users were erased with another key than the present one, so that they would not "
+            "be recognized. Fix: restore erasure.key in the home folder, or set SESSIONS_ERASURE_KEY to the old key."
         )
     payloads: defaultdict[int, set[str]] = defaultdict(set)
     for tombstone in stored:

@@ -39,8 +39,8 @@ class ErasureKey:
             content = b""
         if not content:
             raise UserError(
-                f"{self.file or _VARIABLE}: the key is missing by which erased users are recognized, so that their rows "
-                f"could land again. Fix: restore the file, or set {_VARIABLE} to the key."
+                f"{self.file or _VARIABLE}: the key is missing by which erased users are recognized, so that their "
+                f"rows could land again. Fix: restore the file, or set {_VARIABLE} to the key."
             )
         return _checked(content.strip(), str(self.file))
 

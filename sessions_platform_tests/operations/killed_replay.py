@@ -11,7 +11,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ _WATCHED = [
 ]
 
 
-def count_points(killing: int) -> Callable[[], int]:
+def count_points(killing: int, watched_calls: Sequence[tuple[Any, str]] = tuple(_WATCHED)) -> Callable[[], int]:
     """Count a point before and after each watched call, and kill the process at the given one."""
     passed = itertools.count(1)
     newest = [0]
@@ -64,7 +64,7 @@ def count_points(killing: int) -> Callable[[], int]:
 
         return call
 
-    for owner, name in _WATCHED:
+    for owner, name in watched_calls:
         setattr(owner, name, watched(getattr(owner, name)))
     return lambda: newest[0]
 

@@ -2,7 +2,11 @@
 
 import gzip
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -27,6 +31,7 @@ from sessions_platform_tests.ingested import open_folder
 from sessions_platform_tests.pipeline.steps import run_pending, table
 from sessions_platform_tests.streams import PLAIN
 
+POINTS = 20
 ANN = "ann@example.com"
 ALL = {"rewrite_on_erasure": "all"}
 NO_IDS = {name: column for name, column in PLAIN["columns"].items() if name != "event_id"}
@@ -218,7 +223,7 @@ def test_a_repair_can_not_bring_an_erased_user_back(open_landed: Callable[..., S
     erase(context, [ANN])
     nobody = next(row for row in find_rejected_records(context, Filter()) if '"user": null' in row["payload"])
     payload = nobody["payload"].replace("null", f'"{ANN}"').encode()
-    with pytest.raises(UserError, match="fixed:7: its user was erased. Fix: leave the line out."):
+    with pytest.raises(UserError, match=r"fixed:7: its user was erased\. Fix: leave the line out\."):
         replay(context, [RepairedRow(nobody["rejection_id"], payload, "fixed:7")], "a-replay")
 
 
@@ -280,3 +285,45 @@ def test_only_files_that_ingest_has_placed_are_rewritten_unless_the_stream_says_
     placed_again = place_files(context, [tmp_path / "placed.ndjson"], "2026-01-01")
     assert placed_again == [placed]
     assert holding(folder) == ["2026-01-01/own.ndjson"]
+
+
+def erase_in_a_child(context: StreamContext, folder: Path, point: int) -> subprocess.CompletedProcess[str]:
+    settings = context.database._settings
+    keys = {**PLAIN, "source": {"files": "{partition:%Y-%m-%d}/**/*", "format": "ndjson", **ALL}, "columns": NO_IDS}
+    variables = {"STREAM_KEYS": json.dumps(keys), "SESSIONS_HOME": str(settings.home)}
+    command = [sys.executable, "-m", "sessions_platform_tests.operations.killed_erase", context.stream.name]
+    return subprocess.run(
+        [*command, str(folder), ANN, str(point)],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, **variables, "SESSIONS_LAKE": str(settings.lake), "PYTHONWARNINGS": "ignore"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+@pytest.mark.slow
+def test_an_erasure_that_is_killed_at_any_point_and_repeated_ends_in_the_same_state(
+    open_landed: Callable[..., StreamContext], tmp_path: Path
+) -> None:
+    whole = open_landed("whole", columns=NO_IDS)
+    counted = erase_in_a_child(whole, tmp_path / "whole", 0)
+    assert counted.returncode == 0, counted.stderr
+    points = int(counted.stdout)
+    landed = {file.name: file.read_bytes() for file in (tmp_path / "whole").rglob("*") if file.is_file()}
+    for number in range(POINTS):
+        name = f"killed{number}"
+        context = open_landed(name, columns=NO_IDS)
+        should = without_ann(contents(context))
+        killed = erase_in_a_child(context, tmp_path / name, 1 + number * (points - 1) // (POINTS - 1))
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        if number % 2:
+            run_pending(context)  # a run comes between
+        receipt = erase(context, [ANN])
+        assert contents(context) == should, number
+        assert receipt["erased_raw_rows"] == {"owner": 18, "text": 3, "mention": 3} or number == POINTS - 1
+        assert holding(tmp_path / name) == holding(lake_of(context)) == in_tables(context) == []
+        files = [file for file in (tmp_path / name).rglob("*") if file.is_file()]
+        assert {file.name: file.read_bytes() for file in files} == landed
+        assert status(context)["pending"] == {"landing": [], "session": []}
