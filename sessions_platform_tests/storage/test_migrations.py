@@ -48,7 +48,10 @@ HOME = Path(__file__).parent / "homes" / "before_migrations"
 REPOSITORY = Path(sessions_platform.__file__).parent.parent
 DAYS = ["2026-03-01", "2026-03-02"]
 SCHEMAS = ["sessions_platform", "shop"]
-NEW_TABLES = {"sessions_platform.schema_version", "sessions_platform.source_cursors", "sessions_platform.deliveries"}
+NEW_TABLES = {
+    f"sessions_platform.{name}" for name in ("schema_version", "source_cursors", "deliveries", "erasures", "tombstones")
+}
+ADDED_COLUMNS = {"sessions_platform.landing_files": {"redacted_digest": None, "refused_rows": 0}}
 RENAMED_TABLES = {
     "sessions_platform.waiting": "sessions_platform.stale_partitions",
     "sessions_platform.replayed": "sessions_platform.repairs",
@@ -164,7 +167,8 @@ def in_todays_terms(rows: Rows) -> Rows:
     }
     for row in renamed["shop.loaded_partitions"]:
         row["written_by"] = row["written_by"].replace("policy_version", "session_rule_version")
-    return {table: sorted(of_table, key=str) for table, of_table in renamed.items()}
+    added = {table: [row | ADDED_COLUMNS.get(table, {}) for row in of_table] for table, of_table in renamed.items()}
+    return {table: sorted(of_table, key=str) for table, of_table in added.items()}
 
 
 def structure(settings: Settings) -> dict[str, list[tuple[Any, ...]]]:
