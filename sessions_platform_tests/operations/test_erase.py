@@ -136,6 +136,7 @@ def open_landed(tmp_path: Path, settings: Settings) -> Callable[..., StreamConte
     return make
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [PLAIN["columns"], NO_IDS], ids=["ids", "derived ids"])
 def test_a_user_is_erased_from_everything_and_others_keep_every_row(
     open_landed: Callable[..., StreamContext], tmp_path: Path, columns: dict[str, Any]
@@ -161,6 +162,7 @@ def test_a_user_is_erased_from_everything_and_others_keep_every_row(
     assert contents(context)["lake"] == should["lake"]
 
 
+@pytest.mark.slow
 def test_the_user_is_refused_when_old_files_land_again(
     open_landed: Callable[..., StreamContext], tmp_path: Path
 ) -> None:
@@ -186,6 +188,7 @@ def test_the_user_is_refused_when_old_files_land_again(
     assert holding(tmp_path / "landing") == []
 
 
+@pytest.mark.slow
 def test_a_user_that_was_repaired_into_is_erased_with_the_original_row(
     open_landed: Callable[..., StreamContext], tmp_path: Path
 ) -> None:
@@ -227,6 +230,7 @@ def test_a_repair_can_not_bring_an_erased_user_back(open_landed: Callable[..., S
         replay(context, [RepairedRow(nobody["rejection_id"], payload, "fixed:7")], "a-replay")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file_format", ["csv", "parquet", "truncated"])
 def test_other_formats_are_rewritten_too(tmp_path: Path, settings: Settings, file_format: str) -> None:
     folder = tmp_path / "landing"
@@ -265,6 +269,7 @@ def test_other_formats_are_rewritten_too(tmp_path: Path, settings: Settings, fil
     assert holding(lake_of(context)) == []
 
 
+@pytest.mark.slow
 def test_only_files_that_ingest_has_placed_are_rewritten_unless_the_stream_says_so(
     tmp_path: Path, settings: Settings
 ) -> None:
