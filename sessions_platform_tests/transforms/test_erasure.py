@@ -1,0 +1,57 @@
+"""A row names a user by its user_id, or as a word of its text; longer ids that contain it do not."""
+
+import json
+
+import polars as pl
+import pytest
+
+from sessions_platform.contracts.raw_events import RAW_EVENTS
+from sessions_platform.transforms.erasure import MARKER, UserPattern, marker
+from sessions_platform_tests.streams import stream
+
+USER = {"user_id": {"from": ["user.id", "user"]}}
+COLUMNS = {**USER, "event_timestamp": {"from": "ts"}, "event_type": {"from": "type"}}
+
+
+def naming(user: str, payload: bytes, **source: object) -> str | None:
+    of = stream(columns=COLUMNS, source={"files": "*", "format": "ndjson", **source})
+    raw = pl.DataFrame({"position": [1], "payload": [payload]}).select(
+        pl.lit(None, dtype).alias(name) if name not in ("position", "payload") else pl.col(name)
+        for name, dtype in RAW_EVENTS.items()
+    )
+    found = UserPattern([user], of).rows_naming(raw)
+    return found["naming"][0] if found.height else None
+
+
+@pytest.mark.parametrize(
+    ("user", "payload", "expected"),
+    [
+        pytest.param("ann", b'{"user":"ann"}', "owner", id="its user"),
+        pytest.param("ann", b'{"user":{"id":"ann"}}', "owner", id="its user, in an object"),
+        pytest.param("7", b'{"user":7}', "owner", id="a number"),
+        pytest.param("1.5", b'{"user":15e-1}', "owner", id="a number, written otherwise"),
+        pytest.param("ann", rb'{"user":"\u0061nn"}', "owner", id="escaped where it need not be"),
+        pytest.param("a/b", rb'{"user":"a\/b"}', "owner", id="an escaped slash"),
+        pytest.param("änn", json.dumps({"user": "änn"}).encode(), "owner", id="not ASCII, escaped"),
+        pytest.param("änn", '{"user":"änn"}'.encode(), "owner", id="not ASCII"),
+        pytest.param('a"n', rb'{"user":"a\"n"}', "owner", id="a quote"),
+        pytest.param("ann", b'{"user":"annabel"}', None, id="a longer id"),
+        pytest.param("ann", b'{"user":"joann"}', None, id="the end of another id"),
+        pytest.param("ann", b'{"user":"bob","friend":"ann"}', "mention", id="somebody else's row"),
+        pytest.param("ann", b'{"user":null,"friend":"ann"}', "text", id="nobody's row"),
+        pytest.param("ann", b"{broken, by ann", "text", id="a malformed row"),
+        pytest.param("ann", b"{broken, by annabel", None, id="a malformed row of a longer id"),
+    ],
+)
+def test_a_row_names_a_user(user: str, payload: bytes, expected: str | None) -> None:
+    assert naming(user, payload) == expected
+
+
+def test_an_id_in_another_encoding_is_found() -> None:
+    assert naming("änn", '{"user":"änn"}'.encode("latin-1"), encoding="latin-1") == "owner"
+    assert naming("änn", "{broken änn".encode("latin-1"), encoding="latin-1") == "text"
+
+
+@pytest.mark.parametrize("file_format", ["ndjson", "csv"])
+def test_a_marker_is_recognized(file_format: str) -> None:
+    assert MARKER.fullmatch(marker("0" * 16, "f" * 16, file_format))
