@@ -28,11 +28,15 @@ def publish(context: StreamContext, validated: ValidatedPartition, run_id: str) 
     """Make a validated landing partition current, in one transaction with what it invalidates and rejects.
 
     Raises:
-        StaleWriteError: rows that were read later are published already.
+        StaleWriteError: rows that were read later are published already, or users of these were erased.
     """
     context.prepare()
     try:
         return _publish(context, validated, run_id)
+    except FileNotFoundError as missing:
+        if any(file.path in str(missing) for file in (validated.events, validated.rejected)):
+            raise StaleWriteError("users of these rows were erased, and their files removed") from missing
+        raise
     except StaleWriteError:
         for file in (validated.events, validated.rejected):
             context.lake.remove(file.path)  # it may contain rows of users who were erased meanwhile

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,14 @@ from sessions_platform.operations.repaired_rows import RepairedRow
 from sessions_platform.operations.replay import replay
 from sessions_platform.operations.status import status
 from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.pipeline.publish import publish
 from sessions_platform.settings import Settings
+from sessions_platform.storage.erasure_key import ErasureKey
 from sessions_platform.storage.lake.filesystem import LocalFilesystem
+from sessions_platform.storage.ledger.ledger import StaleWriteError
 from sessions_platform_tests.contexts import line
 from sessions_platform_tests.ingested import open_folder
-from sessions_platform_tests.pipeline.steps import run_pending, table
+from sessions_platform_tests.pipeline.steps import put, run_pending, table, validated
 from sessions_platform_tests.streams import PLAIN
 
 POINTS = 20
@@ -332,3 +336,38 @@ def test_an_erasure_that_is_killed_at_any_point_and_repeated_ends_in_the_same_st
         files = [file for file in (tmp_path / name).rglob("*") if file.is_file()]
         assert {file.name: file.read_bytes() for file in files} == landed
         assert status(context)["pending"] == {"landing": [], "session": []}
+
+
+def test_runs_that_read_the_user_before_are_refused_and_leave_no_file(context: StreamContext) -> None:
+    day = "2026-01-01"
+    put(context, "a", [line(ANN, at(1, 1), "a"), line("bob", at(1, 2), "b")], day)
+    run_pending(context)
+    in_progress = validated(context, day)
+    (version,) = context.ledger.newest_sessions()
+    (file,) = context.ledger.files()
+    erase(context, [ANN])
+    with pytest.raises(StaleWriteError):
+        publish(context, in_progress, "a-run")
+    with pytest.raises(StaleWriteError, match="users were erased"):
+        context.ledger.record_file("a", "new", "digest", file.stored, "a-run", tombstones=0)
+    row = {name: value for name, value in vars(version).items() if name != "version"}
+    with pytest.raises(StaleWriteError, match="users were erased"):
+        context.ledger.write_sessions([{**row, "run_id": "a-run"}])
+    assert holding(lake_of(context)) == in_tables(context) == []
+
+
+def test_without_the_key_nothing_is_ingested(context: StreamContext, tmp_path: Path) -> None:
+    put(context, "a", [line(ANN, at(1, 1), "a"), line("bob", at(1, 2), "b")], "2026-01-01")
+    run_pending(context)
+    keyed = replace(context, erasure_key=ErasureKey(None, tmp_path / "key"))
+    erase(keyed, [ANN])
+    assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600
+    put(context, "b", [line(ANN, at(1, 3), "c")], "2026-01-01")
+    for key in (ErasureKey(None, tmp_path / "none"), ErasureKey("another key, and long enough")):
+        with pytest.raises(UserError, match="Fix: restore"):
+            run_pending(replace(context, erasure_key=key))
+    run_pending(keyed)
+    assert [row["user_id"] for row in table(context)] == ["bob"]
+    for nobody in ([], [" "], ["a\0b"]):
+        with pytest.raises(UserError, match="--user: "):
+            erase(context, nobody)
