@@ -2,12 +2,8 @@
 
 import gzip
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,116 +24,26 @@ from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.publish import publish
 from sessions_platform.settings import Settings
 from sessions_platform.storage.erasure_key import ErasureKey
-from sessions_platform.storage.lake.filesystem import LocalFilesystem
 from sessions_platform.storage.ledger.ledger import StaleWriteError
 from sessions_platform_tests.contexts import line
 from sessions_platform_tests.ingested import open_folder
+from sessions_platform_tests.operations.erasure import (
+    ALL,
+    ANN,
+    NO_IDS,
+    at,
+    contents,
+    holding,
+    in_tables,
+    lake_of,
+    open_landed,
+    without_ann,
+    write,
+)
 from sessions_platform_tests.pipeline.steps import put, run_pending, table, validated
 from sessions_platform_tests.streams import PLAIN
 
-POINTS = 20
-ANN = "ann@example.com"
-ALL = {"rewrite_on_erasure": "all"}
-NO_IDS = {name: column for name, column in PLAIN["columns"].items() if name != "event_id"}
-
-
-def at(day: int, minute: int) -> str:
-    return f"2026-01-0{day}T{minute // 60:02}:{minute % 60:02}:00Z"
-
-
-def write(folder: Path, name: str, lines: Iterable[bytes], day: int = 1) -> Path:
-    file = folder / f"2026-01-0{day}" / name
-    file.parent.mkdir(exist_ok=True)
-    text = b"".join(text + b"\n" for text in lines)
-    file.write_bytes(gzip.compress(text, mtime=0) if name.endswith(".gz") else text)
-    return file
-
-
-def land(folder: Path) -> None:
-    """Three days of two users, with rows that are rejected, repeated and malformed."""
-    for day in (1, 2, 3):
-        lines = [line("bob", at(day, 10 * n), f"b{day}{n}") for n in range(5)]
-        lines[2:2] = [line(ANN, at(day, 7 * n), f"a{day}{n}") for n in range(4)]
-        lines += [lines[2], lines[0], line(None, at(day, 3), f"n{day}"), b"{broken " + ANN.encode()]
-        lines += [line(ANN, "never", f"w{day}"), b"{broken", line("bob", "never", f"v{day}", friend=ANN)]
-        write(folder, "a.ndjson.gz" if day == 2 else "a.ndjson", lines, day)
-
-
-def contents(context: StreamContext) -> dict[str, Any]:
-    """The rows of everybody but ann, as they are stored, but for when and by which run."""
-    changing = {"loaded_at", "changed_at", "run_id", "rejected_at", "decided_at", "decision_id"}
-    tables = {
-        name: [{key: value for key, value in row.items() if key not in changing} for row in table(context, name)]
-        for name in ("sessions", "rejected_events", "rejection_decisions")
-    }
-    stored = status(context)["partitions"]["landing"]
-    days = [landing.landing_partition for landing in context.ledger.landings()]
-    assert len(days) == stored
-    frames = [context.raw_events(days), context.events(days), context.rejected_events(days)]
-    order = ["landing_partition", "source_uri", "position"]
-    lake = [frame.scan().sort(order).collect().to_dicts() for frame in frames]
-    return {**tables, "lake": lake}
-
-
-def without_ann(rows: Any) -> Any:
-    if isinstance(rows, dict):
-        return {key: without_ann(value) for key, value in rows.items()}
-    if rows and isinstance(rows[0], list):
-        return [without_ann(each) for each in rows]
-    return [row for row in rows if ANN not in str(row)]
-
-
-def holding(root: Path, word: str = ANN) -> list[str]:
-    """The files below a folder that contain the word: in bytes, decompressed, or as Parquet."""
-    found = []
-    for file in filter(Path.is_file, root.rglob("*")):
-        content = file.read_bytes()
-        texts = [content]
-        if file.suffix == ".gz":
-            texts.append(gzip.decompress(content))
-        if content.startswith(b"PAR1"):
-            frame = pl.read_parquet(file)
-            binary = [name for name, dtype in frame.schema.items() if dtype == pl.Binary]
-            texts += [b"\n".join(value or b"" for value in frame[name]) for name in binary]
-            texts.append(frame.drop(binary).write_ndjson().encode())
-        if any(word.encode() in text for text in texts):
-            found.append(str(file.relative_to(root)))
-    return found
-
-
-def lake_of(context: StreamContext) -> Path:
-    assert isinstance(context.lake.filesystem, LocalFilesystem)
-    return context.lake.filesystem.root / context.stream.name
-
-
-def in_tables(context: StreamContext, word: str = ANN) -> list[str]:
-    """The tables of the stream and the ledger that contain the word."""
-    found = []
-    for schema in (context.stream.name, "sessions_platform"):
-        names = context.database.query(
-            f"select table_name from information_schema.tables where table_schema = '{schema}'"
-        )
-        for row in names:
-            of_stream = f"where stream = '{context.stream.name}'" if schema == "sessions_platform" else ""
-            if row["table_name"] == "schema_version":
-                continue
-            rows = context.database.query(f"select t::text from {schema}.{row['table_name']} t {of_stream}")
-            if any(word in each["t"] for each in rows):
-                found.append(f"{schema}.{row['table_name']}")
-    return found
-
-
-@pytest.fixture
-def open_landed(tmp_path: Path, settings: Settings) -> Callable[..., StreamContext]:
-    def make(name: str = "landing", **changes: Any) -> StreamContext:
-        folder = tmp_path / name
-        folder.mkdir()
-        land(folder)
-        context = open_folder(folder, settings, source=ALL, **changes)
-        run_pending(context)
-        return context
-
-    return make
+__all__ = ["open_landed"]
 
 
 @pytest.mark.slow
@@ -294,48 +200,6 @@ def test_only_files_that_ingest_has_placed_are_rewritten_unless_the_stream_says_
     placed_again = place_files(context, [tmp_path / "placed.ndjson"], "2026-01-01")
     assert placed_again == [placed]
     assert holding(folder) == ["2026-01-01/own.ndjson"]
-
-
-def erase_in_a_child(context: StreamContext, folder: Path, point: int) -> subprocess.CompletedProcess[str]:
-    settings = context.database._settings
-    keys = {**PLAIN, "source": {"files": "{partition:%Y-%m-%d}/**/*", "format": "ndjson", **ALL}, "columns": NO_IDS}
-    variables = {"STREAM_KEYS": json.dumps(keys), "SESSIONS_HOME": str(settings.home)}
-    command = [sys.executable, "-m", "sessions_platform_tests.operations.killed_erase", context.stream.name]
-    return subprocess.run(
-        [*command, str(folder), ANN, str(point)],
-        cwd=Path(__file__).parents[2],
-        env={**os.environ, **variables, "SESSIONS_LAKE": str(settings.lake), "PYTHONWARNINGS": "ignore"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-
-
-@pytest.mark.slow
-def test_an_erasure_that_is_killed_at_any_point_and_repeated_ends_in_the_same_state(
-    open_landed: Callable[..., StreamContext], tmp_path: Path
-) -> None:
-    whole = open_landed("whole", columns=NO_IDS)
-    counted = erase_in_a_child(whole, tmp_path / "whole", 0)
-    assert counted.returncode == 0, counted.stderr
-    points = int(counted.stdout) - 10  # not each run has just as many
-    landed = {file.name: file.read_bytes() for file in (tmp_path / "whole").rglob("*") if file.is_file()}
-    for number in range(POINTS):
-        name = f"killed{number}"
-        context = open_landed(name, columns=NO_IDS)
-        should = without_ann(contents(context))
-        killed = erase_in_a_child(context, tmp_path / name, 1 + number * (points - 1) // (POINTS - 1))
-        assert killed.returncode == -signal.SIGKILL, killed.stderr
-        if number % 2:
-            run_pending(context)  # a run comes between
-        receipt = erase(context, [ANN])
-        assert contents(context) == should, number
-        assert receipt["erased_raw_rows"] == {"owner": 18, "text": 3, "mention": 3} or number == POINTS - 1
-        assert holding(tmp_path / name) == holding(lake_of(context)) == in_tables(context) == []
-        files = [file for file in (tmp_path / name).rglob("*") if file.is_file()]
-        assert {file.name: file.read_bytes() for file in files} == landed
-        assert status(context)["pending"] == {"landing": [], "session": []}
 
 
 def test_runs_that_read_the_user_before_are_refused_and_leave_no_file(context: StreamContext) -> None:
