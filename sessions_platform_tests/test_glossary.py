@@ -56,6 +56,7 @@ def loaded(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iter
             "audit_event_ids": {},
             "rebuild": {},
             "expire_rejected": {},
+            "clean_up": {},
         }
         runs = [
             definitions.resolve_job_def(f"{NAME}__{job}").execute_in_process(instance=instance, tags=tags)

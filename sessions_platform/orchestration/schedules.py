@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from sessions_platform.contracts.stream import Stream
+from sessions_platform.orchestration.clean_up import clean_up_nightly
 from sessions_platform.orchestration.jobs import job_name, landing_ranges, session_ranges
 from sessions_platform.orchestration.resources import Platform
 from sessions_platform.orchestration.sensors import wanted_runs
@@ -16,7 +17,8 @@ from sessions_platform.orchestration.sensors import wanted_runs
 def stream_schedules(stream: Stream) -> list[dg.ScheduleDefinition]:
     """All schedules of a stream; that of expiry only if rejected rows are kept for a limited time."""
     expiry = [expire_nightly(stream)] if stream.rejected.keep_for else []
-    return [ingest_nightly(stream), refresh_hourly(stream), audit_nightly(stream), *expiry]
+    nightly = [audit_nightly(stream), clean_up_nightly(stream)]
+    return [ingest_nightly(stream), refresh_hourly(stream), *nightly, *expiry]
 
 
 def ingest_nightly(stream: Stream) -> dg.ScheduleDefinition:

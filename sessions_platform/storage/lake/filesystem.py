@@ -9,8 +9,9 @@ the scratch folder.
 import errno
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -55,6 +56,14 @@ class Filesystem(Protocol):
 
     def list(self, folder: str) -> Iterator[str]:
         """The paths of all files below a folder, drafts left out, sorted; none where there is no such folder."""
+        ...
+
+    def modified_at(self, path: str) -> datetime:
+        """When the file was written, in UTC."""
+        ...
+
+    def drafts(self, folder: str, before: datetime) -> Sequence[str]:
+        """The paths of drafts below a folder that killed processes left before this time; `delete` removes them."""
         ...
 
     def delete(self, path: str) -> None:
@@ -106,6 +115,13 @@ class LocalFilesystem:
     def list(self, folder: str) -> Iterator[str]:
         files = (path for path in (self.root / folder).rglob("*") if path.suffix != ".tmp" and path.is_file())
         yield from sorted(path.relative_to(self.root).as_posix() for path in files)
+
+    def modified_at(self, path: str) -> datetime:
+        return datetime.fromtimestamp((self.root / path).stat().st_mtime, UTC)
+
+    def drafts(self, folder: str, before: datetime) -> Sequence[str]:
+        left = (path.relative_to(self.root).as_posix() for path in (self.root / folder).rglob("*.tmp"))
+        return sorted(path for path in left if self.modified_at(path) < before)
 
     def delete(self, path: str) -> None:
         (self.root / path).unlink(missing_ok=True)

@@ -17,6 +17,7 @@ from sessions_platform.storage.ledger.files import KnownFile, LandingFiles, Repa
 from sessions_platform.storage.ledger.landings import Landings, LandingVersion, Snapshot
 from sessions_platform.storage.ledger.sessions import Delivery, SessionVersion, SessionVersions
 from sessions_platform.storage.ledger.stream_ledger import CalendarChangedError, StaleWriteError
+from sessions_platform.storage.ledger.superseded import SupersededVersions
 from sessions_platform.storage.postgres.migrations import ensure_current
 
 __all__ = [
@@ -54,7 +55,7 @@ select %(stream)s, rejection_id, payload_digest, %(partition)s, uri, position, o
 from sessions_platform.repairs where stream = %(source)s and uri = %(uri)s"""
 
 
-class Ledger(LandingFiles, Landings, SessionVersions):
+class Ledger(LandingFiles, Landings, SessionVersions, SupersededVersions):
     """All of one stream's ledger."""
 
     @property

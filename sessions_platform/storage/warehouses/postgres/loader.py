@@ -8,6 +8,7 @@ differing rows are changed (`merge.py`), the tables (`tables.py`), and queries (
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from typing import Any
 
 import polars as pl
@@ -196,6 +197,11 @@ class Warehouse:
             ambiguous = {"ambiguous": list(sessions.ambiguous_users)}
             self._update_open_until(connection, sql.USERS_AFFECTED_BY_DIFFERENCES, ambiguous)
         return loaded
+
+    def expire_changes(self, connection: psycopg.Connection, keep_for: timedelta) -> int:
+        """Remove rows of session_changes that are older than this, by the database's time; returns how many."""
+        statement = SQL("delete from {} where changed_at < now() - %s")
+        return connection.execute(statement.format(self.tables.session_changes.identifier), [keep_for]).rowcount
 
     def _stage(
         self,
