@@ -14,16 +14,11 @@ from sessions_platform.errors import RunFailedError, UserError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 for command in (
-    run.demo,
-    run.dev,
-    run.ingest,
-    run.rebuild,
-    query.status,
-    query.sql,
-    housekeeping.clean_up,
-    housekeeping.purge,
+    *(run.demo, run.dev, run.ingest, run.rebuild),
+    *(query.status, query.sql),
+    *(housekeeping.clean_up, housekeeping.purge),
 ):
-    app.command()(command)
+    app.command(command.__name__.replace("_", "-"))(command)
 app.add_typer(rejected, name="rejected")
 
 
