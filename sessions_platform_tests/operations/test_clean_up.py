@@ -20,7 +20,7 @@ from sessions_platform.pipeline.sessionize import sessionize_partitions
 from sessions_platform.settings import Settings
 from sessions_platform_tests.contexts import line
 from sessions_platform_tests.lakes import folder_of
-from sessions_platform_tests.pipeline.steps import RUN, ingest_and_publish, put, refresh, run_pending, stale, table
+from sessions_platform_tests.pipeline.steps import RUN, ingest_and_publish, load, put, run_pending, stale, table
 from sessions_platform_tests.streams import DAY_ONE
 
 MONTH = timedelta(days=30)
@@ -118,7 +118,7 @@ def test_written_sessions_that_are_not_loaded_yet_stay(superseded: StreamContext
     sessionize_partitions(superseded, ["2026-01-01"], RUN)
     age(superseded)
     clean_up(superseded)
-    refresh(superseded)
+    load(superseded, "2026-01-01")
     assert [row["event_count"] for row in table(superseded)] == [5]
 
 
