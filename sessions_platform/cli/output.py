@@ -16,10 +16,15 @@ if TYPE_CHECKING:
 
 
 def contexts(stream: str | None) -> "list[StreamContext]":
-    """The contexts of one stream, or of all."""
-    from sessions_platform.pipeline.context import open_contexts
+    """The contexts of one stream, or of all; the mistakes of broken ones are printed, and they are left out."""
+    from sessions_platform.pipeline.context import open_all, open_contexts
 
-    return open_contexts(Settings.from_environment(), [stream] if stream else None)
+    if stream:
+        return open_contexts(Settings.from_environment(), [stream])
+    opened, broken = open_all(Settings.from_environment())
+    for each in broken:
+        typer.echo(str(each.error), err=True)
+    return opened
 
 
 def save(file: Path, text: str) -> None:

@@ -127,6 +127,17 @@ class Stream(Model):
         return "event_id" not in self.columns
 
     @property
+    def definition_version(self) -> str:
+        """A digest that changes with anything by which a run could do something else, and not with descriptions.
+
+        By it a sensor and a run notice that they have read different states of the file.
+        """
+        definition = self.model_dump(mode="json", exclude={"description", "owners"})
+        for column in definition["columns"].values():
+            column.pop("description")
+        return _digest({**definition, "enrich": enrichment_versions(self.enrich)})
+
+    @property
     def contract_version(self) -> str:
         """A digest that changes when rows could be validated with another result.
 

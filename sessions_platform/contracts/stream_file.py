@@ -1,12 +1,13 @@
 """Read a stream's YAML file, and report every problem of it with file, line, key, reason and fix.
 
 PyYAML reads the file (YAML 1.1) into nodes first, because nodes have the lines of keys, and show repeated keys. Not
-here: the rules themselves, of one key (the modules of the models, ``values``) and of two (``stream_checks``).
+here: the rules themselves, of one key (the modules of the models, ``values``) and of two (``stream_checks``), and all
+streams of a folder (``stream_folder``).
 """
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,8 @@ class ConfigProblem:
     def __str__(self) -> str:
         location = f"{self.file}:{self.line}" if self.line else str(self.file)
         message = f"{self.key}: {self.reason}. Fix: {self.fix}."
-        return f"{location}: {' '.join(message.splitlines())}"
+        text = f"{location}: {' '.join(message.splitlines())}"
+        return text.encode(errors="backslashreplace").decode()  # a file's name may be no UTF-8
 
 
 class StreamError(UserError):
@@ -86,39 +88,6 @@ def load_stream(path: Path, home: Path) -> Stream:
         ]
         raise StreamError(sorted(problems, key=lambda problem: problem.line or 0))
     return Stream.model_validate(content)
-
-
-def load_streams(folders: Iterable[Path], home: Path) -> list[Stream]:
-    """Read the streams of all .yaml and .yml files that are directly in the folders.
-
-    Returns:
-        The streams, sorted by name.
-
-    Raises:
-        StreamError: with the problems of all files; also where a folder is missing or two streams have one name.
-    """
-    streams: dict[str, Stream] = {}
-    problems: list[ConfigProblem] = []
-    for path in _stream_files(folders):
-        try:
-            stream = load_stream(path, home)
-        except StreamError as error:
-            problems += error.problems
-            continue
-        if stream.name in streams:
-            twin = streams[stream.name].path
-            problems.append(ConfigProblem(path, None, "name", f"{twin} has the same name", "rename one of the two"))
-        streams[stream.name] = stream
-    if problems:
-        raise StreamError(problems)
-    return [streams[name] for name in sorted(streams)]
-
-
-def _stream_files(folders: Iterable[Path]) -> Iterator[Path]:
-    for folder in folders:
-        if not folder.is_dir():
-            raise StreamError([ConfigProblem(folder, None, "SESSIONS_STREAMS", "there is no such folder", "make it")])
-        yield from sorted(path for path in folder.iterdir() if path.suffix in {".yaml", ".yml"})
 
 
 # YAML ----------------------------------------------------------------------------------------------------
