@@ -45,6 +45,10 @@ class FilesSource(SourceConfig):
         json_schema_extra={"default": "16GB"},
     )
 
+    follow_outside_links: bool = Field(
+        False, description="Whether links below the landing folder may lead to files outside of it."
+    )
+
     @field_validator("files")
     @classmethod
     def _placeholder_is_whole(cls, files: str) -> str:

@@ -35,7 +35,13 @@ from sessions_platform.pipeline.quality import (
     check_sessionized,
     stop_if_failed,
 )
-from sessions_platform.pipeline.records import drift_records, reason_records, rounded_percent, sample_records
+from sessions_platform.pipeline.records import (
+    drift_records,
+    reason_records,
+    rounded_percent,
+    sample_records,
+    skipped_records,
+)
 from sessions_platform.pipeline.run import validate_partitions
 from sessions_platform.pipeline.sessionize import sessionize_partitions
 from sessions_platform.pipeline.validate import ValidatedPartition
@@ -83,6 +89,8 @@ def _raw_events(stream: Stream) -> dg.AssetsDefinition:
                     "files": ingested.files,
                     "files_read": ingested.read,
                     "files_vanished": ingested.vanished,
+                    "files_skipped": len(ingested.skipped),
+                    **as_table("skipped", skipped_records(ingested)),
                     "seconds": _since(started),
                 }
                 context.add_asset_metadata(metadata, partition_key=partition)

@@ -24,7 +24,8 @@ from sessions_platform.sources.registry import open_source
 from sessions_platform.storage.lake.filesystem import LocalFilesystem
 from sessions_platform.storage.lake.lake import Dataset, Lake, StoredFile
 from sessions_platform.storage.lake.spill import Spill
-from sessions_platform.storage.ledger.ledger import LandingVersion, Ledger, Snapshot
+from sessions_platform.storage.ledger.files import raw_files
+from sessions_platform.storage.ledger.ledger import KnownFile, LandingVersion, Ledger, Snapshot
 from sessions_platform.storage.postgres.database import Database
 from sessions_platform.storage.warehouses.postgres.loader import Warehouse
 from sessions_platform.transforms.sessionize import EventReader
@@ -106,11 +107,12 @@ class StreamContext:
 
     def raw_events(self, landing_partitions: Sequence[str]) -> Dataset:
         """What was last read of the slices of these partitions, published or not."""
-        files: dict[str, list[StoredFile]] = {partition: [] for partition in landing_partitions}
+        files: dict[str, list[KnownFile]] = {partition: [] for partition in landing_partitions}
         for known in self.ledger.files(landing_partitions):
-            if known.path is not None:
-                files[known.landing_partition].append(known.stored)
-        return Dataset(self.lake, RAW_EVENTS, {partition: tuple(stored) for partition, stored in files.items()})
+            files[known.landing_partition].append(known)
+        return Dataset(
+            self.lake, RAW_EVENTS, {partition: tuple(raw_files(known)) for partition, known in files.items()}
+        )
 
     def events(self, landing_partitions: Sequence[str]) -> Dataset:
         """The published accepted events."""

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from sessions_platform.pipeline.context import StreamContext
-from sessions_platform.pipeline.ingest import QUARANTINED_FILES, ingest
+from sessions_platform.pipeline.ingest import ingest
+from sessions_platform.pipeline.raw_files import QUARANTINED_FILES
 from sessions_platform.settings import Settings
 from sessions_platform.sources.base import Quarantine, Reading, Slice
 from sessions_platform.sources.files.source import FileSource
