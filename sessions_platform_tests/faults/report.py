@@ -68,4 +68,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     rows = [tuple(value) for report in reports for name, value in report.user_properties if name == _PROPERTY]
     if rows:
         terminalreporter.section("faults: rows lost, rows doubled, and whether the user was told")
-        terminalreporter.write_line("\n".join(table(rows)))  # type: ignore[arg-type]
+        terminalreporter.write_line("\n".join(table(rows)))

@@ -18,14 +18,15 @@ SHIFTS = ["-400", "400", "(random() - 0.5) * 1000"]
 
 def shift_database_clock(trial: Trial, days: str) -> None:
     """From its next connections on, now() is this many days off."""
+    statements = (
+        "create schema if not exists clock",
+        "create or replace function clock.now() returns timestamptz language sql volatile as "
+        f"$$ select pg_catalog.now() + ({days}) * interval '1 day' $$",
+        f"alter database {trial.folder.name} set search_path = clock, pg_catalog, public",
+    )
     with psycopg.connect(trial.settings.warehouse_url or "", autocommit=True) as connection:
-        connection.execute("create schema if not exists clock")
-        connection.execute(
-            "create or replace function clock.now() returns timestamptz language sql volatile as "
-            f"$$ select pg_catalog.now() + ({days}) * interval '1 day' $$"
-        )
-        name = connection.info.dbname
-        connection.execute(f'alter database "{name}" set search_path = clock, pg_catalog, public')
+        for statement in statements:
+            connection.execute(statement.encode())
 
 
 @pytest.mark.parametrize("command", COMMANDS)

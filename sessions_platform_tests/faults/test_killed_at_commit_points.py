@@ -28,16 +28,15 @@ def distinct(names: list[str]) -> list[int]:
     return [p for p in points if EVERY_POINT or p == 1 or names[p - 1].startswith(("after", *open_calls))]
 
 
-def kill_at(trials: Trials, scenario: Scenario, command: str, point: int) -> None:
-    """Kill a command at a point, see that `status` works, run it again, and compare."""
-    name = f"{command}, {trials.points(command)[point - 1]}"
+def kill_at(trials: Trials, scenario: Scenario, command: str, point: int, name: str) -> None:
+    """Kill a command at a point of this name, see that `status` works, run it again, and compare."""
     with trials.trial(command) as trial:
         code, printed = trials.kill(trial, command, point)
         assert code == -signal.SIGKILL, f"{name}: {code} {printed}"
         trial.pending()  # a killed command prints nothing, and `status` works whatever it has left
         trial.run(command)
         outcome = compare(trials.expected(command), trial.state())
-        scenario.add(name, outcome, reported=not any(trial.pending().values()))
+        scenario.add(f"{command}, {name}", outcome, reported=not any(trial.pending().values()))
 
 
 @pytest.mark.slow
@@ -48,8 +47,9 @@ def test_a_command_killed_at_any_commit_point_and_run_again_loses_and_doubles_no
 ) -> None:
     """Killed (-9) at a commit point."""
     scenario.name = f"{command}: killed (-9) at every commit point"
-    for point in distinct(trials.points(command))[shard::SHARDS]:
-        kill_at(trials, scenario, command, point)
+    names = trials.points(command)
+    for point in distinct(names)[shard::SHARDS]:
+        kill_at(trials, scenario, command, point, names[point - 1])
     scenario.check()
 
 

@@ -180,11 +180,15 @@ class Trials:
     def points(self, command: str) -> list[str]:
         """The names of all commit points that the command passes."""
         if command not in self._points:
-            with self.trial(command) as trial:
-                code, output = self.kill(trial, command, 0)
-                assert code == 0, output
-                self._points[command] = json.loads(output)
+            self._points[command] = self.count_points(command)
         return self._points[command]
+
+    def count_points(self, command: str) -> list[str]:
+        """Run the command in a process with the variables of this one, and return the names of its commit points."""
+        with self.trial(command) as trial:
+            code, output = self.kill(trial, command, 0)
+            assert code == 0, output
+            return json.loads(output)
 
     @contextmanager
     def tablespace(self) -> Iterator[tuple[str, Path]]:

@@ -26,6 +26,7 @@ from sessions_platform.settings import Settings
 from sessions_platform.storage.ledger.ledger import StaleWriteError
 from sessions_platform.storage.postgres.database import is_transient
 from sessions_platform_tests.faults.commit_points import CommitPoints
+from sessions_platform_tests.faults.defects import plant
 
 STREAM = "shop"
 RUN = "a-run"
@@ -90,6 +91,8 @@ def main(command: str, point: int, number: int) -> None:
     """Run a command in this process, with a signal at a point."""
     points = CommitPoints(point, number)
     points.watch()
+    if defect := os.environ.get("FAULT_DEFECT"):
+        plant(defect)
     try:
         (context,) = open_contexts(Settings.from_environment(), [STREAM])
         run(command, context, Path(os.environ["TRIAL"]))
