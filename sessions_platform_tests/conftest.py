@@ -14,6 +14,9 @@ from sessions_platform.allocator import configure_allocator
 from sessions_platform.settings import Settings
 from sessions_platform.storage.postgres import embedded
 from sessions_platform.storage.postgres.database import Database
+from sessions_platform_tests.faults.report import pytest_terminal_summary
+
+__all__ = ["database", "pytest_terminal_summary", "settings"]
 
 # Before any test imports polars; nothing that is imported above does.
 configure_allocator()
