@@ -1,5 +1,6 @@
 """What all tests share: the settings of hypothesis, and one real PostgreSQL."""
 
+import dataclasses
 import os
 import shutil
 import signal
@@ -49,3 +50,9 @@ def settings() -> Iterator[Settings]:
 @pytest.fixture(scope="session")
 def database(settings: Settings) -> Database:
     return Database(settings)
+
+
+@pytest.fixture(scope="session")
+def administrator(settings: Settings) -> Database:
+    """The same database as its superuser, for what somebody else does there; the platform's own roles may not."""
+    return Database(dataclasses.replace(settings, warehouse_url=embedded.attach(settings.home).url()))

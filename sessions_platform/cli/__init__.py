@@ -9,8 +9,8 @@ import typer
 
 from sessions_platform.allocator import configure_allocator
 from sessions_platform.cli import housekeeping, query, run
+from sessions_platform.cli.failures import run_command
 from sessions_platform.cli.rejected import rejected
-from sessions_platform.errors import RunFailedError, UserError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 for command in (
@@ -23,13 +23,6 @@ app.add_typer(rejected, name="rejected")
 
 
 def main() -> None:
-    """Run the command line. A UserError is printed as a sentence (exit code 2), a failed run too (1)."""
+    """Run the command line. A failure is printed as a sentence: exit code 2 for a UserError, 1 for a failed run."""
     configure_allocator()
-    try:
-        app()
-    except UserError as invalid:
-        typer.echo(str(invalid), err=True)
-        raise SystemExit(2) from None
-    except RunFailedError as failed:
-        typer.echo(f"The run failed.\n{failed}", err=True)
-        raise SystemExit(1) from None
+    run_command(app)

@@ -1,16 +1,17 @@
 """Which failures of a step are retried, and which end a run at once.
 
-Not here: which errors of the database are transient (`storage/postgres/database.py`).
+Not here: which errors of the database are transient (`storage/postgres/errors.py`).
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import dagster as dg
+import psycopg
 
 from sessions_platform.pipeline.quality import CheckFailedError
 from sessions_platform.storage.ledger.ledger import StaleWriteError
-from sessions_platform.storage.postgres.database import is_transient
+from sessions_platform.storage.postgres.errors import in_a_sentence, is_transient
 
 # Delays of 1, 2, 4, 8, 16 seconds, each shortened at random so that two runs do not collide again.
 TRANSIENT = dg.RetryPolicy(max_retries=5, delay=1, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.FULL)
@@ -32,4 +33,5 @@ def retried_when_transient() -> Iterator[None]:
             raise
         if isinstance(error, CheckFailedError):
             raise dg.Failure(str(error), metadata={"checks": error.names}, allow_retries=False) from error
-        raise dg.Failure(description=f"{type(error).__name__}: {error}", allow_retries=False) from error
+        said = in_a_sentence(error) if isinstance(error, psycopg.Error) else f"{type(error).__name__}: {error}"
+        raise dg.Failure(description=said, allow_retries=False) from error

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
@@ -68,12 +69,21 @@ def dagster_home(settings: Settings, environment: Mapping[str, str]) -> Path:
     return home
 
 
+def _cause(error: Any) -> str:
+    """The message; where Dagster says only that retries were of no use, with the reason of the last attempt."""
+    if error is None:
+        return ""
+    message = error.message.strip()
+    if error.cause and message.startswith("Exceeded max_retries"):
+        return f"{message}: {_cause(error.cause)}"
+    return message
+
+
 def _failure_reasons(result: dg.ExecuteInProcessResult) -> str:
     failures = [event for event in result.all_events if event.is_failure and event.step_key]
     reasons = []
     for event in failures:
         failure = event.step_failure_data
         description = failure.user_failure_data.description if failure.user_failure_data else None
-        error = failure.error.message if failure.error else ""
-        reasons.append(f"{event.step_key}: {(description or error).strip()}")
+        reasons.append(f"{event.step_key}: {(description or _cause(failure.error)).strip()}")
     return "\n".join(reasons) or f"run {result.run_id} failed"

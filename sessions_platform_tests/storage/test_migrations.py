@@ -81,15 +81,15 @@ _names = itertools.count()
 
 
 @pytest.fixture
-def open_settings(database: Database, tmp_path: Path) -> Callable[[], Settings]:
+def open_settings(administrator: Database, tmp_path: Path) -> Callable[[], Settings]:
     """Settings with a copy of the old home's files, and an empty database."""
 
     def make() -> Settings:
         name = f"migrated{next(_names)}"
-        with psycopg.connect(database.url, autocommit=True) as connection:
+        with psycopg.connect(administrator.url, autocommit=True) as connection:
             connection.execute(SQL("create database {}").format(Identifier(name)))
         shutil.copytree(HOME, home := tmp_path / name)
-        url = database.url.replace("/sessions?", f"/{name}?")
+        url = administrator.url.replace("/sessions?", f"/{name}?")
         return Settings(home=home, lake=home / "lake", streams=(home / "streams",), warehouse_url=url)
 
     return make

@@ -17,6 +17,7 @@ from sqlalchemy.pool import StaticPool
 
 from sessions_platform.storage.postgres.database import lock
 from sessions_platform.storage.postgres.migrations import NewerDatabaseError
+from sessions_platform.storage.postgres.roles import as_owner
 
 _VERSION_TABLE = {"version_table": "schema_version", "version_table_schema": "sessions_platform"}
 _one_thread = threading.Lock()  # alembic's `op` is one for the whole process
@@ -51,7 +52,7 @@ def _run_next(connection: psycopg.Connection, bind: Connection, scripts: ScriptD
 
     The version is read under the lock, so that of many processes one runs each migration.
     """
-    with bind.begin():
+    with bind.begin(), as_owner(connection):
         lock(connection, "sessions_platform")
         bind.exec_driver_sql("create schema if not exists sessions_platform")
         context = MigrationContext.configure(bind, opts=_VERSION_TABLE)

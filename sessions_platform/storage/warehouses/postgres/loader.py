@@ -28,6 +28,7 @@ from sessions_platform.storage.warehouses.postgres.merge import (
 )
 from sessions_platform.storage.warehouses.postgres.open_until import update_open_until
 from sessions_platform.storage.warehouses.postgres.queries import WarehouseQueries
+from sessions_platform.storage.warehouses.postgres.row_counts import check_count
 from sessions_platform.storage.warehouses.postgres.staged_sessions import StagedSessions, staged_sessions
 from sessions_platform.storage.warehouses.postgres.tables import WarehouseTables
 
@@ -156,11 +157,13 @@ class Warehouse:
         table = self.tables.sessions
         try:
             with connection.transaction():
-                copy_rows(connection, table.identifier, sessions.columns, sessions.read(session_partitions))
+                copied = copy_rows(connection, table.identifier, sessions.columns, sessions.read(session_partitions))
         except psycopg.errors.UniqueViolation:
             return 0
         parts = {"table": table.identifier, "changes": self.tables.session_changes.identifier}
-        connection.execute(sql.LOG_APPENDED.format(**parts), values)
+        check_count(connection, table, "inserted", rows, copied)
+        logged = connection.execute(sql.LOG_APPENDED.format(**parts), values)
+        check_count(connection, self.tables.session_changes, "logged", rows, logged.rowcount)
         self.tables.index(connection, table)
         is_only_one = SQL("select min(session_partition) = max(session_partition) from {table}").format(**parts)
         if connection.execute(is_only_one).fetchone() == (False,):
