@@ -3,12 +3,15 @@
 Not here: what a context is (`pipeline/context.py`).
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 import dagster as dg
 
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.stream_file import load_streams
+from sessions_platform.orchestration.heartbeats import beating
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.settings import Settings
 
@@ -18,6 +21,12 @@ class Platform(dg.ConfigurableResource):
 
     It has no configuration of its own, so that no connection string is stored in a run's configuration.
     """
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["Platform"]:
+        """While a run uses it, the run's process says in the ledger that it is alive."""
+        with beating(context.instance, context.run):
+            yield self
 
     def stream_context(self, stream: str) -> StreamContext:
         """The context of the stream of this name. Raises KeyError if there is none."""
