@@ -56,17 +56,17 @@ def beating(instance: dg.DagsterInstance | None, run: dg.DagsterRun | None) -> I
         thread.join(BEAT_SECONDS)
 
 
-def end_lost_runs(instance: dg.DagsterInstance, database: Database) -> list[str]:
+def end_lost_runs(instance: dg.DagsterInstance, database: Database | None = None) -> list[str]:
     """Report each run whose process is gone as failed, or as canceled where that was asked for.
 
     Args:
         instance: where the runs are recorded; runs of other instances are left alone.
-        database: the one with the ledger.
+        database: the one with the ledger; by default as the environment says.
 
     Returns:
-        The ids of the runs that were ended. None where the database can't be reached, which then hinders no caller.
+        The ids of the runs that were ended; none where the database can't be reached, which hinders no caller.
     """
-    heartbeats = RunHeartbeats(database)
+    heartbeats = RunHeartbeats(database) if database else _heartbeats()
     try:
         known = [(heartbeat, instance.get_run_by_id(heartbeat.run_id)) for heartbeat in heartbeats.all()]
         finished = [heartbeat for heartbeat, run in known if run and run.is_finished]
@@ -109,11 +109,11 @@ def _end(instance: dg.DagsterInstance, run: dg.DagsterRun, why: str) -> None:
 
 def _beat(instance: dg.DagsterInstance, run_id: str, stopped: threading.Event) -> None:
     """Beat until told to stop; interrupt the work, once, when the run was ended from outside."""
-    beats_ended = 0
+    heartbeats, beats_ended = _heartbeats(), 0
     while not stopped.wait(BEAT_SECONDS):
         try:
-            if not _heartbeats().beat(run_id):
-                _heartbeats().begin(run_id, this_process())
+            if not heartbeats.beat(run_id):
+                heartbeats.begin(run_id, this_process())
             run = instance.get_run_by_id(run_id)
         except Exception as error:  # whatever the two databases raise; the next beat tries again
             _logger.debug("no heartbeat of run %s: %s", run_id, error)

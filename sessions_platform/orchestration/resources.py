@@ -25,8 +25,8 @@ class Platform(dg.ConfigurableResource):
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["Platform"]:
         """While a run uses it, the run's process says in the ledger that it is alive."""
-        with beating(context.instance, context.run):
-            yield self
+        with beating(context.instance, context.run), super().yield_for_execution(context) as platform:
+            yield platform
 
     def stream_context(self, stream: str) -> StreamContext:
         """The context of the stream of this name. Raises KeyError if there is none."""

@@ -83,9 +83,8 @@ def _sensor(stream: Stream, name: str, job: str, ranges: Ranges) -> dg.SensorDef
         description=f"Requests {job} for all partitions that need it.",
     )
     def watch(context: dg.SensorEvaluationContext, platform: Platform) -> dg.SensorResult | dg.SkipReason:
-        stream_context = platform.stream_context(stream.name)
-        end_lost_runs(context.instance, stream_context.database)
-        pending = ranges(stream_context)
+        end_lost_runs(context.instance)
+        pending = ranges(platform.stream_context(stream.name))
         runs = list(wanted_runs(context.instance, stream, job, pending))
         if not runs:
             return dg.SkipReason(f"{len(pending)} ranges are active or backing off" if pending else "nothing to do")

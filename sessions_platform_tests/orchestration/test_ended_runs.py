@@ -1,18 +1,21 @@
 """Runs that are terminated, time out or lose their process, through a real `sessions-platform dev`, by GraphQL."""
 
 import signal
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from sessions_platform.settings import Settings
 from sessions_platform_tests.orchestration import conftest
 from sessions_platform_tests.orchestration.conftest import Home
-from sessions_platform_tests.orchestration.dev import Dev, eventually, served
+from sessions_platform_tests.orchestration.dev import Dev, served
 
 pytestmark = pytest.mark.slow
 
 DAY = "2026-01-02"
+
+Command = subprocess.Popen[bytes]
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +93,8 @@ def test_killed_runs_of_the_command_line_do_not_keep_the_daemon_from_its_work(de
         dev.wait_for_waiting(4)
         killed = dev.runs().keys() - before
         for command in commands:
-            command.send_signal(signal.SIGKILL)
-            command.wait()
+            command.kill()
+            command.communicate()
     assert len(killed) == 4
     run = dev.launch("materialize_all", DAY)
     assert dev.ended(run) == "SUCCESS"
@@ -100,18 +103,30 @@ def test_killed_runs_of_the_command_line_do_not_keep_the_daemon_from_its_work(de
     assert "has ended. What it had committed stays" in reason
 
 
-def test_a_run_of_the_command_line_can_be_terminated_too(dev: Dev, stream: list[dict]) -> None:
+def by_terminate(dev: Dev, run: str, _command: Command) -> None:
+    assert dev.terminate(run) == "TerminateRunFailure"  # Dagster can't reach it; its next heartbeat sees it
+
+
+def by_ctrl_c(_dev: Dev, _run: str, command: Command) -> None:
+    command.send_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize(("interrupt", "status"), [(by_terminate, "CANCELED"), (by_ctrl_c, "FAILURE")])
+def test_a_run_of_the_command_line_can_be_interrupted_too(
+    dev: Dev, stream: list[dict], interrupt: Callable[[Dev, str, Command], None], status: str
+) -> None:
     before = dev.runs().keys()
     file = str(next((dev.home.folder / "streams/landing" / DAY).iterdir()))
     with dev.held():
         command = dev.command("ingest", dev.home.name, file, "--partition", DAY)
         dev.wait_for_waiting(1)
-        (run,) = eventually(lambda: dev.runs().keys() - before, "the run is not listed")
-        dev.terminate(run)
-        assert dev.ended(run) == "CANCELED"
+        (run,) = dev.runs().keys() - before
+        interrupt(dev, run, command)
+        assert dev.ended(run) == status
         _, said = command.communicate()
         dev.wait_for_waiting(0)
     assert command.returncode == 1
     assert b"The run failed." in said
+    assert b"The step was interrupted." in said
     assert b"Traceback" not in said
     assert dev.home.table() == stream
