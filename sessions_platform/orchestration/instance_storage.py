@@ -4,13 +4,29 @@ Not here: the platform's own ledger and tables (`storage`).
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Self
 
-from dagster_postgres import DagsterPostgresStorage
+import dagster as dg
+from dagster_postgres import DagsterPostgresStorage, PostgresRunStorage
 from sqlalchemy import make_url
 
 from sessions_platform.settings import Settings
 from sessions_platform.storage.postgres import embedded
+
+
+class _RunStorage(PostgresRunStorage):
+    """Dagster's storage of runs, where a canceled run stays canceled.
+
+    A run that is marked as canceled while its worker still lives would become failed, or even successful, by the
+    worker's last event.
+    """
+
+    def handle_run_event(self, run_id: str, event: dg.DagsterEvent, update_timestamp: datetime | None = None) -> None:
+        """Change a run's status as the event says, unless the run was canceled before."""
+        canceled = dg.RunsFilter(run_ids=[run_id], statuses=[dg.DagsterRunStatus.CANCELED])
+        if not self.get_runs(canceled):
+            super().handle_run_event(run_id, event, update_timestamp)
 
 
 class InstanceStorage(DagsterPostgresStorage):
@@ -19,6 +35,10 @@ class InstanceStorage(DagsterPostgresStorage):
     It has no configuration, because a missing variable would fail every command, and because configured values are
     visible in the UI and in the command lines of Dagster's processes.
     """
+
+    def __init__(self, postgres_url: str, inst_data: Any = None) -> None:
+        super().__init__(postgres_url, inst_data=inst_data)
+        self._run_storage = _RunStorage(postgres_url, should_autocreate_tables=False)  # the other one has made them
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:

@@ -3,12 +3,15 @@
 Not here: what a context is (`pipeline/context.py`).
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from threading import Lock
 
 import dagster as dg
 
 from sessions_platform.contracts.stream_folder import Streams, read_streams
+from sessions_platform.orchestration.heartbeats import beating
 from sessions_platform.orchestration.loaded_streams import require_requested_version
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.settings import Settings
@@ -25,6 +28,12 @@ class Platform(dg.ConfigurableResource):
         run = context.run
         if run and run.parent_run_id is None:  # who starts a run again means the file as it is now
             require_requested_version(run.tags, streams_of(Settings.from_environment()))
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["Platform"]:
+        """While a run uses it, the run's process says in the ledger that it is alive."""
+        with beating(context.instance, context.run), super().yield_for_execution(context) as platform:
+            yield platform
 
     def stream_context(self, stream: str) -> StreamContext:
         """The context of the stream of this name. Raises UserError if there is none, or if it is broken."""

@@ -5,6 +5,7 @@ Here belong starting a job in this process and the instance's folder. Which jobs
 
 import os
 import shutil
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +15,10 @@ import dagster as dg
 
 from sessions_platform.errors import RunFailedError
 from sessions_platform.orchestration.build import build
+from sessions_platform.orchestration.heartbeats import end_lost_runs, record_process
 from sessions_platform.orchestration.jobs import range_tags
 from sessions_platform.settings import Settings
+from sessions_platform.storage.postgres.database import Database
 
 _DAGSTER_YAML = Path(__file__).parents[2] / "dagster.yaml"
 
@@ -40,8 +43,11 @@ class Runner:
         Raises:
             RunFailedError: the run failed; the message has each failed step with its reason.
         """
+        run_id = str(uuid.uuid4())
+        record_process(run_id)  # before the run exists, so that there is no moment at which it could be lost unseen
         result = self._definitions.resolve_job_def(job).execute_in_process(
             instance=self._instance,
+            run_id=run_id,
             tags=range_tags(*partitions) if partitions else {},
             run_config={"loggers": {"progress": {}}},
             raise_on_error=False,
@@ -53,9 +59,10 @@ class Runner:
 
 @contextmanager
 def runner(settings: Settings) -> Iterator[Runner]:
-    """A runner on the Dagster instance of `sessions-platform dev`."""
+    """A runner on the Dagster instance of `sessions-platform dev`, where it first ends runs whose process is gone."""
     home = dagster_home(settings, os.environ)
     with dg.DagsterInstance.from_config(str(home)) as instance:
+        end_lost_runs(instance, Database(settings))
         yield Runner(settings, instance)
 
 

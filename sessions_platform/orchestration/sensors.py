@@ -15,6 +15,7 @@ import dagster as dg
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.errors import UserError
 from sessions_platform.orchestration.background import Evaluations, Unfinished
+from sessions_platform.orchestration.heartbeats import end_lost_runs
 from sessions_platform.orchestration.jobs import (
     RANGE_END,
     RANGE_START,
@@ -103,6 +104,7 @@ def _sensor(stream: Stream, name: str, job: str, ranges: Ranges) -> dg.SensorDef
         description=f"Requests {job} for all partitions that need it.",
     )
     def watch(context: dg.SensorEvaluationContext, platform: Platform) -> dg.SensorResult | dg.SkipReason:
+        end_lost_runs(context.instance)
         if changed := changed_since_loading(stream):
             return dg.SkipReason(changed)
         stream_context = platform.stream_context(stream.name)

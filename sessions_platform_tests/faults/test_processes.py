@@ -5,8 +5,8 @@ from random import Random
 
 import pytest
 
-from sessions_platform_tests.faults.processes import wait_until_stopped
 from sessions_platform_tests.faults.network import FAULTS, Fault, fault_proxy
+from sessions_platform_tests.faults.processes import wait_until_stopped
 from sessions_platform_tests.faults.report import Scenario
 from sessions_platform_tests.faults.trial import Trials, compare, finish
 

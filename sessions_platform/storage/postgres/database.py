@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
-from psycopg import IsolationLevel, errors
+from psycopg import IsolationLevel, errors, pq
 from psycopg.conninfo import conninfo_to_dict
 
 from sessions_platform.settings import Settings
@@ -28,6 +28,8 @@ from sessions_platform.storage.postgres.roles import LOADER, READER, become_read
 from sessions_platform.storage.postgres.row_names import rows_by_distinct_names
 
 __all__ = ["Database", "QueryError", "UnreachableError", "is_transient", "lock"]
+
+_CANCEL_SECONDS = 5
 
 
 class Database:
@@ -72,7 +74,8 @@ class Database:
             with self._connect() as connection:
                 if read_only:
                     _read_only(connection)
-                yield connection
+                with _stopped_when_interrupted(connection):
+                    yield connection
         except psycopg.Error as error:
             error.args = (self._explained(error),)
             raise
@@ -147,6 +150,22 @@ class Database:
 def _read_only(connection: psycopg.Connection) -> None:
     connection.read_only = True
     connection.isolation_level = IsolationLevel.REPEATABLE_READ
+
+
+@contextmanager
+def _stopped_when_interrupted(connection: psycopg.Connection) -> Iterator[None]:
+    """Cancel the statement that an interrupt leaves, and close the connection.
+
+    The server would notice the closed connection only when the statement is complete, and keep its locks until then.
+    """
+    try:
+        yield
+    except BaseException:
+        if connection.pgconn.transaction_status is pq.TransactionStatus.ACTIVE:
+            with suppress(psycopg.Error):
+                connection.cancel_safe(timeout=_CANCEL_SECONDS)
+            connection.close()
+        raise
 
 
 def lock(connection: psycopg.Connection, name: str) -> None:

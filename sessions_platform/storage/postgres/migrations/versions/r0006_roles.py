@@ -9,7 +9,7 @@ from alembic import op
 from sessions_platform.storage.postgres.roles import make_roles
 
 revision = "0006"
-down_revision = "0003"
+down_revision = "0005"
 
 
 def upgrade() -> None:
