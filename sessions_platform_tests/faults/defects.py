@@ -6,7 +6,8 @@ Here: what each changes, and the command that it affects. Not here: the trials t
 from collections.abc import Callable
 from typing import Any
 
-from sessions_platform.pipeline import ingest, run
+from sessions_platform.pipeline import run
+from sessions_platform.pipeline.raw_files import RawFileWriter
 from sessions_platform.storage.warehouses.postgres.loader import Warehouse
 
 
@@ -26,14 +27,13 @@ def acknowledged_before_loaded() -> None:
 
 def recorded_before_read() -> None:
     """A landing file counts as read before its rows are in the lake."""
-    right = ingest._ingest_slice
+    right = RawFileWriter.add
 
-    def ingest_slice(context: Any, known: Any, slice_: Any, run_id: str) -> bool:
-        if known.fingerprint != slice_.fingerprint:
-            context.ledger.record_unchanged(slice_.uri, slice_.fingerprint)
-        return right(context, known, slice_, run_id)
+    def add(writer: RawFileWriter, slice_: Any) -> None:
+        writer._context.ledger.record_unchanged(slice_.uri, slice_.fingerprint)
+        right(writer, slice_)
 
-    ingest._ingest_slice = ingest_slice
+    RawFileWriter.add = add
 
 
 def published_in_two_transactions() -> None:
