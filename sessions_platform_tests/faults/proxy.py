@@ -212,7 +212,7 @@ def faulty_proxy(server_url: str) -> Iterator[FaultyProxy]:
 def each_fault() -> dict[str, Callable[[FaultyProxy], None]]:
     """Faults that strike once, by name, for tests that are repeated under each."""
     return {
-        "refused": lambda proxy: proxy.refuse(1),
+        "refused": lambda proxy: proxy.refuse(2),
         "cut before BEGIN": lambda proxy: proxy.cut_before(b"BEGIN"),
         "cut before COMMIT": lambda proxy: proxy.cut_before(b"COMMIT"),
         "cut after COMMIT": lambda proxy: proxy.cut_after(b"COMMIT"),

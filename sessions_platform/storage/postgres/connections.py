@@ -5,7 +5,6 @@ is used for what, and transactions (``database``).
 """
 
 from collections.abc import Mapping
-from urllib.parse import unquote, urlsplit
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -75,8 +74,7 @@ def _options(settings: Mapping[str, str]) -> str:
 
 def _without_secrets(message: str, url: str) -> str:
     """The message without the password, in case libpq took a part of it for something else."""
-    password = conninfo_to_dict(url).get("password")
-    raw = urlsplit(url).password
-    for secret in {str(password), raw, unquote(raw)} if password and raw else {password}:
+    userinfo = url.partition("://")[2].partition("@")[0]
+    for secret in (conninfo_to_dict(url).get("password"), userinfo.partition(":")[2]):
         message = message.replace(str(secret), "***") if secret else message
     return message

@@ -108,7 +108,7 @@ class Database:
                 cursor.execute(sql.encode(), binary=True)
                 return cursor.fetchall() if cursor.description else []
         except (errors.QueryCanceled, errors.LockNotAvailable) as error:
-            raise QueryError(f"{str(error).strip()}. Fix: ask for less, or when less is running.") from None
+            raise QueryError(f"{error.diag.message_primary}. Fix: ask for less, or when less is running.") from None
         except psycopg.OperationalError as error:
             error.args = (self._explained(error),)
             raise

@@ -81,7 +81,7 @@ _SENTENCES = {
     "55P03": ("a lock was not free in time", "Fix: run again once the other work has ended."),
     "57014": (
         "a statement was canceled",
-        "Fix: run again; if it takes too long, set options=-c%20statement_timeout=… in SESSIONS_WAREHOUSE_URL.",
+        "Fix: run again; if it takes too long, set options=-c%20statement_timeout%3D2h in SESSIONS_WAREHOUSE_URL.",
     ),
     "40": ("two transactions were in each other's way", "Nothing was published. Fix: run again."),
     "57P": ("the server stops or starts", _RUN_AGAIN),

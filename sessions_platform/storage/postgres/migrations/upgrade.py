@@ -13,6 +13,7 @@ from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
 from sessions_platform.storage.postgres.database import lock
@@ -31,12 +32,18 @@ def upgrade(connection: psycopg.Connection) -> None:
 
     Args:
         connection: outside a transaction. It is outside one afterwards, too.
+
+    Raises:
+        psycopg.Error: a statement failed; the versions before are kept.
     """
     scripts = migration_scripts()
     engine = create_engine("postgresql+psycopg://", creator=lambda: connection, poolclass=StaticPool)
-    with _one_thread, engine.connect() as bind:
-        while _run_next(connection, bind, scripts):
-            pass
+    try:
+        with _one_thread, engine.connect() as bind:
+            while _run_next(connection, bind, scripts):
+                pass
+    except DBAPIError as error:
+        raise error.orig or error from None  # PostgreSQL's own error, without the statement
 
 
 def migration_scripts() -> ScriptDirectory:
