@@ -8,6 +8,7 @@ from typing import Any
 
 from sessions_platform.pipeline import run
 from sessions_platform.pipeline.raw_files import RawFileWriter
+from sessions_platform.sources.base import Slice
 from sessions_platform.storage.warehouses.postgres.loader import Warehouse
 
 
@@ -29,9 +30,9 @@ def recorded_before_read() -> None:
     """A landing file counts as read before its rows are in the lake."""
     right = RawFileWriter.add
 
-    def add(writer: RawFileWriter, slice_: Any) -> None:
-        writer._context.ledger.record_unchanged(slice_.uri, slice_.fingerprint)
-        right(writer, slice_)
+    def add(self: RawFileWriter, slice_: Slice) -> None:
+        self._context.ledger.record_unchanged(slice_.uri, slice_.fingerprint)
+        right(self, slice_)
 
     RawFileWriter.add = add
 
