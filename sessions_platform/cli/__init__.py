@@ -11,11 +11,12 @@ from sessions_platform.allocator import configure_allocator
 from sessions_platform.cli import housekeeping, query, run
 from sessions_platform.cli.failures import run_command
 from sessions_platform.cli.rejected import rejected
+from sessions_platform.cli.verification import verify
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 for command in (
     *(run.demo, run.dev, run.ingest, run.rebuild),
-    *(query.status, query.sql),
+    *(query.status, query.sql, verify),
     *(housekeeping.clean_up, housekeeping.purge),
 ):
     app.command(command.__name__.replace("_", "-"))(command)

@@ -22,6 +22,7 @@ from typing import BinaryIO
 from sessions_platform.errors import UserError
 from sessions_platform.operations.status import newest_partition
 from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.settings import PRIVATE_FILE, make_private_folder
 from sessions_platform.sources.base import FileLanding
 from sessions_platform.sources.registry import file_landing
 
@@ -75,7 +76,7 @@ def _place(landing: FileLanding, file: Path, digest: str, partition: str) -> Pat
     if path.exists():
         return path
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(path.parent)
         with file.open("rb") as content, _draft(path.parent) as (draft, copy):
             shutil.copyfileobj(content, copy, 1 << 20)
             copy.flush()
@@ -90,7 +91,7 @@ def _draft(folder: Path) -> Iterator[tuple[Path, BinaryIO]]:
     """A new hidden file, locked while it is written so that `remove_unfinished` leaves it, and deleted on failure."""
     while True:
         draft = folder / f".sessions-platform-{uuid.uuid4().hex}.tmp"
-        with draft.open("xb") as copy:
+        with open(draft, "xb", opener=_private) as copy:
             fcntl.flock(copy, fcntl.LOCK_EX)
             if os.fstat(copy.fileno()).st_nlink == 0:
                 continue  # it was taken for unfinished before it was locked
@@ -99,6 +100,10 @@ def _draft(folder: Path) -> Iterator[tuple[Path, BinaryIO]]:
             finally:
                 draft.unlink(missing_ok=True)  # it has its final name, or never will
             return
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, PRIVATE_FILE)
 
 
 def remove_unfinished(folders: Iterable[Path]) -> None:

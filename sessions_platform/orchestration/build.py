@@ -24,6 +24,7 @@ from sessions_platform.orchestration.purge import purge_job, purge_weekly
 from sessions_platform.orchestration.resources import Platform, streams_of
 from sessions_platform.orchestration.schedules import stream_schedules
 from sessions_platform.orchestration.sensors import new_files, stale_sessions
+from sessions_platform.orchestration.verification import verify_job, verify_nightly
 from sessions_platform.settings import Settings
 
 
@@ -67,9 +68,9 @@ def _definitions_of(stream: Stream) -> StreamDefinitions:
         return StreamDefinitions(
             assets=[*stream_assets(stream)],
             asset_checks=[sample_recomputation(stream)],
-            jobs=[*stream_jobs(stream), *dead_letter_jobs(stream), clean_up_job(stream)],
+            jobs=[*stream_jobs(stream), *dead_letter_jobs(stream), clean_up_job(stream), verify_job(stream)],
             sensors=[new_files(stream), stale_sessions(stream)],
-            schedules=[*stream_schedules(stream)],
+            schedules=[*stream_schedules(stream), verify_nightly(stream)],
         )
     except Exception as error:  # whatever it is, the other streams go on
         reason = f"its definitions can't be made: {type(error).__name__}: {error}"

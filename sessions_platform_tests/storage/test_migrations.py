@@ -53,6 +53,7 @@ NEW_TABLES = {
     "sessions_platform.source_cursors",
     "sessions_platform.deliveries",
     "sessions_platform.run_heartbeats",
+    "sessions_platform.verifications",
 }
 RENAMED_TABLES = {
     "sessions_platform.waiting": "sessions_platform.stale_partitions",
