@@ -86,7 +86,7 @@ def test_an_edited_stream_is_waited_for_and_its_sensor_and_its_runs_never_chase_
     assert told["status"] == "SKIPPED"
     assert "edited.yaml" in told["skipReason"]
     assert "Fix: reload the definitions" in told["skipReason"]
-    later = dev.next_ticks("edited__new_files", 2)
+    later = dev.next_ticks("edited__new_files")
     assert {tick["status"] for tick in later} == {"SKIPPED"}
     assert len(dev.runs(**of_stream)) == 1
 
@@ -96,7 +96,7 @@ def test_an_edited_stream_is_waited_for_and_its_sensor_and_its_runs_never_chase_
     dev.until("the end of all runs", lambda: {run["status"] for run in dev.runs(**of_stream)} == {"SUCCESS"})
     runs = len(dev.runs(**of_stream))
     assert set(served.contracts("edited")) == {"2026-01-01", "2026-01-02"}
-    assert {said_by(tick).strip() for tick in dev.next_ticks("edited__new_files", 2)} == {"nothing to do"}
+    assert {said_by(tick).strip() for tick in dev.next_ticks("edited__new_files")} == {"nothing to do"}
     assert len(dev.runs(**of_stream)) == runs
 
 
