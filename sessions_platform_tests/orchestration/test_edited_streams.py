@@ -15,8 +15,8 @@ import yaml
 
 from sessions_platform.pipeline.context import open_contexts
 from sessions_platform.settings import DEMO_STREAMS, Settings
-from sessions_platform_tests.orchestration.conftest import Home
-from sessions_platform_tests.orchestration.dev import Dev, running_dev, said_by
+from sessions_platform_tests.orchestration.conftest import PROJECT, Home
+from sessions_platform_tests.orchestration.dev import WatchedDev, said_by, watched_dev
 from sessions_platform_tests.streams import PLAIN
 
 pytestmark = pytest.mark.slow
@@ -28,7 +28,7 @@ STREAMS = ("edited", "broken_later", "steady")
 class Served:
     """A running `dev`, and the folder with the streams' files."""
 
-    dev: Dev
+    dev: WatchedDev
     folder: Path
     settings: Settings
 
@@ -60,15 +60,13 @@ def served(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iter
     folder = tmp_path_factory.mktemp("edited")
     (folder / "streams").mkdir()
     own = replace(settings, streams=(DEMO_STREAMS, folder / "streams"))
-    environment = {k: v for k, v in Home(own, folder, "").environment.items() if k != "DAGSTER_HOME"}
-    environment["DAGSTER_HOME"] = str(folder / "dagster")
     (folder / "dagster").mkdir()
-    project = Path(__file__).parents[2]
-    (folder / "dagster" / "dagster.yaml").write_text((project / "dagster.yaml").read_text())
+    (folder / "dagster" / "dagster.yaml").write_text((PROJECT / "dagster.yaml").read_text())
     written = Served(None, folder / "streams", own)  # type: ignore[arg-type]
     for name in STREAMS:
         written.write(name)
-    with running_dev(environment, folder / "dev.log") as dev:
+    home, environment = Home(own, folder, ""), {"DAGSTER_HOME": str(folder / "dagster")}
+    with watched_dev(home, folder / "dev.log", environment) as dev:
         for name in STREAMS:
             dev.start_sensor(f"{name}__new_files")
         yield replace(written, dev=dev)

@@ -79,7 +79,7 @@ def test_a_sensor_whose_listing_is_slow_answers_in_time_and_lists_once_for_all_t
 
     def search_slowly(self: FileSource, *arguments: object, **named: object):
         listings.append(arguments)
-        let_end.wait()
+        let_end.wait(30)  # of a sensor that waits for it, the first tick would request a run
         return search(self, *arguments, **named)  # type: ignore[arg-type]
 
     home.ingest(2, "a", ("ann", 0, "a"))
