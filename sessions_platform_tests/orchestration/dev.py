@@ -1,14 +1,9 @@
-"""`sessions-platform dev` in processes of its own, asked and told by GraphQL as its UI does.
+"""A `dev` of several streams: its code location, sensors, ticks and assets, asked and told by GraphQL as its UI does.
 
-Here belong the process and the questions. Not here: what a test expects, and a browser (`browser/ui.py`).
+Not here: starting and ending it, and single runs of one stream (`dev_runs.py`).
 """
 
 import json
-import os
-import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,14 +11,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.error import URLError
-from urllib.request import Request, urlopen
+
+from sessions_platform_tests.orchestration.conftest import Home
+from sessions_platform_tests.orchestration.dev_runs import Dev, served
 
 T = TypeVar("T")
 
 LOCATION = "sessions_platform.definitions"
 # A quiet machine starts in ten seconds, and ticks each thirty; a busy one takes its time.
 PATIENCE_SECONDS = 400
-STOPPING_SECONDS = 60
 
 _REPOSITORY = {"repositoryLocationName": LOCATION, "repositoryName": "__repository__"}
 _ERROR = "... on PythonError { message }"
@@ -45,19 +41,11 @@ _LAUNCH = f"""mutation ($params: ExecutionParams!) {{ launchPipelineExecution(ex
   __typename {_ERROR} ... on LaunchRunSuccess {{ run {{ runId }} }} }} }}"""
 
 
-class Dev:
-    """The UI's server and the daemon of one home."""
+class WatchedDev:
+    """A `dev` whose code location is reloaded, and whose ticks and runs are waited for."""
 
-    def __init__(self, port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-        self._url, self._process, self._log = f"http://127.0.0.1:{port}/graphql", process, log
-
-    def ask(self, query: str, **variables: Any) -> Any:
-        body = json.dumps({"query": query, "variables": variables}).encode()
-        request = Request(self._url, body, {"Content-Type": "application/json"})
-        with urlopen(request, timeout=120) as response:
-            answer = json.load(response)
-        assert "errors" not in answer, answer
-        return answer["data"]
+    def __init__(self, dev: Dev, log: Path) -> None:
+        self.ask, self._log = dev.ask, log
 
     def until(self, what: str, read: Callable[[], T | None]) -> T:
         """What `read` gives, as soon as it gives anything; nothing else tells when a daemon has done something."""
@@ -66,7 +54,6 @@ class Dev:
             with suppress(URLError, ConnectionError, TimeoutError):
                 if found := read():
                     return found
-            assert self._process.poll() is None, f"dev ended:\n{self.log}"
             assert time.monotonic() < deadline, f"never came: {what}\n{self.log}"
             never.wait(1)
 
@@ -148,32 +135,7 @@ def said_by(tick: Mapping[str, Any]) -> str:
 
 
 @contextmanager
-def running_dev(environment: Mapping[str, str], log: Path) -> Iterator[Dev]:
+def watched_dev(home: Home, log: Path, environment: Mapping[str, str]) -> Iterator[WatchedDev]:
     """A `dev` that answers. At the end its processes are gone."""
-    port = _free_port()
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "sessions_platform", "dev", "--port", str(port)],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    dev = Dev(port, process, log)
-    try:
-        dev.until("an answer", lambda: dev.ask("{ version }"))
-        yield dev
-    finally:
-        process.send_signal(signal.SIGINT)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(STOPPING_SECONDS)
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    with served(home, log, environment) as dev:
+        yield WatchedDev(dev, log)

@@ -15,8 +15,8 @@ import yaml
 
 from sessions_platform.pipeline.context import open_contexts
 from sessions_platform.settings import DEMO_STREAMS, Settings
-from sessions_platform_tests.orchestration.conftest import Home
-from sessions_platform_tests.orchestration.dev import Dev, running_dev, said_by
+from sessions_platform_tests.orchestration.conftest import PROJECT, Home
+from sessions_platform_tests.orchestration.dev import WatchedDev, said_by, watched_dev
 from sessions_platform_tests.streams import PLAIN
 
 pytestmark = pytest.mark.slow
@@ -28,7 +28,7 @@ STREAMS = ("edited", "broken_later", "steady")
 class Served:
     """A running `dev`, and the folder with the streams' files."""
 
-    dev: Dev
+    dev: WatchedDev
     folder: Path
     settings: Settings
 
@@ -60,15 +60,13 @@ def served(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iter
     folder = tmp_path_factory.mktemp("edited")
     (folder / "streams").mkdir()
     own = replace(settings, streams=(DEMO_STREAMS, folder / "streams"))
-    environment = {k: v for k, v in Home(own, folder, "").environment.items() if k != "DAGSTER_HOME"}
-    environment["DAGSTER_HOME"] = str(folder / "dagster")
     (folder / "dagster").mkdir()
-    project = Path(__file__).parents[2]
-    (folder / "dagster" / "dagster.yaml").write_text((project / "dagster.yaml").read_text())
+    (folder / "dagster" / "dagster.yaml").write_text((PROJECT / "dagster.yaml").read_text())
     written = Served(None, folder / "streams", own)  # type: ignore[arg-type]
     for name in STREAMS:
         written.write(name)
-    with running_dev(environment, folder / "dev.log") as dev:
+    home, environment = Home(own, folder, ""), {"DAGSTER_HOME": str(folder / "dagster")}
+    with watched_dev(home, folder / "dev.log", environment) as dev:
         for name in STREAMS:
             dev.start_sensor(f"{name}__new_files")
         yield replace(written, dev=dev)
@@ -86,7 +84,7 @@ def test_an_edited_stream_is_waited_for_and_its_sensor_and_its_runs_never_chase_
     assert told["status"] == "SKIPPED"
     assert "edited.yaml" in told["skipReason"]
     assert "Fix: reload the definitions" in told["skipReason"]
-    later = dev.next_ticks("edited__new_files", 2)
+    later = dev.next_ticks("edited__new_files")
     assert {tick["status"] for tick in later} == {"SKIPPED"}
     assert len(dev.runs(**of_stream)) == 1
 
@@ -96,7 +94,7 @@ def test_an_edited_stream_is_waited_for_and_its_sensor_and_its_runs_never_chase_
     dev.until("the end of all runs", lambda: {run["status"] for run in dev.runs(**of_stream)} == {"SUCCESS"})
     runs = len(dev.runs(**of_stream))
     assert set(served.contracts("edited")) == {"2026-01-01", "2026-01-02"}
-    assert {said_by(tick).strip() for tick in dev.next_ticks("edited__new_files", 2)} == {"nothing to do"}
+    assert {said_by(tick).strip() for tick in dev.next_ticks("edited__new_files")} == {"nothing to do"}
     assert len(dev.runs(**of_stream)) == runs
 
 

@@ -1,5 +1,6 @@
 """Sensors and schedules read what is pending from the ledger, and request exactly the runs that are missing."""
 
+import os
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -56,18 +57,33 @@ def test_stale_sessions_request_one_run_per_range_until_they_are_loaded(
     assert requested_ranges(home, "stale_sessions", instance) == pending[1:]
 
 
+def test_files_that_cannot_be_named_or_read_fail_no_sensor_and_the_good_ones_of_their_day_are_taken_in(
+    home: Home, instance: dg.DagsterInstance
+) -> None:
+    home.ingest(2, "good", ("ann", 0, "a"))
+    day = home.folder / "streams" / "landing" / "2026-01-02"
+    with open(os.fsencode(day) + b"/\xff.ndjson", "wb") as file:  # noqa: PTH123  Path has no bytes
+        file.write(b"{}\n")
+    (day / "loop.ndjson").symlink_to("loop.ndjson")
+    (day / "folder.ndjson").mkdir()
+    assert requested_ranges(home, "new_files", instance) == [("2026-01-02", "2026-01-02")]
+    assert home.execute("ingest_events", "2026-01-02", "2026-01-02", instance).success
+    assert [landing.accepted for landing in home.stream_context.ledger.landings()] == [1]
+    assert requested_ranges(home, "new_files", instance) == []
+
+
 def test_a_sensor_whose_listing_is_slow_answers_in_time_and_lists_once_for_all_ticks(
     home: Home, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    listings, let_end, find = [], threading.Event(), FileSource.find
+    listings, let_end, search = [], threading.Event(), FileSource.search
 
-    def find_slowly(self: FileSource, *arguments: object, **named: object):
+    def search_slowly(self: FileSource, *arguments: object, **named: object):
         listings.append(arguments)
-        let_end.wait()
-        return find(self, *arguments, **named)  # type: ignore[arg-type]
+        let_end.wait(30)  # of a sensor that waits for it, the first tick would request a run
+        return search(self, *arguments, **named)  # type: ignore[arg-type]
 
     home.ingest(2, "a", ("ann", 0, "a"))
-    monkeypatch.setattr(FileSource, "find", find_slowly)
+    monkeypatch.setattr(FileSource, "search", search_slowly)
     monkeypatch.setattr(sensors, "_WAIT_SECONDS", 0)
     for _ in range(3):
         assert requested_ranges(home, "new_files", instance) == []  # it returns, while the listing goes on
