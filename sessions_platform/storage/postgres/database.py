@@ -12,16 +12,16 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
-from psycopg import IsolationLevel, errors, pq
+from psycopg import IsolationLevel, errors
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 
 from sessions_platform.errors import UserError
 from sessions_platform.settings import Settings, SettingsError
 from sessions_platform.storage.postgres import embedded
+from sessions_platform.storage.postgres.interrupts import canceled_when_interrupted
 
 _LOCK_TIMEOUT = "120s"
-_CANCEL_SECONDS = 5
 
 _QUOTES_ROWS = re.compile(r"\n(?:DETAIL|CONTEXT):")
 _TRANSIENT = (
@@ -89,7 +89,7 @@ class Database:
                 connection.read_only = read_only
                 if read_only:
                     connection.isolation_level = IsolationLevel.REPEATABLE_READ
-                with _stopped_when_interrupted(connection):
+                with canceled_when_interrupted(connection):
                     yield connection
         except psycopg.Error as error:
             error.args = (_without_rows(str(error)),)
@@ -147,22 +147,6 @@ class Database:
 def _open(url: str) -> psycopg.Connection:
     options = f"-c lock_timeout={_LOCK_TIMEOUT} -c timezone=UTC -c client_min_messages=warning"
     return psycopg.connect(url, connect_timeout=10, application_name="sessions-platform", options=options)
-
-
-@contextmanager
-def _stopped_when_interrupted(connection: psycopg.Connection) -> Iterator[None]:
-    """Cancel the statement that an interrupt leaves, and close the connection.
-
-    The server would notice the closed connection only when the statement is complete, and keep its locks until then.
-    """
-    try:
-        yield
-    except BaseException:
-        if connection.pgconn.transaction_status is pq.TransactionStatus.ACTIVE:
-            with suppress(psycopg.Error):
-                connection.cancel_safe(timeout=_CANCEL_SECONDS)
-            connection.close()
-        raise
 
 
 def _without_rows(message: str) -> str:
