@@ -15,7 +15,7 @@ import polars as pl
 from dagster_polars import PolarsParquetIOManager
 from upath import UPath
 
-from sessions_platform.orchestration.failures import failed_when_interrupted
+from sessions_platform.orchestration.interrupts import failed_when_interrupted
 from sessions_platform.orchestration.resources import Platform
 from sessions_platform.settings import PRIVATE_FILE, make_private_folder
 from sessions_platform.storage.lake.filesystem import sync

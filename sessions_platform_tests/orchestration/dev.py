@@ -1,6 +1,6 @@
 """A `dev` of several streams: its code location, sensors, ticks and assets, asked and told by GraphQL as its UI does.
 
-Not here: starting and ending it, and single runs of one stream (`dev_runs.py`).
+Not here: starting and ending it, and single runs of one stream (`dev_process.py`).
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from urllib.error import URLError
 
 from sessions_platform_tests.orchestration.conftest import Home
-from sessions_platform_tests.orchestration.dev_runs import Dev, served
+from sessions_platform_tests.orchestration.dev_process import Dev, served
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ import pytest
 from sessions_platform.settings import Settings
 from sessions_platform_tests.orchestration import conftest
 from sessions_platform_tests.orchestration.conftest import Home
-from sessions_platform_tests.orchestration.dev_runs import Dev, served
+from sessions_platform_tests.orchestration.dev_process import Dev, served
 
 pytestmark = pytest.mark.slow
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
-from psycopg import IsolationLevel, errors, pq
+from psycopg import IsolationLevel, errors
 from psycopg.conninfo import conninfo_to_dict
 
 from sessions_platform.settings import Settings
@@ -24,12 +24,11 @@ from sessions_platform.storage.postgres.errors import (
     is_transient,
     without_rows,
 )
+from sessions_platform.storage.postgres.interrupts import canceled_when_interrupted
 from sessions_platform.storage.postgres.roles import LOADER, READER, become_reader
 from sessions_platform.storage.postgres.row_names import rows_by_distinct_names
 
 __all__ = ["Database", "QueryError", "UnreachableError", "is_transient", "lock"]
-
-_CANCEL_SECONDS = 5
 
 
 class Database:
@@ -74,7 +73,7 @@ class Database:
             with self._connect() as connection:
                 if read_only:
                     _read_only(connection)
-                with _stopped_when_interrupted(connection):
+                with canceled_when_interrupted(connection):
                     yield connection
         except psycopg.Error as error:
             error.args = (self._explained(error),)
@@ -150,22 +149,6 @@ class Database:
 def _read_only(connection: psycopg.Connection) -> None:
     connection.read_only = True
     connection.isolation_level = IsolationLevel.REPEATABLE_READ
-
-
-@contextmanager
-def _stopped_when_interrupted(connection: psycopg.Connection) -> Iterator[None]:
-    """Cancel the statement that an interrupt leaves, and close the connection.
-
-    The server would notice the closed connection only when the statement is complete, and keep its locks until then.
-    """
-    try:
-        yield
-    except BaseException:
-        if connection.pgconn.transaction_status is pq.TransactionStatus.ACTIVE:
-            with suppress(psycopg.Error):
-                connection.cancel_safe(timeout=_CANCEL_SECONDS)
-            connection.close()
-        raise
 
 
 def lock(connection: psycopg.Connection, name: str) -> None:

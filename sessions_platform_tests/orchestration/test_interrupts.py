@@ -7,11 +7,11 @@ from collections.abc import Callable
 import dagster as dg
 import pytest
 
-from sessions_platform.orchestration.failures import TRANSIENT, failed_when_interrupted, retried_when_transient
+from sessions_platform.orchestration.failures import TRANSIENT, retried_when_transient
 from sessions_platform.orchestration.instance_storage import InstanceStorage
-from sessions_platform.storage.postgres import embedded
+from sessions_platform.orchestration.interrupts import failed_when_interrupted
 from sessions_platform.storage.postgres.database import Database, lock
-from sessions_platform_tests.orchestration.conftest import Home
+from sessions_platform_tests.orchestration.dev_process import eventually
 
 HURRIED = dg.RetryPolicy(max_retries=TRANSIENT.max_retries)
 
@@ -74,8 +74,7 @@ def test_an_interrupted_transaction_cancels_the_servers_statement(database: Data
         timer = threading.Timer(0.2, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT])
         with pytest.raises(dg.DagsterExecutionInterruptedError):
             _wait_for_lock(database, timer)
-        while _is_waited_for(database):  # until the server has canceled the statement; the lock is still held
-            pass
+        eventually(lambda: not _is_waited_for(database), "the server has not canceled the statement", seconds=10)
 
 
 def _wait_for_lock(database: Database, timer: threading.Timer) -> None:
@@ -98,9 +97,8 @@ def _is_waited_for(database: Database) -> bool:
 
 
 @pytest.mark.slow
-def test_a_run_that_was_canceled_stays_canceled(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    url = embedded.attach(home.settings.home).url("dagster")
-    monkeypatch.setenv("DAGSTER_POSTGRES_URL", url)
+@pytest.mark.usefixtures("home")
+def test_a_run_that_was_canceled_stays_canceled() -> None:
     storage = InstanceStorage.from_config_value(None, {}).run_storage
     run = dg.DagsterRun(job_name="any", status=dg.DagsterRunStatus.STARTED)
     storage.add_run(run)

@@ -35,7 +35,7 @@ _EVENTS = """query ($run: ID!) { logsForRun(runId: $run) { ... on EventConnectio
     __typename ... on MessageEvent { message } } } } }"""
 
 
-def eventually(condition: Callable[[], Any], what: str, seconds: float = 120) -> Any:
+def eventually(condition: Callable[[], Any], what: str, seconds: float = 300) -> Any:
     """Wait until a condition of another process is true, and return its value."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
@@ -89,7 +89,7 @@ class Dev:
     def messages(self, run: str) -> list[str]:
         return [event.get("message", "") for event in self.ask(_EVENTS, run=run)["logsForRun"]["events"]]
 
-    def ended(self, run: str, seconds: float = 120) -> str:
+    def ended(self, run: str, seconds: float = 300) -> str:
         """The run's status, once it has ended."""
         eventually(lambda: self.status(run) in ENDED, f"run {run} has not ended", seconds)
         return self.status(run)
