@@ -12,6 +12,7 @@ from itertools import takewhile
 import dagster as dg
 
 from sessions_platform.contracts.stream import Stream
+from sessions_platform.orchestration.failures import read_again
 from sessions_platform.orchestration.jobs import (
     RANGE_END,
     RANGE_START,
@@ -82,7 +83,7 @@ def _sensor(stream: Stream, name: str, job: str, ranges: Ranges) -> dg.SensorDef
         description=f"Requests {job} for all partitions that need it.",
     )
     def watch(context: dg.SensorEvaluationContext, platform: Platform) -> dg.SensorResult | dg.SkipReason:
-        pending = ranges(platform.stream_context(stream.name))
+        pending = read_again(lambda: ranges(platform.stream_context(stream.name)))
         runs = list(wanted_runs(context.instance, stream, job, pending))
         if not runs:
             return dg.SkipReason(f"{len(pending)} ranges are active or backing off" if pending else "nothing to do")

@@ -10,6 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg import errors
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Identifier
 
 from sessions_platform.pipeline.context import StreamContext
@@ -199,7 +200,7 @@ def test_where_it_may_not_queries_are_read_only(given: Callable[..., Settings]) 
     settings = given()
     database = Database(settings)
     Ledger(database, "shop").prepare({})
-    login = psycopg.conninfo.conninfo_to_dict(settings.warehouse_url or "")["user"]
+    login = conninfo_to_dict(settings.warehouse_url or "")["user"]
     assert roles_of(database) == {"is": login, "logged_in": login}
     with pytest.raises(QueryError, match="read-only"):
         database.query("delete from sessions_platform.streams")
@@ -209,7 +210,7 @@ def test_an_administrators_script_does_the_same_and_may_be_repeated(given: Calla
     settings = given()
     database = Database(settings)
     Ledger(database, "shop").prepare({})
-    login = psycopg.conninfo.conninfo_to_dict(settings.warehouse_url or "")["user"]
+    login = conninfo_to_dict(settings.warehouse_url or "")["user"]
     as_superuser = (settings.warehouse_url or "").replace(f"{login}@", "postgres@")
     with psycopg.connect(as_superuser) as connection:
         for _ in range(2):
