@@ -13,6 +13,7 @@ from sqlalchemy import make_url
 
 from sessions_platform.settings import Settings
 from sessions_platform.storage.postgres import embedded
+from sessions_platform.storage.postgres.roles import OWNER
 
 
 class _RunStorage(PostgresRunStorage):
@@ -53,7 +54,7 @@ class InstanceStorage(DagsterPostgresStorage):
     ) -> Self:
         """The storage, as the environment configures it."""
         settings = Settings.from_environment()
-        url = settings.dagster_postgres_url or embedded.attach(settings.home).url("dagster")
+        url = settings.dagster_postgres_url or embedded.attach(settings.home).url("dagster", OWNER)
         # dagster-postgres speaks psycopg2, and SQLAlchemy 2.1 takes a plain postgresql:// for psycopg 3.
         with_driver = make_url(url).set(drivername="postgresql+psycopg2")
         storage = cls(with_driver.render_as_string(hide_password=False), inst_data=inst_data)

@@ -15,6 +15,7 @@ import dagster as dg
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.errors import UserError
 from sessions_platform.orchestration.background import Evaluations, Unfinished
+from sessions_platform.orchestration.failures import read_again
 from sessions_platform.orchestration.heartbeats import end_lost_runs
 from sessions_platform.orchestration.jobs import (
     RANGE_END,
@@ -108,7 +109,7 @@ def _sensor(stream: Stream, name: str, job: str, ranges: Ranges) -> dg.SensorDef
         if changed := changed_since_loading(stream):
             return dg.SkipReason(changed)
         stream_context = platform.stream_context(stream.name)
-        pending = _evaluations.result(sensor_name, lambda: ranges(stream_context), _WAIT_SECONDS)
+        pending = _evaluations.result(sensor_name, lambda: read_again(lambda: ranges(stream_context)), _WAIT_SECONDS)
         if isinstance(pending, Unfinished):
             return _not_yet(stream, pending.seconds)
         runs = list(wanted_runs(context.instance, stream, job, pending.value, since=pending.began_at))
