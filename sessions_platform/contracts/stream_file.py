@@ -38,6 +38,10 @@ _MODELS: dict[KeyPath, type[BaseModel]] = {
 }
 _SUBJECT = re.compile(r"^(Input|List|String|Dictionary|Keys|Value error,) ")
 _KEY_TAGS = {"tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"}
+# Keys and values that a file may have, those of an anchor counted wherever it is used; these take about two seconds.
+MAX_VALUES = 50_000
+MAX_BYTES = 2_000_000
+_CHARACTERS_OF_VALUE = 100  # a longer text counts as several values
 _SURROGATE_OR_NUL = re.compile("[\0\ud800-\udfff]")  # PostgreSQL's text can contain neither
 
 
@@ -93,8 +97,22 @@ def load_stream(path: Path, home: Path) -> Stream:
 # YAML ----------------------------------------------------------------------------------------------------
 
 
+class _TooLargeError(ValueError):
+    """A file has so many values that reading it would take minutes, or all of the memory."""
+
+
 class _Loader(yaml.SafeLoader):
     """Reads a scalar that only looks like a date or number, as 2026-02-30, as text: the rule of its key reports it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._nodes = 0
+
+    def compose_node(self, parent: Any, index: Any) -> yaml.Node | None:
+        self._nodes += 1
+        if self._nodes > MAX_VALUES:
+            raise _TooLargeError
+        return super().compose_node(parent, index)
 
     def construct_scalar(self, node: Any) -> Any:
         text = super().construct_scalar(node)
@@ -126,8 +144,13 @@ def _read_yaml(path: Path) -> tuple[dict[KeyPath, int], dict[str, Any]]:
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
+        _count_values(node, {})
         lines = dict(_key_lines(path, node, (), problems))
         raw = loader.construct_document(node) if node else None
+    except _TooLargeError:
+        reason = f"it has more than {MAX_VALUES:,} values, those of an anchor counted wherever it is used"
+        fix = "put long lists of values into a file, and name it with `references`"
+        raise StreamError([ConfigProblem(path, None, "file", reason, fix)]) from None
     except RecursionError:
         fix = "write it flat, and let no anchor contain itself"
         raise StreamError([ConfigProblem(path, None, "file", "it is nested without end", fix)]) from None
@@ -141,8 +164,42 @@ def _read_yaml(path: Path) -> tuple[dict[KeyPath, int], dict[str, Any]]:
     return lines, raw
 
 
+def _count_values(node: yaml.Node | None, counted: dict[int, int | None]) -> int:
+    """How many keys and values a node has when anchors are replaced by what they stand for.
+
+    Args:
+        node: the root of a file's nodes, which aliases share.
+        counted: by the identity of each node its number; None while it is being counted.
+
+    Raises:
+        RecursionError: an anchor contains itself.
+        _TooLargeError: there are more than MAX_VALUES.
+    """
+    if not isinstance(node, yaml.CollectionNode):
+        return 1 + len(node.value) // _CHARACTERS_OF_VALUE if node else 0
+    if id(node) in counted:
+        number = counted[id(node)]
+        if number is None:
+            raise RecursionError
+        return number
+    counted[id(node)] = None
+    is_mapping = isinstance(node, yaml.MappingNode)
+    children = [child for pair in node.value for child in pair] if is_mapping else node.value
+    number = 1
+    for child in children:
+        number += _count_values(child, counted)
+        if number > MAX_VALUES:
+            raise _TooLargeError
+    counted[id(node)] = number
+    return number
+
+
 def _read_text(path: Path) -> str:
     try:
+        if path.stat().st_size > MAX_BYTES:
+            fix = "put long lists of values into a file, and name it with `references`"
+            problem = ConfigProblem(path, None, "file", f"it has more than {MAX_BYTES:,} bytes", fix)
+            raise StreamError([problem])
         return path.read_text(encoding="utf-8")
     except OSError as error:
         fix = "name a file that can be read"

@@ -9,7 +9,7 @@ them is read again, the rows of the others move to a new raw file, in the transa
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -144,17 +144,13 @@ class RawFileWriter:
         return ReadFile(slice_.uri, slice_.fingerprint, reading.digest, rows, self._known[slice_.uri].path)
 
     def _moved(self, read: Sequence[ReadFile]) -> list[MovedRows]:
-        """New raw files for the landing files that share one with any that was read."""
+        """The move of the landing files that share a raw file with any that was read."""
         of_path: defaultdict[str, set[str]] = defaultdict(set)
         for file in read:
             if file.replaces is not None:
                 of_path[file.replaces].add(file.uri)
-        moved: list[MovedRows] = []
-        for path, uris in of_path.items():
-            if others := sorted(self._sharing[path] - uris):
-                stored = self._context.lake.write(self._folder, rows_of(self._context.lake, path, others), RAW_EVENTS)
-                moved.append(MovedRows(others, path, stored))
-        return moved
+        rest = {path: self._sharing[path] - uris for path, uris in of_path.items()}
+        return [move_rows(self._context, self._partition, path, uris) for path, uris in rest.items() if uris]
 
     def _write(self, rows: pl.DataFrame) -> StoredFile:
         return self._context.lake.write(self._folder, [rows], RAW_EVENTS)
@@ -197,6 +193,17 @@ def blocks_of(reading: Reading, landing_partition: str, uri: str) -> Generator[p
         yield block.with_columns(landing_partition=pl.lit(landing_partition), source_uri=pl.lit(uri))
     if reading.text_bytes not in (None, size):
         raise BytesLostError(f"{uri}: its rows have {size} bytes of {reading.text_bytes}; this is a defect")
+
+
+def move_rows(context: StreamContext, landing_partition: str, path: str, uris: Iterable[str]) -> MovedRows:
+    """Write the rows that a raw file has of these landing files as a raw file of their own.
+
+    For whoever replaces the rows of some of the landing files that share a raw file: the others have to be moved by
+    `Ledger.move_rows` in the same transaction, or their rows would be read twice.
+    """
+    others = sorted(uris)
+    folder = context.folder("raw_events", landing_partition)
+    return MovedRows(others, path, context.lake.write(folder, rows_of(context.lake, path, others), RAW_EVENTS))
 
 
 def rows_of(lake: Lake, path: str, uris: Sequence[str]) -> Iterator[pl.DataFrame]:

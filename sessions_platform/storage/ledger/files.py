@@ -213,11 +213,15 @@ class LandingFiles(StreamLedger):
             self._check_paths(connection, paths)
             if batch.stored:
                 self._record_read(connection, batch.read, batch.stored, run_id)
-            for moved in batch.moved:
-                connection.execute(_MOVE, [moved.stored.path, moved.stored.bytes, self.stream, list(moved.uris)])
+            self.move_rows(connection, batch.moved)
             connection.execute(_UNCHANGED, [list(batch.unchanged), list(batch.unchanged.values()), self.stream])
             for cursor in {cursor.name: cursor for cursor in batch.cursors}.values():  # the last of each name
                 self._record_cursor(connection, cursor, run_id)
+
+    def move_rows(self, connection: psycopg.Connection, moved: Iterable[MovedRows]) -> None:
+        """Record that the rows of landing files, which stay the same, are in another raw file."""
+        for rows in moved:
+            connection.execute(_MOVE, [rows.stored.path, rows.stored.bytes, self.stream, list(rows.uris)])
 
     def record_unchanged(self, uri: str, fingerprint: str, run_id: str = "", cursor: Cursor | None = None) -> None:
         """Record a new fingerprint of a landing file whose content is the same; it keeps its sequence.
