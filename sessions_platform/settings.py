@@ -7,6 +7,7 @@ takes ten times as long. Not here: options for memory allocators (``allocator``)
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -77,6 +78,30 @@ class Settings:
 
 
 DEMO_STREAMS = Path(__file__).parent / "demo"
+
+# What the platform makes is for its owner alone, whatever the umask: it contains what users did.
+PRIVATE_FOLDER = 0o700
+PRIVATE_FILE = 0o600
+PASSABLE_FOLDER = 0o711
+
+
+def make_private_folder(folder: Path, mode: int = PRIVATE_FOLDER) -> None:
+    """Make a folder, and those above it that are missing, each with this mode; existing ones stay as they are."""
+    missing = [folder]
+    while not missing[-1].parent.exists():
+        missing.append(missing[-1].parent)
+    for made in reversed(missing):
+        with suppress(FileExistsError):
+            made.mkdir(mode=PRIVATE_FOLDER)
+            made.chmod(mode)  # the umask may have taken rights away
+
+
+def make_home(home: Path) -> None:
+    """Make a home, for its owner alone.
+
+    Root's can be passed through, though not listed: PostgreSQL refuses to run as root, and its user's data is inside.
+    """
+    make_private_folder(home, PASSABLE_FOLDER if os.geteuid() == 0 else PRIVATE_FOLDER)
 
 
 def _folder(environment: Mapping[str, str], name: str) -> Path | None:

@@ -35,6 +35,9 @@ class MemoryFilesystem:
     def size(self, path: str) -> int:
         return len(self.source(path))
 
+    def state(self, path: str) -> int:
+        return hash(self.source(path))
+
     def list(self, folder: str) -> Iterator[str]:
         yield from sorted(path for path in self.files if path.startswith(f"{folder}/"))
 

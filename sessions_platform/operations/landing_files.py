@@ -13,6 +13,7 @@ from pathlib import Path
 from sessions_platform.errors import UserError
 from sessions_platform.operations.status import newest_partition
 from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.settings import PRIVATE_FILE, make_private_folder
 from sessions_platform.sources.base import FileLanding
 from sessions_platform.sources.registry import file_landing
 
@@ -53,8 +54,9 @@ def _place(context: StreamContext, landing: FileLanding, file: Path, partition: 
     stem, dot, suffixes = file.name.lstrip(".").partition(".")
     path = landing.landing_path(f"{stem}-{digest[:12]}{dot}{suffixes}", partition)
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(path.parent)
         unfinished = path.with_name(f".{uuid.uuid4().hex}.tmp")
+        unfinished.touch(PRIVATE_FILE)
         shutil.copyfile(file, unfinished)
         unfinished.replace(path)
     return path

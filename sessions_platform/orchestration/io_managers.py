@@ -16,6 +16,7 @@ from dagster_polars import PolarsParquetIOManager
 from upath import UPath
 
 from sessions_platform.orchestration.resources import Platform
+from sessions_platform.settings import PRIVATE_FILE, make_private_folder
 from sessions_platform.storage.lake.filesystem import sync
 from sessions_platform.storage.lake.lake import Dataset
 
@@ -87,9 +88,10 @@ def _as_asked(dataset: Dataset, wanted: Any) -> Dataset | pl.LazyFrame | pl.Data
 def _replace(path: UPath, write: Callable[[Path], object]) -> None:
     """Write a file atomically: readers see the old file or the new one, which is synced before it is renamed."""
     target = Path(str(path))
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_private_folder(target.parent)
     unfinished = target.with_name(f"{target.name}.{uuid.uuid4().hex}.tmp")
     try:
+        unfinished.touch(PRIVATE_FILE)
         write(unfinished)
         sync(unfinished)
         unfinished.replace(target)

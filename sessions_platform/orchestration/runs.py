@@ -14,7 +14,7 @@ import dagster as dg
 from sessions_platform.errors import RunFailedError
 from sessions_platform.orchestration.build import build
 from sessions_platform.orchestration.jobs import range_tags
-from sessions_platform.settings import Settings
+from sessions_platform.settings import Settings, make_home, make_private_folder
 
 _DAGSTER_YAML = Path(__file__).parents[2] / "dagster.yaml"
 
@@ -63,7 +63,8 @@ def dagster_home(settings: Settings, environment: Mapping[str, str]) -> Path:
     if named := environment.get("DAGSTER_HOME"):
         return Path(named)
     home = settings.home / "dagster"
-    home.mkdir(parents=True, exist_ok=True)
+    make_home(settings.home)
+    make_private_folder(home)
     shutil.copyfile(_DAGSTER_YAML, home / "dagster.yaml")
     return home
 
