@@ -10,10 +10,11 @@ import typer
 from sessions_platform.allocator import configure_allocator
 from sessions_platform.cli import query, run
 from sessions_platform.cli.rejected import rejected
+from sessions_platform.cli.verification import verify
 from sessions_platform.errors import RunFailedError, UserError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for command in (run.demo, run.dev, run.ingest, run.rebuild, query.status, query.sql):
+for command in (run.demo, run.dev, run.ingest, run.rebuild, query.status, query.sql, verify):
     app.command()(command)
 app.add_typer(rejected, name="rejected")
 

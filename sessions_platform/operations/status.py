@@ -45,7 +45,20 @@ def status(context: StreamContext) -> dict[str, Any]:
             "session": context.stale_session_partitions(),
         },
         "validated_with_older_references": validated_with_older_references(context),
+        "lake": _lake(context),
         "warehouse": context.database.shown,
+    }
+
+
+def _lake(context: StreamContext) -> dict[str, Any]:
+    """How many files with current rows are not there now, and what the last verification has left."""
+    files = context.ledger.lake_files()
+    last = context.ledger.verification()
+    return {
+        "files": len(files),
+        "missing_files": [file.path for file in files if not context.lake.exists(file.path)],
+        "verified_at": last.verified_at if last else None,
+        "problems": last.problems if last else [],
     }
 
 

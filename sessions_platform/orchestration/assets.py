@@ -21,6 +21,7 @@ from sessions_platform.orchestration.metadata import as_table
 from sessions_platform.orchestration.partitions import partitions_definition
 from sessions_platform.orchestration.resources import Platform
 from sessions_platform.orchestration.types import column_schema, dataset_type
+from sessions_platform.orchestration.verification import repairing
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.drift import find_drift
 from sessions_platform.pipeline.ingest import ingest
@@ -74,7 +75,7 @@ def _raw_events(stream: Stream) -> dg.AssetsDefinition:
     )
     def raw_events(context: dg.AssetExecutionContext, platform: Platform) -> Dataset:
         stream_context, partitions = platform.stream_context(stream.name), context.partition_keys
-        with retried_when_transient():
+        with retried_when_transient(), repairing(stream_context, context.run.run_id):
             for partition in partitions:
                 started = time.monotonic()
                 ingested = ingest(stream_context, [partition], context.run.run_id)[partition]
@@ -128,7 +129,7 @@ def _validated_events(stream: Stream) -> dg.AssetsDefinition:
     ) -> Iterator[dg.AssetCheckResult | dg.Output[Dataset]]:
         stream_context, partitions = platform.stream_context(stream.name), context.partition_keys
         checks, validated = ValidationChecks(stream_context), list[ValidatedPartition]()
-        with retried_when_transient():
+        with retried_when_transient(), repairing(stream_context, context.run.run_id):
             started = time.monotonic()
             for partition in validate_partitions(stream_context, raw_events, checks):
                 validated.append(partition)
@@ -139,7 +140,7 @@ def _validated_events(stream: Stream) -> dg.AssetsDefinition:
             _report_drift(context, stream, drifts)
             results = [*checks.results(), check_schema_drift(drifts)]
         yield from check_results(stream, results)
-        with retried_when_transient():
+        with retried_when_transient(), repairing(stream_context, context.run.run_id):
             stop_if_failed(results)
             for partition in validated:
                 _report_published(context, stream, partition, publish(stream_context, partition, context.run.run_id))
@@ -174,7 +175,7 @@ def _sessionized_events(stream: Stream) -> dg.AssetsDefinition:
     ) -> Iterator[dg.AssetCheckResult | dg.Output[Dataset]]:
         stream_context, partitions = platform.stream_context(stream.name), context.partition_keys
         started = time.monotonic()
-        with retried_when_transient():
+        with retried_when_transient(), repairing(stream_context, context.run.run_id):
             versions = sessionize_partitions(stream_context, partitions, context.run.run_id)
             dataset = stream_context.sessionized_events(partitions)
             results = [check_sessionized(stream_context, dataset), check_activity_chains(versions.values())]
@@ -217,7 +218,7 @@ def _sessions(stream: Stream) -> dg.AssetsDefinition:
         stream_context = platform.stream_context(stream.name)
         started = time.monotonic()
         try:
-            with retried_when_transient():
+            with retried_when_transient(), repairing(stream_context, context.run.run_id):
                 loaded = load_sessions(stream_context, sessionized_events, context.run.run_id)
                 results = [loaded.check, *check_loaded(stream_context, list(loaded.sessions))]
         except dg.Failure as failure:

@@ -15,6 +15,7 @@ from sessions_platform.orchestration.process import prepare_process
 from sessions_platform.orchestration.resources import Platform, streams_of
 from sessions_platform.orchestration.schedules import stream_schedules
 from sessions_platform.orchestration.sensors import new_files, stale_sessions
+from sessions_platform.orchestration.verification import verify_job, verify_nightly
 from sessions_platform.settings import Settings
 
 
@@ -30,9 +31,11 @@ def build(settings: Settings) -> dg.Definitions:
     return dg.Definitions(
         assets=[asset for stream in streams for asset in stream_assets(stream)],
         asset_checks=[sample_recomputation(stream) for stream in streams],
-        jobs=[job for stream in streams for job in (*stream_jobs(stream), *dead_letter_jobs(stream))],
+        jobs=[
+            job for stream in streams for job in (*stream_jobs(stream), *dead_letter_jobs(stream), verify_job(stream))
+        ],
         sensors=[sensor(stream) for stream in streams for sensor in (new_files, stale_sessions)],
-        schedules=[schedule for stream in streams for schedule in stream_schedules(stream)],
+        schedules=[schedule for stream in streams for schedule in (*stream_schedules(stream), verify_nightly(stream))],
         resources={"platform": platform, LAKE: LakeIOManager(platform=platform, base_dir=str(settings.lake))},
         loggers={"json": json_lines, "progress": progress},
         # A process for each step would cost seconds and gain nothing, because polars uses all cores.

@@ -5,6 +5,7 @@ the dead-letter queue. Not here: how rows are validated (`validate.py`) and whic
 (`invalidation.py`).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sessions_platform.contracts.rejected_events import REJECTED_EVENTS
@@ -23,8 +24,17 @@ class Published:
     rejected: Loaded
 
 
-def publish(context: StreamContext, validated: ValidatedPartition, run_id: str) -> Published:
+def publish(
+    context: StreamContext, validated: ValidatedPartition, run_id: str, affected: Sequence[str] | None = None
+) -> Published:
     """Make a validated landing partition current, in one transaction with what it invalidates and rejects.
+
+    Args:
+        context: the stream's.
+        validated: what to publish.
+        run_id: recorded with it.
+        affected: the session partitions that it invalidates; by default those of all activity chains with an event
+            that is other than in the published state, whose file has to be there for that.
 
     Raises:
         StaleWriteError: rows that were read later are published already.
@@ -32,8 +42,9 @@ def publish(context: StreamContext, validated: ValidatedPartition, run_id: str) 
     context.prepare()
     with context.database.transaction() as connection:
         context.ledger.lock(connection)
-        landings = context.ledger.current(connection)
-        affected = affected_by(context, landings, validated.landing_partition, validated.events.path, validated.span)
+        if affected is None:
+            landings, new = context.ledger.current(connection), validated.events.path
+            affected = affected_by(context, landings, validated.landing_partition, new, validated.span)
         version = context.ledger.publish(connection, landing_row(context, validated, run_id), affected)
         frames = context.lake.blocks([validated.rejected.path], REJECTED_EVENTS)
         loaded = context.warehouse.load_rejected(connection, frames, [validated.landing_partition], run_id)

@@ -3,10 +3,10 @@
 Here: how they are made, where they are stored and how bytes are compared with them. Not here: which bytes a query needs
 (`lake.py`), and what is done about a damaged file (`operations/repair.py`).
 
-A file is divided into extents: its column chunks, and what lies between them. The CRC-32 of each extent is in a block
-between the last of them and Parquet's footer, where every other reader of Parquet ignores it. The CRC-32 of that block
-and the footer is in the file's name, and names are what the ledger records. So whoever reads two columns of three row
-groups compares just these, and still knows that they belong to the file that the ledger means.
+A file is divided into extents, each from the start of a column chunk to that of the next. The CRC-32 of each is in a
+block between the last of them and Parquet's footer, where every other reader of Parquet ignores it. The CRC-32 of that
+block and the footer is in the file's name, and names are what the ledger records. So whoever reads two columns of three
+row groups compares just these, and still knows that they belong to the file that the ledger means.
 
 ::
 
@@ -20,7 +20,8 @@ by several gigabytes in a second.
 import os
 import re
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -74,8 +75,8 @@ def column_chunks(footer: pq.FileMetaData, row_groups: Iterable[int], columns: I
     A nested column is named by its top level.
     """
     wanted = None if columns is None else set(columns)
-    names = [footer.schema.column(place).path.partition(".")[0] for place in range(footer.num_columns)]
-    places = [place for place, name in enumerate(names) if wanted is None or name in wanted]
+    paths = [footer.schema.column(place).path for place in range(footer.num_columns)]
+    places = [place for place, path in enumerate(paths) if wanted is None or wanted.intersection(_prefixes(path))]
     return [_chunk(footer.row_group(group).column(place)) for group in row_groups for place in places]
 
 
@@ -110,12 +111,13 @@ class Checksums:
         self._unchecked[:] = False
 
     def check(self, ranges: Iterable[Range] | None = None) -> None:
-        """Compare all extents with a byte in these ranges, by default all; each is compared once.
+        """Compare all extents with a byte in these ranges, by default all, and the first bytes; each is compared once.
 
         Raises:
             ChecksumError: a byte is not the one that was written.
         """
         wanted = np.zeros_like(self._unchecked) if ranges is not None else self._unchecked.copy()
+        wanted[:1] = True  # Parquet's magic bytes
         for start, end in ranges or ():
             first = np.searchsorted(self._ends, start, "right")
             wanted[first : np.searchsorted(self._ends, end, "left") + 1] = True
@@ -150,16 +152,20 @@ def _unpacked(form: struct.Struct, content: bytes) -> tuple[int, bytes]:
 
 
 def _ends(footer: pq.FileMetaData, data_end: int) -> np.ndarray:
-    """Where each extent ends, ascending: at the start and at the end of each column chunk, and before the footer."""
-    chunks = column_chunks(footer, range(footer.num_row_groups), None)
-    edges = {edge for chunk in chunks for edge in chunk if 0 < edge < data_end}
-    return np.array([*sorted(edges), data_end], _END)
+    """Where each extent ends, ascending: at the start of each column chunk, and before the footer."""
+    starts = {start for start, _ in column_chunks(footer, range(footer.num_row_groups), None)}
+    return np.array([*sorted(starts), data_end], _END)
 
 
 def _chunk(column: pq.ColumnChunkMetaData) -> Range:
     starts = [column.data_page_offset, column.dictionary_page_offset]
     start = min(offset for offset in starts if offset)
     return start, start + column.total_compressed_size
+
+
+def _prefixes(path: str) -> Iterator[str]:
+    """A nested column's own path and those of what contains it; a name may contain dots."""
+    return accumulate(path.split("."), lambda outer, inner: f"{outer}.{inner}")
 
 
 def _extent(ends: np.ndarray, place: int) -> Range:

@@ -15,7 +15,7 @@ class LakeFileError(UserError):
     """
 
     def __init__(self, path: str, what: str) -> None:
-        self.path = path
+        self.path, self.what = path, what
         stream, asset, *partition = [*path.split("/")[:-1], ""][:3]
         of = f", of {asset} {partition[0]}".rstrip() if asset else ""
         super().__init__(

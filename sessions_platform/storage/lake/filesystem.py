@@ -24,7 +24,8 @@ class Filesystem(Protocol):
     """Immutable files by name. A path is relative, and its parts are separated by slashes.
 
     A file is written once, as a draft, and gets its name by `put_if_absent`; from then on it does not change. Where
-    no file has the path, `open`, `read`, `size`, `state` and `source` (or the reader of the source) raise FileNotFoundError.
+    no file has the path, `open`, `read`, `size`, `state` and `source` (or the reader of the source) raise
+    FileNotFoundError.
     """
 
     def draft(self, folder: str) -> AbstractContextManager[Path]:

@@ -177,6 +177,26 @@ class Lake:
         except FileNotFoundError:
             raise MissingFileError(path) from None
 
+    def exists(self, path: str) -> bool:
+        """Whether there is such a file, whatever it contains."""
+        try:
+            self.filesystem.state(path)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def check_end(self, path: str) -> bool:
+        """Compare the end of a stored file, which has its footer and all checksums, with the checksum in its name.
+
+        Returns:
+            False for a file without a checksum.
+
+        Raises:
+            MissingFileError: there is no such file.
+            DamagedFileError: it ends otherwise, as one that was cut off or replaced does.
+        """
+        return self._checksums_of(path) is not None
+
     def check(self, path: str) -> bool:
         """Compare a stored file with its checksum, whole, whatever was compared before.
 

@@ -14,6 +14,7 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 
 from sessions_platform.storage.ledger.files import KnownFile, LandingFiles, Repair
+from sessions_platform.storage.ledger.lake_files import LakeFile, LakeFiles, Verification
 from sessions_platform.storage.ledger.landings import Landings, LandingVersion, Snapshot
 from sessions_platform.storage.ledger.sessions import Delivery, SessionVersion, SessionVersions
 from sessions_platform.storage.ledger.stream_ledger import CalendarChangedError, StaleWriteError
@@ -23,12 +24,14 @@ __all__ = [
     "CalendarChangedError",
     "Delivery",
     "KnownFile",
+    "LakeFile",
     "LandingVersion",
     "Ledger",
     "Repair",
     "SessionVersion",
     "Snapshot",
     "StaleWriteError",
+    "Verification",
 ]
 
 _REBUILT_TABLES = tuple(
@@ -36,7 +39,9 @@ _REBUILT_TABLES = tuple(
     for table in ("streams", "landing_files", "landing_versions", "session_versions", "stale_partitions", "repairs")
 )
 # A rebuild changes neither how far sources were read nor what other warehouses contain.
-_OTHER_TABLES = tuple(Identifier("sessions_platform", table) for table in ("source_cursors", "deliveries"))
+_OTHER_TABLES = tuple(
+    Identifier("sessions_platform", table) for table in ("source_cursors", "deliveries", "verifications")
+)
 _DELETE = SQL("delete from {table} where stream = %(stream)s")
 _RENAME = SQL("update {table} set stream = %(stream)s where stream = %(rebuilt)s")
 _TRANSFER_FILE = """
@@ -54,7 +59,7 @@ select %(stream)s, rejection_id, payload_digest, %(partition)s, uri, position, o
 from sessions_platform.repairs where stream = %(source)s and uri = %(uri)s"""
 
 
-class Ledger(LandingFiles, Landings, SessionVersions):
+class Ledger(LandingFiles, Landings, SessionVersions, LakeFiles):
     """All of one stream's ledger."""
 
     @property

@@ -43,6 +43,12 @@ class WarehouseQueries:
         with connection.cursor(row_factory=dict_row) as cursor:
             return cursor.execute(query, [list(users)]).fetchall()
 
+    def counts(self, connection: psycopg.Connection) -> dict[str, tuple[int, int]]:
+        """Sessions, and events in them, by session partition."""
+        query = SQL("select session_partition, count(*), coalesce(sum(event_count), 0)::bigint from {} group by 1")
+        rows = connection.execute(query.format(self._tables.sessions.identifier)).fetchall()
+        return {partition: (sessions, events) for partition, sessions, events in rows}
+
     def totals(self, connection: psycopg.Connection) -> dict[str, float]:
         """Sessions, users, events in sessions, and the sum of all durations in seconds."""
         query = SQL(
