@@ -50,7 +50,7 @@ def verify_job(stream: Stream) -> dg.JobDefinition:
             count, first = len(verified.problems), verified.problems[0]
             where = first["path"] or f"{first['asset']} {first['partition']}"
             raise dg.Failure(
-                f"{stream.name}: {count} problems are left, of which the first is {where}: {first['detail']}. "
+                f"{stream.name}: of what was verified {count} is not in order, first {where}: {first['detail']}. "
                 f"Fix: see `sessions-platform status {stream.name}`, and bring what is lost back from a backup.",
                 metadata=metadata,
                 allow_retries=False,

@@ -48,7 +48,12 @@ HOME = Path(__file__).parent / "homes" / "before_migrations"
 REPOSITORY = Path(sessions_platform.__file__).parent.parent
 DAYS = ["2026-03-01", "2026-03-02"]
 SCHEMAS = ["sessions_platform", "shop"]
-NEW_TABLES = {"sessions_platform.schema_version", "sessions_platform.source_cursors", "sessions_platform.deliveries"}
+NEW_TABLES = {
+    "sessions_platform.schema_version",
+    "sessions_platform.source_cursors",
+    "sessions_platform.deliveries",
+    "sessions_platform.verifications",
+}
 RENAMED_TABLES = {
     "sessions_platform.waiting": "sessions_platform.stale_partitions",
     "sessions_platform.replayed": "sessions_platform.repairs",
