@@ -46,7 +46,7 @@ def test_a_process_stopped_with_the_streams_lock_is_waited_for(trials: Trials, s
     """Stopped (SIGSTOP) with the stream's lock, waited for, continued."""
     finishing = [p for p, name in enumerate(trials.points("ingest"), 1) if name.startswith("after finish")]
     with trials.trial() as trial:
-        stopped = trial.start("ingest", finishing[-1], signal.SIGSTOP)
+        stopped = trial.start("ingest", finishing[0], signal.SIGSTOP)
         wait_until_stopped(stopped)
         second = trial.start("ingest")
         wait_until_waiting(trial, second)
