@@ -15,7 +15,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,7 @@ class Trial:
 
     folder: Path
     settings: Settings
+    _processes: list[subprocess.Popen[str]] = field(default_factory=list, compare=False)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -89,7 +90,7 @@ class Trial:
     def python(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
         """Start Python with these arguments, and the trial's variables."""
         environment = {**self.environment, **variables}
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, *arguments],
             cwd=PROJECT,
             env=environment,
@@ -97,6 +98,15 @@ class Trial:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self._processes.append(process)
+        return process
+
+    def end(self) -> None:
+        """Kill what still runs, where a test has failed."""
+        for process in self._processes:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
 
     def state(self) -> State:
         """Everything that is published and loaded, each row as often as it is there."""
@@ -265,6 +275,7 @@ class Trials:
         return Trial(folder, settings)
 
     def _delete(self, trial: Trial) -> None:
+        trial.end()
         self._administrate(SQL("drop database {} with (force)").format(Identifier(trial.folder.name)))
         shutil.rmtree(trial.folder, ignore_errors=True)
 
