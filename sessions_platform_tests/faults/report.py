@@ -64,8 +64,8 @@ def table(rows: Iterable[tuple[str, int, int, int, int]]) -> list[str]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the table, where any test recorded trials."""
-    reports = [report for kind in ("passed", "failed", "xfailed") for report in terminalreporter.getreports(kind)]
-    rows = [tuple(value) for report in reports for name, value in report.user_properties if name == _PROPERTY]
+    ends = [r for reports in terminalreporter.stats.values() for r in reports if getattr(r, "when", None) == "teardown"]
+    rows = [tuple(value) for report in ends for name, value in report.user_properties if name == _PROPERTY]
     if rows:
         terminalreporter.section("faults: rows lost, rows doubled, and whether the user was told")
         terminalreporter.write_line("\n".join(table(rows)))

@@ -70,8 +70,8 @@ def test_run_workers_and_daemons_that_are_killed_lose_and_double_nothing(trials:
     with trials.trial() as trial, _instance(trial) as instance:
         _land(trial)
         home = dagster_home(trial.settings, {})
-        variables = kill_at(12, "execute_run", trial.folder / "marker")
-        with _daemon(trial, home, variables) as first, _daemon(trial, home, {}):
+        variables = kill_at(12, "--multiprocessing-fork", trial.folder / "marker")
+        with _daemon(trial, home, variables) as first, _daemon(trial, home, variables):
             _launch(trial, "shop__materialize_all")
             _wait_for(trial.folder / "marker", first)
             first.send_signal(signal.SIGKILL)
@@ -133,7 +133,7 @@ def _wait_for(marker: Path, daemon: Popen[str]) -> None:
     program = "import pathlib, sys, time\nwhile not pathlib.Path(sys.argv[1]).exists(): time.sleep(0.1)"
     waiting = Popen([sys.executable, "-c", program, str(marker)])
     try:
-        waiting.wait(timeout=180)
+        waiting.wait(timeout=600)
     finally:
         waiting.kill()
         waiting.wait()

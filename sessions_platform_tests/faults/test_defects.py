@@ -24,9 +24,10 @@ def test_killing_at_commit_points_detects_each_defect(
     monkeypatch.setenv("FAULT_DEFECT", defect)
     names = trials.count_points("ingest")
     scenario = Scenario(defect)
-    for point in distinct(names):
-        if names[point - 1].startswith("after commit"):
-            kill_at(trials, scenario, "ingest", point, names[point - 1])
+    points = [point for point in distinct(names) if names[point - 1].startswith("after commit")]
+    while points and not scenario.lost:
+        point = points.pop(0)
+        kill_at(trials, scenario, "ingest", point, names[point - 1])
     assert scenario.lost > 0
 
 

@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from sessions_platform_tests.faults.network import FAULTS, Fault, fault_proxy
-from sessions_platform_tests.faults.processes import wait_until_stopped
+from sessions_platform_tests.faults.processes import wait_until_stopped, wait_until_waiting
 from sessions_platform_tests.faults.report import Scenario
 from sessions_platform_tests.faults.trial import Trials, compare, finish
 
@@ -42,11 +42,19 @@ def test_a_stopped_process_that_goes_on_later_changes_nothing(trials: Trials, sc
     scenario.check()
 
 
-@pytest.mark.xfail(strict=True, reason="a stopped process keeps its locks in the database without end yet")
-def test_a_process_stopped_with_a_lock_stops_no_other_for_long(trials: Trials, scenario: Scenario) -> None:
-    """Stopped (SIGSTOP) in a transaction, overtaken, continued."""
+def test_a_process_stopped_with_the_streams_lock_is_waited_for(trials: Trials, scenario: Scenario) -> None:
+    """Stopped (SIGSTOP) with the stream's lock, waited for, continued."""
     finishing = [p for p, name in enumerate(trials.points("ingest"), 1) if name.startswith("after finish")]
-    zombie(trials, scenario, "ingest", finishing[-1])
+    with trials.trial() as trial:
+        stopped = trial.start("ingest", finishing[0], signal.SIGSTOP)
+        wait_until_stopped(stopped)
+        second = trial.start("ingest")
+        wait_until_waiting(trial, second)
+        stopped.send_signal(signal.SIGCONT)
+        ended = [finish(stopped), finish(second)]
+        trial.run("ingest")
+        outcome = compare(trials.expected("ingest"), trial.state())
+        scenario.add(str(ended), outcome, reported=[code for code, _ in ended] == [0, 0])
     scenario.check()
 
 

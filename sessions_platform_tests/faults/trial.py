@@ -13,9 +13,9 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,7 @@ class Trial:
 
     folder: Path
     settings: Settings
+    _processes: list[subprocess.Popen[str]] = field(default_factory=list, compare=False)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -89,7 +90,7 @@ class Trial:
     def python(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
         """Start Python with these arguments, and the trial's variables."""
         environment = {**self.environment, **variables}
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, *arguments],
             cwd=PROJECT,
             env=environment,
@@ -97,6 +98,15 @@ class Trial:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self._processes.append(process)
+        return process
+
+    def end(self) -> None:
+        """Kill what still runs, where a test has failed."""
+        for process in self._processes:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
 
     def state(self) -> State:
         """Everything that is published and loaded, each row as often as it is there."""
@@ -166,8 +176,33 @@ class Trials:
         try:
             yield trial
         finally:
-            self._administrate(SQL("drop database {} with (force)").format(Identifier(trial.folder.name)))
-            shutil.rmtree(trial.folder, ignore_errors=True)
+            self._delete(trial)
+
+    @contextmanager
+    def empty(self) -> Iterator[Trial]:
+        """A trial with an empty database and no files; it is deleted at the end."""
+        trial = self._make(f"fault{next(_numbers)}", None)
+        try:
+            yield trial
+        finally:
+            self._delete(trial)
+
+    @contextmanager
+    def saved(self, trial: Trial) -> Iterator[Callable[[], None]]:
+        """A copy of a trial's database, and a function that restores it."""
+        name, copy = trial.folder.name, f"{trial.folder.name}_copy"
+
+        def replace_by(source: str, target: str) -> None:
+            terminate = "select pg_terminate_backend(pid) from pg_stat_activity where datname = {}"
+            self._administrate(SQL(terminate).format(Literal(source)))
+            self._administrate(SQL("drop database if exists {} with (force)").format(Identifier(target)))
+            self._administrate(SQL("create database {} template {}").format(Identifier(target), Identifier(source)))
+
+        replace_by(name, copy)
+        try:
+            yield lambda: replace_by(copy, name)
+        finally:
+            self._administrate(SQL("drop database {} with (force)").format(Identifier(copy)))
 
     def expected(self, command: str) -> State:
         """The state after the command, never disturbed."""
@@ -238,6 +273,11 @@ class Trials:
             dagster_postgres_url=self.url(name),
         )
         return Trial(folder, settings)
+
+    def _delete(self, trial: Trial) -> None:
+        trial.end()
+        self._administrate(SQL("drop database {} with (force)").format(Identifier(trial.folder.name)))
+        shutil.rmtree(trial.folder, ignore_errors=True)
 
     def _administrate(self, statement: Any) -> None:
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:

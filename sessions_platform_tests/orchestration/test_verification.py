@@ -83,5 +83,5 @@ def test_the_nightly_job_repairs_and_fails_where_rows_are_gone(loaded: Home, ins
     data = failed.step_failure_data.user_failure_data
     assert data
     assert data.description
-    assert "of what was verified 1 is not in order, first " in data.description
+    assert "1 problems are left, of which the first is " in data.description
     assert "there is no such file" in data.description

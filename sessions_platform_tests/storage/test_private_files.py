@@ -23,9 +23,9 @@ HOME_MODE = PASSABLE_FOLDER if os.geteuid() == 0 else 0o700
 
 @pytest.fixture(params=[0o000, 0o022, 0o077])
 def umask(request: pytest.FixtureRequest) -> Iterator[int]:
-    before = os.umask(request.param)
+    before = os.umask(request.param)  # noqa: TID251  the test has one thread
     yield request.param
-    os.umask(before)
+    os.umask(before)  # noqa: TID251
 
 
 def modes(folder: Path) -> set[tuple[bool, int]]:
