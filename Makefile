@@ -8,7 +8,8 @@
 SHELL := /bin/sh
 .SHELLFLAGS := -eu -c
 
-UV_VERSION := 0.13.9
+# The version and the hashes of its wheels.
+UV_VERSION := $(shell sed -n 's/^uv==\([0-9.]*\).*/\1/p' uv-requirements.txt)
 
 # What the shell has set for other projects must not reach this one. uv's cache, index and
 # network settings may.
@@ -73,6 +74,20 @@ check: setup ## Check the code's style, types, import layers and Dagster definit
 bench: setup ## Measure how fast it is, for an hour or two, and write docs/benchmarks.md
 	$(BIN)/python -m benchmarks --docs
 
+# For how long, in minutes: `make SOAK_MINUTES=10 soak`.
+SOAK_MINUTES := 120
+
+.PHONY: soak
+soak: setup ## Disturb random streams for two hours, compare with one sort of all events, log to build/soak.log
+	$(BIN)/python -m sessions_platform_tests.faults.soak --minutes $(SOAK_MINUTES) --log build/soak.log
+
+.PHONY: sbom
+sbom: setup ## Write what is installed to build/sbom.json (CycloneDX), and the versions to build/versions.txt
+	@mkdir -p build
+	.tools/bin/uv export --quiet --frozen --no-dev --format cyclonedx1.5 --preview-features sbom-export --output-file build/sbom.json
+	.tools/bin/uv export --quiet --frozen --no-dev --no-hashes --no-emit-project --output-file build/versions.txt
+	@echo "build/sbom.json, build/versions.txt. For known vulnerabilities: pip-audit -r build/versions.txt"
+
 .PHONY: mutate
 mutate: setup ## Plant 200 defects, one at a time, and see whether the tests fail, for some hours
 	$(BIN)/python -m mutation --count 200 --jobs 2 --slow
@@ -84,9 +99,9 @@ mutate: setup ## Plant 200 defects, one at a time, and see whether the tests fai
 	@.tools/bin/uv sync --frozen --python .tools/bin/python
 	@touch $@
 
-.tools/uv-$(UV_VERSION): .tools/made-for
+.tools/uv-$(UV_VERSION): .tools/made-for uv-requirements.txt
 	@echo "Installing uv $(UV_VERSION) into .tools ..."
-	@.tools/bin/python -m pip install --quiet --disable-pip-version-check "uv==$(UV_VERSION)"
+	@.tools/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r uv-requirements.txt
 	@touch $@
 
 # Virtual environments hold full paths. So in a folder that was moved or copied both are made

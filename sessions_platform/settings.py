@@ -6,10 +6,11 @@ takes ten times as long. Not here: options for memory allocators (``allocator``)
 """
 
 import os
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from sessions_platform.errors import UserError
 
@@ -35,6 +36,8 @@ class Settings:
         lake: the folder of the lake.
         streams: the folders with streams' files.
         warehouse_url: the warehouse's database; None for the embedded server.
+        reader_url: the same database for queries of people, as a role that may only read; None for a role of the
+            embedded server, or for `warehouse_url`.
         dagster_postgres_url: the database of Dagster's instance; None for SQLite.
         block_bytes: how much of a landing file is read at once.
         bucket_bytes: how much of a partition is processed at once.
@@ -46,6 +49,7 @@ class Settings:
     lake: Path
     streams: tuple[Path, ...]
     warehouse_url: str | None = field(repr=False, default=None)
+    reader_url: str | None = field(repr=False, default=None)
     dagster_postgres_url: str | None = field(repr=False, default=None)
     block_bytes: int = BLOCK_BYTES
     bucket_bytes: int = BUCKET_BYTES
@@ -65,12 +69,14 @@ class Settings:
             SettingsError: where a value can't be used.
         """
         home = _folder(environment, "SESSIONS_HOME") or Path.home() / ".sessions_platform"
+        warehouse_url = _postgres_url(environment, "SESSIONS_WAREHOUSE_URL")
         own_streams = _folder(environment, "SESSIONS_STREAMS")
         return cls(
             home=home,
             lake=_folder(environment, "SESSIONS_LAKE") or home / "lake",
             streams=(DEMO_STREAMS, own_streams) if own_streams else (DEMO_STREAMS,),
-            warehouse_url=_postgres_url(environment, "SESSIONS_WAREHOUSE_URL"),
+            warehouse_url=warehouse_url,
+            reader_url=_reader_url(environment, warehouse_url),
             dagster_postgres_url=_postgres_url(environment, "DAGSTER_POSTGRES_URL"),
             block_bytes=_megabytes(environment, "SESSIONS_BLOCK_MB", MOST_BLOCK_MB) or BLOCK_BYTES,
             bucket_bytes=_megabytes(environment, "SESSIONS_BUCKET_MB", MOST_BUCKET_MB) or BUCKET_BYTES,
@@ -80,6 +86,30 @@ class Settings:
 
 
 DEMO_STREAMS = Path(__file__).parent / "demo"
+
+# What the platform makes is for its owner alone, whatever the umask: it contains what users did.
+PRIVATE_FOLDER = 0o700
+PRIVATE_FILE = 0o600
+PASSABLE_FOLDER = 0o711
+
+
+def make_private_folder(folder: Path, mode: int = PRIVATE_FOLDER) -> None:
+    """Make a folder, and those above it that are missing, each with this mode; existing ones stay as they are."""
+    missing = [folder]
+    while not missing[-1].parent.exists():
+        missing.append(missing[-1].parent)
+    for made in reversed(missing):
+        with suppress(FileExistsError):
+            made.mkdir(mode=PRIVATE_FOLDER)
+            made.chmod(mode)  # the umask may have taken rights away
+
+
+def make_home(home: Path) -> None:
+    """Make a home, for its owner alone.
+
+    Root's can be passed through, though not listed: PostgreSQL refuses to run as root, and its user's data is inside.
+    """
+    make_private_folder(home, PASSABLE_FOLDER if os.geteuid() == 0 else PRIVATE_FOLDER)
 
 
 def _folder(environment: Mapping[str, str], name: str) -> Path | None:
@@ -103,13 +133,40 @@ def _megabytes(environment: Mapping[str, str], name: str, most: int) -> int | No
     return int(text) * MIB
 
 
+def _reader_url(environment: Mapping[str, str], warehouse_url: str | None) -> str | None:
+    url = _postgres_url(environment, "SESSIONS_READER_URL")
+    if url and not warehouse_url:
+        raise SettingsError(
+            "SESSIONS_READER_URL: it is of no use without SESSIONS_WAREHOUSE_URL, since the embedded server has a role "
+            "for readers. Fix: set both, or neither."
+        )
+    return url
+
+
 def _postgres_url(environment: Mapping[str, str], name: str) -> str | None:
+    """A URL as libpq understands it. No message quotes it, since any part may be one of the password."""
     text = environment.get(name, "").strip()
     if not text:
         return None
-    # The value may contain a password, so it is not shown.
-    scheme = urlsplit(text).scheme
-    if scheme.partition("+")[0] not in {"postgresql", "postgres"}:
+    parts = _URL.fullmatch(text)
+    if parts is None:
         raise SettingsError(f"{name}: it is not a PostgreSQL URL. Fix: write postgresql://user@host/database.")
+    if _has_raw_characters(parts["authority"], parts["path"]) or _BAD_PERCENT.search(text):
+        raise SettingsError(
+            f"{name}: a character of its user or password is not percent-encoded, or its port is no number. "
+            f"Fix: write @ as %40, / as %2F, ? as %3F, % as %25, and so on."
+        )
     # SQLAlchemy's spelling, postgresql+psycopg2://, is understood too
-    return text.replace(f"{scheme}://", "postgresql://", 1)
+    return f"postgresql://{parts['authority']}{parts['path'] or ''}{parts['query'] or ''}"
+
+
+# As libpq parses it: the user and password end at the first @, and all that ends at the first / or ?.
+_URL = re.compile(r"postgres(?:ql)?(?:\+\w+)?://(?P<authority>[^/?]*)(?P<path>/[^?]*)?(?P<query>\?.*)?", re.DOTALL)
+_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+(?:%25\w+)?\]|[^:@\[\]]*)(?::\d*)?")
+_BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})|%00")
+
+
+def _has_raw_characters(authority: str, path: str | None) -> bool:
+    """Whether the part before the path can't be user:password@host:port, or an @ has come to be behind a raw /."""
+    hosts = authority.partition("@")[2] if "@" in authority else authority
+    return "@" in (path or "") or not all(map(_HOST.fullmatch, hosts.split(",")))

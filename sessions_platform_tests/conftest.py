@@ -1,5 +1,6 @@
 """What all tests share: the settings of hypothesis, and one real PostgreSQL."""
 
+import dataclasses
 import os
 import shutil
 import signal
@@ -14,6 +15,9 @@ from sessions_platform.allocator import configure_allocator
 from sessions_platform.settings import Settings
 from sessions_platform.storage.postgres import embedded
 from sessions_platform.storage.postgres.database import Database
+from sessions_platform_tests.faults.report import pytest_terminal_summary
+
+__all__ = ["database", "pytest_terminal_summary", "settings"]
 
 # Before any test imports polars; nothing that is imported above does.
 configure_allocator()
@@ -46,3 +50,9 @@ def settings() -> Iterator[Settings]:
 @pytest.fixture(scope="session")
 def database(settings: Settings) -> Database:
     return Database(settings)
+
+
+@pytest.fixture(scope="session")
+def administrator(settings: Settings) -> Database:
+    """The same database as its superuser, for what somebody else does there; the platform's own roles may not."""
+    return Database(dataclasses.replace(settings, warehouse_url=embedded.attach(settings.home).url()))

@@ -2,8 +2,9 @@
 
 import io
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,6 +17,7 @@ class MemoryFilesystem:
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
+        self._written: dict[str, datetime] = {}
 
     @contextmanager
     def draft(self, folder: str) -> Iterator[Path]:  # noqa: ARG002
@@ -24,6 +26,7 @@ class MemoryFilesystem:
 
     def put_if_absent(self, path: str, draft: Path) -> bool:
         content = draft.read_bytes()
+        self._written.setdefault(path, datetime.now(UTC))
         return self.files.setdefault(path, content) is content
 
     def open(self, path: str) -> BinaryIO:
@@ -35,8 +38,17 @@ class MemoryFilesystem:
     def size(self, path: str) -> int:
         return len(self.source(path))
 
+    def state(self, path: str) -> int:
+        return hash(self.source(path))
+
     def list(self, folder: str) -> Iterator[str]:
         yield from sorted(path for path in self.files if path.startswith(f"{folder}/"))
+
+    def modified_at(self, path: str) -> datetime:
+        return self._written[path]
+
+    def drafts(self, folder: str, before: datetime) -> Sequence[str]:  # noqa: ARG002
+        return []
 
     def delete(self, path: str) -> None:
         self.files.pop(path, None)

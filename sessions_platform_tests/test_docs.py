@@ -61,7 +61,7 @@ def test_every_module_that_is_named_exists(page: Path) -> None:
 
 
 def test_the_readme_lists_every_command() -> None:
-    listed = set(re.findall(r"^\| `sessions-platform (\w+)", README.read_text(), re.MULTILINE))
+    listed = set(re.findall(r"^\| `sessions-platform ([\w-]+)", README.read_text(), re.MULTILINE))
     real = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
     assert listed == real | {group.name for group in app.registered_groups}
 
@@ -75,7 +75,7 @@ def test_the_readme_and_the_page_of_the_queue_list_its_commands() -> None:
     assert set(re.findall(r"`rejected (\w+)", (PROJECT / "docs" / "dead-letters.md").read_text())) == real
 
 
-MODELS = ("FilesSource", "Landing", "Column", "Reference", "SessionRule", "Rejected")
+MODELS = ("FilesSource", "Landing", "Column", "Reference", "SessionRule", "Rejected", "Retained")
 
 
 def test_every_key_of_a_stream_is_explained() -> None:

@@ -44,6 +44,7 @@ def loaded(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iter
     demo["source"]["files"] = "landing/{partition:%Y-%m-%d}/*.ndjson.gz"
     demo["columns"]["never_sent"] = {"nullable": True}
     (folder / f"{NAME}.yaml").write_text(yaml.safe_dump(demo, sort_keys=False))
+    (folder / "broken.yaml").write_text("name: broken_one\n")
     with pytest.MonkeyPatch.context() as environment, dg.DagsterInstance.ephemeral() as instance:
         environment.setenv("SESSIONS_HOME", str(settings.home))
         environment.setenv("SESSIONS_STREAMS", str(folder))
@@ -56,6 +57,7 @@ def loaded(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iter
             "audit_event_ids": {},
             "rebuild": {},
             "expire_rejected": {},
+            "clean_up": {},
         }
         runs = [
             definitions.resolve_job_def(f"{NAME}__{job}").execute_in_process(instance=instance, tags=tags)
@@ -118,8 +120,9 @@ def test_every_asset_job_sensor_and_schedule_is_named(loaded: Loaded) -> None:
     jobs = {job.name for job in repository.get_all_jobs() if not job.name.startswith("__")}
     sensors = {sensor.name for sensor in repository.sensor_defs}
     schedules = {schedule.name for schedule in repository.schedule_defs}
-    own = {name.partition("__")[2] for name in jobs | sensors | schedules if name.startswith(f"{NAME}__")}
-    assert {"rebuild", "new_files", "expire_nightly"} <= own
+    ours = (f"{NAME}__", "broken_one__")
+    own = {name.partition("__")[2] for name in jobs | sensors | schedules if name.startswith(ours)}
+    assert {"rebuild", "new_files", "expire_nightly", "stream_file"} <= own
     assert own - in_code(section("## Jobs, sensors and schedules")) == set()
     assets = {key.path[-1] for key in loaded.definitions.resolve_asset_graph().get_all_asset_keys()}
     assert assets - in_code(section("## Assets and metadata")) == set()

@@ -8,24 +8,22 @@ second and more.
 import typer
 
 from sessions_platform.allocator import configure_allocator
-from sessions_platform.cli import erase, query, run
+from sessions_platform.cli import erase, housekeeping, query, run
+from sessions_platform.cli.failures import run_command
 from sessions_platform.cli.rejected import rejected
-from sessions_platform.errors import RunFailedError, UserError
+from sessions_platform.cli.verification import verify
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for command in (run.demo, run.dev, run.ingest, run.rebuild, erase.erase, query.status, query.sql):
-    app.command()(command)
+for command in (
+    *(run.demo, run.dev, run.ingest, run.rebuild, erase.erase),
+    *(query.status, query.sql, verify),
+    *(housekeeping.clean_up, housekeeping.purge),
+):
+    app.command(command.__name__.replace("_", "-"))(command)
 app.add_typer(rejected, name="rejected")
 
 
 def main() -> None:
-    """Run the command line. A UserError is printed as a sentence (exit code 2), a failed run too (1)."""
+    """Run the command line. A failure is printed as a sentence: exit code 2 for a UserError, 1 for a failed run."""
     configure_allocator()
-    try:
-        app()
-    except UserError as invalid:
-        typer.echo(str(invalid), err=True)
-        raise SystemExit(2) from None
-    except RunFailedError as failed:
-        typer.echo(f"The run failed.\n{failed}", err=True)
-        raise SystemExit(1) from None
+    run_command(app)

@@ -6,6 +6,7 @@ import typer
 
 from sessions_platform.cli.options import AsJson
 from sessions_platform.cli.output import contexts, print_document, print_table
+from sessions_platform.errors import UserError
 from sessions_platform.settings import Settings
 
 
@@ -13,11 +14,19 @@ def status(
     stream: Annotated[str | None, typer.Argument(help="The stream's name; all of them without it.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what each stream contains, and what is pending or stale."""
+    """Show what each stream contains, and what is pending or stale; of a broken one its mistakes (exit code 2)."""
     from sessions_platform.operations.status import status as status_of
+    from sessions_platform.pipeline.context import open_all
 
-    statuses = [status_of(stream_context) for stream_context in contexts(stream)]
-    print_document(statuses[0] if stream else statuses, as_json)
+    if stream:
+        (stream_context,) = contexts(stream)
+        print_document(status_of(stream_context), as_json)
+        return
+    opened, broken = open_all(Settings.from_environment())
+    mistakes = [{"stream": each.name, "problems": [str(problem) for problem in each.problems]} for each in broken]
+    print_document([*map(status_of, opened), *mistakes], as_json)
+    if broken:
+        raise UserError("\n".join(str(each.error) for each in broken))
 
 
 def sql(query: Annotated[str, typer.Argument(help="One statement that only reads.")], as_json: AsJson = False) -> None:

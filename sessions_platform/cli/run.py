@@ -27,7 +27,7 @@ def dev(port: Annotated[int, typer.Option(help="Port of the UI, on the loopback 
     command = [sys.executable, "-m", "dagster", "dev", "-m", "sessions_platform.definitions"]
     typer.echo(f"The UI opens at http://127.0.0.1:{port}", err=True)
     environment = {**os.environ, "DAGSTER_HOME": str(home)}
-    os.chdir(home)  # Dagster warns of the dagster.yaml in any other folder
+    os.chdir(home)  # noqa: TID251  no other thread runs; Dagster warns of the dagster.yaml in any other folder
     os.execvpe(command[0], [*command, "-h", "127.0.0.1", "-p", str(port)], environment)
 
 

@@ -1,26 +1,27 @@
 """Paths of landing files with a placeholder for the landing partition: {partition:%Y-%m-%d}.
 
-A path is generated from a partition key (`of`), and a key is parsed from a path (`partition_in`). Not here:
-finding the files (``sources.files``). The regular expression is made here because `glob.translate`, which exists
-from Python 3.13 on, and `wcmatch` translate a whole path, without groups for the placeholder's directives.
+A path is generated from a partition key (`of`), and a key is parsed from a path (`partition_in`), in time that is
+proportional to the number of its names, whatever they are: who delivers files chooses them. Not here: finding the
+files (``sources.files.tree``).
 """
 
 import re
 from datetime import datetime
-from functools import cached_property
+from fnmatch import translate
+from functools import cached_property, lru_cache
 
 from sessions_platform.contracts.calendar import Calendar
 from sessions_platform.errors import UserError
 
 PLACEHOLDER = re.compile(r"\{partition(?::([^}]*))?\}")
+ANY_FOLDERS = "**"
 
 _DIRECTIVES = {
     "%Y": r"\d{4}", "%G": r"\d{4}", "%y": r"\d{2}", "%m": r"\d{2}", "%d": r"\d{2}", "%j": r"\d{3}",
     "%V": r"\d{2}", "%H": r"\d{2}", "%M": r"\d{2}", "%S": r"\d{2}", "%b": r"[^\W\d_]+", "%B": r"[^\W\d_]+",
 }  # fmt: skip
-_WILDCARDS = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-_GLOB_TOKEN = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\]|.", re.DOTALL)
 _FORMAT_TOKEN = re.compile(r"%.|[^%]+", re.DOTALL)
+_KEYS_CACHED = 4096
 
 
 class TemplateError(UserError):
@@ -44,6 +45,7 @@ class PathTemplate:
     def __init__(self, text: str, calendar: Calendar) -> None:
         self._text = text
         self._calendar = calendar
+        self._key_of = lru_cache(_KEYS_CACHED)(self._parsed_key)
         self._reject_ambiguity()
 
     def of(self, key: str) -> str:
@@ -61,16 +63,17 @@ class PathTemplate:
         None where the path is not of the template, states a moment that is not the start of a partition, or one
         that is outside the calendar.
         """
-        pattern, directives = self._regex
-        match = pattern.fullmatch(path)
-        if match is None:
-            return None
-        moment = self._moment(dict(zip(directives, match.groups(), strict=True)))
+        values = _values(self._segments, path.split("/"))
+        return None if values is None else self._key_of(tuple(values))
+
+    def _parsed_key(self, values: tuple[str, ...]) -> str | None:
+        """The partition key for a value of each directive."""
+        moment = self._moment(dict(zip(self._directives, values, strict=True)))
         if moment is None or not self._covers(moment):
             return None
         key = self._calendar.key_of(moment)
-        spelled = [self._start(key).strftime(directive) for directive in directives]
-        return key if spelled == list(match.groups()) else None
+        spelled = [self._start(key).strftime(directive) for directive in self._directives]
+        return key if spelled == list(values) else None
 
     def _covers(self, moment: datetime) -> bool:
         end = self._calendar.end
@@ -92,38 +95,133 @@ class PathTemplate:
         return placeholder[1] or self._calendar.key_format
 
     @cached_property
-    def _regex(self) -> tuple[re.Pattern[str], list[str]]:
-        """An expression that matches a path of any partition, and the directive of each of its groups."""
-        pattern, directives, end = "", [], 0
+    def _tokens(self) -> list[tuple[str, str]]:
+        """The template's parts in order: ("glob", text), ("literal", text) or ("directive", such as %Y)."""
+        tokens: list[tuple[str, str]] = []
+        end = 0
         for match in PLACEHOLDER.finditer(self._text):
-            tokens = _FORMAT_TOKEN.findall(self._format(match))
-            pattern += _glob_regex(self._text[end : match.start()]) + "".join(map(_directive_regex, tokens))
-            directives += [token for token in tokens if token in _DIRECTIVES]
+            tokens.append(("glob", self._text[end : match.start()]))
+            tokens += map(_format_token, _FORMAT_TOKEN.findall(self._format(match)))
             end = match.end()
-        return re.compile(pattern + _glob_regex(self._text[end:]), re.DOTALL), directives
+        return [*tokens, ("glob", self._text[end:])]
+
+    @cached_property
+    def _directives(self) -> list[str]:
+        return [text for kind, text in self._tokens if kind == "directive"]
+
+    @cached_property
+    def _segments(self) -> list["_Name | None"]:
+        """A matcher for each name of the path; None where any number of folders may be."""
+        segments: list[list[tuple[str, str]]] = [[]]
+        for kind, text in self._tokens:
+            first, *others = text.split("/")
+            segments[-1].append((kind, first))
+            segments += [[(kind, other)] for other in others]
+        names: list[_Name | None] = []
+        for tokens in segments:
+            is_any = _glob_of(tokens) == ANY_FOLDERS
+            if not is_any or not names or names[-1]:  # several `**` in a row are one
+                names.append(None if is_any else _Name(tokens))
+        return names
 
     def _reject_ambiguity(self) -> None:
         """Raise TemplateError where the first two partitions can't be parsed from their own paths."""
         first = self._calendar.key_of(self._calendar.first_start)
         for key in (first, self._calendar.key_of(self._calendar.window(first).end)):
-            start, (_, directives) = self._start(key), self._regex
-            if self._moment({directive: start.strftime(directive) for directive in directives}) != start:
+            start = self._start(key)
+            if self._moment({directive: start.strftime(directive) for directive in self._directives}) != start:
                 cadence = self._calendar.cadence.value
                 raise TemplateError(f"{self._text!r} does not distinguish {cadence} partitions")
 
 
-def _glob_regex(text: str) -> str:
-    """A glob as a regular expression. A [set] matches any character: paths come from `glob`, which has checked it."""
+class _Name:
+    """The pattern of one name of a path: a glob, directives and literal text between them, and a glob.
 
-    def regex(token: str) -> str:
-        return _WILDCARDS.get(token) or ("[^/]" if len(token) > 1 else re.escape(token))
+    Where several values are possible, it takes the last ones in the name. What `fnmatch` makes of a glob never goes
+    back behind a wildcard that has matched, so the globs before and after the directives are matched apart from them.
+    """
 
-    return "".join(map(regex, _GLOB_TOKEN.findall(text)))
+    def __init__(self, tokens: list[tuple[str, str]]) -> None:
+        directives = [number for number, (kind, _) in enumerate(tokens) if kind == "directive"]
+        first = directives[0] if directives else len(tokens)
+        last = directives[-1] + 1 if directives else len(tokens)
+        before = _glob_of(tokens[:first])
+        rest = "".join(_token_regex(*token) for token in tokens[first:last]) + translate(_glob_of(tokens[last:]))
+        self._anchored = re.compile(_token_regex("glob", before) + rest) if "*" not in before else None
+        self._before, self._rest = re.compile(translate(before)), re.compile(rest)
+
+    def values(self, name: str) -> tuple[str, ...] | None:
+        """The directives' values; None where the name doesn't match."""
+        if self._anchored:
+            match = self._anchored.match(name)
+            return match.groups() if match else None
+        for start in range(len(name), -1, -1):
+            match = self._rest.match(name, start)
+            if match and self._before.fullmatch(name, 0, start):
+                return match.groups()
+        return None
 
 
-def _directive_regex(token: str) -> str:
+def _values(segments: list[_Name | None], names: list[str]) -> list[str] | None:
+    """The directives' values in a path, or None; folders that may be any are as many, and as early, as possible."""
+    if None not in segments:
+        return _joined(segments, names) if len(segments) == len(names) else None
+    chosen: list[str] = []
+    matches = _matches(segments, names)
+    if not matches[0][0]:
+        return None
+    segment = place = 0
+    while segment < len(segments):
+        if segments[segment] is None:
+            if place < len(names) and matches[segment][place + 1]:
+                place += 1
+            else:
+                segment += 1
+        else:
+            chosen += segments[segment].values(names[place]) or ()  # pyright: ignore[reportOptionalMemberAccess]
+            segment, place = segment + 1, place + 1
+    return chosen
+
+
+def _joined(segments: list[_Name | None], names: list[str]) -> list[str] | None:
+    chosen: list[str] = []
+    for segment, name in zip(segments, names, strict=True):
+        values = segment.values(name) if segment else ()
+        if values is None:
+            return None
+        chosen += values
+    return chosen
+
+
+def _matches(segments: list[_Name | None], names: list[str]) -> list[list[bool]]:
+    """At [segment][name]: whether the segments from that one on match all names from that one on."""
+    following = [*[False] * len(names), True]
+    table = [following]
+    for segment in reversed(segments):
+        row = [False] * (len(names) + 1)
+        for place in range(len(names), -1, -1):
+            if segment is None:
+                row[place] = following[place] or (place < len(names) and row[place + 1])
+            else:
+                row[place] = place < len(names) and following[place + 1] and segment.values(names[place]) is not None
+        table.insert(0, row)
+        following = row
+    return table
+
+
+def _glob_of(tokens: list[tuple[str, str]]) -> str:
+    return "".join(text for _, text in tokens)
+
+
+def _token_regex(kind: str, text: str) -> str:
+    if kind == "directive":
+        return f"({_DIRECTIVES[text]})"
+    return re.escape(text) if kind == "literal" else translate(text).removesuffix(r"\Z").removesuffix(r"\z")
+
+
+def _format_token(token: str) -> tuple[str, str]:
     if token in _DIRECTIVES:
-        return f"({_DIRECTIVES[token]})"
+        return "directive", token
     if token.startswith("%") and token != "%%":
         raise TemplateError(f"{token} can't be used in a placeholder: use {' '.join(_DIRECTIVES)}")
-    return re.escape(token.replace("%%", "%"))
+    return "literal", token.replace("%%", "%")

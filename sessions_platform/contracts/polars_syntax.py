@@ -4,13 +4,12 @@ A stream's file is validated with the library that will read the data, so that a
 fail in a run. Not here: the texts of the messages (``values``), and the plain rules of formats (``timestamps``).
 """
 
-import warnings
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from sessions_platform.contracts.timestamps import EPOCHS, has_offset, ignored_offset
+from sessions_platform.contracts.timestamps import EPOCHS, has_offset, ignored_offset, misreads_fractions
 
 # The first moment of the year 10000 in microseconds since 1970: no later one can be shown as a date.
 _YEAR_10000 = 253_402_300_800 * 1_000_000
@@ -78,22 +77,24 @@ def _from_epoch(text: pl.Expr, microseconds: int) -> pl.Expr:
 def format_problem(fmt: str) -> str | None:
     """Why no timestamp can be read by a format; None where one can.
 
-    A sample is written by the format and read again: its day has to come back.
+    A sample is written by the format and read again: its day has to come back. Formats that polars would warn of are
+    recognized before: to turn its warnings into errors would do so in all threads of the process.
     """
     if fmt in EPOCHS:
         return None
     if directive := ignored_offset(fmt):
         return f"the offset that {directive} stands for is ignored"
+    if misreads_fractions(fmt):
+        return "%f reads the digits of a fraction as nanoseconds; %.f reads a fraction"
     try:
         return None if _preserves_the_day(fmt) else "it does not give the day"
-    except (pl.exceptions.PolarsError, Warning) as error:
+    except pl.exceptions.PolarsError as error:
         return str(error).splitlines()[0].removeprefix("Invalid format string: ").partition(". ")[0].rstrip(".")
 
 
 def _preserves_the_day(fmt: str) -> bool:
     only_for_reading, for_writing = "%#z", "%z"
     sample = pl.Series("text", [_SAMPLE], pl.Datetime("us", _SAMPLE_ZONE))
-    with warnings.catch_warnings(action="error"):  # polars warns of formats that read fractions wrongly
-        text = sample.dt.strftime(fmt.replace(only_for_reading, for_writing)).to_frame()
-        read = read_timestamp(pl.col("text"), fmt, _SAMPLE_ZONE).dt.convert_time_zone(_SAMPLE_ZONE)
-        return text.select(read.dt.date().eq_missing(_SAMPLE.date())).item()
+    text = sample.dt.strftime(fmt.replace(only_for_reading, for_writing)).to_frame()
+    read = read_timestamp(pl.col("text"), fmt, _SAMPLE_ZONE).dt.convert_time_zone(_SAMPLE_ZONE)
+    return text.select(read.dt.date().eq_missing(_SAMPLE.date())).item()

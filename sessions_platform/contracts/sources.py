@@ -51,6 +51,10 @@ class FilesSource(SourceConfig):
         "or none.",
     )
 
+    follow_outside_links: bool = Field(
+        False, description="Whether links below the landing folder may lead to files outside of it."
+    )
+
     @field_validator("files")
     @classmethod
     def _placeholder_is_whole(cls, files: str) -> str:

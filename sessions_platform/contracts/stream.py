@@ -2,8 +2,8 @@
 
 One YAML file states all of it, once. The pandera schemas, the Dagster column schemas, the warehouse's tables
 and the JSON schema in `docs/` derive from this model and those of its keys: ``sources``, ``formats``,
-``columns``, ``session_rule`` and ``rejection_limits``. Not here: reading the file (``stream_file``), and rules
-that relate two of its keys (``stream_checks``).
+``columns``, ``session_rule``, ``rejection_limits`` and ``retention``. Not here: reading the file
+(``stream_file``), and rules that relate two of its keys (``stream_checks``).
 """
 
 import hashlib
@@ -22,6 +22,7 @@ from sessions_platform.contracts.enrichments import EnrichmentName, enrichment_v
 from sessions_platform.contracts.formats import FormatOptions
 from sessions_platform.contracts.model import Model
 from sessions_platform.contracts.rejection_limits import Rejected
+from sessions_platform.contracts.retention import Retained
 from sessions_platform.contracts.session_rule import SessionRule
 from sessions_platform.contracts.sources import AnySource
 from sessions_platform.contracts.values import Day, Identifier, Owner
@@ -51,6 +52,7 @@ class Stream(Model):
     sequence: str | None = Field(None, description="A column that orders simultaneous events.")
     session: SessionRule = Field(default_factory=lambda: SessionRule.model_validate({}))
     rejected: Rejected = Field(default_factory=lambda: Rejected.model_validate({}))
+    retention: Retained = Field(default_factory=lambda: Retained.model_validate({}))
     # Left out of the JSON schema, and so of the documented keys, while the table of enrichments is empty.
     enrich: SkipJsonSchema[list[EnrichmentName]] = Field(default_factory=list)
 
@@ -123,6 +125,17 @@ class Stream(Model):
     def derives_event_id(self) -> bool:
         """Whether event ids are made from the rows, because the source has none."""
         return "event_id" not in self.columns
+
+    @property
+    def definition_version(self) -> str:
+        """A digest that changes with anything by which a run could do something else, and not with descriptions.
+
+        By it a sensor and a run notice that they have read different states of the file.
+        """
+        definition = self.model_dump(mode="json", exclude={"description", "owners"})
+        for column in definition["columns"].values():
+            column.pop("description")
+        return _digest({**definition, "enrich": enrichment_versions(self.enrich)})
 
     @property
     def contract_version(self) -> str:

@@ -1,12 +1,13 @@
 """Read a stream's YAML file, and report every problem of it with file, line, key, reason and fix.
 
 PyYAML reads the file (YAML 1.1) into nodes first, because nodes have the lines of keys, and show repeated keys. Not
-here: the rules themselves, of one key (the modules of the models, ``values``) and of two (``stream_checks``).
+here: the rules themselves, of one key (the modules of the models, ``values``) and of two (``stream_checks``), and all
+streams of a folder (``stream_folder``).
 """
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,10 @@ _MODELS: dict[KeyPath, type[BaseModel]] = {
 }
 _SUBJECT = re.compile(r"^(Input|List|String|Dictionary|Keys|Value error,) ")
 _KEY_TAGS = {"tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"}
+# Keys and values that a file may have, those of an anchor counted wherever it is used; these take about two seconds.
+MAX_VALUES = 50_000
+MAX_BYTES = 2_000_000
+_CHARACTERS_OF_VALUE = 100  # a longer text counts as several values
 _SURROGATE_OR_NUL = re.compile("[\0\ud800-\udfff]")  # PostgreSQL's text can contain neither
 
 
@@ -53,7 +58,8 @@ class ConfigProblem:
     def __str__(self) -> str:
         location = f"{self.file}:{self.line}" if self.line else str(self.file)
         message = f"{self.key}: {self.reason}. Fix: {self.fix}."
-        return f"{location}: {' '.join(message.splitlines())}"
+        text = f"{location}: {' '.join(message.splitlines())}"
+        return text.encode(errors="backslashreplace").decode()  # a file's name may be no UTF-8
 
 
 class StreamError(UserError):
@@ -88,44 +94,25 @@ def load_stream(path: Path, home: Path) -> Stream:
     return Stream.model_validate(content)
 
 
-def load_streams(folders: Iterable[Path], home: Path) -> list[Stream]:
-    """Read the streams of all .yaml and .yml files that are directly in the folders.
-
-    Returns:
-        The streams, sorted by name.
-
-    Raises:
-        StreamError: with the problems of all files; also where a folder is missing or two streams have one name.
-    """
-    streams: dict[str, Stream] = {}
-    problems: list[ConfigProblem] = []
-    for path in _stream_files(folders):
-        try:
-            stream = load_stream(path, home)
-        except StreamError as error:
-            problems += error.problems
-            continue
-        if stream.name in streams:
-            twin = streams[stream.name].path
-            problems.append(ConfigProblem(path, None, "name", f"{twin} has the same name", "rename one of the two"))
-        streams[stream.name] = stream
-    if problems:
-        raise StreamError(problems)
-    return [streams[name] for name in sorted(streams)]
-
-
-def _stream_files(folders: Iterable[Path]) -> Iterator[Path]:
-    for folder in folders:
-        if not folder.is_dir():
-            raise StreamError([ConfigProblem(folder, None, "SESSIONS_STREAMS", "there is no such folder", "make it")])
-        yield from sorted(path for path in folder.iterdir() if path.suffix in {".yaml", ".yml"})
-
-
 # YAML ----------------------------------------------------------------------------------------------------
+
+
+class _TooLargeError(ValueError):
+    """A file has so many values that reading it would take minutes, or all of the memory."""
 
 
 class _Loader(yaml.SafeLoader):
     """Reads a scalar that only looks like a date or number, as 2026-02-30, as text: the rule of its key reports it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._nodes = 0
+
+    def compose_node(self, parent: Any, index: Any) -> yaml.Node | None:
+        self._nodes += 1
+        if self._nodes > MAX_VALUES:
+            raise _TooLargeError
+        return super().compose_node(parent, index)
 
     def construct_scalar(self, node: Any) -> Any:
         text = super().construct_scalar(node)
@@ -157,8 +144,13 @@ def _read_yaml(path: Path) -> tuple[dict[KeyPath, int], dict[str, Any]]:
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
+        _count_values(node, {})
         lines = dict(_key_lines(path, node, (), problems))
         raw = loader.construct_document(node) if node else None
+    except _TooLargeError:
+        reason = f"it has more than {MAX_VALUES:,} values, those of an anchor counted wherever it is used"
+        fix = "put long lists of values into a file, and name it with `references`"
+        raise StreamError([ConfigProblem(path, None, "file", reason, fix)]) from None
     except RecursionError:
         fix = "write it flat, and let no anchor contain itself"
         raise StreamError([ConfigProblem(path, None, "file", "it is nested without end", fix)]) from None
@@ -172,8 +164,42 @@ def _read_yaml(path: Path) -> tuple[dict[KeyPath, int], dict[str, Any]]:
     return lines, raw
 
 
+def _count_values(node: yaml.Node | None, counted: dict[int, int | None]) -> int:
+    """How many keys and values a node has when anchors are replaced by what they stand for.
+
+    Args:
+        node: the root of a file's nodes, which aliases share.
+        counted: by the identity of each node its number; None while it is being counted.
+
+    Raises:
+        RecursionError: an anchor contains itself.
+        _TooLargeError: there are more than MAX_VALUES.
+    """
+    if not isinstance(node, yaml.CollectionNode):
+        return 1 + len(node.value) // _CHARACTERS_OF_VALUE if node else 0
+    if id(node) in counted:
+        number = counted[id(node)]
+        if number is None:
+            raise RecursionError
+        return number
+    counted[id(node)] = None
+    is_mapping = isinstance(node, yaml.MappingNode)
+    children = [child for pair in node.value for child in pair] if is_mapping else node.value
+    number = 1
+    for child in children:
+        number += _count_values(child, counted)
+        if number > MAX_VALUES:
+            raise _TooLargeError
+    counted[id(node)] = number
+    return number
+
+
 def _read_text(path: Path) -> str:
     try:
+        if path.stat().st_size > MAX_BYTES:
+            fix = "put long lists of values into a file, and name it with `references`"
+            problem = ConfigProblem(path, None, "file", f"it has more than {MAX_BYTES:,} bytes", fix)
+            raise StreamError([problem])
         return path.read_text(encoding="utf-8")
     except OSError as error:
         fix = "name a file that can be read"

@@ -20,3 +20,8 @@ def ignored_offset(fmt: str) -> str | None:
     """The directive of an offset that reading would ignore; None where there is none."""
     directives = fmt.replace("%%", "")
     return next((offset for offset in _IGNORED_OFFSETS if offset in directives and fmt != offset), None)
+
+
+def misreads_fractions(fmt: str) -> bool:
+    """Whether polars warns of the format: by ``%f`` it takes the digits of a fraction for whole nanoseconds."""
+    return "%f" in fmt

@@ -16,6 +16,7 @@ from random import Random
 from sessions_platform.contracts.rejection_reasons import Code
 from sessions_platform.demo.deliveries import ON_TIME, ArrivedLine, Variant, draw_variants
 from sessions_platform.demo.visits import HOUR, WEEK, Event, moment, visits
+from sessions_platform.settings import PRIVATE_FILE, make_private_folder
 
 FILE_SPAN = 6 * HOUR
 
@@ -110,7 +111,8 @@ def _write_if_changed(path: Path, lines: list[str]) -> None:
     content = gzip.compress("".join(f"{line}\n" for line in lines).encode(), compresslevel=4, mtime=0)
     if path.exists() and path.read_bytes() == content:
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_private_folder(path.parent)
     unfinished = path.with_name(f".{path.name}.part")
+    unfinished.touch(PRIVATE_FILE)
     unfinished.write_bytes(content)
     unfinished.replace(path)

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sessions_platform.demo.events import Planted, land_week
-from sessions_platform.settings import Settings
+from sessions_platform.settings import Settings, make_home
 
 STREAM = "web_shop"
 
@@ -18,6 +18,7 @@ def run_demo(settings: Settings) -> None:
     """Write the week, materialize all assets of it in one Dagster run, and print a summary."""
     console = Console(stderr=True)
     console.print("[bold]1[/] Writing a week of landing files, with some events broken on purpose")
+    make_home(settings.home)
     planted = land_week(settings.home / "landing" / STREAM)
     console.print(f"  ✓ {planted.lines:,} lines in {settings.home / 'landing' / STREAM}")
     _materialize(settings, console)

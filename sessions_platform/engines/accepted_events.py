@@ -44,7 +44,8 @@ def event_reader(
 
     def read(start: datetime, end: datetime, users: pl.Series | None = None) -> pl.DataFrame:
         window = Window(start, end)
-        events = lake.scan([*events_near(landings, window), *more], schema).filter(in_window(window))
+        paths = [*events_near(landings, window), *more]
+        events = lake.scan(paths, schema, "event_timestamp", window.overlaps).filter(in_window(window))
         if users is not None:
             events = events.join(users.to_frame("user_id").lazy(), on="user_id", how="semi")
         return events.select(wanted).collect()

@@ -93,7 +93,7 @@ def dry_run(context: StreamContext, users: Sequence[str]) -> Receipt:
         "dry_run": True,
         "looked_at": {"raw_files": found.looked_at, "sessionized_files": looked_at},
         "raw_rows": found.counts,
-        "raw_files": len(found.files),
+        "raw_files": len(found.sharing),
         "landing_partitions": sorted({file.landing_partition for file in found.files}),
         "session_partitions": partitions,
         "quarantined_files": len(quarantined_naming(context, pattern)),

@@ -21,7 +21,7 @@ from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.contracts.rejected_events import REJECTED_EVENTS
 from sessions_platform.operations.erase_landing import holds_text
 from sessions_platform.pipeline.context import StreamContext
-from sessions_platform.pipeline.ingest import QUARANTINED_FILES
+from sessions_platform.pipeline.raw_files import QUARANTINED_FILES
 from sessions_platform.storage.lake.filesystem import LocalFilesystem
 from sessions_platform.storage.lake.prefetch import prefetch
 from sessions_platform.storage.postgres.database import Database

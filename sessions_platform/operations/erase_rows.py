@@ -1,8 +1,9 @@
 """Find the raw rows of users, and replace the lake's files that contain them by files without.
 
 Here: which rows are erased, and the transaction that makes the rest the current raw rows. Rows that are left keep their
-positions. Not here: how a row names a user (`transforms/erasure.py`), what follows from the new raw rows (`erase.py`),
-and files that are not the lake's (`erase_landing.py`).
+positions, and those of other landing files that share a raw file move with them to the new one. Not here: how a row
+names a user (`transforms/erasure.py`), what follows from the new raw rows (`erase.py`), and files that are not the
+lake's (`erase_landing.py`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,22 +15,25 @@ import polars as pl
 from sessions_platform.contracts.events import PLACE
 from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.pipeline.raw_files import rows_of
 from sessions_platform.pipeline.tombstones import Tombstones
-from sessions_platform.storage.lake.lake import StoredFile
 from sessions_platform.storage.lake.prefetch import prefetch
-from sessions_platform.storage.ledger.ledger import Erasure, KnownFile, StaleWriteError
+from sessions_platform.storage.ledger.ledger import Erasure, KnownFile, ReplacedRows, StaleWriteError
 from sessions_platform.transforms.erasure import NAMED, Naming, UserPattern
 from sessions_platform.transforms.rejections import rejection_ids
 
 _ATTEMPTS = 5
-_FOUND = {"source_uri": pl.String(), **NAMED}
 
 
 @dataclass(frozen=True)
 class RawRowsOfUsers:
-    """Raw rows to erase: source_uri, position, payload and naming; `mentions` counts rows of others that stay."""
+    """Raw rows to erase, with the columns ``NAMED``, and their landing files.
+
+    `looked_at` counts all raw files of the stream, and `mentions` rows of others that stay.
+    """
 
     files: tuple[KnownFile, ...]
+    sharing: dict[str, list[str]]  # the landing files of each raw file with such rows
     looked_at: int
     rows: pl.DataFrame
     mentions: int
@@ -49,14 +53,20 @@ def find_rows(context: StreamContext, pattern: UserPattern) -> RawRowsOfUsers:
     somebody else stays, even if it mentions a user.
     """
     files = [file for file in context.ledger.files() if file.path is not None]
-    named = pl.concat([pl.DataFrame(schema=_FOUND), *(_named_in(context, file, pattern) for file in files)])
+    paths = list(dict.fromkeys(file.stored.path for file in files))
+    named = pl.concat([pl.DataFrame(schema=NAMED), *(_named_in(context, path, pattern) for path in paths)])
     is_mention = pl.col("naming") == Naming.mention.value
     rejected = _rejected_places(context, files, named.filter(is_mention))
     erased = pl.concat([named.filter(~is_mention), named.filter(is_mention).join(rejected, on=PLACE, how="semi")])
     mentions = named.height - erased.height
     erased = pl.concat([erased, _of_same_repairs(context, files, erased)])
-    holding = set(erased["source_uri"])
-    return RawRowsOfUsers(tuple(file for file in files if file.uri in holding), len(files), erased, mentions)
+    uris = set(erased["source_uri"])
+    holding = tuple(file for file in files if file.uri in uris)
+    sharing: dict[str, list[str]] = {file.stored.path: [] for file in holding}
+    for file in files:
+        if file.stored.path in sharing:
+            sharing[file.stored.path].append(file.uri)
+    return RawRowsOfUsers(holding, sharing, len(paths), erased, mentions)
 
 
 def replace_raw_rows(
@@ -72,20 +82,19 @@ def replace_raw_rows(
     """
     for _ in range(_ATTEMPTS):
         found = find_rows(context, pattern)
-        stored = {file.uri: _without(context, file, found.rows) for file in found.files}
+        replaced = [_without(context, path, found) for path in found.sharing]
         try:
-            return _record(context, tombstones, erasure, found, stored), found
+            return _record(context, tombstones, erasure, found, replaced), found
         except StaleWriteError:
-            for file in stored.values():
-                context.lake.remove(file.path)
+            for rows in replaced:
+                context.lake.remove(rows.stored.path)
     raise StaleWriteError(f"{context.stream.name}: landing files were read during each attempt to erase rows of them")
 
 
-def _named_in(context: StreamContext, file: KnownFile, pattern: UserPattern) -> pl.DataFrame:
-    with closing(prefetch(context.lake.blocks([file.stored.path], RAW_EVENTS))) as blocks:
+def _named_in(context: StreamContext, path: str, pattern: UserPattern) -> pl.DataFrame:
+    with closing(prefetch(context.lake.blocks([path], RAW_EVENTS))) as blocks:
         named = [pattern.rows_naming(block) for block in blocks]
-    rows = pl.concat([pl.DataFrame(schema=NAMED), *named])
-    return rows.select(pl.lit(file.uri).alias("source_uri"), *NAMED)
+    return pl.concat([pl.DataFrame(schema=NAMED), *named])
 
 
 def _rejected_places(context: StreamContext, files: Sequence[KnownFile], rows: pl.DataFrame) -> pl.DataFrame:
@@ -106,23 +115,29 @@ def _of_same_repairs(context: StreamContext, files: Sequence[KnownFile], erased:
         group = of_original.setdefault(repair.original_id, {(repair.original_uri, repair.original_position)})
         group.add((repair.uri, repair.position))
     more = {place for group in of_original.values() if group & places for place in group} - places
-    rows = [pl.DataFrame(schema=_FOUND)]
+    rows = [pl.DataFrame(schema=NAMED)]
     for file in files:
         positions = [position for uri, position in more if uri == file.uri]
         if positions:
-            raw = context.lake.scan([file.stored.path], RAW_EVENTS).filter(pl.col("position").is_in(positions))
-            rows.append(raw.select(*PLACE, "payload", naming=pl.lit(Naming.text.value)).collect())
+            for block in rows_of(context.lake, file.stored.path, [file.uri]):
+                raw = block.filter(pl.col("position").is_in(positions))
+                rows.append(raw.select(*PLACE, "payload", naming=pl.lit(Naming.text.value)))
     return pl.concat(rows)
 
 
-def _without(context: StreamContext, file: KnownFile, erased: pl.DataFrame) -> StoredFile:
-    positions = erased.filter(pl.col("source_uri") == file.uri)["position"].implode()
+def _without(context: StreamContext, path: str, found: RawRowsOfUsers) -> ReplacedRows:
+    """Write a raw file anew, without the rows; all landing files that share it have theirs in the new one."""
+    uris = found.sharing[path]
+    rows = found.rows.filter(pl.col("source_uri").is_in(uris))
+    counts = dict(rows.group_by("source_uri").len().iter_rows())
+    partition = next(file.landing_partition for file in found.files if file.path == path)
 
     def kept() -> Iterator[pl.DataFrame]:
-        for block in context.lake.blocks([file.stored.path], RAW_EVENTS):
-            yield block.filter(~pl.col("position").is_in(positions))
+        for block in context.lake.blocks([path], RAW_EVENTS):
+            yield block.join(rows, on=PLACE, how="anti", maintain_order="left")
 
-    return context.lake.write(context.folder("raw_events", file.landing_partition), kept(), RAW_EVENTS)
+    stored = context.lake.write(context.folder("raw_events", partition), kept(), RAW_EVENTS)
+    return ReplacedRows(uris, path, stored, counts)
 
 
 def _record(
@@ -130,15 +145,18 @@ def _record(
     tombstones: Tombstones,
     erasure: Erasure,
     found: RawRowsOfUsers,
-    stored: dict[str, StoredFile],
+    replaced: Sequence[ReplacedRows],
 ) -> Erasure:
     elsewhere = found.rows.filter(pl.col("naming") != Naming.owner.value)["payload"]
     ids = rejection_ids(found.rows, context.stream).to_list()
-    sequences = {file.uri: file.sequence for file in found.files}
+    counts = {uri: rows for of_file in replaced for uri, rows in of_file.erased.items()}
+    emptied = [file.digest for file in found.files if file.digest and file.rows == counts.get(file.uri)]
     with context.database.transaction() as connection:
         context.ledger.lock(connection)
-        context.ledger.replace_raw_rows(connection, stored, sequences, ids, erasure.run_id)
+        context.ledger.replace_raw_rows(connection, replaced, ids, erasure.run_id)
         context.ledger.add_tombstones(connection, tombstones.of_payloads(elsewhere))
+        # a file without rows would otherwise be taken for one whose quarantined copy is missing
+        context.ledger.add_tombstones(connection, list(map(tombstones.of_file, emptied)))
         removed = context.warehouse.erasure.remove_rejected(connection, ids)
         return context.ledger.record_progress(connection, erasure, _progress(erasure, found, removed))
 
@@ -151,7 +169,7 @@ def _progress(erasure: Erasure, found: RawRowsOfUsers, rejected: int) -> dict[st
     return {
         **before,
         **counts,
-        "raw_files": before.get("raw_files", 0) + len(found.files),
+        "raw_files": before.get("raw_files", 0) + len(found.sharing),
         "rejected_rows": before.get("rejected_rows", 0) + rejected,
         "landing_partitions": sorted({*before.get("landing_partitions", []), *partitions}),
         "landing_files": sorted({*before.get("landing_files", []), *(f.uri for f in found.files if not f.is_replay)}),

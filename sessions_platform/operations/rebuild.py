@@ -5,7 +5,7 @@ column of another type needs another table. Here belong the order of the shadow 
 that it calls (`pipeline`), and how the ledger and the warehouse replace one stream by another (`storage`).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -23,6 +23,7 @@ from sessions_platform.pipeline.lineage import find_merged_into
 from sessions_platform.pipeline.load import checked_sessions
 from sessions_platform.pipeline.publish import landing_row
 from sessions_platform.pipeline.quality import ContractCheck, ValidationChecks, check_sessionized, stop_if_failed
+from sessions_platform.pipeline.raw_files import rows_of
 from sessions_platform.pipeline.reference_data import References, read_references
 from sessions_platform.pipeline.sessionize import sessionize_partitions
 from sessions_platform.pipeline.validate import validate_partition
@@ -101,18 +102,34 @@ def _attempt(context: StreamContext, run_id: str, report: Callable[[str], None])
 def _transfer(shadow: StreamContext, current: Ledger, files: Sequence[KnownFile]) -> None:
     """Record all landing files for the shadow stream.
 
-    Raw rows are shared with the current stream, and copied only if they change their landing partition. Repairs follow
-    the file of their original row.
+    Raw files are shared with the current stream, and copied only if any of their landing files changes its landing
+    partition. Repairs follow the file of their original row.
     """
     calendars = current.recorded_calendars()
     partitions = {file.uri: _landing_partition(file, shadow, calendars) for file in files if not file.is_replay}
     originals = {repair.uri: repair.original_uri for repair in current.repairs()}
+    partitions |= {file.uri: partitions[originals[file.uri]] for file in files if file.is_replay}
+    copies = _copied(shadow, files, partitions)
     for file in files:
-        partition, path = partitions[originals.get(file.uri, file.uri)], file.path
-        if path is not None and partition != file.landing_partition:
-            blocks = _assigned(shadow, path, partition)
-            path = shadow.lake.write(shadow.folder("raw_events", partition), blocks, RAW_EVENTS).path
-        shadow.ledger.transfer(file, current, partition, path)
+        shadow.ledger.transfer(file, current, partitions[file.uri], copies.get(file.uri, file.path))
+
+
+def _copied(shadow: StreamContext, files: Sequence[KnownFile], partitions: Mapping[str, str]) -> dict[str, str]:
+    """The new raw file of each landing file whose rows are copied: one for each of its raw file's new partitions."""
+    of_path: dict[str, list[KnownFile]] = {}
+    for file in files:
+        if file.path is not None:
+            of_path.setdefault(file.path, []).append(file)
+    copies: dict[str, str] = {}
+    for path, together in of_path.items():
+        if all(partitions[file.uri] == file.landing_partition for file in together):
+            continue
+        for partition in sorted({partitions[file.uri] for file in together}):
+            uris = [file.uri for file in together if partitions[file.uri] == partition]
+            blocks = _assigned(shadow, path, uris, partition)
+            copy = shadow.lake.write(shadow.folder("raw_events", partition), blocks, RAW_EVENTS).path
+            copies.update(dict.fromkeys(uris, copy))
+    return copies
 
 
 def _landing_partition(file: KnownFile, context: StreamContext, recorded_calendars: dict[str, str]) -> str:
@@ -131,8 +148,8 @@ def _landing_partition(file: KnownFile, context: StreamContext, recorded_calenda
     return max(calendar.key_of(read_at), calendar.first_key)
 
 
-def _assigned(shadow: StreamContext, path: str, landing_partition: str) -> Iterator[pl.DataFrame]:
-    for block in shadow.lake.blocks([path], RAW_EVENTS):
+def _assigned(shadow: StreamContext, path: str, uris: Sequence[str], landing_partition: str) -> Iterator[pl.DataFrame]:
+    for block in rows_of(shadow.lake, path, uris):
         yield block.with_columns(landing_partition=pl.lit(landing_partition))
 
 

@@ -178,7 +178,7 @@ def _raw_rows(
     for uri, of_file in groupby(sorted(positions), itemgetter(0)):
         file = files.get(uri)
         if file is not None and file.path is not None:
-            is_wanted = pl.col("position").is_in([position for _, position in of_file])
+            is_wanted = (pl.col("source_uri") == uri) & pl.col("position").is_in([position for _, position in of_file])
             frame = context.lake.scan([file.path], RAW_EVENTS).filter(is_wanted).collect()
             rows.update(zip(rejection_ids(frame, context.stream), frame.to_dicts(), strict=True))
     return rows

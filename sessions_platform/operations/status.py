@@ -5,7 +5,7 @@ which session partitions an event invalidates (`pipeline/invalidation.py`).
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -13,14 +13,17 @@ from typing import Any
 from sessions_platform.contracts.calendar import Calendar, contiguous_runs
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.reference_data import read_references
-from sessions_platform.storage.ledger.ledger import KnownFile, LandingVersion
+from sessions_platform.sources.base import Found, search
+from sessions_platform.storage.ledger.ledger import LandingVersion
 
 _RANGES = 8
+_SKIPPED_SHOWN = 10
 
 
 def status(context: StreamContext) -> dict[str, Any]:
     """Counts of everything published and loaded, and the pending partitions. Durations are in seconds."""
     context.prepare()
+    found = search(context.source, cursors=context.ledger.cursors())
     landings = context.ledger.landings()
     by_reason: Counter[str] = Counter()
     for landing in landings:
@@ -41,31 +44,51 @@ def status(context: StreamContext) -> dict[str, Any]:
         **totals,
         "partitions": {"landing": len(landings), "session": len(loaded)},
         "pending": {
-            "landing": pending_landing_partitions(context),
+            "landing": pending_landing_partitions(context, found=found),
             "session": context.stale_session_partitions(),
         },
         "validated_with_older_references": validated_with_older_references(context),
+        "skipped_files": {
+            "count": len(found.skipped),
+            "first": [f"{skip.place}: {skip.reason}" for skip in found.skipped[:_SKIPPED_SHOWN]],
+        },
+        "lake": _lake(context),
         "warehouse": context.database.shown,
     }
 
 
-def pending_landing_partitions(context: StreamContext, newest: str | None = None) -> list[str]:
+def _lake(context: StreamContext) -> dict[str, Any]:
+    """How many files with current rows are not there now, and what the last verification has left."""
+    files = context.ledger.lake_files()
+    last = context.ledger.verification()
+    return {
+        "files": len(files),
+        "missing_files": [file.path for file in files if not context.lake.exists(file.path)],
+        "verified_at": last.verified_at if last else None,
+        "problems": last.problems if last else [],
+    }
+
+
+def pending_landing_partitions(
+    context: StreamContext, newest: str | None = None, found: Found | None = None
+) -> list[str]:
     """Landing partitions to materialize: with files that are new, changed or not published, or of another contract.
 
     Args:
         context: the stream's.
         newest: the landing partition of files that are new and whose name gives none; without it they are left out.
+        found: what there is in the source; searched here by default.
     """
     context.prepare()
-    known = {file.uri: file for file in context.ledger.files()}
-    published = _published(context)
+    found = found or search(context.source, cursors=context.ledger.cursors())
+    known, read = context.ledger.fingerprints(), context.ledger.newest_sequences()
+    published = _published(context)  # after what was read, so that none seems read later that is published meanwhile
     pending: set[str] = set()
-    for file in context.source.find(cursors=context.ledger.cursors()):
-        recorded = known.get(file.uri)
-        partition = recorded.landing_partition if recorded else (file.landing_partition or newest)
-        if partition and (recorded is None or recorded.fingerprint != file.fingerprint):
+    for file in found.slices:
+        partition, fingerprint = known.get(file.uri, (file.landing_partition or newest, None))
+        if partition and fingerprint != file.fingerprint:
             pending.add(partition)
-    pending |= _read_and_unpublished(known.values(), published)
+    pending |= _unpublished(read, published)
     contract = context.stream.contract_version
     pending.update(name for name, landing in published.items() if landing.contract_version != contract)
     return sorted(pending)
@@ -73,20 +96,17 @@ def pending_landing_partitions(context: StreamContext, newest: str | None = None
 
 def unpublished_landing_partitions(context: StreamContext) -> set[str]:
     """Landing partitions with raw rows that were read later than what is published."""
-    return _read_and_unpublished(context.ledger.files(), _published(context))
+    read = context.ledger.newest_sequences()
+    return _unpublished(read, _published(context))
 
 
 def _published(context: StreamContext) -> dict[str, LandingVersion]:
     return {landing.landing_partition: landing for landing in context.ledger.landings()}
 
 
-def _read_and_unpublished(files: Iterable[KnownFile], published: Mapping[str, LandingVersion]) -> set[str]:
+def _unpublished(read: Mapping[str, int], published: Mapping[str, LandingVersion]) -> set[str]:
     newest = {partition: landing.raw_sequence for partition, landing in published.items()}
-    return {
-        file.landing_partition
-        for file in files
-        if file.sequence is not None and file.sequence > newest.get(file.landing_partition, -1)
-    }
+    return {partition for partition, sequence in read.items() if sequence > newest.get(partition, -1)}
 
 
 def validated_with_older_references(context: StreamContext) -> list[str]:

@@ -21,6 +21,7 @@ from sessions_platform.orchestration.metadata import as_table
 from sessions_platform.orchestration.partitions import partitions_definition
 from sessions_platform.orchestration.resources import Platform
 from sessions_platform.orchestration.types import column_schema, dataset_type
+from sessions_platform.orchestration.verification import repairing
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.drift import find_drift
 from sessions_platform.pipeline.ingest import ingest
@@ -35,7 +36,13 @@ from sessions_platform.pipeline.quality import (
     check_sessionized,
     stop_if_failed,
 )
-from sessions_platform.pipeline.records import drift_records, reason_records, rounded_percent, sample_records
+from sessions_platform.pipeline.records import (
+    drift_records,
+    reason_records,
+    rounded_percent,
+    sample_records,
+    skipped_records,
+)
 from sessions_platform.pipeline.run import validate_partitions
 from sessions_platform.pipeline.sessionize import sessionize_partitions
 from sessions_platform.pipeline.validate import ValidatedPartition
@@ -74,7 +81,7 @@ def _raw_events(stream: Stream) -> dg.AssetsDefinition:
     )
     def raw_events(context: dg.AssetExecutionContext, platform: Platform) -> Dataset:
         stream_context, partitions = platform.stream_context(stream.name), context.partition_keys
-        with retried_when_transient():
+        with retried_when_transient(), repairing(stream_context, context.run.run_id):
             for partition in partitions:
                 started = time.monotonic()
                 ingested = ingest(stream_context, [partition], context.run.run_id)[partition]
@@ -83,6 +90,8 @@ def _raw_events(stream: Stream) -> dg.AssetsDefinition:
                     "files": ingested.files,
                     "files_read": ingested.read,
                     "files_vanished": ingested.vanished,
+                    "files_skipped": len(ingested.skipped),
+                    **as_table("skipped", skipped_records(ingested)),
                     "seconds": _since(started),
                 }
                 context.add_asset_metadata(metadata, partition_key=partition)
@@ -128,7 +137,7 @@ def _validated_events(stream: Stream) -> dg.AssetsDefinition:
     ) -> Iterator[dg.AssetCheckResult | dg.Output[Dataset]]:
         stream_context, partitions = platform.stream_context(stream.name), context.partition_keys
         checks, validated = ValidationChecks(stream_context), list[ValidatedPartition]()
-        with retried_when_transient():
+        with retried_when_transient(), repairing(stream_context, context.run.run_id):
             started = time.monotonic()
             for partition in validate_partitions(stream_context, raw_events, checks):
                 validated.append(partition)
@@ -139,7 +148,7 @@ def _validated_events(stream: Stream) -> dg.AssetsDefinition:
             _report_drift(context, stream, drifts)
             results = [*checks.results(), check_schema_drift(drifts)]
         yield from check_results(stream, results)
-        with retried_when_transient():
+        with retried_when_transient(), repairing(stream_context, context.run.run_id):
             stop_if_failed(results)
             for partition in validated:
                 _report_published(context, stream, partition, publish(stream_context, partition, context.run.run_id))
@@ -174,7 +183,7 @@ def _sessionized_events(stream: Stream) -> dg.AssetsDefinition:
     ) -> Iterator[dg.AssetCheckResult | dg.Output[Dataset]]:
         stream_context, partitions = platform.stream_context(stream.name), context.partition_keys
         started = time.monotonic()
-        with retried_when_transient():
+        with retried_when_transient(), repairing(stream_context, context.run.run_id):
             versions = sessionize_partitions(stream_context, partitions, context.run.run_id)
             dataset = stream_context.sessionized_events(partitions)
             results = [check_sessionized(stream_context, dataset), check_activity_chains(versions.values())]
@@ -217,7 +226,7 @@ def _sessions(stream: Stream) -> dg.AssetsDefinition:
         stream_context = platform.stream_context(stream.name)
         started = time.monotonic()
         try:
-            with retried_when_transient():
+            with retried_when_transient(), repairing(stream_context, context.run.run_id):
                 loaded = load_sessions(stream_context, sessionized_events, context.run.run_id)
                 results = [loaded.check, *check_loaded(stream_context, list(loaded.sessions))]
         except dg.Failure as failure:

@@ -3,41 +3,85 @@
 Here belongs which definitions there are. Not here: the definitions themselves, each in a module of its own.
 """
 
+from dataclasses import dataclass, field
+from typing import Any
+
 import dagster as dg
 
+from sessions_platform.contracts.stream import Stream
+from sessions_platform.contracts.stream_file import ConfigProblem
+from sessions_platform.contracts.stream_folder import BrokenStream
 from sessions_platform.orchestration.assets import LAKE, stream_assets
+from sessions_platform.orchestration.broken_streams import broken_asset, broken_sensor
 from sessions_platform.orchestration.checks import sample_recomputation
+from sessions_platform.orchestration.clean_up import clean_up_job
 from sessions_platform.orchestration.dead_letters import dead_letter_jobs
 from sessions_platform.orchestration.erase import erase_job
 from sessions_platform.orchestration.io_managers import LakeIOManager
 from sessions_platform.orchestration.jobs import stream_jobs
 from sessions_platform.orchestration.loggers import json_lines, progress
 from sessions_platform.orchestration.process import prepare_process
+from sessions_platform.orchestration.purge import purge_job, purge_weekly
 from sessions_platform.orchestration.resources import Platform, streams_of
 from sessions_platform.orchestration.schedules import stream_schedules
 from sessions_platform.orchestration.sensors import new_files, stale_sessions
+from sessions_platform.orchestration.verification import verify_job, verify_nightly
 from sessions_platform.settings import Settings
 
 
+@dataclass(frozen=True)
+class StreamDefinitions:
+    """The definitions of one stream."""
+
+    assets: list[Any]
+    asset_checks: list[Any] = field(default_factory=list)
+    jobs: list[Any] = field(default_factory=list)
+    sensors: list[Any] = field(default_factory=list)
+    schedules: list[Any] = field(default_factory=list)
+
+
 def build(settings: Settings) -> dg.Definitions:
-    """The assets, checks, jobs, sensors and schedules of every stream.
+    """The assets, checks, jobs, sensors and schedules of every stream; a broken one has an asset that says why.
 
     Raises:
-        UserError: a stream's file has problems; the message lists all of them.
+        UserError: the folder of the streams' files can't be read.
     """
     prepare_process()
     streams = streams_of(settings)
+    parts = [_definitions_of(stream) for stream in streams.usable.values()]
+    parts += [_stand_ins_of(broken) for broken in streams.broken.values()]
     platform = Platform()
     return dg.Definitions(
-        assets=[asset for stream in streams for asset in stream_assets(stream)],
-        asset_checks=[sample_recomputation(stream) for stream in streams],
-        jobs=[
-            job for stream in streams for job in (*stream_jobs(stream), *dead_letter_jobs(stream), erase_job(stream))
-        ],
-        sensors=[sensor(stream) for stream in streams for sensor in (new_files, stale_sessions)],
-        schedules=[schedule for stream in streams for schedule in stream_schedules(stream)],
+        assets=[asset for part in parts for asset in part.assets],
+        asset_checks=[check for part in parts for check in part.asset_checks],
+        jobs=[*(job for part in parts for job in part.jobs), purge_job()],
+        sensors=[sensor for part in parts for sensor in part.sensors],
+        schedules=[*(schedule for part in parts for schedule in part.schedules), purge_weekly()],
         resources={"platform": platform, LAKE: LakeIOManager(platform=platform, base_dir=str(settings.lake))},
         loggers={"json": json_lines, "progress": progress},
         # A process for each step would cost seconds and gain nothing, because polars uses all cores.
         executor=dg.in_process_executor,
     )
+
+
+def _definitions_of(stream: Stream) -> StreamDefinitions:
+    try:
+        return StreamDefinitions(
+            assets=[*stream_assets(stream)],
+            asset_checks=[sample_recomputation(stream)],
+            jobs=[
+                *(*stream_jobs(stream), *dead_letter_jobs(stream)),
+                *(clean_up_job(stream), verify_job(stream), erase_job(stream)),
+            ],
+            sensors=[new_files(stream), stale_sessions(stream)],
+            schedules=[*stream_schedules(stream), verify_nightly(stream)],
+        )
+    except Exception as error:  # whatever it is, the other streams go on
+        reason = f"its definitions can't be made: {type(error).__name__}: {error}"
+        problem = ConfigProblem(stream.path, None, "file", reason, "correct the file")
+        return _stand_ins_of(BrokenStream(stream.name, (problem,)))
+
+
+def _stand_ins_of(broken: BrokenStream) -> StreamDefinitions:
+    asset = broken_asset(broken)
+    return StreamDefinitions(assets=[asset], sensors=[broken_sensor(broken, asset)])

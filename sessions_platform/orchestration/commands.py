@@ -1,13 +1,17 @@
-"""The commands of the command line that start runs: `ingest`, `rebuild` and `rejected replay`.
+"""The commands of the command line that need the Dagster instance: `ingest`, `rebuild`, `rejected replay`, `purge`.
 
-They run the same jobs as the UI, on the same Dagster instance. Here belongs which runs a command needs. Not here: what
+They run the same jobs as the UI, on the same instance. Here belongs which runs a command needs. Not here: what
 needs no run (`operations`), and arguments and output (`cli`).
 """
 
+import os
 import uuid
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
+
+import dagster as dg
 
 from sessions_platform.errors import RunFailedError
 from sessions_platform.operations.landing_files import place_files
@@ -16,7 +20,8 @@ from sessions_platform.operations.replay import replay
 from sessions_platform.operations.replay_report import Replay
 from sessions_platform.operations.status import status
 from sessions_platform.orchestration.jobs import job_name, landing_ranges, session_ranges
-from sessions_platform.orchestration.runs import Runner, runner
+from sessions_platform.orchestration.purge import purge
+from sessions_platform.orchestration.runs import Runner, dagster_home, runner
 from sessions_platform.pipeline.context import StreamContext, open_contexts
 from sessions_platform.settings import Settings
 from sessions_platform.storage.ledger.ledger import StaleWriteError
@@ -64,6 +69,12 @@ def replay_file(settings: Settings, file: Path, stream: str | None, *, dry_run: 
             for stream_context in pending:
                 run_pending(stream_context, runs)
     return replays
+
+
+def purge_storage(settings: Settings, keep_for: timedelta, *, dry_run: bool) -> dict[str, int]:
+    """Delete old runs and ticks from the storage of the Dagster instance; the counts by name."""
+    with dg.DagsterInstance.from_config(str(dagster_home(settings, os.environ))) as instance:
+        return purge(instance, keep_for, dry_run=dry_run).document
 
 
 def run_pending(stream_context: StreamContext, runs: Runner) -> None:

@@ -4,13 +4,30 @@ Not here: the platform's own ledger and tables (`storage`).
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Self
 
-from dagster_postgres import DagsterPostgresStorage
+import dagster as dg
+from dagster_postgres import DagsterPostgresStorage, PostgresRunStorage
 from sqlalchemy import make_url
 
 from sessions_platform.settings import Settings
 from sessions_platform.storage.postgres import embedded
+from sessions_platform.storage.postgres.roles import OWNER
+
+
+class _RunStorage(PostgresRunStorage):
+    """Dagster's storage of runs, where a canceled run stays canceled.
+
+    A run that is marked as canceled while its worker still lives would become failed, or even successful, by the
+    worker's last event.
+    """
+
+    def handle_run_event(self, run_id: str, event: dg.DagsterEvent, update_timestamp: datetime | None = None) -> None:
+        """Change a run's status as the event says, unless the run was canceled before."""
+        canceled = dg.RunsFilter(run_ids=[run_id], statuses=[dg.DagsterRunStatus.CANCELED])
+        if not self.get_runs(canceled):
+            super().handle_run_event(run_id, event, update_timestamp)
 
 
 class InstanceStorage(DagsterPostgresStorage):
@@ -19,6 +36,10 @@ class InstanceStorage(DagsterPostgresStorage):
     It has no configuration, because a missing variable would fail every command, and because configured values are
     visible in the UI and in the command lines of Dagster's processes.
     """
+
+    def __init__(self, postgres_url: str, inst_data: Any = None) -> None:
+        super().__init__(postgres_url, inst_data=inst_data)
+        self._run_storage = _RunStorage(postgres_url, should_autocreate_tables=False)  # the other one has made them
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:
@@ -33,7 +54,7 @@ class InstanceStorage(DagsterPostgresStorage):
     ) -> Self:
         """The storage, as the environment configures it."""
         settings = Settings.from_environment()
-        url = settings.dagster_postgres_url or embedded.attach(settings.home).url("dagster")
+        url = settings.dagster_postgres_url or embedded.attach(settings.home).url("dagster", OWNER)
         # dagster-postgres speaks psycopg2, and SQLAlchemy 2.1 takes a plain postgresql:// for psycopg 3.
         with_driver = make_url(url).set(drivername="postgresql+psycopg2")
         storage = cls(with_driver.render_as_string(hide_password=False), inst_data=inst_data)

@@ -15,7 +15,9 @@ import polars as pl
 from dagster_polars import PolarsParquetIOManager
 from upath import UPath
 
+from sessions_platform.orchestration.interrupts import failed_when_interrupted
 from sessions_platform.orchestration.resources import Platform
+from sessions_platform.settings import PRIVATE_FILE, make_private_folder
 from sessions_platform.storage.lake.filesystem import sync
 from sessions_platform.storage.lake.lake import Dataset
 
@@ -29,6 +31,15 @@ class LakeIOManager(PolarsParquetIOManager):
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Store a frame, or a frame for each partition by its key; a `Dataset` is stored already."""
+        with failed_when_interrupted():
+            self._handle_output(context, obj)
+
+    def load_input(self, context: dg.InputContext) -> Any:
+        """The partitions of an asset, in the type of the input."""
+        with failed_when_interrupted():
+            return self._load_input(context)
+
+    def _handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         if isinstance(obj, Dataset):
             return
         if isinstance(obj, Mapping):
@@ -39,8 +50,7 @@ class LakeIOManager(PolarsParquetIOManager):
             return
         super().handle_output(context, obj)
 
-    def load_input(self, context: dg.InputContext) -> Any:
-        """The partitions of an asset, in the type of the input."""
+    def _load_input(self, context: dg.InputContext) -> Any:
         stream, asset = context.asset_key.path[0], context.asset_key.path[-1]
         if asset not in _STORED_BY_PLATFORM or not self.platform.has(stream):
             return super().load_input(context)
@@ -87,9 +97,10 @@ def _as_asked(dataset: Dataset, wanted: Any) -> Dataset | pl.LazyFrame | pl.Data
 def _replace(path: UPath, write: Callable[[Path], object]) -> None:
     """Write a file atomically: readers see the old file or the new one, which is synced before it is renamed."""
     target = Path(str(path))
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_private_folder(target.parent)
     unfinished = target.with_name(f"{target.name}.{uuid.uuid4().hex}.tmp")
     try:
+        unfinished.touch(PRIVATE_FILE)
         write(unfinished)
         sync(unfinished)
         unfinished.replace(target)

@@ -16,6 +16,7 @@ from sessions_platform.operations.rebuild import Rebuilt, rebuild
 from sessions_platform.operations.status import covering_ranges, newest_partition, pending_landing_partitions
 from sessions_platform.orchestration.checks import SAMPLE_RECOMPUTATION
 from sessions_platform.orchestration.failures import TRANSIENT, retried_when_transient
+from sessions_platform.orchestration.loaded_streams import STREAM
 from sessions_platform.orchestration.partitions import partitions_definition
 from sessions_platform.orchestration.resources import Platform
 from sessions_platform.pipeline.context import StreamContext
@@ -118,7 +119,7 @@ def job_of(stream: Stream, job: str, op: dg.OpDefinition, description: str) -> d
 
 
 def _tags(stream: Stream) -> dict[str, str]:
-    return {"sessions/stream": stream.name}
+    return {STREAM: stream.name}
 
 
 def landing_ranges(stream_context: StreamContext) -> list[tuple[str, str]]:

@@ -5,16 +5,20 @@ Here belong starting a job in this process and the instance's folder. Which jobs
 
 import os
 import shutil
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
 from sessions_platform.errors import RunFailedError
 from sessions_platform.orchestration.build import build
+from sessions_platform.orchestration.heartbeats import end_lost_runs, record_process
 from sessions_platform.orchestration.jobs import range_tags
-from sessions_platform.settings import Settings
+from sessions_platform.settings import Settings, make_home, make_private_folder
+from sessions_platform.storage.postgres.database import Database
 
 _DAGSTER_YAML = Path(__file__).parents[2] / "dagster.yaml"
 
@@ -39,8 +43,11 @@ class Runner:
         Raises:
             RunFailedError: the run failed; the message has each failed step with its reason.
         """
+        run_id = str(uuid.uuid4())
+        record_process(run_id)  # before the run exists, so that there is no moment at which it could be lost unseen
         result = self._definitions.resolve_job_def(job).execute_in_process(
             instance=self._instance,
+            run_id=run_id,
             tags=range_tags(*partitions) if partitions else {},
             run_config={"loggers": {"progress": {}}},
             raise_on_error=False,
@@ -52,9 +59,10 @@ class Runner:
 
 @contextmanager
 def runner(settings: Settings) -> Iterator[Runner]:
-    """A runner on the Dagster instance of `sessions-platform dev`."""
+    """A runner on the Dagster instance of `sessions-platform dev`, where it first ends runs whose process is gone."""
     home = dagster_home(settings, os.environ)
     with dg.DagsterInstance.from_config(str(home)) as instance:
+        end_lost_runs(instance, Database(settings))
         yield Runner(settings, instance)
 
 
@@ -63,9 +71,20 @@ def dagster_home(settings: Settings, environment: Mapping[str, str]) -> Path:
     if named := environment.get("DAGSTER_HOME"):
         return Path(named)
     home = settings.home / "dagster"
-    home.mkdir(parents=True, exist_ok=True)
+    make_home(settings.home)
+    make_private_folder(home)
     shutil.copyfile(_DAGSTER_YAML, home / "dagster.yaml")
     return home
+
+
+def _cause(error: Any) -> str:
+    """The message; where Dagster says only that retries were of no use, with the reason of the last attempt."""
+    if error is None:
+        return ""
+    message = error.message.strip()
+    if error.cause and message.startswith("Exceeded max_retries"):
+        return f"{message}: {_cause(error.cause)}"
+    return message
 
 
 def _failure_reasons(result: dg.ExecuteInProcessResult) -> str:
@@ -74,6 +93,5 @@ def _failure_reasons(result: dg.ExecuteInProcessResult) -> str:
     for event in failures:
         failure = event.step_failure_data
         description = failure.user_failure_data.description if failure.user_failure_data else None
-        error = failure.error.message if failure.error else ""
-        reasons.append(f"{event.step_key}: {(description or error).strip()}")
+        reasons.append(f"{event.step_key}: {(description or _cause(failure.error)).strip()}")
     return "\n".join(reasons) or f"run {result.run_id} failed"

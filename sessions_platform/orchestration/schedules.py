@@ -8,15 +8,20 @@ from collections.abc import Iterator
 import dagster as dg
 
 from sessions_platform.contracts.stream import Stream
+from sessions_platform.orchestration.clean_up import clean_up_nightly
 from sessions_platform.orchestration.jobs import job_name, landing_ranges, session_ranges
+from sessions_platform.orchestration.loaded_streams import changed_since_loading
 from sessions_platform.orchestration.resources import Platform
-from sessions_platform.orchestration.sensors import wanted_runs
+from sessions_platform.orchestration.sensors import Ranges, wanted_runs
+
+Requests = Iterator[dg.RunRequest | dg.SkipReason]
 
 
 def stream_schedules(stream: Stream) -> list[dg.ScheduleDefinition]:
     """All schedules of a stream; that of expiry only if rejected rows are kept for a limited time."""
     expiry = [expire_nightly(stream)] if stream.rejected.keep_for else []
-    return [ingest_nightly(stream), refresh_hourly(stream), audit_nightly(stream), *expiry]
+    nightly = [audit_nightly(stream), clean_up_nightly(stream)]
+    return [ingest_nightly(stream), refresh_hourly(stream), *nightly, *expiry]
 
 
 def ingest_nightly(stream: Stream) -> dg.ScheduleDefinition:
@@ -25,9 +30,8 @@ def ingest_nightly(stream: Stream) -> dg.ScheduleDefinition:
     @dg.schedule(
         name=f"{stream.name}__ingest_nightly", cron_schedule="5 0 * * *", job_name=job_name(stream, "ingest_events")
     )
-    def ingest_nightly(context: dg.ScheduleEvaluationContext, platform: Platform) -> Iterator[dg.RunRequest]:
-        ranges = landing_ranges(platform.stream_context(stream.name))
-        yield from wanted_runs(context.instance, stream, "ingest_events", ranges)
+    def ingest_nightly(context: dg.ScheduleEvaluationContext, platform: Platform) -> Requests:
+        yield from _requests(context, platform, stream, "ingest_events", landing_ranges)
 
     return ingest_nightly
 
@@ -38,9 +42,8 @@ def refresh_hourly(stream: Stream) -> dg.ScheduleDefinition:
     @dg.schedule(
         name=f"{stream.name}__refresh_hourly", cron_schedule="35 * * * *", job_name=job_name(stream, "refresh_sessions")
     )
-    def refresh_hourly(context: dg.ScheduleEvaluationContext, platform: Platform) -> Iterator[dg.RunRequest]:
-        ranges = session_ranges(platform.stream_context(stream.name))
-        yield from wanted_runs(context.instance, stream, "refresh_sessions", ranges)
+    def refresh_hourly(context: dg.ScheduleEvaluationContext, platform: Platform) -> Requests:
+        yield from _requests(context, platform, stream, "refresh_sessions", session_ranges)
 
     return refresh_hourly
 
@@ -57,3 +60,12 @@ def expire_nightly(stream: Stream) -> dg.ScheduleDefinition:
     return dg.ScheduleDefinition(
         name=f"{stream.name}__expire_nightly", cron_schedule="15 4 * * *", job_name=job_name(stream, "expire_rejected")
     )
+
+
+def _requests(
+    context: dg.ScheduleEvaluationContext, platform: Platform, stream: Stream, job: str, ranges: Ranges
+) -> Requests:
+    if changed := changed_since_loading(stream):
+        yield dg.SkipReason(changed)
+    else:
+        yield from wanted_runs(context.instance, stream, job, ranges(platform.stream_context(stream.name)))

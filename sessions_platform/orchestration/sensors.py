@@ -2,7 +2,8 @@
 
 Here belongs when a run is requested, and the back-off after failures. Sensors have no cursor: what is pending is read
 from the ledger each time, so that nothing is missed. Not here: what is pending (`operations/status.py`), its ranges
-(`jobs.py`), and runs at fixed times (`schedules.py`).
+(`jobs.py`), evaluations that outlast a tick (`background.py`), whether the stream's file is still the one that was
+loaded (`loaded_streams.py`), and runs at fixed times (`schedules.py`).
 """
 
 from collections.abc import Callable, Iterator
@@ -12,6 +13,10 @@ from itertools import takewhile
 import dagster as dg
 
 from sessions_platform.contracts.stream import Stream
+from sessions_platform.errors import UserError
+from sessions_platform.orchestration.background import Evaluations, Unfinished
+from sessions_platform.orchestration.failures import read_again
+from sessions_platform.orchestration.heartbeats import end_lost_runs
 from sessions_platform.orchestration.jobs import (
     RANGE_END,
     RANGE_START,
@@ -20,6 +25,7 @@ from sessions_platform.orchestration.jobs import (
     range_tags,
     session_ranges,
 )
+from sessions_platform.orchestration.loaded_streams import STREAM, STREAM_VERSION, changed_since_loading
 from sessions_platform.orchestration.resources import Platform
 from sessions_platform.pipeline.context import StreamContext
 
@@ -34,6 +40,14 @@ _ACTIVE = [
 ]
 _FIRST_BACK_OFF, _LONGEST_BACK_OFF = timedelta(minutes=1), timedelta(minutes=30)
 _FAILURES_COUNTED = 6  # from then on the back-off is the longest
+_WAIT_SECONDS = 25.0  # of a tick for what is pending; Dagster gives up a tick after 60
+_LONGEST_EVALUATION = timedelta(minutes=10)
+
+_evaluations = Evaluations()
+
+
+class NoAnswerError(UserError):
+    """What is pending could not be read within ten minutes; the message says of what."""
 
 
 def new_files(stream: Stream) -> dg.SensorDefinition:
@@ -52,11 +66,13 @@ def wanted_runs(
     job: str,
     ranges: list[tuple[str, str]],
     now: datetime | None = None,
+    since: datetime | None = None,
 ) -> Iterator[dg.RunRequest]:
     """A run request for each range, unless a run of overlapping partitions is active or the last ones have failed.
 
     Requests have no run key, because Dagster would never again accept the same one, and the same partitions are
-    requested many times.
+    requested many times. They name the state of the stream's file that they are for, and the run does nothing if it
+    reads another one.
 
     Args:
         instance: where runs are recorded.
@@ -64,31 +80,54 @@ def wanted_runs(
         job: its name without the stream.
         ranges: first and last partition of each run.
         now: the time to compare with failed runs; by default the current time.
+        since: when the ranges began to be read; what a run did after that may be missing from them.
     """
     name = job_name(stream, job)
-    active = instance.get_runs(dg.RunsFilter(job_name=name, statuses=_ACTIVE))
-    covered = [(run.tags.get(RANGE_START, ""), run.tags.get(RANGE_END, "")) for run in active]
+    runs = list(instance.get_runs(dg.RunsFilter(job_name=name, statuses=_ACTIVE)))
+    if since:
+        runs += instance.get_runs(dg.RunsFilter(job_name=name, updated_after=since))
+    covered = [(run.tags.get(RANGE_START, ""), run.tags.get(RANGE_END, "")) for run in runs]
+    version = stream.definition_version
     for first, last in ranges:
+        tags = range_tags(first, last)
         overlaps = any(a <= last and first <= b for a, b in covered)
-        if not overlaps and not _backs_off(instance, name, range_tags(first, last), now or datetime.now(UTC)):
-            yield dg.RunRequest(job_name=name, tags=range_tags(first, last))
+        if not overlaps and not _backs_off(instance, name, tags, version, now or datetime.now(UTC)):
+            yield dg.RunRequest(job_name=name, tags={**tags, STREAM: stream.name, STREAM_VERSION: version})
 
 
 def _sensor(stream: Stream, name: str, job: str, ranges: Ranges) -> dg.SensorDefinition:
+    sensor_name = f"{stream.name}__{name}"
+
     @dg.sensor(
-        name=f"{stream.name}__{name}",
+        name=sensor_name,
         job_name=job_name(stream, job),
         minimum_interval_seconds=30,
         description=f"Requests {job} for all partitions that need it.",
     )
     def watch(context: dg.SensorEvaluationContext, platform: Platform) -> dg.SensorResult | dg.SkipReason:
-        pending = ranges(platform.stream_context(stream.name))
-        runs = list(wanted_runs(context.instance, stream, job, pending))
+        end_lost_runs(context.instance)
+        if changed := changed_since_loading(stream):
+            return dg.SkipReason(changed)
+        stream_context = platform.stream_context(stream.name)
+        pending = _evaluations.result(sensor_name, lambda: read_again(lambda: ranges(stream_context)), _WAIT_SECONDS)
+        if isinstance(pending, Unfinished):
+            return _not_yet(stream, pending.seconds)
+        runs = list(wanted_runs(context.instance, stream, job, pending.value, since=pending.began_at))
         if not runs:
-            return dg.SkipReason(f"{len(pending)} ranges are active or backing off" if pending else "nothing to do")
+            found = f"{len(pending.value)} ranges are active or backing off"
+            return dg.SkipReason(found if pending.value else "nothing to do")
         return dg.SensorResult(run_requests=runs)
 
     return watch
+
+
+def _not_yet(stream: Stream, seconds: float) -> dg.SkipReason:
+    if seconds > _LONGEST_EVALUATION.total_seconds():
+        raise NoAnswerError(
+            f"{stream.name}: to read what is pending has taken {seconds:.0f} s and has not ended. Fix: see whether the "
+            "landing folder and the database answer; reload the definitions to begin again."
+        )
+    return dg.SkipReason(f"what is pending is being read, for {seconds:.0f} s so far; a later tick takes the result")
 
 
 def back_off(failures: int) -> timedelta:
@@ -96,8 +135,12 @@ def back_off(failures: int) -> timedelta:
     return min(_FIRST_BACK_OFF * 2 ** (failures - 1), _LONGEST_BACK_OFF)
 
 
-def _backs_off(instance: dg.DagsterInstance, job: str, tags: dict[str, str], now: datetime) -> bool:
-    """Whether the last run of these partitions failed, less than the back-off ago."""
+def _backs_off(instance: dg.DagsterInstance, job: str, tags: dict[str, str], version: str, now: datetime) -> bool:
+    """Whether the last run of these partitions failed, less than the back-off ago.
+
+    Runs that were requested for another state of the stream's file do not count: what failed then may succeed now.
+    """
     records = instance.get_run_records(dg.RunsFilter(job_name=job, tags=tags), limit=_FAILURES_COUNTED)
-    failed = list(takewhile(lambda record: record.dagster_run.status is dg.DagsterRunStatus.FAILURE, records))
+    of_version = (r for r in records if r.dagster_run.tags.get(STREAM_VERSION, version) == version)
+    failed = list(takewhile(lambda record: record.dagster_run.status is dg.DagsterRunStatus.FAILURE, of_version))
     return bool(failed) and now - failed[0].update_timestamp < back_off(len(failed))

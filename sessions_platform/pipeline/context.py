@@ -16,9 +16,8 @@ from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.contracts.rejected_events import REJECTED_EVENTS
 from sessions_platform.contracts.sessions import sessionized_columns
 from sessions_platform.contracts.stream import Stream
-from sessions_platform.contracts.stream_file import load_streams
+from sessions_platform.contracts.stream_folder import BrokenStream, read_streams
 from sessions_platform.engines.accepted_events import event_reader
-from sessions_platform.errors import UserError
 from sessions_platform.settings import BUCKET_BYTES, Settings
 from sessions_platform.sources.base import Source
 from sessions_platform.sources.registry import open_source
@@ -26,7 +25,8 @@ from sessions_platform.storage.erasure_key import ErasureKey
 from sessions_platform.storage.lake.filesystem import LocalFilesystem
 from sessions_platform.storage.lake.lake import Dataset, Lake, StoredFile
 from sessions_platform.storage.lake.spill import Spill
-from sessions_platform.storage.ledger.ledger import LandingVersion, Ledger, Snapshot
+from sessions_platform.storage.ledger.files import raw_files
+from sessions_platform.storage.ledger.ledger import KnownFile, LandingVersion, Ledger, Snapshot
 from sessions_platform.storage.postgres.database import Database
 from sessions_platform.storage.warehouses.postgres.loader import Warehouse
 from sessions_platform.transforms.sessionize import EventReader
@@ -110,11 +110,12 @@ class StreamContext:
 
     def raw_events(self, landing_partitions: Sequence[str]) -> Dataset:
         """What was last read of the slices of these partitions, published or not."""
-        files: dict[str, list[StoredFile]] = {partition: [] for partition in landing_partitions}
+        files: dict[str, list[KnownFile]] = {partition: [] for partition in landing_partitions}
         for known in self.ledger.files(landing_partitions):
-            if known.path is not None:
-                files[known.landing_partition].append(known.stored)
-        return Dataset(self.lake, RAW_EVENTS, {partition: tuple(stored) for partition, stored in files.items()})
+            files[known.landing_partition].append(known)
+        return Dataset(
+            self.lake, RAW_EVENTS, {partition: tuple(raw_files(known)) for partition, known in files.items()}
+        )
 
     def events(self, landing_partitions: Sequence[str]) -> Dataset:
         """The published accepted events."""
@@ -160,13 +161,18 @@ class StreamContext:
 
 
 def open_contexts(settings: Settings, names: Sequence[str] | None = None) -> list[StreamContext]:
-    """Contexts of the streams of these names, by default of all.
+    """Contexts of the streams of these names, by default of all that are not broken.
 
     Raises:
-        UserError: there is no stream of a name, or a stream's file has problems.
+        UserError: there is no stream of a name, or its file has problems; those of other streams do not matter.
     """
-    streams = {stream.name: stream for stream in load_streams(settings.streams, settings.home)}
-    for name in names or []:
-        if name not in streams:
-            raise UserError(f"{name}: there is no such stream. Fix: name one of {', '.join(streams)}.")
-    return [StreamContext.open(streams[name], settings) for name in names or streams]
+    streams = read_streams(settings.streams, settings.home)
+    wanted = streams.usable.values() if names is None else map(streams.named, names)
+    return [StreamContext.open(stream, settings) for stream in wanted]
+
+
+def open_all(settings: Settings) -> tuple[list[StreamContext], list[BrokenStream]]:
+    """The contexts of all streams that can be used, and those that can't, from one reading of their files."""
+    streams = read_streams(settings.streams, settings.home)
+    opened = [StreamContext.open(stream, settings) for stream in streams.usable.values()]
+    return opened, list(streams.broken.values())

@@ -85,7 +85,8 @@ def _inside(
     window: Window,
 ) -> pl.LazyFrame:
     near = [path for path, first, last in files if window.overlaps(first, last)]
-    return context.lake.scan(near, schema).filter(in_window(window)).select(IDENTITY)
+    events = context.lake.scan(near, schema, "event_timestamp", window.overlaps)
+    return events.filter(in_window(window)).select(IDENTITY)
 
 
 def _count(events: pl.LazyFrame) -> tuple[int, int]:

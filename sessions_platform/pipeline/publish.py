@@ -5,12 +5,14 @@ the dead-letter queue. Not here: how rows are validated (`validate.py`) and whic
 (`invalidation.py`).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sessions_platform.contracts.rejected_events import REJECTED_EVENTS
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.invalidation import affected_by
 from sessions_platform.pipeline.validate import ValidatedPartition
+from sessions_platform.storage.lake.errors import MissingFileError
 from sessions_platform.storage.ledger.ledger import StaleWriteError
 from sessions_platform.storage.warehouses.postgres.loader import Loaded
 
@@ -24,17 +26,26 @@ class Published:
     rejected: Loaded
 
 
-def publish(context: StreamContext, validated: ValidatedPartition, run_id: str) -> Published:
+def publish(
+    context: StreamContext, validated: ValidatedPartition, run_id: str, affected: Sequence[str] | None = None
+) -> Published:
     """Make a validated landing partition current, in one transaction with what it invalidates and rejects.
+
+    Args:
+        context: the stream's.
+        validated: what to publish.
+        run_id: recorded with it.
+        affected: the session partitions that it invalidates; by default those of all activity chains with an event
+            that is other than in the published state, whose file has to be there for that.
 
     Raises:
         StaleWriteError: rows that were read later are published already, or users of these were erased.
     """
     context.prepare()
     try:
-        return _publish(context, validated, run_id)
-    except FileNotFoundError as missing:
-        if any(file.path in str(missing) for file in (validated.events, validated.rejected)):
+        return _publish(context, validated, run_id, affected)
+    except MissingFileError as missing:
+        if missing.path in (validated.events.path, validated.rejected.path):
             raise StaleWriteError("users of these rows were erased, and their files removed") from missing
         raise
     except StaleWriteError:
@@ -43,11 +54,14 @@ def publish(context: StreamContext, validated: ValidatedPartition, run_id: str) 
         raise
 
 
-def _publish(context: StreamContext, validated: ValidatedPartition, run_id: str) -> Published:
+def _publish(
+    context: StreamContext, validated: ValidatedPartition, run_id: str, affected: Sequence[str] | None
+) -> Published:
     with context.database.transaction() as connection:
         context.ledger.lock(connection)
-        landings = context.ledger.current(connection)
-        affected = affected_by(context, landings, validated.landing_partition, validated.events.path, validated.span)
+        if affected is None:
+            landings, new = context.ledger.current(connection), validated.events.path
+            affected = affected_by(context, landings, validated.landing_partition, new, validated.span)
         version = context.ledger.publish(connection, landing_row(context, validated, run_id), affected)
         frames = context.lake.blocks([validated.rejected.path], REJECTED_EVENTS)
         loaded = context.warehouse.load_rejected(connection, frames, [validated.landing_partition], run_id)

@@ -28,6 +28,7 @@ from sessions_platform.pipeline.validate import ValidatedPartition
 from sessions_platform.storage.lake.lake import Dataset, Lake
 from sessions_platform.storage.lake.parquet_writer import ROW_GROUP_ROWS
 from sessions_platform.storage.lake.prefetch import prefetch
+from sessions_platform.storage.ledger.files import raw_files
 from sessions_platform.storage.ledger.ledger import SessionVersion
 from sessions_platform.transforms.schema_drift import Drift
 from sessions_platform.transforms.thresholds import threshold_violations
@@ -235,7 +236,7 @@ def check_loaded(context: StreamContext, session_partitions: Sequence[str]) -> l
 
 def _count_rows(lake: Lake, validated: ValidatedPartition, tally: Tally) -> None:
     """Raw rows = accepted + rejected + duplicates, by the row counts of the stored files."""
-    raw = sum(lake.rows(file.stored.path) for file in validated.raw_files)
+    raw = sum(lake.rows(file.path) for file in raw_files(validated.raw_files))
     accepted, rejected = lake.rows(validated.events.path), lake.rows(validated.rejected.path)
     missing = raw - accepted - rejected - validated.duplicates
     counts = {"raw": raw, "accepted": accepted, "rejected": rejected, "duplicates": validated.duplicates}

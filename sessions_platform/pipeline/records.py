@@ -10,6 +10,7 @@ error messages never contain any.
 from collections.abc import Iterable, Mapping, Sequence
 
 from sessions_platform.contracts.values import as_percent
+from sessions_platform.pipeline.ingest import Ingested
 from sessions_platform.pipeline.validate import ValidatedPartition
 from sessions_platform.transforms.schema_drift import Drift
 from sessions_platform.transforms.thresholds import ThresholdViolation
@@ -45,6 +46,11 @@ def reason_records(validated: ValidatedPartition) -> list[Record]:
         {"reason": code, "rows": rows, "percent": rounded_percent(rows, validated.raw_rows)}
         for code, rows in sorted(validated.rejected_by_reason.items(), key=lambda count: (-count[1], count[0]))
     ]
+
+
+def skipped_records(ingested: Ingested) -> list[Record]:
+    """What was skipped in the landing folder, and why."""
+    return [{"file": _shortened(skip.place), "reason": skip.reason} for skip in ingested.skipped]
 
 
 def drift_records(drifts: Iterable[Drift]) -> list[Record]:

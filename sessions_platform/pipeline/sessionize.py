@@ -16,6 +16,7 @@ from sessions_platform.contracts.sessions import sessionized_columns
 from sessions_platform.engines.base import SessionEngine
 from sessions_platform.engines.registry import open_engine
 from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.storage.lake.lake import StoredFile
 from sessions_platform.storage.ledger.ledger import SessionVersion, Snapshot, StaleWriteError
 from sessions_platform.transforms.sessionize import Sessionized
 
@@ -74,6 +75,13 @@ def sessionize_partitions(
         raise
     written = {version.session_partition: version for version in context.ledger.newest_sessions(session_partitions)}
     return {partition: written[partition] for partition in session_partitions}
+
+
+def sessionize_again(context: StreamContext, session_partition: str, snapshot: Snapshot, run_id: str) -> StoredFile:
+    """Compute a session partition of a snapshot and write it to the lake, without recording it as a version."""
+    engine = open_engine(context.engine, context)
+    (row,) = _sessionize(context, engine, snapshot, [session_partition], run_id)
+    return StoredFile(str(row["path"]), int(str(row["rows"])), int(str(row["bytes"])))
 
 
 def _sessionize(

@@ -74,11 +74,15 @@ class Tombstones:
 
         def unless_erased(chunks: Iterable[bytes]) -> str:
             path = quarantine(chunks)
-            if self.hash_of_file(path.rpartition("/")[2]) in self.files:
+            if self.has_file(path.rpartition("/")[2]):
                 remove(path)
             return path
 
         return unless_erased
+
+    def has_file(self, digest: str) -> bool:
+        """Whether a file of this digest was erased."""
+        return bool(self.files) and self.hash_of_file(digest) in self.files
 
     def hash_of_user(self, user: str) -> str:
         """The keyed hash of a user's id."""

@@ -6,7 +6,7 @@ may ask of any source. Not here: which sources there are and how a stream's file
 decoded (`sources.formats`), and what has been read already (`storage.ledger`).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -60,6 +60,22 @@ class Slice:
             raise ValueError(f"{self.uri}: a slice with a cursor can't state its landing partition")
 
 
+@dataclass(frozen=True)
+class Skipped:
+    """What looks like a slice and can't be read as one, such as a link that leads nowhere; `place` is for people."""
+
+    place: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """The slices that exist now, as `Source.find` returns them, and what was skipped on the way, by place."""
+
+    slices: Sequence[Slice]
+    skipped: Sequence[Skipped] = ()
+
+
 class Reading(Protocol):
     """One pass over a slice's rows. Its attributes are final once all blocks have been taken.
 
@@ -111,6 +127,26 @@ class FileLanding(Protocol):
         """The path of a slice."""
         ...
 
+    def uri_of(self, path: Path) -> str:
+        """The uri of the slice at a path."""
+        ...
+
     def landing_path(self, name: str, partition_key: str | None = None) -> Path:
         """Where to put a file of this name, for `find` to return it. Raises UserError where it never would."""
         ...
+
+
+@runtime_checkable
+class Searching(Protocol):
+    """The optional capability of a source to say what it skips; its `find` returns the slices alone."""
+
+    def search(self, landing_partitions: Iterable[str] | None = None, cursors: Cursors = NO_CURSORS) -> Found:
+        """The slices as by `Source.find`, and what was skipped."""
+        ...
+
+
+def search(source: Source, landing_partitions: Iterable[str] | None = None, cursors: Cursors = NO_CURSORS) -> Found:
+    """The slices of any source, and what was skipped by one that says so; arguments as of `Source.find`."""
+    if isinstance(source, Searching):
+        return source.search(landing_partitions, cursors)
+    return Found(source.find(landing_partitions, cursors))

@@ -29,7 +29,12 @@ class Naming(StrEnum):
     mention = "mention"
 
 
-NAMED: dict[str, pl.DataType] = {"position": pl.Int64(), "payload": pl.Binary(), "naming": pl.String()}
+NAMED: dict[str, pl.DataType] = {
+    "source_uri": pl.String(),
+    "position": pl.Int64(),
+    "payload": pl.Binary(),
+    "naming": pl.String(),
+}
 
 
 class UserPattern:
@@ -73,7 +78,7 @@ class UserPattern:
             .when(in_text)
             .then(pl.lit(Naming.mention.value))
         )
-        return rows.select("position", "payload", naming=naming).filter(pl.col("naming").is_not_null())
+        return rows.select("source_uri", "position", "payload", naming=naming).filter(pl.col("naming").is_not_null())
 
     def _may_name(self, payloads: pl.Series) -> pl.Series:
         """A quick test that misses no row: an id is written literally, or with escapes, or as another number."""
@@ -114,6 +119,7 @@ _MARKER = "sessions_platform/erased/"
 _IN_JSON = b'{"erased":"%b"}'
 MARKER = re.compile(rb'(?:\{"erased":")?sessions_platform/erased/([0-9a-f]{16})-([0-9a-f]{16})(?:"\})?')
 LONGEST_MARKER = 96
+_NO_VALUES = r'^\{\s*("(?:[^"\\]|\\.)*":\s*null\s*,?\s*)*\}$'
 
 
 def marker(nonce: str, proof: str, file_format: str) -> bytes:
@@ -126,6 +132,11 @@ def marker(nonce: str, proof: str, file_format: str) -> bytes:
     """
     text = f"{_MARKER}{nonce}-{proof}".encode()
     return _IN_JSON % text if file_format == "ndjson" else text
+
+
+def has_only_nulls(payload: pl.Series) -> pl.Series:
+    """Whether each payload (Binary) is a record without values, as an erasure leaves of a row of Parquet."""
+    return payload.cast(pl.String, strict=False).str.contains(_NO_VALUES).fill_null(value=False)
 
 
 def may_be_marker(payload: pl.Expr) -> pl.Expr:

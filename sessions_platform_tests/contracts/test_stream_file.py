@@ -20,7 +20,7 @@ from sessions_platform.contracts.events import events_schema
 from sessions_platform.contracts.json_schema import json_schema
 from sessions_platform.contracts.sessions import sessions_schema
 from sessions_platform.contracts.stream import Stream
-from sessions_platform.contracts.stream_file import ConfigProblem, StreamError, load_stream, load_streams
+from sessions_platform.contracts.stream_file import ConfigProblem, StreamError, load_stream
 from sessions_platform.settings import DEMO_STREAMS
 
 REPOSITORY = Path(sessions_platform.__file__).parent.parent
@@ -148,45 +148,12 @@ def test_all_problems_of_a_file_are_reported_at_once(tmp_path: Path) -> None:
         assert "\n" not in shown
 
 
-def test_the_problems_of_all_files_are_reported_at_once(tmp_path: Path) -> None:
-    (tmp_path / "one.yaml").write_text(changed("gap: 30m", "gap: 0s"))
-    (tmp_path / "two.yml").write_text("- no\n- stream\n")
-    (tmp_path / "good.yaml").write_text(GOOD)
-    (tmp_path / "notes.txt").write_text("no stream either, and none of ours")
-    with pytest.raises(StreamError) as caught:
-        load_streams([tmp_path], home=tmp_path)
-    assert [(problem.file.name, problem.key) for problem in caught.value.problems] == [
-        ("one.yaml", "session.gap"),
-        ("two.yml", "file"),
-    ]
-
-
-def test_two_streams_cannot_have_one_name(tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        (tmp_path / f"{name}.yaml").write_text(GOOD)
-    with pytest.raises(StreamError, match=r"two\.yaml: name: .*one\.yaml has the same name\. Fix: rename one"):
-        load_streams([tmp_path], home=tmp_path)
-
-
-def test_streams_come_by_name_and_from_all_folders(tmp_path: Path) -> None:
-    for folder, name in [("a", "zebra"), ("b", "ant")]:
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "stream.yaml").write_text(changed("name: web", f"name: {name}"))
-    streams = load_streams([tmp_path / "a", tmp_path / "b"], home=tmp_path)
-    assert [stream.name for stream in streams] == ["ant", "zebra"]
-
-
-def test_a_missing_folder_is_a_problem(tmp_path: Path) -> None:
-    with pytest.raises(StreamError, match=r"nowhere: SESSIONS_STREAMS: there is no such folder\. Fix: make it"):
-        load_streams([tmp_path / "nowhere"], home=tmp_path)
-
-
 @pytest.fixture(scope="module")
 def status_of_a_bad_folder(tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess[str]:
     folder = tmp_path_factory.mktemp("streams of mine")
-    (folder / "shop.yaml").write_text(TWELVE)
+    (folder / "shop.yaml").write_text(TWELVE)  # its `name` can't be one, so that it is known by the file's
     variables = {"SESSIONS_STREAMS": str(folder), "SESSIONS_HOME": str(folder / "home")}
-    command = [sys.executable, "-m", "sessions_platform", "status"]
+    command = [sys.executable, "-m", "sessions_platform", "status", "shop"]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SESSIONS_")}
     return subprocess.run(
         command,

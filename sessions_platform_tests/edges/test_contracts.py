@@ -17,7 +17,7 @@ from sessions_platform.contracts.raw_events import RAW_EVENTS, raw_schema
 from sessions_platform.contracts.rejected_events import rejected_schema
 from sessions_platform.contracts.sessions import sessionized_schema, sessions_schema
 from sessions_platform.contracts.stream import Stream
-from sessions_platform.contracts.stream_file import StreamError, load_streams
+from sessions_platform.contracts.stream_file import StreamError, load_stream
 from sessions_platform_tests.streams import PLAIN, stream
 
 NULLABLE = {"preamble", "line_terminator", "header", "corrupt_reason"}
@@ -61,11 +61,11 @@ def test_fail_above_may_equal_warn_above_but_not_be_below_it(tmp_path: Path) -> 
         (tmp_path / "web.yaml").write_text(json.dumps({**PLAIN, "rejected": rejected}))
 
     write("5%")
-    (loaded,) = load_streams([tmp_path], home=tmp_path)
+    loaded = load_stream(tmp_path / "web.yaml", tmp_path)
     assert loaded.name == "web"
     write("4.9%")
     with pytest.raises(StreamError, match="never warn"):
-        load_streams([tmp_path], home=tmp_path)
+        load_stream(tmp_path / "web.yaml", tmp_path)
 
 
 def test_runs_of_adjacent_partitions_begin_anew_after_each_gap() -> None:
@@ -91,6 +91,6 @@ def test_a_year_of_two_digits_distinguishes_no_partitions_of_another_century(tmp
         (tmp_path / "web.yaml").write_text(json.dumps({**PLAIN, "start": start, "source": source}))
         if is_wrong:
             with pytest.raises(StreamError, match=r"source\.files"):
-                load_streams([tmp_path], tmp_path)
+                load_stream(tmp_path / "web.yaml", tmp_path)
         else:
-            load_streams([tmp_path], tmp_path)
+            load_stream(tmp_path / "web.yaml", tmp_path)

@@ -266,10 +266,10 @@ def test_nothing_is_written_once_the_stream_has_other_calendars(
         write_something(ledger)
 
 
-def test_a_stream_of_an_empty_database_has_no_calendars_and_can_be_deleted(database: Database) -> None:
+def test_a_stream_of_an_empty_database_has_no_calendars_and_can_be_deleted(administrator: Database) -> None:
     for ask in (Ledger.recorded_calendars, Ledger.delete_stream):
         name = f"empty{next(_names)}"
-        with psycopg.connect(database.url, autocommit=True) as connection:
+        with psycopg.connect(administrator.url, autocommit=True) as connection:
             connection.execute(f"create database {name}".encode())
-        url = database.url.replace("/sessions?", f"/{name}?")
-        assert not ask(Ledger(Database(replace(database._settings, warehouse_url=url)), "any"))
+        url = administrator.url.replace("/sessions?", f"/{name}?")
+        assert not ask(Ledger(Database(replace(administrator._settings, warehouse_url=url)), "any"))

@@ -100,7 +100,7 @@ def in_tables(context: StreamContext, word: str = ANN) -> list[str]:
         )
         for row in names:
             of_stream = f"where stream = '{context.stream.name}'" if schema == "sessions_platform" else ""
-            if row["table_name"] == "schema_version":
+            if row["table_name"] in ("schema_version", "run_heartbeats"):
                 continue
             rows = context.database.query(f"select t::text from {schema}.{row['table_name']} t {of_stream}")
             if any(word in each["t"] for each in rows):

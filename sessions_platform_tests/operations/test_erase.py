@@ -20,10 +20,12 @@ from sessions_platform.operations.rebuild import rebuild
 from sessions_platform.operations.repaired_rows import RepairedRow
 from sessions_platform.operations.replay import replay
 from sessions_platform.operations.status import status
+from sessions_platform.operations.verify import verify
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.publish import publish
 from sessions_platform.settings import Settings
 from sessions_platform.storage.erasure_key import ErasureKey
+from sessions_platform.storage.ledger.files import ReadBatch, ReadFile
 from sessions_platform.storage.ledger.ledger import StaleWriteError
 from sessions_platform_tests.contexts import line
 from sessions_platform_tests.ingested import open_folder
@@ -213,11 +215,73 @@ def test_runs_that_read_the_user_before_are_refused_and_leave_no_file(context: S
     with pytest.raises(StaleWriteError):
         publish(context, in_progress, "a-run")
     with pytest.raises(StaleWriteError, match="users were erased"):
-        context.ledger.record_file("a", "new", "digest", file.stored, "a-run", tombstones=0)
+        context.ledger.record_batch(ReadBatch([ReadFile("a", "new", "digest", 2, file.path)], file.stored), "a-run")
     row = {name: value for name, value in vars(version).items() if name != "version"}
     with pytest.raises(StaleWriteError, match="users were erased"):
         context.ledger.write_sessions([{**row, "run_id": "a-run"}])
     assert holding(lake_of(context)) == in_tables(context) == []
+
+
+@pytest.mark.slow
+def test_landing_files_that_share_a_raw_file_keep_every_row(tmp_path: Path, settings: Settings) -> None:
+    folder = tmp_path / "landing"
+    folder.mkdir()
+    for number, users in enumerate([["bob", "cleo"], ["bob", ANN, "cleo"], [ANN], ["cleo", "bob"]]):
+        lines = [line(user, at(1, 10 * number + n), f"{number}-{n}") for n, user in enumerate(users)]
+        write(folder, f"{number}.ndjson", lines)
+    context = open_folder(folder, settings, source=ALL)
+    run_pending(context)
+    before, (shared,) = context.ledger.files(), {file.path for file in context.ledger.files()}
+    raw = context.raw_events(["2026-01-01"]).scan().collect().to_dicts()
+    receipt = erase(context, [ANN])
+    assert receipt["rewritten"]["raw_files"] == 1
+    after = context.ledger.files()
+    assert {file.path for file in after} != {shared}
+    assert len({file.path for file in after}) == 1
+    assert [file.rows for file in after] == [2, 2, 0, 2]
+    assert [file.sequence == old.sequence for file, old in zip(after, before, strict=True)] == [
+        True,
+        False,
+        False,
+        True,
+    ]
+    kept = context.raw_events(["2026-01-01"]).scan().collect().to_dicts()
+    assert kept == [row for row in raw if ANN.encode() not in row["payload"]]
+    assert verify(context, "a-run", deep=True).problems == []
+    # one is read again, and the others move
+    file = folder / "2026-01-01" / "0.ndjson"
+    file.write_bytes(file.read_bytes() + line("bob", at(1, 50), "late") + b"\n")
+    run_pending(context)
+    moved = context.raw_events(["2026-01-01"]).scan().sort("source_uri", "position").collect().to_dicts()
+    assert [row for row in moved if b"late" not in row["payload"]] == kept
+    assert verify(context, "a-run", deep=True).problems == []
+    assert holding(lake_of(context)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rewrite", ["all", "none"])
+@pytest.mark.parametrize("file_format", ["ndjson", "csv", "parquet"])
+def test_lost_raw_rows_are_made_anew_without_the_user(
+    tmp_path: Path, settings: Settings, file_format: str, rewrite: str
+) -> None:
+    folder = tmp_path / "landing"
+    folder.mkdir()
+    for name, *users in (("a", "bob", ANN, "bob", ANN, "cleo"), ("b", "bob", ANN), ("c", ANN)):
+        rows = pl.DataFrame({"id": [f"{name}{n}" for n in range(len(users))], "user": users, "type": "view"})
+        getattr(rows.with_columns(ts=pl.lit(at(1, 1))), f"write_{file_format}")(write(folder, name, []))
+    source = {"rewrite_on_erasure": rewrite, "format": file_format}
+    context = open_folder(folder, settings, source=source)
+    run_pending(context)
+    should = without_ann(contents(context))
+    erase(context, [ANN])
+    for file in context.ledger.lake_files():
+        context.lake.remove(file.path)
+    verified = verify(context, "a-run", deep=True, repairing=True)
+    assert verified.problems == []
+    assert len(verified.repaired) == len(context.ledger.lake_files())
+    assert contents(context) == should
+    assert holding(lake_of(context)) == in_tables(context) == []
+    assert verify(context, "a-run", deep=True).problems == []
 
 
 def test_without_the_key_nothing_is_ingested(context: StreamContext, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from sessions_platform.pipeline.sessionize import sessionize_partitions
 from sessions_platform.settings import Settings
 from sessions_platform.sources.files.source import FileSource
 from sessions_platform.storage.ledger.ledger import CalendarChangedError, StaleWriteError
+from sessions_platform.storage.postgres.roles import as_owner
 from sessions_platform.storage.warehouses.postgres.tables import WarehouseError
 from sessions_platform.transforms.reference_sessionizer import Event, session_id, sessions_of
 from sessions_platform_tests.contexts import line
@@ -150,7 +151,7 @@ def test_a_users_view_on_a_column_of_another_type_is_named(current: StreamContex
     name, columns = current.stream.name, {**PLAIN["columns"], **AMOUNT}
     whole = changed(current, columns=columns, session={"columns": {"most": {"max": "amount"}}})
     whole.prepare()
-    with whole.database.transaction() as connection:
+    with whole.database.transaction() as connection, as_owner(connection):
         connection.execute(f"create view {name}.mine as select most from {name}.sessions".encode())
     columns["amount"] = {"type": "float", "nullable": True}
     with pytest.raises(WarehouseError, match=r"column most can't become double precision: .* view \w+\.mine"):

@@ -11,6 +11,7 @@ import pytest
 
 from sessions_platform.orchestration import resources
 from sessions_platform.pipeline.sessionize import sessionize_partitions
+from sessions_platform.storage.postgres.roles import as_owner
 from sessions_platform_tests.orchestration.conftest import PROJECT, Home
 
 DAYS = ("2026-01-01", "2026-01-05")
@@ -138,7 +139,7 @@ def test_an_error_in_the_tables_fails_at_once_and_a_lost_connection_is_retried(
 ) -> None:
     home.ingest(1, "a", ("ann", 0, "a"))
     home.execute("materialize_all", *DAYS, instance)
-    with home.stream_context.database.transaction() as connection:
+    with home.stream_context.database.transaction() as connection, as_owner(connection):
         connection.execute(f"drop view {home.name}.sessions_now".encode())
         connection.execute(f"alter table {home.name}.sessions alter column event_count type text".encode())
     resources._contexts.cache_clear()

@@ -1,13 +1,18 @@
 """Sensors and schedules read what is pending from the ledger, and request exactly the runs that are missing."""
 
-from datetime import datetime, timedelta
+import os
+import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
 import pytest
+import yaml
 
+from sessions_platform.orchestration import sensors
 from sessions_platform.orchestration.sensors import back_off, wanted_runs
-from sessions_platform_tests.orchestration.conftest import Home
+from sessions_platform.sources.files.source import FileSource
+from sessions_platform_tests.orchestration.conftest import PROJECT, Home
 
 Range = tuple[str, str]
 
@@ -50,6 +55,62 @@ def test_stale_sessions_request_one_run_per_range_until_they_are_loaded(
     assert requested_ranges(home, "stale_sessions", instance) == pending
     home.execute("refresh_sessions", "2026-01-01", "2026-01-02", instance)
     assert requested_ranges(home, "stale_sessions", instance) == pending[1:]
+
+
+def test_files_that_cannot_be_named_or_read_fail_no_sensor_and_the_good_ones_of_their_day_are_taken_in(
+    home: Home, instance: dg.DagsterInstance
+) -> None:
+    home.ingest(2, "good", ("ann", 0, "a"))
+    day = home.folder / "streams" / "landing" / "2026-01-02"
+    with open(os.fsencode(day) + b"/\xff.ndjson", "wb") as file:  # noqa: PTH123  Path has no bytes
+        file.write(b"{}\n")
+    (day / "loop.ndjson").symlink_to("loop.ndjson")
+    (day / "folder.ndjson").mkdir()
+    assert requested_ranges(home, "new_files", instance) == [("2026-01-02", "2026-01-02")]
+    assert home.execute("ingest_events", "2026-01-02", "2026-01-02", instance).success
+    assert [landing.accepted for landing in home.stream_context.ledger.landings()] == [1]
+    assert requested_ranges(home, "new_files", instance) == []
+
+
+def test_a_sensor_whose_listing_is_slow_answers_in_time_and_lists_once_for_all_ticks(
+    home: Home, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listings, let_end, search = [], threading.Event(), FileSource.search
+
+    def search_slowly(self: FileSource, *arguments: object, **named: object):
+        listings.append(arguments)
+        let_end.wait(30)  # of a sensor that waits for it, the first tick would request a run
+        return search(self, *arguments, **named)  # type: ignore[arg-type]
+
+    home.ingest(2, "a", ("ann", 0, "a"))
+    monkeypatch.setattr(FileSource, "search", search_slowly)
+    monkeypatch.setattr(sensors, "_WAIT_SECONDS", 0)
+    for _ in range(3):
+        assert requested_ranges(home, "new_files", instance) == []  # it returns, while the listing goes on
+    let_end.set()
+    monkeypatch.setattr(sensors, "_WAIT_SECONDS", 60)
+    assert requested_ranges(home, "new_files", instance) == [("2026-01-02", "2026-01-02")]
+    assert len(listings) == 1
+
+
+def test_what_a_run_did_after_the_listing_began_is_not_requested_again(
+    home: Home, instance: dg.DagsterInstance
+) -> None:
+    one, two = ("2026-01-01", "2026-01-01"), ("2026-01-02", "2026-01-02")
+    begin = datetime.now(UTC) - timedelta(seconds=1)  # SQLite counts in seconds
+    start(home, instance, *one, status=dg.DagsterRunStatus.SUCCESS)
+    stream = home.stream_context.stream
+    requests = wanted_runs(instance, stream, "ingest_events", [one, two], since=begin)
+    assert [ranges(request) for request in requests] == [two]
+    requests = wanted_runs(instance, stream, "ingest_events", [one], since=datetime.now(UTC) + timedelta(hours=1))
+    assert [ranges(request) for request in requests] == [one]
+
+
+def test_no_op_names_a_pool_since_dagster_applies_its_limit_too_late(home: Home) -> None:
+    jobs = [job for job in home.definitions.resolve_all_job_defs() if job.name.startswith(home.name)]
+    assert len(jobs) > 5
+    assert {op.pool for job in jobs for op in job.all_node_defs if isinstance(op, dg.OpDefinition)} == {None}
+    assert "pools" not in yaml.safe_load((PROJECT / "dagster.yaml").read_text())["concurrency"]
 
 
 def wanted(home: Home, instance: dg.DagsterInstance, *wanted_ranges: Range, now: datetime | None = None) -> list[Range]:

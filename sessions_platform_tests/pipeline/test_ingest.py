@@ -10,8 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from sessions_platform.operations.status import pending_landing_partitions, status
 from sessions_platform.pipeline.context import StreamContext
-from sessions_platform.pipeline.ingest import QUARANTINED_FILES, ingest
+from sessions_platform.pipeline.ingest import ingest
+from sessions_platform.pipeline.raw_files import QUARANTINED_FILES
 from sessions_platform.settings import Settings
 from sessions_platform.sources.base import Quarantine, Reading, Slice
 from sessions_platform.sources.files.source import FileSource
@@ -124,6 +126,27 @@ def test_a_compression_bomb_is_read_up_to_its_limit_and_quarantined_compressed(
     assert taken.events.height == 900
     assert taken.codes() == ["unreadable_file"]
     assert quarantined(context) == [bomb]
+
+
+def test_what_can_not_be_read_as_a_file_is_reported_and_the_rest_is_ingested(
+    tmp_path: Path, settings: Settings
+) -> None:
+    put(tmp_path, "good", lines(1))
+    put(tmp_path, "caf\udce9", lines(2))
+    (tmp_path / DAY / "loop").symlink_to("loop")
+    (tmp_path / DAY / "passwords").symlink_to("/etc/passwd")
+    context = open_folder(tmp_path, settings)
+    expected = [
+        rf"{DAY}/caf\udce9: its name is not UTF-8",
+        f"{DAY}/loop: a link that leads to itself",
+        f"{DAY}/passwords: a link that leads out of the landing folder",
+    ]
+    assert status(context)["skipped_files"] == {"count": 3, "first": expected}
+    assert pending_landing_partitions(context) == [DAY]
+    ingested = ingest(context, [DAY], "a-run")[DAY]
+    assert [f"{skip.place}: {skip.reason}" for skip in ingested.skipped] == expected
+    taken = ingest_and_publish(context)
+    assert (ids(taken), taken.raw.height) == (["001"], 1)
 
 
 # CSV and Parquet whose columns are not those of yesterday

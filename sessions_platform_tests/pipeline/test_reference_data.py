@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -15,6 +14,7 @@ from sessions_platform.errors import UserError
 from sessions_platform.operations.status import pending_landing_partitions, status, validated_with_older_references
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.reference_data import read_references
+from sessions_platform.storage.postgres.database import Database
 from sessions_platform_tests.contexts import line
 from sessions_platform_tests.pipeline.steps import ingest_and_publish, put, table
 from sessions_platform_tests.streams import DAY_ONE, PLAIN
@@ -96,9 +96,11 @@ def test_a_reference_may_be_parquet_and_its_numbers_are_read_as_those_of_events(
     assert unknown(context) == ["9"]
 
 
-def test_a_reference_may_be_a_table_of_the_warehouse(shop: Callable[..., StreamContext]) -> None:
+def test_a_reference_may_be_a_table_of_the_warehouse(
+    shop: Callable[..., StreamContext], administrator: Database
+) -> None:
     context = shop("integer", table="sales.products")
-    with context.database.transaction() as connection:
+    with administrator.transaction() as connection:
         connection.execute("create schema if not exists sales")
         connection.execute("create table sales.products as select * from (values (7), (8), (null)) as known (id)")
     land_products(context, 7, 9, None)
@@ -106,12 +108,12 @@ def test_a_reference_may_be_a_table_of_the_warehouse(shop: Callable[..., StreamC
         ingest_and_publish(context, LANDING)
         assert unknown(context) == ["9"]
         before = read_references(context).digests
-        with context.database.transaction() as connection:
+        with administrator.transaction() as connection:
             connection.execute("insert into sales.products values (9)")
         assert validated_with_older_references(context) == [LANDING]
         assert read_references(context).digests != before
     finally:
-        with psycopg.connect(context.database.url) as connection:
+        with administrator.transaction() as connection:
             connection.execute("drop schema sales cascade")
 
 

@@ -11,7 +11,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sessions_platform.pipeline.ingest import BytesLostError
+from sessions_platform.pipeline.raw_files import BytesLostError
 from sessions_platform.settings import Settings
 from sessions_platform.sources.files.reader import FileReading
 from sessions_platform.sources.formats import ndjson, text_records

@@ -33,7 +33,7 @@ import polars as pl
 from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.contracts.sources import FilesSource
 from sessions_platform.storage.lake.prefetch import prefetch
-from sessions_platform.pipeline.ingest import blocks_of
+from sessions_platform.pipeline.raw_files import blocks_of
 from sessions_platform.sources.formats.registry import open_format
 from sessions_platform.sources.files.reader import FileReading
 from sessions_platform.storage.lake.filesystem import LocalFilesystem

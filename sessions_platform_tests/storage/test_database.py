@@ -92,13 +92,13 @@ def sql(statement: LiteralString) -> Fails:
     return lambda mine, _: mine.execute(statement)
 
 
-def caught(database: Database, fail: Fails) -> BaseException:
-    with database.transaction() as setup:
+def caught(administrator: Database, fail: Fails) -> BaseException:
+    with administrator.transaction() as setup:
         setup.execute("drop table if exists fails")
         setup.execute("create table fails (number int primary key, word text not null)")
         setup.execute("insert into fails values (1, 'a')")
     # not as a context, which would hide what ends the connection
-    mine, other = psycopg.connect(database.url), psycopg.connect(database.url)
+    mine, other = psycopg.connect(administrator.url), psycopg.connect(administrator.url)
     try:
         fail(mine, other)
     except Exception as error:
@@ -122,9 +122,9 @@ def caught(database: Database, fail: Fails) -> BaseException:
     ids=lambda case: case.__name__,
 )
 def test_an_error_that_may_pass_by_itself_is_transient(
-    database: Database, fail: Fails, error: type[BaseException]
+    administrator: Database, fail: Fails, error: type[BaseException]
 ) -> None:
-    found = caught(database, fail)
+    found = caught(administrator, fail)
     assert isinstance(found, error)
     assert is_transient(found)
 
@@ -144,9 +144,9 @@ def test_an_error_that_may_pass_by_itself_is_transient(
     ids=lambda case: getattr(case, "__name__", ""),
 )
 def test_an_error_that_would_come_again_is_not_transient(
-    database: Database, fail: Fails, error: type[BaseException]
+    administrator: Database, fail: Fails, error: type[BaseException]
 ) -> None:
-    found = caught(database, fail)
+    found = caught(administrator, fail)
     assert isinstance(found, error)
     assert not is_transient(found)
 
@@ -213,9 +213,9 @@ def test_a_query_gives_rows_by_name_and_in_utc(database: Database) -> None:
         "selekt",
     ],
 )
-def test_a_query_is_read_only(database: Database, statement: str) -> None:
+def test_a_query_is_read_only(database: Database, administrator: Database, statement: str) -> None:
     table = f"kept{next(_names)}"
-    with database.transaction() as connection:
+    with administrator.transaction() as connection:
         connection.execute(SQL("create table {} as select 1 as number").format(Identifier(table)))
     with pytest.raises(QueryError, match=r"\w"):
         database.query(statement.format(table))

@@ -406,11 +406,11 @@ def test_a_private_virtualenv_works_and_stays_private(private_home, tmp_path, mo
     monkeypatch.syspath_prepend(private)
     around = [private, *private.parents, *private_home.parents]
     before = permissions(around)
-    previous_mask = os.umask(0o077)
+    previous_mask = os.umask(0o077)  # noqa: TID251
     try:
         server = attach(private_home)
     finally:
-        os.umask(previous_mask)
+        os.umask(previous_mask)  # noqa: TID251
     program = Path(f"/proc/{postmaster(private_home)}/exe").readlink()
     assert program.is_relative_to(folders.FOLDERS_OUTSIDE[0])
     assert program.stat().st_uid == 0

@@ -106,11 +106,11 @@ def loaded(ledger: Ledger) -> list[SessionVersion]:
         return ledger.loaded_sessions(connection)
 
 
-def test_concurrent_and_repeated_preparations_succeed(database: Database) -> None:
-    with psycopg.connect(database.url, autocommit=True) as connection:
+def test_concurrent_and_repeated_preparations_succeed(administrator: Database) -> None:
+    with psycopg.connect(administrator.url, autocommit=True) as connection:
         connection.execute("create database fresh")
-    url = database.url.replace("/sessions?", "/fresh?")
-    fresh = Database(dataclasses.replace(database._settings, warehouse_url=url))
+    url = administrator.url.replace("/sessions?", "/fresh?")
+    fresh = Database(dataclasses.replace(administrator._settings, warehouse_url=url))
     failures: list[BaseException] = []
 
     def prepare() -> None:

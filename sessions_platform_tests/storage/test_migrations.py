@@ -49,7 +49,13 @@ REPOSITORY = Path(sessions_platform.__file__).parent.parent
 DAYS = ["2026-03-01", "2026-03-02"]
 SCHEMAS = ["sessions_platform", "shop"]
 NEW_TABLES = {
-    f"sessions_platform.{name}" for name in ("schema_version", "source_cursors", "deliveries", "erasures", "tombstones")
+    "sessions_platform.schema_version",
+    "sessions_platform.source_cursors",
+    "sessions_platform.deliveries",
+    "sessions_platform.run_heartbeats",
+    "sessions_platform.verifications",
+    "sessions_platform.erasures",
+    "sessions_platform.tombstones",
 }
 ADDED_COLUMNS = {"sessions_platform.landing_files": {"redacted_digest": None, "refused_rows": 0}}
 RENAMED_TABLES = {
@@ -84,15 +90,15 @@ _names = itertools.count()
 
 
 @pytest.fixture
-def open_settings(database: Database, tmp_path: Path) -> Callable[[], Settings]:
+def open_settings(administrator: Database, tmp_path: Path) -> Callable[[], Settings]:
     """Settings with a copy of the old home's files, and an empty database."""
 
     def make() -> Settings:
         name = f"migrated{next(_names)}"
-        with psycopg.connect(database.url, autocommit=True) as connection:
+        with psycopg.connect(administrator.url, autocommit=True) as connection:
             connection.execute(SQL("create database {}").format(Identifier(name)))
         shutil.copytree(HOME, home := tmp_path / name)
-        url = database.url.replace("/sessions?", f"/{name}?")
+        url = administrator.url.replace("/sessions?", f"/{name}?")
         return Settings(home=home, lake=home / "lake", streams=(home / "streams",), warehouse_url=url)
 
     return make

@@ -615,7 +615,8 @@ def test_a_backend_that_dies_in_the_middle_of_a_load_leaves_the_old_table(shop: 
 
     def die(connection: psycopg.Connection) -> None:
         shop.load_in(connection, shop.frame(shop.session("a", event_count=9), shop.session("b")))
-        shop.database.query(f"select pg_terminate_backend({connection.info.backend_pid})")
+        with shop.database.transaction() as other:
+            other.execute("select pg_terminate_backend(%s)", [connection.info.backend_pid])
 
     with pytest.raises(psycopg.OperationalError), shop.database.transaction() as connection:
         die(connection)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from sessions_platform.storage.postgres.roles import as_owner
 from sessions_platform.storage.warehouses.postgres.loaded_partitions import LoadedPartitions, TransactionHorizon
 from sessions_platform.storage.warehouses.postgres.loader import Loaded, Warehouse
 from sessions_platform.storage.warehouses.postgres.staged_sessions import HashSet, StagedSessions
@@ -203,7 +204,7 @@ def test_a_reload_repairs_what_somebody_edited(shop: Shop, edit: str) -> None:
     rows = [shop.session("a", amount=1.5, stars=3), shop.session("b", "bob", 10, amount=2.5, stars=4)]
     shop.load(*rows)
     right = shop.table("sessions", ", ".join(rows[0]))
-    with shop.database.transaction() as connection:
+    with shop.database.transaction() as connection, as_owner(connection):
         connection.execute(edit.format(table=f"{shop.stream.name}.sessions").encode())
         assert connection.execute(f"select count(*) from {shop.stream.name}.loaded_partitions".encode()).fetchone()
     shop.prepare()
@@ -307,7 +308,7 @@ def test_tables_of_another_form_stay_so_and_are_loaded(open_shop: Callable[..., 
     """Made by an older version, or by somebody who would rather have them dense."""
     one = open_shop()
     name = one.stream.name
-    with one.database.transaction() as connection:
+    with one.database.transaction() as connection, as_owner(connection):
         connection.execute(f"alter table {name}.sessions set (fillfactor = 100)".encode())
         by_id = f"create index session_changes_session_id_idx on {name}.session_changes (session_id)"
         connection.execute(by_id.encode())

@@ -6,7 +6,8 @@ read, its last row says why, and where the file is quarantined; a file without r
 and splitting them into records (`sources.formats`).
 """
 
-from collections.abc import Iterator
+import io
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import polars as pl
@@ -33,6 +34,7 @@ class FileReading:
         file_format: Format,
         quarantine: Quarantine,
         block_bytes: int = BLOCK_BYTES,
+        opened: Callable[[Path], io.FileIO] = io.FileIO,
     ) -> None:
         self.digest = ""
         self.text_bytes: int | None = None
@@ -41,11 +43,12 @@ class FileReading:
         self._format = file_format
         self._quarantine = quarantine
         self._block_bytes = block_bytes
+        self._opened = opened
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
         self._position = 1
         self._header: bytes | None = None
-        with self._path.open("rb", buffering=0) as handle:
+        with self._opened(self._path) as handle:
             self._content = content = FileContent(handle, self._source, self._block_bytes)
             try:
                 for block in self._format.records(content, self._block_bytes):

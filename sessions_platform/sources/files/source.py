@@ -3,12 +3,16 @@
 What a file contains is read by `sources.files.reader`; the configuration is `contracts.sources.FilesSource`.
 """
 
+import errno
 import glob
+import io
 import os
 import stat
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
-from itertools import chain
+from functools import cached_property
+from itertools import takewhile
+from operator import attrgetter
 from pathlib import Path, PurePosixPath
 
 from sessions_platform.contracts.path_template import PathTemplate
@@ -16,8 +20,9 @@ from sessions_platform.contracts.sources import FilesSource
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.errors import UserError
 from sessions_platform.settings import BLOCK_BYTES, Settings
-from sessions_platform.sources.base import NO_CURSORS, Cursors, Quarantine, Slice
+from sessions_platform.sources.base import NO_CURSORS, Cursors, Found, Quarantine, Skipped, Slice
 from sessions_platform.sources.files.reader import FileReading
+from sessions_platform.sources.files.tree import NOT_A_FILE, Tree
 from sessions_platform.sources.formats.registry import open_format
 
 HOME = "${SESSIONS_HOME}"
@@ -48,25 +53,36 @@ class FileSource:
         """The implementation that `contracts.sources.FilesSource` names."""
         return cls(stream, settings.block_bytes)
 
-    def find(
+    def find(self, landing_partitions: Iterable[str] | None = None, cursors: Cursors = NO_CURSORS) -> list[Slice]:
+        """The files that exist now, by uri; of these landing partitions, or all. Undated ones always."""
+        return list(self.search(landing_partitions, cursors).slices)
+
+    def search(
         self,
         landing_partitions: Iterable[str] | None = None,
         cursors: Cursors = NO_CURSORS,  # noqa: ARG002  files need none
-    ) -> list[Slice]:
-        """The files that exist now, by uri; of these landing partitions, or all. Undated ones always."""
+    ) -> Found:
+        """The same files, and what has such a name and can't be read: odd links, and names that are not UTF-8."""
         wanted = None if landing_partitions is None else set(landing_partitions)
         if self._template is None:
-            files = self._matching(self._pattern)
+            patterns, wanted = [self._pattern], None
         elif wanted is None:
-            files = self._matching(self._template.of_all())
+            patterns = [self._template.of_all()]
         else:
-            candidates = chain.from_iterable(self._matching(self._template.of(key)) for key in wanted)
-            files = (file for file in candidates if file.landing_partition in wanted)
-        return sorted(set(files), key=lambda file: file.uri)
+            patterns = sorted({self._template.of(key) for key in wanted})
+        slices: dict[str, Slice] = {}
+        skipped: dict[str, Skipped] = {}
+        for pattern in patterns:
+            for slice_ in self._matching(pattern, wanted, skipped):
+                slices[slice_.uri] = slice_
+        return Found(
+            [slices[uri] for uri in sorted(slices)], sorted(skipped.values(), key=attrgetter("place", "reason"))
+        )
 
     def read(self, slice_: Slice, quarantine: Quarantine) -> FileReading:
         """A reading of a file that `find` returned. Iterating it raises FileNotFoundError where the file vanished."""
-        return FileReading(self.path_of(slice_.uri), self._source, self._format, quarantine, self._block_bytes)
+        path = self.path_of(slice_.uri)
+        return FileReading(path, self._source, self._format, quarantine, self._block_bytes, self._opened)
 
     def partition_of(self, uri: str) -> str | None:
         """The landing partition that a path states, whether its file exists or not; None where it states none."""
@@ -78,6 +94,10 @@ class FileSource:
     def path_of(self, uri: str) -> Path:
         """The absolute path of a file."""
         return _resolved(uri, self._folder, self._home)
+
+    def uri_of(self, path: Path) -> str:
+        """The uri of a file at an absolute path, by which the ledger knows it."""
+        return self._uri(str(path))
 
     def landing_folder(self, partition_key: str | None = None) -> Path:
         """The folder in which `find` looks for a landing partition's files. Raises SourceError if it isn't one."""
@@ -111,28 +131,58 @@ class FileSource:
             raise SourceError(f"{self._source.files} needs a landing partition. Fix: name one.")
         return self._template.of(partition_key)
 
-    def _matching(self, pattern: str) -> Iterator[Slice]:
-        """The files that match a pattern. By glob.glob, because Path.glob enters hidden folders."""
-        for name in glob.glob(pattern, root_dir=self._root, recursive=True):  # noqa: PTH207  see the docstring
-            partition = self._template.partition_in(name) if self._template else None
-            path = _absolute(self._root / name)
-            if (self._template and partition is None) or _is_unfinished(path.name):
-                continue
-            if fingerprint := _fingerprint(path):
-                yield Slice(self._uri(path), fingerprint, partition)
+    @cached_property
+    def _fixed(self) -> str:
+        """The folders that the path begins with, before any wildcard or placeholder: the landing folder's, or none."""
+        names = self._pattern.split("/")[:-1]
+        return "".join(
+            f"{name}/" for name in takewhile(lambda name: not glob.has_magic(name) and "{" not in name, names)
+        )
 
-    def _uri(self, path: Path) -> str:
-        if path.is_relative_to(self._folder):
-            uri = path.relative_to(self._folder).as_posix()
-        elif path.is_relative_to(self._home):
-            uri = f"{HOME}/{path.relative_to(self._home).as_posix()}"
-        else:
-            uri = path.as_posix()
+    def _tree(self) -> Tree:
+        return Tree(str(_absolute(self._root / self._fixed)), outside=self._source.follow_outside_links)
+
+    def _matching(self, pattern: str, wanted: set[str] | None, skipped: dict[str, Skipped]) -> Iterator[Slice]:
+        """The files that match a pattern, of these landing partitions; what has to be skipped is added to `skipped`."""
+        tree = self._tree()
+
+        def skip(path: str, reason: str) -> None:
+            place = self._uri(path).encode("utf-8", "backslashreplace").decode()
+            skipped[place] = Skipped(place, reason)
+
+        for path in tree.matching(pattern.removeprefix(self._fixed), skip):
+            partition = None
+            if self._template:
+                partition = self._template.partition_in(self._fixed + path[len(tree.root) :].lstrip("/"))
+                if partition is None or (wanted is not None and partition not in wanted):
+                    continue
+            if _is_unfinished(path.rpartition("/")[2]):
+                continue
+            if not _is_utf8(path):
+                skip(path, "its name is not UTF-8")
+            elif state := tree.file_state(path, skip):
+                yield Slice(self._uri(path), _fingerprint(state), partition)
+
+    def _opened(self, path: Path) -> io.FileIO:
+        """An open file. Raises FileNotFoundError where there is none by now that may be read."""
+        real = os.path.realpath(path)
+        vanished = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+        if not self._tree().is_inside(real):
+            raise vanished
         try:
-            uri.encode()
-        except UnicodeEncodeError:
-            raise SourceError(f"{uri!a}: its name is not UTF-8. Fix: rename the file.") from None
-        return uri
+            descriptor = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # it may be a link or a pipe by now
+        except OSError as error:
+            raise vanished if error.errno in NOT_A_FILE else error from None
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise vanished
+        return io.FileIO(descriptor)
+
+    def _uri(self, path: str) -> str:
+        folder, home = f"{self._folder}/", f"{self._home}/"
+        if path.startswith(folder):
+            return path[len(folder) :]
+        return f"{HOME}/{path[len(home) :]}" if path.startswith(home) else path
 
 
 def path_of(stream: Stream, uri: str) -> Path:
@@ -153,12 +203,14 @@ def _is_unfinished(name: str) -> bool:
     return name.startswith(".") or name.lower().endswith(UNFINISHED)
 
 
-def _fingerprint(path: Path) -> str | None:
-    """Changes with every write and every replacement; None for what isn't a regular file, or just vanished."""
+def _is_utf8(path: str) -> bool:
     try:
-        state = path.stat()
-    except FileNotFoundError:
-        return None
-    if not stat.S_ISREG(state.st_mode):
-        return None
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _fingerprint(state: os.stat_result) -> str:
+    """Changes with every write and every replacement."""
     return f"{state.st_size}-{state.st_mtime_ns}-{state.st_ctime_ns}-{state.st_ino}"

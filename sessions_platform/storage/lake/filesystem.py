@@ -9,10 +9,13 @@ the scratch folder.
 import errno
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol
+
+from sessions_platform.settings import PRIVATE_FILE, make_private_folder
 
 # File systems without hard links answer with one of these.
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
@@ -22,7 +25,8 @@ class Filesystem(Protocol):
     """Immutable files by name. A path is relative, and its parts are separated by slashes.
 
     A file is written once, as a draft, and gets its name by `put_if_absent`; from then on it does not change. Where
-    no file has the path, `open`, `read`, `size` and `source` (or the reader of the source) raise FileNotFoundError.
+    no file has the path, `open`, `read`, `size`, `state` and `source` (or the reader of the source) raise
+    FileNotFoundError.
     """
 
     def draft(self, folder: str) -> AbstractContextManager[Path]:
@@ -53,8 +57,20 @@ class Filesystem(Protocol):
         """The file's length in bytes."""
         ...
 
+    def state(self, path: str) -> Hashable:
+        """What is another value once the content may have changed, and is cheap to get; as a file's times and size."""
+        ...
+
     def list(self, folder: str) -> Iterator[str]:
         """The paths of all files below a folder, drafts left out, sorted; none where there is no such folder."""
+        ...
+
+    def modified_at(self, path: str) -> datetime:
+        """When the file was written, in UTC."""
+        ...
+
+    def drafts(self, folder: str, before: datetime) -> Sequence[str]:
+        """The paths of drafts below a folder that killed processes left before this time; `delete` removes them."""
         ...
 
     def delete(self, path: str) -> None:
@@ -70,6 +86,7 @@ class LocalFilesystem:
     """A folder on a local disk, or on a network share that renames atomically.
 
     Drafts are in the folder they are meant for, because a file can be named atomically within one file system only.
+    Folders that it makes, and all files, are for their owner alone: they contain what users did.
     """
 
     def __init__(self, root: Path) -> None:
@@ -78,7 +95,7 @@ class LocalFilesystem:
     @contextmanager
     def draft(self, folder: str) -> Iterator[Path]:
         parent = self.root / folder
-        parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(parent)
         name = uuid.uuid4().hex
         try:
             yield parent / f"{name}.tmp"
@@ -87,6 +104,7 @@ class LocalFilesystem:
 
     def put_if_absent(self, path: str, draft: Path) -> bool:
         target = self.root / path
+        draft.chmod(PRIVATE_FILE)
         sync(draft)
         is_new = _link(draft, target)
         sync(target.parent)  # also where the file exists: its writer may not have synced the folder yet
@@ -103,9 +121,20 @@ class LocalFilesystem:
     def size(self, path: str) -> int:
         return (self.root / path).stat().st_size
 
+    def state(self, path: str) -> Hashable:
+        state = (self.root / path).stat()
+        return state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino, state.st_dev
+
     def list(self, folder: str) -> Iterator[str]:
         files = (path for path in (self.root / folder).rglob("*") if path.suffix != ".tmp" and path.is_file())
         yield from sorted(path.relative_to(self.root).as_posix() for path in files)
+
+    def modified_at(self, path: str) -> datetime:
+        return datetime.fromtimestamp((self.root / path).stat().st_mtime, UTC)
+
+    def drafts(self, folder: str, before: datetime) -> Sequence[str]:
+        left = (path.relative_to(self.root).as_posix() for path in (self.root / folder).rglob("*.tmp"))
+        return sorted(path for path in left if self.modified_at(path) < before)
 
     def delete(self, path: str) -> None:
         (self.root / path).unlink(missing_ok=True)

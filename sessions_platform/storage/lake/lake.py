@@ -8,15 +8,21 @@ what streams and partitions are (`contracts`, `pipeline`).
 
 import hashlib
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sessions_platform.contracts.raw_events import RENAMED_COLUMNS
+from sessions_platform.settings import PRIVATE_FILE
+from sessions_platform.storage.lake.checksums import ChecksumError, Checksums, checksum_in, column_chunks, seal
+from sessions_platform.storage.lake.errors import DamagedFileError, MissingFileError
 from sessions_platform.storage.lake.filesystem import Filesystem
 from sessions_platform.storage.lake.memory import return_freed_memory
 from sessions_platform.storage.lake.parquet_writer import read_ranges, write_parquet
@@ -33,6 +39,11 @@ class StoredFile:
     rows: int
     bytes: int
 
+    @property
+    def checksum(self) -> str | None:
+        """What its bytes are compared with when they are read (`checksums.py`); None for a file of an older version."""
+        return checksum_in(self.path)
+
 
 class Lake:
     """Reads and writes the files of a file system.
@@ -47,6 +58,7 @@ class Lake:
         self.filesystem = filesystem
         self.scratch = scratch
         self._schemas: dict[str, list[tuple[str, pl.DataType]]] = {}
+        self._checksums: dict[str, tuple[Hashable, Checksums]] = {}
 
     def write(self, folder: str, frames: Iterable[pl.DataFrame], schema: Mapping[str, pl.DataType]) -> StoredFile:
         """Write frames, one after the other, as a new Parquet file of the folder.
@@ -63,10 +75,12 @@ class Lake:
             polars.exceptions.ColumnNotFoundError: a frame lacks a column.
             polars.exceptions.InvalidOperationError: a value cannot be cast.
         """
-        path = f"{folder}/{uuid.uuid4().hex}.parquet"
         with self.filesystem.draft(folder) as draft:
             rows = write_parquet(draft, frames, schema)
+            path = f"{folder}/{uuid.uuid4().hex}-{seal(draft)}.parquet"
             self.filesystem.put_if_absent(path, draft)
+        if checksums := self._checksums_of(path):
+            checksums.trust()
         return StoredFile(path, rows, self.filesystem.size(path))
 
     def quarantine(self, folder: str, chunks: Iterable[bytes]) -> str:
@@ -77,7 +91,8 @@ class Lake:
         """
         digest = hashlib.sha256()
         with self.filesystem.draft(folder) as draft:
-            with draft.open("xb") as file:
+            draft.touch(PRIVATE_FILE)
+            with draft.open("r+b") as file:
                 for chunk in chunks:
                     file.write(chunk)
                     digest.update(chunk)
@@ -85,15 +100,31 @@ class Lake:
             self.filesystem.put_if_absent(path, draft)
         return path
 
-    def scan(self, paths: Sequence[str], schema: Mapping[str, pl.DataType]) -> pl.LazyFrame:
+    def scan(
+        self,
+        paths: Sequence[str],
+        schema: Mapping[str, pl.DataType],
+        column: str | None = None,
+        test: Callable[[Any, Any], bool] = lambda _least, _greatest: True,
+    ) -> pl.LazyFrame:
         """All rows of the files, in the order of the paths; without paths an empty frame of the schema.
 
         Files of an older contract are conformed to the schema: a column that a file lacks is null, and so is a value
         that the column's current type cannot represent.
 
+        Args:
+            paths: files of this or an older contract.
+            schema: the columns of the frame, in order.
+            column: the column whose row group statistics are passed to `test`.
+            test: whether rows of a row group may be used whose least and greatest value are these. The caller filters
+                all others out, so their bytes are not compared with their checksums.
+
         Raises:
-            FileNotFoundError: a file is missing; here, or when the frame is collected.
+            MissingFileError: a file is missing.
+            DamagedFileError: bytes of a file are not those that were written.
         """
+        for path in paths:
+            self._check_row_groups(path, schema, lambda footer: _row_groups(footer, column, test))
         wanted = list(schema.items())
         current = [path for path in paths if self._schema(path) == wanted]
         older = [path for path in paths if self._schema(path) != wanted]
@@ -116,8 +147,13 @@ class Lake:
             schema: the columns of the frames, in order.
             column: the column whose row group statistics are passed to `test`.
             test: whether a row group may be needed whose least and greatest value are these; else it is not read.
+
+        Raises:
+            MissingFileError: a file is missing.
+            DamagedFileError: bytes that are needed are not those that were written.
         """
         for path in paths:
+            self._check_row_groups(path, schema, lambda footer: _row_groups(footer, column, test))
             footer, rows = self._footer(path), self._scan_file(path)
             for first, length in read_ranges(footer, _row_groups(footer, column, test)):
                 yield _conformed(rows.slice(first, length), schema).collect()
@@ -135,8 +171,48 @@ class Lake:
         return self._footer(path).num_rows
 
     def size(self, path: str) -> int:
-        """The length of the stored file in bytes."""
-        return self.filesystem.size(path)
+        """The length of the stored file in bytes. Raises MissingFileError where there is none."""
+        try:
+            return self.filesystem.size(path)
+        except FileNotFoundError:
+            raise MissingFileError(path) from None
+
+    def exists(self, path: str) -> bool:
+        """Whether there is such a file, whatever it contains."""
+        try:
+            self.filesystem.state(path)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def check_end(self, path: str) -> bool:
+        """Compare the end of a stored file, which has its footer and all checksums, with the checksum in its name.
+
+        Returns:
+            False for a file without a checksum.
+
+        Raises:
+            MissingFileError: there is no such file.
+            DamagedFileError: it ends otherwise, as one that was cut off or replaced does.
+        """
+        return self._checksums_of(path) is not None
+
+    def check(self, path: str) -> bool:
+        """Compare a stored file with its checksum, whole, whatever was compared before.
+
+        Returns:
+            False for a file without a checksum, which an older version wrote: only its footer was read.
+
+        Raises:
+            MissingFileError: there is no such file.
+            DamagedFileError: its bytes are not those that were written.
+        """
+        self._checksums.pop(path, None)
+        self._footer(path)
+        if checksums := self._checksums_of(path):
+            with _damage_told(path):
+                checksums.check()
+        return checksums is not None
 
     def remove(self, path: str) -> None:
         """Delete the file if it exists."""
@@ -146,15 +222,40 @@ class Lake:
         return pl.scan_parquet(self.filesystem.source(path), glob=False)
 
     def _footer(self, path: str) -> pq.FileMetaData:
-        with self.filesystem.open(path) as file:
+        self._checksums_of(path)
+        with _damage_told(path), self.filesystem.open(path) as file:
             return pq.read_metadata(file)
 
     def _schema(self, path: str) -> list[tuple[str, pl.DataType]]:
         """The columns of a file; cached, since files never change."""
         if path not in self._schemas:
-            with self.filesystem.open(path) as file:
+            with _damage_told(path), self.filesystem.open(path) as file:
                 self._schemas[path] = list(pl.read_parquet_schema(file).items())
         return self._schemas[path]
+
+    def _check_row_groups(
+        self, path: str, columns: Iterable[str], row_groups: Callable[[pq.FileMetaData], Iterable[int]]
+    ) -> None:
+        """Compare these columns of these row groups with their checksums, each once in this lake's life."""
+        checksums = self._checksums_of(path)
+        if checksums is None or checksums.is_complete:
+            return
+        footer = self._footer(path)
+        with _damage_told(path):
+            checksums.check(column_chunks(footer, row_groups(footer), columns))
+
+    def _checksums_of(self, path: str) -> Checksums | None:
+        """The checksums of a file, as long as it does not change; None where its name has none."""
+        with _damage_told(path):
+            state = self.filesystem.state(path)
+            known = self._checksums.get(path)
+            if known is not None and known[0] == state:
+                return known[1]
+            if (named := checksum_in(path)) is None:
+                return None
+            checksums = Checksums(named, self.filesystem.size(path), partial(self.filesystem.read, path))
+        self._checksums[path] = state, checksums
+        return checksums
 
 
 @dataclass(frozen=True)
@@ -202,6 +303,19 @@ class Dataset:
     def _paths(self, partition: str | None) -> list[str]:
         partitions = self.partitions.values() if partition is None else [self.partitions[partition]]
         return [file.path for files in partitions for file in files]
+
+
+@contextmanager
+def _damage_told(path: str) -> Iterator[None]:
+    """Errors of a lake file as sentences that name it."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise MissingFileError(path) from None
+    except ChecksumError as error:
+        raise DamagedFileError(path, str(error)) from None
+    except (pa.ArrowException, pl.exceptions.ComputeError) as error:  # of a file without checksums
+        raise DamagedFileError(path, f"it can't be read: {error}") from None
 
 
 def _row_groups(footer: pq.FileMetaData, column: str | None, test: Callable[[Any, Any], bool]) -> Iterator[int]:

@@ -17,6 +17,8 @@ import polars as pl
 import pyarrow.parquet as pq
 from polars.io.plugins import register_io_source
 
+from sessions_platform.settings import PRIVATE_FILE
+
 # Few enough that the statistics of a row group cover a narrow span of time, many enough that a footer stays small.
 ROW_GROUP_ROWS = 64 * 1024
 # A row group exceeds this by one frame at most. No smaller part of a file can be written, or read.
@@ -99,6 +101,7 @@ class _Attempt:
         self._row_limit = row_limit
 
     def write(self, path: Path) -> None:
+        path.touch(PRIVATE_FILE)
         frames = register_io_source(lambda *_: self._frames_that_fit(), schema=self._schema)
         frames.sink_parquet(
             path,

@@ -18,6 +18,8 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from sessions_platform.settings import make_private_folder
+
 # Rows that are sorted into buckets at once exist several times meanwhile.
 _MAX_SORTED_BYTES = 48 * 1024 * 1024
 # How many times the bytes of its rows a frame's buffers may have and still be kept as they are.
@@ -150,7 +152,7 @@ class Spill:
 
     @cached_property
     def _file(self) -> IO[bytes]:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        make_private_folder(self._folder)
         file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115  closed with the spill
         weakref.finalize(self, file.close)
         return file

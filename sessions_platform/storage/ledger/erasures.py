@@ -12,9 +12,7 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
-from sessions_platform.storage.lake.lake import StoredFile
-from sessions_platform.storage.ledger.files import LandingFiles
-from sessions_platform.storage.ledger.stream_ledger import StaleWriteError
+from sessions_platform.storage.ledger.files import LandingFiles, MovedRows
 
 # How the run_id of an erasure begins; by it the ledger recognizes the landing versions that erasures have published.
 ERASURE_RUN = "erasure "
@@ -46,6 +44,13 @@ class Erasure:
         return f"{ERASURE_RUN}{self.erasure_id}"
 
 
+@dataclass(frozen=True)
+class ReplacedRows(MovedRows):
+    """Landing files whose raw rows are now in another raw file, without some; `erased` counts those, by uri."""
+
+    erased: Mapping[str, int]
+
+
 class Erasures(LandingFiles):
     """The part of a stream's ledger that knows erasures."""
 
@@ -75,7 +80,7 @@ class Erasures(LandingFiles):
         return Erasure(erasure_id, {})
 
     def add_tombstones(self, connection: psycopg.Connection, tombstones: Sequence[Tombstone]) -> None:
-        """Add tombstones; readings of slices that have begun without them are refused by `record_file`."""
+        """Add tombstones; readings of slices that have begun without them are refused by `record_batch`."""
         self._lock_row(connection)
         rows = [(self.stream, t.kind, t.keyed_hash, t.payload_bytes, t.key_check) for t in tombstones]
         sql = """insert into sessions_platform.tombstones (stream, kind, keyed_hash, payload_bytes, key_check)
@@ -99,8 +104,7 @@ class Erasures(LandingFiles):
     def replace_raw_rows(
         self,
         connection: psycopg.Connection,
-        files: Mapping[str, StoredFile],
-        sequences: Mapping[str, int | None],
+        replaced: Sequence[ReplacedRows],
         erased_ids: Sequence[str],
         run_id: str,
     ) -> None:
@@ -110,23 +114,21 @@ class Erasures(LandingFiles):
 
         Args:
             connection: of the transaction that holds the stream's lock.
-            files: by uri, the rows that are left.
-            sequences: of the readings that these rows were made of, by uri.
+            replaced: raw files, and those without the rows in their place.
             erased_ids: rejection ids of erased rows, whose repairs are removed.
             run_id: of the erasure.
 
         Raises:
-            StaleWriteError: a file was read again meanwhile.
+            StaleWriteError: a file was read again meanwhile, so that its rows are in another raw file.
         """
         self._lock_row(connection)
-        current = self.sequences(connection, list(files))
-        if any(current.get(uri) != sequences[uri] for uri in files):
-            raise StaleWriteError("a landing file was read again meanwhile")
+        self._check_paths(connection, {uri: rows.replaces for rows in replaced for uri in rows.uris})
+        self.move_rows(connection, replaced)
         sql = """update sessions_platform.landing_files
-                 set path = %s, rows = %s, bytes = %s, run_id = %s, sequence = nextval('sessions_platform.version')
+                 set rows = rows - %s, run_id = %s, sequence = nextval('sessions_platform.version')
                  where stream = %s and uri = %s"""
-        for uri, stored in files.items():
-            connection.execute(sql, [stored.path, stored.rows, stored.bytes, run_id, self.stream, uri])
+        for uri, rows in ((uri, rows) for of_file in replaced for uri, rows in of_file.erased.items()):
+            connection.execute(sql, [rows, run_id, self.stream, uri])
         connection.execute(
             """delete from sessions_platform.repairs
                where stream = %(stream)s and (original_id = any(%(ids)s) or rejection_id = any(%(ids)s))""",
@@ -146,13 +148,12 @@ class Erasures(LandingFiles):
         with self._writing() as connection:
             connection.execute(sql, [rows, self.stream, uri, rows])
 
-    def delivered_digest(self, digest: str) -> str:
-        """The digest that a file's bytes had when they were delivered, if these are what an erasure left of them."""
-        sql = """select digest from sessions_platform.landing_files
-                 where stream = %s and redacted_digest = %s and digest is not null order by uri limit 1"""
+    def delivered_digests(self) -> dict[str, str]:
+        """The digests that files had when they were delivered, by those of what erasures have left of them."""
+        sql = """select redacted_digest, min(digest) from sessions_platform.landing_files
+                 where stream = %s and redacted_digest is not null and digest is not null group by redacted_digest"""
         with self.database.transaction(read_only=True) as connection:
-            row = connection.execute(sql, [self.stream, digest]).fetchone()
-        return row[0] if row else digest
+            return dict(connection.execute(sql, [self.stream]).fetchall())
 
     def stale_since(self, run_id: str) -> list[str]:
         """The session partitions that the publications of a run have made stale and that are not loaded yet."""

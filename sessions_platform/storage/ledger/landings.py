@@ -13,6 +13,9 @@ import psycopg
 
 from sessions_platform.storage.ledger.stream_ledger import StaleWriteError, StreamLedger
 
+_COLUMNS = """landing_partition, version, raw_sequence, events_path, rejected_path, raw_rows, accepted, rejected,
+    duplicates, rejected_by_reason, first_event, last_event, contract_version, reference_digests"""
+
 
 @dataclass(frozen=True)
 class LandingVersion:
@@ -55,12 +58,15 @@ class Landings(StreamLedger):
             landings = tuple(self.current(connection))
         return Snapshot(max((landing.version for landing in landings), default=0), landings)
 
+    def snapshot_at(self, version: int) -> Snapshot:
+        """The landing versions that were current when this version was the newest."""
+        sql = f"""select distinct on (landing_partition) {_COLUMNS} from sessions_platform.landing_versions
+                 where stream = %s and version <= %s order by landing_partition, version desc"""
+        return Snapshot(version, tuple(self._read(LandingVersion, sql, [self.stream, version])))
+
     def current(self, connection: psycopg.Connection) -> list[LandingVersion]:
         """The current landing versions as the transaction sees them, by landing partition."""
-        sql = """select landing_partition, version, raw_sequence, events_path, rejected_path, raw_rows, accepted,
-                        rejected, duplicates, rejected_by_reason, first_event, last_event, contract_version,
-                        reference_digests
-                 from sessions_platform.landing_versions where stream = %s and is_current
+        sql = f"""select {_COLUMNS} from sessions_platform.landing_versions where stream = %s and is_current
                  order by landing_partition"""
         return self._read_in(connection, LandingVersion, sql, [self.stream])
 

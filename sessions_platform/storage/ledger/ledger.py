@@ -13,11 +13,13 @@ from collections.abc import Sequence
 import psycopg
 from psycopg.sql import SQL, Identifier
 
-from sessions_platform.storage.ledger.erasures import ERASURE_RUN, Erasure, Erasures, Tombstone
+from sessions_platform.storage.ledger.erasures import ERASURE_RUN, Erasure, Erasures, ReplacedRows, Tombstone
 from sessions_platform.storage.ledger.files import KnownFile, Repair
+from sessions_platform.storage.ledger.lake_files import LakeFile, LakeFiles, Verification
 from sessions_platform.storage.ledger.landings import Landings, LandingVersion, Snapshot
 from sessions_platform.storage.ledger.sessions import Delivery, SessionVersion, SessionVersions
 from sessions_platform.storage.ledger.stream_ledger import CalendarChangedError, StaleWriteError
+from sessions_platform.storage.ledger.superseded import SupersededVersions
 from sessions_platform.storage.postgres.migrations import ensure_current
 
 __all__ = [
@@ -26,13 +28,16 @@ __all__ = [
     "Delivery",
     "Erasure",
     "KnownFile",
+    "LakeFile",
     "LandingVersion",
     "Ledger",
     "Repair",
+    "ReplacedRows",
     "SessionVersion",
     "Snapshot",
     "StaleWriteError",
     "Tombstone",
+    "Verification",
 ]
 
 _REBUILT_TABLES = tuple(
@@ -40,7 +45,9 @@ _REBUILT_TABLES = tuple(
     for table in ("streams", "landing_files", "landing_versions", "session_versions", "stale_partitions", "repairs")
 )
 # A rebuild changes neither how far sources were read nor what other warehouses contain.
-_OTHER_TABLES = tuple(Identifier("sessions_platform", table) for table in ("source_cursors", "deliveries"))
+_OTHER_TABLES = tuple(
+    Identifier("sessions_platform", table) for table in ("source_cursors", "deliveries", "verifications")
+)
 _DELETE = SQL("delete from {table} where stream = %(stream)s")
 _RENAME = SQL("update {table} set stream = %(stream)s where stream = %(rebuilt)s")
 _TRANSFER_FILE = """
@@ -59,7 +66,7 @@ select %(stream)s, rejection_id, payload_digest, %(partition)s, uri, position, o
 from sessions_platform.repairs where stream = %(source)s and uri = %(uri)s"""
 
 
-class Ledger(Erasures, Landings, SessionVersions):
+class Ledger(Erasures, Landings, SessionVersions, LakeFiles, SupersededVersions):
     """All of one stream's ledger."""
 
     @property

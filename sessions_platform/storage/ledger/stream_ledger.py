@@ -104,9 +104,7 @@ class StreamLedger:
         with self.database.transaction(read_only=True) as connection:
             return self._read_in(connection, row, sql, values)
 
-    def _read_in(
-        self, connection: psycopg.Connection, row: type[Row], sql: LiteralString, values: list[Any]
-    ) -> list[Row]:
+    def _read_in(self, connection: psycopg.Connection, row: type[Row], sql: LiteralString, values: Any) -> list[Row]:
         with connection.cursor(row_factory=class_row(row)) as cursor:
             return cursor.execute(sql, values).fetchall()
 

@@ -1,12 +1,11 @@
-"""The warehouse database: connections, transactions and locks, and which of its errors are transient.
+"""The warehouse database: who connects as what, transactions, locks and queries.
 
-Here: everything that is true of any table. Not here: the tables, which are in ``migrations`` and
-``storage.warehouses.postgres``; the embedded server, which is in ``embedded``.
+Here: everything that is true of any table. Not here: how a connection is opened (``connections``), what errors mean
+(``errors``), the tables (``migrations``, ``storage.warehouses.postgres``), and the embedded server (``embedded``).
 """
 
 import hashlib
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -15,70 +14,57 @@ from typing import Any
 import psycopg
 from psycopg import IsolationLevel, errors
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.rows import dict_row
 
-from sessions_platform.errors import UserError
-from sessions_platform.settings import Settings, SettingsError
+from sessions_platform.settings import Settings
 from sessions_platform.storage.postgres import embedded
-
-_LOCK_TIMEOUT = "120s"
-
-_QUOTES_ROWS = re.compile(r"\n(?:DETAIL|CONTEXT):")
-_TRANSIENT = (
-    errors.SerializationFailure,
-    errors.DeadlockDetected,
-    errors.LockNotAvailable,
-    errors.QueryCanceled,
-    errors.AdminShutdown,
-    errors.CrashShutdown,
-    errors.CannotConnectNow,
-    errors.TooManyConnections,
-    ConnectionError,
-    TimeoutError,
-    InterruptedError,
+from sessions_platform.storage.postgres.connections import open_connection
+from sessions_platform.storage.postgres.errors import (
+    QueryError,
+    UnreachableError,
+    is_lost_connection,
+    is_transient,
+    without_rows,
 )
-# The server answered, and would answer the same again.
-_REFUSALS = ("does not exist", "authentication failed", "no pg_hba.conf entry", "permission denied", "no password")
+from sessions_platform.storage.postgres.interrupts import canceled_when_interrupted
+from sessions_platform.storage.postgres.roles import LOADER, OWNER, READER, become_reader
+from sessions_platform.storage.postgres.row_names import rows_by_distinct_names
 
-
-class QueryError(UserError):
-    """PostgreSQL rejected a statement; the message is PostgreSQL's."""
-
-
-class UnreachableError(UserError):
-    """The database can't be connected to. `is_refusal` says whether another attempt would fail the same way."""
-
-    def __init__(self, where: str, reason: str) -> None:
-        self.is_refusal = any(refusal in reason for refusal in _REFUSALS)
-        super().__init__(f"{where} can't be reached: {reason}. Fix: start it, or correct SESSIONS_WAREHOUSE_URL.")
+__all__ = ["Database", "QueryError", "UnreachableError", "is_transient", "lock"]
 
 
 class Database:
-    """PostgreSQL: the server that the settings name, else the embedded one, started when first needed."""
+    """PostgreSQL: the server that the settings name, else the embedded one, started when first needed.
+
+    Work that loads logs in as the loader, or as the settings' URL says. Queries of people log in as the reader, whom no
+    statement can make anything else; with a URL of a server for loading only, they take on the reader's role in it.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._last_reached: tuple[int, str] | None = None  # by which process, at which URL
+        self._last_reached: dict[bool, tuple[int, str]] = {}  # for readers or not: by which process, at which URL
 
     @property
     def url(self) -> str:
         """Its libpq URL. It may contain a password, so it must not be shown."""
-        return self._settings.warehouse_url or embedded.attach(self._settings.home).url("sessions")
+        return self._url(reads=False)
 
     @property
     def shown(self) -> str:
         """Where it is, without secrets, for people to read."""
         if self._settings.warehouse_url is None:
             return f"embedded PostgreSQL of {self._settings.home}"
-        parts = conninfo_to_dict(self.url)
-        return f"postgresql://{parts.get('host', '')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
+        with suppress(psycopg.ProgrammingError):
+            parts = conninfo_to_dict(self._settings.warehouse_url)
+            return f"postgresql://{parts.get('host', '')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
+        return "the database of SESSIONS_WAREHOUSE_URL"
 
     @contextmanager
     def transaction(self, *, read_only: bool = False) -> Iterator[psycopg.Connection]:
         """One transaction on a connection of its own: committed at the end, rolled back where an error leaves it.
 
         Args:
-            read_only: whether it writes nothing; then everything is read as of one moment.
+            read_only: whether it writes nothing; then everything is read as of one moment. A role that may only read
+                stays so in any case.
 
         Raises:
             UnreachableError: the database can't be connected to.
@@ -86,12 +72,12 @@ class Database:
         """
         try:
             with self._connect() as connection:
-                connection.read_only = read_only
                 if read_only:
-                    connection.isolation_level = IsolationLevel.REPEATABLE_READ
-                yield connection
+                    _read_only(connection)
+                with canceled_when_interrupted(connection):
+                    yield connection
         except psycopg.Error as error:
-            error.args = (_without_rows(str(error)),)
+            error.args = (self._explained(error),)
             raise
 
     @contextmanager
@@ -118,52 +104,65 @@ class Database:
     def query(self, sql: str) -> list[dict[str, Any]]:
         """The rows of one statement that only reads, as dicts; none where it returns no rows.
 
+        It runs as the reader. Of columns of one name, the later ones are called `name_2`, `name_3` and so on.
+
         Raises:
-            QueryError: PostgreSQL rejected the statement.
+            QueryError: PostgreSQL rejected the statement, or it took too long.
         """
         try:
-            with self.transaction(read_only=True) as connection, connection.cursor(row_factory=dict_row) as cursor:
+            with self._reading() as connection, connection.cursor(row_factory=rows_by_distinct_names) as cursor:
                 # The binary protocol takes one statement only: a second one could leave the transaction.
                 cursor.execute(sql.encode(), binary=True)
                 return cursor.fetchall() if cursor.description else []
-        except psycopg.OperationalError:
+        except (errors.QueryCanceled, errors.LockNotAvailable) as error:
+            raise QueryError(f"{error.diag.message_primary}. Fix: ask for less, or when less is running.") from None
+        except psycopg.OperationalError as error:
+            error.args = (self._explained(error),)
             raise
         except psycopg.Error as error:
             raise QueryError(str(error).strip()) from None
 
-    def _connect(self) -> psycopg.Connection:
+    @contextmanager
+    def _reading(self) -> Iterator[psycopg.Connection]:
+        with self._connect(reads=True) as connection:
+            _read_only(connection)
+            if self._settings.warehouse_url and not self._settings.reader_url:
+                become_reader(connection)
+            yield connection
+
+    def _url(self, *, reads: bool) -> str:
+        if self._settings.warehouse_url is None:
+            return embedded.attach(self._settings.home).url(role=READER if reads else LOADER)
+        return (self._settings.reader_url if reads else None) or self._settings.warehouse_url
+
+    def _connect(self, *, reads: bool = False) -> psycopg.Connection:
         """Connect at the last URL that worked; asking the embedded server for its URL takes as long as connecting."""
-        if self._last_reached and self._last_reached[0] == os.getpid():
-            with suppress(psycopg.OperationalError):
-                return _open(self._last_reached[1])
-        try:
-            url = self.url
-            connection = _open(url)
-            self._last_reached = (os.getpid(), url)
-            return connection
-        except psycopg.OperationalError as error:
-            raise UnreachableError(self.shown, str(error).strip()) from None
-        except psycopg.ProgrammingError:
-            # the message could quote the URL, which may contain a password
-            raise SettingsError(
-                "SESSIONS_WAREHOUSE_URL: PostgreSQL can't parse this URL. Fix: write postgresql://user@host/database."
-            ) from None
+        process, url = self._last_reached.get(reads, (0, ""))
+        if process == os.getpid():
+            with suppress(UnreachableError):
+                return open_connection(url, self.shown, reads=reads)
+        url = self._url(reads=reads)
+        connection = open_connection(url, self.shown, reads=reads)
+        self._last_reached[reads] = (os.getpid(), url)
+        return connection
+
+    def _explained(self, error: psycopg.Error) -> str:
+        """The message without rows; of a connection that was lost, with what the embedded server's log says of it."""
+        message = without_rows(str(error))
+        if self._settings.warehouse_url is None and is_lost_connection(error):
+            return "\n".join(filter(None, [message, embedded.last_words(self._settings.home)]))
+        return message
 
 
 def dagster_database(settings: Settings) -> Database:
     """The database of Dagster's own storage: the one that the settings name, else one of the embedded server."""
-    url = settings.dagster_postgres_url or embedded.attach(settings.home).url("dagster")
+    url = settings.dagster_postgres_url or embedded.attach(settings.home).url("dagster", OWNER)
     return Database(replace(settings, warehouse_url=url))
 
 
-def _open(url: str) -> psycopg.Connection:
-    options = f"-c lock_timeout={_LOCK_TIMEOUT} -c timezone=UTC -c client_min_messages=warning"
-    return psycopg.connect(url, connect_timeout=10, application_name="sessions-platform", options=options)
-
-
-def _without_rows(message: str) -> str:
-    """The message without its details and context, which quote rows: payloads must not reach logs."""
-    return _QUOTES_ROWS.split(message, maxsplit=1)[0]
+def _read_only(connection: psycopg.Connection) -> None:
+    connection.read_only = True
+    connection.isolation_level = IsolationLevel.REPEATABLE_READ
 
 
 def lock(connection: psycopg.Connection, name: str) -> None:
@@ -173,14 +172,3 @@ def lock(connection: psycopg.Connection, name: str) -> None:
 
 def _lock_key(name: str) -> int:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
-
-
-def is_transient(error: BaseException) -> bool:
-    """Whether the same work may succeed when it is tried again: connections, locks, timeouts; not data or settings."""
-    if isinstance(error, UnreachableError):
-        return not error.is_refusal
-    if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
-        return True  # the connection was lost
-    if isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith(("08", "57P")):
-        return True
-    return isinstance(error, _TRANSIENT)

@@ -21,11 +21,14 @@ killed process blocks nothing. If it was the last one, the server runs on until
 the next process attaches and leaves.
 
 Here: ``server`` attaches processes; ``cluster`` starts and stops one server; ``account``
-is the OS user that it runs as; ``folders`` and ``programs`` find what it needs; ``locks`` has
-the file locks. Not here: how the platform connects, which is ``storage.postgres.database``.
+is the OS user that it runs as; ``databases`` has
+its databases and roles; ``folders`` and ``programs`` find what it needs; ``locks`` has
+the file locks, and ``log`` reads the log. Not here: how the platform connects, which is ``storage.postgres.database``.
 """
 
+from sessions_platform.storage.postgres.embedded.databases import DATABASES
 from sessions_platform.storage.postgres.embedded.errors import EmbeddedPostgresError
-from sessions_platform.storage.postgres.embedded.server import DATABASES, EmbeddedPostgres, attach
+from sessions_platform.storage.postgres.embedded.log import last_words
+from sessions_platform.storage.postgres.embedded.server import EmbeddedPostgres, attach
 
-__all__ = ["DATABASES", "EmbeddedPostgres", "EmbeddedPostgresError", "attach"]
+__all__ = ["DATABASES", "EmbeddedPostgres", "EmbeddedPostgresError", "attach", "last_words"]

@@ -9,22 +9,21 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 from urllib.parse import quote
 
-import psycopg
-from psycopg import sql
 from psycopg.pq import PGconn, Ping
 
 from sessions_platform.storage.postgres.embedded.account import Account, server_account
+from sessions_platform.storage.postgres.embedded.databases import create_databases
 from sessions_platform.storage.postgres.embedded.errors import OWN_SERVER, EmbeddedPostgresError
 from sessions_platform.storage.postgres.embedded.folders import cluster_folder
 from sessions_platform.storage.postgres.embedded.locks import open_lock
 from sessions_platform.storage.postgres.embedded.programs import MAJOR_VERSION, find_programs
 
+SUPERUSER = "postgres"
 SHORT_FOLDER = Path("/tmp")
 SOCKET = ".s.PGSQL.5432"
 SETTINGS = {
@@ -53,10 +52,10 @@ class Cluster:
     account: Account
     programs: Path
 
-    def url(self, database: str) -> str:
-        """A libpq URL of one of its databases."""
+    def url(self, database: str, role: str = SUPERUSER) -> str:
+        """A libpq URL of one of its databases; the socket's folder is private, so that a role needs no password."""
         sockets = quote(str(self._sockets.readlink()), safe="")
-        return f"postgresql://postgres@/{quote(database, safe='')}?host={sockets}&port=5432"
+        return f"postgresql://{role}@/{quote(database, safe='')}?host={sockets}&port=5432"
 
     def answers(self) -> bool:
         """Whether the server accepts connections."""
@@ -95,13 +94,9 @@ class Cluster:
             shutil.rmtree(self._sockets.readlink(), ignore_errors=True)
         self._sockets.unlink(missing_ok=True)
 
-    def create_databases(self, names: Sequence[str]) -> None:
-        """Create the databases that are missing. The server answers."""
-        with psycopg.connect(self.url("postgres"), autocommit=True, connect_timeout=10) as connection:
-            present = {name for (name,) in connection.execute("select datname from pg_database")}
-            for name in names:
-                if name not in present:
-                    connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+    def create_databases(self) -> None:
+        """Create the databases and roles that are missing. The server answers."""
+        create_databases(self.url)
 
     @property
     def _data(self) -> Path:
@@ -169,7 +164,7 @@ class Cluster:
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(mode=0o700)
         self.account.take_ownership(new)
-        where = ("--pgdata=data.new", "--username=postgres", "--auth=trust", "--no-instructions")
+        where = ("--pgdata=data.new", f"--username={SUPERUSER}", "--auth=trust", "--no-instructions")
         what = ("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
         settings = (f"--set={name}={value}" for name, value in SETTINGS.items())
         done = self._run("initdb", *where, *what, *settings)

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import psycopg
 
+from sessions_platform.errors import UserError
+
 OWN_SERVER = "or set SESSIONS_WAREHOUSE_URL to use a PostgreSQL of your own."
 
 
-class EmbeddedPostgresError(RuntimeError):
+class EmbeddedPostgresError(UserError):
     """The embedded server can't be used; the message says why, and what to do."""
 
 

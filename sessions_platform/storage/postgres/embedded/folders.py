@@ -6,6 +6,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
+from sessions_platform.settings import make_home
 from sessions_platform.storage.postgres.embedded.account import Account
 from sessions_platform.storage.postgres.embedded.errors import OWN_SERVER, EmbeddedPostgresError
 
@@ -57,7 +58,7 @@ def folder_outside() -> Path:
 
 def make_folder(path: Path, *, passable: bool) -> Path:
     """Make the folder and set its permissions; an existing one is left as it is."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_home(path.parent)
     with suppress(FileExistsError):
         path.mkdir(mode=0o700)
         if passable and os.geteuid() == 0:

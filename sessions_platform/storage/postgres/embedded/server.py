@@ -11,19 +11,18 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from sessions_platform.storage.postgres.embedded.cluster import Cluster, cluster_of
+from sessions_platform.storage.postgres.embedded.cluster import SUPERUSER, Cluster, cluster_of
+from sessions_platform.storage.postgres.embedded.databases import WAREHOUSE
 from sessions_platform.storage.postgres.embedded.errors import EmbeddedPostgresError, explaining
 from sessions_platform.storage.postgres.embedded.folders import make_folder
 from sessions_platform.storage.postgres.embedded.locks import exclusively, open_lock
-
-DATABASES = ("sessions", "dagster")
 
 _attached: dict[Path, "EmbeddedPostgres"] = {}
 _one_at_a_time = threading.RLock()
 
 
 def attach(home: Path) -> "EmbeddedPostgres":
-    """Return the server of ``home``, which answers and has every database of ``DATABASES``.
+    """Return the server of ``home``, which answers and has every database of ``databases.DATABASES``.
 
     A process attaches once however often it asks; asking again costs a ping, and
     starts the server again if it has died or the home was deleted. A
@@ -65,12 +64,17 @@ class EmbeddedPostgres:
         self._cluster: Cluster | None = None
         self._open = True
 
-    def url(self, database: str = "sessions") -> str:
-        """A libpq URL, valid until ``close``. After a crash of the server it works again once a process attaches."""
+    def url(self, database: str = WAREHOUSE, role: str = SUPERUSER) -> str:
+        """A libpq URL, valid until ``close``. After a crash of the server it works again once a process attaches.
+
+        Args:
+            database: one of ``databases.DATABASES``.
+            role: who logs in; the superuser is for administration and never for the platform's own work.
+        """
         if self._cluster is None:
             raise EmbeddedPostgresError("This process has left the embedded PostgreSQL. Fix: attach again.")
         with explaining(self._home):
-            return self._cluster.url(database)
+            return self._cluster.url(database, role)
 
     def close(self) -> None:
         """Detach the whole process, and stop the server if no other process is attached."""
@@ -94,7 +98,7 @@ class EmbeddedPostgres:
             if self._cluster is None or not self._cluster.answers():
                 self._cluster = cluster_of(self._home)
                 self._cluster.start()
-                self._cluster.create_databases(DATABASES)
+                self._cluster.create_databases()
 
     def home_is_same(self) -> bool:
         """Whether the home is the one that was attached to: not deleted, nor made again by another process."""

@@ -13,10 +13,12 @@ from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
 from sessions_platform.storage.postgres.database import lock
 from sessions_platform.storage.postgres.migrations import NewerDatabaseError
+from sessions_platform.storage.postgres.roles import as_owner
 
 _VERSION_TABLE = {"version_table": "schema_version", "version_table_schema": "sessions_platform"}
 _one_thread = threading.Lock()  # alembic's `op` is one for the whole process
@@ -30,12 +32,18 @@ def upgrade(connection: psycopg.Connection) -> None:
 
     Args:
         connection: outside a transaction. It is outside one afterwards, too.
+
+    Raises:
+        psycopg.Error: a statement failed; the versions before are kept.
     """
     scripts = migration_scripts()
     engine = create_engine("postgresql+psycopg://", creator=lambda: connection, poolclass=StaticPool)
-    with _one_thread, engine.connect() as bind:
-        while _run_next(connection, bind, scripts):
-            pass
+    try:
+        with _one_thread, engine.connect() as bind:
+            while _run_next(connection, bind, scripts):
+                pass
+    except DBAPIError as error:
+        raise error.orig or error from None  # PostgreSQL's own error, without the statement
 
 
 def migration_scripts() -> ScriptDirectory:
@@ -51,7 +59,7 @@ def _run_next(connection: psycopg.Connection, bind: Connection, scripts: ScriptD
 
     The version is read under the lock, so that of many processes one runs each migration.
     """
-    with bind.begin():
+    with bind.begin(), as_owner(connection):
         lock(connection, "sessions_platform")
         bind.exec_driver_sql("create schema if not exists sessions_platform")
         context = MigrationContext.configure(bind, opts=_VERSION_TABLE)

@@ -46,7 +46,7 @@ class CopyEncoder:
         yield encoder.finish().removesuffix(_TRAILER)
 
 
-def copy_rows(connection: psycopg.Connection, table: Composable, columns: Iterable[str], rows: Iterable[bytes]) -> None:
+def copy_rows(connection: psycopg.Connection, table: Composable, columns: Iterable[str], rows: Iterable[bytes]) -> int:
     """Copy encoded rows into a table, inside the connection's transaction.
 
     Args:
@@ -54,14 +54,19 @@ def copy_rows(connection: psycopg.Connection, table: Composable, columns: Iterab
         table: its quoted name.
         columns: that the rows were encoded with, in the same order.
         rows: chunks as `CopyEncoder.rows` makes them, of any number of frames.
+
+    Returns:
+        How many rows PostgreSQL says are in the table now; a trigger may have left some out.
     """
     names = SQL(", ").join(map(Identifier, columns))
     statement = SQL("copy {} ({}) from stdin (format binary)").format(table, names)
-    with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        copy.write(_HEADER)
-        for chunk in rows:
-            copy.write(chunk)
-        copy.write(_TRAILER)
+    with connection.cursor() as cursor:
+        with cursor.copy(statement) as copy:
+            copy.write(_HEADER)
+            for chunk in rows:
+                copy.write(chunk)
+            copy.write(_TRAILER)
+        return cursor.rowcount
 
 
 def _as_json(name: str) -> pl.Expr:

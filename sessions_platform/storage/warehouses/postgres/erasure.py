@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 import psycopg
 from psycopg.sql import SQL, Identifier
 
+from sessions_platform.storage.postgres.roles import become_owner
+
 _ERASED = "[erased]"
 
 # The sessions of an erased user vanish without a successor; older ones were merged into them.
@@ -67,6 +69,7 @@ class ErasedRows:
 
     def vacuum(self, connection: psycopg.Connection) -> None:
         """Free the space of removed rows, which PostgreSQL keeps until then. The connection commits by itself."""
+        become_owner(connection)
         for table in ("sessions", "session_changes", "rejected_events", "rejection_decisions"):
             connection.execute(SQL("vacuum {}").format(Identifier(self._stream, table)))
 

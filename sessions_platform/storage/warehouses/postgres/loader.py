@@ -8,6 +8,7 @@ differing rows are changed (`merge.py`), the tables (`tables.py`), and queries (
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from typing import Any
 
 import polars as pl
@@ -28,6 +29,7 @@ from sessions_platform.storage.warehouses.postgres.merge import (
 )
 from sessions_platform.storage.warehouses.postgres.open_until import update_open_until
 from sessions_platform.storage.warehouses.postgres.queries import WarehouseQueries
+from sessions_platform.storage.warehouses.postgres.row_counts import check_count
 from sessions_platform.storage.warehouses.postgres.staged_sessions import StagedSessions, staged_sessions
 from sessions_platform.storage.warehouses.postgres.tables import WarehouseTables
 
@@ -157,11 +159,13 @@ class Warehouse:
         table = self.tables.sessions
         try:
             with connection.transaction():
-                copy_rows(connection, table.identifier, sessions.columns, sessions.read(session_partitions))
+                copied = copy_rows(connection, table.identifier, sessions.columns, sessions.read(session_partitions))
         except psycopg.errors.UniqueViolation:
             return 0
         parts = {"table": table.identifier, "changes": self.tables.session_changes.identifier}
-        connection.execute(sql.LOG_APPENDED.format(**parts), values)
+        check_count(connection, table, "inserted", rows, copied)
+        logged = connection.execute(sql.LOG_APPENDED.format(**parts), values)
+        check_count(connection, self.tables.session_changes, "logged", rows, logged.rowcount)
         self.tables.index(connection, table)
         is_only_one = SQL("select min(session_partition) = max(session_partition) from {table}").format(**parts)
         if connection.execute(is_only_one).fetchone() == (False,):
@@ -198,6 +202,11 @@ class Warehouse:
             ambiguous = {"ambiguous": list(sessions.ambiguous_users)}
             self._update_open_until(connection, sql.USERS_AFFECTED_BY_DIFFERENCES, ambiguous)
         return loaded
+
+    def expire_changes(self, connection: psycopg.Connection, keep_for: timedelta) -> int:
+        """Remove rows of session_changes that are older than this, by the database's time; returns how many."""
+        statement = SQL("delete from {} where changed_at < now() - %s")
+        return connection.execute(statement.format(self.tables.session_changes.identifier), [keep_for]).rowcount
 
     def _stage(
         self,

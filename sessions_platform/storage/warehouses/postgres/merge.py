@@ -17,6 +17,7 @@ from psycopg.sql import SQL, Composable, Identifier
 
 from sessions_platform.storage.warehouses.postgres import statements as sql
 from sessions_platform.storage.warehouses.postgres.copy_encoder import CopyEncoder, copy_rows
+from sessions_platform.storage.warehouses.postgres.row_counts import check_count
 from sessions_platform.storage.warehouses.postgres.tables import Table, definitions
 
 
@@ -80,6 +81,10 @@ def apply_differences(
         table: that is changed.
         values: the parameters of the table's expressions, and of the log.
         changes: the table in which changed sessions are logged, in the same statements; None for other tables.
+
+    Raises:
+        RowsLostError: a trigger that is not the platform's left out rows.
+        RowsChangedMeanwhileError: another transaction changed rows that differ.
     """
     parts = _parts(table)
 
@@ -89,10 +94,13 @@ def apply_differences(
             changing = sql.AND_LOG.format(changing=changing, log=log, changes=changes.identifier)
         return connection.execute(changing, values).rowcount
 
+    sent = connection.execute(sql.COUNT_DIFFERENCES).fetchone() or ()
     with in_physical_order(connection):
         deleted = change(sql.DELETE, sql.LOG_VANISHED)
         updated = change(sql.UPDATE, sql.LOG_CHANGED)
         inserted = change(sql.INSERT, sql.LOG_APPEARED)
+    for what, *counts in zip(("deleted", "updated", "inserted"), sent, (deleted, updated, inserted), strict=True):
+        check_count(connection, table, what, *counts)
     return Loaded(inserted, updated, deleted)
 
 

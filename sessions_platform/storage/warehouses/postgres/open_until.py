@@ -14,6 +14,7 @@ from psycopg.sql import SQL, Composable
 
 from sessions_platform.storage.warehouses.postgres import statements as sql
 from sessions_platform.storage.warehouses.postgres.merge import in_physical_order
+from sessions_platform.storage.warehouses.postgres.row_counts import check_count
 from sessions_platform.storage.warehouses.postgres.tables import Table
 
 
@@ -40,6 +41,7 @@ def update_open_until(
         return
     connection.execute("analyze affected_users")
     connection.execute("drop table if exists pg_temp.open_until_updates")
-    connection.execute(sql.FIND_OPEN_UNTIL_UPDATES.format(table=sessions.identifier), {"gap": gap})
+    found = connection.execute(sql.FIND_OPEN_UNTIL_UPDATES.format(table=sessions.identifier), {"gap": gap})
     with in_physical_order(connection):
-        connection.execute(sql.UPDATE_OPEN_UNTIL.format(table=sessions.identifier))
+        updated = connection.execute(sql.UPDATE_OPEN_UNTIL.format(table=sessions.identifier))
+    check_count(connection, sessions, "updated", found.rowcount, updated.rowcount)

@@ -4,6 +4,7 @@ Only queries that change nothing are here; the dead-letter queue has its own in 
 """
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -42,6 +43,18 @@ class WarehouseQueries:
         query = SQL("select {} from {} where user_id = any(%s)").format(columns, self._tables.sessions.identifier)
         with connection.cursor(row_factory=dict_row) as cursor:
             return cursor.execute(query, [list(users)]).fetchall()
+
+    def changes_older_than(self, connection: psycopg.Connection, keep_for: timedelta) -> int:
+        """How many rows of session_changes are older than this, by the database's time."""
+        query = SQL("select count(*) from {} where changed_at < now() - %s")
+        row = connection.execute(query.format(self._tables.session_changes.identifier), [keep_for]).fetchone()
+        return row[0] if row else 0
+
+    def counts(self, connection: psycopg.Connection) -> dict[str, tuple[int, int]]:
+        """Sessions, and events in them, by session partition."""
+        query = SQL("select session_partition, count(*), coalesce(sum(event_count), 0)::bigint from {} group by 1")
+        rows = connection.execute(query.format(self._tables.sessions.identifier)).fetchall()
+        return {partition: (sessions, events) for partition, sessions, events in rows}
 
     def totals(self, connection: psycopg.Connection) -> dict[str, float]:
         """Sessions, users, events in sessions, and the sum of all durations in seconds."""

@@ -34,6 +34,10 @@ order by t.ctid, n.ctid""")
 # Rows that exist under a partition that is not part of the load.
 FIND_IN_OTHER_PARTITIONS = SQL("""
 update difference d set current = t.ctid, appears = false from {table} t where d.appears and t.{key} = d.key""")
+# As many rows as DELETE, UPDATE and INSERT have to change.
+COUNT_DIFFERENCES = SQL("""
+select count(*) filter (where vanishes), count(*) filter (where not appears and not vanishes),
+    count(*) filter (where appears) from difference""")
 DELETE = SQL("""
 delete from {table} t using difference d where d.vanishes and t.ctid = d.current""")
 UPDATE = SQL("""

@@ -22,6 +22,7 @@ from sessions_platform.contracts.stream import Stream
 from sessions_platform.errors import UserError
 from sessions_platform.storage.postgres.database import lock
 from sessions_platform.storage.postgres.migrations import ensure_current
+from sessions_platform.storage.postgres.roles import as_owner
 from sessions_platform.storage.warehouses.postgres import statements as sql
 from sessions_platform.storage.warehouses.postgres.dead_letters import DeadLetters
 
@@ -165,12 +166,13 @@ class WarehouseTables:
         if views_exist and all(self._is_complete(connection, table) for table in self._tables):
             return
         lock(connection, "sessions_platform")
-        connection.execute(SQL("create schema if not exists {}").format(Identifier(self.stream.name)))
-        for table in self._tables:
-            self._create(connection, table)
-        self._create_view(connection)
-        self._create_rejected_view(connection)
-        self.dead_letters.prepare(connection, queue)
+        with as_owner(connection):
+            connection.execute(SQL("create schema if not exists {}").format(Identifier(self.stream.name)))
+            for table in self._tables:
+                self._create(connection, table)
+            self._create_view(connection)
+            self._create_rejected_view(connection)
+            self.dead_letters.prepare(connection, queue)
 
     def retype(self, connection: psycopg.Connection) -> None:
         """Give columns the types of the contract where they have others. Such columns are null afterwards.
@@ -184,7 +186,9 @@ class WarehouseTables:
         for table in self._tables:
             existing = self._existing_columns(connection, table)
             for name, dtype in table.columns.items():
-                if existing.get(name, _TYPES[dtype]) != _TYPES[dtype]:
+                if existing.get(name, _TYPES[dtype]) == _TYPES[dtype]:
+                    continue
+                with as_owner(connection):
                     connection.execute(SQL("drop view if exists {}").format(view))
                     self._retype_column(connection, table, name, _TYPES[dtype])
 
@@ -203,7 +207,8 @@ class WarehouseTables:
             if connection.execute("select to_regclass(%s)", where).fetchone() == (None,):
                 on = SQL(", ").join(map(Identifier, columns))
                 parts = [Identifier(name), table.identifier, kind.format(columns=on)]
-                connection.execute(SQL("create index {} on {} {}").format(*parts))
+                with as_owner(connection):
+                    connection.execute(SQL("create index {} on {} {}").format(*parts))
 
     def _create_view(self, connection: psycopg.Connection) -> None:
         view = Identifier(self.stream.name, _VIEW_NAME)

@@ -1,0 +1,86 @@
+"""How a command that fails ends: what is transient is tried again, and all else is a sentence and an exit code.
+
+Not here: which errors are transient and what they mean (`storage/postgres/errors.py`), and the failures of steps
+(`orchestration/failures.py`).
+"""
+
+import errno
+import sys
+from collections.abc import Callable
+
+import typer
+
+from sessions_platform.errors import RunFailedError, UserError
+
+RUN_FAILED, USER_ERROR = 1, 2
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def run_command(command: Callable[[], object]) -> None:
+    """Run a command, and again where it fails for a reason that may pass; so every command may be run twice.
+
+    Raises:
+        SystemExit: it failed, and the reason was printed. The code is 2 for what the user can correct, else 1.
+    """
+    try:
+        _repeated(command)
+    except RunFailedError as failed:
+        _end(f"The run failed.\n{failed}", RUN_FAILED)
+    except Exception as error:
+        sentence = _sentence(error)
+        if sentence is None:
+            raise
+        _end(sentence, USER_ERROR if isinstance(error, UserError) else RUN_FAILED)
+
+
+def _end(message: str, code: int) -> None:
+    typer.echo(message, err=True)
+    raise SystemExit(code) from None
+
+
+def _repeated(command: Callable[[], object]) -> None:
+    try:
+        command()
+    except Exception as error:
+        # only a command that has failed waits for psycopg's import
+        from sessions_platform.storage.postgres.retries import retried
+
+        retried(command, _report, failed=error, is_transient=_is_transient)
+
+
+def _report(error: Exception, attempt: int) -> None:
+    typer.echo(f"{_sentence(error) or error}\nTrying again, {attempt} of 5.", err=True)
+
+
+def _is_transient(error: Exception) -> bool:
+    from sessions_platform.storage.postgres.errors import is_transient
+
+    return is_transient(error) or _of_dagsters_storage(error) is not None
+
+
+def _sentence(error: Exception) -> str | None:
+    """The error for people; None for a defect of the program, of which the traceback is needed."""
+    import psycopg
+
+    from sessions_platform.storage.postgres.errors import RowsChangedMeanwhileError, in_a_sentence
+
+    if isinstance(error, UserError | RowsChangedMeanwhileError):
+        return str(error)
+    if isinstance(error, psycopg.Error):
+        return in_a_sentence(error)
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return f"{error.filename or 'a file'}: the disk is full. Fix: free space, then run again."
+    if (reason := _of_dagsters_storage(error)) is not None:
+        return f"Dagster's storage can't be reached: {reason}. Fix: start it, or correct DAGSTER_POSTGRES_URL."
+    return None
+
+
+def _of_dagsters_storage(error: BaseException) -> str | None:
+    """Why Dagster has lost its storage, without the statement and its values; None for any other error."""
+    module = sys.modules.get("sqlalchemy.exc")
+    if module is not None and isinstance(error, module.OperationalError | module.InterfaceError):
+        return " ".join(str(getattr(error, "orig", error)).split()).rstrip(".")
+    if type(error).__name__ == "DagsterPostgresException":
+        return _of_dagsters_storage(error.__cause__ or error.__context__ or OSError()) or str(error)
+    return None

@@ -1,0 +1,94 @@
+"""Housekeeping: superseded files, versions and changes of one stream are removed after their retention.
+
+Here: what is removed, in which order. A killed run leaves nothing that a further one does not remove, since a file is
+removed only after nothing in the ledger needs it, and what is needed is asked anew each time. Not here: rows of the
+dead-letter queue (`operations/dead_letters.py`), and Dagster's runs and ticks (`orchestration/purge.py`).
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+from sessions_platform.errors import UserError
+from sessions_platform.pipeline.context import StreamContext
+
+
+@dataclass(frozen=True)
+class CleanUp:
+    """What was removed, or would be: `files` of so many `bytes`, unfinished `drafts`, `versions` and `changes`."""
+
+    files: int
+    bytes: int
+    drafts: int
+    versions: int
+    changes: int
+
+    @property
+    def document(self) -> dict[str, int]:
+        """The counts by name."""
+        return asdict(self)
+
+
+def clean_up(context: StreamContext, *, dry_run: bool = False, now: datetime | None = None) -> CleanUp:
+    """Remove what the stream's `retention` no longer keeps.
+
+    Lake files are removed if they are older than the retention, and nothing current needed them since then: no
+    current version, no landing file, no written sessions that are not loaded yet, no shadow build. Quarantined files
+    stay, because rejected rows refer to them by their path.
+
+    Args:
+        context: the stream's.
+        dry_run: change nothing, and report what would be removed.
+        now: the time with which the lake files' own times are compared; by default the current time.
+
+    Raises:
+        UserError: another clean-up of the stream is running.
+    """
+    context.prepare()
+    with context.database.alone(f"sessions_platform/{context.stream.name}/clean_up") as is_alone:
+        if not is_alone:
+            raise UserError(f"{context.stream.name}: another clean-up is running. Fix: wait until it has ended.")
+        before = (now or datetime.now(UTC)) - context.stream.retention.superseded_files
+        files = list(_superseded_files(context, before))
+        drafts = context.lake.filesystem.drafts(context.stream.name, before)
+        size = sum(map(context.lake.size, files))
+        if not dry_run:
+            for path in (*files, *drafts):
+                context.lake.remove(path)
+        versions, changes = (_count_rows if dry_run else _remove_rows)(context)
+    return CleanUp(len(files), size, len(drafts), versions, changes)
+
+
+def _superseded_files(context: StreamContext, before: datetime) -> Iterator[str]:
+    """The paths of lake files that were written before this time, and are not needed.
+
+    The files are listed first: one that is published in between is not among them, or is needed by then.
+    """
+    lake, retained = context.lake, context.stream.retention
+    listed = [path for path in lake.filesystem.list(context.stream.name) if path.endswith(".parquet")]
+    needed, of_versions, reread = context.ledger.needed_files(retained.superseded_files)
+    reread_folders = {context.folder("raw_events", partition) for partition in reread}
+    for path in listed:
+        was_never_published = path not in of_versions and path.rpartition("/")[0] in reread_folders
+        if path not in needed and not was_never_published and lake.filesystem.modified_at(path) < before:
+            yield path
+
+
+def _count_rows(context: StreamContext) -> tuple[int, int]:
+    """How many versions and changes `_remove_rows` would remove."""
+    retained = context.stream.retention
+    versions = context.ledger.superseded_versions(retained.superseded_versions)
+    if retained.session_changes is None:
+        return versions, 0
+    with context.database.transaction(read_only=True) as connection:
+        return versions, context.warehouse.queries.changes_older_than(connection, retained.session_changes)
+
+
+def _remove_rows(context: StreamContext) -> tuple[int, int]:
+    retained = context.stream.retention
+    with context.database.transaction() as connection:
+        context.ledger.lock(connection)
+        versions = context.ledger.delete_superseded(connection, retained.superseded_versions)
+        if retained.session_changes is None:
+            return versions, 0
+        return versions, context.warehouse.expire_changes(connection, retained.session_changes)

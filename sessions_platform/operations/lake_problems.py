@@ -1,0 +1,49 @@
+"""What can be wrong between a stream's lake, ledger and warehouse, in words that verification and repair share.
+
+Not here: how it is found (`verify.py`), and what is done about it (`repair.py`).
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sessions_platform.storage.ledger.ledger import LakeFile
+
+QUARANTINED = "quarantined_files"
+
+
+class Kind(StrEnum):
+    """What is wrong: a file is not there or has other bytes, or two of the three disagree about a number of rows."""
+
+    missing = "missing"
+    damaged = "damaged"
+    counts = "counts"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong.
+
+    Attributes:
+        kind: what is wrong.
+        asset: whose rows are concerned; `quarantined_files` for copies of landing files.
+        partition: the key of the partition; empty for copies.
+        path: the file in the lake; empty where numbers differ.
+        rows: how many rows are concerned.
+        detail: what was found.
+        file: what the ledger records of the file; None where it is no file of rows.
+    """
+
+    kind: Kind
+    asset: str
+    partition: str
+    path: str
+    rows: int
+    detail: str
+    file: LakeFile | None = None
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """As a flat record, for people and for JSON."""
+        names = ("kind", "asset", "partition", "path", "rows", "detail")
+        return {name: str(value) if isinstance(value := getattr(self, name), Kind) else value for name in names}

@@ -1,0 +1,82 @@
+"""The quarantined copies of landing files: which there have to be, and which are there.
+
+Here: copies by the SHA-256 in their name. Not here: when a landing file is quarantined (`sources/files/reader.py`).
+"""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from sessions_platform.contracts.rejection_reasons import Code
+from sessions_platform.operations.dead_letters import Filter, find_rejected_records
+from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.pipeline.raw_files import QUARANTINED_FILES
+from sessions_platform.pipeline.tombstones import read_tombstones
+from sessions_platform.sources.registry import file_landing
+
+# Their folder in homes of older versions.
+_OLDER_FOLDER = "file_copies"
+_NO_BYTES = hashlib.sha256().hexdigest()
+_READ_BYTES = 1 << 20
+
+
+def missing_copies(context: StreamContext) -> list[str]:
+    """The paths of copies that rejected rows name, or that keep a file without rows, and that are not there.
+
+    Copies that were erased because they named a user are left out, and files that had rows until these were erased.
+    """
+    tombstones, files = read_tombstones(context), context.ledger.files()
+    had_rows = {file.digest for file in files if file.redacted_digest or file.refused_rows}
+    rows = find_rejected_records(context, Filter(code=Code.unreadable_file))
+    named = {str(row["payload"]) for row in rows}
+    present = {path.rpartition("/")[2] for path in _copies(context)}
+    without_rows = {
+        f"{context.stream.name}/{QUARANTINED_FILES}/{file.digest}"
+        for file in files
+        if file.rows == 0 and not file.is_replay and file.digest not in (_NO_BYTES, *had_rows)
+    }
+    missing = (path for path in named | without_rows if path.rpartition("/")[2] not in present)
+    return sorted(path for path in missing if not tombstones.has_file(path.rpartition("/")[2]))
+
+
+def damaged_copies(context: StreamContext) -> list[str]:
+    """The paths of copies whose bytes are not those that their name promises; all of them are read."""
+    return [path for path in _copies(context) if _digest(context, path) != path.rpartition("/")[2]]
+
+
+def copy_again(context: StreamContext, path: str) -> str | None:
+    """Copy a quarantined file again from a landing file with the same bytes; its uri, or None where there is none."""
+    landing, digest = file_landing(context.source), path.rpartition("/")[2]
+    if landing is None:
+        return None
+    for file in context.ledger.files():
+        if file.digest == digest and (source := landing.path_of(file.uri)).is_file() and sha256(source) == digest:
+            context.lake.remove(path)
+            context.lake.quarantine(path.rpartition("/")[0], _chunks(source))
+            return file.uri
+    return None
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a local file, hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _copies(context: StreamContext) -> Iterator[str]:
+    for folder in (QUARANTINED_FILES, _OLDER_FOLDER):
+        yield from context.lake.filesystem.list(f"{context.stream.name}/{folder}")
+
+
+def _digest(context: StreamContext, path: str) -> str:
+    with context.lake.filesystem.open(path) as file:
+        digest = hashlib.sha256()
+        while part := file.read(_READ_BYTES):
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while part := file.read(_READ_BYTES):
+            yield part

@@ -1,0 +1,132 @@
+"""Heartbeats of runs: a run says in the ledger that its process is alive, and a run whose process is gone is ended.
+
+Dagster itself notices only the death of a worker whose code server lives. Here belong the thread that beats, and the
+end of lost runs, which commands, sensors and the daemon's monitoring (`launcher.py`) ask for. Not here: the rows
+(`storage/ledger/run_heartbeats.py`), and what a step does with an interrupt (`failures.py`).
+"""
+
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+import psycopg
+
+from sessions_platform.errors import UserError
+from sessions_platform.settings import Settings
+from sessions_platform.storage.ledger.run_heartbeats import BEAT_SECONDS, Heartbeat, RunHeartbeats
+from sessions_platform.storage.postgres.database import Database
+from sessions_platform.storage.processes import this_process
+
+_logger = logging.getLogger(__name__)
+
+# The status of a run whose work is no longer wanted, by whoever changed it.
+ENDED_FROM_OUTSIDE = (dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED, dg.DagsterRunStatus.FAILURE)
+_LAUNCHED_TAG = ".dagster/grpc_info"
+_DATABASE_ERRORS = (psycopg.Error, UserError, OSError)
+
+
+def record_process(run_id: str) -> None:
+    """Record that this process executes a run. If the database can't be reached, the first beat tries it again."""
+    try:
+        _heartbeats().begin(run_id, this_process())
+    except _DATABASE_ERRORS as error:
+        _logger.debug("no heartbeat of run %s: %s", run_id, error)
+
+
+@contextmanager
+def beating(instance: dg.DagsterInstance | None, run: dg.DagsterRun | None) -> Iterator[None]:
+    """Beat for a run until the block ends; without a run, as in a sensor's tick, do nothing.
+
+    The row stays when the block ends, because the run has not ended then.
+    """
+    if instance is None or run is None:
+        yield
+        return
+    record_process(run.run_id)
+    stopped = threading.Event()
+    thread = threading.Thread(target=_beat, args=(instance, run.run_id, stopped), name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join(BEAT_SECONDS)
+
+
+def end_lost_runs(instance: dg.DagsterInstance, database: Database | None = None) -> list[str]:
+    """Report each run whose process is gone as failed, or as canceled where that was asked for.
+
+    Args:
+        instance: where the runs are recorded; runs of other instances are left alone.
+        database: the one with the ledger; by default as the environment says.
+
+    Returns:
+        The ids of the runs that were ended; none where the database can't be reached, which hinders no caller.
+    """
+    heartbeats = RunHeartbeats(database) if database else _heartbeats()
+    try:
+        known = [(heartbeat, instance.get_run_by_id(heartbeat.run_id)) for heartbeat in heartbeats.all()]
+        finished = [heartbeat for heartbeat, run in known if run and run.is_finished]
+        lost = [(heartbeat, run) for heartbeat, run in known if run and not run.is_finished and heartbeat.is_lost]
+        for heartbeat, run in lost:
+            _end(instance, run, reason(heartbeat))
+        for heartbeat in [*finished, *(heartbeat for heartbeat, _ in lost)]:
+            heartbeats.forget(heartbeat.run_id)
+    except _DATABASE_ERRORS as error:
+        _logger.debug("lost runs were not looked for: %s", error)
+        return []
+    return [heartbeat.run_id for heartbeat, _ in lost]
+
+
+def heartbeat_of(run_id: str, database: Database) -> Heartbeat | None:
+    """The heartbeat of one run; None where it has none, or the database can't be reached."""
+    try:
+        return next((known for known in RunHeartbeats(database).all() if known.run_id == run_id), None)
+    except _DATABASE_ERRORS:
+        return None
+
+
+def reason(heartbeat: Heartbeat) -> str:
+    """Why a run is ended, for people to read."""
+    process = heartbeat.process
+    gone = "has ended" if process.is_local else "has not been heard of since"
+    return (
+        f"Process {process.pid} on {process.host}, which executed this run, {gone}"
+        f"{'' if process.is_local else f' {heartbeat.beat_at:%Y-%m-%d %H:%M:%S} UTC'}. "
+        "What it had committed stays; the rest is pending again, and the next run does it."
+    )
+
+
+def _end(instance: dg.DagsterInstance, run: dg.DagsterRun, why: str) -> None:
+    if run.status is dg.DagsterRunStatus.CANCELING:
+        instance.report_run_canceled(run, why)
+    else:
+        instance.report_run_failed(run, why)
+
+
+def _beat(instance: dg.DagsterInstance, run_id: str, stopped: threading.Event) -> None:
+    """Beat until told to stop; interrupt the work, once, when the run was ended from outside."""
+    heartbeats, beats_ended = _heartbeats(), 0
+    while not stopped.wait(BEAT_SECONDS):
+        try:
+            if not heartbeats.beat(run_id):
+                heartbeats.begin(run_id, this_process())
+            run = instance.get_run_by_id(run_id)
+        except Exception as error:  # whatever the two databases raise; the next beat tries again
+            _logger.debug("no heartbeat of run %s: %s", run_id, error)
+            continue
+        beats_ended += run is not None and run.status in ENDED_FROM_OUTSIDE
+        if run and beats_ended == _patience(run) and not stopped.is_set():
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+
+def _patience(run: dg.DagsterRun) -> int:
+    """At which beat after its end a run is interrupted; the code server has interrupted the worker that it started."""
+    return 3 if _LAUNCHED_TAG in run.tags else 1
+
+
+def _heartbeats() -> RunHeartbeats:
+    return RunHeartbeats(Database(Settings.from_environment()))

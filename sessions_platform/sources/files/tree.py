@@ -1,0 +1,201 @@
+"""The names below a folder that match a glob, each folder listed once, and what stood in the way of a file.
+
+Here: wildcards, links and odd names, in time that is proportional to the names that there are. `glob.glob` is not used
+because it ends at the first name that the system doesn't accept, follows links in circles, and lists a folder once for
+each way in which several `**` lead to it. Not here: which files are a stream's, and what becomes of them (`source`).
+"""
+
+import errno
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from fnmatch import translate
+from glob import has_magic
+from pathlib import Path
+
+from sessions_platform.contracts.path_template import ANY_FOLDERS
+
+# Called with the path of what can't be a landing file, and the reason.
+Skip = Callable[[str, str], None]
+
+# Why a path can't be opened as a file where it is, or has become, something else.
+NOT_A_FILE = {errno.ELOOP, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ENXIO, errno.ENOENT}
+
+_MAX_LINKS = 8  # in one path; a few folders that link to each other have endless paths
+_ODD = {
+    errno.ELOOP: "a link that leads to itself",
+    errno.ENOTDIR: "a link through a file as if it were a folder",
+    errno.ENAMETOOLONG: "a link to a name that is too long",
+    errno.ENOENT: "a link to nothing",
+    errno.EACCES: "permission denied",
+}
+
+
+# Of one name of a pattern: a regular expression, the name itself, or None for any number of folders.
+Matcher = re.Pattern[str] | str | None
+
+
+class _Kind(Enum):
+    link = auto()
+    folder = auto()
+    other = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """A folder on the way: its path, the same without links, those that it was reached through, and pattern places."""
+
+    path: str
+    real: str
+    through: tuple[str, ...]
+    places: frozenset[int]
+
+
+class Tree:
+    """What is below a folder.
+
+    Args:
+        root: an absolute path; it may be or contain links itself.
+        outside: whether links that lead out of the root are followed.
+    """
+
+    def __init__(self, root: str, *, outside: bool) -> None:
+        self.root = root
+        self._real = os.path.realpath(root)
+        self._outside = outside
+
+    def matching(self, pattern: str, skip: Skip) -> Iterator[str]:
+        """The paths that match a glob: files, links, and whatever else is no folder on the way; in no order.
+
+        Args:
+            pattern: relative to the root; `**` matches any number of folders, and no wildcard a hidden name.
+            skip: called for folders that can't be searched.
+        """
+        names = _names(pattern)
+        folders = [_Folder(self.root, self._real, (), _open_places(names, {0}))]
+        while folders:
+            folder = folders.pop()
+            for path, kind in _children(folder, names, skip):
+                name = path.rpartition("/")[2]
+                places = _following(names, folder.places, name)
+                if len(names) in places:
+                    yield path
+                places -= {len(names)}
+                if not places or kind is _Kind.other:
+                    continue
+                if kind is _Kind.folder:
+                    folders.append(_Folder(path, f"{folder.real.rstrip('/')}/{name}", folder.through, places))
+                elif linked := self._linked(folder, path, places, skip):
+                    folders.append(linked)
+
+    def file_state(self, path: str, skip: Skip) -> os.stat_result | None:
+        """The state of a regular file; None for anything else, and for what has just vanished."""
+        try:
+            state = os.lstat(path)
+            if stat.S_ISLNK(state.st_mode):
+                state = Path(path).stat()
+                if not self.is_inside(os.path.realpath(path)):
+                    skip(path, "a link that leads out of the landing folder")
+                    return None
+        except OSError as error:
+            _skip_odd(path, error, skip)
+            return None
+        if stat.S_ISREG(state.st_mode):
+            return state
+        if not stat.S_ISDIR(state.st_mode):
+            skip(path, "neither a file nor a folder")
+        return None
+
+    def is_inside(self, real: str) -> bool:
+        """Whether a path without links is below the root, or may be anywhere."""
+        return self._outside or _is_below(real, self._real)
+
+    def _linked(self, parent: _Folder, path: str, places: frozenset[int], skip: Skip) -> _Folder | None:
+        """The folder that a link leads to; None where there is none, or it can't be searched."""
+        try:
+            if not stat.S_ISDIR(Path(path).stat().st_mode):
+                return None
+        except OSError as error:
+            _skip_odd(path, error, skip)
+            return None
+        real, through = os.path.realpath(path), (*parent.through, parent.real)
+        if not self.is_inside(real):
+            skip(path, "a link that leads out of the landing folder")
+        elif any(_is_below(passed, real) for passed in through):
+            skip(path, "a link to a folder that contains it")
+        elif len(through) > _MAX_LINKS:
+            skip(path, f"behind more than {_MAX_LINKS} links")
+        else:
+            return _Folder(path, real, through, places)
+        return None
+
+
+def _names(pattern: str) -> list[Matcher]:
+    """The pattern, name by name; several `**` in a row are one."""
+    names: list[Matcher] = []
+    for text in pattern.split("/"):
+        if text != ANY_FOLDERS:
+            names.append(re.compile(translate(text)) if has_magic(text) else text)
+        elif not names or names[-1] is not None:
+            names.append(None)
+    if names[-1] is None:
+        names.append(re.compile(translate("*")))  # a path ends with the name of a file
+    return names
+
+
+def _open_places(names: Sequence[Matcher], places: set[int]) -> frozenset[int]:
+    """Places in the pattern, with those after `**`, which may match no folder at all."""
+    return frozenset(places | {place + 1 for place in places if place < len(names) and names[place] is None})
+
+
+def _following(names: Sequence[Matcher], places: frozenset[int], name: str) -> frozenset[int]:
+    """The places in the pattern after a name; the length of the pattern is its end."""
+    is_hidden = name.startswith(".")
+    following: set[int] = set()
+    for place in places:
+        matcher = names[place]
+        if matcher is None:
+            following |= set() if is_hidden else {place}
+        elif isinstance(matcher, str):
+            following |= {place + 1} if matcher == name else set()
+        elif matcher.match(name) and (not is_hidden or matcher.pattern.startswith(r"(?s:\.")):
+            following.add(place + 1)
+    return _open_places(names, following)
+
+
+def _children(folder: _Folder, names: Sequence[Matcher], skip: Skip) -> Iterator[tuple[str, _Kind]]:
+    """The path and kind of each child that is needed; folders are listed for wildcards only."""
+    base = folder.path.rstrip("/")
+    wanted = [names[place] for place in folder.places]
+    try:
+        if all(isinstance(name, str) for name in wanted):
+            yield from ((path, _kind(os.lstat(path).st_mode)) for path in (f"{base}/{name}" for name in wanted))
+            return
+        with os.scandir(folder.path) as entries:
+            for entry in entries:
+                is_folder = entry.is_dir(follow_symlinks=False)
+                kind = _Kind.link if entry.is_symlink() else _Kind.folder if is_folder else _Kind.other
+                yield f"{base}/{entry.name}", kind
+    except (FileNotFoundError, NotADirectoryError):
+        return  # it vanished, or is a file
+    except OSError as error:
+        _skip_odd(folder.path, error, skip)
+
+
+def _kind(mode: int) -> _Kind:
+    return _Kind.link if stat.S_ISLNK(mode) else _Kind.folder if stat.S_ISDIR(mode) else _Kind.other
+
+
+def _skip_odd(path: str, error: OSError, skip: Skip) -> None:
+    """Report what the system does not accept as a file; raise an outage, such as a failing disk."""
+    if error.errno not in _ODD:
+        raise error
+    if error.errno != errno.ENOENT or Path(path).is_symlink():
+        skip(path, _ODD[error.errno])
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(f"{folder.rstrip('/')}/")

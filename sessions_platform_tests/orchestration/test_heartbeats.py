@@ -1,0 +1,183 @@
+"""A run whose process is gone is ended by whoever looks next; one that lives, or that nobody knows, is left alone."""
+
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+
+import dagster as dg
+import pytest
+
+from sessions_platform.orchestration import heartbeats
+from sessions_platform.orchestration.heartbeats import beating, end_lost_runs, heartbeat_of, record_process
+from sessions_platform.orchestration.launcher import RunLauncher
+from sessions_platform.orchestration.runs import Runner
+from sessions_platform.storage.ledger.run_heartbeats import RunHeartbeats
+from sessions_platform.storage.postgres.database import Database
+from sessions_platform.storage.processes import Process, this_process
+from sessions_platform_tests.orchestration.conftest import Home
+
+GONE = replace(this_process(), started="1")
+ELSEWHERE = replace(this_process(), host="another")
+
+Start = Callable[..., dg.DagsterRun]
+
+
+@pytest.fixture
+def start(instance: dg.DagsterInstance, database: Database) -> Start:
+    """Record a run that a process executes."""
+
+    def recorded(process: Process, status: dg.DagsterRunStatus = dg.DagsterRunStatus.STARTED) -> dg.DagsterRun:
+        run = instance.add_run(dg.DagsterRun(job_name="any", status=status))
+        RunHeartbeats(database).begin(run.run_id, process)
+        return run
+
+    return recorded
+
+
+def status(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dg.DagsterRunStatus:
+    found = instance.get_run_by_id(run.run_id)
+    assert found
+    return found.status
+
+
+def silence(database: Database, run: dg.DagsterRun, seconds: int) -> None:
+    """As if the run had beaten last so long ago."""
+    with database.transaction() as connection:
+        connection.execute(
+            "update sessions_platform.run_heartbeats set beat_at = now() - make_interval(secs => %s) where run_id = %s",
+            [seconds, run.run_id],
+        )
+
+
+def test_a_run_whose_process_is_gone_fails_and_says_why(
+    start: Start, instance: dg.DagsterInstance, database: Database
+) -> None:
+    run = start(GONE)
+    assert end_lost_runs(instance, database) == [run.run_id]
+    assert status(instance, run) is dg.DagsterRunStatus.FAILURE
+    (event,) = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
+    assert event.dagster_event
+    assert f"Process {GONE.pid} on {GONE.host}, which executed this run, has ended." in (
+        event.dagster_event.message or ""
+    )
+    assert heartbeat_of(run.run_id, database) is None
+    assert end_lost_runs(instance, database) == []
+
+
+def test_one_that_was_to_be_canceled_is_canceled(
+    start: Start, instance: dg.DagsterInstance, database: Database
+) -> None:
+    run = start(GONE, dg.DagsterRunStatus.CANCELING)
+    end_lost_runs(instance, database)
+    assert status(instance, run) is dg.DagsterRunStatus.CANCELED
+
+
+def test_a_run_whose_process_lives_goes_on(start: Start, instance: dg.DagsterInstance, database: Database) -> None:
+    run = start(this_process())
+    silence(database, run, 3600)  # it may have been stopped, or cut off from the database
+    assert end_lost_runs(instance, database) == []
+    assert status(instance, run) is dg.DagsterRunStatus.STARTED
+
+
+def test_a_run_elsewhere_is_ended_once_it_has_been_silent_for_45_seconds(
+    start: Start, instance: dg.DagsterInstance, database: Database
+) -> None:
+    run = start(ELSEWHERE)
+    silence(database, run, 30)
+    assert end_lost_runs(instance, database) == []
+    silence(database, run, 46)
+    assert end_lost_runs(instance, database) == [run.run_id]
+    (event,) = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
+    assert event.dagster_event
+    assert "on another, which executed this run, has not been heard of since" in (event.dagster_event.message or "")
+
+
+def test_runs_of_another_instance_are_left_alone(
+    start: Start, instance: dg.DagsterInstance, database: Database
+) -> None:
+    run = start(GONE)
+    with dg.DagsterInstance.ephemeral() as other:
+        assert end_lost_runs(other, database) == []
+    assert heartbeat_of(run.run_id, database)
+    end_lost_runs(instance, database)
+
+
+def test_the_heartbeat_of_a_finished_run_is_deleted(
+    start: Start, instance: dg.DagsterInstance, database: Database
+) -> None:
+    run = start(this_process(), dg.DagsterRunStatus.SUCCESS)
+    assert end_lost_runs(instance, database) == []
+    assert heartbeat_of(run.run_id, database) is None
+
+
+def test_a_sensors_tick_ends_lost_runs(home: Home, start: Start, instance: dg.DagsterInstance) -> None:
+    run = start(GONE)
+    definitions = home.definitions
+    sensor = definitions.resolve_sensor_def(f"{home.name}__new_files")
+    with dg.build_sensor_context(
+        instance=instance, repository_def=definitions.get_repository_def(), resources=definitions.resources or {}
+    ) as context:
+        sensor.evaluate_tick(context)
+    assert status(instance, run) is dg.DagsterRunStatus.FAILURE
+
+
+@pytest.mark.usefixtures("home")
+def test_monitoring_is_told_that_a_process_is_gone(start: Start) -> None:
+    launcher = RunLauncher()
+    assert launcher.supports_check_run_worker_health
+    assert str(launcher.check_run_worker_health(start(GONE))).startswith("FAILED: 'Process ")
+    assert launcher.check_run_worker_health(start(this_process())).status.value == "RUNNING"
+
+
+def test_a_run_of_the_command_line_records_its_process(
+    home: Home, instance: dg.DagsterInstance, database: Database
+) -> None:
+    home.ingest(1, "a", ("ann", 0, "a"))
+    run = Runner(home.settings, instance).run(f"{home.name}__ingest_events", ("2026-01-01", "2026-01-01"))
+    heartbeat = heartbeat_of(run, database)
+    assert heartbeat
+    assert heartbeat.process == this_process()
+
+
+def test_any_run_of_an_asset_records_its_process(home: Home, instance: dg.DagsterInstance, database: Database) -> None:
+    run = home.execute("ingest_events", "2026-01-01", "2026-01-01", instance).run_id
+    assert heartbeat_of(run, database)
+
+
+@pytest.fixture
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heartbeats, "BEAT_SECONDS", 0.01)
+
+
+@pytest.mark.usefixtures("fast", "home")
+def test_a_run_that_is_ended_from_outside_is_interrupted(
+    start: Start, instance: dg.DagsterInstance, database: Database
+) -> None:
+    run = start(this_process())
+    with pytest.raises(KeyboardInterrupt), beating(instance, run):  # noqa: PT012  the interrupt comes amid it
+        instance.report_run_canceling(run)
+        threading.Event().wait(60)
+    assert heartbeat_of(run.run_id, database)
+
+
+@pytest.mark.usefixtures("fast", "home")
+def test_a_heartbeat_that_is_missing_is_made_anew(
+    start: Start, instance: dg.DagsterInstance, database: Database
+) -> None:
+    run = start(this_process())
+    with beating(instance, run):
+        RunHeartbeats(database).forget(run.run_id)
+        made_anew = (heartbeat_of(run.run_id, database) for _ in iter(int, 1))
+        assert next(filter(None, made_anew)).process == this_process()
+
+
+def test_a_database_that_cannot_be_reached_hinders_nobody(
+    home: Home, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nowhere = "postgresql://nobody@127.0.0.1:1/nothing"
+    monkeypatch.setenv("SESSIONS_WAREHOUSE_URL", nowhere)
+    record_process(str(uuid.uuid4()))
+    unreachable = Database(replace(home.settings, warehouse_url=nowhere))
+    assert end_lost_runs(instance, unreachable) == []
+    assert heartbeat_of("any", unreachable) is None
