@@ -76,7 +76,8 @@ def erase(
     with context.database.alone(f"sessions_platform/{context.stream.name}/rebuild") as is_alone:
         if not is_alone:
             raise UserError(
-                f"{context.stream.name}: it is being rebuilt, or users are being erased. Fix: wait until that ends."
+                f"{context.stream.name}: it is being rebuilt or repaired, or users are being erased. "
+                "Fix: wait until that has ended."
             )
         return _Erasing(context, pattern, dagster, report).run()
 

@@ -25,6 +25,7 @@ from sessions_platform.contracts.formats import FORMATS
 from sessions_platform.contracts.sources import FilesSource
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.tombstones import Tombstones
+from sessions_platform.settings import PRIVATE_FILE
 from sessions_platform.sources.base import FileLanding, Slice
 from sessions_platform.sources.formats.compression import codec_of, decompressed
 from sessions_platform.sources.formats.errors import CorruptDataError
@@ -139,6 +140,8 @@ class _Rewriting:
             f".{path.name}.erasing.tmp"
         )  # one name, so that a killed erasure leaves one draft at most
         digest = self._digest_of(path)
+        draft.unlink(missing_ok=True)
+        draft.touch(PRIVATE_FILE)
         if FORMATS[self.context.stream.source.format].is_text:
             self._write_text(path, draft, digest)
         else:

@@ -22,6 +22,7 @@ from sessions_platform.contracts.rejected_events import REJECTED_EVENTS
 from sessions_platform.operations.erase_landing import holds_text
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.raw_files import QUARANTINED_FILES
+from sessions_platform.storage.lake.errors import DamagedFileError, MissingFileError
 from sessions_platform.storage.lake.filesystem import LocalFilesystem
 from sessions_platform.storage.lake.prefetch import prefetch
 from sessions_platform.storage.postgres.database import Database
@@ -70,7 +71,7 @@ def remove_superseded_files(context: StreamContext, pattern: UserPattern) -> Rem
         for path in context.lake.filesystem.list(f"{context.stream.name}/{asset}"):
             if path not in in_use and path.endswith(".parquet"):
                 removed.looked_at += 1
-                if names(path):
+                if _may_name(path, names):
                     context.lake.remove(path)
                     removed.deleted += 1
     _remove_abandoned(context, removed)
@@ -153,6 +154,16 @@ def _walk(value: Any, pattern: UserPattern, *, is_shown: bool) -> Any:
     if isinstance(value, str) and is_shown and pattern.named_in(value.encode("utf-8", "surrogatepass")):
         return _ERASED
     return value
+
+
+def _may_name(path: str, names: Callable[[str], bool]) -> bool:
+    """Whether a file that nobody needs names a user, or can't be read, so that it might."""
+    try:
+        return names(path)
+    except MissingFileError:  # it has been cleaned up meanwhile
+        return False
+    except DamagedFileError:
+        return True
 
 
 def _raw_names(context: StreamContext, path: str, pattern: UserPattern) -> bool:

@@ -65,7 +65,10 @@ def rebuild(context: StreamContext, run_id: str, report: Callable[[str], None]) 
     name = context.stream.name
     with context.database.alone(f"sessions_platform/{name}/rebuild") as is_alone:
         if not is_alone:
-            raise UserError(f"{name}: it is being rebuilt already. Fix: wait until that has ended.")
+            raise UserError(
+                f"{name}: it is being rebuilt already, or repaired, or users are being erased. "
+                "Fix: wait until that has ended."
+            )
         for _ in range(_ATTEMPTS):
             if rebuilt := _attempt(context, run_id, report):
                 return rebuilt

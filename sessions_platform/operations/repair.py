@@ -69,12 +69,14 @@ def repair(context: StreamContext, problems: Sequence[Problem], run_id: str) -> 
         An outcome for each problem, in the order of the pipeline.
 
     Raises:
-        UserError: the stream is being rebuilt.
+        UserError: the stream is being rebuilt or repaired, or users are being erased.
     """
     name = context.stream.name
     with context.database.alone(f"sessions_platform/{name}/rebuild") as is_alone:
         if not is_alone:
-            raise UserError(f"{name}: it is being rebuilt or repaired. Fix: wait until that has ended.")
+            raise UserError(
+                f"{name}: it is being rebuilt or repaired, or users are being erased. Fix: wait until that has ended."
+            )
         repairing = _Repair(context, run_id)
         return [repairing.outcome(problem) for problem in sorted(problems, key=lambda p: _ORDER.index(p.asset))]
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sessions_platform.errors import UserError
+from sessions_platform.settings import make_private_folder
 
 _VARIABLE = "SESSIONS_ERASURE_KEY"
 _LEAST_BYTES = 16
@@ -47,7 +48,7 @@ class ErasureKey:
     def read_or_make(self) -> bytes:
         """The key; made, in a file of mode 0600, where there is none yet."""
         if self.value is None and self.file is not None and not self.file.exists():
-            self.file.parent.mkdir(parents=True, exist_ok=True)
+            make_private_folder(self.file.parent)
             draft = self.file.with_name(f".{secrets.token_hex(8)}.tmp")
             with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as handle:
                 handle.write(secrets.token_hex(_BYTES).encode() + b"\n")

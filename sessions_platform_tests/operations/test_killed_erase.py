@@ -13,6 +13,7 @@ import pytest
 from sessions_platform.operations.erase import erase
 from sessions_platform.operations.status import status
 from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.storage.postgres.database import lock
 from sessions_platform_tests.operations.erasure import (
     ALL,
     ANN,
@@ -63,6 +64,8 @@ def test_an_erasure_that_is_killed_at_any_point_and_repeated_ends_in_the_same_st
         should = without_ann(contents(context))
         killed = erase_in_a_child(context, tmp_path / name, 1 + number * (points - 1) // (POINTS - 1))
         assert killed.returncode == -signal.SIGKILL, killed.stderr
+        with context.database.transaction() as connection:
+            lock(connection, f"sessions_platform/{context.stream.name}/rebuild")  # the server has noticed the death
         if number % 2:
             run_pending(context)  # a run comes between
         receipt = erase(context, [ANN])
