@@ -157,7 +157,7 @@ class _Examination:
             yield _differ("sessions", version.session_partition, version.rows, detail)
 
     def _sessions_in(self, version: SessionVersion) -> int | None:
-        """How many sessions the stored events have; None where their file can't be read, which is told already."""
+        """How many sessions the stored events have; None where their file can't be read, which is reported already."""
         try:
             rows = self._context.lake.scan([version.path], sessionized_columns(self._context.stream))
             return int(rows.select("session_id").unique().collect(engine="streaming").height)

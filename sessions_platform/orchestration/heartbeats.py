@@ -108,7 +108,7 @@ def _end(instance: dg.DagsterInstance, run: dg.DagsterRun, why: str) -> None:
 
 
 def _beat(instance: dg.DagsterInstance, run_id: str, stopped: threading.Event) -> None:
-    """Beat until told to stop; interrupt the work, once, when the run was ended from outside."""
+    """Beat until stopped; interrupt the work, once, when the run was ended from outside."""
     heartbeats, beats_ended = _heartbeats(), 0
     while not stopped.wait(BEAT_SECONDS):
         try:

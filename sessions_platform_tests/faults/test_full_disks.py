@@ -62,7 +62,6 @@ def test_a_full_disk_of_the_lake_is_told_and_nothing_is_lost(trials: Trials, sce
     scenario.check()
 
 
-@pytest.mark.xfail(strict=True, reason="a full landing disk is a traceback yet")
 def test_a_full_disk_of_landing_files_is_told_and_nothing_is_left(trials: Trials, scenario: Scenario) -> None:
     """The landing files' disk full."""
     with trials.trial() as trial:

@@ -19,9 +19,9 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sessions_platform.contracts.raw_events import RENAMED_COLUMNS
 from sessions_platform.settings import PRIVATE_FILE
 from sessions_platform.storage.lake.checksums import ChecksumError, Checksums, checksum_in, column_chunks, seal
+from sessions_platform.storage.lake.conform import conformed
 from sessions_platform.storage.lake.errors import DamagedFileError, MissingFileError
 from sessions_platform.storage.lake.filesystem import Filesystem
 from sessions_platform.storage.lake.memory import return_freed_memory
@@ -130,7 +130,7 @@ class Lake:
         older = [path for path in paths if self._schema(path) != wanted]
         sources: Any = [self.filesystem.source(path) for path in current]  # all of one type
         frames = [pl.scan_parquet(sources, glob=False)] if current else []
-        frames += [_conformed(self._scan_file(path), schema) for path in older]
+        frames += [conformed(self._scan_file(path), schema) for path in older]
         return pl.concat(frames) if frames else pl.LazyFrame(schema=dict(schema))
 
     def blocks(
@@ -156,7 +156,7 @@ class Lake:
             self._check_row_groups(path, schema, lambda footer: _row_groups(footer, column, test))
             footer, rows = self._footer(path), self._scan_file(path)
             for first, length in read_ranges(footer, _row_groups(footer, column, test)):
-                yield _conformed(rows.slice(first, length), schema).collect()
+                yield conformed(rows.slice(first, length), schema).collect()
 
     def size_in_memory(self, paths: Sequence[str]) -> int:
         """About how many bytes the rows take as a frame, from the footers: values, and a view of each value."""
@@ -325,32 +325,3 @@ def _row_groups(footer: pq.FileMetaData, column: str | None, test: Callable[[Any
         statistics = footer.row_group(group).column(index).statistics if column else None
         if statistics is None or not statistics.has_min_max or test(statistics.min, statistics.max):
             yield group
-
-
-def _conformed(frame: pl.LazyFrame, schema: Mapping[str, pl.DataType]) -> pl.LazyFrame:
-    """The columns of the schema, null where the frame has no such column or its type cannot be cast."""
-    frame = _renamed(frame, schema)
-    stored = frame.collect_schema()
-    castable = {name for name, dtype in schema.items() if name in stored and _can_be_cast(stored[name], dtype)}
-    columns = {
-        name: (pl.col(name) if name in castable else pl.lit(None)).cast(dtype, strict=False)
-        for name, dtype in schema.items()
-    }
-    return frame.with_columns(**columns).select(*schema)
-
-
-def _renamed(frame: pl.LazyFrame, schema: Mapping[str, pl.DataType]) -> pl.LazyFrame:
-    """The frame with today's names for columns of the schema that an older contract named differently."""
-    stored = frame.collect_schema()
-    renamed = {old: new for new, old in RENAMED_COLUMNS.items() if new in schema and new not in stored}
-    return frame.rename({old: new for old, new in renamed.items() if old in stored})
-
-
-def _can_be_cast(stored: pl.DataType, wanted: pl.DataType) -> bool:
-    """Whether stored values can be read as the wanted type: strings, numbers and Booleans can as each other.
-
-    Except strings as Booleans, which polars cannot cast.
-    """
-    text = (pl.String, pl.Boolean)
-    text_or_number = all(dtype in text or dtype.is_numeric() for dtype in (stored, wanted))
-    return stored == wanted or (text_or_number and (stored, wanted) != (pl.String, pl.Boolean))

@@ -28,7 +28,7 @@ def retried(
 
     Args:
         work: may be done twice, since the outcome of a commit may be unknown.
-        on_retry: told of the error, and which further attempt follows: 1, 2, …
+        on_retry: called with the error, and which further attempt follows: 1, 2, …
         delays: the longest wait before each further attempt, in seconds.
         failed: how a first attempt has failed already, if there was one.
         is_transient: whether an error may pass by itself.
