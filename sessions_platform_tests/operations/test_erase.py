@@ -24,6 +24,7 @@ from sessions_platform.operations.verify import verify
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.publish import publish
 from sessions_platform.settings import Settings
+from sessions_platform.sources.base import Quarantine, Reading, Slice
 from sessions_platform.storage.erasure_key import ErasureKey
 from sessions_platform.storage.ledger.files import ReadBatch, ReadFile
 from sessions_platform.storage.ledger.ledger import StaleWriteError
@@ -282,6 +283,26 @@ def test_lost_raw_rows_are_made_anew_without_the_user(
     assert contents(context) == should
     assert holding(lake_of(context)) == in_tables(context) == []
     assert verify(context, "a-run", deep=True).problems == []
+
+
+def test_a_reading_amid_an_erasure_is_repeated_without_the_user(
+    context: StreamContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    day, read = "2026-01-01", context.source.read
+    put(context, "a", [line(ANN, at(1, 1), "a"), line("bob", at(1, 2), "b")], day)
+    run_pending(context)
+
+    def read_amid(slice_: Slice, quarantine: Quarantine) -> Reading:
+        if not context.ledger.tombstones():
+            erase(context, [ANN])
+        return read(slice_, quarantine)
+
+    monkeypatch.setattr(context.source, "read", read_amid)
+    put(context, "b", [line("bob", at(1, 3), "c"), line(ANN, at(1, 4), "d")], day)
+    run_pending(context)
+    assert [file.rows for file in context.ledger.files()] == [1, 1]
+    assert [file.refused_rows for file in context.ledger.files()] == [0, 1]
+    assert holding(lake_of(context)) == in_tables(context) == []
 
 
 def test_without_the_key_nothing_is_ingested(context: StreamContext, tmp_path: Path) -> None:

@@ -118,7 +118,8 @@ class LakeFiles(StreamLedger):
             connection.execute(
                 """insert into sessions_platform.stale_partitions (stream, session_partition, version)
                    select %s, unnest(%s::text[]), coalesce(max(version), 0) from sessions_platform.landing_versions
-                   where stream = %s and is_current""",
+                   where stream = %s and is_current
+                   on conflict do nothing""",
                 [self.stream, list(session_partitions), self.stream],
             )
 
