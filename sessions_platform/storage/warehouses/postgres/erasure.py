@@ -70,7 +70,7 @@ class ErasedRows:
     def vacuum(self, connection: psycopg.Connection) -> None:
         """Free the space of removed rows, which PostgreSQL keeps until then. The connection commits by itself."""
         become_owner(connection)
-        for table in ("sessions", "session_changes", "rejected_events", "rejection_decisions"):
+        for table in ("sessions", "session_changes", "rejected_events", "rejection_decisions", "repeated_event_ids"):
             connection.execute(SQL("vacuum {}").format(Identifier(self._stream, table)))
 
     def _execute(self, connection: psycopg.Connection, sql: str, values: object) -> psycopg.Cursor:
