@@ -40,7 +40,11 @@ _ORDER = ("raw_events", "events", "rejected_events", "sessionized_events", "sess
 
 
 class _NotRepairableError(Exception):
-    """Rows are nowhere else; the message says what was looked for."""
+    """Rows are nowhere else: so many, or all of the problem's; the message says what was looked for."""
+
+    def __init__(self, message: str, rows: int | None = None) -> None:
+        self.rows = rows
+        super().__init__(message)
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,10 @@ class _Repair:
             return Outcome(
                 problem, False, f"{problem.rows} rows are lost: {error.path}, which has them too, {error.what}"
             )
-        except (_NotRepairableError, CheckFailedError) as error:
+        except _NotRepairableError as error:
+            left = problem if error.rows is None else replace(problem, rows=error.rows)
+            return Outcome(left, False, str(error))
+        except CheckFailedError as error:
             return Outcome(problem, False, str(error))
 
     # raw_events, from landing files ---------------------------------------------------------------------------
@@ -274,9 +281,9 @@ class _Repair:
 def _lost(files: Sequence[KnownFile]) -> _NotRepairableError:
     rows = sum(known.rows or 0 for known in files)
     if files[0].is_replay:
-        return _NotRepairableError(f"{rows} rows are gone: the repaired rows of a replay, which are nowhere else")
+        return _NotRepairableError(f"{rows} rows are gone: the repaired rows of a replay, which are nowhere else", rows)
     uris = ", ".join(known.uri for known in files)
-    return _NotRepairableError(f"{rows} rows are gone: the rows of {uris}, whose bytes are nowhere else")
+    return _NotRepairableError(f"{rows} rows are gone: the rows of {uris}, whose bytes are nowhere else", rows)
 
 
 def _is_same(context: StreamContext, landing: LandingVersion, validated: ValidatedPartition) -> bool:
