@@ -38,7 +38,7 @@ class Scenario:
 
     def check(self) -> None:
         """Raise AssertionError unless every trial ended as if it had not been disturbed, and was reported."""
-        assert self.differences == []
+        assert self.differences == [], "\n".join(self.differences)
         assert (self.lost, self.doubled) == (0, 0)
         assert self.reported == self.trials
         assert self.trials > 0

@@ -34,7 +34,7 @@ from sessions_platform_tests.streams import DAY_ONE, PLAIN
 
 PROJECT = Path(__file__).parents[2]
 
-_UNCOMPARED = {"loaded_at", "rejected_at", "run_id", "decided_at", "replayed_at", "changed_at"}
+_UNCOMPARED = {"loaded_at", "rejected_at", "run_id", "decided_at", "replayed_at", "changed_at", "decision_id"}
 _numbers = itertools.count()
 
 State = dict[str, Counter[str]]
