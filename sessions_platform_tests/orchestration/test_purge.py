@@ -22,13 +22,12 @@ MONTH = timedelta(days=30)
 
 @pytest.fixture
 def instance(home: Home) -> Iterator[dg.DagsterInstance]:
-    """An instance as dagster.yaml describes it, with its storage in the embedded PostgreSQL."""
+    """An instance as dagster.yaml describes it, with its storage in the embedded PostgreSQL, and without any run."""
     with dg.DagsterInstance.from_config(str(dagster_home(home.settings, os.environ))) as instance:
+        storages: list[Any] = [instance.run_storage, instance.event_log_storage, instance.schedule_storage]
+        for storage in storages:
+            storage.wipe()
         yield instance
-        instance.run_storage.wipe()
-        instance.event_log_storage.wipe()
-        schedules: Any = instance.schedule_storage
-        schedules.wipe()
 
 
 def ingest(home: Home, instance: dg.DagsterInstance, events: int, day: int = 1) -> str:
