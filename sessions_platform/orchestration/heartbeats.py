@@ -2,7 +2,7 @@
 
 Dagster itself notices only the death of a worker whose code server lives. Here belong the thread that beats, and the
 end of lost runs, which commands, sensors and the daemon's monitoring (`launcher.py`) ask for. Not here: the rows
-(`storage/ledger/run_heartbeats.py`), and what a step does with an interrupt (`failures.py`).
+(`storage/ledger/run_heartbeats.py`), and what a step does with an interrupt (`interrupts.py`).
 """
 
 import logging
@@ -64,21 +64,20 @@ def end_lost_runs(instance: dg.DagsterInstance, database: Database | None = None
         database: the one with the ledger; by default as the environment says.
 
     Returns:
-        The ids of the runs that were ended; none where the database can't be reached, which hinders no caller.
+        The ids of the runs that were ended. A database that can't be reached hinders no caller.
     """
     heartbeats = RunHeartbeats(database) if database else _heartbeats()
+    ended = []
     try:
-        known = [(heartbeat, instance.get_run_by_id(heartbeat.run_id)) for heartbeat in heartbeats.all()]
-        finished = [heartbeat for heartbeat, run in known if run and run.is_finished]
-        lost = [(heartbeat, run) for heartbeat, run in known if run and not run.is_finished and heartbeat.is_lost]
-        for heartbeat, run in lost:
-            _end(instance, run, reason(heartbeat))
-        for heartbeat in [*finished, *(heartbeat for heartbeat, _ in lost)]:
-            heartbeats.forget(heartbeat.run_id)
+        for heartbeat in heartbeats.all():
+            if _end_if_lost(instance, heartbeat):
+                ended.append(heartbeat.run_id)
+            run = instance.get_run_by_id(heartbeat.run_id)
+            if run and run.is_finished:
+                heartbeats.forget(heartbeat.run_id)
     except _DATABASE_ERRORS as error:
-        _logger.debug("lost runs were not looked for: %s", error)
-        return []
-    return [heartbeat.run_id for heartbeat, _ in lost]
+        _logger.debug("lost runs were not all looked for: %s", error)
+    return ended
 
 
 def heartbeat_of(run_id: str, database: Database) -> Heartbeat | None:
@@ -100,11 +99,21 @@ def reason(heartbeat: Heartbeat) -> str:
     )
 
 
-def _end(instance: dg.DagsterInstance, run: dg.DagsterRun, why: str) -> None:
+def _end_if_lost(instance: dg.DagsterInstance, heartbeat: Heartbeat) -> bool:
+    """End a lost run; whether it was one.
+
+    The process is looked at before the run: what one that is gone did last, such as succeeding, is stored by then.
+    """
+    if not heartbeat.is_lost:
+        return False
+    run = instance.get_run_by_id(heartbeat.run_id)
+    if run is None or run.is_finished:
+        return False
     if run.status is dg.DagsterRunStatus.CANCELING:
-        instance.report_run_canceled(run, why)
+        instance.report_run_canceled(run, reason(heartbeat))
     else:
-        instance.report_run_failed(run, why)
+        instance.report_run_failed(run, reason(heartbeat))
+    return True
 
 
 def _beat(instance: dg.DagsterInstance, run_id: str, stopped: threading.Event) -> None:
@@ -114,12 +123,15 @@ def _beat(instance: dg.DagsterInstance, run_id: str, stopped: threading.Event) -
         try:
             if not heartbeats.beat(run_id):
                 heartbeats.begin(run_id, this_process())
-            run = instance.get_run_by_id(run_id)
+            # nobody else can end a run that is kept in memory, and its storage is not for two threads
+            run = None if instance.is_ephemeral else instance.get_run_by_id(run_id)
         except Exception as error:  # whatever the two databases raise; the next beat tries again
             _logger.debug("no heartbeat of run %s: %s", run_id, error)
             continue
-        beats_ended += run is not None and run.status in ENDED_FROM_OUTSIDE
-        if run and beats_ended == _patience(run) and not stopped.is_set():
+        if run is None or run.status not in ENDED_FROM_OUTSIDE:
+            continue
+        beats_ended += 1
+        if beats_ended == _patience(run) and not stopped.is_set():
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
 

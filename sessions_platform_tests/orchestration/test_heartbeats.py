@@ -4,6 +4,7 @@ import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -12,7 +13,7 @@ from sessions_platform.orchestration import heartbeats
 from sessions_platform.orchestration.heartbeats import beating, end_lost_runs, heartbeat_of, record_process
 from sessions_platform.orchestration.launcher import RunLauncher
 from sessions_platform.orchestration.runs import Runner
-from sessions_platform.storage.ledger.run_heartbeats import RunHeartbeats
+from sessions_platform.storage.ledger.run_heartbeats import Heartbeat, RunHeartbeats
 from sessions_platform.storage.postgres.database import Database
 from sessions_platform.storage.processes import Process, this_process
 from sessions_platform_tests.orchestration.conftest import Home
@@ -93,6 +94,21 @@ def test_a_run_elsewhere_is_ended_once_it_has_been_silent_for_45_seconds(
     assert "on another, which executed this run, has not been heard of since" in (event.dagster_event.message or "")
 
 
+def test_a_process_that_succeeds_and_exits_while_it_is_looked_at_has_not_failed(
+    start: Start, instance: dg.DagsterInstance, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = start(GONE)
+
+    def succeed_and_exit(_: Heartbeat) -> bool:
+        success = dg.DagsterEvent(event_type_value=dg.DagsterEventType.RUN_SUCCESS.value, job_name=run.job_name)
+        instance.report_dagster_event(success, run.run_id)
+        return True
+
+    monkeypatch.setattr(Heartbeat, "is_lost", property(succeed_and_exit))
+    assert end_lost_runs(instance, database) == []
+    assert status(instance, run) is dg.DagsterRunStatus.SUCCESS
+
+
 def test_runs_of_another_instance_are_left_alone(
     start: Start, instance: dg.DagsterInstance, database: Database
 ) -> None:
@@ -150,15 +166,13 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heartbeats, "BEAT_SECONDS", 0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fast", "home")
-def test_a_run_that_is_ended_from_outside_is_interrupted(
-    start: Start, instance: dg.DagsterInstance, database: Database
-) -> None:
-    run = start(this_process())
-    with pytest.raises(KeyboardInterrupt), beating(instance, run):  # noqa: PT012  the interrupt comes amid it
-        instance.report_run_canceling(run)
-        threading.Event().wait(60)
-    assert heartbeat_of(run.run_id, database)
+def test_a_run_that_is_ended_from_outside_is_interrupted(tmp_path: Path) -> None:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        run = instance.add_run(dg.DagsterRun(job_name="any", status=dg.DagsterRunStatus.CANCELING))
+        with pytest.raises(KeyboardInterrupt), beating(instance, run):
+            threading.Event().wait(60)
 
 
 @pytest.mark.usefixtures("fast", "home")

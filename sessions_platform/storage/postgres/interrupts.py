@@ -22,7 +22,7 @@ def canceled_when_interrupted(connection: psycopg.Connection) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if connection.pgconn.transaction_status is pq.TransactionStatus.ACTIVE:
+        if connection.pgconn.transaction_status == pq.TransactionStatus.ACTIVE:
             with suppress(psycopg.Error):
                 connection.cancel_safe(timeout=_CANCEL_SECONDS)
             connection.close()
