@@ -3,7 +3,6 @@
 Here: the faults of a network between the platform and its database. Not here: what the platform makes of them.
 """
 
-import itertools
 import socket
 import struct
 import threading
@@ -24,7 +23,7 @@ class Fault:
             closes after a second, `garble` changes a byte, `slow` forwards one byte at a time for a while.
         after: bytes of the direction that pass before.
         direction: `up` to the server, or `down` from it.
-        connections: how many of the first connections fail.
+        connections: how many connections fail, the first ones that get so far.
     """
 
     kind: str
@@ -38,7 +37,7 @@ FAULTS = [
     *(
         Fault(kind, after, direction, connections)
         for kind in ("close", "reset", "stall", "garble")
-        for after, direction, connections in ((0, "down", 2), (700, "down", 3), (900, "up", 3), (4000, "up", 5))
+        for after, direction, connections in ((0, "down", 2), (700, "down", 3), (900, "up", 3), (4000, "up", 2))
     ),
     Fault("slow", 0, "down", 3),
 ]
@@ -52,7 +51,6 @@ class FaultProxy:
         self._upstream = socket_path
         self._fault = fault
         self._random = Random(fault.after)
-        self._numbers = itertools.count()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -67,7 +65,7 @@ class FaultProxy:
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                faulty = next(self._numbers) < self._fault.connections
+                faulty = self.failed < self._fault.connections
                 threading.Thread(target=self._forward, args=(client, faulty), daemon=True).start()
 
     def _forward(self, client: socket.socket, faulty: bool) -> None:

@@ -1,7 +1,7 @@
 """Repeat work that failed for a reason that may pass, as Dagster's steps are repeated.
 
 Here: the loop, for entries that are no steps. Not here: which errors are transient (``errors``), and the retry policy
-of steps (`orchestration/failures.py`), which has the same delays.
+of steps (`orchestration/failures.py`), which has similar delays.
 """
 
 import random
