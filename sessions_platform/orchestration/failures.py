@@ -19,8 +19,7 @@ from sessions_platform.storage.postgres.retries import retried
 Result = TypeVar("Result")
 
 # Delays of up to 0.5, 1.5, 3.5, 7.5, 15.5 seconds (Dagster doubles and adds one), each shortened at random so that two
-# runs do not collide again. None is longer,
-# because a run that waits does not hear that it is terminated.
+# runs do not collide again. None is longer, because a run that waits does not hear that it is terminated.
 TRANSIENT = dg.RetryPolicy(max_retries=5, delay=0.5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.FULL)
 
 _WITHIN_A_TICK = (1.0, 2.0, 4.0)  # seconds
