@@ -134,6 +134,8 @@ def _reset(connection: socket.socket) -> None:
     with suppress(OSError):
         if connection.family == socket.AF_INET:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        else:
+            connection.shutdown(socket.SHUT_RDWR)  # closing alone leaves it open while a thread reads it
         connection.close()
 
 
