@@ -22,6 +22,7 @@ from sessions_platform.operations.erase_leftovers import (
     remove_superseded_files,
 )
 from sessions_platform.operations.erase_rows import RawRowsOfUsers, find_rows, replace_raw_rows
+from sessions_platform.operations.exclusion import remaking
 from sessions_platform.operations.status import unpublished_landing_partitions
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.load import load_sessions
@@ -73,12 +74,7 @@ def erase(
     """
     pattern = _pattern(context, users)
     context.prepare()
-    with context.database.alone(f"sessions_platform/{context.stream.name}/rebuild") as is_alone:
-        if not is_alone:
-            raise UserError(
-                f"{context.stream.name}: it is being rebuilt or repaired, or users are being erased. "
-                "Fix: wait until that has ended."
-            )
+    with remaking(context):
         return _Erasing(context, pattern, dagster, report).run()
 
 

@@ -7,7 +7,6 @@ files (`erase_rows.py`).
 """
 
 import gzip
-import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -23,6 +22,7 @@ import zstandard
 
 from sessions_platform.contracts.formats import FORMATS
 from sessions_platform.contracts.sources import FilesSource
+from sessions_platform.operations.landing_files import sha256
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.tombstones import Tombstones
 from sessions_platform.settings import PRIVATE_FILE
@@ -139,7 +139,7 @@ class _Rewriting:
         draft = path.with_name(
             f".{path.name}.erasing.tmp"
         )  # one name, so that a killed erasure leaves one draft at most
-        digest = self._digest_of(path)
+        digest = sha256(path)
         draft.unlink(missing_ok=True)
         draft.touch(PRIVATE_FILE)
         if FORMATS[self.context.stream.source.format].is_text:
@@ -151,7 +151,7 @@ class _Rewriting:
             os.chown(draft, path.stat().st_uid, path.stat().st_gid)
         sync(draft)
         if self.file is not None and self.file.has_content(digest):
-            self.context.ledger.record_redacted(self.slice_.uri, self._digest_of(draft))
+            self.context.ledger.record_redacted(self.slice_.uri, sha256(draft))
         if self._current() != [self.slice_]:
             draft.unlink()
             self.result.left.append(f"{self.slice_.uri}: it was written to meanwhile. Fix: erase again.")
@@ -193,11 +193,6 @@ class _Rewriting:
                     position += batch.num_rows
                     taken = pa.Table.from_batches([batch]).take(pa.array(rows, pa.int64()))
                     out.write_table(taken.cast(schema))
-
-    @staticmethod
-    def _digest_of(path: Path) -> str:
-        with path.open("rb") as handle:
-            return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 class _compressing:  # noqa: N801  a context manager that is used like a function

@@ -171,9 +171,14 @@ def _landing_partition(context: StreamContext, partition: str | None) -> str:
     return partition
 
 
+def sha256(path: Path) -> str:
+    """The SHA-256 of a local file, hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _digest(file: Path) -> str:
     try:
-        with file.open("rb") as handle:
-            return hashlib.file_digest(handle, "sha256").hexdigest()
+        return sha256(file)
     except OSError as error:
         raise UserError(f"{file}: it can't be read: {error.strerror}. Fix: name an existing file.") from None

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sessions_platform.contracts.rejection_reasons import Code
 from sessions_platform.operations.dead_letters import Filter, find_rejected_records
+from sessions_platform.operations.landing_files import sha256
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.raw_files import QUARANTINED_FILES
 from sessions_platform.pipeline.tombstones import read_tombstones
@@ -55,12 +56,6 @@ def copy_again(context: StreamContext, path: str) -> str | None:
             context.lake.quarantine(path.rpartition("/")[0], _chunks(source))
             return file.uri
     return None
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 of a local file, hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _copies(context: StreamContext) -> Iterator[str]:

@@ -18,6 +18,7 @@ from sessions_platform.contracts.polars_types import key_expr
 from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.contracts.rejected_events import REJECTED_EVENTS
 from sessions_platform.errors import UserError
+from sessions_platform.operations.exclusion import remaking
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.lineage import find_merged_into
 from sessions_platform.pipeline.load import checked_sessions
@@ -62,19 +63,13 @@ def rebuild(context: StreamContext, run_id: str, report: Callable[[str], None]) 
         CheckFailedError: a check of severity error failed. The current state stays as it is.
         UserError: another process is rebuilding the stream, or landing files were read during each of five attempts.
     """
-    name = context.stream.name
-    with context.database.alone(f"sessions_platform/{name}/rebuild") as is_alone:
-        if not is_alone:
-            raise UserError(
-                f"{name}: it is being rebuilt already, or repaired, or users are being erased. "
-                "Fix: wait until that has ended."
-            )
+    with remaking(context):
         for _ in range(_ATTEMPTS):
             if rebuilt := _attempt(context, run_id, report):
                 return rebuilt
             report("landing files were read meanwhile: starting again")
     raise UserError(
-        f"{name}: landing files were read {_ATTEMPTS} times while it was rebuilt. "
+        f"{context.stream.name}: landing files were read {_ATTEMPTS} times while it was rebuilt. "
         f"Fix: turn its sensors and schedules off until the rebuild has ended."
     )
 

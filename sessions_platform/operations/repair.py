@@ -19,9 +19,10 @@ import polars as pl
 from sessions_platform.contracts.formats import FORMATS
 from sessions_platform.contracts.polars_types import key_expr
 from sessions_platform.contracts.raw_events import RAW_EVENTS
-from sessions_platform.errors import UserError
+from sessions_platform.operations.exclusion import remaking
 from sessions_platform.operations.lake_problems import QUARANTINED, Problem
-from sessions_platform.operations.quarantined_files import copy_again, sha256
+from sessions_platform.operations.landing_files import sha256
+from sessions_platform.operations.quarantined_files import copy_again
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.publish import publish
 from sessions_platform.pipeline.quality import CheckFailedError, ValidationChecks, stop_if_failed
@@ -75,12 +76,7 @@ def repair(context: StreamContext, problems: Sequence[Problem], run_id: str) -> 
     Raises:
         UserError: the stream is being rebuilt or repaired, or users are being erased.
     """
-    name = context.stream.name
-    with context.database.alone(f"sessions_platform/{name}/rebuild") as is_alone:
-        if not is_alone:
-            raise UserError(
-                f"{name}: it is being rebuilt or repaired, or users are being erased. Fix: wait until that has ended."
-            )
+    with remaking(context):
         repairing = _Repair(context, run_id)
         return [repairing.outcome(problem) for problem in sorted(problems, key=lambda p: _ORDER.index(p.asset))]
 
