@@ -130,12 +130,16 @@ class FaultProxy:
 
 
 def _reset(connection: socket.socket) -> None:
-    """Close a connection so that its other end sees it reset."""
+    """Close a connection so that its other end sees it reset.
+
+    Closing alone leaves it open while a thread reads it, so its reading is ended first.
+    """
     with suppress(OSError):
         if connection.family == socket.AF_INET:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.shutdown(socket.SHUT_RD)
         else:
-            connection.shutdown(socket.SHUT_RDWR)  # closing alone leaves it open while a thread reads it
+            connection.shutdown(socket.SHUT_RDWR)
         connection.close()
 
 

@@ -162,7 +162,7 @@ class Trials:
         self._databases = Settings.from_environment({"SESSIONS_HOME": str(server.home)})
         self._expected: dict[str, State] = {}
         self._points: dict[str, list[str]] = {}
-        self._template = self._make("template", None)
+        self._template = self._make(f"template_{next(_numbers)}", None)
         write_stream(self._template.folder)
         first(self._template.open(), self._template.folder)
 
