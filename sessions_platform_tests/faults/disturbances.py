@@ -3,15 +3,22 @@
 Here: what is drawn at random. Not here: single scenarios, which the tests of this folder are.
 """
 
+import os
 import shutil
 import signal
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from random import Random
 
+from sessions_platform.operations.verify import verify
+from sessions_platform_tests.faults.damage import flip_a_bit, lake_files, restore_lake, truncate
 from sessions_platform_tests.faults.network import FAULTS, fault_proxy
 from sessions_platform_tests.faults.processes import wait_until_stopped
+from sessions_platform_tests.faults.small_disks import small_disk
 from sessions_platform_tests.faults.test_clocks import SHIFTS, shift_database_clock
 from sessions_platform_tests.faults.trial import Trial, Trials, finish
+from sessions_platform_tests.faults.workload import RUN
 
 _POINTS = 60  # about as many as a command has here; where it has fewer, it is not disturbed
 _LOCKS_END_SECONDS = 300
@@ -93,6 +100,52 @@ def scratch_removed(_trials: Trials, trial: Trial, _random: Random) -> str:
     return "removed"
 
 
+def damaged(_trials: Trials, trial: Trial, random: Random) -> str:
+    """A lake file with a flipped bit, cut short or lost; a command; what it says is done: `verify --deep --repair`."""
+    files = lake_files(trial)
+    if not files:
+        return "no file yet"
+    file, damage = random.choice(files), random.choice([flip_a_bit, truncate, _lose])
+    done = damage(file, random)
+    end = _end(*finish(trial.start(_command(random))))
+    verify(trial.open(), RUN, deep=True, repairing=True)
+    return f"{done}: {end}"
+
+
+def lake_restored(_trials: Trials, trial: Trial, random: Random) -> str:
+    """An older lake restored, after a command; then `verify --repair`."""
+    if not trial.settings.lake.exists():
+        return "no lake yet"
+    with tempfile.TemporaryDirectory() as folder:
+        older = shutil.copytree(trial.settings.lake, Path(folder) / "lake")
+        end = _end(*finish(trial.start(_command(random))))
+        restore_lake(trial, older)
+    verify(trial.open(), RUN, deep=False, repairing=True)
+    return end
+
+
+def lake_full(_trials: Trials, trial: Trial, random: Random) -> str:
+    """The lake's disk full amid a command."""
+    lake = trial.settings.lake
+    if os.geteuid() != 0 or not lake.exists():
+        return "no lake yet, or no right to mount a small disk"
+    with tempfile.TemporaryDirectory() as folder:
+        before, after = Path(folder) / "before", Path(folder) / "after"
+        shutil.copytree(lake, before)
+        used = sum(4096 + file.stat().st_size for file in before.rglob("*")) // 1024
+        with small_disk(lake, used + random.randint(100, 400)):
+            shutil.copytree(before, lake, dirs_exist_ok=True)
+            end = _end(*finish(trial.start(_command(random))))
+            shutil.copytree(lake, after)
+        restore_lake(trial, after)
+    return end
+
+
+def _lose(file: Path, _random: Random) -> str:
+    file.unlink()
+    return "lost"
+
+
 def undisturbed(_trials: Trials, trial: Trial, random: Random) -> str:
     """Not disturbed."""
     return _end(*finish(trial.start(_command(random))))
@@ -107,6 +160,10 @@ DISTURBANCES: list[Disturbance] = [
     cut_off,
     server_killed,
     ledger_restored,
+    lake_restored,
+    lake_full,
+    damaged,
+    damaged,
     clock_jumped,
     scratch_removed,
     undisturbed,
