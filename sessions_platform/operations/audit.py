@@ -4,10 +4,10 @@ They are jobs of their own. The counts after each load are in `pipeline/coverage
 to be published or loaded in `pipeline/quality.py`.
 """
 
-import math
 import random
+import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,9 @@ from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.storage.ledger.ledger import LandingVersion
 from sessions_platform.transforms import reference_sessionizer as reference
 from sessions_platform.transforms.sort_events import IDENTITY, repeated
+
+Rows = dict[str, dict[str, Any]]
+Tolerances = Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ def audit_sample(context: StreamContext, size: int, generator: random.Random) ->
     of_users = pl.col("user_id").is_in(users)
     paths = [landing.events_path for landing in landings]
     events = context.lake.scan(paths, event_columns(context.stream)).filter(of_users).collect().to_dicts()
-    expected = _recomputed_sessions(context.stream, events)
+    expected, tolerances = _recomputed_sessions(context.stream, events)
     return SampleAudit(
         len(users),
         len(events),
@@ -60,7 +63,7 @@ def audit_sample(context: StreamContext, size: int, generator: random.Random) ->
         sorted(
             session_id
             for session_id in expected.keys() | stored.keys()
-            if _differ(expected.get(session_id), stored.get(session_id), stale)
+            if _differ(expected.get(session_id), stored.get(session_id), stale, tolerances.get(session_id, {}))
         ),
     )
 
@@ -77,8 +80,8 @@ def _users_of_events(
     return users
 
 
-def _recomputed_sessions(stream: Stream, events: list[reference.Event]) -> dict[str, dict[str, Any]]:
-    """The rows that the sessions of these events have to have in the table, by session id."""
+def _recomputed_sessions(stream: Stream, events: list[reference.Event]) -> tuple[Rows, dict[str, Tolerances]]:
+    """The rows that the sessions of these events have to have in the table, and the tolerances of their columns."""
     session = stream.session
     zone = session.timezone if session.split_at_midnight else None
     rule = reference.Rule(
@@ -86,27 +89,45 @@ def _recomputed_sessions(stream: Stream, events: list[reference.Event]) -> dict[
     )
     priorities = () if session.primary_action == "most_frequent" else session.primary_action
     columns = {name: (aggregate.function, aggregate.column) for name, aggregate in session.columns.items()}
-    rows: dict[str, dict[str, Any]] = {}
+    rows: Rows = {}
+    tolerances: dict[str, Tolerances] = {}
     for events_of_session in reference.sessions_of(events, rule):
         partition = stream.session_calendar.key_of(events_of_session[0]["event_timestamp"])
         versions = {"session_partition": partition, "session_rule_version": stream.session_rule_version}
         summary = reference.summary(events_of_session, priorities, columns)
-        rows[reference.session_id(events_of_session)] = {**summary, **versions}
-    return rows
+        session_id = reference.session_id(events_of_session)
+        rows[session_id] = {**summary, **versions}
+        tolerances[session_id] = _tolerances(stream, events_of_session)
+    return rows, tolerances
 
 
-def _differ(expected: dict[str, Any] | None, stored: dict[str, Any] | None, stale: set[str]) -> bool:
+def _tolerances(stream: Stream, events: list[reference.Event]) -> Tolerances:
+    """By column that sums floats, how far a sum in any order of addition may lie from the exact one.
+
+    The error of adding n floats one after the other is below n · epsilon · Σ|x| (Higham, "The accuracy of
+    floating point summation", 1993), however much of the sum cancels out.
+    """
+    tolerances: dict[str, float] = {}
+    for name, aggregate in stream.session.columns.items():
+        values = [event[aggregate.column] for event in events if isinstance(event[aggregate.column], float)]
+        if aggregate.function == "sum" and values:
+            tolerances[name] = len(values) * sum(abs(value) * sys.float_info.epsilon for value in values)
+    return tolerances
+
+
+def _differ(
+    expected: dict[str, Any] | None, stored: dict[str, Any] | None, stale: set[str], tolerances: Tolerances
+) -> bool:
     if any(row is not None and row["session_partition"] in stale for row in (expected, stored)):
         return False
     if expected is None or stored is None:
         return True
-    return any(not _equal(value, stored[name]) for name, value in expected.items())
+    return any(not _equal(value, stored[name], tolerances.get(name, 0.0)) for name, value in expected.items())
 
 
-def _equal(one: Any, other: Any) -> bool:
-    """Sums of floats depend in their last bits on the order of addition."""
-    if isinstance(one, float) and isinstance(other, float):
-        return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-9) or (math.isnan(one) and math.isnan(other))
+def _equal(one: Any, other: Any, tolerance: float) -> bool:
+    if isinstance(one, float) and isinstance(other, float) and one != other:
+        return abs(one - other) <= tolerance
     return one == other
 
 

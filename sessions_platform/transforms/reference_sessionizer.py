@@ -9,10 +9,12 @@ what the rule and the summary name.
 """
 
 import hashlib
+import math
 import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
+from fractions import Fraction
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -109,7 +111,7 @@ def summary(
 def order(event: Event, rule: Rule) -> tuple[Any, ...]:
     """The sort key of events: user, time, sequence (null last), event id."""
     sequence = event[rule.sequence] if rule.sequence else None
-    null_last = (sequence is None, sequence or 0)
+    null_last = (sequence is None, 0 if sequence is None else sequence)
     return (event["user_id"], event["event_timestamp"], null_last, event["event_id"])
 
 
@@ -130,7 +132,18 @@ def _aggregate(function: str, column: str, session: list[Event]) -> Any:
         return None
     if function in {"first", "last"}:
         return values[0] if function == "first" else values[-1]
-    return {"sum": sum, "min": min, "max": max}[function](values)
+    return {"sum": _sum, "min": min, "max": max}[function](values)
+
+
+def _sum(numbers: list[Any]) -> int | float:
+    """The exact sum, of floats rounded once; an infinity where that is beyond the floats."""
+    if not isinstance(numbers[0], float):
+        return sum(numbers)
+    exact = sum(map(Fraction, numbers))
+    try:
+        return float(exact)
+    except OverflowError:
+        return math.copysign(math.inf, exact)
 
 
 def _is_silence(last: Event, event: Event, rule: Rule) -> bool:

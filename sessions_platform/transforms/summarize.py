@@ -15,6 +15,7 @@ import polars as pl
 from sessions_platform.contracts.session_rule import Aggregate
 from sessions_platform.contracts.sessions import session_columns
 from sessions_platform.contracts.stream import Stream
+from sessions_platform.errors import UserError
 from sessions_platform.transforms.sessionize import in_seconds
 from sessions_platform.transforms.sort_events import time_order
 
@@ -32,6 +33,9 @@ def summarize(sessionized: pl.DataFrame, stream: Stream) -> pl.DataFrame:
     Returns:
         The columns ``contracts.sessions.session_columns``, in no defined order. entry_page and exit_page are null for
         a stream without a column page_url.
+
+    Raises:
+        UserError: a sum exceeds 64 bits, or the range of a double. The message names the session.
     """
     ordered = sessionized if _is_in_order(sessionized, stream) else _in_order(sessionized, stream)
     ordered = ordered.rechunk()
@@ -49,6 +53,7 @@ def summarize(sessionized: pl.DataFrame, stream: Stream) -> pl.DataFrame:
         *_own_columns(numbered, stream),
         session_rule_version=pl.lit(stream.session_rule_version),
     )
+    sessions = _with_sums(sessions, stream)
     length = in_seconds(pl.col("session_end") - pl.col("session_start"))
     return sessions.with_columns(duration_seconds=length).select(*session_columns(stream))
 
@@ -128,21 +133,43 @@ def _is_best(sessions: np.ndarray, merits: np.ndarray, count: int) -> pl.Series:
 
 
 def _own_columns(numbered: pl.DataFrame, stream: Stream) -> list[pl.Series]:
-    """The stream's own aggregates, in the order of the sessions."""
-    own = {name: _aggregate(aggregate) for name, aggregate in stream.session.columns.items()}
+    """The stream's own aggregates, in the order of the sessions; sums of integers as Int128, which no sum exceeds."""
+    own = {name: _aggregate(aggregate, numbered.schema) for name, aggregate in stream.session.columns.items()}
     return numbered.group_by(_SESSION, maintain_order=True).agg(**own).drop(_SESSION).get_columns() if own else []
 
 
-def _aggregate(aggregate: Aggregate) -> pl.Expr:
+def _aggregate(aggregate: Aggregate, schema: pl.Schema) -> pl.Expr:
     """The aggregate as in SQL: nulls are ignored, and of no values all but the counts are null."""
     values = pl.col(aggregate.column).drop_nulls()
+    addends = values.cast(pl.Int128) if schema[aggregate.column] == pl.Int64 else values
     functions = {
         "first": values.first(),
         "last": values.last(),
-        "sum": pl.when(values.len() > 0).then(values.sum()),
+        "sum": pl.when(values.len() > 0).then(addends.sum()),
         "min": values.min(),
         "max": values.max(),
         "count": values.len().cast(pl.Int64),
         "count_distinct": values.n_unique().cast(pl.Int64),
     }
     return functions[aggregate.function]
+
+
+def _with_sums(sessions: pl.DataFrame, stream: Stream) -> pl.DataFrame:
+    """The sessions with sums of the contract's type, once each is a number of that type."""
+    sums = {name: own.column for name, own in stream.session.columns.items() if own.function == "sum"}
+    types = session_columns(stream)
+    for name, column in sums.items():
+        is_sum = (
+            sessions[name].is_between(-(2**63), 2**63 - 1) if types[name] == pl.Int64 else sessions[name].is_finite()
+        )
+        if not is_sum.all():
+            raise _overflow(name, column, sessions["session_id"].filter(~is_sum))
+    return sessions.cast({name: types[name] for name in sums})
+
+
+def _overflow(name: str, column: str, session_ids: pl.Series) -> UserError:
+    others = f" and of {len(session_ids) - 1} more" if len(session_ids) > 1 else ""
+    return UserError(
+        f"{name} of session {session_ids[0]}{others}: the sum of {column} overflows the column's type. "
+        f"Fix: give {column} bounds (ge, le) that reject such values, or remove the sum."
+    )

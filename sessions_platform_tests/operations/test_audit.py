@@ -86,6 +86,33 @@ def test_the_audit_of_an_empty_stream_finds_nothing(context: StreamContext) -> N
     assert audit(context) == SampleAudit(0, 0, 0, [])
 
 
+def test_the_audit_takes_an_empty_text_as_sequence(open_context: Callable[..., StreamContext]) -> None:
+    columns = {**PLAIN["columns"], "step": {"nullable": True}}
+    context = open_context(columns=columns, sequence="step")
+    steps = ["b", "", None, "a"]
+    put(
+        context,
+        "file",
+        [line("ann", DAY_ONE, f"{n}", step=step, url=step) for n, step in enumerate(steps)],
+        "2026-01-01",
+    )
+    ingest_and_publish(context, "2026-01-01")
+    refresh(context)
+    assert audit(context) == SampleAudit(1, 4, 1, [])
+
+
+@pytest.mark.parametrize("amounts", [[1e16, 1.0, -1e16], [1e308, -1e308, 0.1], [0.1] * 99 + [-0.1] * 99])
+def test_sums_that_cancel_out_are_no_false_alarm(
+    open_context: Callable[..., StreamContext], amounts: list[float]
+) -> None:
+    context = open_context(columns=COLUMNS, session={"columns": {"total": {"sum": "amount"}}})
+    lines = [line("ann", DAY_ONE + n * timedelta(seconds=1), f"{n:03}", amount=x) for n, x in enumerate(amounts)]
+    put(context, "file", lines, "2026-01-01")
+    ingest_and_publish(context, "2026-01-01")
+    refresh(context)
+    assert audit(context).mismatches == []
+
+
 DAYS = ["2026-01-01", "2026-01-02", "2026-01-03"]
 
 

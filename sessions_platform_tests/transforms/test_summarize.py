@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from sessions_platform.contracts.sessions import session_columns, sessions_schema
 from sessions_platform.contracts.stream import Stream
+from sessions_platform.errors import UserError
 from sessions_platform.transforms import reference_sessionizer as reference
 from sessions_platform.transforms.sessionize import sessionize
 from sessions_platform.transforms.summarize import summarize
@@ -90,10 +91,23 @@ def test_a_sum_of_nothing_is_null_and_a_sum_of_nulls_too() -> None:
     assert aggregated({"sum": "stars"}, [3, None, -3]) == 0
 
 
-@pytest.mark.xfail(strict=True, reason="polars sums whole numbers without a word when they overflow")
-def test_a_sum_that_does_not_fit_is_not_another_number() -> None:
-    with pytest.raises(Exception, match="overflow"):
-        aggregated({"sum": "stars"}, [2**62, 2**62])
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        pytest.param("stars", [2**62, 2**62], id="more than 64 bits"),
+        pytest.param("stars", [-(2**63), -1], id="less than 64 bits"),
+        pytest.param("amount", [1e308, 1e308], id="more than the greatest double"),
+    ],
+)
+def test_a_sum_that_does_not_fit_is_refused_with_its_session(column: str, values: list[float]) -> None:
+    opener = reference.session_id([an_event(0, "000")])
+    with pytest.raises(UserError, match=f"answer of session {opener}: the sum of {column} overflows.* Fix: give"):
+        aggregated({"sum": column}, values)
+
+
+def test_a_sum_may_exceed_64_bits_on_its_way() -> None:
+    assert aggregated({"sum": "stars"}, [2**63 - 1, 2**63 - 1, -(2**63 - 1)]) == 2**63 - 1
+    assert aggregated({"sum": "stars"}, [-(2**62), -(2**62)]) == -(2**63)
 
 
 def test_other_types_aggregate_as_themselves() -> None:
@@ -205,7 +219,7 @@ def test_a_list_of_priorities_decides(actions: str, expected: str | None) -> Non
 
 optional = {
     "amount": st.none() | st.floats(-1e6, 1e6).map(lambda number: round(number, 2)),
-    "stars": st.none() | st.integers(-9, 9),
+    "stars": st.none() | st.integers(-9, 9) | st.integers(-(2**59), 2**59),
     "new": st.none() | st.booleans(),
     "seen": st.none() | st.integers(0, 9).map(lambda hours: DAY_ONE + timedelta(hours=hours)),
     "page_url": st.none() | st.sampled_from(["", "/", "/a", "é"]),
