@@ -27,6 +27,9 @@ from sessions_platform.contracts.session_rule import SessionRule
 from sessions_platform.contracts.sources import AnySource
 from sessions_platform.contracts.values import Day, Identifier, Owner
 
+# The value of `sequence` for the order in the file. A column can't have this name, which is one of the platform's.
+BY_POSITION = "position"
+
 
 class Landing(Model):
     """How raw events are divided into landing partitions; those are in UTC."""
@@ -49,7 +52,9 @@ class Stream(Model):
     extra_columns: Literal["keep", "reject", "drop"] = Field(
         "keep", description="What becomes of source fields that no column names; kept ones go to `properties`."
     )
-    sequence: str | None = Field(None, description="A column that orders simultaneous events.")
+    sequence: str | None = Field(
+        None, description="A column that orders simultaneous events; or position, for their order in the file."
+    )
     session: SessionRule = Field(default_factory=lambda: SessionRule.model_validate({}))
     rejected: Rejected = Field(default_factory=lambda: Rejected.model_validate({}))
     retention: Retained = Field(default_factory=lambda: Retained.model_validate({}))
@@ -127,6 +132,11 @@ class Stream(Model):
         return "event_id" not in self.columns
 
     @property
+    def orders_by_position(self) -> bool:
+        """Whether simultaneous events are in the order of file and position, where `sequence` names no column."""
+        return self.sequence == BY_POSITION
+
+    @property
     def definition_version(self) -> str:
         """A digest that changes with anything by which a run could do something else, and not with descriptions.
 
@@ -150,6 +160,8 @@ class Stream(Model):
             column.pop("description")
         if self.enrich:
             contract["enrich"] = enrichment_versions(self.enrich)
+        if self.orders_by_position:  # repaired rows are then stored at the place of their original row
+            contract["sequence"] = self.sequence
         return _digest({**contract, "max_future": self.session.max_future.total_seconds()})
 
     @property

@@ -19,6 +19,7 @@ from sessions_platform.contracts.path_template import PLACEHOLDER, PathTemplate,
 from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.contracts.session_rule import Aggregate
 from sessions_platform.contracts.sessions import ADDED_BY_WAREHOUSE, SESSIONIZED, SESSIONS
+from sessions_platform.contracts.stream import BY_POSITION
 from sessions_platform.contracts.values import as_day, as_share, is_timezone
 
 KeyPath = tuple[str, ...]
@@ -75,7 +76,7 @@ def cross_key_issues(raw: Raw) -> Iterator[Issue]:
     enriched = {name: {"type": kind.value} for name, kind in _enriched_columns(raw).items()}
     for name, aggregate in _mapping(session, "columns").items():
         yield from _aggregate_issues(name, aggregate, {**columns, **enriched})
-    yield from _named_column_issues(("sequence",), raw.get("sequence"), columns)
+    yield from _named_column_issues(("sequence",), raw.get("sequence"), {**columns, BY_POSITION: {}})
     yield from _named_column_issues(("session", "campaign"), session.get("campaign"), {**columns, **enriched})
     for name, column in column_clashes(raw.get("enrich"), columns):
         reason = f"{name} adds the column {column}, which there is already"

@@ -85,8 +85,13 @@ def deduplicate(
     conflicts.append(replaced_conflicts)
     by_row = pl.concat(conflicts).group_by(PLACE, maintain_order=True)
     by_row = by_row.agg(pl.col("reasons").list.explode(keep_nulls=False, empty_as_null=False))
-    events = events.join(by_row, on=PLACE, how="anti").select(*contract_columns(stream))
+    events = _placed(events.join(by_row, on=PLACE, how="anti"), stream).select(*contract_columns(stream))
     return Deduplicated(sort_by_time(events, stream), by_row, duplicates)
+
+
+def _placed(events: pl.DataFrame, stream: Stream) -> pl.DataFrame:
+    """Events whose place is the one at which they count, if the stream orders events by it."""
+    return events.with_columns(source_uri="_uri", position="_position") if stream.orders_by_position else events
 
 
 def candidate_hashes(stream: Stream) -> dict[str, pl.Expr]:

@@ -29,7 +29,7 @@ class Rule(NamedTuple):
     midnight_in: str | None = None  # a timezone: the first event of a new day there opens a session
     campaign: str | None = None  # a column: another value opens a session
     max_length: timedelta | None = None
-    sequence: str | None = None  # a column that orders simultaneous events
+    sequence: str | None = None  # a column that orders simultaneous events; "position" for file and position
 
 
 PLAIN = Rule()
@@ -45,7 +45,7 @@ def cut(events: list[Event], rule: Rule = PLAIN) -> list[tuple[str, list[Event]]
     sessions: list[tuple[str, list[Event]]] = []
     last: Event | None = None
     campaign: Any = None  # the newest of the activity chain that is not null
-    for event in sorted((copies[0] for copies in copies_of(events)), key=lambda e: order(e, rule)):
+    for event in sorted((copies[0] for copies in copies_of(events, rule)), key=lambda e: order(e, rule)):
         opens_chain = last is None or _is_silence(last, event, rule)
         if opens_chain:
             campaign = None
@@ -59,10 +59,15 @@ def cut(events: list[Event], rule: Rule = PLAIN) -> list[tuple[str, list[Event]]
     return sessions
 
 
-def copies_of(events: list[Event]) -> list[list[Event]]:
-    """The copies of each event (rows of one identity), beginning with the one that landed first, which is kept."""
+def copies_of(events: list[Event], rule: Rule = PLAIN) -> list[list[Event]]:
+    """The copies of each event (rows of one identity), beginning with the one that is kept: the first that landed.
+
+    With the sequence "position" it is the one of the first file, in whatever order files landed.
+    """
     copies: dict[tuple[Any, ...], list[Event]] = {}
-    for event in sorted(events, key=lambda e: (e["landing_partition"], e["source_uri"], e["position"])):
+    landed = ("landing_partition", "source_uri", "position")
+    by = ("source_uri", "position", "landing_partition") if rule.sequence == "position" else landed
+    for event in sorted(events, key=lambda e: [e[name] for name in by]):
         copies.setdefault(identity(event), []).append(event)
     return list(copies.values())
 
@@ -109,7 +114,9 @@ def summary(
 
 
 def order(event: Event, rule: Rule) -> tuple[Any, ...]:
-    """The sort key of events: user, time, sequence (null last), event id."""
+    """The sort key of events: user, time, sequence (null last; or file and position), event id."""
+    if rule.sequence == "position":
+        return (event["user_id"], event["event_timestamp"], event["source_uri"], event["position"], event["event_id"])
     sequence = event[rule.sequence] if rule.sequence else None
     null_last = (sequence is None, 0 if sequence is None else sequence)
     return (event["user_id"], event["event_timestamp"], null_last, event["event_id"])

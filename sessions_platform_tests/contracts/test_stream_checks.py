@@ -191,7 +191,9 @@ def test_an_aggregate_has_one_function_of_one_column(aggregate: object, broken: 
         assert keys_of(taken) == [f"session.columns.{name}"]
 
 
-@pytest.mark.parametrize(("sequence", "campaign"), [("missing", None), (None, "missing"), ("event_type", "user_id")])
+@pytest.mark.parametrize(
+    ("sequence", "campaign"), [("missing", None), (None, "missing"), ("event_type", "user_id"), ("position", None)]
+)
 def test_a_column_that_is_named_is_one_of_the_streams(sequence: str | None, campaign: str | None) -> None:
     keys = keys_of(issues(sequence=sequence, session={"campaign": campaign}))
     expected = {"sequence": sequence, "session.campaign": campaign}

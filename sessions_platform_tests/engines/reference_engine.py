@@ -29,7 +29,7 @@ class ReferenceEngine:
     def sessionize(self, partitions: Sequence[str], landings: Sequence[LandingVersion]) -> Iterator[Sessionized]:
         paths = [landing.events_path for landing in landings]
         events = self._lake.scan(paths, event_columns(self._stream)).collect().to_dicts() if paths else []
-        duplicates = {reference.identity(copies[0]): copies for copies in reference.copies_of(events)}
+        duplicates = {reference.identity(copies[0]): copies for copies in reference.copies_of(events, self._rule)}
         chains = self._chains(events)
         for reason, session in reference.cut(events, self._rule):
             key = self._stream.session_calendar.key_of(session[0]["event_timestamp"])

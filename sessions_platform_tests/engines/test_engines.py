@@ -72,11 +72,12 @@ def stored(context: StreamContext) -> dict[str, list[dict[str, Any]]]:
 
 @pytest.mark.parametrize("bucket_bytes", [None, IN_BUCKETS], ids=["at once", "in buckets"])
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+@pytest.mark.parametrize("sequence", [None, "position"])
 def test_another_engine_gives_the_same_rows(
-    open_context: Callable[..., StreamContext], rule: dict[str, Any], bucket_bytes: int | None
+    open_context: Callable[..., StreamContext], rule: dict[str, Any], bucket_bytes: int | None, sequence: str | None
 ) -> None:
     columns = {"pages": {"count_distinct": "page_url"}}
-    context = open_context(columns=PLAIN["columns"], session={**rule, "columns": columns})
+    context = open_context(columns=PLAIN["columns"], session={**rule, "columns": columns}, sequence=sequence)
     context = replace(context, bucket_bytes=bucket_bytes or context.bucket_bytes)
     fill(context)
     refresh(context)

@@ -149,7 +149,7 @@ NOTHING = Partition([], [], 0, 0)
 
 def partitions(events: list[Event], variant: StreamVariant) -> dict[str, Partition]:
     """One sort of all accepted events; the sessions by the partition that they started in."""
-    counts = {reference.identity(copies[0]): _left_out(copies) for copies in reference.copies_of(events)}
+    counts = {reference.identity(copies[0]): _left_out(copies) for copies in reference.copies_of(events, variant.rule)}
     found: dict[str, Partition] = {}
     for reason, session in reference.cut(events, variant.rule):
         key = partition_of(session[0]["event_timestamp"], variant.partition, variant.timezone)

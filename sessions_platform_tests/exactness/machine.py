@@ -169,7 +169,7 @@ rules: st.SearchStrategy[Fields] = st.fixed_dictionaries(
         "split_at_midnight": st.booleans(),
         "by_campaign": st.booleans(),
         "max_length": st.sampled_from([None, timedelta(minutes=30), timedelta(hours=7), timedelta(hours=26)]),
-        "in_sequence": st.booleans(),
+        "sequence": st.sampled_from([None, "seq", "position"]),
         "priorities": st.sampled_from([(), ("buy", "view")]),
         "columns": st.sampled_from([(), tuple(AGGREGATES), ("total", "kinds")]),
     }

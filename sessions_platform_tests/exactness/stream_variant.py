@@ -41,7 +41,7 @@ class StreamVariant:
     split_at_midnight: bool = False
     by_campaign: bool = False
     max_length: timedelta | None = None
-    in_sequence: bool = False
+    sequence: str | None = None  # "seq" or "position"
     priorities: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
 
@@ -53,7 +53,7 @@ class StreamVariant:
             self.timezone if self.split_at_midnight else None,
             "campaign" if self.by_campaign else None,
             self.max_length,
-            "seq" if self.in_sequence else None,
+            self.sequence,
         )
 
     @property

@@ -152,3 +152,16 @@ def test_a_replaced_row_that_conflicts_in_two_columns_is_one_conflict() -> None:
         ("a", 1): {("conflicting_duplicate", "order", "x"), ("conflicting_duplicate", "basket", "y")}
     }
     assert result.duplicates == 0
+
+
+@pytest.mark.parametrize(("sequence", "place"), [(None, ("replay:1", 1)), ("position", ("a", 1))])
+def test_by_position_a_repaired_row_takes_the_place_of_its_original(
+    sequence: str | None, place: tuple[str, int]
+) -> None:
+    of = stream(sequence=sequence)
+    file, repaired = raw(row(id="1", user=None), row(id="2"), uri="a"), raw(row(id="3"), uri="replay:1")
+    frames = [validate(parse(rows, of), of, LANDING).events for rows in (file, repaired)]
+    repairs = pl.DataFrame([("replay:1", 1, "a", 1, 1)], schema=REPAIRS, orient="row")
+    result = deduplicate(pl.concat(frames), of, {}, repairs)
+    by_id, by_position = [("a", 2), place], [place, ("a", 2)]
+    assert result.events.select("source_uri", "position").rows() == (by_position if sequence else by_id)

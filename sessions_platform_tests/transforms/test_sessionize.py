@@ -93,6 +93,17 @@ def test_simultaneous_events_are_in_the_order_of_their_sequence_then_of_their_id
     assert sessionize(frame(ingested, web), web)["event_id"].to_list() == ["c", "b", "d", "a"]
 
 
+def test_by_position_simultaneous_events_are_in_the_order_of_the_file() -> None:
+    """Six page views of one second: by their ids, which are as good as random, the session would begin with /step2."""
+    steps = [event("ann", DAY_ONE, name, position=n, page_url=f"/step{n}") for n, name in enumerate("babcde", start=1)]
+    steps[0]["event_id"] = "f"
+    (by_id,), (by_position,) = (
+        summarize(sessionize(frame(steps, web), web), web).to_dicts() for web in (stream(), stream(sequence="position"))
+    )
+    assert (by_id["entry_page"], by_id["exit_page"]) == ("/step2", "/step1")
+    assert (by_position["entry_page"], by_position["exit_page"]) == ("/step1", "/step6")
+
+
 def test_an_inclusive_gap_cuts_at_equality() -> None:
     assert drawn(timeline("0 30 59"), stream(session={"gap_inclusive": True})) == "0 | 30 59"
 
@@ -178,7 +189,7 @@ DAYS = [f"2026-01-0{day}" for day in range(1, 6)]
 rules = st.builds(
     reference.Rule,
     gap=st.just(GAP),
-    sequence=st.none(),
+    sequence=st.sampled_from([None, "position"]),
     gap_inclusive=st.booleans(),
     midnight_in=st.sampled_from([None, "UTC", "Europe/Berlin", "America/Los_Angeles"]),
     campaign=st.sampled_from([None, "page_url"]),
@@ -188,13 +199,14 @@ rules = st.builds(
 
 def as_stream(rule: reference.Rule) -> Stream:
     return stream(
+        sequence=rule.sequence,
         session={
             "gap_inclusive": rule.gap_inclusive,
             "split_at_midnight": rule.midnight_in is not None,
             "timezone": rule.midnight_in or "UTC",
             "campaign": rule.campaign,
             "max_length": rule.max_length,
-        }
+        },
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sessions_platform.contracts.stream import Stream
 from sessions_platform.transforms import sessionize as sessionizing
 from sessions_platform.transforms import sort_events as module
 from sessions_platform.transforms.sessionize import sessionize
@@ -16,19 +17,26 @@ from sessions_platform.transforms.sort_events import sort_events, sort_events_re
 from sessions_platform.transforms.summarize import summarize
 from sessions_platform_tests.streams import DAY_ONE, PLAIN, event, frame, stream
 
+BY_POSITION = stream(columns={**PLAIN["columns"], "seq": {"type": "integer", "nullable": True}}, sequence="position")
 WEB = stream(columns={**PLAIN["columns"], "seq": {"type": "integer", "nullable": True}}, sequence="seq")
 
 # Many are simultaneous, and some occur twice.
 events = st.lists(
     st.builds(
-        lambda user, minute, name, seq, position: event(
-            user, DAY_ONE + timedelta(minutes=minute), name, seq=seq, position=position, page_url=None
+        lambda user, minute, name, seq, position, place: event(
+            user, DAY_ONE + timedelta(minutes=minute), name, seq=seq, position=position, **place
         ),
         st.sampled_from(["ann", "bob", "cid", "dora", "é", "ann ", ""]),
         st.sampled_from([0, 0, 1, 40, 10**6]),
         st.sampled_from("abc"),
         st.sampled_from([None, 1, 2]),
         st.integers(1, 10**6),
+        st.fixed_dictionaries(
+            {
+                "landing_partition": st.sampled_from(["2026-01-01", "2026-01-02"]),
+                "source_uri": st.sampled_from(["a.ndjson", "b.ndjson"]),
+            }
+        ),
     ),
     max_size=40,
     unique_by=lambda row: row["position"],
@@ -51,16 +59,17 @@ def all_equal(users: pl.Series) -> pl.Series:
 HASHES = [pytest.param(module.hashed, id="real"), of_length, all_equal]
 
 
+@pytest.mark.parametrize("web", [WEB, BY_POSITION], ids=["seq", "position"])
 @pytest.mark.parametrize("hashed", HASHES)
 @given(ingested=events)
 def test_the_packed_sort_equals_the_reference_sort(
-    hashed: Callable[..., pl.Series], ingested: list[dict[str, Any]]
+    hashed: Callable[..., pl.Series], web: Stream, ingested: list[dict[str, Any]]
 ) -> None:
-    rows = frame(ingested, WEB)
-    kept, duplicates = sort_events_reference(rows, WEB)
+    rows = frame(ingested, web)
+    kept, duplicates = sort_events_reference(rows, web)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "hashed", hashed)
-        packed, others = sort_events(rows, WEB)
+        packed, others = sort_events(rows, web)
     assert by_user(packed).equals(kept)
     assert others.sort("position").equals(duplicates.sort("position"))
 
@@ -100,3 +109,16 @@ def test_users_of_one_hash_are_kept_apart(monkeypatch: pytest.MonkeyPatch) -> No
     rows = frame([event(user, DAY_ONE, user) for user in ("ann", "bob")], stream())
     assert user_codes(rows["user_id"]).to_list() == [0, 0]
     assert sessionize(rows, stream())["session_id"].n_unique() == 2
+
+
+@given(ingested=events, landed=st.lists(st.sampled_from(["2026-01-01", "2026-01-02"]), min_size=2, max_size=2))
+def test_by_position_the_sessions_do_not_depend_on_when_files_landed(
+    ingested: list[dict[str, Any]], landed: list[str]
+) -> None:
+    partitions = dict(zip(["a.ndjson", "b.ndjson"], landed, strict=True))
+    moved = [{**row, "landing_partition": partitions[row["source_uri"]]} for row in ingested]
+    first, second = (
+        summarize(sessionize(frame(rows, BY_POSITION), BY_POSITION), BY_POSITION).sort("session_id")
+        for rows in (ingested, moved)
+    )
+    assert first.equals(second)
