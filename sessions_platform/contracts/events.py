@@ -86,8 +86,16 @@ def event_columns(stream: Stream) -> dict[str, pl.DataType]:
 
 
 def content_columns(stream: Stream) -> list[str]:
-    """The columns that decide whether two rows of one id are duplicates or conflict: all but provenance."""
-    return [name for name in contract_columns(stream) if name not in PROVENANCE]
+    """The columns that decide whether two rows of one id are duplicates or conflict.
+
+    All but provenance, unless the stream's `duplicates` says otherwise; none where the id alone decides.
+    """
+    compare, ignored = stream.duplicates.compare, stream.duplicates.ignored
+    if compare == "id":
+        return []
+    if compare != "content":
+        return list(compare)
+    return [name for name in contract_columns(stream) if name not in PROVENANCE and name not in ignored]
 
 
 def column_rules(stream: Stream, name: str, latest: datetime | None, known: Known | None = None) -> list[Rule]:

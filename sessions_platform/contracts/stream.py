@@ -2,7 +2,7 @@
 
 One YAML file states all of it, once. The pandera schemas, the Dagster column schemas, the warehouse's tables
 and the JSON schema in `docs/` derive from this model and those of its keys: ``sources``, ``formats``,
-``columns``, ``session_rule``, ``rejection_limits`` and ``retention``. Not here: reading the file
+``columns``, ``duplicates``, ``session_rule``, ``rejection_limits`` and ``retention``. Not here: reading the file
 (``stream_file``), and rules that relate two of its keys (``stream_checks``).
 """
 
@@ -18,6 +18,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from sessions_platform.contracts.calendar import Cadence, Calendar, midnight
 from sessions_platform.contracts.columns import Column, Reference
+from sessions_platform.contracts.duplicates import Duplicates
 from sessions_platform.contracts.enrichments import EnrichmentName, enrichment_versions
 from sessions_platform.contracts.formats import FormatOptions
 from sessions_platform.contracts.model import Model
@@ -55,6 +56,7 @@ class Stream(Model):
     sequence: str | None = Field(
         None, description="A column that orders simultaneous events; or position, for their order in the file."
     )
+    duplicates: Duplicates = Field(default_factory=lambda: Duplicates.model_validate({}))
     session: SessionRule = Field(default_factory=lambda: SessionRule.model_validate({}))
     rejected: Rejected = Field(default_factory=lambda: Rejected.model_validate({}))
     retention: Retained = Field(default_factory=lambda: Retained.model_validate({}))
@@ -162,6 +164,7 @@ class Stream(Model):
             contract["enrich"] = enrichment_versions(self.enrich)
         if self.orders_by_position:  # repaired rows are then stored at the place of their original row
             contract["sequence"] = self.sequence
+        contract |= self._stated_duplicates
         return _digest({**contract, "max_future": self.session.max_future.total_seconds()})
 
     @property
@@ -171,7 +174,13 @@ class Stream(Model):
         It is stored in the ledger and with each session: if it changes, every session partition is stale.
         """
         rule = self.session.model_dump(mode="json", exclude={"max_future"})
-        return _digest({"session": rule, "sequence": self.sequence})
+        return _digest({"session": rule, "sequence": self.sequence, **self._stated_duplicates})
+
+    @property
+    def _stated_duplicates(self) -> dict[str, Any]:
+        """`duplicates` where it is not the default, with which versions are as they were before there was the key."""
+        stated = self.duplicates.model_dump(mode="json", exclude_defaults=True)
+        return {"duplicates": stated} if stated else {}
 
 
 def _digest(content: dict[str, Any]) -> str:

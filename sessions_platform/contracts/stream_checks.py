@@ -77,6 +77,7 @@ def cross_key_issues(raw: Raw) -> Iterator[Issue]:
     for name, aggregate in _mapping(session, "columns").items():
         yield from _aggregate_issues(name, aggregate, {**columns, **enriched})
     yield from _named_column_issues(("sequence",), raw.get("sequence"), {**columns, BY_POSITION: {}})
+    yield from _duplicates_issues(_mapping(raw, "duplicates"), columns)
     yield from _named_column_issues(("session", "campaign"), session.get("campaign"), {**columns, **enriched})
     for name, column in column_clashes(raw.get("enrich"), columns):
         reason = f"{name} adds the column {column}, which there is already"
@@ -229,6 +230,32 @@ def _aggregate_issues(name: str, aggregate: Any, columns: Raw) -> Iterator[Issue
         yield Issue((*key_path, function), f"there is no column {column!r}", f"name one of {', '.join(columns)}")
     elif function == "sum" and _kind(column, _mapping(columns, column)) not in {None, *_NUMERIC}:
         yield Issue((*key_path, function), f"{column} is not a number", "sum a column of type integer or float")
+
+
+# Duplicates ----------------------------------------------------------------------------------------------
+
+
+def _duplicates_issues(duplicates: Raw, columns: Raw) -> Iterator[Issue]:
+    compare, ignore = duplicates.get("compare"), duplicates.get("ignore")
+    known = {*columns, "event_id", "properties"}
+    for name in compare if isinstance(compare, list) else []:
+        if isinstance(name, str) and name not in known:
+            yield Issue(("duplicates", "compare"), f"there is no column {name!r}", f"name some of {', '.join(columns)}")
+    if ignore and compare not in (None, "content"):
+        yield Issue(("duplicates", "ignore"), "compare says already what is compared", "remove it, or compare")
+    for name in ignore if isinstance(ignore, list) else []:
+        if readers := [
+            column for column in columns if name not in columns and name in _fields(_mapping(columns, column))
+        ]:
+            yield Issue(
+                ("duplicates", "ignore"), f"the column {readers[0]} reads {name!r}", f"name the column: {readers[0]}"
+            )
+
+
+def _fields(column: Raw) -> list[Any]:
+    """The source fields that a column states."""
+    stated = column.get("from") or column.get("join") or []
+    return stated if isinstance(stated, list) else [stated]
 
 
 # Rejections ----------------------------------------------------------------------------------------------

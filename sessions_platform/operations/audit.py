@@ -84,8 +84,9 @@ def _recomputed_sessions(stream: Stream, events: list[reference.Event]) -> tuple
     """The rows that the sessions of these events have to have in the table, and the tolerances of their columns."""
     session = stream.session
     zone = session.timezone if session.split_at_midnight else None
+    keeps_last = stream.duplicates.keep == "last"
     rule = reference.Rule(
-        session.gap, session.gap_inclusive, zone, session.campaign, session.max_length, stream.sequence
+        session.gap, session.gap_inclusive, zone, session.campaign, session.max_length, stream.sequence, keeps_last
     )
     priorities = () if session.primary_action == "most_frequent" else session.primary_action
     columns = {name: (aggregate.function, aggregate.column) for name, aggregate in session.columns.items()}

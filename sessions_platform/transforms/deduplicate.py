@@ -5,9 +5,10 @@ Here: what only the rows of a landing partition together show. What one row show
 sessions are computed (``transforms.sort_events``); how a landing partition that does not fit into
 memory is divided is in ``pipeline.deduplicate``.
 
-Terms. Two accepted rows with the same event_id are *duplicates* if their content columns agree, else
-the later one is a *conflict* and is rejected. A *repaired row* counts at the file and position of the
-*original row* that it replaces, so that order and derived ids do not depend on when it was repaired.
+Terms. Two accepted rows with the same event_id are *duplicates* if they agree in what the stream
+compares, else the one that is not kept is a *conflict* and is rejected. A *repaired row* counts at the
+file and position of the *original row* that it replaces, so that order and derived ids do not depend
+on when it was repaired.
 """
 
 from collections.abc import Mapping
@@ -15,12 +16,13 @@ from typing import NamedTuple
 
 import polars as pl
 
-from sessions_platform.contracts.events import PLACE, content_columns, contract_columns
+from sessions_platform.contracts.events import PLACE, contract_columns
 from sessions_platform.contracts.polars_types import REASONS
 from sessions_platform.contracts.rejection_reasons import Code
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.transforms.identifiers import uuids_of
 from sessions_platform.transforms.rejections import reason_expr
+from sessions_platform.transforms.same_content import compared_content
 from sessions_platform.transforms.sort_events import sort_by_time
 from sessions_platform.transforms.validate import PAYLOAD_DIGEST
 
@@ -56,8 +58,8 @@ def deduplicate(
 ) -> Deduplicated:
     """Give derived ids, drop and count duplicates, and find conflicts, over a whole landing partition.
 
-    The first row of an id is kept, by file and position. A row that a repaired one replaces is a
-    duplicate, unless it contradicts an event of another place, as it may have done before the repair.
+    The first row of an id is kept, or the last (`duplicates.keep`), by file and position. A row that a repaired one
+    replaces is a duplicate, unless it contradicts an event of another place, as it may have done before the repair.
 
     Args:
         events: accepted rows, with the columns ``transforms.validate.accepted_columns``; any order.
@@ -72,7 +74,7 @@ def deduplicate(
     events, replaced = _newest_of_each_place(events, repairs)
     if stream.derives_event_id:
         events = _with_derived_ids(events, file_digests)
-    events, repeats = _first_of_each(events, "event_id")
+    events, repeats = _kept_of_each_id(events, stream)
     conflicts = [_differing(events, repeats, stream)]
     duplicates = repeats.height - conflicts[0].height
     differing = repeats.join(conflicts[0], on=PLACE, how="semi")
@@ -174,9 +176,16 @@ def _first_of_each(events: pl.DataFrame, column: str) -> tuple[pl.DataFrame, pl.
     return events.filter(~repeats), events.filter(repeats)
 
 
+def _kept_of_each_id(events: pl.DataFrame, stream: Stream) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows that are kept of each event_id, and all others; `events` are in the order of their effective places."""
+    keeps_last = stream.duplicates.keep == "last"
+    is_kept = pl.col("event_id").is_last_distinct() if keeps_last else pl.col("event_id").is_first_distinct()
+    return events.filter(is_kept), events.filter(~is_kept)
+
+
 def _differing(events: pl.DataFrame, repeats: pl.DataFrame, stream: Stream) -> pl.DataFrame:
     """The conflicts among rows that repeat an event_id: their content differs from the event that has it."""
-    content = pl.struct(content_columns(stream)).struct.json_encode()
+    content = compared_content(stream)
     kept = events.join(repeats, on="event_id", how="semi").select("event_id", _kept=content)
     pairs = repeats.with_columns(_content=content).join(kept, on="event_id")
     return _repeated_value(pairs.filter(pl.col("_content") != pl.col("_kept")), "event_id", "same id, same content")

@@ -30,6 +30,7 @@ class Rule(NamedTuple):
     campaign: str | None = None  # a column: another value opens a session
     max_length: timedelta | None = None
     sequence: str | None = None  # a column that orders simultaneous events; "position" for file and position
+    keeps_last: bool = False  # of the copies of an event, the last one instead of the first
 
 
 PLAIN = Rule()
@@ -62,12 +63,13 @@ def cut(events: list[Event], rule: Rule = PLAIN) -> list[tuple[str, list[Event]]
 def copies_of(events: list[Event], rule: Rule = PLAIN) -> list[list[Event]]:
     """The copies of each event (rows of one identity), beginning with the one that is kept: the first that landed.
 
-    With the sequence "position" it is the one of the first file, in whatever order files landed.
+    With the sequence "position" it is the one of the first file, in whatever order files landed; with `keeps_last`
+    the last one in the same order.
     """
     copies: dict[tuple[Any, ...], list[Event]] = {}
     landed = ("landing_partition", "source_uri", "position")
     by = ("source_uri", "position", "landing_partition") if rule.sequence == "position" else landed
-    for event in sorted(events, key=lambda e: [e[name] for name in by]):
+    for event in sorted(events, key=lambda e: [e[name] for name in by], reverse=rule.keeps_last):
         copies.setdefault(identity(event), []).append(event)
     return list(copies.values())
 

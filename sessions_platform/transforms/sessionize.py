@@ -25,11 +25,11 @@ from typing import Protocol
 import polars as pl
 
 from sessions_platform.contracts.calendar import Window
-from sessions_platform.contracts.events import content_columns
 from sessions_platform.contracts.polars_types import in_window, key_expr
 from sessions_platform.contracts.sessions import Boundary, sessionized_columns
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.transforms.identifiers import uuids_of
+from sessions_platform.transforms.same_content import compared_content
 from sessions_platform.transforms.sort_events import IDENTITY, sort_events
 
 _MICROSECOND = timedelta(microseconds=1)
@@ -301,7 +301,7 @@ def _left_out(inside: pl.DataFrame, duplicates: pl.DataFrame, stream: Stream) ->
     if duplicates.is_empty():
         schema = {"session_partition": pl.String, "duplicates_across": pl.Int64, "conflicts_across": pl.Int64}
         return pl.DataFrame(schema=schema)
-    content = pl.struct(content_columns(stream)).struct.json_encode()
+    content = compared_content(stream)
     kept = inside.join(duplicates, on=IDENTITY, how="semi").select(*IDENTITY, "session_partition", _kept=content)
     pairs = duplicates.with_columns(_content=content).join(kept, on=IDENTITY)
     differs = pl.col("_content") != pl.col("_kept")

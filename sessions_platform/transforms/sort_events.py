@@ -1,7 +1,7 @@
 """Sort events: by time, or by user and time with duplicates left out.
 
 Here: the order of one user's events, which the whole platform shares (``time_order``), the choice among
-duplicates that landed in different partitions (``first_copies``), and the two sorts that need to be fast.
+duplicates that landed in different partitions (``kept_copies``), and the two sorts that need to be fast.
 How sessions are cut in that order is in ``transforms.sessionize``; duplicates within one landing
 partition are dropped before, in ``transforms.deduplicate``.
 
@@ -55,8 +55,8 @@ def sort_by_time(events: pl.DataFrame, stream: Stream) -> pl.DataFrame:
 def sort_events(events: pl.DataFrame, stream: Stream) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Each event once, users one after the other, each user's events in ``time_order``; and all duplicates.
 
-    Of duplicates (rows of one ``IDENTITY``) the first in ``copy_order`` is kept. The order of the users is not
-    defined.
+    Of duplicates (rows of one ``IDENTITY``) the first in ``copy_order`` is kept, or the last. The order of the users
+    is not defined.
 
     Args:
         events: the stream's event columns; IDENTITY and provenance not null; any order.
@@ -81,21 +81,24 @@ def sort_events(events: pl.DataFrame, stream: Stream) -> tuple[pl.DataFrame, pl.
 
 def sort_events_reference(events: pl.DataFrame, stream: Stream) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The same as ``sort_events``, by sorting the columns as they are; users in the order of their ids."""
-    kept, duplicates = first_copies(events, stream)
+    kept, duplicates = kept_copies(events, stream)
     return kept.sort("user_id", *time_order(stream), nulls_last=True), duplicates
 
 
 def copy_order(stream: Stream) -> list[str]:
     """The columns that order the copies of one event: by landing partition, file and position.
 
-    Where positions order events, a file may land in any partition, and so its partition comes last.
+    Of these the stream keeps the first or the last (`duplicates.keep`). Where positions order events, a file may land
+    in any partition, and so its partition comes last.
     """
     return [*PLACE, "landing_partition"] if stream.orders_by_position else list(PROVENANCE)
 
 
-def first_copies(events: pl.DataFrame, stream: Stream) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The first row of each event, and all other rows; both sorted by ``IDENTITY`` and ``copy_order``."""
-    ordered = events.sort(*IDENTITY, *copy_order(stream))
+def kept_copies(events: pl.DataFrame, stream: Stream) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The row of each event that is kept, and all other rows; both sorted by ``IDENTITY``, then in ``copy_order``."""
+    columns = copy_order(stream)
+    is_last = [stream.duplicates.keep == "last"] * len(columns)
+    ordered = events.sort(*IDENTITY, *columns, descending=[*[False] * len(IDENTITY), *is_last])
     is_first = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift()) for name in IDENTITY)
     marked = ordered.with_columns(_first=is_first | (pl.int_range(pl.len()) == 0))
     return marked.filter("_first").drop("_first"), marked.filter(~pl.col("_first")).drop("_first")
@@ -155,7 +158,7 @@ def _with_ties_sorted(
     slots = tied.arg_true()
     ties = events[order.gather(slots)].with_columns(_row=order.gather(slots), _key=key.gather(slots), _slot=slots)
     ties = ties.with_columns(_slot=pl.col("_slot").min().over("_key"))
-    kept, duplicates = first_copies(ties, stream)
+    kept, duplicates = kept_copies(ties, stream)
     kept = kept.sort("_key", *time_order(stream), nulls_last=True)
     at = kept.select(at=pl.col("_slot") + pl.int_range(pl.len()).over("_key"))["at"]
     emptied = order.zip_with(~tied, pl.repeat(None, len(order), dtype=order.dtype, eager=True))

@@ -35,7 +35,18 @@ def test_a_valid_file_has_no_issue() -> None:
 
 def test_whatever_the_keys_are_no_rule_fails() -> None:
     for value in (None, 1, "x", [], {}):
-        for key in ("name", "start", "end", "source", "landing", "columns", "session", "rejected", "sequence"):
+        for key in (
+            "name",
+            "start",
+            "end",
+            "source",
+            "landing",
+            "columns",
+            "session",
+            "rejected",
+            "sequence",
+            "duplicates",
+        ):
             assert isinstance(issues(**{key: value}), list)
 
 
@@ -198,6 +209,22 @@ def test_a_column_that_is_named_is_one_of_the_streams(sequence: str | None, camp
     keys = keys_of(issues(sequence=sequence, session={"campaign": campaign}))
     expected = {"sequence": sequence, "session.campaign": campaign}
     assert keys == [key for key, name in expected.items() if name == "missing"]
+
+
+@pytest.mark.parametrize(
+    ("duplicates", "broken"),
+    [
+        ({"compare": "id", "keep": "last"}, []),
+        ({"compare": ["event_type", "properties"]}, []),
+        ({"compare": ["kind"]}, ["duplicates.compare"]),
+        ({"ignore": ["sentAt", "event_type"]}, []),
+        ({"ignore": ["sentAt"], "compare": "id"}, ["duplicates.ignore"]),
+        ({"ignore": ["stamp"]}, ["duplicates.ignore"]),
+    ],
+)
+def test_what_is_compared_of_duplicates_is_there(duplicates: dict[str, Any], broken: list[str]) -> None:
+    columns = {**VALID["columns"], "received": {"from": ["stamp", "received_at"]}}
+    assert keys_of(issues(columns=columns, duplicates=duplicates)) == broken
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,7 @@ class ReferenceEngine:
             session.campaign,
             session.max_length,
             self._stream.sequence,
+            self._stream.duplicates.keep == "last",
         )
 
     def _chains(self, events: list[Event]) -> dict[Any, float]:

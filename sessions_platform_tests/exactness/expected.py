@@ -54,9 +54,9 @@ def validate(files: Mapping[str, Sequence[bytes]], landing_partition: str, varia
         _give_ids(events, files)
     first: dict[str, Event] = {}
     duplicates = 0
-    for event in events:
+    for event in reversed(events) if variant.keeps_last else events:
         kept = first.setdefault(event["event_id"], event)
-        if kept is not event and content(kept) == content(event):
+        if kept is not event and content(kept, variant) == content(event, variant):
             duplicates += 1
         elif kept is not event:
             place = (event["source_uri"], event["position"])
@@ -64,9 +64,12 @@ def validate(files: Mapping[str, Sequence[bytes]], landing_partition: str, varia
     return ExpectedLanding(len(lines), list(first.values()), rejected, duplicates)
 
 
-def content(event: Event) -> Row:
+def content(event: Event, variant: StreamVariant) -> Row:
     """What two copies of an event are compared by."""
-    return {name: value for name, value in event.items() if name not in PROVENANCE}
+    if variant.compared == "id":
+        return {}
+    compared = set(event) - set(PROVENANCE) if variant.compared == "content" else set(variant.compared)
+    return {name: value for name, value in event.items() if name in compared}
 
 
 def same_bytes(lines: Sequence[bytes], others: Sequence[bytes] | None) -> bool:
@@ -149,7 +152,10 @@ NOTHING = Partition([], [], 0, 0)
 
 def partitions(events: list[Event], variant: StreamVariant) -> dict[str, Partition]:
     """One sort of all accepted events; the sessions by the partition that they started in."""
-    counts = {reference.identity(copies[0]): _left_out(copies) for copies in reference.copies_of(events, variant.rule)}
+    counts = {
+        reference.identity(copies[0]): _left_out(copies, variant)
+        for copies in reference.copies_of(events, variant.rule)
+    }
     found: dict[str, Partition] = {}
     for reason, session in reference.cut(events, variant.rule):
         key = partition_of(session[0]["event_timestamp"], variant.partition, variant.timezone)
@@ -160,9 +166,9 @@ def partitions(events: list[Event], variant: StreamVariant) -> dict[str, Partiti
     return found
 
 
-def _left_out(copies: list[Event]) -> tuple[int, int]:
+def _left_out(copies: list[Event], variant: StreamVariant) -> tuple[int, int]:
     """How many copies of an event beyond the first are the same as it, and how many differ."""
-    same = sum(content(copy) == content(copies[0]) for copy in copies[1:])
+    same = sum(content(copy, variant) == content(copies[0], variant) for copy in copies[1:])
     return same, len(copies) - 1 - same
 
 

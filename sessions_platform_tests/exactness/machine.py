@@ -160,6 +160,8 @@ contracts: st.SearchStrategy[Fields] = st.fixed_dictionaries(
     {
         "allowed": st.sampled_from([None, None, ("view", "buy"), ("view", "login", "buy", "other")]),
         "at_least": st.sampled_from([None, None, 0.0, 2.0]),
+        "keeps_last": st.booleans(),
+        "compared": st.sampled_from(["content", "content", "id", ("event_type", "amount")]),
     }
 )
 rules: st.SearchStrategy[Fields] = st.fixed_dictionaries(

@@ -35,6 +35,8 @@ class StreamVariant:
     # the contract
     allowed: tuple[str, ...] | None = None  # event types
     at_least: float | None = None  # amount
+    keeps_last: bool = False
+    compared: str | tuple[str, ...] = "content"
     # the session rule
     gap: timedelta = timedelta(minutes=30)
     gap_inclusive: bool = False
@@ -54,6 +56,7 @@ class StreamVariant:
             "campaign" if self.by_campaign else None,
             self.max_length,
             self.sequence,
+            self.keeps_last,
         )
 
     @property
@@ -95,6 +98,10 @@ class StreamVariant:
             "landing": {"partition": self.landing},
             "columns": columns,
             "sequence": self.rule.sequence,
+            "duplicates": {
+                "compare": self.compared if isinstance(self.compared, str) else list(self.compared),
+                "keep": "last" if self.keeps_last else "first",
+            },
             "session": session,
         }
 

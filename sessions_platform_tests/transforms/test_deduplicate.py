@@ -56,6 +56,40 @@ def test_content_is_all_contract_columns_but_provenance(other: dict[str, Any]) -
     assert (kept(result), set(conflicts(result)), result.duplicates) == ([("a.ndjson", 1)], {("a.ndjson", 2)}, 0)
 
 
+RETRIED = [row(sent=1), row(sent=2)]
+
+
+@pytest.mark.parametrize(
+    ("duplicates", "rows", "conflicting"),
+    [
+        pytest.param({}, RETRIED, True, id="by default all content is compared"),
+        pytest.param({"ignore": ["sent"]}, RETRIED, False, id="but what is ignored"),
+        pytest.param({"ignore": ["sent"]}, [row(sent=1), row()], False, id="also where only one has it"),
+        pytest.param({"ignore": ["sent"]}, [row(sent=1, n=1.50), row(n=1.51)], True, id="and nothing else"),
+        pytest.param({"ignore": ["sent"]}, [row(n=2**53), row(n=2**53 + 1)], True, id="to the last digit"),
+        pytest.param({"ignore": ["sent"]}, [row(n=1), row(n="1")], True, id="and by type"),
+        pytest.param({"ignore": ["at.sent"]}, [row(at={"sent": 1}), row(at={"sent": 2})], False, id="in an object"),
+        pytest.param({"ignore": ["at.sent"]}, [row(**{"at.sent": 1}), row()], False, id="a key with a dot"),
+        pytest.param({"ignore": ["at.sent"]}, [row(at=1), row(at=2)], True, id="no object"),
+        pytest.param({"ignore": ["page_url"]}, [row(url="/a"), row(url="/b")], False, id="a column"),
+        pytest.param({"compare": "id"}, [row(), row(user="bob", ts="2026-01-01T13:00:00Z")], False, id="the id alone"),
+        pytest.param({"compare": ["event_type"]}, [row(), row(url="/b", sent=1)], False, id="these columns agree"),
+        pytest.param({"compare": ["event_type"]}, [row(), row(type="buy")], True, id="these columns differ"),
+    ],
+)
+def test_a_stream_says_what_is_compared(duplicates: dict[str, Any], rows: list[bytes], conflicting: bool) -> None:
+    result = deduplicated(stream(duplicates=duplicates), raw(*rows))
+    assert kept(result) == [("a.ndjson", 1)]
+    assert (result.duplicates, list(conflicts(result))) == ((0, [("a.ndjson", 2)]) if conflicting else (1, []))
+
+
+def test_the_last_of_duplicates_may_be_the_one_that_is_kept() -> None:
+    result = deduplicated(
+        stream(duplicates={"keep": "last"}), raw(row(), uri="b"), raw(row(), row(type="buy"), uri="a")
+    )
+    assert (kept(result), list(conflicts(result)), result.duplicates) == ([("b", 1)], [("a", 2)], 1)
+
+
 def test_the_same_content_in_another_spelling_is_a_duplicate() -> None:
     reworded = b'{"type": "view",  "user": "ann", "ts": 1767268800000, "url": null, "id": "1"}'
     result = deduplicated(stream(), raw(row(), reworded))

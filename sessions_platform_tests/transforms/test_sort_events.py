@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sessions_platform.contracts.duplicates import Duplicates
 from sessions_platform.contracts.stream import Stream
+from sessions_platform.transforms import reference_sessionizer as reference
 from sessions_platform.transforms import sessionize as sessionizing
 from sessions_platform.transforms import sort_events as module
 from sessions_platform.transforms.sessionize import sessionize
@@ -59,14 +61,18 @@ def all_equal(users: pl.Series) -> pl.Series:
 HASHES = [pytest.param(module.hashed, id="real"), of_length, all_equal]
 
 
+@pytest.mark.parametrize("keep", ["first", "last"])
 @pytest.mark.parametrize("web", [WEB, BY_POSITION], ids=["seq", "position"])
 @pytest.mark.parametrize("hashed", HASHES)
 @given(ingested=events)
 def test_the_packed_sort_equals_the_reference_sort(
-    hashed: Callable[..., pl.Series], web: Stream, ingested: list[dict[str, Any]]
+    hashed: Callable[..., pl.Series], web: Stream, keep: str, ingested: list[dict[str, Any]]
 ) -> None:
+    web = web.model_copy(update={"duplicates": Duplicates.model_validate({"keep": keep})})
     rows = frame(ingested, web)
     kept, duplicates = sort_events_reference(rows, web)
+    copies = reference.copies_of(ingested, reference.Rule(sequence=web.sequence, keeps_last=keep == "last"))
+    assert sorted(kept["position"]) == sorted(of_event[0]["position"] for of_event in copies)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "hashed", hashed)
         packed, others = sort_events(rows, web)
