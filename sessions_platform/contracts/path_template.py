@@ -46,6 +46,7 @@ class PathTemplate:
         self._text = text
         self._calendar = calendar
         self._key_of = lru_cache(_KEYS_CACHED)(self._parsed_key)
+        self._partition_of_folder = lru_cache(_KEYS_CACHED)(self._stated_by_folder)
         self._reject_ambiguity()
 
     def of(self, key: str) -> str:
@@ -63,7 +64,16 @@ class PathTemplate:
         None where the path is not of the template, states a moment that is not the start of a partition, or one
         that is outside the calendar.
         """
-        values = _values(self._segments, path.split("/"))
+        folder, _, name = path.rpartition("/")
+        if not self._names_state_nothing:
+            values = _values(self._segments, path.split("/"))
+            return None if values is None else self._key_of(tuple(values))
+        if self._segments[-1].values(name) is None:  # pyright: ignore[reportOptionalMemberAccess]
+            return None
+        return self._partition_of_folder(folder)
+
+    def _stated_by_folder(self, folder: str) -> str | None:
+        values = _values(self._segments[:-1], folder.split("/") if folder else [])
         return None if values is None else self._key_of(tuple(values))
 
     def _parsed_key(self, values: tuple[str, ...]) -> str | None:
@@ -124,6 +134,12 @@ class PathTemplate:
                 names.append(None if is_any else _Name(tokens))
         return names
 
+    @cached_property
+    def _names_state_nothing(self) -> bool:
+        """Whether the folder alone states the partition, as that of very many files."""
+        last = self._segments[-1]
+        return last is not None and not last.has_directives
+
     def _reject_ambiguity(self) -> None:
         """Raise TemplateError where the first two partitions can't be parsed from their own paths."""
         first = self._calendar.key_of(self._calendar.first_start)
@@ -143,6 +159,7 @@ class _Name:
 
     def __init__(self, tokens: list[tuple[str, str]]) -> None:
         directives = [number for number, (kind, _) in enumerate(tokens) if kind == "directive"]
+        self.has_directives = bool(directives)
         first = directives[0] if directives else len(tokens)
         last = directives[-1] + 1 if directives else len(tokens)
         before = _glob_of(tokens[:first])

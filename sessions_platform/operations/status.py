@@ -20,10 +20,15 @@ _RANGES = 8
 _SKIPPED_SHOWN = 10
 
 
-def status(context: StreamContext) -> dict[str, Any]:
-    """Counts of everything published and loaded, and the pending partitions. Durations are in seconds."""
+def status(context: StreamContext, found: Found | None = None) -> dict[str, Any]:
+    """Counts of everything published and loaded, and the pending partitions. Durations are in seconds.
+
+    Args:
+        context: the stream's.
+        found: what there is in the source, where somebody has just looked; searched here by default.
+    """
     context.prepare()
-    found = search(context.source, cursors=context.ledger.cursors())
+    found = found or search(context.source, cursors=context.ledger.cursors())
     landings = context.ledger.landings()
     by_reason: Counter[str] = Counter()
     for landing in landings:

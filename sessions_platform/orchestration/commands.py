@@ -24,6 +24,7 @@ from sessions_platform.orchestration.purge import purge
 from sessions_platform.orchestration.runs import Runner, dagster_home, runner
 from sessions_platform.pipeline.context import StreamContext, open_contexts
 from sessions_platform.settings import Settings
+from sessions_platform.sources.base import Found, search
 from sessions_platform.storage.ledger.ledger import StaleWriteError
 
 _COMMAND_LINE = "command line"
@@ -38,8 +39,8 @@ def ingest_files(settings: Settings, name: str, files: Sequence[Path], partition
     (stream_context,) = open_contexts(settings, [name])
     placed = place_files(stream_context, files, partition)
     with runner(settings) as runs:
-        run_pending(stream_context, runs)
-    return {"landing_files": [str(path) for path in placed], **status(stream_context)}
+        found = run_pending(stream_context, runs)
+    return {"landing_files": [str(path) for path in placed], **status(stream_context, found)}
 
 
 def rebuild_stream(settings: Settings, name: str) -> dict[str, Any]:
@@ -77,9 +78,16 @@ def purge_storage(settings: Settings, keep_for: timedelta, *, dry_run: bool) -> 
         return purge(instance, keep_for, dry_run=dry_run).document
 
 
-def run_pending(stream_context: StreamContext, runs: Runner) -> None:
-    """Ingest all pending landing partitions, then refresh all stale session partitions."""
-    for partitions in landing_ranges(stream_context):
+def run_pending(stream_context: StreamContext, runs: Runner) -> Found:
+    """Ingest all pending landing partitions, then refresh all stale session partitions.
+
+    Returns:
+        What there was in the source. Looking at a hundred thousand files takes seconds, so one look is enough.
+    """
+    stream_context.prepare()
+    found = search(stream_context.source, cursors=stream_context.ledger.cursors())
+    for partitions in landing_ranges(stream_context, found):
         runs.run(job_name(stream_context.stream, "ingest_events"), partitions)
     for partitions in session_ranges(stream_context):
         runs.run(job_name(stream_context.stream, "refresh_sessions"), partitions)
+    return found

@@ -20,6 +20,7 @@ from sessions_platform.orchestration.loaded_streams import STREAM
 from sessions_platform.orchestration.partitions import partitions_definition
 from sessions_platform.orchestration.resources import Platform
 from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.sources.base import Found
 
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
@@ -122,10 +123,10 @@ def _tags(stream: Stream) -> dict[str, str]:
     return {STREAM: stream.name}
 
 
-def landing_ranges(stream_context: StreamContext) -> list[tuple[str, str]]:
-    """Pending landing partitions, as ranges for one run each."""
+def landing_ranges(stream_context: StreamContext, found: Found | None = None) -> list[tuple[str, str]]:
+    """Pending landing partitions, as ranges for one run each; by what was found in the source, or is found now."""
     calendar = stream_context.stream.landing_calendar
-    return _ranges(pending_landing_partitions(stream_context, newest_partition(calendar)), calendar)
+    return _ranges(pending_landing_partitions(stream_context, newest_partition(calendar), found), calendar)
 
 
 def session_ranges(stream_context: StreamContext) -> list[tuple[str, str]]:

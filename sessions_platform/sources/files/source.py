@@ -178,8 +178,12 @@ class FileSource:
             raise vanished
         return io.FileIO(descriptor)
 
+    @cached_property
+    def _prefixes(self) -> tuple[str, str]:
+        return f"{self._folder}/", f"{self._home}/"
+
     def _uri(self, path: str) -> str:
-        folder, home = f"{self._folder}/", f"{self._home}/"
+        folder, home = self._prefixes
         if path.startswith(folder):
             return path[len(folder) :]
         return f"{HOME}/{path[len(home) :]}" if path.startswith(home) else path

@@ -24,6 +24,7 @@ Skip = Callable[[str, str], None]
 # Why a path can't be opened as a file where it is, or has become, something else.
 NOT_A_FILE = {errno.ELOOP, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ENXIO, errno.ENOENT}
 
+_NOWHERE: frozenset[int] = frozenset()
 _MAX_LINKS = 8  # in one path; a few folders that link to each other have endless paths
 _ODD = {
     errno.ELOOP: "a link that leads to itself",
@@ -163,7 +164,7 @@ def _following(names: Sequence[Matcher], places: frozenset[int], name: str) -> f
             following |= {place + 1} if matcher == name else set()
         elif matcher.match(name) and (not is_hidden or matcher.pattern.startswith(r"(?s:\.")):
             following.add(place + 1)
-    return _open_places(names, following)
+    return _open_places(names, following) if following else _NOWHERE
 
 
 def _children(folder: _Folder, names: Sequence[Matcher], skip: Skip) -> Iterator[tuple[str, _Kind]]:
