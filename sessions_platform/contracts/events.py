@@ -152,7 +152,7 @@ def events_schema(
         "source_uri": _provenance("source_uri", pl.String),
         "position": _provenance("position", pl.Int64, [pa.Check.ge(1)]),
     }
-    columns["event_id"].unique = True
+    columns["event_id"].unique, columns["event_id"].nullable = True, False
     return pa.DataFrameSchema(columns, strict=True, name=f"{stream.name}.events")
 
 

@@ -130,8 +130,8 @@ class Stream(Model):
 
     @property
     def derives_event_id(self) -> bool:
-        """Whether event ids are made from the rows, because the source has none."""
-        return "event_id" not in self.columns
+        """Whether event ids are made from the rows, because the source has none, or may have none in a row."""
+        return "event_id" not in self.columns or self.columns["event_id"].nullable
 
     @property
     def orders_by_position(self) -> bool:

@@ -121,7 +121,7 @@ def _column_issues(name: str, column: Raw) -> Iterator[Issue]:
         yield Issue(key_path, "the platform has a column of that name", "choose another name")
     if required and column.get("type", required) != required:
         yield Issue((*key_path, "type"), f"the platform needs {name} as {required}", "remove the type")
-    if name in {*REQUIRED_COLUMNS, "event_id"} and column.get("nullable"):
+    if name in REQUIRED_COLUMNS and column.get("nullable"):
         yield Issue((*key_path, "nullable"), f"an event must have {name}", "remove nullable")
     if {"from", "join"} <= stated:
         yield Issue((*key_path, "join"), "from and join exclude each other", "keep one of the two")

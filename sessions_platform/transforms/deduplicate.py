@@ -101,8 +101,9 @@ def candidate_hashes(stream: Stream) -> dict[str, pl.Expr]:
 
     Rows that share none of them with any other row are unique: ``unique_events`` is enough for those.
     """
-    key = PAYLOAD_DIGEST if stream.derives_event_id else "event_id"
-    columns = {name: pl.col(name) for name in (key, *_unique_columns(stream))}
+    ids = [name for name in ("event_id",) if name in stream.columns]
+    of_id = pl.coalesce(*ids, *([PAYLOAD_DIGEST] if stream.derives_event_id else []))
+    columns = {"event_id": of_id, **{name: pl.col(name) for name in _unique_columns(stream)}}
     return {f"_hash_of_{name}": pl.when(column.is_not_null()).then(column.hash()) for name, column in columns.items()}
 
 
@@ -140,7 +141,7 @@ def _is_sorted(placed: pl.DataFrame) -> bool:
 def _conflicts_elsewhere(replaced: pl.DataFrame, events: pl.DataFrame, stream: Stream) -> pl.DataFrame:
     """The conflicts of replaced rows with events of other effective places; a row may have several."""
     conflicts = [_NO_CONFLICTS]
-    if not stream.derives_event_id:
+    if "event_id" in stream.columns:
         elsewhere = replaced.join(events, on=["event_id", *_EFFECTIVE_PLACE], how="anti")
         conflicts.append(_differing(events, elsewhere, stream))
     for name in _unique_columns(stream):
@@ -155,7 +156,7 @@ def _unique_columns(stream: Stream) -> list[str]:
 
 
 def _with_derived_ids(events: pl.DataFrame, file_digests: Mapping[str, str]) -> pl.DataFrame:
-    """Add event_id, made from the payload and its occurrence number, so that identical lines stay separate events.
+    """Give rows without event_id one of their payload and its occurrence number, so that identical lines stay separate.
 
     Files of the same bytes count once: the rows of each take the ids of those of the first, and so become duplicates.
     """
@@ -163,11 +164,12 @@ def _with_derived_ids(events: pl.DataFrame, file_digests: Mapping[str, str]) -> 
     same_bytes = {uri: first_file.setdefault(file_digests[uri], uri) for uri in sorted(file_digests)}
     events = events.with_columns(_file=pl.col("_uri").replace_strict(same_bytes, return_dtype=pl.String))
     row = ["_file", "_position", PAYLOAD_DIGEST]
-    numbered = events.select(row).unique().sort("_file", "_position")
+    stated = pl.col("event_id") if "event_id" in events.columns else pl.lit(None, pl.String)
+    numbered = events.filter(stated.is_null()).select(row).unique().sort("_file", "_position")
     numbered = numbered.with_columns(_occurrence=pl.int_range(pl.len()).over(PAYLOAD_DIGEST))
     events = events.join(numbered, on=row, how="left", maintain_order="left")
-    ids = uuids_of(events.select(PAYLOAD_DIGEST, pl.col("_occurrence").cast(pl.String)))
-    return events.with_columns(event_id=ids)
+    derived = uuids_of(events.select(PAYLOAD_DIGEST, pl.col("_occurrence").cast(pl.String).fill_null("")))
+    return events.with_columns(event_id=pl.coalesce(stated, derived))
 
 
 def _first_of_each(events: pl.DataFrame, column: str) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -50,8 +50,7 @@ def validate(files: Mapping[str, Sequence[bytes]], landing_partition: str, varia
             rejected[uri, at] = (line, codes)
         else:
             events.append({**event, "landing_partition": landing_partition, "source_uri": uri, "position": at})
-    if not variant.has_ids:
-        _give_ids(events, files)
+    _give_ids([event for event in events if event["event_id"] is None], files)
     first: dict[str, Event] = {}
     duplicates = 0
     for event in reversed(events) if variant.keeps_last else events:
@@ -87,7 +86,7 @@ def _read(line: bytes, landing_partition: str, variant: StreamVariant) -> tuple[
     user = fields.get("user") if fields.get("user") is not None else fields.get("anon")
     event: Event = {"event_id": fields.get("id") if variant.has_ids else None, "user_id": user}
     codes = {"missing_identity"} if user is None else set[str]()
-    if variant.has_ids and event["event_id"] is None:
+    if variant.has_ids and event["event_id"] is None and not variant.ids_nullable:
         codes.add("missing_value")
     event["event_timestamp"], fault = _time(fields.get("ts"), landing_partition, variant)
     event["event_type"] = fields.get("type")

@@ -119,6 +119,8 @@ class Echo:
             row["id"] = f"{row['id']}{self.moved[0]:+}"
         if self.change == "user":
             return {**row, "user": "eve"}
+        if self.change == "no id":
+            return {**row, "id": None}
         if self.change == "id":
             return {**row, "id": f"0{row['id']}"}
         return {**row, self.change: "other"} if self.change in {"type", "note"} else row
@@ -147,7 +149,7 @@ trains = st.builds(
 echoes = st.builds(
     Echo,
     st.integers(0, 40),
-    st.sampled_from([None, None, "type", "user", "ts", "id", "note"]),
+    st.sampled_from([None, None, "type", "user", "ts", "id", "no id", "note"]),
     st.sampled_from([(0, 0), (0, 0), (0.5, 0), (-0.5, 0), (1, 0), (-1, 0), (1, 1), (-1, -1), (0.25, 0)]),
 )
 batches = st.builds(
@@ -161,6 +163,7 @@ contracts: st.SearchStrategy[Fields] = st.fixed_dictionaries(
         "allowed": st.sampled_from([None, None, ("view", "buy"), ("view", "login", "buy", "other")]),
         "at_least": st.sampled_from([None, None, 0.0, 2.0]),
         "keeps_last": st.booleans(),
+        "ids_nullable": st.booleans(),
         "compared": st.sampled_from(["content", "content", "id", ("event_type", "amount")]),
     }
 )

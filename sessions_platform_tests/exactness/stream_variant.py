@@ -30,6 +30,7 @@ class StreamVariant:
     partition: str = "daily"
     timezone: str = "UTC"
     has_ids: bool = True
+    ids_nullable: bool = False  # a row without id has one derived
     max_future: timedelta = timedelta(days=366)
     bucket_bytes: int = BUCKET_BYTES  # how much is processed at once; no result may depend on it
     # the contract
@@ -68,7 +69,7 @@ class StreamVariant:
 
     def as_file(self, name: str) -> dict[str, Any]:
         """The stream's file."""
-        ids = {"event_id": {"from": "id"}} if self.has_ids else {}
+        ids = {"event_id": {"from": "id", "nullable": self.ids_nullable}} if self.has_ids else {}
         columns = {
             **ids,
             "user_id": {"from": ["user", "anon"]},

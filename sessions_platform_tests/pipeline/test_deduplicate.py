@@ -32,6 +32,8 @@ REJECTED = {**PROVENANCE, "payload": pl.Binary(), "reasons": REASONS}
 STREAMS = [
     stream(),
     stream(columns={name: column for name, column in PLAIN["columns"].items() if name != "event_id"}),
+    stream(columns={**PLAIN["columns"], "event_id": {"from": "id", "nullable": True}}),
+    stream(duplicates={"keep": "last", "compare": ["event_type"]}),
     stream(columns={**PLAIN["columns"], "page_url": {"from": "url", "nullable": True, "unique": True}}),
 ]
 # Ids and pages recur, and so do whole lines.
@@ -39,7 +41,7 @@ lines = st.builds(
     lambda name, user, minute, kind, url: json.dumps(
         {"id": name, "user": user, "ts": f"2026-01-01T10:{minute:02}:00Z", "type": kind, "url": url}
     ).encode(),
-    st.sampled_from("abcdef"),
+    st.sampled_from([*"abcdef", None]),
     st.sampled_from(["ann", "bob", None]),
     st.integers(0, 9),
     st.sampled_from(["view", "view", "buy"]),
@@ -74,7 +76,7 @@ def validated(
     }
 
 
-@pytest.mark.parametrize("of", STREAMS, ids=["ids", "derived ids", "unique pages"])
+@pytest.mark.parametrize("of", STREAMS, ids=["ids", "derived ids", "nullable ids", "the last", "unique pages"])
 @how(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(files, files, st.booleans(), st.lists(st.tuples(st.integers(1, 14), lines), max_size=3))
 def test_in_buckets_the_rows_are_the_same_as_at_once(

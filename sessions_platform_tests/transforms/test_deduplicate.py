@@ -56,6 +56,26 @@ def test_content_is_all_contract_columns_but_provenance(other: dict[str, Any]) -
     assert (kept(result), set(conflicts(result)), result.duplicates) == ([("a.ndjson", 1)], {("a.ndjson", 2)}, 0)
 
 
+NULLABLE = {**PLAIN["columns"], "event_id": {"from": "id", "nullable": True}}
+
+
+def test_rows_without_an_id_have_one_derived_and_the_others_keep_theirs() -> None:
+    of = stream(columns=NULLABLE)
+    anonymous = row(id=None, n=1)
+    result = deduplicated(of, raw(row(), anonymous, row(id=None, n=2), anonymous, row(), uri="a"))
+    assert (kept(result), result.duplicates) == ([("a", 1), ("a", 2), ("a", 3), ("a", 4)], 1)
+    without_ids = deduplicated(stream(columns=DERIVED), raw(row(id="x"), anonymous, row(id=None, n=2), anonymous))
+    derived = set(without_ids.events["event_id"])
+    assert len(derived - set(result.events["event_id"])) == 1  # that of the row that has an id
+    assert set(result.events["event_id"]) - derived == {"1"}
+
+
+def test_a_file_that_comes_twice_repeats_derived_ids_and_stated_ones() -> None:
+    rows = raw(row(), row(id=None), uri="a"), raw(row(), row(id=None), uri="b")
+    result = deduplicated(stream(columns=NULLABLE), *rows, digests={"a": "same", "b": "same"})
+    assert (kept(result), conflicts(result), result.duplicates) == ([("a", 1), ("a", 2)], {}, 2)
+
+
 RETRIED = [row(sent=1), row(sent=2)]
 
 
