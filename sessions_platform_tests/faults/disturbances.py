@@ -45,8 +45,8 @@ def twins(_trials: Trials, trial: Trial, random: Random) -> str:
 
 
 def stopped(_trials: Trials, trial: Trial, random: Random) -> str:
-    """Stopped outside of a transaction, overtaken, continued."""
-    process = trial.start("first", random.randint(1, 6), signal.SIGSTOP)  # the first points are the lake's
+    """Stopped, overtaken once the server has ended its transaction, continued."""
+    process = trial.start("first", random.randint(1, 6), signal.SIGSTOP, SESSIONS_WAREHOUSE_URL=_impatient(trial))
     try:
         wait_until_stopped(process)
     except AssertionError:
@@ -139,6 +139,12 @@ def lake_full(_trials: Trials, trial: Trial, random: Random) -> str:
             shutil.copytree(lake, after)
         restore_lake(trial, after)
     return end
+
+
+def _impatient(trial: Trial) -> str:
+    """The database's URL, where the server ends a transaction that is idle for seconds, and not for ten minutes."""
+    url = trial.settings.warehouse_url or ""
+    return f"{url}{'&' if '?' in url else '?'}options=-c%20idle_in_transaction_session_timeout%3D5s"
 
 
 def _lose(file: Path, _random: Random) -> str:
