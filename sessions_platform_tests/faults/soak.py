@@ -65,11 +65,19 @@ def soak(minutes: float, log: Path, seed: int) -> bool:
             if time.monotonic() > end:
                 return is_right
             drawn = seed + number
-            steps, outcome = run_episode(trials, Random(drawn))
+            steps, outcome = _ended(trials, Random(drawn))
             is_right &= (outcome.lost, outcome.doubled) == (0, 0)
             file.write(json.dumps({"seed": drawn, "steps": steps, **vars(outcome)}) + "\n")
             file.flush()
     return is_right
+
+
+def _ended(trials: Trials, random: Random) -> tuple[list[dict[str, Any]], Outcome]:
+    """An episode's end; one that can't go on counts as a lost one, and does not end the soak."""
+    try:
+        return run_episode(trials, random)
+    except Exception as error:
+        return [], Outcome(1, 0, f"{type(error).__name__}: {error}")
 
 
 def summary(log: Path) -> list[str]:
