@@ -2,8 +2,8 @@
 
 One YAML file states all of it, once. The pandera schemas, the Dagster column schemas, the warehouse's tables
 and the JSON schema in `docs/` derive from this model and those of its keys: ``sources``, ``formats``,
-``columns``, ``duplicates``, ``session_rule``, ``rejection_limits`` and ``retention``. Not here: reading the file
-(``stream_file``), and rules that relate two of its keys (``stream_checks``).
+``columns``, ``skip``, ``duplicates``, ``session_rule``, ``rejection_limits`` and ``retention``. Not here:
+reading the file (``stream_file``), and rules that relate two of its keys (``stream_checks``).
 """
 
 import hashlib
@@ -25,6 +25,7 @@ from sessions_platform.contracts.model import Model
 from sessions_platform.contracts.rejection_limits import Rejected
 from sessions_platform.contracts.retention import Retained
 from sessions_platform.contracts.session_rule import SessionRule
+from sessions_platform.contracts.skip import SkipRule
 from sessions_platform.contracts.sources import AnySource
 from sessions_platform.contracts.values import Day, Identifier, Owner
 
@@ -56,6 +57,7 @@ class Stream(Model):
     sequence: str | None = Field(
         None, description="A column that orders simultaneous events; or position, for their order in the file."
     )
+    skip: list[SkipRule] = Field(default_factory=list, description="Rows that are left out on purpose, and counted.")
     duplicates: Duplicates = Field(default_factory=lambda: Duplicates.model_validate({}))
     session: SessionRule = Field(default_factory=lambda: SessionRule.model_validate({}))
     rejected: Rejected = Field(default_factory=lambda: Rejected.model_validate({}))
@@ -164,6 +166,8 @@ class Stream(Model):
             contract["enrich"] = enrichment_versions(self.enrich)
         if self.orders_by_position:  # repaired rows are then stored at the place of their original row
             contract["sequence"] = self.sequence
+        if self.skip:
+            contract["skip"] = [rule.model_dump(mode="json", exclude_none=True) for rule in self.skip]
         contract |= self._stated_duplicates
         return _digest({**contract, "max_future": self.session.max_future.total_seconds()})
 

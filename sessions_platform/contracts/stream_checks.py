@@ -10,29 +10,19 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import date
-from typing import Any, NamedTuple
+from typing import Any
 
 from sessions_platform.contracts.calendar import Cadence, Calendar, midnight
 from sessions_platform.contracts.columns import ColumnType
 from sessions_platform.contracts.enrichments import ENRICHMENTS, column_clashes, enriched_columns
+from sessions_platform.contracts.issues import Issue, KeyPath, Raw, mapping
 from sessions_platform.contracts.path_template import PLACEHOLDER, PathTemplate, TemplateError
 from sessions_platform.contracts.raw_events import RAW_EVENTS
+from sessions_platform.contracts.row_checks import duplicates_issues, skip_issues
 from sessions_platform.contracts.session_rule import Aggregate
 from sessions_platform.contracts.sessions import ADDED_BY_WAREHOUSE, SESSIONIZED, SESSIONS
 from sessions_platform.contracts.stream import BY_POSITION
 from sessions_platform.contracts.values import as_day, as_share, is_timezone
-
-KeyPath = tuple[str, ...]
-Raw = dict[str, Any]
-
-
-class Issue(NamedTuple):
-    """What is wrong with the value of a key. Reason and fix are clauses without a full stop."""
-
-    key_path: KeyPath
-    reason: str
-    fix: str
-
 
 REQUIRED_COLUMNS = ("user_id", "event_timestamp", "event_type")
 _TYPES = {
@@ -65,33 +55,29 @@ def cross_key_issues(raw: Raw) -> Iterator[Issue]:
         raw: the file as YAML has read it. Nothing of it is known to be valid but that it is a mapping with text as
             keys.
     """
-    columns, session = _mapping(raw, "columns"), _mapping(raw, "session")
+    columns, session = mapping(raw, "columns"), mapping(raw, "session")
     yield from (Issue((key,), "the key is not known", "remove it") for key in ("path", "home") if key in raw)
     yield from _name_issues(raw.get("name"))
     if isinstance(raw.get("columns"), dict):
         for name in (name for name in REQUIRED_COLUMNS if name not in columns):
             yield Issue(("columns", name), "the column is missing", f"add {name}: {{from: …}}")
     for name in columns:
-        yield from _column_issues(name, _mapping(columns, name))
+        yield from _column_issues(name, mapping(columns, name))
     enriched = {name: {"type": kind.value} for name, kind in _enriched_columns(raw).items()}
-    for name, aggregate in _mapping(session, "columns").items():
+    for name, aggregate in mapping(session, "columns").items():
         yield from _aggregate_issues(name, aggregate, {**columns, **enriched})
     yield from _named_column_issues(("sequence",), raw.get("sequence"), {**columns, BY_POSITION: {}})
-    yield from _duplicates_issues(_mapping(raw, "duplicates"), columns)
+    yield from duplicates_issues(mapping(raw, "duplicates"), columns)
+    yield from skip_issues(raw.get("skip"), columns)
     yield from _named_column_issues(("session", "campaign"), session.get("campaign"), {**columns, **enriched})
     for name, column in column_clashes(raw.get("enrich"), columns):
         reason = f"{name} adds the column {column}, which there is already"
         yield Issue(("enrich",), reason, "rename the column, or remove the enrichment")
-    yield from _threshold_issues(_mapping(raw, "rejected"))
-    yield from _character_issues(_mapping(raw, "source"))
+    yield from _threshold_issues(mapping(raw, "rejected"))
+    yield from _character_issues(mapping(raw, "source"))
     yield from _day_issues(raw)
     yield from _landing_issues(raw)
     yield from _timezone_issues(raw)
-
-
-def _mapping(raw: Raw, key: str) -> Raw:
-    value = raw.get(key)
-    return value if isinstance(value, dict) else {}
 
 
 def _name_issues(name: Any) -> Iterator[Issue]:
@@ -228,34 +214,8 @@ def _aggregate_issues(name: str, aggregate: Any, columns: Raw) -> Iterator[Issue
         return
     if column not in {*columns, "event_id"}:
         yield Issue((*key_path, function), f"there is no column {column!r}", f"name one of {', '.join(columns)}")
-    elif function == "sum" and _kind(column, _mapping(columns, column)) not in {None, *_NUMERIC}:
+    elif function == "sum" and _kind(column, mapping(columns, column)) not in {None, *_NUMERIC}:
         yield Issue((*key_path, function), f"{column} is not a number", "sum a column of type integer or float")
-
-
-# Duplicates ----------------------------------------------------------------------------------------------
-
-
-def _duplicates_issues(duplicates: Raw, columns: Raw) -> Iterator[Issue]:
-    compare, ignore = duplicates.get("compare"), duplicates.get("ignore")
-    known = {*columns, "event_id", "properties"}
-    for name in compare if isinstance(compare, list) else []:
-        if isinstance(name, str) and name not in known:
-            yield Issue(("duplicates", "compare"), f"there is no column {name!r}", f"name some of {', '.join(columns)}")
-    if ignore and compare not in (None, "content"):
-        yield Issue(("duplicates", "ignore"), "compare says already what is compared", "remove it, or compare")
-    for name in ignore if isinstance(ignore, list) else []:
-        if readers := [
-            column for column in columns if name not in columns and name in _fields(_mapping(columns, column))
-        ]:
-            yield Issue(
-                ("duplicates", "ignore"), f"the column {readers[0]} reads {name!r}", f"name the column: {readers[0]}"
-            )
-
-
-def _fields(column: Raw) -> list[Any]:
-    """The source fields that a column states."""
-    stated = column.get("from") or column.get("join") or []
-    return stated if isinstance(stated, list) else [stated]
 
 
 # Rejections ----------------------------------------------------------------------------------------------
@@ -263,7 +223,7 @@ def _fields(column: Raw) -> list[Any]:
 
 def _threshold_issues(rejected: Raw) -> Iterator[Issue]:
     yield from _order_issues(("rejected",), rejected)
-    for code, thresholds in _mapping(rejected, "by_reason").items():
+    for code, thresholds in mapping(rejected, "by_reason").items():
         if isinstance(thresholds, dict):
             yield from _order_issues(("rejected", "by_reason", str(code)), thresholds)
 
@@ -303,7 +263,7 @@ def _is_a_byte(character: str, encoding: Any) -> bool:
 
 
 def _landing_issues(raw: Raw) -> Iterator[Issue]:
-    files, landing = _mapping(raw, "source").get("files"), _mapping(raw, "landing")
+    files, landing = mapping(raw, "source").get("files"), mapping(raw, "landing")
     calendar = _calendar(landing, as_day(landing.get("start")) or as_day(raw.get("start")), "UTC")
     if calendar and isinstance(files, str) and PLACEHOLDER.search(files):
         try:
@@ -316,7 +276,7 @@ def _landing_issues(raw: Raw) -> Iterator[Issue]:
 
 
 def _day_issues(raw: Raw) -> Iterator[Issue]:
-    landing_start = _mapping(raw, "landing").get("start")
+    landing_start = mapping(raw, "landing").get("start")
     start, first, end = map(as_day, (raw.get("start"), landing_start, raw.get("end")))
     if start and end and end <= start:
         yield Issue(("end",), f"it is not after the start, {start}", "write a later day, or remove it")
@@ -325,7 +285,7 @@ def _day_issues(raw: Raw) -> Iterator[Issue]:
 
 
 def _timezone_issues(raw: Raw) -> Iterator[Issue]:
-    key_path, session = ("session", "timezone"), _mapping(raw, "session")
+    key_path, session = ("session", "timezone"), mapping(raw, "session")
     zone = session.get("timezone", "UTC")
     if zone == "UTC" or not is_timezone(zone):
         return

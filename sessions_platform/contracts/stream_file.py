@@ -17,11 +17,12 @@ from pydantic import BaseModel, ValidationError
 from yaml.reader import ReaderError
 
 from sessions_platform.contracts.columns import Column, Reference
+from sessions_platform.contracts.issues import Issue, KeyPath
 from sessions_platform.contracts.rejection_limits import Rejected, Thresholds
 from sessions_platform.contracts.session_rule import Aggregate, SessionRule
 from sessions_platform.contracts.sources import source_type_of
 from sessions_platform.contracts.stream import Landing, Stream
-from sessions_platform.contracts.stream_checks import Issue, KeyPath, cross_key_issues
+from sessions_platform.contracts.stream_checks import cross_key_issues
 from sessions_platform.contracts.values import INVALID, shown
 from sessions_platform.errors import UserError
 

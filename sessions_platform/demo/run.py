@@ -62,7 +62,7 @@ def _print_summary(settings: Settings, planted: Planted) -> None:
 
 def _counts(stats: dict, planted: Planted) -> Table:
     rejected = stats["rejected"]
-    balance = stats["raw_rows"] - stats["accepted"] - rejected - stats["duplicates"]
+    balance = stats["raw_rows"] - stats["accepted"] - rejected - stats["duplicates"] - stats["skipped"]
     table = Table(title=f"{STREAM}: nothing lost, {balance} rows unaccounted for", title_justify="left")
     table.add_column("what")
     table.add_column("rows", justify="right")

@@ -291,6 +291,8 @@ def _is_same(context: StreamContext, landing: LandingVersion, validated: Validat
         accepted=validated.events.rows,
         rejected=validated.rejected.rows,
         duplicates=validated.duplicates,
+        skipped=validated.skipped,
+        repeated_lines=validated.repeated_lines,
         rejected_by_reason=validated.rejected_by_reason,
         first_event=validated.first_event,
         last_event=validated.last_event,

@@ -43,6 +43,8 @@ def status(context: StreamContext, found: Found | None = None) -> dict[str, Any]
         "accepted": sum(landing.accepted for landing in landings),
         "rejected": sum(landing.rejected for landing in landings),
         "duplicates": sum(landing.duplicates for landing in landings),
+        "skipped": sum(landing.skipped for landing in landings),
+        "repeated_lines": sum(landing.repeated_lines for landing in landings),
         "rejected_by_reason": dict(sorted(by_reason.items())),
         "duplicates_across": sum(version.duplicates_across for version in loaded),
         "conflicts_across": sum(version.conflicts_across for version in loaded),

@@ -167,9 +167,9 @@ class _Examination:
 
 def _landing_counts(landing: LandingVersion, raw: int | None) -> Iterator[Problem]:
     """The equation of a published landing partition; `raw` is None while rows that were read later are pending."""
-    derived = landing.accepted + landing.rejected + landing.duplicates
+    derived = landing.accepted + landing.rejected + landing.duplicates + landing.skipped
     if derived != landing.raw_rows:
-        detail = f"of {landing.raw_rows} raw rows {derived} are accepted, rejected or duplicates"
+        detail = f"of {landing.raw_rows} raw rows {derived} are accepted, rejected, duplicates or skipped"
         yield _differ("events", landing.landing_partition, landing.raw_rows, detail)
     if raw not in (None, landing.raw_rows):
         detail = f"there are {raw} raw rows, and {landing.raw_rows} were validated"

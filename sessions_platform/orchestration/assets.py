@@ -249,7 +249,8 @@ def _sessions(stream: Stream) -> dg.AssetsDefinition:
 def _report_accepted(
     context: dg.AssetExecutionContext, stream: Stream, validated: ValidatedPartition, seconds: float
 ) -> None:
-    metadata = {"dagster/row_count": validated.events.rows, "duplicates": validated.duplicates, "seconds": seconds}
+    counts = {"duplicates": validated.duplicates, "skipped": validated.skipped}
+    metadata = {"dagster/row_count": validated.events.rows, **counts, "seconds": seconds}
     context.add_asset_metadata(metadata, asset_key=key(stream, "events"), partition_key=validated.landing_partition)
 
 

@@ -22,7 +22,7 @@ _SAMPLE = 20
 _CASES_SHOWN = 20
 
 _CONTRACT = "Every row keeps the contract that the stream's file states."
-_COUNTS = "In each landing partition, raw rows = accepted + rejected + duplicates."
+_COUNTS = "In each landing partition, raw rows = accepted + rejected + duplicates + skipped."
 _RATE = "In no landing partition is a greater share of the rows rejected than the stream's file allows."
 _DRIFT = "No field of the landing files is new, missing or of another type than its column."
 _CHAINS = f"No user is active for more than {LONG_ACTIVITY_CHAIN.days} days without a pause; a robot is."

@@ -70,8 +70,8 @@ class RawRows:
 class ValidatedRows:
     """The rows of a landing partition, validated one by one, and then deduplicated.
 
-    First ``add`` every block, then take all of ``events``, then ``rejected``: `duplicates`, `first_event`,
-    `last_event` and ``rejected`` are complete only after all of ``events`` were taken.
+    First ``add`` every block, then take all of ``events``, then ``rejected``: `duplicates`, `repeated_lines`,
+    `first_event`, `last_event` and ``rejected`` are complete only after all of ``events`` were taken.
 
     Args:
         context: the stream, and where to spill.
@@ -82,7 +82,7 @@ class ValidatedRows:
 
     def __init__(self, context: StreamContext, raw: RawRows, digests: Mapping[str, str], repairs: pl.DataFrame) -> None:
         self.observed = NOTHING_OBSERVED
-        self.duplicates = 0
+        self.duplicates = self.repeated_lines = self.skipped = 0
         self.first_event: datetime | None = None
         self.last_event: datetime | None = None
         self._context, self._raw, self._digests, self._repairs = context, raw, digests, repairs
@@ -102,6 +102,7 @@ class ValidatedRows:
         accepted = validation.events.with_columns(**self._candidate_hashes)
         self._accepted.add(accepted)
         self._rejected.add(validation.rejected)
+        self.skipped += validation.skipped
         for name, hashes in self._hashes.items():
             hashes.add(accepted.select(name).drop_nulls())
         self.observed += observed
@@ -145,6 +146,7 @@ class ValidatedRows:
         accepted = accepted.drop(*self._candidate_hashes)
         result = deduplicate(accepted, self._context.stream, self._digests, self._repairs)
         self.duplicates += result.duplicates
+        self.repeated_lines += result.repeated_lines
         if result.conflicts.height:
             self._conflicts.append(result.conflicts)
         return result.events

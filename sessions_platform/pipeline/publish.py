@@ -80,6 +80,8 @@ def landing_row(context: StreamContext, validated: ValidatedPartition, run_id: s
         "accepted": validated.events.rows,
         "rejected": validated.rejected.rows,
         "duplicates": validated.duplicates,
+        "skipped": validated.skipped,
+        "repeated_lines": validated.repeated_lines,
         "rejected_by_reason": validated.rejected_by_reason,
         "first_event": validated.first_event,
         "last_event": validated.last_event,

@@ -235,9 +235,10 @@ def check_loaded(context: StreamContext, session_partitions: Sequence[str]) -> l
 
 
 def _count_rows(lake: Lake, validated: ValidatedPartition, tally: Tally) -> None:
-    """Raw rows = accepted + rejected + duplicates, by the row counts of the stored files."""
+    """Raw rows = accepted + rejected + duplicates + skipped, by the row counts of the stored files."""
     raw = sum(lake.rows(file.path) for file in raw_files(validated.raw_files))
     accepted, rejected = lake.rows(validated.events.path), lake.rows(validated.rejected.path)
-    missing = raw - accepted - rejected - validated.duplicates
-    counts = {"raw": raw, "accepted": accepted, "rejected": rejected, "duplicates": validated.duplicates}
+    uncounted = {"duplicates": validated.duplicates, "skipped": validated.skipped}
+    missing = raw - accepted - rejected - sum(uncounted.values())
+    counts = {"raw": raw, "accepted": accepted, "rejected": rejected, **uncounted}
     tally.add(validated.landing_partition, raw, abs(missing), [{**counts, "missing": missing}] if missing else [])

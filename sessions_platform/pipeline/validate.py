@@ -39,6 +39,8 @@ class ValidatedPartition:
     events: StoredFile
     rejected: StoredFile
     duplicates: int
+    skipped: int
+    repeated_lines: int  # events with a derived id whose payload occurred before in the partition
     rejected_by_reason: dict[str, int]
     samples: tuple[dict[str, Any], ...]  # a few rejected rows, whole
     references: References
@@ -94,6 +96,8 @@ def validate_partition(
         events,
         lake.write(context.folder("rejected_events", landing_partition), rejected, REJECTED_EVENTS),
         rows.duplicates,
+        rows.skipped,
+        rows.repeated_lines,
         dict(sorted(tally.by_reason.items())),
         tally.samples(),
         references,

@@ -45,12 +45,14 @@ class Deduplicated(NamedTuple):
     """Every accepted row is in `events`, in `conflicts`, or counted in `duplicates`.
 
     `events` has the contract columns, in the order of ``sort_by_time``; `conflicts` has source_uri
-    (String), position (Int64), each pair once, and reasons (``REASONS``).
+    (String), position (Int64), each pair once, and reasons (``REASONS``). `repeated_lines` counts the
+    events whose id is derived and whose payload occurred before in the landing partition.
     """
 
     events: pl.DataFrame
     conflicts: pl.DataFrame
     duplicates: int
+    repeated_lines: int
 
 
 def deduplicate(
@@ -87,8 +89,10 @@ def deduplicate(
     conflicts.append(replaced_conflicts)
     by_row = pl.concat(conflicts).group_by(PLACE, maintain_order=True)
     by_row = by_row.agg(pl.col("reasons").list.explode(keep_nulls=False, empty_as_null=False))
-    events = _placed(events.join(by_row, on=PLACE, how="anti"), stream).select(*contract_columns(stream))
-    return Deduplicated(sort_by_time(events, stream), by_row, duplicates)
+    events = _placed(events.join(by_row, on=PLACE, how="anti"), stream)
+    repeated_lines = int((events["_occurrence"] > 0).sum()) if stream.derives_event_id else 0
+    events = sort_by_time(events.select(*contract_columns(stream)), stream)
+    return Deduplicated(events, by_row, duplicates, repeated_lines)
 
 
 def _placed(events: pl.DataFrame, stream: Stream) -> pl.DataFrame:

@@ -28,6 +28,7 @@ from sessions_platform.contracts.stream import Stream
 from sessions_platform.transforms.cast import cast_expr, cast_rule
 from sessions_platform.transforms.identifiers import md5_of
 from sessions_platform.transforms.rejections import reason_expr
+from sessions_platform.transforms.skip import without_skipped
 
 # The md5 of the payload as it came: ids are derived from it where the source has none.
 PAYLOAD_DIGEST = "_payload_digest"
@@ -40,7 +41,7 @@ _NO_REASONS = pl.DataFrame(schema={_ROW: pl.UInt32, "column": pl.String, "reason
 
 @dataclass(frozen=True)
 class ValidationResult:
-    """The rows of a block, split; each row is in one of the two frames.
+    """The rows of a block, split; each row is in one of the two frames, or counted in `skipped`.
 
     `events` has the columns ``accepted_columns`` and may still contain duplicates. `rejected` has the
     provenance columns, payload (Binary) and reasons (``REASONS``, never empty). Both in input order.
@@ -48,6 +49,7 @@ class ValidationResult:
 
     events: pl.DataFrame
     rejected: pl.DataFrame
+    skipped: int = 0
 
 
 def accepted_columns(stream: Stream) -> dict[str, pl.DataType]:
@@ -71,12 +73,15 @@ def validate(
         known: by column, the values that its reference contains; needed only by a stream with references.
 
     Returns:
-        Accepted and rejected rows; together all rows of `parsed`.
+        Accepted and rejected rows; together all rows of `parsed` but those that are skipped.
 
     Raises:
         RuntimeError: the typed columns do not have the contract's types, which is a defect of this program.
     """
     known = known or {}
+    rows = parsed.height
+    parsed = without_skipped(parsed, stream)
+    skipped = rows - parsed.height
     # Lazily, because polars evaluates an expression that a cast repeats (a timestamp's moment) only once then.
     typed = parsed.lazy().with_row_index(_ROW)
     casts = (cast_expr(name, column).alias(_typed_name(name)) for name, column in stream.columns.items())
@@ -85,13 +90,13 @@ def validate(
     reasons = _reasons_by_row(typed, cast_errors, _broken_rules(typed, stream, landing_partition, known))
     if reasons.is_empty():
         nothing = typed.clear().select(*_RAW, reasons=pl.lit(None, REASONS))
-        return ValidationResult(_as_events(typed, stream), nothing)
+        return ValidationResult(_as_events(typed, stream), nothing, skipped)
     is_rejected = typed[_ROW].is_in(reasons[_ROW].implode())
     rejected = typed.select(_ROW, *_RAW).filter(is_rejected).join(reasons, on=_ROW, how="left", maintain_order="left")
     # Only the columns that an event is made of: filtering all of them takes several times as long.
     needed = [*map(_typed_name, ordered_columns(stream)), "properties", *_RAW]
     accepted = typed.select(needed).filter(~is_rejected)
-    return ValidationResult(_as_events(accepted, stream), rejected.select(*_RAW, "reasons"))
+    return ValidationResult(_as_events(accepted, stream), rejected.select(*_RAW, "reasons"), skipped)
 
 
 def _typed_name(column: str) -> str:

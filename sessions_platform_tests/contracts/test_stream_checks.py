@@ -46,6 +46,7 @@ def test_whatever_the_keys_are_no_rule_fails() -> None:
             "rejected",
             "sequence",
             "duplicates",
+            "skip",
         ):
             assert isinstance(issues(**{key: value}), list)
 
@@ -226,6 +227,11 @@ def test_a_column_that_is_named_is_one_of_the_streams(sequence: str | None, camp
 def test_what_is_compared_of_duplicates_is_there(duplicates: dict[str, Any], broken: list[str]) -> None:
     columns = {**VALID["columns"], "received": {"from": ["stamp", "received_at"]}}
     assert keys_of(issues(columns=columns, duplicates=duplicates)) == broken
+
+
+def test_a_rule_of_skip_names_a_column() -> None:
+    assert keys_of(issues(skip=[{"column": "event_type", "isin": ["x"]}, {"payload": "^#"}])) == []
+    assert keys_of(issues(skip=[{"column": "status", "isin": ["x"]}])) == ["skip"]
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,8 @@ def landing(partition: str = ONE, raw_sequence: int = 1, **more: Any) -> dict[st
         "accepted": 1,
         "rejected": 2,
         "duplicates": 1,
+        "skipped": 0,
+        "repeated_lines": 0,
         "rejected_by_reason": {Code.malformed.value: 2},
         "first_event": DAY_ONE,
         "last_event": None,

@@ -57,7 +57,10 @@ NEW_TABLES = {
     "sessions_platform.erasures",
     "sessions_platform.tombstones",
 }
-ADDED_COLUMNS = {"sessions_platform.landing_files": {"redacted_digest": None, "refused_rows": 0}}
+ADDED_COLUMNS = {
+    "sessions_platform.landing_files": {"redacted_digest": None, "refused_rows": 0},
+    "sessions_platform.landing_versions": {"skipped": 0, "repeated_lines": 0},
+}
 RENAMED_TABLES = {
     "sessions_platform.waiting": "sessions_platform.stale_partitions",
     "sessions_platform.replayed": "sessions_platform.repairs",

@@ -132,6 +132,7 @@ def test_identical_lines_stay_separate_events_with_derived_ids() -> None:
     assert (len(kept(result)), conflicts(result), result.duplicates) == (3, {}, 0)
     assert result.events["event_id"].n_unique() == 3
     assert all(str(uuid.UUID(name)) == name for name in result.events["event_id"])
+    assert result.repeated_lines == 2
 
 
 def test_a_file_of_the_same_bytes_counts_once() -> None:

@@ -14,7 +14,8 @@ import psycopg
 from sessions_platform.storage.ledger.stream_ledger import StaleWriteError, StreamLedger
 
 _COLUMNS = """landing_partition, version, raw_sequence, events_path, rejected_path, raw_rows, accepted, rejected,
-    duplicates, rejected_by_reason, first_event, last_event, contract_version, reference_digests"""
+    duplicates, skipped, repeated_lines, rejected_by_reason, first_event, last_event, contract_version,
+    reference_digests"""
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class LandingVersion:
     accepted: int
     rejected: int
     duplicates: int
+    skipped: int
+    repeated_lines: int
     rejected_by_reason: dict[str, int]
     first_event: datetime | None
     last_event: datetime | None
