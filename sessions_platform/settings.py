@@ -43,6 +43,7 @@ class Settings:
         bucket_bytes: how much of a partition is processed at once.
         scratch_folder: the folder of temporary files; None for one within `home`.
         erasure_key: the key by which erased users are recognized; None for one that is kept in `home`.
+        pseudonym_key: the key of the pseudonyms of streams that have some; None where there is none.
     """
 
     home: Path
@@ -55,6 +56,7 @@ class Settings:
     bucket_bytes: int = BUCKET_BYTES
     scratch_folder: Path | None = None
     erasure_key: str | None = field(repr=False, default=None)
+    pseudonym_key: str | None = field(repr=False, default=None)
 
     @property
     def scratch(self) -> Path:
@@ -82,6 +84,7 @@ class Settings:
             bucket_bytes=_megabytes(environment, "SESSIONS_BUCKET_MB", MOST_BUCKET_MB) or BUCKET_BYTES,
             scratch_folder=_folder(environment, "SESSIONS_SCRATCH"),
             erasure_key=environment.get("SESSIONS_ERASURE_KEY", "").strip() or None,
+            pseudonym_key=environment.get("SESSIONS_PSEUDONYM_KEY", "").strip() or None,
         )
 
 

@@ -9,7 +9,7 @@ reasons are in ``contracts.rejection_reasons``; rules between rows (duplicates, 
 The texts of the rules are stored in the reasons of rejected rows.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -19,6 +19,7 @@ import polars as pl
 from sessions_platform.contracts.columns import Column, ColumnType, Reference
 from sessions_platform.contracts.enrichments import enriched_columns
 from sessions_platform.contracts.polars_types import DTYPES
+from sessions_platform.contracts.pseudonyms import PSEUDONYM, Pseudonym, truncated_address
 from sessions_platform.contracts.rejection_reasons import Code
 from sessions_platform.contracts.stream import Stream
 
@@ -120,6 +121,8 @@ def column_rules(stream: Stream, name: str, latest: datetime | None, known: Know
     if column.references and known is not None:
         check = _is_in(column.references, known[name])
         rules.append(Rule(Code.unknown_reference, f"stands in {column.references}", check))
+    if stream.pseudonymize.get(name) is Pseudonym.truncate_ip:
+        rules.append(Rule(Code.wrong_type, "an IP address", _address_is(lambda _, network: network is not None)))
     if name == "event_timestamp":
         first = stream.first_moment
         rules.append(Rule(Code.before_start, f"not before {first.isoformat()}, the stream's start", pa.Check.ge(first)))
@@ -145,7 +148,7 @@ def events_schema(
     same_partition = [pa.Check.eq(landing_partition)] if landing_partition else []
     columns = {
         "event_id": pa.Column(pl.String, description=_DESCRIPTIONS["event_id"]),
-        **row_schema(stream, landing_partition, known).columns,
+        **_with_pseudonyms(row_schema(stream, landing_partition, known).columns, stream),
         **_enriched_schema(stream),
         "properties": _provenance("properties", pl.String, nullable=True),
         "landing_partition": _provenance("landing_partition", pl.String, same_partition),
@@ -177,6 +180,34 @@ def row_schema(stream: Stream, landing_partition: str | None, known: Known | Non
         for name, column in ordered_columns(stream).items()
     }
     return pa.DataFrameSchema(columns, name=f"{stream.name}.events")
+
+
+def _with_pseudonyms(columns: dict[str, pa.Column], stream: Stream) -> dict[str, pa.Column]:
+    """The columns as events store them: rules are about the values as they came, of which a pseudonym keeps none."""
+    for name, method in stream.pseudonymize.items():
+        column = columns[name]
+        column.checks = [_STORED[method]]
+        column.description = f"{column.description or name} Stored as a pseudonym ({method.value})."
+    return columns
+
+
+def _address_is(test: Callable[[str, str | None], bool]) -> pa.Check:
+    """A check of an address and its network, which is null for what is no address."""
+
+    def holds(values: pl.Series) -> pl.Series:
+        return pl.Series([value is None or test(value, truncated_address(value)) for value in values], dtype=pl.Boolean)
+
+    return pa.Check(
+        lambda data: data.lazyframe.select(pl.col(data.key).map_batches(holds, return_dtype=pl.Boolean)),
+        name="address",
+        description="an IP address",
+    )
+
+
+_STORED = {
+    Pseudonym.hmac: pa.Check.str_matches(PSEUDONYM),
+    Pseudonym.truncate_ip: _address_is(str.__eq__),
+}
 
 
 def _provenance(

@@ -22,6 +22,7 @@ from sessions_platform.contracts.duplicates import Duplicates
 from sessions_platform.contracts.enrichments import EnrichmentName, enrichment_versions
 from sessions_platform.contracts.formats import FormatOptions
 from sessions_platform.contracts.model import Model
+from sessions_platform.contracts.pseudonyms import Pseudonym, key_fingerprint
 from sessions_platform.contracts.rejection_limits import Rejected
 from sessions_platform.contracts.retention import Retained
 from sessions_platform.contracts.session_rule import SessionRule
@@ -58,6 +59,9 @@ class Stream(Model):
         None, description="A column that orders simultaneous events; or position, for their order in the file."
     )
     skip: list[SkipRule] = Field(default_factory=list, description="Rows that are left out on purpose, and counted.")
+    pseudonymize: dict[Identifier, Pseudonym] = Field(
+        default_factory=dict, description="Columns whose values are replaced before they are stored, and how."
+    )
     duplicates: Duplicates = Field(default_factory=lambda: Duplicates.model_validate({}))
     session: SessionRule = Field(default_factory=lambda: SessionRule.model_validate({}))
     rejected: Rejected = Field(default_factory=lambda: Rejected.model_validate({}))
@@ -68,6 +72,7 @@ class Stream(Model):
     # Where the stream was read from; source paths are relative to its folder. Not keys of the file.
     path: SkipJsonSchema[Path] = Field(Path("stream.yaml"), exclude=True)
     home: SkipJsonSchema[Path] = Field(Path(), exclude=True)
+    pseudonym_key: SkipJsonSchema[str | None] = Field(None, exclude=True, repr=False)
 
     @field_validator("columns", mode="before")
     @classmethod
@@ -141,6 +146,26 @@ class Stream(Model):
         return self.sequence == BY_POSITION
 
     @property
+    def needs_pseudonym_key(self) -> bool:
+        """Whether values are replaced by keyed hashes."""
+        return Pseudonym.hmac in self.pseudonymize.values()
+
+    @property
+    def required_pseudonym_key(self) -> str:
+        """The key of the hashes. A stream that needs one can't be read without it."""
+        if self.pseudonym_key is None:
+            raise RuntimeError(f"{self.name} was read without the key of its pseudonyms")
+        return self.pseudonym_key
+
+    @property
+    def _stated_pseudonyms(self) -> dict[str, Any]:
+        """What the versions have of pseudonyms: columns, methods, and the key's fingerprint; nothing without any."""
+        if not self.pseudonymize:
+            return {}
+        key = key_fingerprint(self.required_pseudonym_key) if self.needs_pseudonym_key else None
+        return {"pseudonymize": {name: how.value for name, how in sorted(self.pseudonymize.items())}, "key": key}
+
+    @property
     def definition_version(self) -> str:
         """A digest that changes with anything by which a run could do something else, and not with descriptions.
 
@@ -149,6 +174,7 @@ class Stream(Model):
         definition = self.model_dump(mode="json", exclude={"description", "owners"})
         for column in definition["columns"].values():
             column.pop("description")
+        definition |= self._stated_pseudonyms
         return _digest({**definition, "enrich": enrichment_versions(self.enrich)})
 
     @property
@@ -169,6 +195,7 @@ class Stream(Model):
         if self.skip:
             contract["skip"] = [rule.model_dump(mode="json", exclude_none=True) for rule in self.skip]
         contract |= self._stated_duplicates
+        contract |= self._stated_pseudonyms
         return _digest({**contract, "max_future": self.session.max_future.total_seconds()})
 
     @property

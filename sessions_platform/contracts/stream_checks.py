@@ -43,6 +43,7 @@ _IS_OF_TYPE: dict[str, Callable[[Any], bool]] = {
     "integer": lambda value: type(value) is int and -(2**63) <= value < 2**63,
     "float": lambda value: type(value) in {int, float} and abs(value) <= sys.float_info.max,
 }
+_NO_KEYS = ("path", "home", "pseudonym_key")  # fields of a stream that its file does not have
 _ANY_DAY = date(2026, 1, 1)
 # Transitions of timezones are tabled up to 2037; later years follow a fixed rule.
 _LAST_TRANSITIONS = date(2038, 1, 1)
@@ -56,7 +57,7 @@ def cross_key_issues(raw: Raw) -> Iterator[Issue]:
             keys.
     """
     columns, session = mapping(raw, "columns"), mapping(raw, "session")
-    yield from (Issue((key,), "the key is not known", "remove it") for key in ("path", "home") if key in raw)
+    yield from (Issue((key,), "the key is not known", "remove it") for key in _NO_KEYS if key in raw)
     yield from _name_issues(raw.get("name"))
     if isinstance(raw.get("columns"), dict):
         for name in (name for name in REQUIRED_COLUMNS if name not in columns):

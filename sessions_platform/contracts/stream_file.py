@@ -18,6 +18,7 @@ from yaml.reader import ReaderError
 
 from sessions_platform.contracts.columns import Column, Reference
 from sessions_platform.contracts.issues import Issue, KeyPath
+from sessions_platform.contracts.pseudonym_checks import pseudonym_issues
 from sessions_platform.contracts.rejection_limits import Rejected, Thresholds
 from sessions_platform.contracts.session_rule import Aggregate, SessionRule
 from sessions_platform.contracts.sources import source_type_of
@@ -71,19 +72,20 @@ class StreamError(UserError):
         super().__init__("\n".join(map(str, problems)))
 
 
-def load_stream(path: Path, home: Path) -> Stream:
+def load_stream(path: Path, home: Path, pseudonym_key: str | None = None) -> Stream:
     """Read one stream.
 
     Args:
         path: its YAML file; relative paths in it are relative to its folder.
         home: the folder that `${SESSIONS_HOME}` means in it.
+        pseudonym_key: of its pseudonyms, where it has some.
 
     Raises:
         StreamError: with every problem of the file, in the order of its lines.
     """
     lines, raw = _read_yaml(path)
-    content = {**raw, "path": path, "home": home}
-    issues = list(cross_key_issues(raw))
+    content = {**raw, "path": path, "home": home, "pseudonym_key": pseudonym_key}
+    issues = [*cross_key_issues(raw), *pseudonym_issues(raw, pseudonym_key)]
     reported = {issue.key_path for issue in issues}
     issues += [issue for issue in _model_issues(content, lines) if issue.key_path not in reported]
     if issues:

@@ -58,7 +58,7 @@ class Streams:
         return self.usable[name]
 
 
-def read_streams(folders: Iterable[Path], home: Path) -> Streams:
+def read_streams(folders: Iterable[Path], home: Path, pseudonym_key: str | None = None) -> Streams:
     """Read the streams of all .yaml and .yml files that are directly in the folders.
 
     A name that several files state is broken in all of them, because any of them could be the one that is meant.
@@ -66,6 +66,7 @@ def read_streams(folders: Iterable[Path], home: Path) -> Streams:
     Args:
         folders: with the streams' files.
         home: the folder that `${SESSIONS_HOME}` means in them.
+        pseudonym_key: of the streams that pseudonymize columns.
 
     Raises:
         StreamError: a folder is missing or can't be read, so that no stream of it is known.
@@ -74,7 +75,7 @@ def read_streams(folders: Iterable[Path], home: Path) -> Streams:
     unreadable: dict[Path, StreamError] = {}
     for path in _stream_files(folders):
         try:
-            stream = load_stream(path, home)
+            stream = load_stream(path, home, pseudonym_key)
         except StreamError as error:
             unreadable[path] = error
         else:

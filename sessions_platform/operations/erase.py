@@ -208,7 +208,7 @@ class _Erasing:
         """Sessionize and load the session partitions that contain the users, or are stale by the erasure."""
         context = self._context
         with context.database.transaction(read_only=True) as connection:
-            loaded = context.warehouse.erasure.partitions_of(connection, sorted(self._pattern.users))
+            loaded = context.warehouse.erasure.partitions_of(connection, sorted(self._pattern.stored))
         held, looked_at = partitions_holding(context, self._pattern)
         partitions = sorted({*loaded, *held, *context.ledger.stale_since(erasure.run_id)})
         if partitions:
@@ -223,7 +223,7 @@ class _Erasing:
         context, removal = self._context, self._context.warehouse.erasure
         with context.database.transaction() as connection:
             context.ledger.lock(connection)
-            users = sorted(self._pattern.users)
+            users = sorted(self._pattern.stored)
             history = removal.remove_history(connection, users, sorted(session_ids), erasure.run_id)
             decisions = removal.redact_decisions(connection, self._pattern.named_in)
         with context.database.committing() as connection:

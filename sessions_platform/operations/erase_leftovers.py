@@ -184,7 +184,7 @@ def _rejected_names(context: StreamContext, path: str, pattern: UserPattern) -> 
 def _is_of(
     context: StreamContext, path: str, pattern: UserPattern, removed: RemovedFiles, columns: dict[str, pl.DataType]
 ) -> bool:
-    rows = context.lake.scan([path], columns).filter(pl.col("user_id").is_in(list(pattern.users))).collect()
+    rows = context.lake.scan([path], columns).filter(pl.col("user_id").is_in(list(pattern.stored))).collect()
     if "session_id" in columns:
         removed.session_ids.update(rows["session_id"])
     return rows.height > 0

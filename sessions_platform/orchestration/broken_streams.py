@@ -40,7 +40,7 @@ def broken_sensor(broken: BrokenStream, asset: dg.AssetsDefinition) -> dg.Sensor
     )
     def report() -> dg.SkipReason:
         settings = Settings.from_environment()
-        streams = read_streams(settings.streams, settings.home)
+        streams = read_streams(settings.streams, settings.home, settings.pseudonym_key)
         if broken.name in streams.broken:
             raise streams.broken[broken.name].error
         paths = ", ".join(sorted({str(problem.file) for problem in broken.problems}))

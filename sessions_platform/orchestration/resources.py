@@ -54,7 +54,7 @@ class _Contexts:
     """One reading of the streams' files, and the contexts of those that were asked for."""
 
     def __init__(self, settings: Settings) -> None:
-        self.streams = read_streams(settings.streams, settings.home)
+        self.streams = read_streams(settings.streams, settings.home, settings.pseudonym_key)
         self._settings = settings
         self._opened: dict[str, StreamContext] = {}
         self._opening = Lock()

@@ -166,13 +166,13 @@ def open_contexts(settings: Settings, names: Sequence[str] | None = None) -> lis
     Raises:
         UserError: there is no stream of a name, or its file has problems; those of other streams do not matter.
     """
-    streams = read_streams(settings.streams, settings.home)
+    streams = read_streams(settings.streams, settings.home, settings.pseudonym_key)
     wanted = streams.usable.values() if names is None else map(streams.named, names)
     return [StreamContext.open(stream, settings) for stream in wanted]
 
 
 def open_all(settings: Settings) -> tuple[list[StreamContext], list[BrokenStream]]:
     """The contexts of all streams that can be used, and those that can't, from one reading of their files."""
-    streams = read_streams(settings.streams, settings.home)
+    streams = read_streams(settings.streams, settings.home, settings.pseudonym_key)
     opened = [StreamContext.open(stream, settings) for stream in streams.usable.values()]
     return opened, list(streams.broken.values())

@@ -16,6 +16,7 @@ import polars as pl
 
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.transforms.parse.parse import parse
+from sessions_platform.transforms.pseudonymize import stored_users
 
 # Bytes that continue a word: an id is not named by a longer one that contains it.
 _WORD = rb"[0-9A-Za-z_\x80-\xff]"
@@ -38,13 +39,21 @@ NAMED: dict[str, pl.DataType] = {
 
 
 class UserPattern:
-    """Users as they may be written in payloads and texts."""
+    """Users as they may be written in payloads and texts.
+
+    Attributes:
+        users: their ids as they came.
+        stored: also their pseudonyms, where the stream pseudonymizes user_id, as events and sessions have them.
+        texts: both, in all spellings.
+    """
 
     def __init__(self, users: Collection[str], stream: Stream) -> None:
         self.users = frozenset(users)
-        self.texts = frozenset(form.decode() for user in self.users for form in _forms(user, "utf-8"))
+        self.stored = self.users | stored_users(self.users, stream)  # in clear, too, from before
+        names = self.stored
+        self.texts = frozenset(form.decode() for name in names for form in _forms(name, "utf-8"))
         self._stream = stream
-        forms = {form for user in self.users for form in _forms(user, stream.source.encoding)}
+        forms = {form for name in names for form in _forms(name, stream.source.encoding)}
         # The longest first, so that an id which begins with another one is found as a whole.
         words = b"|".join(map(re.escape, sorted(forms, key=len, reverse=True)))
         self._words = re.compile(rb"(?<!%b)(?:%b)(?!%b)" % (_WORD, words, _WORD))

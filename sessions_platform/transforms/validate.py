@@ -27,6 +27,7 @@ from sessions_platform.contracts.rejection_reasons import Code
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.transforms.cast import cast_expr, cast_rule
 from sessions_platform.transforms.identifiers import md5_of
+from sessions_platform.transforms.pseudonymize import pseudonymize
 from sessions_platform.transforms.rejections import reason_expr
 from sessions_platform.transforms.skip import without_skipped
 
@@ -106,7 +107,7 @@ def _typed_name(column: str) -> str:
 def _as_events(accepted: pl.DataFrame, stream: Stream) -> pl.DataFrame:
     own = [pl.col(_typed_name(name)).alias(name) for name in ordered_columns(stream)]
     digest = [md5_of(accepted["payload"]).alias(PAYLOAD_DIGEST)] if stream.derives_event_id else []
-    return accepted.select(*own, "properties", *PROVENANCE, *digest)
+    return pseudonymize(accepted.select(*own, "properties", *PROVENANCE, *digest), stream)
 
 
 def _cast_errors(typed: pl.DataFrame, stream: Stream) -> pl.DataFrame:

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 import zstandard
 
+from sessions_platform.contracts.pseudonyms import keyed_pseudonym
 from sessions_platform.errors import UserError
 from sessions_platform.operations.dead_letters import Filter, discard, find_rejected_records
 from sessions_platform.operations.erase import dry_run, erase
@@ -73,6 +74,28 @@ def test_a_user_is_erased_from_everything_and_others_keep_every_row(
     rebuild(context, "a-rebuild", lambda _: None)
     assert contents(context)["sessions"] == should["sessions"]
     assert contents(context)["lake"] == should["lake"]
+
+
+@pytest.mark.slow
+def test_a_pseudonymized_user_is_erased_by_the_id_that_came(
+    open_landed: Callable[..., StreamContext], tmp_path: Path
+) -> None:
+    key = "a key that is long enough"
+    context = open_landed(pseudonymize={"user_id": "hmac"}, pseudonym_key=key)
+    pseudonym = keyed_pseudonym(key, ANN)
+    in_clear = holding(lake_of(context))
+    assert in_clear
+    assert all(name.startswith(("raw_events", "rejected_events")) for name in in_clear)
+    queue = [f"{context.stream.name}.{name}" for name in ("dead_letters", "rejected_events")]
+    assert sorted(in_tables(context)) == queue
+    assert holding(lake_of(context), pseudonym)
+    should = [row for row in without_ann(contents(context)["sessions"]) if row["user_id"] != pseudonym]
+    erase(context, [ANN])
+    assert contents(context)["sessions"] == should
+    for word in (ANN, pseudonym):
+        assert holding(tmp_path, word) == []
+        assert holding(lake_of(context), word) == []
+        assert in_tables(context, word) == []
 
 
 @pytest.mark.slow

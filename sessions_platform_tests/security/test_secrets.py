@@ -15,19 +15,24 @@ from sessions_platform_tests.faults.trial import Trial, Trials
 pytestmark = pytest.mark.slow
 
 URLS = ("SESSIONS_WAREHOUSE_URL", "DAGSTER_POSTGRES_URL")
+KEYS = ("SESSIONS_ERASURE_KEY", "SESSIONS_PSEUDONYM_KEY")
 _TABLES = """select table_schema, table_name from information_schema.tables
              where table_type = 'BASE TABLE' and table_schema not in ('pg_catalog', 'information_schema')"""
 
 
 def canaries(trial: Trial) -> dict[str, str]:
-    """Each URL with a password of its own; the server accepts any."""
-    return {
+    """Each URL with a password of its own, of which the server accepts any; and keys that the stream needs."""
+    stream = trial.folder / "streams" / "shop.yaml"
+    stream.write_text(f"{stream.read_text()}pseudonymize: {{page_url: hmac}}\n")
+    urls = {
         name: trial.environment[name].replace("postgres@", f"postgres:canary{secrets.token_hex(8)}@") for name in URLS
     }
+    return {**urls, **{name: f"canary{secrets.token_hex(16)}" for name in KEYS}}
 
 
-def password(url: str) -> str:
-    return url.split("@", maxsplit=1)[0].rsplit(":", 1)[1]
+def secret_of(value: str) -> str:
+    """The password of a URL; a key is a secret as a whole."""
+    return value.split("@", maxsplit=1)[0].rsplit(":", 1)[1] if "://" in value else value
 
 
 def forms(secret: str) -> list[bytes]:
@@ -50,9 +55,9 @@ def everything_stored(trial: Trial) -> Iterator[tuple[str, bytes]]:
 def assert_absent(secrets_of: dict[str, str], places: list[tuple[str, bytes]]) -> None:
     found = [
         (name, place)
-        for name, url in secrets_of.items()
+        for name, value in secrets_of.items()
         for place, content in places
-        if any(form in content for form in forms(password(url)))
+        if any(form in content for form in forms(secret_of(value)))
     ]
     assert found == []
 
@@ -63,7 +68,8 @@ def test_no_secret_is_stored_or_printed_by_a_run_or_by_a_failure(trials: Trials)
         files = [str(file) for file in sorted((trial.folder / "new").iterdir())]
         ingest = ["ingest", "shop", *files, "--partition", "2026-01-03", "--json"]
         printed = [run_command(trial, *ingest, **urls), run_command(trial, "sql", "select nothing", **urls)]
-        assert [code for code, _ in printed] == [0, 2]
+        printed.append(run_command(trial, "erase", "shop", "--user", "ann", **urls))
+        assert [code for code, _ in printed] == [0, 2, 0]
         nowhere = urls["SESSIONS_WAREHOUSE_URL"].replace("?host=", "?host=/nowhere")
         printed.append(run_command(trial, "status", **{**urls, "SESSIONS_WAREHOUSE_URL": nowhere}))
         assert printed[-1][0] != 0
