@@ -12,7 +12,7 @@ from enum import Enum
 from pathlib import PurePosixPath
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator
 
 from sessions_platform.contracts.model import Model
 from sessions_platform.contracts.values import Character, Encoding, invalid, shown
@@ -48,6 +48,7 @@ class FormatEntry:
 _IN = "sessions_platform.sources.formats"
 FORMATS: dict[str, FormatEntry] = {
     "ndjson": FormatEntry(f"{_IN}.ndjson:NdjsonFormat", (".ndjson", ".jsonl"), layout=Layout.json_object),
+    "json": FormatEntry(f"{_IN}.json_documents:JsonFormat", (".json",), layout=Layout.json_object),
     "csv": FormatEntry(f"{_IN}.csv:CsvFormat", (".csv",), is_untyped=True, layout=Layout.delimited),
     "parquet": FormatEntry(
         f"{_IN}.parquet.format:ParquetFormat", (".parquet",), is_text=False, layout=Layout.json_object
@@ -74,6 +75,22 @@ def listed(names: list[str]) -> str:
     return f"{', '.join(first)} or {last}" if first else last
 
 
+def _events_path(events: Any) -> Any:
+    """A path of keys, or "[]", which YAML reads as an empty list."""
+    if events in ([], "[]"):
+        return "[]"
+    if not isinstance(events, str) or not all(events.split(".")):
+        raise invalid(f"{shown(events)} is no path to an array", "write its keys, as in batch or data.events, or []")
+    return events
+
+
+EventsPath = Annotated[
+    str,
+    BeforeValidator(_events_path),
+    WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, {"type": "array", "maxItems": 0}]}),
+]
+
+
 def _known_format(name: str) -> str:
     if name not in FORMATS:
         raise invalid(f"{shown(name)} is not allowed", f"write {listed(list(FORMATS))}")
@@ -83,6 +100,10 @@ def _known_format(name: str) -> str:
 Format = Annotated[
     str, AfterValidator(_known_format), Field(json_schema_extra=lambda schema: schema.update(enum=list(FORMATS)))
 ]
+
+
+# Options that came later are part of a contract version only where they differ from their default.
+LATER_OPTIONS = ("events",)
 
 
 class FormatOptions(Model):
@@ -97,7 +118,17 @@ class FormatOptions(Model):
         True, description="CSV: whether the first record names the fields, or the names."
     )
     quote: Character | None = Field('"', description="CSV: null for none.")
-    encoding: Encoding = Field("utf-8", description="NDJSON and CSV.")
+    encoding: Encoding = Field("utf-8", description="NDJSON, JSON and CSV.")
+    events: EventsPath | None = Field(
+        None,
+        description="NDJSON and JSON: the array that has the events, in each line or document, as in batch or "
+        "data.events; [] for a line or document that is the array itself.",
+    )
+
+    @property
+    def event_keys(self) -> list[str]:
+        """The keys that lead to the array of events; none for a bare array, or where no array is stated."""
+        return [] if self.events in (None, "[]") else str(self.events).split(".")
 
     @field_validator("header", mode="before")
     @classmethod

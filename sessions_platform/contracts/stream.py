@@ -20,7 +20,7 @@ from sessions_platform.contracts.calendar import Cadence, Calendar, midnight
 from sessions_platform.contracts.columns import Column, Reference
 from sessions_platform.contracts.duplicates import Duplicates
 from sessions_platform.contracts.enrichments import EnrichmentName, enrichment_versions
-from sessions_platform.contracts.formats import FormatOptions
+from sessions_platform.contracts.formats import LATER_OPTIONS, FormatOptions
 from sessions_platform.contracts.model import Model
 from sessions_platform.contracts.pseudonyms import Pseudonym, key_fingerprint
 from sessions_platform.contracts.rejection_limits import Rejected
@@ -186,6 +186,9 @@ class Stream(Model):
         """
         contract = self.model_dump(mode="json", include={"start", "end", "landing", "columns", "extra_columns"})
         contract["source"] = self.source.model_dump(mode="json", include=set(FormatOptions.model_fields))
+        for name in LATER_OPTIONS:  # so that no stored row is of another contract only because there is an option more
+            if contract["source"][name] == FormatOptions.model_fields[name].default:
+                del contract["source"][name]
         for column in contract["columns"].values():
             column.pop("description")
         if self.enrich:

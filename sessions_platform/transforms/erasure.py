@@ -140,7 +140,7 @@ def marker(nonce: str, proof: str, file_format: str) -> bytes:
         file_format: of the landing file.
     """
     text = f"{_MARKER}{nonce}-{proof}".encode()
-    return _IN_JSON % text if file_format == "ndjson" else text
+    return _IN_JSON % text if file_format in ("ndjson", "json") else text
 
 
 def has_only_nulls(payload: pl.Series) -> pl.Series:

@@ -119,7 +119,7 @@ TWELVES_PROBLEMS = [  # line, key, what the fix contains
     (1, "name", "lower-case letters"),
     (3, "end", "a later day"),
     (5, "source.files", "{partition:%Y-%m-%d}"),
-    (6, "source.format", "'ndjson', 'csv' or 'parquet'"),
+    (6, "source.format", "'ndjson', 'json', 'csv' or 'parquet'"),
     (7, "source.encoding", "utf-8"),
     (8, "columns.event_type", "add event_type"),
     (9, "columns.user_id.form", "did you mean from?"),
@@ -260,7 +260,7 @@ PROBLEMS: dict[str, tuple[str | bytes, str, str]] = {
         "columns.event_timestamp.timezone",
         "IANA",
     ),
-    "unknown file format": (changed("format: ndjson", "format: json"), "source.format", "'ndjson', 'csv'"),
+    "unknown file format": (changed("format: ndjson", "format: xls"), "source.format", "'ndjson', 'json', 'csv'"),
     "formats of a text": (changed(PAGE, "{formats: ['%+']}"), "columns.page_url.formats", "remove it"),
     "no formats": (changed(f", {FORMATS}"), "columns.event_timestamp", 'formats: ["%+", epoch_ms]'),
     "no formats of another column": (

@@ -154,7 +154,7 @@ def drop_what_an_open_quote_spans(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def drop_a_corrupt_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(FileReading, "_corrupt_row", lambda self, *_: self._frame(pl.Series([b"x"]), None)[:0])
+    monkeypatch.setattr(FileReading, "_corrupt_row", lambda self, *_: self._frame(pl.Series([b"x"]), None, None)[:0])
 
 
 def validate_the_cut_line(monkeypatch: pytest.MonkeyPatch) -> None:

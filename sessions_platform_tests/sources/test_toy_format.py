@@ -136,10 +136,18 @@ def test_its_suffix_is_known(tmp_path: Path) -> None:
     (tmp_path / "web.yaml").write_text(described % "query")
     assert load_stream(tmp_path / "web.yaml", tmp_path).source.format == "query"
     (tmp_path / "web.yaml").write_text(described % "avro")
-    with pytest.raises(StreamError, match=r"'avro' is not allowed.*write 'ndjson', 'csv', 'parquet' or 'query'"):
+    with pytest.raises(
+        StreamError, match=r"'avro' is not allowed.*write 'ndjson', 'json', 'csv', 'parquet' or 'query'"
+    ):
         load_stream(tmp_path / "web.yaml", tmp_path)
 
 
 def test_the_json_schema_lists_it() -> None:
     schema = Stream.model_json_schema()
-    assert schema["$defs"]["FilesSource"]["properties"]["format"]["enum"] == ["ndjson", "csv", "parquet", "query"]
+    assert schema["$defs"]["FilesSource"]["properties"]["format"]["enum"] == [
+        "ndjson",
+        "json",
+        "csv",
+        "parquet",
+        "query",
+    ]

@@ -15,7 +15,7 @@ from sessions_platform.contracts.polars_types import REASONS
 from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.contracts.rejection_reasons import VALUE_SHOWN
 from sessions_platform.contracts.stream import Stream
-from sessions_platform.sources.formats.ndjson import DEEPEST
+from sessions_platform.sources.formats.json_objects import DEEPEST
 from sessions_platform.transforms.parse.parse import parse
 
 
@@ -125,7 +125,7 @@ HALF = "is not one JSON object: unexpected end of escaped utf-16 surrogate pair 
     [
         (b"", "is an empty line"),
         (b" \t\r", "is an empty line"),
-        (b"[1]", "is a JSON array, no object"),
+        (b"[1]", "is a JSON array, no object: set format: json"),
         (b'"a"', "is a JSON string, no object"),
         (b"1", "is a JSON number, no object"),
         (b"true", "is a JSON boolean, no object"),

@@ -108,7 +108,7 @@ BAD_DAY = "a timestamp of the formats %Y-%m-%d; in Europe/Berlin if it states no
         (row(user="a\0"), ("bad_text", "user_id", "holds U+0000", '"a\\u0000"')),
         (row(user={"name": "ann"}), ("wrong_type", "user_id", "a JSON object is no string", '{"name": "ann"}')),
         (b"", ("malformed", "", "is an empty line", None)),
-        (b"[1]", ("malformed", "", "is a JSON array, no object", None)),
+        (b"[1]", ("malformed", "", "is a JSON array, no object: set format: json", None)),
     ],
 )  # fmt: skip
 def test_a_broken_rule_gives_its_code_with_column_rule_and_value(

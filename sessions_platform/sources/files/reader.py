@@ -63,21 +63,25 @@ class FileReading:
 
     def _rows(self, block: RecordBlock) -> Iterator[pl.DataFrame]:
         self._content.preamble += block.preamble
-        self._header = block.header
         # Each stored row repeats its header, which may be longer than the row.
-        height = max(1, self._block_bytes // max(1, len(block.header or b"")))
+        height = max(1, self._block_bytes // max(1, _longest(block.header)))
         for start in range(0, len(block.payloads), height):
-            terminators = None if block.terminators is None else block.terminators[start : start + height]
-            yield self._frame(block.payloads[start : start + height], terminators)
+            part = slice(start, start + height)
+            terminators = None if block.terminators is None else block.terminators[part]
+            header = block.header[part] if isinstance(block.header, pl.Series) else block.header
+            yield self._frame(block.payloads[part], terminators, header)
+        self._header = None if isinstance(block.header, pl.Series) else block.header
 
-    def _frame(self, payloads: pl.Series, terminators: pl.Series | None) -> pl.DataFrame:
+    def _frame(
+        self, payloads: pl.Series, terminators: pl.Series | None, header: pl.Series | bytes | None
+    ) -> pl.DataFrame:
         height = len(payloads)
         frame = payloads.to_frame("payload").select(
             pl.int_range(self._position, self._position + height, dtype=pl.Int64).alias("position"),
             self._preamble_column(height).alias("preamble"),
             "payload",
             pl.lit(terminators, pl.Binary).alias("line_terminator"),
-            pl.lit(self._header, pl.Binary).alias("header"),
+            pl.lit(header, pl.Binary).alias("header"),
             pl.lit(None, pl.String).alias("corrupt_reason"),
         )
         self._position += height
@@ -95,7 +99,15 @@ class FileReading:
         The whole file is quarantined, because the rest of a compressed file or a table is meaningless alone.
         """
         payload = pl.Series([self._quarantined().encode()])
-        return self._frame(payload, None).with_columns(corrupt_reason=pl.lit(reason))
+        return self._frame(payload, None, self._header).with_columns(corrupt_reason=pl.lit(reason))
 
     def _quarantined(self) -> str:
         return self._quarantine(self._content.chunks(1 << 20))
+
+
+def _longest(header: pl.Series | bytes | None) -> int:
+    """The length of the longest header, in bytes."""
+    if isinstance(header, pl.Series):
+        longest = header.bin.size().max()
+        return longest if isinstance(longest, int) else 0
+    return len(header or b"")

@@ -26,14 +26,15 @@ class RecordBlock(NamedTuple):
         payloads: the records, Binary, not null.
         terminators: the bytes behind each record, up to the next record or the end of the text; Binary, not null.
             None where records are not parts of a text.
-        header: the header of these records; None where the format has none.
+        header: the header of these records: one of all, or one for each (Binary, null where it has none). None where
+            the format has none.
         preamble: the bytes before the first record of the file, such as a header. Empty in every block that has
             a record before it.
     """
 
     payloads: pl.Series
     terminators: pl.Series | None
-    header: bytes | None = None
+    header: bytes | pl.Series | None = None
     preamble: bytes = b""
 
 

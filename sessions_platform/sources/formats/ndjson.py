@@ -1,112 +1,45 @@
-"""NDJSON: a record is a line, and a line is one JSON object.
+"""NDJSON: a record is a line, and a line is one JSON object; or an element of the array in each line.
 
-Of a key that is repeated in an object the last value counts, as in most parsers. Lone surrogates are
-valid JSON, and wrong only in the one field that contains them, so they are decoded here and reported by
-`transforms.parse`. Decoding a JSON object is here also for formats whose payloads are JSON, such as Parquet.
+What an object means is in `json_objects`; how arrays are taken apart is in `json_batches`.
 """
 
-import json
-import math
 import re
-from collections.abc import Iterator
-from itertools import accumulate
-from types import NoneType
-from typing import Any, NoReturn
-
-import msgspec
+from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from sessions_platform.contracts.formats import FormatOptions
-from sessions_platform.sources.formats.base import Content, Decoder, Fields, RecordBlock
-from sessions_platform.sources.formats.errors import MalformedError
-from sessions_platform.sources.formats.text_records import decoded, lines, whole_lines
+from sessions_platform.sources.formats.base import Content, Decoder, RecordBlock
+from sessions_platform.sources.formats.errors import CorruptDataError
+from sessions_platform.sources.formats.json_batches import BatchSplitter
+from sessions_platform.sources.formats.json_objects import json_decoder
+from sessions_platform.sources.formats.text_records import lines, whole_lines
 
-# Deeper payloads are malformed. A limit of our own, because the interpreter's depends on the caller's stack.
-DEEPEST = 200
-
-# U+0000 or half of a character, escaped.
-ESCAPED_UNSTORABLE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
-
-# What messages call a decoded value.
-JSON_NAMES = {
-    dict: "a JSON object",
-    list: "a JSON array",
-    str: "a JSON string",
-    bool: "a JSON boolean",
-    int: "a JSON number",
-    float: "a JSON number",
-    NoneType: "a JSON null",
-}
-
-_decode = msgspec.json.Decoder().decode
-_STRING = re.compile(rb'"(?>[^"\\]*(?:\\.[^"\\]*)*)"?', re.DOTALL)
-_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+# A first line that is no JSON by itself: an array or an object goes on in the next one.
+_BEGINS_DOCUMENT = re.compile(rb'\s*(?:\[[ \t]*\r?\n\s*\{|\[[ \t]*\{[^\n]*\}[ \t]*,[ \t]*\r?\n|\{[ \t]*\r?\n[ \t]+")')
+_SET_JSON = "it is JSON in several lines, an array or an object: set format: json"
 
 
 class NdjsonFormat:
     """NDJSON in the encoding that a stream states."""
 
     def __init__(self, options: FormatOptions) -> None:
-        self._encoding = options.encoding
+        self._options = options
 
     def records(self, content: Content, block_bytes: int) -> Iterator[RecordBlock]:
-        """Each line, the empty ones too."""
-        for text in whole_lines(content.text(), block_bytes):
-            yield from lines(text)
+        """Each line, the empty ones too; with `events`, each element of each line's array."""
+        texts = _no_array(whole_lines(content.text(), block_bytes))
+        if self._options.events is not None:
+            return BatchSplitter(self._options.event_keys).split(texts)
+        return chain.from_iterable(map(lines, texts))
 
     def decoder(self) -> Decoder:
-        """A function from a line to the fields of its object."""
-        encoding = self._encoding
-        if encoding == "utf-8":
-            return lambda payload, _: json_object(payload)
-        return lambda payload, _: json_object(decoded(payload, encoding).encode())
+        """A function from a line, or an element, to the fields of its object."""
+        return json_decoder(self._options)
 
 
-def json_object(payload: bytes) -> Fields:
-    """The fields of a JSON object in UTF-8. Raises MalformedError where it isn't one."""
-    if _is_too_deep(payload):
-        raise MalformedError(f"is nested more than {DEEPEST} deep")
-    try:
-        value = _decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        value = _json_with_surrogates(payload, error)
-    if type(value) is not dict:
-        raise MalformedError(f"is {JSON_NAMES[type(value)]}, no object")
-    return value
-
-
-def _json_with_surrogates(payload: bytes, error: Exception) -> Any:
-    """By the standard library, which decodes lone surrogates; msgspec rejects the whole payload for them."""
-    text = decoded(payload, "utf-8")
-    try:
-        if ESCAPED_UNSTORABLE.search(payload):
-            return json.loads(text, parse_constant=_not_json, parse_float=_finite)
-    except (ValueError, RecursionError):
-        pass
-    raise MalformedError(_broken_rule(text, error)) from None
-
-
-def _broken_rule(text: str, error: Exception) -> str:
-    if not text.strip():
-        return "is an empty line"
-    if isinstance(error, msgspec.ValidationError):
-        return "holds a number that is out of range"
-    detail = str(error).removeprefix("JSON is malformed: ").replace("Input data was truncated", "it ends too early")
-    return f"is not one JSON object: {detail}"
-
-
-def _not_json(constant: str) -> NoReturn:
-    raise ValueError(constant)
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    return number if math.isfinite(number) else _not_json(text)
-
-
-def _is_too_deep(payload: bytes) -> bool:
-    """Checked before parsing, for a parser recurses on the process's own stack."""
-    if len(payload) <= DEEPEST or payload.count(b"{") + payload.count(b"[") <= DEEPEST:
-        return False
-    brackets = _STRING.sub(b"", payload).translate(None, _NO_BRACKETS)
-    depths = accumulate(1 if bracket in b"[{" else -1 for bracket in brackets)
-    return any(depth > DEEPEST for depth in depths)
+def _no_array(texts: Iterable[bytes]) -> Iterator[bytes]:
+    """The same texts. Raises CorruptDataError where the first line is not JSON, but where a longer document begins."""
+    for number, text in enumerate(texts):
+        if number == 0 and _BEGINS_DOCUMENT.match(text):
+            raise CorruptDataError(_SET_JSON)
+        yield text

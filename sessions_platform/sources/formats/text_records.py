@@ -19,7 +19,7 @@ LONGEST_LINE = 128 * 1024 * 1024
 # The memory that a row takes besides its bytes is bounded too: a text may consist of newlines alone.
 BLOCK_ROWS = 128 * 1024
 
-# Offsets in a text, each after a record and its terminator: int64, increasing.
+# Ends in a text, each after a record and its terminator: int64, increasing.
 Ends = np.ndarray
 
 _LF, _CR = b"\n\r"
@@ -108,3 +108,23 @@ def _record_block(text: bytes, start: int, ends: Ends) -> RecordBlock:
     buffers = [None, pa.py_buffer(cuts), pa.py_buffer(text)]
     parts = pl.Series(pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(cuts) - 1, buffers))
     return RecordBlock(parts.gather_every(2), parts.gather_every(2, 1))
+
+
+def span_blocks(
+    text: bytes, starts: Ends, ends: Ends, headers: list[bytes | None], stop: int, preamble: bytes = b""
+) -> Iterator[RecordBlock]:
+    """Records at these offsets of a text, at most BLOCK_ROWS in a block.
+
+    The bytes behind each, up to the next or to `stop`, are its terminator.
+    """
+    following = np.append(starts[1:], stop)
+    for first in range(0, len(starts), BLOCK_ROWS):
+        part = slice(first, first + BLOCK_ROWS)
+        cuts = np.empty(2 * len(starts[part]) + 1, np.int64)
+        cuts[:-1:2], cuts[1::2], cuts[-1] = starts[part], ends[part], following[part][-1]
+        assert (np.diff(cuts) >= 0).all(), "records overlap"  # pyarrow would read outside of the text
+        buffers = [None, pa.py_buffer(cuts), pa.py_buffer(text)]
+        parts = pl.Series(pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(cuts) - 1, buffers))
+        header = pl.Series(headers[part], dtype=pl.Binary) if headers else None
+        yield RecordBlock(parts.gather_every(2), parts.gather_every(2, 1), header, preamble)
+        preamble = b""

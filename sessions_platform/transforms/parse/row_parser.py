@@ -25,7 +25,7 @@ from sessions_platform.contracts.rejection_reasons import VALUE_SHOWN, Code, Rea
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.sources.formats.base import Decoder, Fields
 from sessions_platform.sources.formats.errors import MalformedError
-from sessions_platform.sources.formats.ndjson import ESCAPED_UNSTORABLE, JSON_NAMES
+from sessions_platform.sources.formats.json_objects import ESCAPED_UNSTORABLE, JSON_NAMES
 from sessions_platform.sources.formats.registry import open_format
 from sessions_platform.transforms.schema_drift import RowSignature, row_signatures
 from sessions_platform.transforms.text import storable

@@ -89,7 +89,10 @@ def read_vectorized(raw: pl.DataFrame, stream: Stream) -> Iterator[VectorizedRow
 
 
 def _json(raw: pl.DataFrame, stream: Stream) -> Iterator[VectorizedRows]:
-    eligible = readable(raw).without(_BACKSLASH).without_controls()
+    eligible = readable(raw)
+    if stream.source.event_keys:  # a record without a header is in no array, and rejected
+        eligible = eligible.only(raw["header"].is_not_null().gather(eligible.numbers))
+    eligible = eligible.without(_BACKSLASH).without_controls()
     reader = _TemplateReader(raw, stream)
     templates = 0
     for group in tokenize(eligible, QUOTE):

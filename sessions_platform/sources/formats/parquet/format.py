@@ -11,7 +11,7 @@ import polars as pl
 from sessions_platform.contracts.formats import FormatOptions
 from sessions_platform.sources.formats.base import Content, Decoder, RecordBlock
 from sessions_platform.sources.formats.errors import CorruptDataError
-from sessions_platform.sources.formats.ndjson import json_object
+from sessions_platform.sources.formats.json_objects import json_object
 from sessions_platform.sources.formats.parquet.reader_process import ParquetProcess
 
 # Of a block: each row is a Python object until it is in a Series.
