@@ -189,7 +189,7 @@ def validate_file(path: Path, content: bytes, of: Stream) -> PartitionContents:
     raw = rows_of(reading(path, content, block_bytes=64, **described))
     raw = raw.select(pl.lit(DAY).alias("landing_partition"), pl.lit("a").alias("source_uri"), pl.all())
     validation = validate(parse(raw, of), of, DAY)
-    events, conflicting, duplicates = deduplicate(validation.events, of, {"a": ""})
+    events, conflicting, duplicates, _ = deduplicate(validation.events, of, {"a": ""})
     place = ["source_uri", "position"]
     conflicts = raw.select(*PROVENANCE, "payload").join(conflicting, on=place)
     rejected = rejections(pl.concat([validation.rejected, conflicts]).sort(place), of)

@@ -6,6 +6,7 @@ rules (``events``).
 """
 
 from enum import StrEnum
+from typing import Literal
 
 from pydantic import Field, field_validator
 
@@ -85,6 +86,14 @@ class Column(Model):
         None,
         min_length=1,
         description="Timestamps: tried in turn; %+ is ISO 8601 with an offset; epoch_s, epoch_ms, epoch_us.",
+    )
+    bytes: Literal["refuse", "text", "hex", "uuid", "base64"] | None = Field(
+        None,
+        description="Strings: how bytes without a text type become text. As a data URI where absent; in user_id, "
+        "event_id and event_type they are refused.",
+    )
+    number: Literal["exact"] | None = Field(
+        None, description="Strings and integers: 42.0 and 42.00 are 42. Integers of Parquet files are read so always."
     )
     timezone: Timezone = Field("UTC", description="Timestamps: the zone of those that state none.")
 

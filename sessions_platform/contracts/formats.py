@@ -34,7 +34,8 @@ class FormatEntry:
 
     `implementation` is the import string of a class that keeps `sources.formats.base.Format`. `suffixes` end the
     names of its files. `is_text`: records are text in the encoding that the source states (else payloads are UTF-8
-    whatever it states). `is_untyped`: every value is text, so that there is no drift of types.
+    whatever it states). `is_untyped`: every value is text, so that there is no drift of types. `is_typed`: its files
+    have types for times and dates, which are ISO 8601 in a record, so that columns need no formats for them.
     `layout` is None where records are always parsed one by one.
     """
 
@@ -42,6 +43,7 @@ class FormatEntry:
     suffixes: tuple[str, ...]
     is_text: bool = True
     is_untyped: bool = False
+    is_typed: bool = False
     layout: Layout | None = None
 
 
@@ -51,7 +53,7 @@ FORMATS: dict[str, FormatEntry] = {
     "json": FormatEntry(f"{_IN}.json_documents:JsonFormat", (".json",), layout=Layout.json_object),
     "csv": FormatEntry(f"{_IN}.csv:CsvFormat", (".csv",), is_untyped=True, layout=Layout.delimited),
     "parquet": FormatEntry(
-        f"{_IN}.parquet.format:ParquetFormat", (".parquet",), is_text=False, layout=Layout.json_object
+        f"{_IN}.parquet.format:ParquetFormat", (".parquet",), is_text=False, is_typed=True, layout=Layout.json_object
     ),
 }
 

@@ -13,14 +13,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from sessions_platform.contracts.calendar import Cadence, Calendar, midnight
-from sessions_platform.contracts.columns import Column, Reference
+from sessions_platform.contracts.columns import Column, ColumnType, Reference
 from sessions_platform.contracts.duplicates import Duplicates
 from sessions_platform.contracts.enrichments import EnrichmentName, enrichment_versions
-from sessions_platform.contracts.formats import LATER_OPTIONS, FormatOptions
+from sessions_platform.contracts.formats import FORMATS, LATER_OPTIONS, FormatOptions
 from sessions_platform.contracts.model import Model
 from sessions_platform.contracts.pseudonyms import Pseudonym, key_fingerprint
 from sessions_platform.contracts.rejection_limits import Rejected
@@ -32,6 +32,12 @@ from sessions_platform.contracts.values import Day, Identifier, Owner
 
 # The value of `sequence` for the order in the file. A column can't have this name, which is one of the platform's.
 BY_POSITION = "position"
+
+# How a record spells the times that its file has a type for: an instant, a local time and a date.
+TYPED_FORMATS = ("%+", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d")
+# Keys of columns that came after the first versions were stored: where they are not stated, versions stay the same.
+_LATER_KEYS = ("bytes", "number")
+_IDENTIFYING = ("event_id", "user_id", "event_type")
 
 
 class Landing(Model):
@@ -80,6 +86,16 @@ class Stream(Model):
         if isinstance(columns, dict) and isinstance(columns.get("event_timestamp"), dict):
             return {**columns, "event_timestamp": {"type": "timestamp", **columns["event_timestamp"]}}
         return columns
+
+    @model_validator(mode="before")
+    @classmethod
+    def _columns_read_typed_values(cls, raw: Any) -> Any:
+        """Where files have types, read times, whole numbers and bytes of these types as `_typed_column` says."""
+        source = raw.get("source") if isinstance(raw, dict) else None
+        if not is_typed(source) or not isinstance(raw.get("columns"), dict):
+            return raw
+        columns = {name: _typed_column(name, column) for name, column in raw["columns"].items()}
+        return {**raw, "columns": columns}
 
     @cached_property
     def landing_calendar(self) -> Calendar:
@@ -189,8 +205,7 @@ class Stream(Model):
         for name in LATER_OPTIONS:  # so that no stored row is of another contract only because there is an option more
             if contract["source"][name] == FormatOptions.model_fields[name].default:
                 del contract["source"][name]
-        for column in contract["columns"].values():
-            column.pop("description")
+        contract["columns"] = {name: _column_contract(column) for name, column in contract["columns"].items()}
         if self.enrich:
             contract["enrich"] = enrichment_versions(self.enrich)
         if self.orders_by_position:  # repaired rows are then stored at the place of their original row
@@ -215,6 +230,34 @@ class Stream(Model):
         """`duplicates` where it is not the default, with which versions are as they were before there was the key."""
         stated = self.duplicates.model_dump(mode="json", exclude_defaults=True)
         return {"duplicates": stated} if stated else {}
+
+
+def _column_contract(column: dict[str, Any]) -> dict[str, Any]:
+    """The keys of a column that are part of the contract's version."""
+    not_stated = {key for key in _LATER_KEYS if column[key] is None}
+    return {key: value for key, value in column.items() if key != "description" and key not in not_stated}
+
+
+def is_typed(source: Any) -> bool:
+    """Whether a `source`, as a stream's file has it, is of a format with types for times."""
+    name = source.get("format") if isinstance(source, dict) else getattr(source, "format", None)
+    return isinstance(name, str) and name in FORMATS and FORMATS[name].is_typed
+
+
+def _typed_column(name: str, column: Any) -> Any:
+    """A column that reads typed values, too.
+
+    Timestamps are read by their own formats, then by `TYPED_FORMATS`; whole floats and decimals are integers; bytes
+    are no identity, unless the column says which text they are.
+    """
+    if not isinstance(column, dict):
+        return column
+    kind, stated = column.get("type"), column.get("formats") or []
+    if (name == "event_timestamp" or kind == ColumnType.timestamp) and isinstance(stated, list):
+        return {**column, "formats": [*stated, *(fmt for fmt in TYPED_FORMATS if fmt not in stated)]}
+    if kind == ColumnType.integer:
+        return {"number": "exact", **column}
+    return {"bytes": "refuse", **column} if name in _IDENTIFYING else column
 
 
 def _digest(content: dict[str, Any]) -> str:

@@ -21,7 +21,7 @@ from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.contracts.row_checks import duplicates_issues, skip_issues
 from sessions_platform.contracts.session_rule import Aggregate
 from sessions_platform.contracts.sessions import ADDED_BY_WAREHOUSE, SESSIONIZED, SESSIONS
-from sessions_platform.contracts.stream import BY_POSITION
+from sessions_platform.contracts.stream import BY_POSITION, is_typed
 from sessions_platform.contracts.values import as_day, as_share, is_timezone
 
 REQUIRED_COLUMNS = ("user_id", "event_timestamp", "event_type")
@@ -63,7 +63,7 @@ def cross_key_issues(raw: Raw) -> Iterator[Issue]:
         for name in (name for name in REQUIRED_COLUMNS if name not in columns):
             yield Issue(("columns", name), "the column is missing", f"add {name}: {{from: …}}")
     for name in columns:
-        yield from _column_issues(name, mapping(columns, name))
+        yield from _column_issues(name, mapping(columns, name), needs_formats=not is_typed(raw.get("source")))
     enriched = {name: {"type": kind.value} for name, kind in _enriched_columns(raw).items()}
     for name, aggregate in mapping(session, "columns").items():
         yield from _aggregate_issues(name, aggregate, {**columns, **enriched})
@@ -100,7 +100,7 @@ def _enriched_columns(raw: Raw) -> dict[str, ColumnType]:
 # Columns -------------------------------------------------------------------------------------------------
 
 
-def _column_issues(name: str, column: Raw) -> Iterator[Issue]:
+def _column_issues(name: str, column: Raw, *, needs_formats: bool = True) -> Iterator[Issue]:
     key_path = ("columns", name)
     stated = {key for key, value in column.items() if value is not None}
     required, kind = _TYPES.get(name), _kind(name, column)
@@ -112,7 +112,7 @@ def _column_issues(name: str, column: Raw) -> Iterator[Issue]:
         yield Issue((*key_path, "nullable"), f"an event must have {name}", "remove nullable")
     if {"from", "join"} <= stated:
         yield Issue((*key_path, "join"), "from and join exclude each other", "keep one of the two")
-    if kind == "timestamp" and "formats" not in stated:
+    if kind == "timestamp" and needs_formats and "formats" not in stated:
         yield Issue(key_path, "its formats are not named", 'add formats, as in formats: ["%+", epoch_ms]')
     if kind:
         yield from _misplaced_rules(key_path, kind, stated)
@@ -135,6 +135,10 @@ def _misplaced_rules(key_path: KeyPath, kind: str, stated: set[str]) -> Iterator
         yield Issue(
             (*key_path, min(bounds)), f"only a number has bounds, this is {kind}", "add type: float, or remove it"
         )
+    if kind not in {"string", "integer"} and "number" in stated:
+        yield Issue((*key_path, "number"), f"only strings and integers have it, this is {kind}", "remove it")
+    if kind != "string" and "bytes" in stated:
+        yield Issue((*key_path, "bytes"), f"only strings are made of bytes, this is {kind}", "remove it")
     if kind != "string" and "pattern" in stated:
         yield Issue((*key_path, "pattern"), f"only text has a pattern, this is {kind}", "remove it")
 

@@ -6,11 +6,17 @@ payload is in ``transforms.parse``; the rules for values of the right type are i
 are checked in ``transforms.validate``.
 """
 
+import base64
+import uuid
+from collections.abc import Callable
+from functools import partial
+
 import polars as pl
 
 from sessions_platform.contracts.columns import Column, ColumnType
 from sessions_platform.contracts.polars_syntax import read_timestamp
 from sessions_platform.contracts.rejection_reasons import Code
+from sessions_platform.contracts.typed_values import BYTES_PREFIX
 
 _EXPECTED = {
     ColumnType.integer: "a whole number of 64 bits",
@@ -23,9 +29,10 @@ def cast_expr(name: str, column: Column) -> pl.Expr:
     """The column `name` (String) as the contract's type; null where it is null or the cast fails.
 
     Booleans are "true" and "false", in upper or lower case; integers have 64 bits; floats must be finite;
-    timestamps are read by the first of the column's formats that fits, as UTC in microseconds.
+    timestamps are read by the first of the column's formats that fits, as UTC in microseconds. A string is the text
+    itself, unless the column says how bytes or numbers become text.
     """
-    text = pl.col(name)
+    text = _text(pl.col(name), column)
     match column.type:
         case ColumnType.string:
             return text
@@ -40,6 +47,54 @@ def cast_expr(name: str, column: Column) -> pl.Expr:
             return pl.coalesce(read_timestamp(text, fmt, column.timezone) for fmt in column.formats or [])
 
 
+def may_fail(column: Column) -> bool:
+    """Whether there are texts that can't be cast to the column's type."""
+    return column.type is not ColumnType.string or column.bytes is not None
+
+
+def _text(text: pl.Expr, column: Column) -> pl.Expr:
+    if column.number == "exact":
+        text = _without_zero_fraction(text)
+    if column.bytes is None:
+        return text
+    is_bytes = text.str.starts_with(BYTES_PREFIX)
+    if column.bytes == "refuse":
+        return pl.when(is_bytes).then(None).otherwise(text)
+    decoded = text.map_batches(partial(_decoded, as_text=_AS_TEXT[column.bytes]), pl.String)
+    return pl.when(is_bytes).then(decoded).otherwise(text)
+
+
+def _without_zero_fraction(text: pl.Expr) -> pl.Expr:
+    """Whole floats and decimals as integers are written: 42.0 and 42.00 are 42, 1e+16 is 10000000000000000."""
+    digits = text.str.extract(r"^([+-]?[0-9]+)\.0+$")
+    number = text.cast(pl.Float64, strict=False)
+    is_large = text.str.contains(r"^-?[0-9.]+[eE]\+?[0-9]+$") & (number.abs() < 2**63)
+    whole = pl.when(is_large & (number == number.floor())).then(number).cast(pl.Int64).cast(pl.String)
+    return pl.coalesce(pl.when(digits == "-0").then(pl.lit("0")).otherwise(digits), whole, text)
+
+
+_AS_TEXT: dict[str, Callable[[bytes], str]] = {
+    "text": bytes.decode,
+    "hex": bytes.hex,
+    "uuid": lambda value: str(uuid.UUID(bytes=value)),
+    "base64": lambda value: base64.b64encode(value).decode(),
+}
+
+
+def _decoded(texts: pl.Series, as_text: Callable[[bytes], str]) -> pl.Series:
+    """Texts that spell bytes as the text that these are; null where they are none, and for other texts."""
+    return pl.Series(texts.name, [_decode(text, as_text) for text in texts], pl.String)
+
+
+def _decode(text: str | None, as_text: Callable[[bytes], str]) -> str | None:
+    if text is None or not text.startswith(BYTES_PREFIX):
+        return None
+    try:
+        return as_text(base64.b64decode(text.removeprefix(BYTES_PREFIX), validate=True))
+    except ValueError:  # not UTF-8, or not 16 bytes
+        return None
+
+
 def as_typed(texts: pl.Series, column: Column) -> pl.Series:
     """Texts (String) as values of the column's type, in the same order; null where the cast fails."""
     return texts.to_frame().select(cast_expr(texts.name, column).alias(texts.name)).to_series()
@@ -50,4 +105,8 @@ def cast_rule(column: Column) -> tuple[Code, str]:
     if column.type is ColumnType.timestamp:
         formats = ", ".join(column.formats or [])
         return Code.bad_timestamp, f"a timestamp of the formats {formats}; in {column.timezone} if it states no zone"
+    if column.bytes == "refuse":
+        return Code.wrong_type, "text; these are bytes, and the column's key `bytes` says not which text they are"
+    if column.bytes:
+        return Code.wrong_type, f"bytes that are a text (bytes: {column.bytes})"
     return Code.wrong_type, f"{_EXPECTED[column.type]} (type {column.type.value})"

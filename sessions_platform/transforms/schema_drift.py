@@ -80,7 +80,8 @@ class DriftKind(StrEnum):
 class Drift:
     """One field that differs from the contract and from the partition before.
 
-    `types` are its types, most frequent first, separated by commas; for a retyped field only the unexpected ones.
+    `types` are its types, most frequent first, separated by commas; for a retyped field only the unexpected
+    ones; of a missing field they name the one of another case, if there is one.
     `rows` have it so, of `of` rows; for a retyped field of its non-null values.
     """
 
@@ -169,7 +170,13 @@ def _missing(observed: ObservedSchema, before: ObservedSchema, stream: Stream) -
         absent = [path for path in paths if path not in observed.fields]
         for path in absent:
             if path in before.fields or (len(absent) == len(paths) and not before.rows):
-                yield Drift(DriftKind.missing, path, "", 0, observed.rows)
+                yield Drift(DriftKind.missing, path, _in_another_case(path, observed), 0, observed.rows)
+
+
+def _in_another_case(path: str, observed: ObservedSchema) -> str:
+    """The field that there is instead, if it differs in upper and lower case only, as names do not in SQL."""
+    other = next((field for field in observed.fields if field.casefold() == path.casefold()), None)
+    return f"there is {other}" if other is not None else ""
 
 
 def _retyped(observed: ObservedSchema, before: ObservedSchema, stream: Stream) -> Iterator[Drift]:

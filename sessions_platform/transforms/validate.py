@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import polars as pl
 from pandera.errors import SchemaErrors
 
-from sessions_platform.contracts.columns import ColumnType
 from sessions_platform.contracts.events import (
     PROVENANCE,
     Known,
@@ -25,7 +24,7 @@ from sessions_platform.contracts.events import (
 from sessions_platform.contracts.polars_types import REASON, REASONS
 from sessions_platform.contracts.rejection_reasons import Code
 from sessions_platform.contracts.stream import Stream
-from sessions_platform.transforms.cast import cast_expr, cast_rule
+from sessions_platform.transforms.cast import cast_expr, cast_rule, may_fail
 from sessions_platform.transforms.identifiers import md5_of
 from sessions_platform.transforms.pseudonymize import pseudonymize
 from sessions_platform.transforms.rejections import reason_expr
@@ -117,7 +116,7 @@ def _cast_errors(typed: pl.DataFrame, stream: Stream) -> pl.DataFrame:
             _ROW, column=pl.lit(name), reason=reason_expr(*cast_rule(column), column=name, value=pl.col(name))
         )
         for name, column in stream.columns.items()
-        if column.type is not ColumnType.string
+        if may_fail(column)
     ]
     return pl.concat([_NO_REASONS, *errors])
 

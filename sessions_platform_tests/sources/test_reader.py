@@ -377,7 +377,7 @@ NOON = datetime(2026, 1, 2, 12, 0, 0, 500, tzinfo=UTC)
         ([True, False], pa.bool_(), [True, False]),
         (["é", ""], pa.large_string(), ["é", ""]),
         (["a", "b", "a"], pa.dictionary(pa.int8(), pa.string()), ["a", "b", "a"]),
-        ([b"\xff\x00"], pa.binary(), ["/wA="]),
+        ([b"\xff\x00"], pa.binary(), ["data:;base64,/wA="]),
         ([NOON], pa.timestamp("us", "Europe/Berlin"), ["2026-01-02T12:00:00.0005+00:00"]),
         ([NOON.replace(tzinfo=None)], pa.timestamp("us"), ["2026-01-02T12:00:00.0005"]),
         ([NOON.replace(microsecond=0)], pa.timestamp("ms", "UTC"), ["2026-01-02T12:00:00+00:00"]),
@@ -392,7 +392,7 @@ NOON = datetime(2026, 1, 2, 12, 0, 0, 500, tzinfo=UTC)
         ([{"a": 1, "b": {"c": "x"}}], NESTED, [{"a": 1, "b": {"c": "x"}}]),
         ([[("k", 1)], []], pa.map_(pa.string(), pa.int8()), [{"k": 1}, {}]),
         ([[("k", 1), ("k", 2)]], pa.map_(pa.string(), pa.int8()), [[ENTRY, {**ENTRY, "value": 2}]]),
-        ([[(1, b"")]], pa.map_(pa.int8(), pa.binary()), [[{"key": 1, "value": ""}]]),
+        ([[(1, b"")]], pa.map_(pa.int8(), pa.binary()), [[{"key": 1, "value": "data:;base64,"}]]),
     ],
 )
 def test_a_parquet_value_is_written_as_json_with_nothing_lost(
@@ -451,4 +451,19 @@ def test_old_parquet_timestamps_may_lie_beyond_what_nanoseconds_reach(place: Pat
         {"v": pa.array([datetime(3000, 1, 1, tzinfo=UTC), datetime(1000, 1, 1, tzinfo=UTC)], pa.timestamp("us"))}
     )
     rows = payloads(reading(place, parquet(table, use_deprecated_int96_timestamps=True), format="parquet"))
-    assert rows == [b'{"v":"3000-01-01T00:00:00"}', b'{"v":"1000-01-01T00:00:00"}']
+    assert rows == [b'{"v":"3000-01-01T00:00:00+00:00"}', b'{"v":"1000-01-01T00:00:00+00:00"}']
+
+
+def test_old_parquet_timestamps_are_utc_also_where_they_are_nested(place: Path) -> None:
+    kind = pa.timestamp("us")
+    at = datetime(2026, 1, 1, 12)  # noqa: DTZ001  the type has no zone
+    columns = {
+        "n": pa.array([1]),
+        "s": pa.array([{"t": at, "n": 1}], pa.struct([("t", kind), ("n", pa.int64())])),
+        "l": pa.array([[at, None]], pa.list_(kind)),
+        "m": pa.array([[("k", at)]], pa.map_(pa.string(), kind)),
+    }
+    file = parquet(pa.table(columns), use_deprecated_int96_timestamps=True)
+    utc = "2026-01-01T12:00:00+00:00"
+    (row,) = payloads(reading(place, file, format="parquet"))
+    assert json.loads(row) == {"n": 1, "s": {"t": utc, "n": 1}, "l": [utc, None], "m": {"k": utc}}

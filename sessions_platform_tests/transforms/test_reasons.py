@@ -174,7 +174,7 @@ def validated(payloads: list[bytes], columns: Columns, extra: str, known: dict[s
     raw = pl.DataFrame(rows | {name: [value] * len(payloads) for name, value in same.items()}, schema=RAW_EVENTS)
     values = {name: as_typed(pl.Series(name, texts), stream.columns[name]) for name, texts in known.items()}
     validation = validate(parse(raw, stream), stream, LANDING, values)
-    _, conflicts, _ = deduplicate(validation.events, stream, {"a": "digest"})
+    _, conflicts, *_ = deduplicate(validation.events, stream, {"a": "digest"})
     rejected = [
         *validation.rejected.select("position", "reasons").rows(),
         *conflicts.select("position", "reasons").rows(),

@@ -107,6 +107,20 @@ def test_a_column_is_missing_where_no_row_has_it() -> None:
     assert drifts(NESTED, [{**PERSON, "amount": None}]) == set()
 
 
+def test_a_missing_field_is_named_in_the_case_that_it_has() -> None:
+    of = stream()
+    (missing,) = (
+        one
+        for one in drift(observed_schema([row_of("USER")], of), observed_schema([row_of("user")], of), of)
+        if one.field == "user"
+    )
+    assert (missing.kind.value, missing.types) == ("missing", "there is USER")
+
+
+def row_of(user: str) -> dict[str, Any]:
+    return {"id": "1", user: "ann", "ts": "2026-01-01T12:00:00Z", "type": "view", "url": None}
+
+
 def test_a_fallback_is_missing_only_if_the_partition_before_had_it() -> None:
     unknown = {**PERSON, "user": None, "anonymous_id": "x"}
     assert drifts(NESTED, [PERSON]) == set()

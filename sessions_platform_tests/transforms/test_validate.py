@@ -188,7 +188,7 @@ def test_long_values_are_quoted_in_part_and_payloads_whole() -> None:
 def test_no_rows_give_empty_frames_of_the_right_columns() -> None:
     validation = validated(RULES)
     assert (validation.events.height, validation.rejected.height) == (0, 0)
-    events, conflicts, duplicates = deduplicate(validation.events, RULES, {})
+    events, conflicts, duplicates, _ = deduplicate(validation.events, RULES, {})
     assert (events.height, conflicts.height, duplicates) == (0, 0, 0)
     assert dict(events.schema) == event_columns(RULES)
     assert dict(rejections(validation.rejected, RULES).schema) == REJECTED_EVENTS
@@ -292,7 +292,7 @@ def test_every_row_is_validated_once_and_both_contracts_are_kept(
     files = [raw(*first, uri="a"), raw(*(first if same_bytes else second), uri="b")]
     validations = [validate(parse(file, of), of, LANDING) for file in files]
     digests = {"a": "same", "b": "same" if same_bytes else "other"}
-    events, conflicts, duplicates = deduplicate(pl.concat(v.events for v in validations), of, digests)
+    events, conflicts, duplicates, _ = deduplicate(pl.concat(v.events for v in validations), of, digests)
 
     every = pl.concat(files)
     all_rejected = pl.concat(

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from sessions_platform.contracts.typed_values import BYTES_PREFIX
 from sessions_platform.sources.formats.errors import CorruptDataError
 
 _BUFFER_BYTES = 1024 * 1024
@@ -48,8 +49,10 @@ def parquet_rows(handle: BinaryIO, block_bytes: int, block_rows: int) -> Iterato
             coerce_int96_timestamp_unit="us",  # nanoseconds would wrap around outside of 1677 to 2262
         )
         batch_size = min(_rows_per_block(file.metadata, block_bytes), block_rows)
+        in_utc = _types_in_utc(file)
         for group in range(file.num_row_groups):  # one by one: what breaks one leaves those before it
-            yield from map(_json_rows, file.iter_batches(batch_size, row_groups=[group]))
+            for batch in file.iter_batches(batch_size, row_groups=[group]):
+                yield _json_rows(batch, in_utc)
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         if isinstance(error, MemoryError) or (
             isinstance(error, OSError) and error.errno not in _ERRNOS_OF_CORRUPT_FILES
@@ -65,9 +68,36 @@ def _rows_per_block(metadata: Any, block_bytes: int) -> int:
     return max(1, block_bytes // bytes_per_row)
 
 
-def _json_rows(batch: pa.RecordBatch) -> list[bytes]:
+def _types_in_utc(file: pq.ParquetFile) -> list[pa.DataType]:
+    """The types of the file's columns, with times of the physical type INT96 in UTC, as its writers mean them.
+
+    Such a time has no zone in the file, so that pyarrow reads it as a local one. Spark, Hive and Impala write UTC.
+    """
+    physical = [file.schema.column(number).physical_type for number in range(len(file.schema))]
+    if "INT96" not in physical:
+        return file.schema_arrow.types
+    of_leaves = iter(physical)
+    return [_in_utc(kind, of_leaves) for kind in file.schema_arrow.types]
+
+
+def _in_utc(kind: pa.DataType, physical: Iterator[str]) -> pa.DataType:
+    """The type with its INT96 leaves in UTC; `physical` are the physical types of its leaves, in their order."""
+    if isinstance(kind, pa.BaseExtensionType):
+        _in_utc(kind.storage_type, physical)
+        return kind
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_in_utc(field.type, physical)) for field in kind])
+    if pa.types.is_map(kind):
+        return pa.map_(_in_utc(kind.key_type, physical), _in_utc(kind.item_type, physical))
+    if pa.types.is_list(kind):
+        return pa.list_(_in_utc(kind.value_type, physical))
+    return pa.timestamp("us", "UTC") if next(physical) == "INT96" else kind
+
+
+def _json_rows(batch: pa.RecordBatch, types: list[pa.DataType]) -> list[bytes]:
     names = _distinct_names(batch.schema.names)
-    columns = [_json_values(column) for column in batch.columns]
+    pairs = zip(batch.columns, types, strict=True)
+    columns = [_json_values(column if column.type == kind else column.cast(kind)) for column, kind in pairs]
     return [_json(row) for row in _named(names, columns, batch.num_rows)]
 
 
@@ -175,7 +205,7 @@ _JSON_VALUES: list[tuple[Callable[[pa.DataType], bool], Callable[[Any], list[Any
     (_one_of(_Kind.is_boolean, _Kind.is_integer, _Kind.is_null), lambda array: array.to_pylist()),
     (
         _one_of(_Kind.is_binary, _Kind.is_large_binary, _Kind.is_binary_view, _Kind.is_fixed_size_binary),
-        lambda array: _each(lambda value: base64.b64encode(value).decode(), array),
+        lambda array: _each(lambda value: BYTES_PREFIX + base64.b64encode(value).decode(), array),
     ),
     (lambda _: True, lambda array: array.cast(pa.string()).to_pylist()),
 ]
