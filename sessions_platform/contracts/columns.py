@@ -22,6 +22,9 @@ from sessions_platform.contracts.values import (
     shown,
 )
 
+# Begins the path to a field of a row's envelope: the object around the array that the row is an element of.
+ENVELOPE = "^"
+
 
 class ColumnType(StrEnum):
     """Integers have 64 bits, floats are doubles, timestamps are UTC microseconds."""
@@ -66,7 +69,8 @@ class Column(Model):
     from_: SourcePaths | None = Field(
         None,
         alias="from",
-        description="The source field; of several, the first that is not null. A dot leads into a nested field.",
+        description="The source field; of several, the first that is not null. A dot leads into a nested field, "
+        "^ into the envelope of a batch.",
     )
     join: list[str] | None = Field(
         None, min_length=2, description="Source fields to join with a space, as in a date and a time."
@@ -106,3 +110,7 @@ class Column(Model):
     def paths(self, name: str) -> list[str]:
         """The source fields that the column is read from; its own `name` where it states none."""
         return self.join or self.from_ or [name]
+
+    def fields(self, name: str) -> list[str]:
+        """Those of the paths that lead into the row itself, not into its envelope."""
+        return [path for path in self.paths(name) if not path.startswith(ENVELOPE)]

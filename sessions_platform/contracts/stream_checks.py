@@ -15,6 +15,7 @@ from typing import Any
 from sessions_platform.contracts.calendar import Cadence, Calendar, midnight
 from sessions_platform.contracts.columns import ColumnType
 from sessions_platform.contracts.enrichments import ENRICHMENTS, column_clashes, enriched_columns
+from sessions_platform.contracts.format_checks import format_issues
 from sessions_platform.contracts.issues import Issue, KeyPath, Raw, mapping
 from sessions_platform.contracts.path_template import PLACEHOLDER, PathTemplate, TemplateError
 from sessions_platform.contracts.raw_events import RAW_EVENTS
@@ -68,6 +69,7 @@ def cross_key_issues(raw: Raw) -> Iterator[Issue]:
     for name, aggregate in mapping(session, "columns").items():
         yield from _aggregate_issues(name, aggregate, {**columns, **enriched})
     yield from _named_column_issues(("sequence",), raw.get("sequence"), {**columns, BY_POSITION: {}})
+    yield from format_issues(raw)
     yield from duplicates_issues(mapping(raw, "duplicates"), columns)
     yield from skip_issues(raw.get("skip"), columns)
     yield from _named_column_issues(("session", "campaign"), session.get("campaign"), {**columns, **enriched})

@@ -213,7 +213,7 @@ def _listed(types: Types) -> str:
 
 
 def _paths(stream: Stream) -> dict[str, list[str]]:
-    return {name: column.paths(name) for name, column in stream.columns.items()}
+    return {name: column.fields(name) for name, column in stream.columns.items()}
 
 
 # The keys of the objects that columns' paths lead into, nested as the objects are.

@@ -324,3 +324,26 @@ def test_the_dates_of_a_timezone_are_whole(session: dict[str, Any], keys: dict[s
 @pytest.mark.parametrize("key", ["path", "home"])
 def test_attributes_of_the_model_are_not_keys_of_the_file(key: str) -> None:
     assert issues(**{key: "x"}) == [Issue((key,), "the key is not known", "remove it")]
+
+
+@pytest.mark.parametrize(
+    ("source", "column", "key", "reason"),
+    [
+        ({"format": "csv", "events": "batch"}, {}, ("source", "events"), "has no arrays"),
+        ({"format": "json", "encoding": "shift_jis"}, {}, ("source", "encoding"), "brackets or quotes"),
+        ({"format": "ndjson"}, {"from": "^sentAt"}, ("columns", "x", "from"), "rows have none"),
+        ({"format": "json", "events": "[]"}, {"join": ["a", "^b"]}, ("columns", "x", "join"), "rows have none"),
+    ],
+)
+def test_options_of_json_that_can_not_be_meant(
+    source: dict[str, Any], column: dict[str, Any], key: tuple[str, ...], reason: str
+) -> None:
+    found = [issue for issue in cross_key_issues({"source": source, "columns": {"x": column}}) if issue.key_path == key]
+    assert [reason in issue.reason for issue in found] == [True]
+
+
+def test_an_envelope_may_be_read_where_there_is_one() -> None:
+    raw = {"source": {"format": "ndjson", "events": "batch"}, "columns": {"x": {"from": ["a", "^b"]}}}
+    assert not [
+        issue for issue in cross_key_issues(raw) if issue.key_path[0] in {"source", "columns"} and "^" in issue.reason
+    ]

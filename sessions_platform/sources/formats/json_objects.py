@@ -8,6 +8,8 @@ bytes are a record is in `ndjson` and `json_documents`.
 import json
 import math
 import re
+from collections.abc import Callable
+from functools import lru_cache
 from itertools import accumulate
 from types import NoneType
 from typing import Any, NoReturn
@@ -53,6 +55,19 @@ def json_decoder(options: FormatOptions) -> Decoder:
         return fields
 
     return decode
+
+
+def envelope_decoder(options: FormatOptions) -> Callable[[bytes], Fields]:
+    """A function from the header of a record to the fields of its envelope. It raises MalformedError."""
+    decode = json_decoder(options)
+
+    def envelope(header: bytes) -> Fields:
+        try:
+            return decode(header, header)
+        except MalformedError as broken:
+            raise MalformedError(f"its envelope {broken}") from None
+
+    return lru_cache(maxsize=1024)(envelope)
 
 
 def json_object(payload: bytes) -> Fields:

@@ -19,13 +19,13 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from sessions_platform.contracts.columns import Column
+from sessions_platform.contracts.columns import ENVELOPE, Column
 from sessions_platform.contracts.polars_types import REASON, REASONS
 from sessions_platform.contracts.rejection_reasons import VALUE_SHOWN, Code, Reason
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.sources.formats.base import Decoder, Fields
 from sessions_platform.sources.formats.errors import MalformedError
-from sessions_platform.sources.formats.json_objects import ESCAPED_UNSTORABLE, JSON_NAMES
+from sessions_platform.sources.formats.json_objects import ESCAPED_UNSTORABLE, JSON_NAMES, envelope_decoder
 from sessions_platform.sources.formats.registry import open_format
 from sessions_platform.transforms.schema_drift import RowSignature, row_signatures
 from sessions_platform.transforms.text import storable
@@ -43,6 +43,8 @@ def parse_rows(raw: pl.DataFrame, stream: Stream) -> tuple[pl.DataFrame, list[Ro
         ``parse.parse`` describes them; and the signatures of the rows.
     """
     rows = _decoded(raw, open_format(stream.source).decoder())
+    if has_envelope_paths(stream):
+        _add_envelopes(rows, raw["header"], stream)
     columns = [_column(rows, name, column) for name, column in stream.columns.items()]
     return pl.DataFrame([*columns, _properties(rows, stream), rows.parse_errors()]), row_signatures(rows.fields, stream)
 
@@ -51,10 +53,12 @@ def parse_rows(raw: pl.DataFrame, stream: Stream) -> tuple[pl.DataFrame, list[Ro
 class _Rows:
     """Each row's fields, and the reasons for which it is rejected. A malformed or unreadable row has no fields.
 
-    `suspects` are the only rows that may contain text that can't be stored.
+    `envelopes` are the fields around them, for a stream that has columns of these; none for any other. `suspects` are
+    the only rows that may contain text that can't be stored.
     """
 
     fields: list[Fields] = field(default_factory=list)
+    envelopes: list[Fields] = field(default_factory=list)
     suspects: list[int] = field(default_factory=list)
     reasons: list[tuple[int, Reason]] = field(default_factory=list)
 
@@ -92,9 +96,30 @@ def _decoded(raw: pl.DataFrame, decode: Decoder) -> _Rows:
             rows.fields[row] = decode(payload, header)
         except MalformedError as broken:
             rows.reject(row, Code.malformed, "", str(broken))
-        if _may_contain_unstorable(payload):
+        if may_contain_unstorable(payload):
             rows.suspects.append(row)
     return rows
+
+
+def has_envelope_paths(stream: Stream) -> bool:
+    """Whether any column is read from the envelope."""
+    return any(path.startswith(ENVELOPE) for name, column in stream.columns.items() for path in column.paths(name))
+
+
+def _add_envelopes(rows: _Rows, headers: pl.Series, stream: Stream) -> None:
+    """Add the envelope of each row. A row that is valid, but whose envelope isn't, is malformed."""
+    decode = envelope_decoder(stream.source)
+    for row, header in enumerate(headers):
+        rows.envelopes.append({})
+        if header is None or not rows.fields[row]:
+            continue
+        try:
+            rows.envelopes[row] = decode(header)
+        except MalformedError as broken:
+            rows.fields[row] = {}
+            rows.reject(row, Code.malformed, "", str(broken))
+        if may_contain_unstorable(header):
+            rows.suspects.append(row)
 
 
 # Text that can't be stored -------------------------------------------------------------------------------
@@ -102,7 +127,8 @@ def _decoded(raw: pl.DataFrame, decode: Decoder) -> _Rows:
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
-def _may_contain_unstorable(payload: bytes) -> bool:
+def may_contain_unstorable(payload: bytes) -> bool:
+    """Whether text of a payload may be one that can't be stored."""
     return b"\0" in payload or (b"\\u" in payload and ESCAPED_UNSTORABLE.search(payload) is not None)
 
 
@@ -130,7 +156,7 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 def _column(rows: _Rows, name: str, column: Column) -> pl.Series:
-    by_path = [_values(rows.fields, path) for path in column.paths(name)]
+    by_path = [_values(rows, path) for path in column.paths(name)]
     if name == "user_id":
         by_path = list(map(_without_empty, by_path))
     values: list[Any] = list(map(_joined, zip(*by_path, strict=True))) if column.join else _first_not_null(by_path)
@@ -146,11 +172,14 @@ def _column(rows: _Rows, name: str, column: Column) -> pl.Series:
     return pl.Series(name, values, dtype=pl.String)
 
 
-def _values(rows: list[Fields], path: str) -> list[Any]:
+def _values(rows: _Rows, path: str) -> list[Any]:
+    of_rows = rows.fields
+    if path.startswith(ENVELOPE):
+        of_rows, path = rows.envelopes, path.removeprefix(ENVELOPE)
     if "." in path:
         steps = path.split(".")
-        return [value_at(fields, path, steps) for fields in rows]
-    return [fields.get(path) for fields in rows]
+        return [value_at(fields, path, steps) for fields in of_rows]
+    return [fields.get(path) for fields in of_rows]
 
 
 def value_at(fields: Fields, path: str, steps: list[str]) -> Any:
@@ -197,6 +226,17 @@ def _reject_containers(rows: _Rows, name: str, column: Column, values: list[Any]
             rows.reject(row, Code.wrong_type, name, f"{JSON_NAMES[type(value)]} is no {column.type}", value)
 
 
+def envelope_text(envelope: Fields, path: str) -> Any:
+    """The text of a scalar at a path such as "^sent.at"; a dict or list as it is.
+
+    Args:
+        envelope: the fields of a row's envelope.
+    """
+    path = path.removeprefix(ENVELOPE)
+    value = value_at(envelope, path, path.split("."))
+    return value if isinstance(value, dict | list) else _TEXT_OF[type(value)](value)
+
+
 _TEXT_OF: dict[type, Callable[[Any], Any]] = {
     str: lambda text: text,
     bool: lambda truth: "true" if truth else "false",
@@ -238,7 +278,7 @@ def _extras(rows: list[Fields], stream: Stream) -> Iterator[tuple[int, Fields]]:
 
 def paths_of(stream: Stream) -> Callable[[Fields], Tree | None]:
     """A function from a row's fields to the tree of the paths that apply to them; to None if they name every field."""
-    paths = {path for name, column in stream.columns.items() for path in column.paths(name)}
+    paths = {path for name, column in stream.columns.items() for path in column.fields(name)}
     dotted = {path for path in paths if "." in path}
     tree = lru_cache(lambda literal: _tree(paths, literal))
     return lambda fields: None if fields.keys() <= paths else tree(frozenset(dotted & fields.keys()))

@@ -75,6 +75,12 @@ class Values:
         self._types = {name: types[~rows] for name, types in self._types.items()}
         self._texts = {name: texts.filter(pl.Series(~rows)) for name, texts in self._texts.items()}
 
+    def add(self, slot: Slot, texts: pl.Series) -> None:
+        """Add a slot that is in no token, with its text by row number; null where it is null."""
+        own = texts.gather(self.rows)
+        self._types[slot.name] = np.where(own.is_null().to_numpy(), np.int8(_NULL), np.int8(_TEXT))
+        self._texts[slot.name] = own.fill_null(slot.null or "").alias(slot.name)
+
     def may_be_empty(self, slot: Slot) -> bool:
         """Whether the slot is a string or a CSV field that is empty in any row."""
         return slot.null != "null" and bool((self.text(slot) == "").any())

@@ -34,7 +34,8 @@ from sessions_platform.contracts.stream import Stream
 from sessions_platform.sources.formats.csv import header_names
 from sessions_platform.sources.formats.errors import MalformedError
 from sessions_platform.sources.formats.registry import open_format
-from sessions_platform.transforms.parse.row_parser import Tree, paths_of, unnamed, value_at
+from sessions_platform.transforms.parse.envelopes import EnvelopeTexts
+from sessions_platform.transforms.parse.row_parser import Tree, has_envelope_paths, paths_of, unnamed, value_at
 from sessions_platform.transforms.parse.scalars import Values
 from sessions_platform.transforms.parse.templates import QUOTE, CsvTemplate, Fields, JsonTemplate, Slot, Template
 from sessions_platform.transforms.parse.tokens import Numbers, Rows, Tokens, readable, tokenize
@@ -89,11 +90,13 @@ def read_vectorized(raw: pl.DataFrame, stream: Stream) -> Iterator[VectorizedRow
 
 
 def _json(raw: pl.DataFrame, stream: Stream) -> Iterator[VectorizedRows]:
+    reader = _TemplateReader(raw, stream)
     eligible = readable(raw)
     if stream.source.event_keys:  # a record without a header is in no array, and rejected
         eligible = eligible.only(raw["header"].is_not_null().gather(eligible.numbers))
+    if reader.envelopes:
+        eligible = eligible.only(reader.envelopes.readable.gather(eligible.numbers))
     eligible = eligible.without(_BACKSLASH).without_controls()
-    reader = _TemplateReader(raw, stream)
     templates = 0
     for group in tokenize(eligible, QUOTE):
         if len(group) < MIN_ROWS:
@@ -220,6 +223,7 @@ class _TemplateReader:
         self._decode = open_format(stream.source).decoder()
         self._named_in = paths_of(stream)
         self._entered = entered_objects(stream)
+        self.envelopes = EnvelopeTexts(self.headers, stream) if has_envelope_paths(stream) else None
 
     def plan(self, template: Template) -> _Plan | None:
         """None if the template's rows have parse errors, or may have: a path leads to an object or a list."""
@@ -235,14 +239,22 @@ class _TemplateReader:
         """What is at the column's paths; nothing if one of those to be joined is absent."""
         column = self._stream.columns[name]
         paths = column.paths(name)
-        present = [value for path in paths if (value := value_at(fields, path, path.split("."))) is not None]
+        present = [value for path in paths if (value := self._at_path(fields, path)) is not None]
         return [] if column.join and len(present) < len(paths) else present
+
+    def _at_path(self, fields: Fields, path: str) -> Any:
+        if self.envelopes and path in self.envelopes.slots:
+            return self.envelopes.slots[path]
+        return value_at(fields, path, path.split("."))
 
     def read(self, rows: Tokens, plan: _Plan) -> VectorizedRows | None:
         """Read the rows that match the plan's template; None if there are none."""
         values = Values(plan.template.matching(rows), plan.template.slots)
         if not len(values.rows):
             return None
+        if self.envelopes:
+            for path, slot in self.envelopes.slots.items():
+                values.add(slot, self.envelopes.texts[path])
         columns = {name: self._column(values, name, slots) for name, slots in plan.columns.items()}
         columns["properties"] = _object(_members(values, plan.extras, plan.named)) if plan.extras else values.nulls
         signatures = list(self._signatures(values, plan.template.fields))
