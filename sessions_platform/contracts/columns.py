@@ -13,6 +13,7 @@ from pydantic import Field, field_validator
 from sessions_platform.contracts.formats import format_of_name, suffixes
 from sessions_platform.contracts.model import Model
 from sessions_platform.contracts.values import (
+    NullTexts,
     Pattern,
     SourcePaths,
     Table,
@@ -86,6 +87,12 @@ class Column(Model):
     lt: float | None = Field(None, description="Less than.")
     pattern: Pattern | None = Field(None, description="A regular expression (Rust syntax) that the text contains.")
     references: Reference | None = Field(None, description="Where its values have to be listed. Null needs no entry.")
+    nulls: NullTexts | None = Field(
+        None, description="Texts that mean null, ahead of fallbacks and types; instead of the source's."
+    )
+    trim: bool = Field(False, description="Whether white space around the text is removed.")
+    case: Literal["lower"] | None = Field(None, description="Strings: lower makes all letters lower-case.")
+    unicode: Literal["NFC"] | None = Field(None, description="Strings: the normal form that text is put into.")
     formats: list[TimestampFormat] | None = Field(
         None,
         min_length=1,

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator
 
 from sessions_platform.contracts.model import Model
-from sessions_platform.contracts.values import Character, Encoding, invalid, shown
+from sessions_platform.contracts.values import Character, Encoding, NullTexts, invalid, shown
 
 # Suffixes of compressed files. They only help to find the format in a name: decompression depends on the first bytes.
 COMPRESSED = (".gz", ".zst")
@@ -125,6 +125,9 @@ class FormatOptions(Model):
         None,
         description="NDJSON and JSON: the array that has the events, in each line or document, as in batch or "
         "data.events; [] for a line or document that is the array itself.",
+    )
+    nulls: NullTexts = Field(
+        default_factory=list, description="Texts that mean null in every column that states no nulls of its own."
     )
 
     @property

@@ -141,6 +141,9 @@ def _misplaced_rules(key_path: KeyPath, kind: str, stated: set[str]) -> Iterator
         yield Issue((*key_path, "number"), f"only strings and integers have it, this is {kind}", "remove it")
     if kind != "string" and "bytes" in stated:
         yield Issue((*key_path, "bytes"), f"only strings are made of bytes, this is {kind}", "remove it")
+    for key in ("case", "unicode"):
+        if kind != "string" and key in stated:
+            yield Issue((*key_path, key), f"only text has letters to spell, this is {kind}", "remove it")
     if kind != "string" and "pattern" in stated:
         yield Issue((*key_path, "pattern"), f"only text has a pattern, this is {kind}", "remove it")
 

@@ -190,6 +190,15 @@ def _is_stateless(encoding: str) -> bool:
     return True
 
 
+def _null_text(value: Any) -> str:
+    """A text as it stands in the source; a bare number counts as its text."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str):
+        raise invalid(f"{shown(value)} is no text, as YAML reads it", 'quote it, as in nulls: ["-", "NULL"]')
+    return value
+
+
 def _as_list(value: Any) -> Any:
     return value if isinstance(value, list) else [value]
 
@@ -225,6 +234,7 @@ Owner = Annotated[str, AfterValidator(_owner)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
 TimestampFormat = Annotated[str, AfterValidator(_format)]
 Encoding = Annotated[str, AfterValidator(_encoding)]
+NullTexts = list[Annotated[str, BeforeValidator(_null_text)]]
 Character = Annotated[str, Field(min_length=1, max_length=1)]
 SourcePaths = Annotated[
     list[str],

@@ -281,6 +281,7 @@ PROBLEMS: dict[str, tuple[str | bytes, str, str]] = {
     ),
     "a bound that is no number": (changed("ge: 0}", "ge: zero}"), "columns.amount.ge", "valid number"),
     "no regular expression": (changed(PAGE, "{pattern: '('}"), "columns.page_url.pattern", "Rust syntax"),
+    "a null among nulls": (changed(PAGE, "{nulls: [NULL]}"), "columns.page_url.nulls", 'as in nulls: ["-", "NULL"]'),
     "no look-ahead": (changed(PAGE, "{pattern: '(?=a)'}"), "columns.page_url.pattern", "Rust syntax"),
     "pattern of a number": (
         changed("{type: float,", "{pattern: a, type: float,"),

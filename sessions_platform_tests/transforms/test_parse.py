@@ -81,7 +81,9 @@ def test_no_rows_give_the_same_columns() -> None:
     ("value", "text"),
     [
         ('"x"', "x"),
-        ('""', ""),
+        ('""', None),
+        ('" \\t\\n"', None),
+        ('" x "', " x "),
         ("null", None),
         ("true", "true"),
         ("false", "false"),
@@ -185,7 +187,7 @@ def test_a_row_that_could_not_be_read_says_why() -> None:
         pytest.param({"from": "x.0"}, '{"x": ["y"]}', None, id="nor does a list"),
         pytest.param({"from": "x.y"}, '{"x": null}', None, id="nor null"),
         pytest.param({"from": ["x", "y"]}, '{"x": null, "y": 0}', "0", id="the first that is not null"),
-        pytest.param({"from": ["x", "y"]}, '{"x": "", "y": "z"}', "", id="empty text is not null"),
+        pytest.param({"from": ["x", "y"]}, '{"x": "", "y": "z"}', "z", id="empty text is null"),
         pytest.param({"from": ["x", "y", "z.a"]}, '{"z": {"a": "b"}}', "b", id="fallbacks may be nested"),
         pytest.param({"join": ["x", "y"]}, '{"x": "2026-01-01", "y": 10}', "2026-01-01 10", id="two are joined"),
         pytest.param({"join": ["x", "y"]}, '{"x": "2026-01-01"}', None, id="but only if both are there"),
@@ -204,13 +206,47 @@ def test_a_column_is_found_by_its_paths(column: dict[str, Any], payload: str, te
         ),
         pytest.param({"from": ["user.id", "cookie"]}, '{"user": {"id": ""}, "cookie": ""}', None, id="to the last"),
         pytest.param({"from": ["id", "cookie"]}, '{"id": 0, "cookie": "c"}', "0", id="zero is a number"),
-        pytest.param({"from": ["id", "cookie"]}, '{"id": " ", "cookie": "c"}', " ", id="a space is a text"),
+        pytest.param({"from": ["id", "cookie"]}, '{"id": " ", "cookie": "c"}', "c", id="a space is no user"),
         pytest.param({"join": ["site", "id"]}, '{"site": "", "id": "7"}', None, id="an empty part makes all null"),
         pytest.param({"join": ["site", "id"]}, '{"site": "a", "id": "7"}', "a 7", id="complete parts are joined"),
     ],
 )
 def test_an_empty_user_id_is_null(column: dict[str, Any], payload: str, user: str | None) -> None:
     assert parsed(payload, stream({"user_id": column}, "drop")) == {"user_id": user}
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "text"),
+    [
+        pytest.param({"nulls": ["-", r"\N"]}, '"-"', None, id="a text that means null"),
+        pytest.param({"nulls": ["-", r"\N"]}, r'"\\N"', None, id="with a backslash"),
+        pytest.param({"nulls": ["-"]}, '"--"', "--", id="only as a whole"),
+        pytest.param({"nulls": [0, "1.0"]}, "0", None, id="a number, by its text"),
+        pytest.param({"nulls": [0, "1.0"]}, "1.0", None, id="a number with a point"),
+        pytest.param({"nulls": [0]}, "0.0", "0.0", id="not by its value"),
+        pytest.param({"nulls": ["a"], "case": "lower"}, '"A"', "a", id="as it is spelled in the source"),
+        pytest.param({"nulls": ["-"], "trim": True}, '" - "', None, id="trimmed"),
+        pytest.param({"trim": True}, '" a\u00a0 b\u3000 "', "a\u00a0 b", id="white space around it goes"),
+        pytest.param({"trim": True}, '"\u2003"', None, id="to the last of it"),
+        pytest.param({}, '"\u2003"', "\u2003", id="which is no blank by itself"),
+        pytest.param({"case": "lower"}, '"ÀΣ"', "àς", id="lower case"),
+        pytest.param({"unicode": "NFC"}, '"e\u0301"', "\u00e9", id="one form of a letter"),
+        pytest.param({"case": "lower", "unicode": "NFC"}, '"E\u0301"', "\u00e9", id="both"),
+    ],
+)
+def test_a_text_is_cleaned(column: dict[str, Any], value: str, text: str | None) -> None:
+    assert parsed(f'{{"a": {value}}}', stream({"a": column}, "drop")) == {"a": text}
+
+
+def test_nulls_of_the_source_apply_where_a_column_states_none() -> None:
+    of = stream({"user_id": {"from": ["user", "ip"]}, "agent": {"nulls": []}}, "drop", nulls=["-", "(not set)"])
+    assert parsed('{"user": "-", "ip": "::1", "agent": "-"}', of) == {"user_id": "::1", "agent": "-"}
+    assert parsed('{"user": "-", "ip": "(not set)"}', of) == {"user_id": None, "agent": None}
+
+
+def test_a_null_part_makes_a_joined_text_null() -> None:
+    of = stream({"a": {"join": ["x", "y"], "nulls": ["-"]}}, "drop")
+    assert parsed('{"x": "2026-01-01", "y": "-"}', of) == {"a": None}
 
 
 @pytest.mark.parametrize(
@@ -381,7 +417,7 @@ def test_what_a_csv_writer_wrote_is_read_back(rows: list[tuple[str, str]], separ
     wanted = stream({"a": {}, "b": {}}, format="csv", header=["a", "b"], separator=separator, quote=quote)
     read_back = parse(raw(*map(record, rows)), wanted)
     assert read_back.select("a", "b").rows() == [
-        tuple(None if "\0" in field else field or None for field in row) for row in rows
+        tuple(None if "\0" in field else text_of(field) for field in row) for row in rows
     ]
 
 
@@ -395,6 +431,8 @@ VALUES = SCALARS | st.lists(SCALARS, max_size=2) | st.dictionaries(KEYS, SCALARS
 
 
 def text_of(value: Any) -> str | None:
+    if isinstance(value, str) and not value.strip(" \t\n\v\f\r"):
+        return None  # blank
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, float):
@@ -406,9 +444,8 @@ def text_of(value: Any) -> str | None:
 def test_every_field_of_an_object_is_a_column_or_a_property(document: dict[str, Any], escaped: bool) -> None:
     payload = json.dumps(document, ensure_ascii=escaped)
     row = parse(raw(payload), stream({"a": {}, "b": {"from": ["b", "c"]}})).row(0, named=True)
-    chosen = {"a": document.get("a"), "b": document.get("b", document.get("c"))}
-    if chosen["b"] is None:
-        chosen["b"] = document.get("c")
+    first = next((document[key] for key in ("b", "c") if text_of(document.get(key)) not in (None, "null")), None)
+    chosen = {"a": document.get("a"), "b": first}
     composed = {name for name, value in chosen.items() if isinstance(value, dict | list)}
     assert {error["column"] for error in row["parse_errors"]} == composed
     assert {name: row[name] for name in chosen} == {

@@ -205,6 +205,36 @@ def test_a_number_of_more_digits_than_a_double_preserves_is_read_row_by_row(numb
     agrees(raw([line, b'{"a":1}', line]), of)
 
 
+# Cleaned texts
+
+CLEANED: dict[str, dict[str, Any]] = {
+    "a": {"trim": True, "nulls": ["-", "true", "7"]},
+    "user_id": {"from": ["b", "a", "c"], "case": "lower"},
+    "both": {"join": ["b", "c"], "nulls": ["0", "x"]},
+    "other": {"from": ["c", "a"], "trim": True, "case": "lower", "unicode": "NFC", "nulls": []},
+}
+# The texts are those that rules look at: white space of several kinds, letters of several spellings, texts in `nulls`.
+cleaned_texts = st.text(" \u00a0\u3000\u1680\x85aAÉéΣİ\u0301-x", max_size=4) | st.sampled_from(
+    ["", " ", "-", "x", "- ", "data:;base64,QQ=="]
+)
+cleaned_values = st.builds(dumped, cleaned_texts, st.just(False)) | st.sampled_from(["0", "7", "1.5", "true", "null"])
+rows_to_clean = st.lists(st.lists(cleaned_values, min_size=3, max_size=3), min_size=1, max_size=8)
+
+
+@given(rows_to_clean, st.booleans())
+def test_cleaned_json_rows(rows: list[list[str]], has_all: bool) -> None:
+    names = ["a", "b", "c"][: 3 if has_all else 2]
+    lines = [written(("{", "}", list(zip(names, row, strict=False))), ",", ":").encode() for row in rows]
+    of = stream(CLEANED, nulls=["-", "(not set)"])
+    assert vectorized_rows(lines, of) == list(range(len(lines)))
+    agrees(raw(lines), of)
+
+
+@given(st.lists(st.tuples(cleaned_texts, cleaned_texts, cleaned_texts), max_size=8))
+def test_cleaned_csv_records(rows: list[tuple[str, str, str]]) -> None:
+    agrees(raw([",".join(row).encode() for row in rows], b"a,b,c"), stream(CLEANED, format="csv", nulls=["-"]))
+
+
 # Which rows are vectorized
 
 

@@ -87,7 +87,7 @@ def validate_value(name: str, column: dict[str, Any], value: Any, known: list[st
     if isinstance(value, dict | list):
         return [("wrong_type", name, quoted(value))], None
     text = as_text(value)
-    if text is None or (name == "user_id" and text == ""):
+    if text is None or not text:
         code = "missing_identity" if name == "user_id" else "missing_value"
         return [] if column.get("nullable") else [(code, name, None)], None
     if UNSTORABLE.search(text):

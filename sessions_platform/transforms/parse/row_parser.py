@@ -5,7 +5,7 @@ both share: how a path finds a value (``value_at``), and which fields no column 
 How one payload is decoded into fields is in ``sources.formats``; which rows go where is decided in ``parse``.
 
 A JSON object that has a key twice means the later one, as in most parsers. An empty CSV field is null, and so are an
-absent key and an empty text of `user_id`.
+absent key, a blank text and one of `nulls` (``cleaning``).
 """
 
 import json
@@ -27,6 +27,7 @@ from sessions_platform.sources.formats.base import Decoder, Fields
 from sessions_platform.sources.formats.errors import MalformedError
 from sessions_platform.sources.formats.json_objects import ESCAPED_UNSTORABLE, JSON_NAMES, envelope_decoder
 from sessions_platform.sources.formats.registry import open_format
+from sessions_platform.transforms.parse.cleaning import Cleaning
 from sessions_platform.transforms.schema_drift import RowSignature, row_signatures
 from sessions_platform.transforms.text import storable
 
@@ -45,7 +46,7 @@ def parse_rows(raw: pl.DataFrame, stream: Stream) -> tuple[pl.DataFrame, list[Ro
     rows = _decoded(raw, open_format(stream.source).decoder())
     if has_envelope_paths(stream):
         _add_envelopes(rows, raw["header"], stream)
-    columns = [_column(rows, name, column) for name, column in stream.columns.items()]
+    columns = [_column(rows, name, column, Cleaning.of(stream, name)) for name, column in stream.columns.items()]
     return pl.DataFrame([*columns, _properties(rows, stream), rows.parse_errors()]), row_signatures(rows.fields, stream)
 
 
@@ -155,10 +156,8 @@ def _strings(value: Any) -> Iterator[str]:
 # Columns -------------------------------------------------------------------------------------------------
 
 
-def _column(rows: _Rows, name: str, column: Column) -> pl.Series:
-    by_path = [_values(rows, path) for path in column.paths(name)]
-    if name == "user_id":
-        by_path = list(map(_without_empty, by_path))
+def _column(rows: _Rows, name: str, column: Column, cleaning: Cleaning) -> pl.Series:
+    by_path = [_cleaned(_values(rows, path), cleaning) for path in column.paths(name)]
     values: list[Any] = list(map(_joined, zip(*by_path, strict=True))) if column.join else _first_not_null(by_path)
     types = set(map(type, values))
     if types & {dict, list}:
@@ -200,9 +199,13 @@ def value_at(fields: Fields, path: str, steps: list[str]) -> Any:
     return value
 
 
-def _without_empty(values: list[Any]) -> list[Any]:
-    """An empty `user_id` counts as null, so that the next path is used."""
-    return [None if value == "" else value for value in values]
+def _cleaned(values: list[Any], cleaning: Cleaning) -> list[Any]:
+    """The values with their texts cleaned. A number is one, too: it is its text that `nulls` lists."""
+    clean = cleaning.text
+    if cleaning.nulls or cleaning.rewrites:
+        texts = [_TEXT_OF[type(value)](value) for value in values]
+        return [value if text is None else clean(text) for value, text in zip(values, texts, strict=True)]
+    return [clean(value) if type(value) is str else value for value in values]
 
 
 def _first_not_null(by_path: list[list[Any]]) -> list[Any]:

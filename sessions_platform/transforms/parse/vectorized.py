@@ -34,6 +34,7 @@ from sessions_platform.contracts.stream import Stream
 from sessions_platform.sources.formats.csv import header_names
 from sessions_platform.sources.formats.errors import MalformedError
 from sessions_platform.sources.formats.registry import open_format
+from sessions_platform.transforms.parse.cleaning import Cleaning
 from sessions_platform.transforms.parse.envelopes import EnvelopeTexts
 from sessions_platform.transforms.parse.row_parser import Tree, has_envelope_paths, paths_of, unnamed, value_at
 from sessions_platform.transforms.parse.scalars import Values
@@ -221,6 +222,7 @@ class _TemplateReader:
         self.headers = raw["header"]
         self._stream = stream
         self._decode = open_format(stream.source).decoder()
+        self._cleanings = {name: Cleaning.of(stream, name) for name in stream.columns}
         self._named_in = paths_of(stream)
         self._entered = entered_objects(stream)
         self.envelopes = EnvelopeTexts(self.headers, stream) if has_envelope_paths(stream) else None
@@ -264,15 +266,17 @@ class _TemplateReader:
         """The first of the slots that is not null, or all of them joined by a space."""
         if not slots:
             return values.nulls
-        if self._stream.columns[name].join:
-            return pl.concat_str([_value(values, name, slot) for slot in slots], separator=" ")
-        never_null = next(
-            (number for number, slot in enumerate(slots) if not _may_be_null(values, name, slot)), len(slots)
-        )
-        slots = slots[: never_null + 1]
-        if len(slots) == 1 and never_null == 0:
-            return values.text(slots[0])
-        return pl.coalesce(_value(values, name, slot) for slot in slots)
+        cleaning, joined = self._cleanings[name], self._stream.columns[name].join
+        texts: list[pl.Series | pl.Expr] = []
+        for slot in slots:
+            text, may_be_null = _cleaned(values, slot, cleaning)
+            texts.append(text)
+            if not (may_be_null or joined):
+                break
+        if len(texts) == 1:
+            return texts[0]
+        exprs = [pl.lit(text) if isinstance(text, pl.Series) else text for text in texts]
+        return pl.concat_str(exprs, separator=" ") if joined else pl.coalesce(exprs)
 
     def _signatures(self, values: Values, fields: Fields) -> Iterator[RowSignature]:
         for first, rows in values.type_combinations(list(_slots_in_signature(fields, self._entered))):
@@ -280,14 +284,17 @@ class _TemplateReader:
             yield RowSignature(example, first, rows)
 
 
-def _may_be_null(values: Values, name: str, slot: Slot) -> bool:
-    """Whether the slot counts as null in any row; an empty `user_id` does."""
-    return values.may_be_null(slot) or (name == "user_id" and values.may_be_empty(slot))
-
-
-def _value(values: Values, name: str, slot: Slot) -> pl.Expr:
-    text = values.text_or_null(slot)
-    return pl.when(text != "").then(text) if name == "user_id" and values.may_be_empty(slot) else text
+def _cleaned(values: Values, slot: Slot, cleaning: Cleaning) -> tuple[pl.Series | pl.Expr, bool]:
+    """The slot's cleaned texts, and whether one of them is null."""
+    texts, has_nulls = values.text(slot), values.may_be_null(slot)
+    if cleaning.rewrites:
+        stated = pl.select(pl.when(pl.lit(texts) != slot.null).then(pl.lit(texts))).to_series() if has_nulls else texts
+        cleaned = cleaning.series(stated)
+        return cleaned, cleaned.null_count() > 0
+    is_null = cleaning.null_among(texts, may_be_blank=slot.null != "null")
+    if is_null is not None:
+        return pl.when(~pl.lit(is_null)).then(values.text_or_null(slot)), True
+    return (values.text_or_null(slot), True) if has_nulls else (texts, False)
 
 
 def _slots_in_signature(fields: Fields, entered: Entered) -> Iterator[Slot]:
