@@ -110,7 +110,7 @@ def ours(events: str, folder: str, bucket_mb: int = 32) -> dict[str, int]:
         contested.add(valid.filter(is_contested))
         users.add(valid.filter(~is_contested))
         accepted += valid.height
-    settled, _, _ = deduplicate(contested.bucket(0), shop, {})
+    settled = deduplicate(contested.bucket(0), shop, {}).events
     users.add(settled)
     sessions = Spill(scratch, session_columns(shop), bucket_bytes)
 
