@@ -200,6 +200,7 @@ rules = st.builds(
 def as_stream(rule: reference.Rule) -> Stream:
     return stream(
         sequence=rule.sequence,
+        duplicates={"keep": "last" if rule.keeps_last else "first"},
         session={
             "gap_inclusive": rule.gap_inclusive,
             "split_at_midnight": rule.midnight_in is not None,
