@@ -10,7 +10,7 @@ by an import string, which `sources.formats.registry` resolves when the format i
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import PurePosixPath
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator
 
@@ -105,7 +105,7 @@ Format = Annotated[
 
 
 # Options that came later are part of a contract version only where they differ from their default.
-LATER_OPTIONS = ("events",)
+LATER_OPTIONS = ("events", "non_finite", "invalid_utf8")
 
 
 class FormatOptions(Model):
@@ -129,6 +129,19 @@ class FormatOptions(Model):
     nulls: NullTexts = Field(
         default_factory=list, description="Texts that mean null in every column that states no nulls of its own."
     )
+    non_finite: Literal["reject", "null"] = Field(
+        "reject", description="NDJSON and JSON: what NaN, Infinity and -Infinity mean, which JSON does not have."
+    )
+    invalid_utf8: Literal["reject", "latin-1"] = Field(
+        "reject",
+        description="NDJSON and JSON in UTF-8: what bytes mean that are none. latin-1: each is the character of its "
+        "number.",
+    )
+
+    @field_validator("non_finite", mode="before")
+    @classmethod
+    def _yaml_null_is_meant(cls, value: Any) -> Any:
+        return "null" if value is None else value
 
     @property
     def event_keys(self) -> list[str]:

@@ -5,10 +5,12 @@ wrong only in the one field that contains them, so they are decoded here and rep
 bytes are a record is in `ndjson` and `json_documents`.
 """
 
+import codecs
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
 from types import NoneType
@@ -26,6 +28,10 @@ DEEPEST = 200
 
 # U+0000 or half of a character, escaped.
 ESCAPED_UNSTORABLE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+
+# Where one of the constants that Python and others write for lack of a number may be.
+_NON_FINITE = re.compile(rb"NaN|Infinity")
+_PATH_SHOWN = 100
 
 # What messages call a decoded value.
 JSON_NAMES = {
@@ -45,16 +51,36 @@ _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 def json_decoder(options: FormatOptions) -> Decoder:
     """A function from a record to the fields of its object. With keys to an array, only elements are records."""
-    encoding = options.encoding
-    is_utf8 = encoding == "utf-8" or not FORMATS[options.format].is_text
+    as_utf8 = _utf8_of(options)
+    nulls = options.non_finite == "null"
 
     def decode(payload: bytes, header: bytes | None) -> Fields:
-        fields = json_object(payload if is_utf8 else decoded(payload, encoding).encode())
+        fields = json_object(as_utf8(payload), non_finite_as_null=nulls)
         if header is None and options.event_keys:
             raise MalformedError(f"has no array at {options.events}")
         return fields
 
     return decode
+
+
+def _utf8_of(options: FormatOptions) -> Callable[[bytes], bytes]:
+    """A function from a payload to the same text in UTF-8."""
+    if not FORMATS[options.format].is_text:
+        return lambda payload: payload
+    if options.encoding != "utf-8":
+        return lambda payload: decoded(payload, options.encoding).encode()
+    if options.invalid_utf8 == "latin-1":
+        return lambda payload: payload.decode(errors=_LATIN_1).encode(errors="surrogatepass")
+    return lambda payload: payload
+
+
+def _bytes_as_latin_1(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeDecodeError)
+    return error.object[error.start : error.end].decode("latin-1"), error.end
+
+
+_LATIN_1 = "sessions_platform.latin-1"
+codecs.register_error(_LATIN_1, _bytes_as_latin_1)
 
 
 def envelope_decoder(options: FormatOptions) -> Callable[[bytes], Fields]:
@@ -70,29 +96,70 @@ def envelope_decoder(options: FormatOptions) -> Callable[[bytes], Fields]:
     return lru_cache(maxsize=1024)(envelope)
 
 
-def json_object(payload: bytes) -> Fields:
-    """The fields of a JSON object in UTF-8. Raises MalformedError where it isn't one."""
+def json_object(payload: bytes, *, non_finite_as_null: bool = False) -> Fields:
+    """The fields of a JSON object in UTF-8. Raises MalformedError where it isn't one.
+
+    Args:
+        payload: one record.
+        non_finite_as_null: whether NaN, Infinity and -Infinity, which JSON does not have, are null.
+    """
     if _is_too_deep(payload):
         raise MalformedError(f"is nested more than {DEEPEST} deep")
     try:
         value = _decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        value = _json_with_surrogates(payload, error)
+        value = _nearly_json(payload, error, non_finite_as_null)
     if type(value) is not dict:
         hint = ": set format: json" if type(value) is list else ""
         raise MalformedError(f"is {JSON_NAMES[type(value)]}, no object{hint}")
     return value
 
 
-def _json_with_surrogates(payload: bytes, error: Exception) -> Any:
-    """By the standard library, which decodes lone surrogates; msgspec rejects the whole payload for them."""
+def _nearly_json(payload: bytes, error: Exception, non_finite_as_null: bool) -> Any:
+    """By the standard library, which decodes lone surrogates, and NaN; msgspec rejects the whole payload for them."""
     text = decoded(payload, "utf-8")
+    if not (ESCAPED_UNSTORABLE.search(payload) or _NON_FINITE.search(payload)):
+        raise MalformedError(_broken_rule(text, error)) from None
     try:
-        if ESCAPED_UNSTORABLE.search(payload):
-            return json.loads(text, parse_constant=_not_json, parse_float=_finite)
+        value = json.loads(text, parse_constant=_NonFinite, parse_float=_finite)
     except (ValueError, RecursionError):
-        pass
-    raise MalformedError(_broken_rule(text, error)) from None
+        raise MalformedError(_broken_rule(text, error)) from None
+    return value if non_finite_as_null and not _nulled(value) else _only_finite(value)
+
+
+@dataclass(frozen=True)
+class _NonFinite:
+    """NaN, Infinity or -Infinity, where a value was expected."""
+
+    spelling: str
+
+
+def _nulled(value: Any) -> bool:
+    """Replace what is not finite by null, in place; whether the value itself is not finite."""
+    if isinstance(value, dict | list):
+        for key, inner in _items(value):
+            if _nulled(inner):
+                value[key] = None
+    return isinstance(value, _NonFinite)
+
+
+def _only_finite(value: Any) -> Any:
+    """The value. Raises MalformedError, which names the field, where a part of it is not finite."""
+    for path, found in _non_finite(value, ""):
+        raise MalformedError(f"{path or 'it'} is {found.spelling}, which JSON does not have: set non_finite: null")
+    return value
+
+
+def _non_finite(value: Any, path: str) -> Iterator[tuple[str, _NonFinite]]:
+    if isinstance(value, _NonFinite):
+        yield path.replace("\0", "\\u0000").encode(errors="backslashreplace").decode()[:_PATH_SHOWN], value
+    elif isinstance(value, dict | list):
+        for key, inner in _items(value):
+            yield from _non_finite(inner, f"{path}[{key}]" if isinstance(value, list) else f"{path}.{key}".lstrip("."))
+
+
+def _items(value: Any) -> list[tuple[Any, Any]]:
+    return list(value.items() if isinstance(value, dict) else enumerate(value))
 
 
 def _broken_rule(text: str, error: Exception) -> str:
@@ -104,13 +171,13 @@ def _broken_rule(text: str, error: Exception) -> str:
     return f"is not one JSON object: {detail}"
 
 
-def _not_json(constant: str) -> NoReturn:
-    raise ValueError(constant)
+def _out_of_range(text: str) -> NoReturn:
+    raise ValueError(text)
 
 
 def _finite(text: str) -> float:
     number = float(text)
-    return number if math.isfinite(number) else _not_json(text)
+    return number if math.isfinite(number) else _out_of_range(text)
 
 
 def _is_too_deep(payload: bytes) -> bool:
