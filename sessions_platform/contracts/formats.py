@@ -36,6 +36,7 @@ class FormatEntry:
     names of its files. `is_text`: records are text in the encoding that the source states (else payloads are UTF-8
     whatever it states). `is_untyped`: every value is text, so that there is no drift of types. `is_typed`: its files
     have types for times and dates, which are ISO 8601 in a record, so that columns need no formats for them.
+    `is_rewritable`: an erasure can write a file of it anew without a user's rows.
     `layout` is None where records are always parsed one by one.
     """
 
@@ -44,7 +45,20 @@ class FormatEntry:
     is_text: bool = True
     is_untyped: bool = False
     is_typed: bool = False
+    is_rewritable: bool = True
     layout: Layout | None = None
+
+
+def _columnar(implementation: str, *suffixes: str, is_rewritable: bool = False) -> FormatEntry:
+    """A binary format with types, whose rows are canonical JSON."""
+    return FormatEntry(
+        f"{_IN}.parquet.format:{implementation}",
+        suffixes,
+        is_text=False,
+        is_typed=True,
+        is_rewritable=is_rewritable,
+        layout=Layout.json_object,
+    )
 
 
 _IN = "sessions_platform.sources.formats"
@@ -52,9 +66,9 @@ FORMATS: dict[str, FormatEntry] = {
     "ndjson": FormatEntry(f"{_IN}.ndjson:NdjsonFormat", (".ndjson", ".jsonl"), layout=Layout.json_object),
     "json": FormatEntry(f"{_IN}.json_documents:JsonFormat", (".json",), layout=Layout.json_object),
     "csv": FormatEntry(f"{_IN}.csv:CsvFormat", (".csv",), is_untyped=True, layout=Layout.delimited),
-    "parquet": FormatEntry(
-        f"{_IN}.parquet.format:ParquetFormat", (".parquet",), is_text=False, is_typed=True, layout=Layout.json_object
-    ),
+    "parquet": _columnar("ParquetFormat", ".parquet", is_rewritable=True),
+    "arrow": _columnar("ArrowFormat", ".arrow", ".arrows", ".feather"),
+    "orc": _columnar("OrcFormat", ".orc"),
 }
 
 

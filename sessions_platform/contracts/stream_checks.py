@@ -65,6 +65,8 @@ def cross_key_issues(raw: Raw) -> Iterator[Issue]:
             yield Issue(("columns", name), "the column is missing", f"add {name}: {{from: …}}")
     for name in columns:
         yield from _column_issues(name, mapping(columns, name), needs_formats=not is_typed(raw.get("source")))
+        if mapping(raw, "source").get("format") == "orc":
+            yield from _local_time_issues(name, mapping(columns, name))
     enriched = {name: {"type": kind.value} for name, kind in _enriched_columns(raw).items()}
     for name, aggregate in mapping(session, "columns").items():
         yield from _aggregate_issues(name, aggregate, {**columns, **enriched})
@@ -128,6 +130,12 @@ def _kind(name: str, column: Raw) -> str | None:
     """The column's type; None where it states an unknown one."""
     kind = "timestamp" if name == "event_timestamp" else column.get("type", "string")
     return kind if isinstance(kind, str) and kind in ColumnType.__members__ else None
+
+
+def _local_time_issues(name: str, column: Raw) -> Iterator[Issue]:
+    if _kind(name, column) == "timestamp" and not column.get("timezone"):
+        reason = "a timestamp of ORC is the local time of its writer, and no zone is named"
+        yield Issue(("columns", name), reason, "add timezone: with the zone of the program that wrote the files")
 
 
 def _misplaced_rules(key_path: KeyPath, kind: str, stated: set[str]) -> Iterator[Issue]:

@@ -129,6 +129,9 @@ class _Rewriting:
         is_placed = bool(digest) and f"-{digest[:_SHOWN_DIGITS]}" in self.path.name
         if allowed == "none" or (allowed == "placed" and not is_placed):
             return "it was not rewritten. Fix: write source.rewrite_on_erasure: all, or remove the user's rows from it."
+        name = self.context.stream.source.format
+        if not FORMATS[name].is_rewritable:
+            return f"files of the format {name} are not rewritten. Fix: remove the user's rows from it."
         if self.path.is_symlink() or not os.access(self.path.parent, os.W_OK):
             return "it is a link, or its folder is not writable. Fix: remove the user's rows from it."
         return None

@@ -232,6 +232,13 @@ def test_what_is_compared_of_duplicates_is_there(duplicates: dict[str, Any], bro
     assert keys_of(issues(columns=columns, duplicates=duplicates)) == broken
 
 
+def test_local_times_of_orc_need_a_zone() -> None:
+    source = {**VALID["source"], "format": "orc"}
+    assert keys_of(issues(source=source)) == ["columns.event_timestamp"]
+    column = {**VALID["columns"]["event_timestamp"], "timezone": "Europe/Berlin"}
+    assert keys_of(issues(source=source, columns={**VALID["columns"], "event_timestamp": column})) == []
+
+
 def test_a_rule_of_skip_names_a_column() -> None:
     assert keys_of(issues(skip=[{"column": "event_type", "isin": ["x"]}, {"payload": "^#"}])) == []
     assert keys_of(issues(skip=[{"column": "status", "isin": ["x"]}])) == ["skip"]

@@ -137,7 +137,7 @@ def test_its_suffix_is_known(tmp_path: Path) -> None:
     assert load_stream(tmp_path / "web.yaml", tmp_path).source.format == "query"
     (tmp_path / "web.yaml").write_text(described % "avro")
     with pytest.raises(
-        StreamError, match=r"'avro' is not allowed.*write 'ndjson', 'json', 'csv', 'parquet' or 'query'"
+        StreamError, match=r"'avro' is not allowed.*write 'ndjson', 'json', 'csv', 'parquet', 'arrow', 'orc' or 'query'"
     ):
         load_stream(tmp_path / "web.yaml", tmp_path)
 
@@ -149,5 +149,7 @@ def test_the_json_schema_lists_it() -> None:
         "json",
         "csv",
         "parquet",
+        "arrow",
+        "orc",
         "query",
     ]

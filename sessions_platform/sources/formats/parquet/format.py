@@ -1,7 +1,7 @@
-"""Parquet: a record is a row of the file, as canonical JSON.
+"""Parquet, Arrow and ORC: a record is a row of the file, as canonical JSON.
 
-Rows are read in a child process (see `reader_process`, and `rows` for how values become JSON). They are
-not parts of a text: they have no terminators, and the bytes of the file are not kept.
+Rows are read in a child process (see `reader_process`; `rows` for how values become JSON, and `other_files` for Arrow
+and ORC). They are not parts of a text: they have no terminators, and the bytes of the file are not kept.
 """
 
 from collections.abc import Iterator
@@ -21,8 +21,10 @@ _BLOCK_ROWS = 64 * 1024
 class ParquetFormat:
     """Parquet, which has no options: a file says itself how it is encoded."""
 
+    name = "parquet"
+
     def __init__(self, options: FormatOptions | None = None) -> None:  # noqa: ARG002  every format is made with them
-        self._process = ParquetProcess()
+        self._process = ParquetProcess(file_format=self.name)
 
     def records(self, content: Content, block_bytes: int) -> Iterator[RecordBlock]:
         """The rows of the file, without terminators."""
@@ -36,3 +38,15 @@ class ParquetFormat:
     def decoder(self) -> Decoder:
         """A function from a row's JSON to its fields."""
         return lambda payload, _: json_object(payload)
+
+
+class ArrowFormat(ParquetFormat):
+    """Arrow IPC, as a stream or as a file (Feather), told by its first bytes."""
+
+    name = "arrow"
+
+
+class OrcFormat(ParquetFormat):
+    """ORC, whose `timestamp` is the local time of its writer."""
+
+    name = "orc"

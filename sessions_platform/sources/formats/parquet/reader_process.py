@@ -33,10 +33,12 @@ _FRUGAL = {"MALLOC_ARENA_MAX": "2", "ARROW_DEFAULT_MEMORY_POOL": "system", "OPEN
 
 
 class ParquetProcess:
-    """Reads one Parquet file at a time; further threads wait for their turn."""
+    """Reads one file at a time, of Parquet, Arrow or ORC; further threads wait for their turn."""
 
-    def __init__(self, memory_bytes: int = MEMORY_BYTES, cpu_seconds: float = CPU_SECONDS) -> None:
-        self._limits = (memory_bytes, cpu_seconds)
+    def __init__(
+        self, memory_bytes: int = MEMORY_BYTES, cpu_seconds: float = CPU_SECONDS, file_format: str = "parquet"
+    ) -> None:
+        self._limits, self._file_format = (memory_bytes, cpu_seconds), file_format
         self._one_at_a_time = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
         self._close = lambda: None
@@ -73,7 +75,7 @@ class ParquetProcess:
 
     def _rows(self, handle: FileIO, block_bytes: int, block_rows: int) -> Iterator[list[bytes]]:
         self._start()
-        order = msgspec.msgpack.encode([block_bytes, block_rows])
+        order = msgspec.msgpack.encode([self._file_format, block_bytes, block_rows])
         socket.send_fds(self._socket, [HEAD.pack(READ, len(order)) + order], [handle.fileno()])
         while True:
             kind, body = self._answer()

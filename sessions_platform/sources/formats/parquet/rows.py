@@ -9,6 +9,7 @@ import errno
 import json
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import islice, repeat
 from typing import Any, BinaryIO
 
@@ -40,7 +41,7 @@ def parquet_rows(handle: BinaryIO, block_bytes: int, block_rows: int) -> Iterato
         MemoryError: a block takes more than the process may have.
         OSError: an outage.
     """
-    try:
+    with corrupt_unless_outage("Parquet"):
         file = pq.ParquetFile(
             handle,
             pre_buffer=False,
@@ -52,14 +53,23 @@ def parquet_rows(handle: BinaryIO, block_bytes: int, block_rows: int) -> Iterato
         in_utc = _types_in_utc(file)
         for group in range(file.num_row_groups):  # one by one: what breaks one leaves those before it
             for batch in file.iter_batches(batch_size, row_groups=[group]):
-                yield _json_rows(batch, in_utc)
+                yield json_rows(batch, in_utc)
+
+
+@contextmanager
+def corrupt_unless_outage(name: str) -> Iterator[None]:
+    """Raise CorruptDataError for pyarrow's errors about a file of the format of this name; an outage stays one."""
+    try:
+        yield
+    except CorruptDataError:
+        raise
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         if isinstance(error, MemoryError) or (
             isinstance(error, OSError) and error.errno not in _ERRNOS_OF_CORRUPT_FILES
         ):
             raise
         reason = str(error).partition("\n")[0]
-        raise CorruptDataError(f"the rest of the file is no Parquet data: {reason}") from None
+        raise CorruptDataError(f"the rest of the file is no {name} data: {reason}") from None
 
 
 def _rows_per_block(metadata: Any, block_bytes: int) -> int:
@@ -94,7 +104,8 @@ def _in_utc(kind: pa.DataType, physical: Iterator[str]) -> pa.DataType:
     return pa.timestamp("us", "UTC") if next(physical) == "INT96" else kind
 
 
-def _json_rows(batch: pa.RecordBatch, types: list[pa.DataType]) -> list[bytes]:
+def json_rows(batch: pa.RecordBatch, types: list[pa.DataType]) -> list[bytes]:
+    """The rows of a batch as JSON, its columns read as these types."""
     names = _distinct_names(batch.schema.names)
     pairs = zip(batch.columns, types, strict=True)
     columns = [_json_values(column if column.type == kind else column.cast(kind)) for column, kind in pairs]

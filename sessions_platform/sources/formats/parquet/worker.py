@@ -14,6 +14,7 @@ import msgspec
 import pyarrow as pa
 
 from sessions_platform.sources.formats.errors import CorruptDataError
+from sessions_platform.sources.formats.parquet.other_files import arrow_rows, orc_rows
 from sessions_platform.sources.formats.parquet.reader_process import (
     CORRUPT,
     DONE,
@@ -24,6 +25,8 @@ from sessions_platform.sources.formats.parquet.reader_process import (
     receive_exactly,
 )
 from sessions_platform.sources.formats.parquet.rows import parquet_rows
+
+_READERS = {"parquet": parquet_rows, "arrow": arrow_rows, "orc": orc_rows}
 
 
 def main(descriptor: str, memory_bytes: str, cpu_seconds: str) -> None:
@@ -55,11 +58,11 @@ def _serve(parent: socket.socket, cpu_seconds: float) -> None:
     if not head:
         raise EOFError
     _, length = HEAD.unpack(head)
-    block_bytes, block_rows = msgspec.msgpack.decode(receive_exactly(parent, length))
+    file_format, block_bytes, block_rows = msgspec.msgpack.decode(receive_exactly(parent, length))
     try:
         with FileIO(descriptors[0]) as file:
             _limit_cpu(cpu_seconds)
-            for rows in parquet_rows(file, block_bytes, block_rows):
+            for rows in _READERS[file_format](file, block_bytes, block_rows):
                 _send(parent, ROWS, msgspec.msgpack.encode(rows))
                 _limit_cpu(cpu_seconds)
         _send(parent, DONE)

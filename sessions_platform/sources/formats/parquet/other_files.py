@@ -1,0 +1,72 @@
+"""Rows of Arrow and ORC files as canonical JSON. Runs in the child process only (`worker`).
+
+Here: how such a file is read as a whole, with what their libraries pass over in silence. How values become JSON is in
+`rows`.
+"""
+
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import pyarrow as pa
+from pyarrow import orc
+
+from sessions_platform.sources.formats.errors import CorruptDataError
+from sessions_platform.sources.formats.parquet.rows import corrupt_unless_outage, json_rows
+
+_MAGIC_OF_A_FILE = b"ARROW1"
+# Ends a stream (Arrow columnar format, "IPC Streaming Format"). Readers take a stream that is cut before it for whole.
+_END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
+
+
+def arrow_rows(handle: BinaryIO, block_bytes: int, block_rows: int) -> Iterator[list[bytes]]:
+    """The rows of Arrow IPC: of a file, or of the streams that follow one another; arguments as of `parquet_rows`.
+
+    Raises:
+        CorruptDataError: a stream has no end, or is followed by other bytes; the rows before were returned.
+        MemoryError: a batch takes more than the process may have.
+        OSError: an outage.
+    """
+    with corrupt_unless_outage("Arrow"):
+        is_file = handle.read(len(_MAGIC_OF_A_FILE)) == _MAGIC_OF_A_FILE
+        size = handle.seek(0, 2)
+        handle.seek(0)
+        for batch in _batches_of_file(handle) if is_file else _batches_of_streams(handle, size):
+            batch.validate(full=True)  # else offsets of a broken file lead out of its memory
+            yield from _blocks(batch, block_bytes, block_rows)
+
+
+def _batches_of_file(handle: BinaryIO) -> Iterator[pa.RecordBatch]:
+    file = pa.ipc.open_file(handle)
+    yield from map(file.get_batch, range(file.num_record_batches))
+
+
+def _batches_of_streams(handle: BinaryIO, size: int) -> Iterator[pa.RecordBatch]:
+    """The batches of every stream: pyarrow reads the first alone, and asks for no end."""
+    while True:
+        yield from pa.ipc.open_stream(handle)
+        end = handle.tell()
+        handle.seek(max(0, end - len(_END_OF_STREAM)))
+        if handle.read(len(_END_OF_STREAM)) != _END_OF_STREAM:
+            raise CorruptDataError("the stream has no end: the file is truncated")
+        if end == size:
+            return
+
+
+def orc_rows(handle: BinaryIO, block_bytes: int, block_rows: int) -> Iterator[list[bytes]]:
+    """The rows of an ORC file; arguments and errors as of `arrow_rows`.
+
+    A `timestamp` is a local time, that of its writer's zone, which the file does not reliably say; a `timestamp with
+    local time zone` is an instant. A column with a time before 1677 or after 2262 can't be read by pyarrow.
+    """
+    with corrupt_unless_outage("ORC"):
+        file = orc.ORCFile(handle)
+        for stripe in range(file.nstripes):
+            yield from _blocks(file.read_stripe(stripe), block_bytes, block_rows)
+
+
+def _blocks(batch: pa.RecordBatch, block_bytes: int, block_rows: int) -> Iterator[list[bytes]]:
+    bytes_per_row = max(1, batch.nbytes // max(1, batch.num_rows))
+    rows = max(1, min(block_rows, block_bytes // bytes_per_row))
+    for start in range(0, batch.num_rows, rows):
+        part = batch.slice(start, rows)
+        yield json_rows(part, part.schema.types)
