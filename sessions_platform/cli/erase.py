@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sessions_platform.cli.options import AsJson
+from sessions_platform.cli.options import AsJson, DryRun
 from sessions_platform.cli.output import contexts, print_document
 from sessions_platform.settings import Settings
 
@@ -14,7 +14,7 @@ def erase(
     stream: Annotated[str, typer.Argument(help="The stream's name.")],
     user: Annotated[list[str] | None, typer.Option(help="An id as in the column user_id; may be repeated.")] = None,
     users_file: Annotated[Path | None, typer.Option("--users-file", help="A file with an id on each line.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing, and show what would be erased.")] = False,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Erase users from the lake, the warehouse and the landing files, and refuse their rows from now on.

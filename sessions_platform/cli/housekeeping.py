@@ -5,11 +5,9 @@ from typing import Annotated
 
 import typer
 
-from sessions_platform.cli.options import AsJson
+from sessions_platform.cli.options import AsJson, DryRun
 from sessions_platform.cli.output import contexts, print_document
 from sessions_platform.settings import Settings
-
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Change nothing, and report what would be removed.")]
 
 
 def clean_up(

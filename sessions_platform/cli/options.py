@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, and nothing else.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Change nothing, and report what would be done.")]
 OfStream = Annotated[str | None, typer.Option("--stream", help="The stream's name; all of them without it.")]
 Reason = Annotated[str | None, typer.Option(help="A code, as in bad_timestamp.")]
 Partition = Annotated[str | None, typer.Option(help="A landing partition.")]

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sessions_platform.cli.options import AsJson, Ids, OfStatus, OfStream, Partition, Reason, StatusChoice
+from sessions_platform.cli.options import AsJson, DryRun, Ids, OfStatus, OfStream, Partition, Reason, StatusChoice
 from sessions_platform.cli.output import contexts, print_document, print_table, save, user
 from sessions_platform.settings import Settings
 
@@ -82,7 +82,7 @@ def export_rejected(
 def replay_rejected(
     file: Annotated[Path, typer.Argument(help="NDJSON as `rejected export` wrote it, repaired.", show_default=False)],
     stream: Annotated[str | None, typer.Option(help="The stream of lines that name none.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing, and report what would happen.")] = False,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Replace rejected rows by repaired ones, and refresh all affected sessions.
