@@ -10,9 +10,11 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from sessions_platform.contracts.field_paths import alternatives
 from sessions_platform.contracts.formats import format_of_name, suffixes
 from sessions_platform.contracts.model import Model
 from sessions_platform.contracts.values import (
+    FieldPath,
     NullTexts,
     Pattern,
     SourcePaths,
@@ -73,7 +75,7 @@ class Column(Model):
         description="The source field; of several, the first that is not null. A dot leads into a nested field, "
         "^ into the envelope of a batch.",
     )
-    join: list[str] | None = Field(
+    join: list[FieldPath] | None = Field(
         None, min_length=2, description="Source fields to join with a space, as in a date and a time."
     )
     description: str = Field("", description="Shown in the UI.")
@@ -116,7 +118,7 @@ class Column(Model):
 
     def paths(self, name: str) -> list[str]:
         """The source fields that the column is read from; its own `name` where it states none."""
-        return self.join or self.from_ or [name]
+        return self.join or [path for stated in self.from_ or [name] for path in alternatives(stated)]
 
     def fields(self, name: str) -> list[str]:
         """Those of the paths that lead into the row itself, not into its envelope."""

@@ -15,6 +15,7 @@ from zoneinfo import available_timezones
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from sessions_platform.contracts.field_paths import PathError, alternatives, steps_of
 from sessions_platform.contracts.polars_syntax import format_problem, knows_timezone, pattern_problem
 from sessions_platform.contracts.timestamps import EPOCHS
 
@@ -190,6 +191,24 @@ def _is_stateless(encoding: str) -> bool:
     return True
 
 
+def _field_path(path: str) -> str:
+    """A path to one field; what begins one into an envelope is left to the caller's rules."""
+    try:
+        steps_of(path.removeprefix("^"))
+    except PathError as error:
+        fix = "write list[0], list[-1] or list[key=text]; put a key with brackets or quotes into quotes, '\"a [b]\"'"
+        raise invalid(f"{shown(path)} is no path: {error}", fix) from None
+    if len(alternatives(path)) > 1:
+        raise invalid(f"{shown(path)} names several fields", "write it in from, or name one of them")
+    return path
+
+
+def _source_path(path: str) -> str:
+    for each in alternatives(path):
+        _field_path(each)
+    return path
+
+
 def _null_text(value: Any) -> str:
     """A text as it stands in the source; a bare number counts as its text."""
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -236,8 +255,9 @@ TimestampFormat = Annotated[str, AfterValidator(_format)]
 Encoding = Annotated[str, AfterValidator(_encoding)]
 NullTexts = list[Annotated[str, BeforeValidator(_null_text)]]
 Character = Annotated[str, Field(min_length=1, max_length=1)]
+FieldPath = Annotated[str, AfterValidator(_field_path)]
 SourcePaths = Annotated[
-    list[str],
+    list[Annotated[str, AfterValidator(_source_path)]],
     BeforeValidator(_as_list),
     Field(min_length=1),
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}),

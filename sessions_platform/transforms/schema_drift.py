@@ -19,6 +19,7 @@ from types import NoneType
 from typing import Any
 
 from sessions_platform.contracts.columns import Column, ColumnType
+from sessions_platform.contracts.field_paths import enters_list, field_of, names_of
 from sessions_platform.contracts.formats import FORMATS
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.timestamps import EPOCHS
@@ -158,7 +159,8 @@ def drift(observed: ObservedSchema, before: ObservedSchema, stream: Stream) -> l
 
 def _new(observed: ObservedSchema, before: ObservedSchema, stream: Stream) -> Iterator[Drift]:
     named = {path for paths in _paths(stream).values() for path in paths}
-    inner = {path.rpartition(".")[0] for path in named}
+    columns = stream.columns.items()
+    inner = {".".join(names_of(path)[:-1]) for name, column in columns for path in column.fields(name)}
     for path, types in sorted(observed.fields.items()):
         if before.rows and path not in before.fields and path not in named and path not in inner:
             yield Drift(DriftKind.new, path, _listed(types), sum(types.values()), observed.rows)
@@ -184,7 +186,8 @@ def _retyped(observed: ObservedSchema, before: ObservedSchema, stream: Stream) -
         return
     for column_name, paths in _paths(stream).items():
         column = stream.columns[column_name]
-        for path in (path for path in paths if path in observed.fields):
+        lists = {field_of(path) for path in column.fields(column_name) if enters_list(path)}
+        for path in (path for path in paths if path in observed.fields and path not in lists):
             types, known = observed.fields[path], before.fields.get(path)
             unexpected = {name: rows for name, rows in types.items() if name not in _expected(column, known)}
             rows, values = sum(unexpected.values()), sum(types.values()) - types.get("null", 0)
@@ -213,7 +216,8 @@ def _listed(types: Types) -> str:
 
 
 def _paths(stream: Stream) -> dict[str, list[str]]:
-    return {name: column.fields(name) for name, column in stream.columns.items()}
+    """The fields that each column's paths lead to, as ``ObservedSchema`` names them."""
+    return {name: list(map(field_of, column.fields(name))) for name, column in stream.columns.items()}
 
 
 # The keys of the objects that columns' paths lead into, nested as the objects are.
@@ -223,9 +227,9 @@ Entered = Mapping[str, "Entered"]
 def entered_objects(stream: Stream) -> Entered:
     """The objects that the paths of the stream's columns lead into."""
     tree: dict[str, Any] = {}
-    for path in (path for paths in _paths(stream).values() for path in paths):
+    for path in (path for name, column in stream.columns.items() for path in column.fields(name)):
         below = tree
-        for step in path.split(".")[:-1]:
+        for step in names_of(path)[:-1]:
             below = below.setdefault(step, {})
     return tree
 

@@ -281,6 +281,9 @@ PROBLEMS: dict[str, tuple[str | bytes, str, str]] = {
     ),
     "a bound that is no number": (changed("ge: 0}", "ge: zero}"), "columns.amount.ge", "valid number"),
     "no regular expression": (changed(PAGE, "{pattern: '('}"), "columns.page_url.pattern", "Rust syntax"),
+    "a path that selects nothing": (changed(PAGE, "{from: 'x[key]'}"), "columns.page_url.from", "list[key=text]"),
+    "a quote that does not end": (changed(PAGE, "{from: 'x.\"y'}"), "columns.page_url.from", "list[key=text]"),
+    "several fields to join": (changed(PAGE, "{join: ['x.(a|b)', y]}"), "columns.page_url.join", "in from"),
     "a null among nulls": (changed(PAGE, "{nulls: [NULL]}"), "columns.page_url.nulls", 'as in nulls: ["-", "NULL"]'),
     "no look-ahead": (changed(PAGE, "{pattern: '(?=a)'}"), "columns.page_url.pattern", "Rust syntax"),
     "pattern of a number": (

@@ -185,6 +185,28 @@ def test_a_row_that_could_not_be_read_says_why() -> None:
         pytest.param({"from": "x.y"}, '{"x": {"y": 1}, "x.y": null}', None, id="even where it is null"),
         pytest.param({"from": "x.y"}, '{"x": "y"}', None, id="a scalar contains no fields"),
         pytest.param({"from": "x.0"}, '{"x": ["y"]}', None, id="nor does a list"),
+        pytest.param({"from": "x[0]"}, '{"x": ["y", "z"]}', "y", id="an item of a list"),
+        pytest.param({"from": "x[-1]"}, '{"x": ["y", "z"]}', "z", id="its last"),
+        pytest.param({"from": "x[2]"}, '{"x": ["y", "z"]}', None, id="no item"),
+        pytest.param({"from": "x[-3]"}, '{"x": ["y", "z"]}', None, id="no item from the end"),
+        pytest.param({"from": "x[0]"}, '{"x": {"0": "y"}}', None, id="an object has no items"),
+        pytest.param({"from": "x[0][1].y"}, '{"x": [[0, {"y": 7}]]}', "7", id="lists in lists"),
+        pytest.param({"from": 'x."y.z"'}, '{"x": {"y.z": 1, "y": {"z": 2}}}', "1", id="a quoted key with a dot"),
+        pytest.param({"from": '"x [0]"'}, '{"x [0]": 1}', "1", id="a quoted key with brackets"),
+        pytest.param({"from": "x[0]"}, '{"x[0]": 1, "x": [2]}', "1", id="a key that is the path takes precedence"),
+        pytest.param(
+            {"from": "x[key=page].value"},
+            '{"x": [1, {"key": "ref", "value": "r"}, {"key": "page", "value": "p"}, {"key": "page"}]}',
+            "p",
+            id="the first item with the text",
+        ),
+        pytest.param({"from": "x[k=7].v"}, '{"x": [{"k": 7, "v": 1.5}]}', "1.5", id="a number, by its text"),
+        pytest.param(
+            {"from": "x[key=n].value.(string|int|double)_value"},
+            '{"x": [{"key": "n", "value": {"string_value": null, "int_value": 0, "double_value": 1.0}}]}',
+            "0",
+            id="the first of the typed values that is not null",
+        ),
         pytest.param({"from": "x.y"}, '{"x": null}', None, id="nor null"),
         pytest.param({"from": ["x", "y"]}, '{"x": null, "y": 0}', "0", id="the first that is not null"),
         pytest.param({"from": ["x", "y"]}, '{"x": "", "y": "z"}', "z", id="empty text is null"),
@@ -236,6 +258,15 @@ def test_an_empty_user_id_is_null(column: dict[str, Any], payload: str, user: st
 )
 def test_a_text_is_cleaned(column: dict[str, Any], value: str, text: str | None) -> None:
     assert parsed(f'{{"a": {value}}}', stream({"a": column}, "drop")) == {"a": text}
+
+
+@pytest.mark.parametrize(
+    ("extra_columns", "kept"), [("keep", {"x": [{"k": "a", "v": 1}, {"k": "b", "v": 2}]}), ("reject", None)]
+)
+def test_a_list_that_a_path_enters_is_kept_and_expected(extra_columns: str, kept: Any) -> None:
+    of = stream({"a": {"from": "x[k=a].v"}}, extra_columns)
+    row = parsed('{"x": [{"k": "a", "v": 1}, {"k": "b", "v": 2}]}', of)
+    assert (row["a"], row.get("properties")) == ("1", kept)
 
 
 def test_nulls_of_the_source_apply_where_a_column_states_none() -> None:

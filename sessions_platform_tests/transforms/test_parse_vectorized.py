@@ -205,6 +205,27 @@ def test_a_number_of_more_digits_than_a_double_preserves_is_read_row_by_row(numb
     agrees(raw([line, b'{"a":1}', line]), of)
 
 
+# Paths
+
+PATHS: dict[str, dict[str, Any]] = {
+    "a": {"from": ["a[0]", "a[-1].b", 'a."c.d"']},
+    "b": {"from": ["b[a=x].c", "b[1][0]", "user.(id|a)"]},
+    "c": {"join": ["c[0]", "c[1]"]},
+}
+
+
+@given(json_lines(), st.sampled_from(["keep", "drop", "reject"]), st.booleans())
+def test_paths_into_lists(lines: list[bytes], extra_columns: str, matches: bool) -> None:
+    columns = PATHS if matches else {**PATHS, "b": {}}
+    agrees(raw(lines), stream(columns, extra_columns))
+
+
+def test_an_item_of_a_list_is_vectorized_and_a_match_is_not() -> None:
+    lines = [b'{"a":["%d","x"],"b":"y"}' % n for n in range(3)]
+    assert vectorized_rows(lines, stream({"a": {"from": "a[0]"}})) == [0, 1, 2]
+    assert vectorized_rows(lines, stream({"a": {"from": "a[b=x].c"}})) == []
+
+
 # Cleaned texts
 
 CLEANED: dict[str, dict[str, Any]] = {

@@ -10,7 +10,7 @@ absent key, a blank text and one of `nulls` (``cleaning``).
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import NoneType
@@ -20,6 +20,7 @@ import msgspec
 import polars as pl
 
 from sessions_platform.contracts.columns import ENVELOPE, Column
+from sessions_platform.contracts.field_paths import Match, Step, enters_list, names_of, steps_of
 from sessions_platform.contracts.polars_types import REASON, REASONS
 from sessions_platform.contracts.rejection_reasons import VALUE_SHOWN, Code, Reason
 from sessions_platform.contracts.stream import Stream
@@ -175,28 +176,45 @@ def _values(rows: _Rows, path: str) -> list[Any]:
     of_rows = rows.fields
     if path.startswith(ENVELOPE):
         of_rows, path = rows.envelopes, path.removeprefix(ENVELOPE)
-    if "." in path:
-        steps = path.split(".")
+    steps = steps_of(path)
+    if steps != (path,):
         return [value_at(fields, path, steps) for fields in of_rows]
     return [fields.get(path) for fields in of_rows]
 
 
-def value_at(fields: Fields, path: str, steps: list[str]) -> Any:
-    """The value at a path, None where there is none. A key that contains the dots takes precedence.
+def value_at(fields: Fields, path: str, steps: Sequence[Step]) -> Any:
+    """The value at a path, None where there is none. A key that is the path itself takes precedence.
 
     Args:
         fields: of one row.
         path: as in the stream's file, such as "user.id".
-        steps: the path, split at its dots.
+        steps: its steps (``field_paths.steps_of``).
     """
     if path in fields:
         return fields[path]
     value: Any = fields
     for step in steps:
-        if type(value) is not dict:
+        if type(step) is not str:
+            value = _item(value, step)
+        elif type(value) is dict:
+            value = value.get(step)
+        else:
             return None
-        value = value.get(step)
     return value
+
+
+def _item(items: Any, step: Step) -> Any:
+    """The item of a list that a step selects; None if there is none, or it is no list."""
+    if type(items) is not list:
+        return None
+    if isinstance(step, Match):
+        return next((item for item in items if type(item) is dict and _has(item, step)), None)
+    return items[int(step)] if -len(items) <= int(step) < len(items) else None
+
+
+def _has(item: Fields, match: Match) -> bool:
+    value = item.get(match.key)
+    return value is not None and _TEXT_OF[type(value)](value) == match.value
 
 
 def _cleaned(values: list[Any], cleaning: Cleaning) -> list[Any]:
@@ -236,7 +254,7 @@ def envelope_text(envelope: Fields, path: str) -> Any:
         envelope: the fields of a row's envelope.
     """
     path = path.removeprefix(ENVELOPE)
-    value = value_at(envelope, path, path.split("."))
+    value = value_at(envelope, path, steps_of(path))
     return value if isinstance(value, dict | list) else _TEXT_OF[type(value)](value)
 
 
@@ -280,21 +298,26 @@ def _extras(rows: list[Fields], stream: Stream) -> Iterator[tuple[int, Fields]]:
 
 
 def paths_of(stream: Stream) -> Callable[[Fields], Tree | None]:
-    """A function from a row's fields to the tree of the paths that apply to them; to None if they name every field."""
+    """A function from a row's fields to the tree of the paths that apply to them; to None if they name every field.
+
+    A path that enters a list names one item of it. The list stays among the fields that no path names, unless these
+    reject the row: then it is expected.
+    """
     paths = {path for name, column in stream.columns.items() for path in column.fields(name)}
-    dotted = {path for path in paths if "." in path}
-    tree = lru_cache(lambda literal: _tree(paths, literal))
-    return lambda fields: None if fields.keys() <= paths else tree(frozenset(dotted & fields.keys()))
+    may_be_literal = {path for path in paths if steps_of(path) != (path,)}
+    names_lists = stream.extra_columns == "reject"
+    tree = lru_cache(lambda literal: _tree(paths, literal, names_lists=names_lists))
+    return lambda fields: None if fields.keys() <= paths else tree(frozenset(may_be_literal & fields.keys()))
 
 
-def _tree(paths: Iterable[str], literal: frozenset[str]) -> Tree:
-    """The tree of all paths. The `literal` ones are keys that contain dots, and are not split.
+def _tree(paths: Iterable[str], literal: frozenset[str], *, names_lists: bool) -> Tree:
+    """The tree of all paths. The `literal` ones are keys themselves, and are not divided into steps.
 
     Longer paths are entered first, so that of two paths the one that names the whole object wins.
     """
     tree: Tree = {}
-    for path in sorted(paths, reverse=True):
-        *above, last = [path] if path in literal else path.split(".")
+    split = {path for path in paths if path not in literal and (names_lists or not enters_list(path))}
+    for *above, last in sorted([*map(names_of, split), *((path,) for path in literal)], reverse=True):
         below = tree
         for step in above:
             below = below.setdefault(step, {})

@@ -29,6 +29,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from sessions_platform.contracts.field_paths import Match, steps_of
 from sessions_platform.contracts.formats import FORMATS, Layout
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.sources.formats.csv import header_names
@@ -247,7 +248,13 @@ class _TemplateReader:
     def _at_path(self, fields: Fields, path: str) -> Any:
         if self.envelopes and path in self.envelopes.slots:
             return self.envelopes.slots[path]
-        return value_at(fields, path, path.split("."))
+        steps = steps_of(path)
+        match = next((number for number, step in enumerate(steps) if isinstance(step, Match)), None)
+        if match is None or path in fields:
+            return value_at(fields, path, steps)
+        items = value_at(fields, path, steps[:match])
+        # Which item matches depends on the row, so a list makes the plan void, and rows are read one by one.
+        return items if isinstance(items, list) else None
 
     def read(self, rows: Tokens, plan: _Plan) -> VectorizedRows | None:
         """Read the rows that match the plan's template; None if there are none."""
