@@ -23,6 +23,7 @@ from sessions_platform.contracts.row_checks import duplicates_issues, skip_issue
 from sessions_platform.contracts.session_rule import Aggregate
 from sessions_platform.contracts.sessions import ADDED_BY_WAREHOUSE, SESSIONIZED, SESSIONS
 from sessions_platform.contracts.stream import BY_POSITION, is_typed
+from sessions_platform.contracts.timestamp_checks import timestamp_issues
 from sessions_platform.contracts.values import as_day, as_share, is_timezone
 
 REQUIRED_COLUMNS = ("user_id", "event_timestamp", "event_type")
@@ -116,8 +117,8 @@ def _column_issues(name: str, column: Raw, *, needs_formats: bool = True) -> Ite
         yield Issue((*key_path, "nullable"), f"an event must have {name}", "remove nullable")
     if {"from", "join"} <= stated:
         yield Issue((*key_path, "join"), "from and join exclude each other", "keep one of the two")
-    if kind == "timestamp" and needs_formats and "formats" not in stated:
-        yield Issue(key_path, "its formats are not named", 'add formats, as in formats: ["%+", epoch_ms]')
+    if kind == "timestamp":
+        yield from timestamp_issues(key_path, column, is_typed=not needs_formats)
     if kind:
         yield from _misplaced_rules(key_path, kind, stated)
         yield from _listed_issues((*key_path, "isin"), kind, column.get("isin"))
