@@ -18,6 +18,8 @@ from enum import StrEnum
 from types import NoneType
 from typing import Any
 
+import msgspec
+
 from sessions_platform.contracts.columns import Column, ColumnType
 from sessions_platform.contracts.field_paths import enters_list, field_of, names_of
 from sessions_platform.contracts.formats import FORMATS
@@ -37,6 +39,7 @@ _NAMES: dict[type, str] = {
     bool: "boolean",
     int: "integer",
     float: "number",
+    msgspec.Raw: "number",  # its spelling
     dict: "object",
     list: "array",
     NoneType: "null",

@@ -191,14 +191,18 @@ def test_lines_that_differ_in_one_byte(line: str) -> None:
     ("number", "is_vectorized"),
     [
         pytest.param("9.63170170192502", True, id="fifteen digits and a point, which any double preserves"),
-        pytest.param("9.631701701925027", False, id="sixteen, of which the last changes"),
-        pytest.param("9.912381323017539", False, id="sixteen, of which two change"),
-        pytest.param("-9.6317017019251", True, id="with a sign, as long as it may be"),
+        pytest.param("9.631701701925027", True, id="sixteen, of which a double changes the last"),
+        pytest.param("-0.1234567890123456789012345", True, id="more than a double has"),
+        pytest.param("1.10", True, id="a trailing zero"),
+        pytest.param("1e5", False, id="an exponent"),
+        pytest.param(f"0.{255 * '1'}", False, id="too many digits to be searched"),
         pytest.param("123456789012345678", True, id="a whole number of eighteen digits"),
         pytest.param("1234567890123456789", False, id="and one more"),
     ],
 )
-def test_a_number_of_more_digits_than_a_double_preserves_is_read_row_by_row(number: str, is_vectorized: bool) -> None:
+def test_a_number_is_read_vectorized_if_the_row_parser_writes_the_same(
+    number: str, is_vectorized: bool
+) -> None:
     of = stream(COLUMNS)
     line = f'{{"a":{number}}}'.encode()
     assert vectorized_rows([line], of) == ([0] if is_vectorized else [])
@@ -283,10 +287,8 @@ def test_simple_json_is_vectorized(line: str, extra_columns: str) -> None:
         pytest.param(b'{"a":"\xff"}', id="no UTF-8"),
         pytest.param(b'{"a":"x","a":"y"}', id="a key that occurs twice"),
         pytest.param(b'{"z":{"y":1,"y":2}}', id="also below"),
-        pytest.param(b'{"a":1.10}', id="a number with a trailing zero"),
-        pytest.param(b'{"a":0.00001}', id="a number that is written with an exponent"),
+        pytest.param(b'{"a":1.0e2}', id="a number with an exponent"),
         pytest.param(b'{"a":-0}', id="a negative zero, which is read as 0"),
-        pytest.param(b'{"a":1234567890123456.5}', id="more digits than a double has"),
         pytest.param(b'{"a":%s}' % (b"9" * 4301), id="a number of too many digits"),
         pytest.param(b'{"a":{"b":1}}', id="a column with an error"),
         pytest.param(b'{"a":[],"b":"x"}', id="an error in one of several columns"),

@@ -2,7 +2,7 @@
 
 Of a key that is repeated in an object the last value counts, as in most parsers. Lone surrogates are valid JSON, and
 wrong only in the one field that contains them, so they are decoded here and reported by `transforms.parse`. Which
-bytes are a record is in `ndjson` and `json_documents`.
+bytes are a record is in `ndjson` and `json_documents`. A number that is no integer is a `msgspec.Raw`, its spelling.
 """
 
 import codecs
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
 from types import NoneType
-from typing import Any, NoReturn
+from typing import Any
 
 import msgspec
 
@@ -41,10 +41,10 @@ JSON_NAMES = {
     bool: "a JSON boolean",
     int: "a JSON number",
     float: "a JSON number",
+    msgspec.Raw: "a JSON number",
     NoneType: "a JSON null",
 }
 
-_decode = msgspec.json.Decoder().decode
 _STRING = re.compile(rb'"(?>[^"\\]*(?:\\.[^"\\]*)*)"?', re.DOTALL)
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
@@ -121,7 +121,7 @@ def _nearly_json(payload: bytes, error: Exception, non_finite_as_null: bool) -> 
     if not (ESCAPED_UNSTORABLE.search(payload) or _NON_FINITE.search(payload)):
         raise MalformedError(_broken_rule(text, error)) from None
     try:
-        value = json.loads(text, parse_constant=_NonFinite, parse_float=_finite)
+        value = json.loads(text, parse_constant=_NonFinite, parse_float=_spelled)
     except (ValueError, RecursionError):
         raise MalformedError(_broken_rule(text, error)) from None
     return value if non_finite_as_null and not _nulled(value) else _only_finite(value)
@@ -171,13 +171,19 @@ def _broken_rule(text: str, error: Exception) -> str:
     return f"is not one JSON object: {detail}"
 
 
-def _out_of_range(text: str) -> NoReturn:
-    raise ValueError(text)
+def _spelled(text: str) -> msgspec.Raw:
+    """A number that is no integer, as it is spelled: a double would lose digits, and `1.10` and `1.1` be one."""
+    if not math.isfinite(float(text)):
+        raise ValueError(text)
+    return msgspec.Raw(text.encode())
 
 
-def _finite(text: str) -> float:
-    number = float(text)
-    return number if math.isfinite(number) else _out_of_range(text)
+_decode = msgspec.json.Decoder(float_hook=_spelled).decode
+
+
+def spelling(number: msgspec.Raw) -> str:
+    """The text of a number that is no integer."""
+    return bytes(number).decode()
 
 
 def _is_too_deep(payload: bytes) -> bool:

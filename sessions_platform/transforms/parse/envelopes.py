@@ -4,6 +4,9 @@ Rows of one batch have one header and follow each other, so each envelope is dec
 rows are rejected for their envelope, is in ``row_parser``.
 """
 
+import re
+from typing import Any
+
 import polars as pl
 
 from sessions_platform.contracts.columns import ENVELOPE
@@ -15,6 +18,7 @@ from sessions_platform.transforms.parse.templates import Slot
 
 # The text of a null, which is no value's: it can't be stored.
 _NULL = "\0"
+_EXPONENT = re.compile("-?[0-9.]+[eE][-+]?[0-9]+")
 
 
 class EnvelopeTexts:
@@ -52,4 +56,9 @@ class EnvelopeTexts:
             texts = [envelope_text(self._decode(header), path) for path in self.slots]
         except MalformedError:
             return None
-        return None if any(isinstance(text, dict | list) for text in texts) else texts
+        return None if any(map(_is_for_row_parser, texts)) else texts
+
+
+def _is_for_row_parser(text: Any) -> bool:
+    """Whether it is an object or a list, or may be a number with an exponent, which timestamps read otherwise."""
+    return isinstance(text, dict | list) or (text is not None and _EXPONENT.fullmatch(text) is not None)

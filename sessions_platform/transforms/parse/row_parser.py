@@ -19,14 +19,14 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from sessions_platform.contracts.columns import ENVELOPE, Column
+from sessions_platform.contracts.columns import ENVELOPE, Column, ColumnType
 from sessions_platform.contracts.field_paths import Match, Step, enters_list, names_of, steps_of
 from sessions_platform.contracts.polars_types import REASON, REASONS
 from sessions_platform.contracts.rejection_reasons import VALUE_SHOWN, Code, Reason
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.sources.formats.base import Decoder, Fields
 from sessions_platform.sources.formats.errors import MalformedError
-from sessions_platform.sources.formats.json_objects import ESCAPED_UNSTORABLE, JSON_NAMES, envelope_decoder
+from sessions_platform.sources.formats.json_objects import ESCAPED_UNSTORABLE, JSON_NAMES, envelope_decoder, spelling
 from sessions_platform.sources.formats.registry import open_format
 from sessions_platform.transforms.parse.cleaning import Cleaning
 from sessions_platform.transforms.schema_drift import RowSignature, row_signatures
@@ -66,7 +66,7 @@ class _Rows:
 
     def reject(self, row: int, code: Code, column: str, rule: str, value: Any = None) -> None:
         """Add a reason to a row; the value is shown as JSON, shortened."""
-        shown = None if value is None else storable(json.dumps(value, ensure_ascii=False))[:VALUE_SHOWN]
+        shown = None if value is None else storable(_shown(value))[:VALUE_SHOWN]
         self.reasons.append((row, Reason(code, storable(column), rule, shown)))
 
     def parse_errors(self) -> pl.Series:
@@ -101,6 +101,11 @@ def _decoded(raw: pl.DataFrame, decode: Decoder) -> _Rows:
         if may_contain_unstorable(payload):
             rows.suspects.append(row)
     return rows
+
+
+def _shown(value: Any) -> str:
+    """A value as JSON. Numbers inside of lists and objects are shown as doubles."""
+    return json.dumps(value, ensure_ascii=False, default=lambda number: float(spelling(number)))
 
 
 def has_envelope_paths(stream: Stream) -> bool:
@@ -163,6 +168,8 @@ def _column(rows: _Rows, name: str, column: Column, cleaning: Cleaning) -> pl.Se
     types = set(map(type, values))
     if types & {dict, list}:
         _reject_containers(rows, name, column, values)
+    if column.type is ColumnType.timestamp and msgspec.Raw in types:
+        values = list(map(_without_exponent, values))
     if not types <= {str, NoneType}:
         values = [_TEXT_OF[type(value)](value) for value in values]
     for row in rows.suspects:
@@ -170,6 +177,11 @@ def _column(rows: _Rows, name: str, column: Column, cleaning: Cleaning) -> pl.Se
             rows.reject(row, Code.bad_text, name, rule, values[row])
             values[row] = None
     return pl.Series(name, values, dtype=pl.String)
+
+
+def _without_exponent(value: Any) -> Any:
+    """A number with an exponent as a double, for no format of a timestamp has one."""
+    return float(spelling(value)) if type(value) is msgspec.Raw and b"e" in bytes(value).lower() else value
 
 
 def _values(rows: _Rows, path: str) -> list[Any]:
@@ -263,6 +275,7 @@ _TEXT_OF: dict[type, Callable[[Any], Any]] = {
     bool: lambda truth: "true" if truth else "false",
     int: str,
     float: repr,
+    msgspec.Raw: spelling,
     NoneType: lambda _: None,
     dict: lambda _: None,
     list: lambda _: None,

@@ -3,10 +3,9 @@
 Here: how a JSON scalar is recognized, and which rows are left out because one of theirs is not. Where values are in a
 row is in ``templates``; what columns are made of them is in ``vectorized``.
 
-A number is only recognized if its text is what the row parser writes after reading it (``str`` of an int, ``repr`` of
-a float), because its text is taken as it is. So there are no leading or trailing zeros, no exponents, no ``-0``, and
-so few digits that a 64-bit integer, or a double, preserves all of them (15 digits for any double). A row with another
-spelling, even if it is valid JSON, is left to the row parser.
+A number is only recognized if its text is what the row parser writes after reading it, because its text is taken as it
+is. An integer has no leading zeros, is not ``-0``, and has few enough digits for 64 bits. Another number is its own
+spelling, in both parsers; one with an exponent, which may be out of range, is left to the row parser.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,10 +23,8 @@ _SCALAR_TYPES = (_BOOLEAN, _INTEGER, _NUMBER)
 TypeCodes = npt.NDArray[np.int8]
 
 _MOST_INTEGER_BYTES = 18
-# 15 digits and the point. A sign counts as a digit.
-_MOST_FRACTION_BYTES = 16
-# In turn: whole numbers, numbers from 1 on, numbers from 0.0001 on (repr writes smaller ones with an exponent).
-_FRACTION = r"^-?(?:(?:0|[1-9][0-9]*)\.0|[1-9][0-9]*\.[0-9]*[1-9]|0\.0{0,3}[1-9](?:[0-9]*[1-9])?)$"
+_MOST_FRACTION_BYTES = 256
+_FRACTION = r"^-?(?:0|[1-9][0-9]*)\.[0-9]+$"
 
 
 def _is_of_type(text: pl.Series, code: int) -> pl.Series:
