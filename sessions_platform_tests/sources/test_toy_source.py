@@ -181,7 +181,7 @@ def described(folder: Path, source: str) -> Path:
         ("  format: csv\n  type: kafka\n", 5, "source.type", "no source of type 'kafka'. Fix: write 'files' or 'toy'."),
         ("  type: [toy]\n  format: csv\n", 4, "source.type", "no source of type ['toy']. Fix: write 'files' or 'toy'."),
         ("  type: toy\n  format: csv\n", 3, "source.topic", "the key is missing"),
-        ("  type: toy\n  topic: t\n  format: xls\n", 6, "source.format", "'ndjson', 'json', 'csv' or 'parquet'"),
+        ("  type: toy\n  topic: t\n  format: xls\n", 6, "source.format", "'ndjson', 'json', 'csv'"),
         ("  type: toy\n  topic: t\n  format: csv\n  topics: t\n", 7, "source.topics", "did you mean topic?"),
         ("  type: toy\n  topic: t\n  format: csv\n  files: a\n", 7, "source.files", "the key is not known"),
         ("  files: a\n  format: csv\n  topic: t\n", 6, "source.topic", "the key is not known"),

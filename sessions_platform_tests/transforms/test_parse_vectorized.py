@@ -200,9 +200,7 @@ def test_lines_that_differ_in_one_byte(line: str) -> None:
         pytest.param("1234567890123456789", False, id="and one more"),
     ],
 )
-def test_a_number_is_read_vectorized_if_the_row_parser_writes_the_same(
-    number: str, is_vectorized: bool
-) -> None:
+def test_a_number_is_read_vectorized_if_the_row_parser_writes_the_same(number: str, is_vectorized: bool) -> None:
     of = stream(COLUMNS)
     line = f'{{"a":{number}}}'.encode()
     assert vectorized_rows([line], of) == ([0] if is_vectorized else [])
