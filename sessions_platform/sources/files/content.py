@@ -11,8 +11,10 @@ from collections.abc import Iterator
 
 from sessions_platform.contracts.sources import FilesSource
 from sessions_platform.sources.formats.compression import codec_of, decompressed
+from sessions_platform.sources.formats.foreign import refuse_foreign
 
 _CHUNK_BYTES = 256 * 1024
+_SIGNATURE_BYTES = 512
 
 
 class FileContent:
@@ -69,11 +71,15 @@ class FileContent:
 
     def _counted_text(self) -> Iterator[bytes]:
         self.text_bytes = 0
-        codec = codec_of(next(self.chunks(4), b""))
+        start = next(self.chunks(_SIGNATURE_BYTES), b"")
+        refuse_foreign(start)
+        codec = codec_of(start)
         if codec is None:
             chunks = self.chunks(min(_CHUNK_BYTES, self._block_bytes))
         else:
             chunks = decompressed(self.chunks, codec, self.max_bytes)
         for chunk in chunks:
+            if codec and not self.text_bytes:
+                refuse_foreign(chunk, codec.name)
             self.text_bytes += len(chunk)
             yield chunk

@@ -1,0 +1,47 @@
+"""Files that are no text, recognized by the bytes that they begin with, and what to do with them.
+
+Without this a line feed anywhere in an archive would end a row, and a row in it could pass for an event. Only
+signatures that no line of text begins with are here: `PAR1` alone may be the first field name of a CSV file.
+"""
+
+import re
+
+from sessions_platform.sources.formats.errors import CorruptDataError
+
+_UNPACK = "unpack it, and deliver the files that are in it"
+_REPACK = "deliver it uncompressed, or as gzip or zstd"
+_EXPORT = "export it as CSV or NDJSON"
+_SIGNATURES: tuple[tuple[str, str, str], ...] = (
+    (
+        r"PK\x03\x04(?s:.{26})(\[Content_Types\]\.xml|_rels/|xl/)",
+        "an Excel workbook or another Office document",
+        _EXPORT,
+    ),
+    (r"PK(\x03\x04|\x05\x06|\x07\x08)", "a zip archive", _UNPACK),
+    (r"(?s:(?=.{0,256}\x00).{257})ustar", "a tar archive", _UNPACK),
+    (r"7z\xbc\xaf\x27\x1c", "a 7z archive", _UNPACK),
+    (r"Rar!\x1a\x07", "a RAR archive", _UNPACK),
+    (r"BZh[1-9]1AY&SY", "a file in bzip2", _REPACK),
+    (r"\xfd7zXZ\x00", "a file in xz", _REPACK),
+    (r"\x04\x22\x4d\x18", "a file in lz4", _REPACK),
+    (r"PAR1[\x00-\x08\x0e-\x1f]", "a Parquet file", "set format: parquet"),
+    (r"ARROW1\x00\x00", "an Arrow file", "set format: arrow"),
+    (r"Obj\x01", "an Avro file", _EXPORT),
+    (r"%PDF-[12]\.\d", "a PDF", _EXPORT),
+    (r"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an older Excel workbook or Office document", _EXPORT),
+    (r"SQLite format 3\x00", "an SQLite database", _EXPORT),
+)
+_COMPILED = [(re.compile(signature.encode("latin-1")), kind, fix) for signature, kind, fix in _SIGNATURES]
+
+
+def refuse_foreign(start: bytes, codec: str | None = None) -> None:
+    """Raise CorruptDataError, with what the file is and what to do, where its text begins as no text does.
+
+    Args:
+        start: what the text begins with; a tar archive is recognized by its first 262 bytes.
+        codec: the name of the file's compression; None for none.
+    """
+    for signature, kind, fix in _COMPILED:
+        if signature.match(start):
+            packed = f" in {codec}" if codec else ""
+            raise CorruptDataError(f"it is {kind}{packed}. Fix: {fix}")

@@ -1,0 +1,67 @@
+"""Files that are no text are one rejected row that says what they are."""
+
+import bz2
+import gzip
+import io
+import lzma
+import tarfile
+import zipfile
+from pathlib import Path
+
+import polars as pl
+import pytest
+import zstandard
+
+from sessions_platform_tests.ingested import payloads, reading
+
+LINES = b'{"a": 1}\n' * 1000
+
+
+def zipped(name: str) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(name, LINES)
+    return file.getvalue()
+
+
+def tarred(kind: int) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w", format=kind) as archive:
+        member = tarfile.TarInfo("events.ndjson")
+        member.size = len(LINES)
+        archive.addfile(member, io.BytesIO(LINES))
+    return file.getvalue()
+
+
+def parquet() -> bytes:
+    file = io.BytesIO()
+    pl.DataFrame({"a": [1]}).write_parquet(file)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("block_bytes", [1, 1 << 20])
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (zipped("events.ndjson"), "a zip archive. Fix: unpack"),
+        (zipped("[Content_Types].xml"), "an Excel workbook or another Office document. Fix: export"),
+        (tarred(tarfile.USTAR_FORMAT), "a tar archive. Fix: unpack"),
+        (tarred(tarfile.GNU_FORMAT), "a tar archive. Fix: unpack"),
+        (gzip.compress(tarred(tarfile.PAX_FORMAT)), "a tar archive in gzip. Fix: unpack"),
+        (zstandard.compress(tarred(tarfile.PAX_FORMAT)), "a tar archive in zstd. Fix: unpack"),
+        (bz2.compress(LINES), "a file in bzip2. Fix: deliver"),
+        (lzma.compress(LINES), "a file in xz. Fix: deliver"),
+        (parquet(), "a Parquet file. Fix: set format: parquet"),
+        (b"Obj\x01\x04\x14avro.codec", "an Avro file. Fix: export"),
+        (b"%PDF-1.7\n", "a PDF. Fix: export"),
+    ],
+)
+def test_a_file_of_another_format_says_what_it_is(tmp_path: Path, content: bytes, kind: str, block_bytes: int) -> None:
+    rows = pl.concat(list(reading(tmp_path / "file", content, block_bytes)))
+    assert rows.height == 1
+    assert kind in rows["corrupt_reason"][0]
+
+
+@pytest.mark.parametrize("line", [b"PAR1,b", b"PK,b", b"BZh9,b", b"%PDF,b", b"Obj,b", b"Rar!,b", b"x" * 257 + b"ustar"])
+def test_a_line_of_text_that_begins_alike_is_a_line(tmp_path: Path, line: bytes) -> None:
+    assert payloads(reading(tmp_path / "file", line + b"\n")) == [line]
