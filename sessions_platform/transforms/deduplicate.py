@@ -168,12 +168,13 @@ def _with_derived_ids(events: pl.DataFrame, file_digests: Mapping[str, str]) -> 
     same_bytes = {uri: first_file.setdefault(file_digests[uri], uri) for uri in sorted(file_digests)}
     events = events.with_columns(_file=pl.col("_uri").replace_strict(same_bytes, return_dtype=pl.String))
     row = ["_file", "_position", PAYLOAD_DIGEST]
-    stated = pl.col("event_id") if "event_id" in events.columns else pl.lit(None, pl.String)
-    numbered = events.filter(stated.is_null()).select(row).unique().sort("_file", "_position")
+    if "event_id" not in events.columns:
+        events = events.with_columns(event_id=pl.lit(None, pl.String))
+    numbered = events.filter(pl.col("event_id").is_null()).select(row).unique().sort("_file", "_position")
     numbered = numbered.with_columns(_occurrence=pl.int_range(pl.len()).over(PAYLOAD_DIGEST))
     events = events.join(numbered, on=row, how="left", maintain_order="left")
     derived = uuids_of(events.select(PAYLOAD_DIGEST, pl.col("_occurrence").cast(pl.String).fill_null("")))
-    return events.with_columns(event_id=pl.coalesce(stated, derived))
+    return events.with_columns(event_id=pl.coalesce("event_id", derived))
 
 
 def _first_of_each(events: pl.DataFrame, column: str) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -220,3 +220,13 @@ def test_by_position_a_repaired_row_takes_the_place_of_its_original(
     result = deduplicate(pl.concat(frames), of, {}, repairs)
     by_id, by_position = [("a", 2), place], [place, ("a", 2)]
     assert result.events.select("source_uri", "position").rows() == (by_position if sequence else by_id)
+
+
+def test_ids_are_derived_over_blocks_of_any_size() -> None:
+    of, rows = stream(columns=DERIVED), 30_000
+    one = validate(parse(raw(row()), of), of, LANDING).events
+    numbers = pl.int_range(1, rows + 1, dtype=pl.Int64, eager=True)
+    same = [one[name].new_from_index(0, rows) for name in one.columns]
+    events = pl.DataFrame(same).with_columns(position=numbers, _payload_digest=numbers.cast(pl.String))
+    result = deduplicate(events, of, {"a.ndjson": "1"})
+    assert result.events["event_id"].n_unique() == result.events.height == rows
