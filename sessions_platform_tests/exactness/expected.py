@@ -94,13 +94,13 @@ def _read(line: bytes, landing_partition: str, variant: StreamVariant) -> tuple[
         codes.add("missing_value")
     elif variant.allowed and event["event_type"] not in variant.allowed:
         codes.add("not_allowed")
-    event["page_url"] = fields.get("url")
+    event["page_url"] = fields.get("url") or None  # blank text is null
     event["amount"] = amount = fields.get("amount")
     if isinstance(amount, str):
         codes.add("wrong_type")
     elif amount is not None and variant.at_least is not None and amount < variant.at_least:
         codes.add("out_of_range")
-    event["campaign"], event["seq"] = fields.get("campaign"), fields.get("seq")
+    event["campaign"], event["seq"] = fields.get("campaign") or None, fields.get("seq")
     named = {"user", "anon", "ts", "type", "url", "amount", "campaign", "seq"} | ({"id"} if variant.has_ids else set())
     extras = {name: value for name, value in fields.items() if name not in named and value is not None}
     event["properties"] = json.dumps(extras, separators=(",", ":")) if extras else None
