@@ -68,9 +68,10 @@ class CommitPoints:
 
 
 def _caller(frame: FrameType | None) -> str:
-    """The innermost function of the platform that is running, as file:function."""
-    while frame is not None and not frame.f_code.co_filename.startswith(PACKAGE):
+    """The functions of the platform that are running, from the innermost outwards, each as file:function."""
+    functions: list[str] = []
+    while frame is not None:
+        if frame.f_code.co_filename.startswith(PACKAGE):
+            functions.append(f"{frame.f_code.co_filename.removeprefix(PACKAGE)}:{frame.f_code.co_name}")
         frame = frame.f_back
-    if frame is None:
-        return "no function of the platform"
-    return f"{frame.f_code.co_filename.removeprefix(PACKAGE)}:{frame.f_code.co_name}"
+    return " < ".join(functions) or "no function of the platform"

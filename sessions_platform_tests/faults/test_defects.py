@@ -10,7 +10,7 @@ import pytest
 from sessions_platform_tests.faults.damage import flip_a_bit, lake_files
 from sessions_platform_tests.faults.defects import DEFECTS
 from sessions_platform_tests.faults.report import Scenario
-from sessions_platform_tests.faults.test_killed_at_commit_points import distinct, kill_at
+from sessions_platform_tests.faults.test_killed_at_commit_points import kill_at, representative
 from sessions_platform_tests.faults.trial import Trials, compare
 
 pytestmark = pytest.mark.slow
@@ -24,7 +24,7 @@ def test_killing_at_commit_points_detects_each_defect(
     monkeypatch.setenv("FAULT_DEFECT", defect)
     names = trials.count_points("ingest")
     scenario = Scenario(defect)
-    points = [point for point in distinct(names) if names[point - 1].startswith("after commit")]
+    points = [point for _, point in representative({"ingest": names}) if names[point - 1].startswith("after commit")]
     while points and not scenario.lost:
         point = points.pop(0)
         kill_at(trials, scenario, "ingest", point, names[point - 1])
