@@ -13,8 +13,9 @@ from sessions_platform.contracts.columns import ENVELOPE
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.sources.formats.errors import MalformedError
 from sessions_platform.sources.formats.json_objects import envelope_decoder
-from sessions_platform.transforms.parse.row_parser import envelope_text, may_contain_unstorable
+from sessions_platform.transforms.parse.row_parser import envelope_text
 from sessions_platform.transforms.parse.templates import Slot
+from sessions_platform.transforms.parse.unstorable import may_contain_unstorable
 
 # The text of a null, which is no value's: it can't be stored.
 _NULL = "\0"

@@ -9,7 +9,6 @@ absent key, a blank text and one of `nulls` (``cleaning``).
 """
 
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -26,9 +25,10 @@ from sessions_platform.contracts.rejection_reasons import VALUE_SHOWN, Code, Rea
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.sources.formats.base import Decoder, Fields
 from sessions_platform.sources.formats.errors import MalformedError
-from sessions_platform.sources.formats.json_objects import ESCAPED_UNSTORABLE, JSON_NAMES, envelope_decoder, spelling
+from sessions_platform.sources.formats.json_objects import JSON_NAMES, envelope_decoder, spelling
 from sessions_platform.sources.formats.registry import open_format
 from sessions_platform.transforms.parse.cleaning import Cleaning
+from sessions_platform.transforms.parse.unstorable import broken_text_rule, may_contain_unstorable, texts_in
 from sessions_platform.transforms.schema_drift import RowSignature, row_signatures
 from sessions_platform.transforms.text import storable
 
@@ -129,36 +129,6 @@ def _add_envelopes(rows: _Rows, headers: pl.Series, stream: Stream) -> None:
             rows.suspects.append(row)
 
 
-# Text that can't be stored -------------------------------------------------------------------------------
-
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-
-
-def may_contain_unstorable(payload: bytes) -> bool:
-    """Whether text of a payload may be one that can't be stored."""
-    return b"\0" in payload or (b"\\u" in payload and ESCAPED_UNSTORABLE.search(payload) is not None)
-
-
-def _unstorable(text: str) -> str | None:
-    """The rule that a text breaks, if it can't be stored."""
-    match = _UNSTORABLE.search(text)
-    if match is None:
-        return None
-    return "holds U+0000" if match[0] == "\0" else f"holds half of a character, U+{ord(match[0]):X}"
-
-
-def _strings(value: Any) -> Iterator[str]:
-    """All text of a JSON value, keys included."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        yield from value
-        yield from _strings(list(value.values()))
-    elif isinstance(value, list):
-        for item in value:
-            yield from _strings(item)
-
-
 # Columns -------------------------------------------------------------------------------------------------
 
 
@@ -173,7 +143,7 @@ def _column(rows: _Rows, name: str, column: Column, cleaning: Cleaning) -> pl.Se
     if not types <= {str, NoneType}:
         values = [_TEXT_OF[type(value)](value) for value in values]
     for row in rows.suspects:
-        if values[row] is not None and (rule := _unstorable(values[row])):
+        if values[row] is not None and (rule := broken_text_rule(values[row])):
             rows.reject(row, Code.bad_text, name, rule, values[row])
             values[row] = None
     return pl.Series(name, values, dtype=pl.String)
@@ -295,8 +265,8 @@ def _properties(rows: _Rows, stream: Stream) -> pl.Series:
         for row, extras in _extras(rows.fields, stream):
             if stream.extra_columns == "reject":
                 _reject_extras(rows, row, extras)
-            elif row in suspects and (bad := next(filter(_unstorable, _strings(extras)), None)) is not None:
-                rows.reject(row, Code.bad_text, "properties", f"{_unstorable(bad)}", bad)
+            elif row in suspects and (bad := next(filter(broken_text_rule, texts_in(extras)), None)) is not None:
+                rows.reject(row, Code.bad_text, "properties", f"{broken_text_rule(bad)}", bad)
             else:
                 texts[row] = msgspec.json.encode(extras).decode()
     return pl.Series("properties", texts, dtype=pl.String)

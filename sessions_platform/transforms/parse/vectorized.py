@@ -22,7 +22,7 @@ three facts: a matching row is valid and has the template's fields (``templates`
 its own text; a recognized scalar is spelled as the row parser would write it (``scalars``).
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -37,6 +37,7 @@ from sessions_platform.sources.formats.errors import MalformedError
 from sessions_platform.sources.formats.registry import open_format
 from sessions_platform.transforms.parse.cleaning import Cleaning
 from sessions_platform.transforms.parse.envelopes import EnvelopeTexts
+from sessions_platform.transforms.parse.properties import properties_of
 from sessions_platform.transforms.parse.row_parser import Tree, has_envelope_paths, paths_of, unnamed, value_at
 from sessions_platform.transforms.parse.scalars import Values
 from sessions_platform.transforms.parse.templates import QUOTE, CsvTemplate, Fields, JsonTemplate, Slot, Template
@@ -54,8 +55,6 @@ _STAND_IN = "\0"
 # Records with more quotes are rare and are read row by row.
 _MOST_QUOTED_TOKENS = 513
 Names = Callable[[bytes | None], list[str]]
-
-_NULL = pl.lit(None, pl.String)
 
 
 @dataclass(frozen=True)
@@ -265,7 +264,7 @@ class _TemplateReader:
             for path, slot in self.envelopes.slots.items():
                 values.add(slot, self.envelopes.texts[path])
         columns = {name: self._column(values, name, slots) for name, slots in plan.columns.items()}
-        columns["properties"] = _object(_members(values, plan.extras, plan.named)) if plan.extras else values.nulls
+        columns["properties"] = properties_of(values, plan.extras, plan.named) if plan.extras else values.nulls
         signatures = list(self._signatures(values, plan.template.fields))
         return VectorizedRows(values.rows, values.frame(columns), signatures)
 
@@ -311,61 +310,3 @@ def _slots_in_signature(fields: Fields, entered: Entered) -> Iterator[Slot]:
             yield value
         elif key in entered and isinstance(value, dict):
             yield from _slots_in_signature(value, entered[key])
-
-
-# Properties ----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Member:
-    """A member of a JSON object as text, ``"key":value``; null in the rows that do not have it."""
-
-    text: pl.Expr
-    always: bool
-
-
-def _members(values: Values, extras: Fields, named: Tree) -> list[_Member]:
-    """The fields as JSON. Those that are null are left out, as by ``row_parser.unnamed``."""
-    return [member for key, value in extras.items() if (member := _member(values, key, value, named.get(key)))]
-
-
-def _member(values: Values, key: str, value: Any, below: Tree | None) -> _Member | None:
-    name = f"{msgspec.json.encode(key).decode()}:"
-    if below and isinstance(value, dict):
-        inner = _members(values, value, below)
-        return _Member(_concat([name, _object(inner)]), any(member.always for member in inner)) if inner else None
-    if isinstance(value, Slot) and values.may_be_null(value):
-        text = _concat([name, *_json_text(values, value)])
-        return _Member(pl.when(values.text_or_null(value).is_not_null()).then(text), always=False)
-    return _Member(_concat([name, *_json_text(values, value)]), always=True)
-
-
-def _object(members: list[_Member]) -> pl.Expr:
-    """The members as a JSON object; null in rows that have none of them."""
-    if not members:
-        return _NULL
-    text = pl.concat_str([member.text for member in members], separator=",", ignore_nulls=True)
-    text = _concat(["{", text, "}"])
-    if any(member.always for member in members):
-        return text
-    return pl.when(pl.any_horizontal(member.text.is_not_null() for member in members)).then(text)
-
-
-def _json_text(values: Values, value: Any) -> Iterator[pl.Expr | str]:
-    if isinstance(value, Slot):
-        quote = "" if value.null == "null" else '"'
-        yield from (quote, pl.col(values.text(value).name), quote)
-    elif isinstance(value, dict):
-        for number, (key, inner) in enumerate(value.items()):
-            yield f"{',' if number else '{'}{msgspec.json.encode(key).decode()}:"
-            yield from _json_text(values, inner)
-        yield "}" if value else "{}"
-    else:
-        for number, inner in enumerate(value):
-            yield "," if number else "["
-            yield from _json_text(values, inner)
-        yield "]" if value else "[]"
-
-
-def _concat(parts: Iterable[pl.Expr | str]) -> pl.Expr:
-    return pl.concat_str([pl.lit(part) if isinstance(part, str) else part for part in parts])
