@@ -5,8 +5,10 @@ They work on the file as YAML has read it, as those of ``stream_checks`` do. Not
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
+from sessions_platform.contracts.field_paths import PathError, alternatives, enters_list, field_of
 from sessions_platform.contracts.issues import Issue, Raw
 from sessions_platform.contracts.pseudonyms import LEAST_KEY_CHARACTERS, Pseudonym
 
@@ -27,14 +29,14 @@ def pseudonym_issues(raw: Raw, key: str | None) -> Iterator[Issue]:
     if not isinstance(stated, dict) or not isinstance(columns, dict):
         return
     for name, method in stated.items():
-        yield from _column_issues(name, method, columns, stated)
+        yield from _column_issues(name, method, columns)
+        yield from _issues_in_clear(name, raw, columns, stated)
     if Pseudonym.hmac in stated.values():
         yield from _key_issues(key)
 
 
-def _column_issues(name: str, method: Any, columns: Raw, stated: Raw) -> Iterator[Issue]:
-    place = ("pseudonymize", name)
-    column = columns.get(name, {}) or {}
+def _column_issues(name: str, method: Any, columns: Raw) -> Iterator[Issue]:
+    place, column = ("pseudonymize", name), columns.get(name)
     if name not in columns:
         yield Issue(place, f"there is no column {name!r}", f"name one of {', '.join(columns)}")
     elif name == _IN_CLEAR:
@@ -43,11 +45,17 @@ def _column_issues(name: str, method: Any, columns: Raw, stated: Raw) -> Iterato
         yield Issue(place, "it is no string", "name a column of type string")
     elif name == "user_id" and method == Pseudonym.truncate_ip:
         yield Issue(place, "all users of a network would be one", f"write {Pseudonym.hmac.value}")
-    else:
-        for other in columns:
-            if other not in stated and (shared := _fields(name, column) & _fields(other, columns[other])):
-                reason = f"the column {other} has the same field {min(shared)!r} in clear"
-                yield Issue(place, reason, f"pseudonymize {other}, too, or remove it")
+
+
+def _issues_in_clear(name: str, raw: Raw, columns: Raw, stated: Raw) -> Iterator[Issue]:
+    """Where the value would be stored beside its pseudonym."""
+    place, paths = ("pseudonymize", name), _paths(name, columns.get(name))
+    for other in columns:
+        if other not in stated and (shared := _fields(paths) & _fields(_paths(other, columns[other]))):
+            reason = f"the column {other} has the same field {min(shared)!r} in clear"
+            yield Issue(place, reason, f"pseudonymize {other}, too, or remove it")
+    if raw.get("extra_columns", "keep") == "keep" and any(map(_enters_list, paths)):
+        yield Issue(place, "the list that it is in stays in properties, in clear", "set extra_columns: drop")
 
 
 def _key_issues(key: str | None) -> Iterator[Issue]:
@@ -58,7 +66,23 @@ def _key_issues(key: str | None) -> Iterator[Issue]:
         yield Issue(("pseudonymize",), reason, "take a longer, random one")
 
 
-def _fields(name: str, column: Any) -> set[str]:
+def _paths(name: str, column: Any) -> list[str]:
     column = column if isinstance(column, dict) else {}
     stated = column.get("join") or column.get("from") or name
-    return {stated} if isinstance(stated, str) else {field for field in stated if isinstance(field, str)}
+    paths = stated if isinstance(stated, list) else [stated]
+    return [each for path in paths if isinstance(path, str) for each in alternatives(path)]
+
+
+def _fields(paths: list[str]) -> set[str]:
+    """The fields that the paths lead to, or whose lists they enter; a path that is none is reported elsewhere."""
+    fields = set[str]()
+    for path in paths:
+        with suppress(PathError):
+            fields.add(field_of(path))
+    return fields
+
+
+def _enters_list(path: str) -> bool:
+    with suppress(PathError):
+        return enters_list(path)
+    return False

@@ -58,6 +58,16 @@ def test_a_keyed_pseudonym_is_what_other_tools_compute() -> None:
             ("pseudonymize.user_id", "the column login has the same field 'user' in clear"),
         ),
         ({"user_id": "hmac", "login": "hmac"}, {"login": {"from": "user"}}, None),
+        (
+            {"ip": "hmac"},
+            {"ip": {"from": '"a"."b"'}, "address": {"from": "a.b"}},
+            ("pseudonymize.ip", "the column address has the same field 'a.b' in clear"),
+        ),
+        (
+            {"ip": "truncate_ip"},
+            {"ip": {"from": "forwarded[0]"}},
+            ("pseudonymize.ip", "the list that it is in stays in properties, in clear"),
+        ),
     ],
 )
 def test_what_can_not_be_pseudonymized_is_told(
