@@ -28,16 +28,22 @@ def distinct(names: list[str]) -> list[int]:
 
 
 def representative(points: Mapping[str, list[str]]) -> list[tuple[str, int]]:
-    """One point for each call path: of the names of all commands' points, some (command, number of the point).
+    """Two points for each call path: of the names of all commands' points, some (command, number of the point).
 
     A name has the call and all functions that led to it, so that code which is added or moved has points of its own. A
-    name that is passed many times, or by several commands, is taken from another place each time.
+    name is passed once for each file or partition: it is taken where one command passes it first, and where the next
+    command passes it last.
     """
-    places: dict[str, list[tuple[str, int]]] = defaultdict(list)
+    places: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for command, names in points.items():
         for point in distinct(names):
-            places[names[point - 1]].append((command, point))
-    return [same[number % len(same)] for number, (_, same) in enumerate(sorted(places.items()))]
+            places[names[point - 1]][command].append(point)
+    killed_at: dict[tuple[str, int], None] = {}
+    for number, (_, by_command) in enumerate(sorted(places.items())):
+        commands = list(by_command)
+        first, last = commands[number % len(commands)], commands[(number + 1) % len(commands)]
+        killed_at |= {(first, by_command[first][0]): None, (last, by_command[last][-1]): None}
+    return list(killed_at)
 
 
 def chosen(points: Mapping[str, list[str]]) -> list[tuple[str, int]]:
