@@ -2,10 +2,17 @@
 
 import dataclasses
 import itertools
+import os
+import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
+from subprocess import PIPE
 from typing import LiteralString
 
 import psycopg
@@ -234,3 +241,40 @@ def test_a_name_is_free_at_once_when_its_block_ends(database: Database) -> None:
             with database.alone("a name") as is_second:
                 assert not is_second
             raise LookupError
+
+
+HOLDER = """
+import sys
+from sessions_platform.settings import Settings
+from sessions_platform.storage.postgres import liveness
+from sessions_platform.storage.postgres.database import Database
+
+liveness._PING_SECONDS = 0.2
+with Database(Settings.from_environment()).alone("a held name") as is_alone:
+    print(is_alone, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.slow
+def test_a_stopped_process_loses_a_name_and_a_running_one_keeps_it(database: Database, tmp_path: Path) -> None:
+    url = f"{database.url}{'&' if '?' in database.url else '?'}options=-c%20idle_session_timeout%3D2s"
+    variables = {"PATH": os.defpath, "SESSIONS_HOME": str(tmp_path), "SESSIONS_WAREHOUSE_URL": url}
+    command = [sys.executable, "-c", HOLDER]
+    with subprocess.Popen(command, env=variables, stdin=PIPE, stdout=PIPE, text=True) as holder:
+        assert holder.stdin and holder.stdout  # noqa: PT018
+        assert holder.stdout.readline() == "True\n"
+        end = time.monotonic() + 3
+        while time.monotonic() < end:  # longer than an idle session may last
+            assert not is_free(database, "a held name")
+        holder.send_signal(signal.SIGSTOP)
+        while not is_free(database, "a held name"):
+            assert time.monotonic() < end + 60
+        holder.send_signal(signal.SIGCONT)
+        holder.stdin.close()
+        assert holder.wait(60) == 0
+
+
+def is_free(database: Database, name: str) -> bool:
+    with database.alone(name) as is_alone:
+        return is_alone

@@ -26,6 +26,7 @@ from sessions_platform.storage.postgres.errors import (
     without_rows,
 )
 from sessions_platform.storage.postgres.interrupts import canceled_when_interrupted
+from sessions_platform.storage.postgres.liveness import kept_alive
 from sessions_platform.storage.postgres.roles import LOADER, OWNER, READER, become_reader
 from sessions_platform.storage.postgres.row_names import rows_by_distinct_names
 
@@ -82,13 +83,17 @@ class Database:
 
     @contextmanager
     def alone(self, name: str) -> Iterator[bool]:
-        """Yield whether this process has the name for itself; until the block ends, all other processes get False."""
+        """Yield whether this process has the name for itself; until the block ends, all other processes get False.
+
+        A process that is stopped for ten minutes loses it. What it publishes afterwards is checked as ever.
+        """
         with self._connect() as connection:
             connection.autocommit = True
             row = connection.execute("select pg_try_advisory_lock(%s)", [_lock_key(name)]).fetchone()
             is_alone = row == (True,)
             try:
-                yield is_alone
+                with kept_alive(connection):
+                    yield is_alone
             finally:
                 if is_alone and not connection.broken:
                     # A closed connection gives the lock back only once its server process has noticed.
