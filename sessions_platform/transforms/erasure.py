@@ -14,7 +14,9 @@ from enum import StrEnum
 
 import polars as pl
 
+from sessions_platform.contracts.columns import Column
 from sessions_platform.contracts.stream import Stream
+from sessions_platform.transforms.cast import cast_expr
 from sessions_platform.transforms.parse.parse import parse
 from sessions_platform.transforms.pseudonymize import stored_users
 
@@ -57,9 +59,9 @@ class UserPattern:
         # The longest first, so that an id which begins with another one is found as a whole.
         words = b"|".join(map(re.escape, sorted(forms, key=len, reverse=True)))
         self._words = re.compile(rb"(?<!%b)(?:%b)(?!%b)" % (_WORD, words, _WORD))
-        joins = stream.columns["user_id"].join
-        self._parts = {max(form.split(b" "), key=len) if joins else form for form in forms}
-        self._is_any_row = any(map(_is_number, self.users)) or b"" in self._parts
+        column = stream.columns["user_id"]
+        self._parts = {max(form.split(b" "), key=len) if column.join else form for form in forms}
+        self._is_any_row = _is_respelled(column) or b"" in self._parts
 
     def named_in(self, text: bytes) -> bool:
         """Whether an id is a word of the text."""
@@ -90,7 +92,7 @@ class UserPattern:
         return rows.select("source_uri", "position", "payload", naming=naming).filter(pl.col("naming").is_not_null())
 
     def _may_name(self, payloads: pl.Series) -> pl.Series:
-        """A quick test that misses no row: an id is written literally, or with escapes, or as another number."""
+        """A quick test that misses no row: ids are literal or with escapes, unless the column respells them."""
         if self._is_any_row:
             return pl.Series([True], dtype=pl.Boolean).new_from_index(0, len(payloads))
         wanted = [*sorted(self._parts), b"\\", b'""']
@@ -100,8 +102,9 @@ class UserPattern:
 
 def user_ids(raw: pl.DataFrame, stream: Stream) -> pl.Series:
     """The user_id of each raw row (String), in order; null where a row has none, or can't be parsed."""
-    only = {"columns": {"user_id": stream.columns["user_id"]}, "extra_columns": "drop"}
-    return parse(raw, stream.model_copy(update=only))["user_id"]
+    column = stream.columns["user_id"]
+    parsed = parse(raw, stream.model_copy(update={"columns": {"user_id": column}, "extra_columns": "drop"}))
+    return parsed.select(cast_expr("user_id", column)).to_series()
 
 
 def _forms(user: str, encoding: str) -> Iterable[bytes]:
@@ -113,13 +116,10 @@ def _forms(user: str, encoding: str) -> Iterable[bytes]:
                 yield form.encode(code)
 
 
-def _is_number(user: str) -> bool:
-    """Whether JSON numbers of several spellings are this id, as 12.0, 12.00 and 1.2e1; of whole numbers none are."""
-    try:
-        float(user)
-    except ValueError:
-        return False
-    return not user.lstrip("-").isdecimal()
+def _is_respelled(column: Column) -> bool:
+    """Whether a payload may have an id in other letters than the column, or only its envelope has it."""
+    from_envelope = len(column.fields("user_id")) < len(column.paths("user_id"))
+    return from_envelope or any([column.number, column.bytes, column.case, column.unicode])
 
 
 # Markers -------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """A row names a user by its user_id, or as a word of its text; longer ids that contain it do not."""
 
 import json
+from typing import Any
 
 import polars as pl
 import pytest
@@ -13,11 +14,12 @@ USER = {"user_id": {"from": ["user.id", "user"]}}
 COLUMNS = {**USER, "event_timestamp": {"from": "ts"}, "event_type": {"from": "type"}}
 
 
-def naming(user: str, payload: bytes, **source: object) -> str | None:
-    of = stream(columns=COLUMNS, source={"files": "*", "format": "ndjson", **source})
-    raw = pl.DataFrame({"position": [1], "payload": [payload]}).select(
-        pl.lit(None, dtype).alias(name) if name not in ("position", "payload") else pl.col(name)
-        for name, dtype in RAW_EVENTS.items()
+def naming(user: str, payload: bytes, header: bytes | None = None, *, column: Any = None, **source: object) -> Any:
+    columns = {**COLUMNS, "user_id": {**COLUMNS["user_id"], **(column or {})}}
+    of = stream(columns=columns, source={"files": "*", "format": "ndjson", **source})
+    row = {"position": [1], "payload": [payload], "header": [header]}
+    raw = pl.DataFrame(row, schema_overrides={"header": pl.Binary}).select(
+        pl.col(name) if name in row else pl.lit(None, dtype).alias(name) for name, dtype in RAW_EVENTS.items()
     )
     found = UserPattern([user], of).rows_naming(raw)
     return found["naming"][0] if found.height else None
@@ -29,7 +31,8 @@ def naming(user: str, payload: bytes, **source: object) -> str | None:
         pytest.param("ann", b'{"user":"ann"}', "owner", id="its user"),
         pytest.param("ann", b'{"user":{"id":"ann"}}', "owner", id="its user, in an object"),
         pytest.param("7", b'{"user":7}', "owner", id="a number"),
-        pytest.param("1.5", b'{"user":15e-1}', "owner", id="a number, written otherwise"),
+        pytest.param("15e-1", b'{"user":15e-1}', "owner", id="a number with an exponent"),
+        pytest.param("1.5", b'{"user":15e-1}', None, id="a number that is written otherwise, and so another user"),
         pytest.param("ann", rb'{"user":"\u0061nn"}', "owner", id="escaped where it need not be"),
         pytest.param("a/b", rb'{"user":"a\/b"}', "owner", id="an escaped slash"),
         pytest.param("änn", json.dumps({"user": "änn"}).encode(), "owner", id="not ASCII, escaped"),
@@ -45,6 +48,25 @@ def naming(user: str, payload: bytes, **source: object) -> str | None:
 )
 def test_a_row_names_a_user(user: str, payload: bytes, expected: str | None) -> None:
     assert naming(user, payload) == expected
+
+
+@pytest.mark.parametrize(
+    ("column", "user", "payload"),
+    [
+        ({"number": "exact"}, "42", b'{"user":42.00}'),
+        ({"number": "exact"}, "100", b'{"user":1e2}'),
+        ({"case": "lower"}, "ann", b'{"user":"ANN"}'),
+        ({"unicode": "NFC"}, "\u00e9", '{"user":"e\u0301"}'.encode()),
+        ({"bytes": "hex"}, "00ff", b'{"user":"data:;base64,AP8="}'),
+    ],
+)
+def test_a_user_is_found_however_the_column_spells_the_id(column: Any, user: str, payload: bytes) -> None:
+    assert naming(user, payload, column=column) == "owner"
+
+
+def test_a_user_is_found_in_the_envelope_of_a_batch() -> None:
+    assert naming("ann", b'{"x":1}', b'{"user":"ann"}', column={"from": "^user"}, events="batch") == "owner"
+    assert naming("ann", b'{"x":1}', b'{"user":"bob"}', column={"from": "^user"}, events="batch") is None
 
 
 def test_an_id_in_another_encoding_is_found() -> None:
