@@ -24,7 +24,7 @@ def test_the_warehouse_equals_one_sort_of_all_events(environment: Environment) -
 def test_the_warehouse_equals_one_sort_of_all_events_in_many_examples(
     environment: Environment, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    examples = int(os.environ.get("SESSIONS_TEST_EXAMPLES", "100"))
+    examples = int(os.environ.get("SESSIONS_TEST_EXAMPLES", "50"))
     steps = int(os.environ.get("SESSIONS_TEST_STEPS", "20"))
     seed = int(os.environ.get("SESSIONS_TEST_SEED") or secrets.randbits(32))
     with capsys.disabled():
