@@ -23,6 +23,8 @@ from sessions_platform_tests.lakes import folder_of
 from sessions_platform_tests.pipeline.steps import RUN, ingest_and_publish, load, put, run_pending, stale, table
 from sessions_platform_tests.streams import DAY_ONE
 
+pytestmark = pytest.mark.slow
+
 MONTH = timedelta(days=30)
 NOTHING = CleanUp(0, 0, 0, 0, 0)
 
@@ -188,7 +190,6 @@ clean_up(StreamContext.open(stream, settings, object()))
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("moment", [0, 1, 7])
 def test_a_killed_clean_up_is_finished_by_the_next_one(
     superseded: StreamContext, settings: Settings, moment: int

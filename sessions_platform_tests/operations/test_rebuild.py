@@ -28,6 +28,8 @@ from sessions_platform_tests.contexts import line
 from sessions_platform_tests.pipeline.steps import RUN, ingest_and_publish, put, refresh, stale, table, validated
 from sessions_platform_tests.streams import DAY_ONE, PLAIN
 
+pytestmark = pytest.mark.slow
+
 LANDING = ["2026-01-05", "2026-01-06", "2026-01-20"]
 MINUTE = timedelta(minutes=1)
 AMOUNT = {"amount": {"type": "integer", "nullable": True}}

@@ -27,6 +27,8 @@ from sessions_platform_tests.orchestration.conftest import Home
 from sessions_platform_tests.orchestration.test_sensors import requested_ranges
 from sessions_platform_tests.streams import stream
 
+pytestmark = pytest.mark.slow
+
 DAYS = ("2026-01-01", "2026-01-02")
 WEEK = ("2026-01-05", "2026-01-11")
 
@@ -229,7 +231,6 @@ def test_the_queue_is_exported_as_csv_for_a_spreadsheet(with_rejected_row: Home,
 # Both ways, on the demo's week
 
 
-@pytest.mark.slow
 def test_the_demos_rejected_rows_are_replayed_by_contract_by_job_and_from_the_command_line(
     home: Home, instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sessions_platform.pipeline.raw_files import BytesLostError
@@ -83,11 +83,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("landing") / "file"
 
 
+@settings(max_examples=50)
 @given(files(ndjson_line), st.sampled_from(PACKED))
 def test_nothing_of_an_ndjson_file_is_lost(place: Path, text: bytes, packed: Callable[[bytes], bytes]) -> None:
     validate_file(place, packed(text), NDJSON)
 
 
+@settings(max_examples=50)
 @given(files(csv_line, HEADER), st.sampled_from(PACKED))
 def test_nothing_of_a_csv_file_is_lost(place: Path, text: bytes, packed: Callable[[bytes], bytes]) -> None:
     validate_file(place, packed(text), CSV)
