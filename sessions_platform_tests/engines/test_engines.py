@@ -18,6 +18,8 @@ from sessions_platform_tests.engines.reference_engine import ReferenceEngine
 from sessions_platform_tests.pipeline.steps import RUN, ingest_and_publish, load, put, refresh, stale, table
 from sessions_platform_tests.streams import DAY_ONE, PLAIN
 
+pytestmark = pytest.mark.slow
+
 MINUTE = timedelta(minutes=1)
 DAYS = ["2026-01-01", "2026-01-02", "2026-01-03"]
 RULES: dict[str, dict[str, Any]] = {

@@ -39,6 +39,8 @@ from sessions_platform_tests.contexts import line
 from sessions_platform_tests.pipeline.steps import RUN, ingest_and_publish, put, refresh, run_pending, table, validated
 from sessions_platform_tests.streams import DAY_ONE, PLAIN
 
+pytestmark = pytest.mark.slow
+
 DAY = "2026-01-01"
 MINUTE = timedelta(minutes=1)
 # The second row was repaired, and its repair is rejected too.
@@ -537,7 +539,6 @@ ROWS_TO_REPAIR = st.lists(
 )
 
 
-@pytest.mark.slow
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])  # it makes new ones
 @given(rows=ROWS_TO_REPAIR, derived=st.booleans())
 def test_repairs_in_any_order_give_the_sessions_of_rows_correct_from_the_start(

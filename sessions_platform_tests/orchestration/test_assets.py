@@ -14,6 +14,8 @@ from sessions_platform.pipeline.sessionize import sessionize_partitions
 from sessions_platform.storage.postgres.roles import as_owner
 from sessions_platform_tests.orchestration.conftest import PROJECT, Home
 
+pytestmark = pytest.mark.slow
+
 DAYS = ("2026-01-01", "2026-01-05")
 
 
@@ -88,7 +90,6 @@ def test_an_activity_chain_of_more_than_seven_days_gives_a_warning(home: Home, i
     assert check.metadata["longest_activity_chain_days"].value == 8.979
 
 
-@pytest.mark.slow
 def test_a_blocking_check_that_fails_stops_all_after_it_with_exit_code_1(home: Home) -> None:
     home.ingest(1, "a", ("ann", 0, "a"))
     every = [
@@ -213,7 +214,6 @@ def test_a_rebuild_with_another_calendar_reports_its_partitions_to_dagster(
     assert home.execute("refresh_sessions", "2025-12-29", "2025-12-29", instance).success
 
 
-@pytest.mark.slow
 def test_the_command_line_rebuilds_and_reports_the_new_state(home: Home) -> None:
     home.ingest(1, "a", ("ann", 1439, "a"), ("ann", 1443, "b"))
     (home.folder / "late.ndjson").write_bytes((home.folder / "streams/landing/2026-01-01/a.ndjson").read_bytes())
