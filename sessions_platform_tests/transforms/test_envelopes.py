@@ -1,33 +1,22 @@
 """Columns that are read from the envelope of a batch, by both parsers with the same result."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sessions_platform.contracts.raw_events import RAW_EVENTS
-from sessions_platform.transforms.parse import parse as parsing
-from sessions_platform.transforms.parse import vectorized
 from sessions_platform.transforms.parse.parse import parse
 from sessions_platform.transforms.parse.vectorized import read_vectorized
 from sessions_platform_tests.ingested import validate_file
 from sessions_platform_tests.streams import PLAIN
 from sessions_platform_tests.streams import stream as stream_of
-from sessions_platform_tests.transforms.test_parse_vectorized import agrees, stream
+from sessions_platform_tests.transforms.test_parse_vectorized import agrees, small_blocks_too, stream
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _small_blocks_too() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(vectorized, "MIN_ROWS", 1)
-        patch.setattr(parsing, "_PART_ROWS", 5)
-        yield
-
+__all__ = ["small_blocks_too"]
 
 BATCHES = stream(
     {

@@ -23,7 +23,7 @@ from sessions_platform.transforms.schema_drift import observed_schema_of
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _small_blocks_too() -> Iterator[None]:
+def small_blocks_too() -> Iterator[None]:
     """No block is too small to be vectorized, or to be divided into parts."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(vectorized, "MIN_ROWS", 1)
