@@ -1,26 +1,36 @@
 """Paths of landing files with a placeholder for the landing partition: {partition:%Y-%m-%d}.
 
 A path is generated from a partition key (`of`), and a key is parsed from a path (`partition_in`), in time that is
-proportional to the number of its names, whatever they are: who delivers files chooses them. Not here: finding the
-files (``sources.files.tree``).
+proportional to the number of its names, whatever they are: who delivers files chooses them. Not here: what a
+placeholder may contain (``path_directives``), and finding the files (``sources.files.tree``).
 """
 
 import re
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from fnmatch import translate
 from functools import cached_property, lru_cache
+from itertools import combinations
 
 from sessions_platform.contracts.calendar import Calendar
+from sessions_platform.contracts.path_directives import (
+    DIRECTIVES,
+    SHAPES,
+    UNPADDED,
+    Token,
+    moment_of,
+    shape_of,
+    tokens_of,
+    touching_digits,
+    written,
+)
 from sessions_platform.errors import UserError
 
 PLACEHOLDER = re.compile(r"\{partition(?::([^}]*))?\}")
 ANY_FOLDERS = "**"
 
-_DIRECTIVES = {
-    "%Y": r"\d{4}", "%G": r"\d{4}", "%y": r"\d{2}", "%m": r"\d{2}", "%d": r"\d{2}", "%j": r"\d{3}",
-    "%V": r"\d{2}", "%H": r"\d{2}", "%M": r"\d{2}", "%S": r"\d{2}", "%b": r"[^\W\d_]+", "%B": r"[^\W\d_]+",
-}  # fmt: skip
-_FORMAT_TOKEN = re.compile(r"%.|[^%]+", re.DOTALL)
+_REGEXES = {**DIRECTIVES, **SHAPES}
 _KEYS_CACHED = 4096
 
 
@@ -31,8 +41,8 @@ class TemplateError(UserError):
 class PathTemplate:
     """A path with a placeholder, for one calendar of landing partitions.
 
-    A placeholder states the start of the partition's window by directives of `strftime`; without a format it states
-    the partition key.
+    A placeholder states the start of the partition's window by directives of `strftime`, or as `epoch_s` or
+    `epoch_ms`; without a format it states the partition key.
 
     Args:
         text: a glob with any number of placeholders.
@@ -52,7 +62,7 @@ class PathTemplate:
     def of(self, key: str) -> str:
         """The glob of the files of one partition key."""
         start = self._start(key)
-        return PLACEHOLDER.sub(lambda match: start.strftime(self._format(match)), self._text)
+        return PLACEHOLDER.sub(lambda match: "".join(_written(start, self._parts(match))), self._text)
 
     def of_all(self) -> str:
         """A glob of the files of all partitions; it can match other files too."""
@@ -72,18 +82,69 @@ class PathTemplate:
             return None
         return self._partition_of_folder(folder)
 
+    def misfit(self, path: str) -> str | None:
+        """Why a path that looks like one of the template states no partition, and the fix.
+
+        None where it states one, or where its numbers and words are not where the template has its own.
+        """
+        names = path.split("/")
+        if self.partition_in(path) is not None or _values(self._shape, names) is None:
+            return None
+        values = _values(self._segments, names)
+        moment = self._moment(values) if values is not None else None
+        if moment is not None and not self._covers(moment):
+            return self._outside(moment)
+        if better := next((other for other in self._spelled_otherwise if other.partition_in(path)), None):
+            return f"its numbers are spelled otherwise. Fix: write {''.join(better.placeholders)} in source.files"
+        fix = f"write it as in {self.of(self._calendar.first_key)}"
+        return f"its name states no start of a landing partition ({self._cadence}). Fix: {fix}"
+
+    def _outside(self, moment: datetime) -> str:
+        first = self._calendar.first_key
+        if moment < self._calendar.first_start:
+            return f"it is dated before the first landing partition, {first}. Fix: an earlier start, or remove it"
+        return f"it is dated after the stream's end, {self._calendar.end:%Y-%m-%d}. Fix: a later end, or remove it"
+
+    @property
+    def placeholders(self) -> list[str]:
+        """The placeholders as they are written in the template."""
+        return [match[0] for match in PLACEHOLDER.finditer(self._text)]
+
+    @cached_property
+    def _spelled_otherwise(self) -> list["PathTemplate"]:
+        """The templates with and without leading zeros that this one could have been, those with one change first."""
+        pairs = [pair for padded, unpadded in UNPADDED.items() for pair in ((padded, unpadded), (unpadded, padded))]
+        present = [pair for pair in pairs if pair[0] in self._directives]
+        templates: list[PathTemplate] = []
+        for count in range(1, len(present) + 1):
+            for chosen in combinations(present, count):
+                with suppress(TemplateError):
+                    templates.append(PathTemplate(self._with(chosen), self._calendar))
+        return templates
+
+    def _with(self, changed: Sequence[tuple[str, str]]) -> str:
+        """The template with other directives in its placeholders."""
+
+        def placeholder(match: re.Match[str]) -> str:
+            texts = [token.text for token in tokens_of(self._format(match))]
+            return "{partition:" + "".join(dict(changed).get(text, text) for text in texts) + "}"
+
+        return PLACEHOLDER.sub(placeholder, self._text)
+
     def _stated_by_folder(self, folder: str) -> str | None:
         values = _values(self._segments[:-1], folder.split("/") if folder else [])
         return None if values is None else self._key_of(tuple(values))
 
     def _parsed_key(self, values: tuple[str, ...]) -> str | None:
         """The partition key for a value of each directive."""
-        moment = self._moment(dict(zip(self._directives, values, strict=True)))
+        moment = self._moment(values)
         if moment is None or not self._covers(moment):
             return None
         key = self._calendar.key_of(moment)
-        spelled = [self._start(key).strftime(directive) for directive in self._directives]
-        return key if spelled == list(values) else None
+        return key if self._directive_values(self._start(key)) == list(values) else None
+
+    def _directive_values(self, start: datetime) -> list[str]:
+        return [written(start, directive) for directive in self._directives]
 
     def _covers(self, moment: datetime) -> bool:
         end = self._calendar.end
@@ -92,28 +153,24 @@ class PathTemplate:
     def _start(self, key: str) -> datetime:
         return datetime.strptime(key, self._calendar.key_format).replace(tzinfo=self._calendar.zone)
 
-    def _moment(self, values: dict[str, str]) -> datetime | None:
-        """The moment that a value for each directive states; of a week, its Monday."""
-        if "%V" in values:
-            values = {**values, "%u": "1"}
-        try:
-            return datetime.strptime(" ".join(values.values()), " ".join(values)).replace(tzinfo=self._calendar.zone)
-        except ValueError:
-            return None
+    def _moment(self, values: Sequence[str]) -> datetime | None:
+        return moment_of(dict(zip(self._directives, values, strict=True)), self._calendar.zone)
 
     def _format(self, placeholder: re.Match[str]) -> str:
         return placeholder[1] or self._calendar.key_format
 
+    def _parts(self, placeholder: re.Match[str]) -> list[Token]:
+        return [_known(token) for token in tokens_of(self._format(placeholder))]
+
     @cached_property
-    def _tokens(self) -> list[tuple[str, str]]:
-        """The template's parts in order: ("glob", text), ("literal", text) or ("directive", such as %Y)."""
-        tokens: list[tuple[str, str]] = []
+    def _tokens(self) -> list[Token]:
+        """The template's parts in order."""
+        tokens: list[Token] = []
         end = 0
         for match in PLACEHOLDER.finditer(self._text):
-            tokens.append(("glob", self._text[end : match.start()]))
-            tokens += map(_format_token, _FORMAT_TOKEN.findall(self._format(match)))
+            tokens += [Token("glob", self._text[end : match.start()]), *self._parts(match)]
             end = match.end()
-        return [*tokens, ("glob", self._text[end:])]
+        return [token for token in [*tokens, Token("glob", self._text[end:])] if token.text]
 
     @cached_property
     def _directives(self) -> list[str]:
@@ -121,18 +178,11 @@ class PathTemplate:
 
     @cached_property
     def _segments(self) -> list["_Name | None"]:
-        """A matcher for each name of the path; None where any number of folders may be."""
-        segments: list[list[tuple[str, str]]] = [[]]
-        for kind, text in self._tokens:
-            first, *others = text.split("/")
-            segments[-1].append((kind, first))
-            segments += [[(kind, other)] for other in others]
-        names: list[_Name | None] = []
-        for tokens in segments:
-            is_any = _glob_of(tokens) == ANY_FOLDERS
-            if not is_any or not names or names[-1]:  # several `**` in a row are one
-                names.append(None if is_any else _Name(tokens))
-        return names
+        return _segments_of(self._tokens)
+
+    @cached_property
+    def _shape(self) -> list["_Name | None"]:
+        return _segments_of(shape_of(self._tokens))
 
     @cached_property
     def _names_state_nothing(self) -> bool:
@@ -145,9 +195,29 @@ class PathTemplate:
         first = self._calendar.key_of(self._calendar.first_start)
         for key in (first, self._calendar.key_of(self._calendar.window(first).end)):
             start = self._start(key)
-            if self._moment({directive: start.strftime(directive) for directive in self._directives}) != start:
-                cadence = self._calendar.cadence.value
-                raise TemplateError(f"{self._text!r} does not distinguish {cadence} partitions")
+            if self._moment(self._directive_values(start)) != start:
+                raise TemplateError(f"{self._text!r} does not distinguish {self._cadence} partitions")
+        if touched := touching_digits(self._tokens):
+            raise TemplateError(f"{touched} has any number of digits, and others touch it in {self._text!r}")
+
+    @property
+    def _cadence(self) -> str:
+        return self._calendar.cadence.value
+
+
+def _segments_of(tokens: Sequence[Token]) -> list["_Name | None"]:
+    """A matcher for each name of the path; None where any number of folders may be."""
+    segments: list[list[Token]] = [[]]
+    for kind, text in tokens:
+        first, *others = text.split("/")
+        segments[-1].append(Token(kind, first))
+        segments += [[Token(kind, other)] for other in others]
+    names: list[_Name | None] = []
+    for parts in segments:
+        is_any = _glob_of(parts) == ANY_FOLDERS
+        if not is_any or not names or names[-1]:  # several `**` in a row are one
+            names.append(None if is_any else _Name(parts))
+    return names
 
 
 class _Name:
@@ -157,7 +227,7 @@ class _Name:
     back behind a wildcard that has matched, so the globs before and after the directives are matched apart from them.
     """
 
-    def __init__(self, tokens: list[tuple[str, str]]) -> None:
+    def __init__(self, tokens: Sequence[Token]) -> None:
         directives = [number for number, (kind, _) in enumerate(tokens) if kind == "directive"]
         self.has_directives = bool(directives)
         first = directives[0] if directives else len(tokens)
@@ -226,19 +296,22 @@ def _matches(segments: list[_Name | None], names: list[str]) -> list[list[bool]]
     return table
 
 
-def _glob_of(tokens: list[tuple[str, str]]) -> str:
+def _glob_of(tokens: Sequence[Token]) -> str:
     return "".join(text for _, text in tokens)
 
 
 def _token_regex(kind: str, text: str) -> str:
     if kind == "directive":
-        return f"({_DIRECTIVES[text]})"
+        return f"({_REGEXES[text]})"
     return re.escape(text) if kind == "literal" else translate(text).removesuffix(r"\Z").removesuffix(r"\z")
 
 
-def _format_token(token: str) -> tuple[str, str]:
-    if token in _DIRECTIVES:
-        return "directive", token
-    if token.startswith("%") and token != "%%":
-        raise TemplateError(f"{token} can't be used in a placeholder: use {' '.join(_DIRECTIVES)}")
-    return "literal", token.replace("%%", "%")
+def _known(token: Token) -> Token:
+    """A token of a format, with `%%` as the literal that it stands for."""
+    if token.kind == "literal" and token.text.startswith("%") and token.text != "%%":
+        raise TemplateError(f"{token.text} can't be used in a placeholder: use {' '.join(DIRECTIVES)}")
+    return token._replace(text=token.text.replace("%%", "%")) if token.kind == "literal" else token
+
+
+def _written(start: datetime, parts: Sequence[Token]) -> list[str]:
+    return [written(start, text) if kind == "directive" else text for kind, text in parts]

@@ -157,6 +157,11 @@ def _fix(error: OSError) -> str:
 def _landing_partition(context: StreamContext, partition: str | None) -> str:
     calendar = context.stream.landing_calendar
     newest = newest_partition(calendar)
+    if newest < calendar.first_key:
+        raise UserError(
+            f"{context.stream.name}: its first landing partition, {calendar.first_key}, has not begun, and before it "
+            "nothing is ingested. Fix: an earlier start (or landing.start) in the stream's file."
+        )
     if partition is None:
         return newest
     try:

@@ -18,6 +18,7 @@ from sessions_platform.storage.ledger.ledger import LandingVersion
 
 _RANGES = 8
 _SKIPPED_SHOWN = 10
+_SKIPPED_IN_SENTENCE = 3
 
 
 def status(context: StreamContext, found: Found | None = None) -> dict[str, Any]:
@@ -55,13 +56,35 @@ def status(context: StreamContext, found: Found | None = None) -> dict[str, Any]
             "session": context.stale_session_partitions(),
         },
         "validated_with_older_references": validated_with_older_references(context),
-        "skipped_files": {
-            "count": len(found.skipped),
-            "first": [f"{skip.place}: {skip.reason}" for skip in found.skipped[:_SKIPPED_SHOWN]],
-        },
+        "skipped_files": skipped_files(found),
         "lake": _lake(context),
         "warehouse": context.database.shown,
     }
+
+
+def skipped_files(found: Found) -> dict[str, Any]:
+    """How many files were skipped, in all and by reason, and a few of them with each reason."""
+    by_reason = Counter(skip.reason for skip in found.skipped)
+    first = _first_skipped(found, _SKIPPED_SHOWN)
+    return {"count": len(found.skipped), "by_reason": dict(sorted(by_reason.items())), "first": first}
+
+
+def skipped_sentence(found: Found) -> str:
+    """How many files were skipped, with a few of them and why; empty where none was."""
+    if not found.skipped:
+        return ""
+    first = "; ".join(_first_skipped(found, _SKIPPED_IN_SENTENCE))
+    return f"{len(found.skipped)} files were skipped, which `status` lists: {first}"
+
+
+def _first_skipped(found: Found, most: int) -> list[str]:
+    """The first files with each reason, then the second ones, and so on; those shown are in order."""
+    seen: Counter[str] = Counter()
+    numbered: list[tuple[int, str]] = []
+    for skip in found.skipped:
+        seen[skip.reason] += 1
+        numbered.append((seen[skip.reason], f"{skip.place}: {skip.reason}"))
+    return sorted(text for _, text in sorted(numbered)[:most])
 
 
 def _lake(context: StreamContext) -> dict[str, Any]:
@@ -128,7 +151,7 @@ def validated_with_older_references(context: StreamContext) -> list[str]:
 
 
 def newest_partition(calendar: Calendar) -> str:
-    """The partition of the current time; the last one of a stream that has ended."""
+    """The partition of the current time, be it before the first one; the last one of a stream that has ended."""
     now = datetime.now(UTC)
     return calendar.key_of(now if calendar.end is None else min(now, calendar.end - timedelta(microseconds=1)))
 

@@ -9,11 +9,13 @@ loaded (`loaded_streams.py`), and runs at fixed times (`schedules.py`).
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
+from typing import NamedTuple
 
 import dagster as dg
 
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.errors import UserError
+from sessions_platform.operations.status import skipped_sentence
 from sessions_platform.orchestration.background import Evaluations, Unfinished
 from sessions_platform.orchestration.failures import read_again
 from sessions_platform.orchestration.heartbeats import end_lost_runs
@@ -28,6 +30,7 @@ from sessions_platform.orchestration.jobs import (
 from sessions_platform.orchestration.loaded_streams import STREAM, STREAM_VERSION, changed_since_loading
 from sessions_platform.orchestration.resources import Platform
 from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.sources.base import search
 
 Ranges = Callable[[StreamContext], list[tuple[str, str]]]
 
@@ -46,18 +49,31 @@ _LONGEST_EVALUATION = timedelta(minutes=10)
 _evaluations = Evaluations()
 
 
+class Pending(NamedTuple):
+    """Ranges of partitions that need a run, and a sentence on files that were skipped, if any."""
+
+    ranges: list[tuple[str, str]]
+    skipped: str = ""
+
+
 class NoAnswerError(UserError):
     """What is pending could not be read within ten minutes; the message says of what."""
 
 
 def new_files(stream: Stream) -> dg.SensorDefinition:
-    """Requests runs that ingest landing files that are new or have changed."""
-    return _sensor(stream, "new_files", "ingest_events", landing_ranges)
+    """Requests runs that ingest landing files that are new or have changed; says which files are skipped."""
+    return _sensor(stream, "new_files", "ingest_events", _pending_landing)
 
 
 def stale_sessions(stream: Stream) -> dg.SensorDefinition:
     """Requests runs that refresh session partitions that changed events have made stale."""
-    return _sensor(stream, "stale_sessions", "refresh_sessions", session_ranges)
+    return _sensor(stream, "stale_sessions", "refresh_sessions", lambda context: Pending(session_ranges(context)))
+
+
+def _pending_landing(stream_context: StreamContext) -> Pending:
+    stream_context.prepare()
+    found = search(stream_context.source, cursors=stream_context.ledger.cursors())
+    return Pending(landing_ranges(stream_context, found), skipped_sentence(found))
 
 
 def wanted_runs(
@@ -95,7 +111,7 @@ def wanted_runs(
             yield dg.RunRequest(job_name=name, tags={**tags, STREAM: stream.name, STREAM_VERSION: version})
 
 
-def _sensor(stream: Stream, name: str, job: str, ranges: Ranges) -> dg.SensorDefinition:
+def _sensor(stream: Stream, name: str, job: str, pending_in: Callable[[StreamContext], Pending]) -> dg.SensorDefinition:
     sensor_name = f"{stream.name}__{name}"
 
     @dg.sensor(
@@ -109,13 +125,16 @@ def _sensor(stream: Stream, name: str, job: str, ranges: Ranges) -> dg.SensorDef
         if changed := changed_since_loading(stream):
             return dg.SkipReason(changed)
         stream_context = platform.stream_context(stream.name)
-        pending = _evaluations.result(sensor_name, lambda: read_again(lambda: ranges(stream_context)), _WAIT_SECONDS)
+        pending = _evaluations.result(
+            sensor_name, lambda: read_again(lambda: pending_in(stream_context)), _WAIT_SECONDS
+        )
         if isinstance(pending, Unfinished):
             return _not_yet(stream, pending.seconds)
-        runs = list(wanted_runs(context.instance, stream, job, pending.value, since=pending.began_at))
+        ranges, skipped = pending.value
+        runs = list(wanted_runs(context.instance, stream, job, ranges, since=pending.began_at))
         if not runs:
-            found = f"{len(pending.value)} ranges are active or backing off"
-            return dg.SkipReason(found if pending.value else "nothing to do")
+            found = f"{len(ranges)} ranges are active or backing off" if ranges else "nothing to do"
+            return dg.SkipReason(f"{found}; {skipped}" if skipped else found)
         return dg.SensorResult(run_requests=runs)
 
     return watch

@@ -108,3 +108,12 @@ def test_the_same_bytes_are_not_copied_again_whatever_their_number(folder: Strea
     again = place_files(folder, files, DAY)
     assert {path.read_bytes() for path in again} == {lines(0), lines(1)}
     assert set(again) <= set(placed)
+
+
+def test_nothing_is_copied_before_the_stream_begins(tmp_path: Path, settings: Settings) -> None:
+    later = open_folder(tmp_path, settings, start="2199-01-01", source={"files": "in/{partition:%Y-%m-%d}/*"})
+    (tmp_path / "file").write_bytes(lines(1))
+    for partition in (None, DAY, "2199-01-01"):
+        with pytest.raises(UserError, match=r"2199-01-01, has not begun, .* Fix: an earlier start"):
+            place_files(later, [tmp_path / "file"], partition)
+    assert not (tmp_path / "in").exists()

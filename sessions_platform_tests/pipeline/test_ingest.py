@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sessions_platform.operations.status import pending_landing_partitions, status
+from sessions_platform.operations.status import pending_landing_partitions, skipped_files, skipped_sentence, status
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.ingest import ingest
 from sessions_platform.pipeline.raw_files import QUARANTINED_FILES
 from sessions_platform.settings import Settings
-from sessions_platform.sources.base import Quarantine, Reading, Slice
+from sessions_platform.sources.base import Found, Quarantine, Reading, Slice, search
 from sessions_platform.sources.files.source import FileSource
 from sessions_platform_tests.ingested import DAY, PartitionContents, assert_is_text, ingest_and_publish, open_folder
 from sessions_platform_tests.lakes import folder_of
@@ -141,12 +141,30 @@ def test_what_can_not_be_read_as_a_file_is_reported_and_the_rest_is_ingested(
         f"{DAY}/loop: a link that leads to itself",
         f"{DAY}/passwords: a link that leads out of the landing folder",
     ]
-    assert status(context)["skipped_files"] == {"count": 3, "first": expected}
+    skipped = status(context)["skipped_files"]
+    assert (skipped["count"], skipped["first"]) == (3, expected)
+    assert set(skipped["by_reason"].values()) == {1}
     assert pending_landing_partitions(context) == [DAY]
     ingested = ingest(context, [DAY], "a-run")[DAY]
     assert [f"{skip.place}: {skip.reason}" for skip in ingested.skipped] == expected
     taken = ingest_and_publish(context)
     assert (ids(taken), taken.raw.height) == (["001"], 1)
+
+
+def test_files_whose_names_state_no_partition_are_counted_and_named(tmp_path: Path, settings: Settings) -> None:
+    put(tmp_path, "good", lines(1))
+    for folder in ("2026-13-45", *(f"2025-12-{day}" for day in range(10, 30))):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a").write_bytes(lines(2))
+    found = search(open_folder(tmp_path, settings).source)
+    skipped = skipped_files(found)
+    early = "it is dated before the first landing partition, 2026-01-01. Fix: an earlier start, or remove it"
+    nowhere = "its name states no start of a landing partition (daily). Fix: write it as in 2026-01-01/**/*"
+    assert skipped["by_reason"] == {early: 20, nowhere: 1}
+    assert len(skipped["first"]) == 10
+    assert f"2026-13-45/a: {nowhere}" in skipped["first"]
+    assert skipped_sentence(found).startswith("21 files were skipped, which `status` lists: 2025-12-10/a: it is dated")
+    assert skipped_sentence(Found(found.slices)) == ""
 
 
 # CSV and Parquet whose columns are not those of yesterday

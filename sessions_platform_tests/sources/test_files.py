@@ -78,9 +78,12 @@ def test_a_path_with_two_dates_belongs_to_one_partition(tmp_path: Path) -> None:
         pytest.param("monthly", "2026-01-02", id="a day on which no month begins"),
     ],
 )
-def test_a_path_that_names_no_partition_is_ignored(tmp_path: Path, cadence: str, folder: str) -> None:
-    ingest(tmp_path, f"landing/{folder}/a.ndjson")
-    assert source(tmp_path, DAILY, cadence, end="2026-02-01").find() == []
+def test_a_path_that_names_no_partition_is_skipped(tmp_path: Path, cadence: str, folder: str) -> None:
+    ingest(tmp_path, f"landing/{folder}/a.ndjson", f"landing/{folder}/b.ndjson.tmp", f"landing/{folder}/c.csv")
+    found = source(tmp_path, DAILY, cadence, end="2026-02-01").search()
+    assert found.slices == []
+    reported = [] if folder == "latest" else [f"landing/{folder}/a.ndjson"]
+    assert [skip.place for skip in found.skipped] == reported
 
 
 @pytest.mark.parametrize(
@@ -199,6 +202,7 @@ def test_a_placed_file_is_found(tmp_path: Path, files: str, name: str, partition
             "2026-01-02",
             r"name it like events-2026-01-02-\*",
         ),
+        ("in/{partition:%Y-%m-%-d}*", "2026-01-12", "2026-01-01", "does not state 2026-01-01"),
         ("in/*/{partition}/*", "a", "2026-01-02", "folder with wildcards"),
         (DAILY, "a.ndjson", None, "needs a landing partition"),
     ],

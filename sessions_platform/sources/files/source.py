@@ -14,6 +14,7 @@ from functools import cached_property
 from itertools import takewhile
 from operator import attrgetter
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from sessions_platform.contracts.path_template import PathTemplate
 from sessions_platform.contracts.sources import FilesSource
@@ -31,6 +32,13 @@ UNFINISHED = (".tmp", ".part", "~")
 
 class SourceError(UserError):
     """A landing file has a name, or a stream a path template, that can't be used; the message contains the fix."""
+
+
+class _Place(NamedTuple):
+    """The landing partition that a path states, if it has to; or why it states none."""
+
+    partition: str | None
+    misfit: str | None = None
 
 
 class FileSource:
@@ -62,7 +70,10 @@ class FileSource:
         landing_partitions: Iterable[str] | None = None,
         cursors: Cursors = NO_CURSORS,  # noqa: ARG002  files need none
     ) -> Found:
-        """The same files, and what has such a name and can't be read: odd links, and names that are not UTF-8."""
+        """The same files, and what has such a name and can't be read: odd links, and names that are not UTF-8.
+
+        Files whose name looks like one of the pattern, and states no landing partition, are skipped with the reason.
+        """
         wanted = None if landing_partitions is None else set(landing_partitions)
         if self._template is None:
             patterns, wanted = [self._pattern], None
@@ -114,7 +125,10 @@ class FileSource:
         pattern = PurePosixPath(self._pattern_of(partition_key)).name
         if _is_unfinished(name) or "/" in name or not fnmatchcase(name, pattern):
             raise SourceError(f"{name!r} would not be found by {self._source.files}. Fix: name it like {pattern}.")
-        return folder / name
+        path = folder / name
+        if partition_key and self._template and self.partition_of(self.uri_of(path)) != partition_key:
+            raise SourceError(f"{name!r} does not state {partition_key} in {self._source.files}. Fix: name it so.")
+        return path
 
     def _anchored(self, files: str) -> tuple[Path, str]:
         """The folder that a path template starts from, and the rest. The folder may contain any character."""
@@ -151,17 +165,28 @@ class FileSource:
             skipped[place] = Skipped(place, reason)
 
         for path in tree.matching(pattern.removeprefix(self._fixed), skip):
-            partition = None
-            if self._template:
-                partition = self._template.partition_in(self._fixed + path[len(tree.root) :].lstrip("/"))
-                if partition is None or (wanted is not None and partition not in wanted):
-                    continue
-            if _is_unfinished(path.rpartition("/")[2]):
+            place = self._place(self._fixed + path[len(tree.root) :].lstrip("/"), wanted)
+            if place is None:
                 continue
             if not _is_utf8(path):
                 skip(path, "its name is not UTF-8")
             elif state := tree.file_state(path, skip):
-                yield Slice(self._uri(path), _fingerprint(state), partition)
+                if place.misfit:
+                    skip(path, place.misfit)
+                else:
+                    yield Slice(self._uri(path), _fingerprint(state), place.partition)
+
+    def _place(self, path: str, wanted: set[str] | None) -> "_Place | None":
+        """Where a path of the pattern belongs; None where it is none of the stream's, or not of these partitions."""
+        if _is_unfinished(path.rpartition("/")[2]):
+            return None
+        if self._template is None:
+            return _Place(None)
+        partition = self._template.partition_in(path)
+        if partition is not None:
+            return _Place(partition) if wanted is None or partition in wanted else None
+        misfit = self._template.misfit(path)
+        return _Place(None, misfit) if misfit else None
 
     def _opened(self, path: Path) -> io.FileIO:
         """An open file. Raises FileNotFoundError where there is none by now that may be read."""
