@@ -17,8 +17,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, fie
 from sessions_platform.contracts.model import Model
 from sessions_platform.contracts.values import Character, Encoding, NullTexts, invalid, shown
 
-# Suffixes of compressed files. They only help to find the format in a name: decompression depends on the first bytes.
-COMPRESSED = (".gz", ".zst")
+# Suffixes of compressed files. They help to find the format in a name. Decompression depends on the first
+# bytes, but for brotli, which has no signature.
+COMPRESSED = (".gz", ".zst", ".bz2", ".xz", ".lz4", ".br")
 
 
 class Layout(Enum):
@@ -78,7 +79,7 @@ def suffixes() -> list[str]:
 
 
 def format_of_name(file: str) -> str | None:
-    """The format that a file's name states by its suffix, or by the one before .gz or .zst; None if it states none."""
+    """The format that a file's name states by its suffix, or by the one before .gz, .zst and so on; else None."""
     endings = [suffix.lower() for suffix in PurePosixPath(file).suffixes]
     if endings and endings[-1] in COMPRESSED:
         endings.pop()

@@ -6,11 +6,10 @@ which landing files are rewritten, and how. Not here: which rows are refused (`p
 files (`erase_rows.py`).
 """
 
-import gzip
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -18,7 +17,6 @@ from typing import BinaryIO
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
-import zstandard
 
 from sessions_platform.contracts.formats import FORMATS
 from sessions_platform.contracts.sources import FilesSource
@@ -27,7 +25,12 @@ from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.tombstones import Tombstones
 from sessions_platform.settings import PRIVATE_FILE
 from sessions_platform.sources.base import FileLanding, Slice
-from sessions_platform.sources.formats.compression import codec_of, decompressed
+from sessions_platform.sources.formats.compression import (
+    Codec,
+    codec_of,
+    codecs_without_magic,
+    decompressed,
+)
 from sessions_platform.sources.formats.errors import CorruptDataError
 from sessions_platform.sources.registry import file_landing
 from sessions_platform.storage.lake.filesystem import sync
@@ -35,6 +38,7 @@ from sessions_platform.storage.ledger.ledger import Erasure, KnownFile
 from sessions_platform.transforms.erasure import Naming, UserPattern
 
 _CHUNK = 1 << 20
+_SIGNATURE_BYTES = 512
 _SHOWN_DIGITS = 12  # of the digest, in the names of files that `ingest` has placed
 
 
@@ -174,7 +178,7 @@ class _Rewriting:
 
     def _write_text(self, path: Path, draft: Path, digest: str) -> None:
         file_format = self.context.stream.source.format
-        with path.open("rb") as original, draft.open("wb") as file, _compressing(file, original.read(4)) as out:
+        with draft.open("wb") as file, _compressing(file, _codec_of(path)) as out:
             for block, erased in self._blocks():
                 payloads = block["payload"].to_list()
                 for index in erased.arg_true():
@@ -198,39 +202,35 @@ class _Rewriting:
                     out.write_table(taken.cast(schema))
 
 
-class _compressing:  # noqa: N801  a context manager that is used like a function
-    """A writer that compresses as the original is compressed, by the bytes that it begins with."""
+@contextmanager
+def _compressing(file: BinaryIO, codec: Codec | None) -> Iterator[BinaryIO]:
+    """A writer that compresses as the original is compressed."""
+    if codec is None:
+        yield file
+        return
+    with closing(codec.writer(file)) as out:
+        yield out
 
-    def __init__(self, file: BinaryIO, start: bytes) -> None:
-        self._file, self._codec = file, codec_of(start)
 
-    def __enter__(self) -> BinaryIO:
-        self._out: BinaryIO = self._file
-        if self._codec and self._codec.name == "gzip":
-            self._out = gzip.GzipFile("", "wb", fileobj=self._file, mtime=0)  # type: ignore[assignment]
-        elif self._codec:
-            self._out = zstandard.ZstdCompressor().stream_writer(self._file, closefd=False)
-        return self._out
-
-    def __exit__(self, *_: object) -> None:
-        if self._out is not self._file:
-            self._out.close()
+def _codec_of(path: Path) -> Codec | None:
+    with path.open("rb") as file:
+        return codec_of(file.read(_SIGNATURE_BYTES), path.name)
 
 
 def holds_text(path: Path, pattern: UserPattern) -> bool:
-    """Whether a file's bytes, or its text as far as it can be decompressed, name a user."""
-    with path.open("rb") as handle:
-        start = handle.read(4)
+    """Whether a file's bytes, or its text as far as it can be decompressed, name a user.
+
+    A copy in the lake has no name that tells its compression: what has no signature is tried.
+    """
 
     def chunks(size: int) -> Iterator[bytes]:
         with path.open("rb") as handle:
             yield from iter(lambda: handle.read(size), b"")
 
-    codec = codec_of(start)
-    texts: list[Callable[[], Iterable[bytes]]] = [lambda: chunks(_CHUNK)]
-    if codec is not None:
-        texts.append(lambda: decompressed(chunks, codec, 1 << 40))
-    return any(_named_in(text(), pattern) for text in texts)
+    codec = _codec_of(path)
+    codecs = [codec] if codec else codecs_without_magic()
+    texts = [chunks(_CHUNK), *(decompressed(chunks, each, 1 << 40) for each in codecs)]
+    return any(_named_in(text, pattern) for text in texts)
 
 
 def _named_in(chunks: Iterable[bytes], pattern: UserPattern) -> bool:

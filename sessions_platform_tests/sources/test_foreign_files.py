@@ -8,6 +8,8 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+import lz4.block
+import lz4.frame
 import polars as pl
 import pytest
 import zstandard
@@ -49,8 +51,13 @@ def parquet() -> bytes:
         (tarred(tarfile.GNU_FORMAT), "a tar archive. Fix: unpack"),
         (gzip.compress(tarred(tarfile.PAX_FORMAT)), "a tar archive in gzip. Fix: unpack"),
         (zstandard.compress(tarred(tarfile.PAX_FORMAT)), "a tar archive in zstd. Fix: unpack"),
-        (bz2.compress(LINES), "a file in bzip2. Fix: deliver"),
-        (lzma.compress(LINES), "a file in xz. Fix: deliver"),
+        (bz2.compress(tarred(tarfile.PAX_FORMAT)), "a tar archive in bzip2. Fix: unpack"),
+        (lzma.compress(tarred(tarfile.PAX_FORMAT)), "a tar archive in xz. Fix: unpack"),
+        (lz4.frame.compress(tarred(tarfile.PAX_FORMAT)), "a tar archive in lz4. Fix: unpack"),
+        (gzip.compress(bz2.compress(LINES)), "a file in bzip2 in gzip. Fix: deliver it packed once"),
+        (gzip.compress(gzip.compress(LINES)), "a file in gzip in gzip. Fix: deliver it packed once"),
+        (b"\x02\x21\x4c\x18" + lz4.block.compress(LINES), "a file in the legacy format of lz4. Fix: deliver"),
+        (lzma.compress(LINES, lzma.FORMAT_ALONE), "a file in legacy LZMA. Fix: deliver"),
         (parquet(), "a Parquet file. Fix: set format: parquet"),
         (b"Obj\x01\x04\x14avro.codec", "an Avro file. Fix: export"),
         (b"%PDF-1.7\n", "a PDF. Fix: export"),

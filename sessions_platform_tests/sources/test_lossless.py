@@ -1,10 +1,13 @@
 """No byte is lost, whatever a file contains: it is in an event, a rejected row, a duplicate or a quarantined file."""
 
+import bz2
 import gzip
+import lzma
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import lz4.frame
 import polars as pl
 import pytest
 import zstandard
@@ -74,6 +77,9 @@ PACKED: Sequence[Callable[[bytes], bytes]] = (
     lambda text: gzip.compress(text, mtime=0)[:-7],
     zstandard.compress,
     lambda text: zstandard.compress(text)[:-2],
+    bz2.compress,
+    lambda text: lzma.compress(text)[:-20],
+    lambda text: lz4.frame.compress(text)[:-3],
 )
 
 

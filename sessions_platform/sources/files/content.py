@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from sessions_platform.contracts.sources import FilesSource
 from sessions_platform.sources.formats.compression import codec_of, decompressed
+from sessions_platform.sources.formats.errors import CorruptDataError
 from sessions_platform.sources.formats.foreign import refuse_foreign
 
 _CHUNK_BYTES = 256 * 1024
@@ -24,12 +25,12 @@ class FileContent:
     leaves out, and `text_bytes` the size of the text that has been read; None where `text` wasn't called.
     """
 
-    def __init__(self, handle: io.FileIO, source: FilesSource, block_bytes: int) -> None:
+    def __init__(self, handle: io.FileIO, source: FilesSource, block_bytes: int, name: str = "") -> None:
         self.size = os.fstat(handle.fileno()).st_size
         self.max_bytes = source.max_unpacked
         self.preamble = b""
         self.text_bytes: int | None = None
-        self._handle = handle
+        self._handle, self._name = handle, name
         self._encoding = source.encoding
         self._block_bytes = block_bytes
         self._sha256 = hashlib.sha256()
@@ -58,7 +59,7 @@ class FileContent:
     def text(self) -> Iterator[bytes]:
         """The decompressed text in chunks, without its BOM. Raises CorruptDataError where the rest isn't readable.
 
-        Whether and how a file is compressed is known by its first bytes, not by its name.
+        Whether and how a file is compressed is known by its first bytes, not by its name; but for brotli.
         """
         chunks = self._counted_text()
         start = b""
@@ -71,15 +72,35 @@ class FileContent:
 
     def _counted_text(self) -> Iterator[bytes]:
         self.text_bytes = 0
-        start = next(self.chunks(_SIGNATURE_BYTES), b"")
-        refuse_foreign(start)
-        codec = codec_of(start)
-        if codec is None:
-            chunks = self.chunks(min(_CHUNK_BYTES, self._block_bytes))
-        else:
-            chunks = decompressed(self.chunks, codec, self.max_bytes)
-        for chunk in chunks:
-            if codec and not self.text_bytes:
-                refuse_foreign(chunk, codec.name)
+        for chunk in self._unpacked():
             self.text_bytes += len(chunk)
             yield chunk
+
+    def _unpacked(self) -> Iterator[bytes]:
+        start = next(self.chunks(_SIGNATURE_BYTES), b"")
+        refuse_foreign(start)
+        codec = codec_of(start, self._name)
+        if codec is None:
+            yield from self.chunks(min(_CHUNK_BYTES, self._block_bytes))
+            return
+        chunks = _long_start(decompressed(self.chunks, codec, self.max_bytes))
+        start = next(chunks)
+        refuse_foreign(start, codec.name)
+        if inner := codec_of(start):
+            raise CorruptDataError(f"it is a file in {inner.name} in {codec.name}. Fix: deliver it packed once")
+        yield start
+        yield from chunks
+
+
+def _long_start(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The same text in chunks of which the first is long enough for any signature, unless the text is shorter."""
+    start, broken = b"", None
+    try:
+        while len(start) < _SIGNATURE_BYTES and (chunk := next(chunks, None)) is not None:
+            start += chunk
+    except CorruptDataError as error:
+        broken = error
+    yield start
+    if broken:
+        raise broken
+    yield from chunks

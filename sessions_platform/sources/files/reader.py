@@ -49,7 +49,7 @@ class FileReading:
         self._position = 1
         self._header: bytes | None = None
         with self._opened(self._path) as handle:
-            self._content = content = FileContent(handle, self._source, self._block_bytes)
+            self._content = content = FileContent(handle, self._source, self._block_bytes, self._path.name)
             try:
                 for block in self._format.records(content, self._block_bytes):
                     yield from self._rows(block)

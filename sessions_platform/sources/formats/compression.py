@@ -4,20 +4,27 @@ Here a file is read up to the byte that is broken. isal's threaded reader, which
 it: of a file of 360 KB with a wrong checksum it returned nothing. Not here: how text becomes records (`ndjson`, `csv`).
 """
 
+import bz2
+import gzip
+import lzma
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO, cast
 
+import brotli
+import lz4.frame
 import zstandard
 from isal import isal_zlib
 
 from sessions_platform.sources.formats.errors import CorruptDataError
 
 _WIDEST_ZSTD_WINDOW = 128 * 1024 * 1024  # a frame may ask for 2 GiB; the zstd program has the same limit
+_XZ_MEMORY = 160 * 1024 * 1024  # a dictionary of 128 MiB, and what xz needs besides; a file may ask for 1.5 GiB
 _INFLATED_AT_ONCE = 1024 * 1024
-_ERRORS: tuple[Any, ...] = (zlib.error, isal_zlib.IsalError, zstandard.ZstdError)  # isal's stub has no type of it
+# zstd's frames of metadata, which lz4 has as well (Zstandard format, RFC 8878, section 3.1.2).
+_SKIPPABLE = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")
 
 
 @dataclass(frozen=True)
@@ -29,29 +36,64 @@ class Decompressor:
         begin: makes the state for one member.
         decompress: the text of one more chunk of the member. No more than 32 MiB at once, which bounds the
             memory that a decompression bomb takes.
+        is_bytewise: the chunk at which the decompressor before it failed is taken byte by byte, for libraries that
+            return nothing of a chunk that is broken.
     """
 
     chunk_bytes: int
     begin: Callable[[], Any]
     decompress: Callable[[Any, bytes], Iterable[bytes]]
+    is_bytewise: bool = False
 
 
 @dataclass(frozen=True)
 class Codec:
     """A compression, recognized by the bytes that its files begin with.
 
-    `decompressors` are tried in turn. The last one decides whether a file can be read, and returns all that
-    precedes a broken byte; those before it may be quicker, and may stop anywhere.
+    Attributes:
+        name: as messages have it.
+        magic: what its files begin with; None for brotli, whose files may begin with anything.
+        suffix: of a file's name; a codec without magic is recognized by it.
+        errors: what its library raises where data is broken.
+        decompressors: tried in turn. The last one decides whether a file can be read, and returns all that
+            precedes a broken byte; those before it may be quicker, and may stop anywhere.
+        writer: opens a file of this compression on another; closing it leaves the other one open.
+        has_members: whether several of its files, one after the other, are one file.
     """
 
     name: str
-    magic: re.Pattern[bytes]
+    magic: re.Pattern[bytes] | None
+    suffix: str
+    errors: tuple[Any, ...]
     decompressors: tuple[Decompressor, ...]
+    writer: Callable[[BinaryIO], BinaryIO]
+    has_members: bool = True
 
 
-def codec_of(start: bytes) -> Codec | None:
-    """How a file that begins with these bytes, four at least, is compressed; None if it isn't."""
-    return next((codec for codec in _CODECS if codec.magic.match(start)), None)
+def codec_of(start: bytes, name: str = "") -> Codec | None:
+    """How a file is compressed; None if it isn't.
+
+    Args:
+        start: what it begins with, ten bytes at least.
+        name: its name, by which a compression is recognized that has no magic bytes; ignored where there are some.
+    """
+    begins = _without_skippable(start)
+    by_magic = (codec for codec in _CODECS if codec.magic and codec.magic.match(begins))
+    by_name = (codec for codec in _CODECS if not codec.magic and name.lower().endswith(codec.suffix))
+    return next(by_magic, None) or next(by_name, None)
+
+
+def codecs_without_magic() -> list[Codec]:
+    """The compressions that only a file's name tells."""
+    return [codec for codec in _CODECS if not codec.magic]
+
+
+def _without_skippable(start: bytes) -> bytes:
+    """From the first frame on that tells zstd from lz4; the last frame of metadata where there is none."""
+    rest = start
+    while _SKIPPABLE.match(rest) and (following := rest[8 + int.from_bytes(rest[4:8], "little") :]):
+        rest = following
+    return rest
 
 
 def decompressed(chunks: Callable[[int], Iterable[bytes]], codec: Codec, most_bytes: int) -> Iterator[bytes]:
@@ -74,16 +116,36 @@ def decompressed(chunks: Callable[[int], Iterable[bytes]], codec: Codec, most_by
 
 
 def _text(chunks: Callable[[int], Iterable[bytes]], codec: Codec) -> Iterator[bytes]:
-    returned = 0
+    returned = taken = 0
     for decompressor in codec.decompressors:
+        packed = _Taken(chunks(decompressor.chunk_bytes), taken if decompressor.is_bytewise else None)
         try:
-            for text in _after(returned, _members(chunks(decompressor.chunk_bytes), decompressor, codec.name)):
+            for text in _after(returned, _members(packed, decompressor, codec)):
                 returned += len(text)
                 yield text
             return
         except CorruptDataError:
             if decompressor is codec.decompressors[-1]:
                 raise
+            taken = packed.before
+
+
+class _Taken:
+    """Chunks, and the offset `before` the last one that was taken; the chunk at `bytewise` is taken byte by byte."""
+
+    def __init__(self, chunks: Iterable[bytes], bytewise: int | None) -> None:
+        self.before = 0
+        self._chunks, self._bytewise = chunks, bytewise
+
+    def __iter__(self) -> Iterator[bytes]:
+        offset = 0
+        for chunk in self._chunks:
+            self.before = offset
+            if offset == self._bytewise:
+                yield from (chunk[at : at + 1] for at in range(len(chunk)))
+            else:
+                yield chunk
+            offset += len(chunk)
 
 
 def _after(offset: int, texts: Iterable[bytes]) -> Iterator[bytes]:
@@ -94,19 +156,22 @@ def _after(offset: int, texts: Iterable[bytes]) -> Iterator[bytes]:
         offset = max(0, offset - len(text))
 
 
-def _members(chunks: Iterable[bytes], decompressor: Decompressor, name: str) -> Iterator[bytes]:
-    member = None
+def _members(chunks: Iterable[bytes], decompressor: Decompressor, codec: Codec) -> Iterator[bytes]:
+    member, ended = None, False
     for chunk in chunks:
         rest = chunk
-        while rest := rest if member else rest.lstrip(b"\0"):
+        while rest := rest if member or not codec.has_members else rest.lstrip(b"\0"):
+            if ended and not codec.has_members:
+                raise CorruptDataError(f"other bytes follow the end of its {codec.name} data")
             member = member or decompressor.begin()
             try:
                 yield from decompressor.decompress(member, rest)
-            except _ERRORS as error:
-                raise CorruptDataError(f"the rest of the file is no {name} data: {error}") from None
-            rest, member = (member.unused_data, None) if member.eof else (b"", member)
+            except codec.errors as error:
+                raise CorruptDataError(f"the rest of the file is no {codec.name} data: {error}") from None
+            ended = member.eof
+            rest, member = (member.unused_data or b"", None) if ended else (b"", member)
     if member:
-        raise CorruptDataError(f"the file ends in the middle of its {name} data")
+        raise CorruptDataError(f"the file ends in the middle of its {codec.name} data")
 
 
 def _inflated_quickly(member: Any, chunk: bytes) -> Iterator[bytes]:
@@ -129,18 +194,70 @@ def _inflated(member: Any, chunk: bytes) -> Iterator[bytes]:
             yield before.decompress(chunk[at : at + 1])
 
 
+def _in_steps(member: Any, chunk: bytes) -> Iterator[bytes]:
+    """All of a chunk by a decompressor of the standard library, or one that is alike."""
+    yield member.decompress(chunk, _INFLATED_AT_ONCE)
+    while not member.eof and not member.needs_input:
+        yield member.decompress(b"", _INFLATED_AT_ONCE)
+
+
+class _BrotliStream:
+    """A brotli decompressor with the attributes of the others."""
+
+    unused_data = b""
+
+    def __init__(self) -> None:
+        self._stream = brotli.Decompressor()
+
+    @property
+    def eof(self) -> bool:
+        return self._stream.is_finished()
+
+    def decompress(self, chunk: bytes) -> Iterator[bytes]:
+        """Until it returns nothing: it "can accept more data" while it still keeps text back (brotli 1.2)."""
+        while text := self._stream.process(chunk, output_buffer_limit=_INFLATED_AT_ONCE):
+            yield text
+            chunk = b""
+
+
+class _BrotliFile:
+    """A file that is compressed by brotli while it is written."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._compressor = file, brotli.Compressor(quality=5)
+
+    def write(self, text: bytes) -> int:
+        self._file.write(self._compressor.process(text))
+        return len(text)
+
+    def close(self) -> None:
+        self._file.write(self._compressor.finish())
+
+
+def _twice(
+    begin: Callable[[], Any], decompress: Callable[[Any, bytes], Iterable[bytes]] = _in_steps
+) -> tuple[Decompressor, ...]:
+    """In chunks; a file that fails is read again, its broken chunk byte by byte."""
+    return Decompressor(65536, begin, decompress), Decompressor(65536, begin, decompress, is_bytewise=True)
+
+
 _CODECS = (
     Codec(
         "gzip",
         re.compile(rb"\x1f\x8b"),
+        ".gz",
+        (zlib.error, cast(Any, isal_zlib).IsalError),
         (
             Decompressor(256 * 1024, lambda: isal_zlib.decompressobj(wbits=31), _inflated_quickly),
             Decompressor(8192, lambda: zlib.decompressobj(wbits=31), _inflated),
         ),
+        lambda file: cast(BinaryIO, gzip.GzipFile("", "wb", fileobj=file, mtime=0)),
     ),
     Codec(
         "zstd",
-        re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"),
+        re.compile(rb"\x28\xb5\x2f\xfd|" + _SKIPPABLE.pattern),
+        ".zst",
+        (zstandard.ZstdError,),
         (
             Decompressor(
                 1024,
@@ -148,5 +265,39 @@ _CODECS = (
                 lambda frame, chunk: [frame.decompress(chunk)],
             ),
         ),
+        lambda file: cast(BinaryIO, zstandard.ZstdCompressor().stream_writer(file, closefd=False)),
+    ),
+    Codec(
+        "bzip2",
+        re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)"),
+        ".bz2",
+        (OSError,),
+        _twice(bz2.BZ2Decompressor),
+        lambda file: cast(BinaryIO, bz2.BZ2File(file, "wb")),
+    ),
+    Codec(
+        "xz",
+        re.compile(rb"\xfd7zXZ\x00"),
+        ".xz",
+        (lzma.LZMAError,),
+        _twice(lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, _XZ_MEMORY)),
+        lambda file: cast(BinaryIO, lzma.LZMAFile(file, "wb")),  # noqa: SIM115
+    ),
+    Codec(
+        "lz4",
+        re.compile(rb"\x04\x22\x4d\x18"),
+        ".lz4",
+        (RuntimeError,),
+        _twice(lz4.frame.LZ4FrameDecompressor),
+        lambda file: cast(BinaryIO, lz4.frame.LZ4FrameFile(file, "wb")),
+    ),
+    Codec(
+        "brotli",
+        None,
+        ".br",
+        (brotli.error,),
+        _twice(_BrotliStream, lambda stream, chunk: stream.decompress(chunk)),
+        lambda file: cast(BinaryIO, _BrotliFile(file)),
+        has_members=False,
     ),
 )

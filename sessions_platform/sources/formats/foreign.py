@@ -9,7 +9,7 @@ import re
 from sessions_platform.sources.formats.errors import CorruptDataError
 
 _UNPACK = "unpack it, and deliver the files that are in it"
-_REPACK = "deliver it uncompressed, or as gzip or zstd"
+_REPACK = "deliver it uncompressed, or as gzip, zstd, bzip2, xz, lz4 or brotli"
 _EXPORT = "export it as CSV or NDJSON"
 _SIGNATURES: tuple[tuple[str, str, str], ...] = (
     (
@@ -21,9 +21,11 @@ _SIGNATURES: tuple[tuple[str, str, str], ...] = (
     (r"(?s:(?=.{0,256}\x00).{257})ustar", "a tar archive", _UNPACK),
     (r"7z\xbc\xaf\x27\x1c", "a 7z archive", _UNPACK),
     (r"Rar!\x1a\x07", "a RAR archive", _UNPACK),
-    (r"BZh[1-9]1AY&SY", "a file in bzip2", _REPACK),
-    (r"\xfd7zXZ\x00", "a file in xz", _REPACK),
-    (r"\x04\x22\x4d\x18", "a file in lz4", _REPACK),
+    (r"\x02\x21\x4c\x18", "a file in the legacy format of lz4", _REPACK),
+    (r"\x5d\x00\x00(?s:..)(\xff{8}|(?s:.{5})\x00{3})", "a file in legacy LZMA", _REPACK),
+    (r"LZIP[\x00\x01]", "a file in lzip", _REPACK),
+    (r"\x1f\x9d", "a file of the program compress", _REPACK),
+    (r"\xff\x06\x00\x00sNaPpY", "a file in snappy", _REPACK),
     (r"PAR1[\x00-\x08\x0e-\x1f]", "a Parquet file", "set format: parquet"),
     (r"ARROW1\x00\x00", "an Arrow file", "set format: arrow"),
     (r"Obj\x01", "an Avro file", _EXPORT),
