@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from sessions_platform.storage.postgres import embedded
+from sessions_platform_tests.orchestration.dev_process import end_as_ctrl_c
 
 STREAM = "web_shop"
 GROUPS = {
@@ -29,7 +29,6 @@ ASSETS = [asset for assets in GROUPS.values() for asset in assets]
 STARTING_SECONDS = 240
 ANSWERING_SECONDS = 60
 RUNNING_SECONDS = 180
-STOPPING_SECONDS = 60
 
 # A server or a folder of the user's own must not be mistaken for the test's.
 UNSET = ("SESSIONS_LAKE", "SESSIONS_STREAMS", "SESSIONS_WAREHOUSE_URL", "DAGSTER_POSTGRES_URL", "DAGSTER_HOME")
@@ -82,7 +81,7 @@ def served(home: Path, log: Path) -> Iterator[str]:
         _wait_for(port, process, log)
         yield f"http://127.0.0.1:{port}"
     finally:
-        _end(process)
+        end_as_ctrl_c(process)
         _remove_database(home)
 
 
@@ -147,16 +146,6 @@ def _answers(port: int) -> bool:
 
 def _end_of(log: Path) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-30:])
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ask as Ctrl-C would; what is left of the process group after that is killed."""
-    process.send_signal(signal.SIGINT)
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(STOPPING_SECONDS)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def _remove_database(home: Path) -> None:

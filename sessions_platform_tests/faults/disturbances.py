@@ -56,13 +56,11 @@ def stopped(_trials: Trials, trial: Trial, random: Random) -> str:
     return f"{_end(code, error)}, {_end(*finish(process))}"
 
 
-def cut_off(trials: Trials, trial: Trial, random: Random) -> str:
+def cut_off(_trials: Trials, trial: Trial, random: Random) -> str:
     """A fault of the network."""
     fault = random.choice(FAULTS)
-    sockets = (trials.server_home / "postgres" / "cluster" / "sockets").readlink()
-    with fault_proxy(str(sockets / ".s.PGSQL.5432"), fault) as proxy:
-        url = f"postgresql://postgres@127.0.0.1:{proxy.port}/{trial.folder.name}?sslmode=disable"
-        return f"{fault.kind}: {_end(*finish(trial.start(_command(random), SESSIONS_WAREHOUSE_URL=url)))}"
+    with fault_proxy(trial.settings.warehouse_url or "", fault) as proxy:
+        return f"{fault.kind}: {_end(*finish(trial.start(_command(random), SESSIONS_WAREHOUSE_URL=proxy.url)))}"
 
 
 def server_killed(trials: Trials, trial: Trial, random: Random) -> str:

@@ -74,10 +74,8 @@ def test_the_same_command_twice_at_once_has_the_result_of_one(trials: Trials, sc
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.kind}-{fault.direction}-{fault.after}")
 def test_faults_of_the_network_lose_and_double_nothing(trials: Trials, scenario: Scenario, fault: Fault) -> None:
     """A fault between platform and database."""
-    sockets = (trials.server_home / "postgres" / "cluster" / "sockets").readlink()
-    with trials.trial() as trial, fault_proxy(str(sockets / ".s.PGSQL.5432"), fault) as proxy:
-        url = f"postgresql://postgres@127.0.0.1:{proxy.port}/{trial.folder.name}?sslmode=disable"
-        ended = finish(trial.start("ingest", SESSIONS_WAREHOUSE_URL=url))
+    with trials.trial() as trial, fault_proxy(trial.settings.warehouse_url or "", fault) as proxy:
+        ended = finish(trial.start("ingest", SESSIONS_WAREHOUSE_URL=proxy.url))
         assert proxy.failed, "the fault occurred"
         trial.run("ingest")
         outcome = compare(trials.expected("ingest"), trial.state())

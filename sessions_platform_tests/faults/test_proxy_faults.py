@@ -1,13 +1,13 @@
 """Commands and loads under a network that fails: the same end as without, or a sentence and an exit code.
 
-Real commands, in processes of their own, before a real PostgreSQL behind `proxy.FaultyProxy`.
+Real commands, in processes of their own, before a real PostgreSQL behind `network.FaultProxy`.
 """
 
 import dataclasses
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.storage.postgres.database import Database
 from sessions_platform.storage.postgres.retries import retried
 from sessions_platform_tests.contexts import context, line, open_context
-from sessions_platform_tests.faults.proxy import FaultyProxy, each_fault, faulty_proxy
+from sessions_platform_tests.faults.network import Fault, FaultProxy, fault_proxy
 from sessions_platform_tests.pipeline.steps import ingest_and_publish, put, refresh, table
 
 __all__ = ["context", "open_context"]
@@ -25,27 +25,35 @@ __all__ = ["context", "open_context"]
 DAY = "2026-01-01"
 REPOSITORY = Path(__file__).parents[2]
 AT_ONCE = (0.0,) * 5
+LOADS_FAULTS = {
+    "refused": Fault("refuse", connections=2),
+    "cut before BEGIN": Fault("close", direction="up", at=b"BEGIN"),
+    "cut before COMMIT": Fault("close", direction="up", at=b"COMMIT"),
+    "cut after COMMIT": Fault("close", at=b"COMMIT"),
+    "cut amid COPY": Fault("close", 64, "up", at=b"copy "),
+    "cut at a query": Fault("close", at=b"select "),
+}
 
 
 @pytest.fixture
-def proxy(database: Database) -> Iterator[FaultyProxy]:
-    with faulty_proxy(database.url) as proxy:
+def proxy(database: Database) -> Iterator[FaultProxy]:
+    with fault_proxy(database.url) as proxy:
         yield proxy
 
 
 # Work of the pipeline ------------------------------------------------------------------------------------
 
 
-def behind(context: StreamContext, proxy: FaultyProxy) -> StreamContext:
+def behind(context: StreamContext, proxy: FaultProxy) -> StreamContext:
     """The same stream, whose connections go through the proxy."""
     settings = dataclasses.replace(context.database._settings, warehouse_url=proxy.url)
     return dataclasses.replace(context, database=Database(settings))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", each_fault())
+@pytest.mark.parametrize("fault", LOADS_FAULTS)
 def test_a_load_that_is_repeated_after_a_fault_ends_as_one_without(
-    context: StreamContext, proxy: FaultyProxy, fault: str
+    context: StreamContext, proxy: FaultProxy, fault: str
 ) -> None:
     """Also where the outcome of a COMMIT is unknown, which then was one."""
     at = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -57,10 +65,9 @@ def test_a_load_that_is_repeated_after_a_fault_ends_as_one_without(
     def note(error: Exception, _: int) -> None:
         faults.append(error)
 
-    strike = each_fault()[fault]
     through.prepare()
     for work in (lambda: ingest_and_publish(through, DAY), lambda: refresh(through)):
-        strike(proxy)
+        proxy.strike(LOADS_FAULTS[fault])
         retried(work, note, delays=AT_ONCE)
     assert faults or fault == "cut amid COPY"  # too small a COPY may be over
     assert sorted((row["user_id"], row["event_count"]) for row in table(context)) == [("ann", 1), ("bob", 1)]
@@ -71,7 +78,7 @@ def test_a_load_that_is_repeated_after_a_fault_ends_as_one_without(
 
 # Commands ------------------------------------------------------------------------------------------------
 
-EMPTY = {"refused": lambda proxy: proxy.refuse(1), "cut": lambda proxy: proxy.cut_after(b"select ")}
+COMMANDS_FAULTS = {"refused": Fault("refuse"), "cut": Fault("close", at=b"select ")}
 COMMANDS = [("status", "web_shop"), ("sql", "select 7 as seven"), ("rejected", "list"), ("rejected", "export")]
 
 
@@ -90,10 +97,9 @@ def command(arguments: tuple[str, ...], url: str, home: Path) -> subprocess.Comp
 
 @pytest.mark.slow
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
-@pytest.mark.parametrize("fault", EMPTY)
-def test_a_command_outlives_a_fault(proxy: FaultyProxy, tmp_path: Path, arguments: tuple[str, ...], fault: str) -> None:
-    strike: Callable[[FaultyProxy], None] = EMPTY[fault]
-    strike(proxy)
+@pytest.mark.parametrize("fault", COMMANDS_FAULTS)
+def test_a_command_outlives_a_fault(proxy: FaultProxy, tmp_path: Path, arguments: tuple[str, ...], fault: str) -> None:
+    proxy.strike(COMMANDS_FAULTS[fault])
     done = command(arguments, proxy.url, tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Trying again, 1 of 5." in done.stderr
@@ -101,8 +107,8 @@ def test_a_command_outlives_a_fault(proxy: FaultyProxy, tmp_path: Path, argument
 
 
 @pytest.mark.slow
-def test_a_server_that_stays_away_ends_a_command_in_a_sentence(proxy: FaultyProxy, tmp_path: Path) -> None:
-    proxy.refuse(1000)
+def test_a_server_that_stays_away_ends_a_command_in_a_sentence(proxy: FaultProxy, tmp_path: Path) -> None:
+    proxy.strike(Fault("refuse", connections=1000))
     done = command(("status",), proxy.url, tmp_path)
     assert done.returncode == 2
     assert "Trying again, 5 of 5." in done.stderr

@@ -156,7 +156,7 @@ def served(home: Home, log: Path, environment: Mapping[str, str] | None = None) 
         eventually(lambda: _answers(dev, process, log), f"dev does not answer:\n{log}", STARTING_SECONDS)
         yield dev
     finally:
-        _end(process)
+        end_as_ctrl_c(process)
 
 
 def _answers(dev: Dev, process: subprocess.Popen[bytes], log: Path) -> bool:
@@ -168,7 +168,8 @@ def _answers(dev: Dev, process: subprocess.Popen[bytes], log: Path) -> bool:
     return False
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def end_as_ctrl_c(process: subprocess.Popen[bytes]) -> None:
+    """Interrupt a process as a terminal would; what is left of its process group after that is killed."""
     process.send_signal(signal.SIGINT)
     with suppress(subprocess.TimeoutExpired):
         process.wait(STOPPING_SECONDS)

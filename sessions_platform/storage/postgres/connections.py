@@ -52,7 +52,9 @@ def open_connection(url: str, where: str, *, reads: bool = False) -> psycopg.Con
     try:
         return psycopg.connect(make_conninfo(**_parameters(url, _FOR_READERS if reads else _FOR_WRITERS)))
     except psycopg.OperationalError as error:
-        raise UnreachableError(where, _without_secrets(str(error).strip(), url)) from None
+        raise UnreachableError(
+            where, str(error).strip()
+        ) from None  # shows no password of a URL that `settings` accepts
     except (psycopg.ProgrammingError, ValueError):
         # the message could quote the URL, which may contain a password
         raise SettingsError(
@@ -70,11 +72,3 @@ def _parameters(url: str, defaults: Mapping[str, str]) -> dict[str, str]:
 
 def _options(settings: Mapping[str, str]) -> str:
     return " ".join(f"-c {name}={value}" for name, value in settings.items())
-
-
-def _without_secrets(message: str, url: str) -> str:
-    """The message without the password, in case libpq took a part of it for something else."""
-    userinfo = url.partition("://")[2].partition("@")[0]
-    for secret in (conninfo_to_dict(url).get("password"), userinfo.partition(":")[2]):
-        message = message.replace(str(secret), "***") if secret else message
-    return message
