@@ -111,7 +111,7 @@ def _pytest(copy: Path, arguments: Sequence[str], seconds: float | None) -> tupl
 
 @contextmanager
 def _temporary() -> Iterator[Path]:
-    """A folder for all that tests make; servers that they leave behind end with it."""
+    """A folder for all that tests make; servers and other processes that they leave behind end with it."""
     with tempfile.TemporaryDirectory(prefix="m-", dir=_MEMORY if _MEMORY.exists() else None) as name:
         folder = Path(name)
         folder.chmod(0o755)  # the server's user has to enter
@@ -121,3 +121,12 @@ def _temporary() -> Iterator[Path]:
             for pid in folder.rglob("postmaster.pid"):
                 with suppress(ProcessLookupError, ValueError):
                     os.kill(int(pid.read_text().split()[0]), signal.SIGQUIT)
+            _kill_all_of(folder)
+
+
+def _kill_all_of(folder: Path) -> None:
+    """Kill the processes that have the folder in their environment; a test that was killed can't end what it began."""
+    for environment_of in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if bytes(folder) in environment_of.read_bytes():
+                os.kill(int(environment_of.parent.name), signal.SIGKILL)
