@@ -70,6 +70,7 @@ FORMATS: dict[str, FormatEntry] = {
     "parquet": _columnar("ParquetFormat", ".parquet", is_rewritable=True),
     "arrow": _columnar("ArrowFormat", ".arrow", ".arrows", ".feather"),
     "orc": _columnar("OrcFormat", ".orc"),
+    "avro": _columnar("AvroFormat", ".avro"),
 }
 
 

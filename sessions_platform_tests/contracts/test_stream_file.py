@@ -119,7 +119,7 @@ TWELVES_PROBLEMS = [  # line, key, what the fix contains
     (1, "name", "lower-case letters"),
     (3, "end", "a later day"),
     (5, "source.files", "{partition:%Y-%m-%d}"),
-    (6, "source.format", "'ndjson', 'json', 'csv', 'parquet', 'arrow' or 'orc'"),
+    (6, "source.format", "write 'ndjson', 'json', "),
     (7, "source.encoding", "utf-8"),
     (8, "columns.event_type", "add event_type"),
     (9, "columns.user_id.form", "did you mean from?"),

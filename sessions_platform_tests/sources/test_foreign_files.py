@@ -59,7 +59,7 @@ def parquet() -> bytes:
         (b"\x02\x21\x4c\x18" + lz4.block.compress(LINES), "a file in the legacy format of lz4. Fix: deliver"),
         (lzma.compress(LINES, lzma.FORMAT_ALONE), "a file in legacy LZMA. Fix: deliver"),
         (parquet(), "a Parquet file. Fix: set format: parquet"),
-        (b"Obj\x01\x04\x14avro.codec", "an Avro file. Fix: export"),
+        (b"Obj\x01\x04\x14avro.codec", "an Avro file. Fix: set format: avro"),
         (b"%PDF-1.7\n", "a PDF. Fix: export"),
     ],
 )

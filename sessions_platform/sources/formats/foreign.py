@@ -28,7 +28,7 @@ _SIGNATURES: tuple[tuple[str, str, str], ...] = (
     (r"\xff\x06\x00\x00sNaPpY", "a file in snappy", _REPACK),
     (r"PAR1[\x00-\x08\x0e-\x1f]", "a Parquet file", "set format: parquet"),
     (r"ARROW1\x00\x00", "an Arrow file", "set format: arrow"),
-    (r"Obj\x01", "an Avro file", _EXPORT),
+    (r"Obj\x01", "an Avro file", "set format: avro"),
     (r"%PDF-[12]\.\d", "a PDF", _EXPORT),
     (r"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an older Excel workbook or Office document", _EXPORT),
     (r"SQLite format 3\x00", "an SQLite database", _EXPORT),

@@ -1,7 +1,8 @@
-"""Parquet, Arrow and ORC: a record is a row of the file, as canonical JSON.
+"""Parquet, Arrow, ORC and Avro: a record is a row of the file, as canonical JSON.
 
-Rows are read in a child process (see `reader_process`; `rows` for how values become JSON, and `other_files` for Arrow
-and ORC). They are not parts of a text: they have no terminators, and the bytes of the file are not kept.
+Rows are read in a child process (see `reader_process`; `rows` for how values become JSON, `other_files` for Arrow and
+ORC, and `sources.formats.avro` for Avro). They are not parts of a text: they have no terminators, and the bytes of the
+file are not kept.
 """
 
 from collections.abc import Iterator
@@ -50,3 +51,9 @@ class OrcFormat(ParquetFormat):
     """ORC, whose `timestamp` is the local time of its writer."""
 
     name = "orc"
+
+
+class AvroFormat(ParquetFormat):
+    """Avro's object container files, each with the schema of its writer."""
+
+    name = "avro"

@@ -33,7 +33,7 @@ _FRUGAL = {"MALLOC_ARENA_MAX": "2", "ARROW_DEFAULT_MEMORY_POOL": "system", "OPEN
 
 
 class ParquetProcess:
-    """Reads one file at a time, of Parquet, Arrow or ORC; further threads wait for their turn."""
+    """Reads one file at a time, of Parquet, Arrow, ORC or Avro; further threads wait for their turn."""
 
     def __init__(
         self, memory_bytes: int = MEMORY_BYTES, cpu_seconds: float = CPU_SECONDS, file_format: str = "parquet"

@@ -56,19 +56,24 @@ def parquet_rows(handle: BinaryIO, block_bytes: int, block_rows: int) -> Iterato
                 yield json_rows(batch, in_utc)
 
 
+_ERRORS_OF_PYARROW = (pa.ArrowException, OSError, ValueError, OverflowError)
+
+
 @contextmanager
-def corrupt_unless_outage(name: str) -> Iterator[None]:
-    """Raise CorruptDataError for pyarrow's errors about a file of the format of this name; an outage stays one."""
+def corrupt_unless_outage(
+    name: str, errors: type[Exception] | tuple[type[Exception], ...] = _ERRORS_OF_PYARROW
+) -> Iterator[None]:
+    """Raise CorruptDataError for a library's errors about a file of the format of this name; an outage stays one."""
     try:
         yield
     except CorruptDataError:
         raise
-    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+    except errors as error:
         if isinstance(error, MemoryError) or (
             isinstance(error, OSError) and error.errno not in _ERRNOS_OF_CORRUPT_FILES
         ):
             raise
-        reason = str(error).partition("\n")[0]
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise CorruptDataError(f"the rest of the file is no {name} data: {reason}") from None
 
 
@@ -109,7 +114,7 @@ def json_rows(batch: pa.RecordBatch, types: list[pa.DataType]) -> list[bytes]:
     names = _distinct_names(batch.schema.names)
     pairs = zip(batch.columns, types, strict=True)
     columns = [_json_values(column if column.type == kind else column.cast(kind)) for column, kind in pairs]
-    return [_json(row) for row in _named(names, columns, batch.num_rows)]
+    return [json_row(row) for row in _named(names, columns, batch.num_rows)]
 
 
 def _named(names: list[str], columns: list[list[Any]], height: int) -> Iterator[dict[str, Any]]:
@@ -123,7 +128,8 @@ def _distinct_names(names: list[str]) -> list[str]:
     return names
 
 
-def _json(row: dict[str, Any]) -> bytes:
+def json_row(row: dict[str, Any]) -> bytes:
+    """A row as a JSON object, in ASCII where a text has lone surrogates."""
     try:
         return msgspec.json.encode(row)
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""The child process that reads Parquet files for `reader_process`. It imports what it needs, and no more.
+"""The child process that reads Parquet, Arrow, ORC and Avro files for `reader_process`. It imports what it needs.
 
 Here: its limits, and the messages that it answers with. How rows become JSON is in `rows`.
 """
@@ -9,12 +9,12 @@ import socket
 import sys
 from contextlib import suppress
 from io import FileIO
+from pkgutil import resolve_name
 
 import msgspec
 import pyarrow as pa
 
 from sessions_platform.sources.formats.errors import CorruptDataError
-from sessions_platform.sources.formats.parquet.other_files import arrow_rows, orc_rows
 from sessions_platform.sources.formats.parquet.reader_process import (
     CORRUPT,
     DONE,
@@ -24,9 +24,15 @@ from sessions_platform.sources.formats.parquet.reader_process import (
     ROWS,
     receive_exactly,
 )
-from sessions_platform.sources.formats.parquet.rows import parquet_rows
 
-_READERS = {"parquet": parquet_rows, "arrow": arrow_rows, "orc": orc_rows}
+# Import strings, each resolved when the first file of its format is read.
+_IN = "sessions_platform.sources.formats"
+_READERS = {
+    "parquet": f"{_IN}.parquet.rows:parquet_rows",
+    "arrow": f"{_IN}.parquet.other_files:arrow_rows",
+    "orc": f"{_IN}.parquet.other_files:orc_rows",
+    "avro": f"{_IN}.avro.rows:avro_rows",
+}
 
 
 def main(descriptor: str, memory_bytes: str, cpu_seconds: str) -> None:
@@ -62,7 +68,7 @@ def _serve(parent: socket.socket, cpu_seconds: float) -> None:
     try:
         with FileIO(descriptors[0]) as file:
             _limit_cpu(cpu_seconds)
-            for rows in _READERS[file_format](file, block_bytes, block_rows):
+            for rows in resolve_name(_READERS[file_format])(file, block_bytes, block_rows):
                 _send(parent, ROWS, msgspec.msgpack.encode(rows))
                 _limit_cpu(cpu_seconds)
         _send(parent, DONE)
