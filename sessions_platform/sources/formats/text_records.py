@@ -72,9 +72,9 @@ def lines(text: bytes) -> Iterator[RecordBlock]:
     return record_blocks(text, line_ends(text))
 
 
-def line_ends(text: bytes) -> Ends:
-    """The offset after each line of the text."""
-    ends = positions_of(text, _LF) + 1
+def line_ends(text: bytes, newlines: Ends | None = None) -> Ends:
+    """The offset after each line of the text; `newlines` are the offsets of its newlines where they are known."""
+    ends = (positions_of(text, _LF) if newlines is None else newlines) + 1
     return np.append(ends, len(text)) if text and not text.endswith(b"\n") else ends
 
 

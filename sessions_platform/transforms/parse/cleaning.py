@@ -79,10 +79,12 @@ class Cleaning:
 
 
 def _blank_among(texts: pl.Series) -> pl.Series:
-    before_visible = (texts < _FIRST_VISIBLE).fill_null(value=False)
-    if before_visible.any():
-        before_visible &= texts.str.strip_chars(_BLANKS) == ""
-    return before_visible
+    before_visible, empty = texts < _FIRST_VISIBLE, texts == ""
+    if before_visible.sum() > empty.sum():
+        at = before_visible.arg_true()
+        visible = at.filter(texts.gather(at).str.strip_chars(_BLANKS) != "")
+        empty = before_visible.scatter(visible, values=False)
+    return empty.fill_null(value=False) if texts.null_count() else empty
 
 
 def _by_text(texts: pl.Series, respelled: Callable[[str], str], of_ascii: pl.Series) -> pl.Series:

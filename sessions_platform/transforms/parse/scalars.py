@@ -84,7 +84,11 @@ class Values:
 
     def may_be_null(self, slot: Slot) -> bool:
         """Whether the slot is null in any row."""
-        return slot.name in self._types and bool((self._types[slot.name] == _NULL).any())
+        return self.nulls_in(slot) > 0
+
+    def nulls_in(self, slot: Slot) -> int:
+        """In how many rows the slot is null."""
+        return int(np.count_nonzero(self._types[slot.name] == _NULL)) if slot.name in self._types else 0
 
     def text(self, slot: Slot) -> pl.Series:
         """The slot's values as they are written (String), without quotes; null as its text."""

@@ -298,7 +298,7 @@ def _cleaned(values: Values, slot: Slot, cleaning: Cleaning) -> tuple[pl.Series 
         cleaned = cleaning.series(stated)
         return cleaned, cleaned.null_count() > 0
     is_null = cleaning.null_among(texts, may_be_blank=slot.null != "null")
-    if is_null is not None:
+    if is_null is not None and (slot.null != "" or is_null.sum() > values.nulls_in(slot)):
         return pl.when(~pl.lit(is_null)).then(values.text_or_null(slot)), True
     return (values.text_or_null(slot), True) if has_nulls else (texts, False)
 
