@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from sessions_platform.contracts.columns import ENVELOPE
+from sessions_platform.contracts.field_paths import alternatives
 from sessions_platform.contracts.issues import Issue, Raw, mapping
+from sessions_platform.contracts.polars_syntax import group_names, pattern_problem
 
+_REGEX = "regex"
 _JSON_TEXT = ("ndjson", "json")
 _SYNTAX = b'{}[]",:\\'
 # A sample of each script that some encoding of several bytes writes with bytes of ASCII.
@@ -16,7 +19,7 @@ _LETTERS = "ソ表能構十貼功許餐蓋珮愧諮乗亅予犾狶"
 
 
 def format_issues(raw: Raw) -> Iterator[Issue]:
-    """Issues of the options of JSON formats.
+    """Issues of the options of formats that are text.
 
     Args:
         raw: the stream's file as YAML has read it.
@@ -32,14 +35,47 @@ def format_issues(raw: Raw) -> Iterator[Issue]:
         yield Issue(("source", "encoding"), reason, "use ndjson without events, or UTF-8 files")
     if not (is_json and isinstance(events, str) and events != "[]"):
         yield from _envelope_issues(mapping(raw, "columns"))
+    yield from _pattern_issues(source, mapping(raw, "columns"))
+
+
+def _pattern_issues(source: Raw, columns: Raw) -> Iterator[Issue]:
+    """A pattern that is missing, misplaced or names no fields, and columns that are read from none of its groups."""
+    pattern, is_regex = source.get("pattern"), source.get("format") == _REGEX
+    if is_regex and pattern is None:
+        fix = r"add pattern: with a named group for each field, as in '(?P<ip>\S+) (?P<user>\S+)'"
+        yield Issue(("source",), "the format regex has no pattern", fix)
+    if pattern is not None and not is_regex:
+        yield Issue(("source", "pattern"), f"the format {source.get('format')} has no pattern", "set format: regex")
+    if not is_regex or not isinstance(pattern, str) or pattern_problem(pattern):
+        return
+    names = group_names(pattern)
+    if not names:
+        yield Issue(("source", "pattern"), "no group of it has a name", r"name the fields, as in (?P<user>\S+)")
+        return
+    for name in columns:
+        yield from _group_issues(str(name), mapping(columns, name), names)
+
+
+def _group_issues(name: str, column: Raw, names: list[str]) -> Iterator[Issue]:
+    for key, paths in _stated_paths(name, column):
+        for path in (path for path in paths if path not in names):
+            fix = f"name one of {', '.join(names)}, or add the group (?P<{path}>…)"
+            yield Issue(("columns", name, key), f"the pattern has no group {path!r}", fix)
+
+
+def _stated_paths(name: str, column: Raw) -> Iterator[tuple[str, list[str]]]:
+    """The key and the paths that a column states; its own name where it states none."""
+    stated = {key: _as_list(column[key]) for key in ("from", "join") if column.get(key) is not None}
+    for key, paths in (stated or {"from": [name]}).items():
+        yield key, [each for path in paths if isinstance(path, str) for each in alternatives(path)]
 
 
 def _envelope_issues(columns: Raw) -> Iterator[Issue]:
     """Columns that are read from an envelope, in a stream whose rows have none."""
     for name in columns:
-        for key in ("from", "join"):
-            for path in _as_list(mapping(columns, name).get(key)):
-                if isinstance(path, str) and path.startswith(ENVELOPE):
+        for key, paths in _stated_paths(str(name), mapping(columns, name)):
+            for path in paths:
+                if path.startswith(ENVELOPE):
                     fix = "state the array in source, as in events: batch, or remove the ^"
                     yield Issue(("columns", str(name), key), f"{path!r} is in an envelope, and rows have none", fix)
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator
 
 from sessions_platform.contracts.model import Model
-from sessions_platform.contracts.values import Character, Encoding, NullTexts, invalid, shown
+from sessions_platform.contracts.values import Character, Encoding, NullTexts, Pattern, invalid, shown
 
 # Suffixes of compressed files. They help to find the format in a name. Decompression depends on the first
 # bytes, but for brotli, which has no signature.
@@ -26,6 +26,8 @@ class Layout(Enum):
     """What a format's records look like, if `transforms.parse.vectorized` can parse many of them at once."""
 
     json_object = "a JSON object, in UTF-8"
+    named_groups = "text that a regular expression cuts into named groups"
+    directed = "fields between tabs or spaces, named by a directive above them"
     delimited = "fields between separators, quoted as in CSV, named by a header"
 
 
@@ -38,6 +40,7 @@ class FormatEntry:
     whatever it states). `is_untyped`: every value is text, so that there is no drift of types. `is_typed`: its files
     have types for times and dates, which are ISO 8601 in a record, so that columns need no formats for them.
     `is_rewritable`: an erasure can write a file of it anew without a user's rows.
+    `comment` begins the lines of its files that are no records of events; they are skipped, and counted.
     `layout` is None where records are always parsed one by one.
     """
 
@@ -47,6 +50,7 @@ class FormatEntry:
     is_untyped: bool = False
     is_typed: bool = False
     is_rewritable: bool = True
+    comment: str | None = None
     layout: Layout | None = None
 
 
@@ -67,6 +71,9 @@ FORMATS: dict[str, FormatEntry] = {
     "ndjson": FormatEntry(f"{_IN}.ndjson:NdjsonFormat", (".ndjson", ".jsonl"), layout=Layout.json_object),
     "json": FormatEntry(f"{_IN}.json_documents:JsonFormat", (".json",), layout=Layout.json_object),
     "csv": FormatEntry(f"{_IN}.csv:CsvFormat", (".csv",), is_untyped=True, layout=Layout.delimited),
+    "regex": FormatEntry(f"{_IN}.regex:RegexFormat", (), is_untyped=True, layout=Layout.named_groups),
+    "w3c": FormatEntry(f"{_IN}.w3c:W3cFormat", (), is_untyped=True, comment="#", layout=Layout.directed),
+    "logfmt": FormatEntry(f"{_IN}.logfmt:LogfmtFormat", (), is_untyped=True),
     "parquet": _columnar("ParquetFormat", ".parquet", is_rewritable=True),
     "arrow": _columnar("ArrowFormat", ".arrow", ".arrows", ".feather"),
     "orc": _columnar("OrcFormat", ".orc"),
@@ -121,7 +128,7 @@ Format = Annotated[
 
 
 # Options that came later are part of a contract version only where they differ from their default.
-LATER_OPTIONS = ("events", "non_finite", "invalid_utf8")
+LATER_OPTIONS = ("events", "non_finite", "invalid_utf8", "pattern")
 
 
 class FormatOptions(Model):
@@ -136,7 +143,7 @@ class FormatOptions(Model):
         True, description="CSV: whether the first record names the fields, or the names."
     )
     quote: Character | None = Field('"', description="CSV: null for none.")
-    encoding: Encoding = Field("utf-8", description="NDJSON, JSON and CSV.")
+    encoding: Encoding = Field("utf-8", description="Of formats that are text.")
     events: EventsPath | None = Field(
         None,
         description="NDJSON and JSON: the array that has the events, in each line or document, as in batch or "
@@ -150,8 +157,13 @@ class FormatOptions(Model):
     )
     invalid_utf8: Literal["reject", "latin-1"] = Field(
         "reject",
-        description="NDJSON and JSON in UTF-8: what bytes mean that are none. latin-1: each is the character of its "
-        "number.",
+        description="NDJSON, JSON, regex, W3C and logfmt in UTF-8: what bytes mean that are none. latin-1: each is "
+        "the character of its number.",
+    )
+    pattern: Pattern | None = Field(
+        None,
+        description="Regex: a regular expression (Rust syntax) that matches a whole line. Its named groups are the "
+        "fields.",
     )
 
     @field_validator("non_finite", mode="before")

@@ -38,6 +38,13 @@ def pattern_problem(pattern: str) -> str | None:
     return None
 
 
+def group_names(pattern: str) -> list[str]:
+    """The named groups of a regular expression (Rust syntax), in their order. It has to be valid."""
+    groups = pl.Series([""]).str.extract_groups(pattern)
+    # Groups without a name are numbered, and no name begins with a digit.
+    return [] if groups.dtype != pl.Struct else [name for name in groups.struct.fields if not name.isdigit()]
+
+
 def read_timestamp(text: pl.Expr, fmt: str, timezone: str) -> pl.Expr:
     """Read text as timestamps.
 

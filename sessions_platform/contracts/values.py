@@ -30,6 +30,7 @@ _TABLE = re.compile(r"^[^.\s]+\.[^.\s]+$")
 _FIRST_DAY, _LAST_DAY = date(1900, 1, 1), date(2199, 12, 31)
 _IDENTIFIER = re.compile(r"^[a-z][a-z0-9_]{0,47}$")
 _OWNER = re.compile(r"^(team:[A-Za-z0-9_-]+|[^@\s]+@[^@\s]+\.[^@\s]+)$")
+_NOT_LINEAR = ("look-around", "backreferences")
 _SYNTAX = "\n,;\t\"'"  # what a reader of CSV and NDJSON looks for, byte by byte
 _LETTERS = "éяא中あ한"  # of six scripts, each of which some encoding shifts to
 
@@ -161,7 +162,9 @@ def _owner(owner: str) -> str:
 
 def _pattern(pattern: str) -> str:
     if reason := pattern_problem(pattern):
-        raise invalid(f"{shown(pattern)} is not a regular expression: {reason}", "correct it (Rust syntax)")
+        linear = "write it without that (Rust syntax, which has only what takes linear time): [^x]* is all up to an x"
+        fix = linear if reason.startswith(_NOT_LINEAR) else "correct it (Rust syntax)"
+        raise invalid(f"{shown(pattern)} is not a regular expression: {reason}", fix)
     return pattern
 
 

@@ -6,6 +6,7 @@ rules are described in ``contracts.skip``.
 
 import polars as pl
 
+from sessions_platform.contracts.formats import FORMATS
 from sessions_platform.contracts.skip import SkipRule
 from sessions_platform.contracts.stream import Stream
 
@@ -15,11 +16,15 @@ def without_skipped(parsed: pl.DataFrame, stream: Stream) -> pl.DataFrame:
 
     Args:
         parsed: the columns of ``transforms.parse``.
-        stream: its `skip`. The rest of a file that can't be read is never skipped.
+        stream: its `skip`, and its format, whose comments are skipped, too. The rest of a file that can't be read is
+            never skipped.
     """
-    if not stream.skip:
+    conditions = [_matches(rule) for rule in stream.skip]
+    if comment := FORMATS[stream.source.format].comment:
+        conditions.append(pl.col("payload").bin.starts_with(comment.encode()))
+    if not conditions:
         return parsed
-    is_skipped = pl.any_horizontal(_matches(rule) for rule in stream.skip) & pl.col("corrupt_reason").is_null()
+    is_skipped = pl.any_horizontal(conditions) & pl.col("corrupt_reason").is_null()
     return parsed.filter(~is_skipped)
 
 

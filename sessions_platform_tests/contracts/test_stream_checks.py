@@ -362,3 +362,25 @@ def test_an_envelope_may_be_read_where_there_is_one() -> None:
     assert not [
         issue for issue in cross_key_issues(raw) if issue.key_path[0] in {"source", "columns"} and "^" in issue.reason
     ]
+
+
+def pattern_issues(pattern: str | None, columns: dict[str, Any] | None = None, **source: Any) -> list[tuple[str, str]]:
+    read = {"files": "*", "format": "regex", **({} if pattern is None else {"pattern": pattern}), **source}
+    stated = columns or {name: {**column, "from": "a"} for name, column in VALID["columns"].items()}
+    found = issues(source=read, columns=stated)
+    return [(".".join(issue.key_path), issue.reason) for issue in found]
+
+
+def test_the_pattern_of_a_regex_names_the_fields_of_all_columns() -> None:
+    assert pattern_issues("(?P<a>x)") == []
+    assert pattern_issues("(?<a>x)|(?<b.c>y)", {**VALID["columns"], "user_id": {"from": ["a", "b.c"]}})[:1] == [
+        ("columns.event_timestamp.from", "the pattern has no group 'event_timestamp'")
+    ]
+    assert pattern_issues(None) == [("source", "the format regex has no pattern")]
+    assert pattern_issues("(x)") == [("source.pattern", "no group of it has a name")]
+    assert pattern_issues("(?P<a>x)", format="ndjson")[:1] == [("source.pattern", "the format ndjson has no pattern")]
+    joined = {name: {**column, "join": ["a", "x.(y|z)"]} for name, column in VALID["columns"].items()}
+    assert pattern_issues("(?P<a>x)", joined)[:2] == [
+        ("columns.user_id.join", "the pattern has no group 'x.y'"),
+        ("columns.user_id.join", "the pattern has no group 'x.z'"),
+    ]

@@ -119,6 +119,12 @@ def test_a_value_within_its_limits_is_read(kind: Any, text: object, value: objec
         (Owner, "team:", "'team:' is not an owner", "write an e-mail address, or team:name"),
         (Owner, "ann@example", "'ann@example' is not an owner", "write an e-mail address"),
         (Pattern, "(", "'(' is not a regular expression: unclosed group", "correct it (Rust syntax)"),
+        (
+            Pattern,
+            "a(?=b)",
+            "'a(?=b)' is not a regular expression: look-around, including look-ahead and look-behind, is not supported",
+            "write it without that (Rust syntax, which has only what takes linear time)",
+        ),
         (Timezone, "Mars", "'Mars' is not a timezone", "write an IANA name, as in Europe/Berlin or UTC"),
         (Timezone, "Factory", "'Factory' is not a timezone", "write an IANA name"),
         (Encoding, "utf-99", "the encoding 'utf-99' is not known", "write utf-8, latin-1, cp1252 or the like"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sessions_platform.contracts.raw_events import RAW_EVENTS
@@ -471,3 +471,92 @@ def test_a_character_does_not_begin_in_one_row_and_end_in_the_next() -> None:
     lines = [b"a,x\xc3", b"\xa9,x", b"a,b"]
     assert vectorized_rows(lines, stream(COLUMNS, format="csv"), b"a,b") == [2]
     agrees(raw(lines, b"a,b"), stream(COLUMNS, format="csv"))
+
+
+# Lines with named groups
+
+PATTERN = r'(?P<a>[^ ]*) (?P<b>\S+)? "(?P<c>(?:[^"\\]|\\.)*)"(?: (?P<e>.*))?'
+line_parts = st.sampled_from(
+    [
+        b"x",
+        b" ",
+        b'"',
+        b"\\",
+        b"-",
+        b"\0",
+        b"\t",
+        b"\r",
+        b"\xff",
+        b"\xc3\xa9",
+        b"\xf4\x8f\xbe\x81",
+        b'a b "c" e',
+        b'- x "" ',
+    ]
+)
+log_lines = st.lists(st.lists(line_parts, max_size=5).map(b"".join), max_size=8)
+GROUPS: dict[str, dict[str, Any]] = {
+    "a": {"nulls": ["-"]},
+    "user_id": {"from": ["b", "a"]},
+    "both": {"join": ["a", "c"]},
+}
+
+
+@given(log_lines, st.sampled_from(["keep", "drop", "reject"]), st.sampled_from(["reject", "latin-1"]))
+def test_lines_with_named_groups(lines: list[bytes], extra_columns: str, invalid_utf8: str) -> None:
+    of = stream(GROUPS, extra_columns, format="regex", pattern=PATTERN, invalid_utf8=invalid_utf8)
+    agrees(raw(lines), of)
+
+
+def test_lines_that_the_pattern_matches_are_vectorized() -> None:
+    lines = [
+        b'a b "c" e',
+        b'a  "c"',
+        b"",
+        b"a b",
+        b'a\0 b "c"',
+        b'\xff b "c"',
+        b'" b "c" e',
+        b'a b "c" "',
+        b'a b "c" \\',
+    ]
+    of = {name: stream(GROUPS, name, format="regex", pattern=PATTERN) for name in ("keep", "drop")}
+    assert vectorized_rows(lines, of["drop"]) == [0, 1, 6, 7, 8]
+    assert vectorized_rows(lines, of["keep"]) == [0, 1, 6]
+    for each in of.values():
+        agrees(raw(lines * 3), each)
+
+
+# W3C
+
+w3c_fields = st.sampled_from(["-", "", "x", "é", '"a', '"a b"', '""', "\\", "\x01", "x" * 13, "#", "\0", '"-"'])
+
+
+@st.composite
+def w3c_rows(draw: st.DrawFn) -> pl.DataFrame:
+    """Rows under one of several directives, or none."""
+    parts = []
+    for names in draw(
+        st.lists(st.sampled_from([b" a b c", b" a user.id b", b"", b" a a", b" \xff", None]), min_size=1, max_size=3)
+    ):
+        lines = [
+            draw(st.sampled_from(["\t", " ", " "])).join(draw(st.lists(w3c_fields, min_size=width, max_size=width)))
+            for width in draw(st.lists(st.sampled_from([3, 3, 3, 0, 1, 4]), max_size=5))
+        ]
+        parts.append(raw([line.encode() for line in lines], None if names is None else b"#Fields:" + names))
+    return pl.concat(parts)
+
+
+@settings(max_examples=40)
+@given(w3c_rows(), st.sampled_from(["keep", "drop", "reject"]))
+def test_w3c_rows(rows: pl.DataFrame, extra_columns: str) -> None:
+    agrees(rows, stream(COLUMNS, extra_columns, format="w3c"))
+
+
+def test_w3c_lines_without_quotes_are_vectorized() -> None:
+    lines = [b"x - 1", b"x\t\ty z", b'x "y" z', b"#x y z", b"x y", b"", b"x y \\", b"x\0y z a"]
+    of = {name: stream(COLUMNS, name, format="w3c") for name in ("keep", "drop")}
+    header = b"#Fields: a b z"
+    assert vectorized_rows(lines, of["drop"], header) == [0, 1, 6]
+    assert vectorized_rows(lines, of["keep"], header) == [0, 1]
+    for each in of.values():
+        agrees(raw(lines * 3, header), each)

@@ -7,16 +7,43 @@ errors (`errors`), which formats there are (`contracts.formats.FORMATS`), how a 
 (`transforms.parse`).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from io import FileIO
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import polars as pl
+
+from sessions_platform.sources.formats.errors import MalformedError
 
 Fields = dict[str, Any]
 
 # From a record and its header, None where it has none, to its fields. Raises MalformedError.
 Decoder = Callable[[bytes, bytes | None], Fields]
+
+
+@runtime_checkable
+class BlockDecoder(Protocol):
+    """A decoder that decodes many records in less time than each by itself."""
+
+    def __call__(self, payload: bytes, header: bytes | None) -> Fields: ...
+
+    def many(self, payloads: Sequence[bytes], headers: Sequence[bytes | None]) -> Iterator[Fields | MalformedError]:
+        """What the decoder returns for each record, or the error that it raises, in their order."""
+        ...
+
+
+def decode_all(
+    decode: Decoder, payloads: Sequence[bytes], headers: Sequence[bytes | None]
+) -> Iterator[Fields | MalformedError]:
+    """The fields of each record, or why it is malformed, in their order."""
+    if isinstance(decode, BlockDecoder):
+        yield from decode.many(payloads, headers)
+        return
+    for payload, header in zip(payloads, headers, strict=True):
+        try:
+            yield decode(payload, header)
+        except MalformedError as error:
+            yield error
 
 
 class RecordBlock(NamedTuple):

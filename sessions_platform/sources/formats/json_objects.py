@@ -5,7 +5,6 @@ wrong only in the one field that contains them, so they are decoded here and rep
 bytes are a record is in `ndjson` and `json_documents`. A number that is no integer is a `msgspec.Raw`, its spelling.
 """
 
-import codecs
 import json
 import math
 import re
@@ -21,7 +20,7 @@ import msgspec
 from sessions_platform.contracts.formats import FORMATS, FormatOptions
 from sessions_platform.sources.formats.base import Decoder, Fields
 from sessions_platform.sources.formats.errors import MalformedError
-from sessions_platform.sources.formats.text_records import decoded
+from sessions_platform.sources.formats.text_records import decoded, text_decoder
 
 # Deeper payloads are malformed. A limit of our own, because the interpreter's depends on the caller's stack.
 DEEPEST = 200
@@ -65,22 +64,11 @@ def json_decoder(options: FormatOptions) -> Decoder:
 
 def _utf8_of(options: FormatOptions) -> Callable[[bytes], bytes]:
     """A function from a payload to the same text in UTF-8."""
-    if not FORMATS[options.format].is_text:
+    is_checked_later = options.encoding == "utf-8" and options.invalid_utf8 == "reject"
+    if is_checked_later or not FORMATS[options.format].is_text:
         return lambda payload: payload
-    if options.encoding != "utf-8":
-        return lambda payload: decoded(payload, options.encoding).encode()
-    if options.invalid_utf8 == "latin-1":
-        return lambda payload: payload.decode(errors=_LATIN_1).encode(errors="surrogatepass")
-    return lambda payload: payload
-
-
-def _bytes_as_latin_1(error: UnicodeError) -> tuple[str, int]:
-    assert isinstance(error, UnicodeDecodeError)
-    return error.object[error.start : error.end].decode("latin-1"), error.end
-
-
-_LATIN_1 = "sessions_platform.latin-1"
-codecs.register_error(_LATIN_1, _bytes_as_latin_1)
+    text = text_decoder(options)
+    return lambda payload: text(payload).encode()
 
 
 def envelope_decoder(options: FormatOptions) -> Callable[[bytes], Fields]:

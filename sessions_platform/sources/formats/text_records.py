@@ -5,12 +5,15 @@ memory, so no byte is copied and no Python object made for a record. What a reco
 quotes join lines, is for the formats (`ndjson`, `csv`).
 """
 
-from collections.abc import Iterable, Iterator
+import codecs
+import re
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from sessions_platform.contracts.formats import FormatOptions
 from sessions_platform.sources.formats.base import RecordBlock
 from sessions_platform.sources.formats.errors import CorruptDataError, MalformedError
 
@@ -31,6 +34,52 @@ def decoded(record: bytes, encoding: str) -> str:
         return record.decode(encoding)
     except UnicodeError:
         raise MalformedError(f"is not {encoding.upper()}") from None
+
+
+def text_decoder(options: FormatOptions) -> Callable[[bytes], str]:
+    """A function from a record to its text, by `encoding` and `invalid_utf8`. It raises MalformedError."""
+    if options.encoding == "utf-8" and options.invalid_utf8 == "latin-1":
+        return lambda record: record.decode(errors=_AS_LATIN_1)
+    return lambda record: decoded(record, options.encoding)
+
+
+# Stands for a byte that is not UTF-8: a private character, in the order of the bytes.
+STAND_IN = re.compile("[\U0010ff80-\U0010ffff]")
+_FIRST_STAND_IN = 0x10FF00
+
+
+def with_stand_ins(record: bytes) -> str:
+    """A record as text, with a stand-in for each byte that belongs to no character of UTF-8.
+
+    So the caller can reject the field that has it. Raises MalformedError where the record has such characters itself,
+    besides such bytes.
+    """
+    try:
+        return record.decode()
+    except UnicodeDecodeError:
+        if STAND_IN.search(record.decode(errors="replace")):
+            raise MalformedError("is not UTF-8") from None
+        return record.decode(errors=_AS_STAND_IN)
+
+
+def has_stand_ins(text: str, record: bytes) -> bool:
+    """Whether the text that `with_stand_ins` made of a record has any."""
+    return STAND_IN.search(text) is not None and text.encode() != record
+
+
+def _handle_as(name: str, first: int) -> str:
+    """Register a way to decode: a byte that is not UTF-8 becomes the character of its number, counted from `first`."""
+
+    def characters(error: UnicodeError) -> tuple[str, int]:
+        assert isinstance(error, UnicodeDecodeError)
+        return "".join(chr(first + byte) for byte in error.object[error.start : error.end]), error.end
+
+    codecs.register_error(name, characters)
+    return name
+
+
+_AS_LATIN_1 = _handle_as("sessions_platform.latin-1", 0)
+_AS_STAND_IN = _handle_as("sessions_platform.stand-in", _FIRST_STAND_IN)
 
 
 def whole_lines(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:

@@ -23,7 +23,7 @@ from sessions_platform.contracts.field_paths import Match, Step, enters_list, na
 from sessions_platform.contracts.polars_types import REASON, REASONS
 from sessions_platform.contracts.rejection_reasons import VALUE_SHOWN, Code, Reason
 from sessions_platform.contracts.stream import Stream
-from sessions_platform.sources.formats.base import Decoder, Fields
+from sessions_platform.sources.formats.base import Decoder, Fields, decode_all
 from sessions_platform.sources.formats.errors import MalformedError
 from sessions_platform.sources.formats.json_objects import JSON_NAMES, envelope_decoder, spelling
 from sessions_platform.sources.formats.registry import open_format
@@ -88,16 +88,19 @@ def no_parse_errors(rows: int) -> pl.Series:
 
 def _decoded(raw: pl.DataFrame, decode: Decoder) -> _Rows:
     rows = _Rows()
-    columns = [raw[name].to_list() for name in ("payload", "header", "corrupt_reason")]
-    for row, (payload, header, corrupt_reason) in enumerate(zip(*columns, strict=True)):
+    intact = raw.filter(pl.col("corrupt_reason").is_null())
+    decoded = iter(decode_all(decode, intact["payload"].to_list(), intact["header"].to_list()))
+    columns = [raw[name].to_list() for name in ("payload", "corrupt_reason")]
+    for row, (payload, corrupt_reason) in enumerate(zip(*columns, strict=True)):
         rows.fields.append({})
         if corrupt_reason is not None:
             rows.reject(row, Code.unreadable_file, "", corrupt_reason)
             continue
-        try:
-            rows.fields[row] = decode(payload, header)
-        except MalformedError as broken:
-            rows.reject(row, Code.malformed, "", str(broken))
+        fields = next(decoded)
+        if isinstance(fields, MalformedError):
+            rows.reject(row, Code.malformed, "", str(fields))
+        else:
+            rows.fields[row] = fields
         if may_contain_unstorable(payload):
             rows.suspects.append(row)
     return rows

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import polars as pl
 
 from sessions_platform.transforms.parse.templates import Slot
-from sessions_platform.transforms.parse.tokens import Flags, Numbers, Tokens
+from sessions_platform.transforms.parse.tokens import CutRows, Flags, Numbers, Tokens
 
 _UNRECOGNIZED, _NULL, _BOOLEAN, _INTEGER, _NUMBER, _TEXT = range(6)
 _SCALAR_TYPES = (_BOOLEAN, _INTEGER, _NUMBER)
@@ -47,15 +47,15 @@ class Values:
         slots: the template's slots.
     """
 
-    def __init__(self, tokens: Tokens, slots: Sequence[Slot]) -> None:
+    def __init__(self, tokens: Tokens | CutRows, slots: Sequence[Slot]) -> None:
         self._tokens = tokens
         self._texts: dict[str, pl.Series] = {}
         self._types: dict[str, TypeCodes] = {}
         for slot in slots:
             if slot.null == "null":
                 self._read_scalars(slot)
-            elif slot.null == "" and self.may_be_empty(slot):
-                self._types[slot.name] = np.where(self.text(slot) == "", np.int8(_NULL), np.int8(_TEXT))
+            elif slot.null is not None and (is_null := self.text(slot) == slot.null).any():
+                self._types[slot.name] = np.where(is_null, np.int8(_NULL), np.int8(_TEXT))
         self.rows: Numbers = self._tokens.rows
 
     def _read_scalars(self, slot: Slot) -> None:
@@ -77,10 +77,6 @@ class Values:
         own = texts.gather(self.rows)
         self._types[slot.name] = np.where(own.is_null().to_numpy(), np.int8(_NULL), np.int8(_TEXT))
         self._texts[slot.name] = own.fill_null(slot.null or "").alias(slot.name)
-
-    def may_be_empty(self, slot: Slot) -> bool:
-        """Whether the slot is a string or a CSV field that is empty in any row."""
-        return slot.null != "null" and bool((self.text(slot) == "").any())
 
     def may_be_null(self, slot: Slot) -> bool:
         """Whether the slot is null in any row."""

@@ -13,7 +13,8 @@ template with other values between the same quotes, so it is valid JSON with the
 nothing of it has to be parsed. That holds for rows without backslashes and control characters only: then whatever is
 between two quotes is a valid JSON string that means what it says. The caller keeps to that (``vectorized``).
 
-A CSV template is the header: each field of a record is a slot. Its records have no quotes.
+A template of fields has a slot for each field of a record: those that a CSV header names, for records without quotes,
+or the named groups of a pattern.
 
 Not here: how rows are cut and compared (``tokens``), how a scalar is recognized (``scalars``).
 """
@@ -44,7 +45,8 @@ Fields = dict[str, Any]
 class Slot:
     """Where a value is: in the token of this number, between two literals that may be empty.
 
-    `null` is the text that means null there: "null" for a JSON scalar, "" for a CSV field. A JSON string has none.
+    `null` is the text that means null there: "null" for a JSON scalar, "" for a CSV field, "-" in W3C. A JSON
+    string has none.
     """
 
     token: int
@@ -121,16 +123,15 @@ def _distinct(pairs: list[tuple[str, Any]]) -> Fields:
     return fields
 
 
-class CsvTemplate:
-    """The fields of a record, named by its header; with `slots` and `fields` as a ``JsonTemplate`` has them."""
+class FieldsTemplate:
+    """The fields of a record, in its order, by name; with `slots` and `fields` as a ``JsonTemplate`` has them.
 
-    def __init__(self, names: list[str]) -> None:
-        self.slots = [Slot(index, null="") for index in range(len(names))]
+    `null` is the text that means null in a field. They always match records that are cut into as many fields.
+    """
+
+    def __init__(self, names: list[str], null: str = "") -> None:
+        self.slots = [Slot(index, null=null) for index in range(len(names))]
         self.fields: Fields = dict(zip(names, self.slots, strict=True))
 
-    def matching(self, rows: Tokens) -> Tokens:
-        """All rows: records without quotes and with as many fields as the header always match."""
-        return rows
 
-
-Template = JsonTemplate | CsvTemplate
+Template = JsonTemplate | FieldsTemplate

@@ -188,6 +188,25 @@ class Tokens:
         return self.only(keep[self.rows])
 
 
+@dataclass(frozen=True)
+class CutRows:
+    """Rows that were cut into fields by other means: their row numbers, ascending, and each field's texts (String)."""
+
+    rows: Numbers
+    fields: Sequence[pl.Series]
+
+    def __getitem__(self, number: int) -> pl.Series:
+        """The first field of each row (0), the second (1), and so on."""
+        return self.fields[number]
+
+    def only(self, keep: Flags) -> "CutRows":
+        """The rows for which `keep` is true."""
+        if keep.all():
+            return self
+        mask = pl.Series(keep)
+        return CutRows(self.rows[keep], [texts.filter(mask) for texts in self.fields])
+
+
 def _views(texts: pl.Series) -> Views:
     """The Arrow string views of a series of one chunk."""
     arrow = texts.to_arrow(compat_level=pl.CompatLevel.newest())
@@ -197,6 +216,17 @@ def _views(texts: pl.Series) -> Views:
 def _inline_view(text: str) -> np.void:
     """The string view of a text of at most ``_INLINE`` bytes."""
     return np.void(struct.pack("=I12s", len(text.encode()), text.encode()))
+
+
+def by_header(headers: pl.Series, rows: Rows) -> Iterator[tuple[bytes | None, Rows]]:
+    """The rows by their header; `headers` (Binary) are those of all rows of the block."""
+    if headers.null_count() == len(headers) or (headers == headers.head(1)).sum() == len(headers):
+        yield headers[0], rows
+        return
+    numbers = headers.rle_id().gather(rows.numbers)
+    for number in numbers.unique():
+        under = rows.only(numbers == number)
+        yield headers[int(under.numbers[0])], under
 
 
 def tokenize(rows: Rows, delimiter: str) -> Iterator[Tokens]:

@@ -13,6 +13,8 @@ A row is eligible if its format has a ``Layout``, its payload is UTF-8, and, by 
   the stream has a quote character, there is no CR either, and each pair of quotes encloses a whole field, without
   quotes or newlines in it. The quotes are then removed, and separators inside them replaced by a stand-in until the
   record is cut. If fields become `properties`, texts have to be valid JSON strings as they are.
+- Lines of logs (``cut_lines``): it is not empty and has no U+0000; the pattern matches it, or it has no quote and as
+  many fields as its directive names. Texts that become `properties` have to be valid JSON strings as they are.
 
 Of the eligible rows those are read that match a template under which no column has a parse error: each path leads to
 a value or to nothing, and no field is to be rejected as unexpected. Every other row is left to ``row_parser``, which
@@ -36,12 +38,13 @@ from sessions_platform.sources.formats.csv import header_names
 from sessions_platform.sources.formats.errors import MalformedError
 from sessions_platform.sources.formats.registry import open_format
 from sessions_platform.transforms.parse.cleaning import Cleaning
+from sessions_platform.transforms.parse.cut_lines import CUTTERS, Cutter
 from sessions_platform.transforms.parse.envelopes import EnvelopeTexts
 from sessions_platform.transforms.parse.properties import properties_of
 from sessions_platform.transforms.parse.row_parser import Tree, has_envelope_paths, paths_of, unnamed, value_at
 from sessions_platform.transforms.parse.scalars import Values
-from sessions_platform.transforms.parse.templates import QUOTE, CsvTemplate, Fields, JsonTemplate, Slot, Template
-from sessions_platform.transforms.parse.tokens import Numbers, Rows, Tokens, readable, tokenize
+from sessions_platform.transforms.parse.templates import QUOTE, Fields, FieldsTemplate, JsonTemplate, Slot, Template
+from sessions_platform.transforms.parse.tokens import CutRows, Numbers, Rows, Tokens, by_header, readable, tokenize
 from sessions_platform.transforms.schema_drift import Entered, RowSignature, entered_objects
 
 MIN_ROWS = 128
@@ -52,6 +55,8 @@ _TRIES_PER_GROUP = 8
 _BACKSLASH = "\\"
 # Replaces a separator inside quotes. Rows that contain it themselves are not eligible.
 _STAND_IN = "\0"
+# Characters that a JSON string does not contain as they are.
+_ESCAPED_IN_JSON = r'["\\\x00-\x1f]'
 # Records with more quotes are rare and are read row by row.
 _MOST_QUOTED_TOKENS = 513
 Names = Callable[[bytes | None], list[str]]
@@ -83,8 +88,10 @@ def read_vectorized(raw: pl.DataFrame, stream: Stream) -> Iterator[VectorizedRow
     is_utf8 = stream.source.encoding == "utf-8" or not entry.is_text
     if raw.height < MIN_ROWS or not is_utf8 or entry.layout is None:
         return
-    read = {Layout.json_object: _json, Layout.delimited: _csv}[entry.layout]
-    yield from read(raw, stream)
+    if cutter := CUTTERS.get(entry.layout):
+        yield from _lines(raw, stream, cutter)
+    else:
+        yield from {Layout.json_object: _json, Layout.delimited: _csv}[entry.layout](raw, stream)
 
 
 # JSON ----------------------------------------------------------------------------------------------------
@@ -115,10 +122,11 @@ def _json(raw: pl.DataFrame, stream: Stream) -> Iterator[VectorizedRows]:
 
 def _by_template_of_first(rows: Tokens, reader: "_TemplateReader") -> VectorizedRows | None:
     try:
-        plan = reader.plan(JsonTemplate(reader.payloads[int(rows.rows[0])].decode()))
+        template = JsonTemplate(reader.payloads[int(rows.rows[0])].decode())
     except (ValueError, msgspec.DecodeError):
         return None
-    return plan and reader.read(rows, plan)
+    plan = reader.plan(template)
+    return plan and reader.read(template.matching(rows), plan)
 
 
 # CSV -----------------------------------------------------------------------------------------------------
@@ -143,9 +151,9 @@ def _csv(raw: pl.DataFrame, stream: Stream) -> Iterator[VectorizedRows]:
 
 def _records(rows: Rows, reader: "_TemplateReader", separator: str, names_under: Names) -> Iterator[VectorizedRows]:
     """Read records without quotes. Stand-ins become separators again after the records are cut."""
-    for header, under in _by_header(reader.headers, rows):
+    for header, under in by_header(reader.headers, rows):
         try:
-            plan = reader.plan(CsvTemplate(names_under(header)))
+            plan = reader.plan(FieldsTemplate(names_under(header)))
         except MalformedError:
             continue
         if plan is None:
@@ -187,17 +195,28 @@ def _valid_in_json(rows: Rows) -> Rows:
     return rows.without_controls().without(_BACKSLASH).without(QUOTE)
 
 
-def _by_header(headers: pl.Series, rows: Rows) -> Iterator[tuple[bytes | None, Rows]]:
-    if headers.null_count() == len(headers) or (headers == headers.head(1)).sum() == len(headers):
-        yield headers[0], rows
-        return
-    numbers = headers.rle_id().gather(rows.numbers)
-    for number in numbers.unique():
-        under = rows.only(numbers == number)
-        yield headers[int(under.numbers[0])], under
+# Lines that are cut by other means -----------------------------------------------------------------------
 
 
-# Both layouts --------------------------------------------------------------------------------------------
+def _lines(raw: pl.DataFrame, stream: Stream, cutter: Cutter) -> Iterator[VectorizedRows]:
+    reader = _TemplateReader(raw, stream)
+    eligible = readable(raw).without("\0")
+    eligible = eligible.only(eligible.texts != "")
+    for rows, template in cutter(eligible, reader.headers, stream.source) if len(eligible) else ():
+        plan = reader.plan(template)
+        read = plan and reader.read(_with_valid_extras(rows, plan), plan)
+        if read:
+            yield read
+
+
+def _with_valid_extras(rows: CutRows | Tokens, plan: "_Plan") -> CutRows | Tokens:
+    """The rows whose texts that become `properties` are valid JSON strings as they are."""
+    for slot in plan.extras.values():
+        rows = rows.only(~rows[slot.token].str.contains(_ESCAPED_IN_JSON).to_numpy())
+    return rows
+
+
+# All layouts --------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -255,9 +274,9 @@ class _TemplateReader:
         # Which item matches depends on the row, so a list makes the plan void, and rows are read one by one.
         return items if isinstance(items, list) else None
 
-    def read(self, rows: Tokens, plan: _Plan) -> VectorizedRows | None:
-        """Read the rows that match the plan's template; None if there are none."""
-        values = Values(plan.template.matching(rows), plan.template.slots)
+    def read(self, rows: Tokens | CutRows, plan: _Plan) -> VectorizedRows | None:
+        """Read rows that match the plan's template; None if there are none."""
+        values = Values(rows, plan.template.slots)
         if not len(values.rows):
             return None
         if self.envelopes:
