@@ -15,6 +15,7 @@ from sessions_platform.contracts.formats import format_of_name, suffixes
 from sessions_platform.contracts.model import Model
 from sessions_platform.contracts.values import (
     FieldPath,
+    Identifier,
     NullTexts,
     Pattern,
     SourcePaths,
@@ -66,6 +67,13 @@ class Reference(Model):
         return f"{self.file or self.table}, column {self.column}"
 
 
+class Duration(Model):
+    """How long something took, as another column states it: a number of a unit of time."""
+
+    column: Identifier = Field(description="A column of type string, integer or float.")
+    unit: Literal["s", "ms", "us", "ns"]
+
+
 class Column(Model):
     """One column of an event: where it is read from, its type and its rules."""
 
@@ -109,6 +117,9 @@ class Column(Model):
         None, description="Strings and integers: 42.0 and 42.00 are 42. Integers of Parquet files are read so always."
     )
     timezone: Timezone = Field("UTC", description="Timestamps: the zone of those that state none.")
+    minus: Duration | None = Field(
+        None, description="Timestamps: what is subtracted, as the duration of a request whose end is logged."
+    )
 
     @property
     def bounds(self) -> dict[str, float]:

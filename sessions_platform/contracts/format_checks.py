@@ -8,7 +8,7 @@ from typing import Any
 
 from sessions_platform.contracts.columns import ENVELOPE
 from sessions_platform.contracts.field_paths import alternatives
-from sessions_platform.contracts.issues import Issue, Raw, mapping
+from sessions_platform.contracts.issues import Issue, KeyPath, Raw, mapping
 from sessions_platform.contracts.polars_syntax import group_names, pattern_problem
 
 _REGEX = "regex"
@@ -40,27 +40,40 @@ def format_issues(raw: Raw) -> Iterator[Issue]:
 
 def _pattern_issues(source: Raw, columns: Raw) -> Iterator[Issue]:
     """A pattern that is missing, misplaced or names no fields, and columns that are read from none of its groups."""
-    pattern, is_regex = source.get("pattern"), source.get("format") == _REGEX
-    if is_regex and pattern is None:
-        fix = r"add pattern: with a named group for each field, as in '(?P<ip>\S+) (?P<user>\S+)'"
-        yield Issue(("source",), "the format regex has no pattern", fix)
-    if pattern is not None and not is_regex:
-        yield Issue(("source", "pattern"), f"the format {source.get('format')} has no pattern", "set format: regex")
-    if not is_regex or not isinstance(pattern, str) or pattern_problem(pattern):
-        return
-    names = group_names(pattern)
-    if not names:
-        yield Issue(("source", "pattern"), "no group of it has a name", r"name the fields, as in (?P<user>\S+)")
-        return
+    nested = mapping(source, "parse")
+    yield from _stated_pattern_issues(("source",), source)
+    if nested:
+        yield from _stated_pattern_issues(("source", "parse"), nested)
+    field, names, inner_names = nested.get("field"), _groups(source), _groups(nested)
     for name in columns:
-        yield from _group_issues(str(name), mapping(columns, name), names)
+        for key, paths in _stated_paths(str(name), mapping(columns, name)):
+            for path in paths:
+                within = path.removeprefix(f"{field}.") if isinstance(field, str) else path
+                known, group = (inner_names, within) if within != path else (names, path)
+                if path == field:
+                    reason = f"{path!r} is an object of the fields that parse cuts"
+                    yield Issue(("columns", str(name), key), reason, f"name one of them, as in {path}.user")
+                elif known and group not in known:
+                    fix = f"name one of {', '.join(known)}, or add the group (?P<{group}>…)"
+                    yield Issue(("columns", str(name), key), f"the pattern has no group {group!r}", fix)
 
 
-def _group_issues(name: str, column: Raw, names: list[str]) -> Iterator[Issue]:
-    for key, paths in _stated_paths(name, column):
-        for path in (path for path in paths if path not in names):
-            fix = f"name one of {', '.join(names)}, or add the group (?P<{path}>…)"
-            yield Issue(("columns", name, key), f"the pattern has no group {path!r}", fix)
+def _stated_pattern_issues(key_path: KeyPath, described: Raw) -> Iterator[Issue]:
+    pattern, file_format = described.get("pattern"), described.get("format")
+    if file_format == _REGEX and pattern is None:
+        fix = r"add pattern: with a named group for each field, as in '(?P<ip>\S+) (?P<user>\S+)'"
+        yield Issue(key_path, "the format regex has no pattern", fix)
+    elif pattern is not None and file_format != _REGEX:
+        yield Issue((*key_path, "pattern"), f"the format {file_format} has no pattern", "set format: regex")
+    elif isinstance(pattern, str) and not pattern_problem(pattern) and not group_names(pattern):
+        yield Issue((*key_path, "pattern"), "no group of it has a name", r"name the fields, as in (?P<user>\S+)")
+
+
+def _groups(described: Raw) -> list[str]:
+    """The named groups of a regex; none where there is no valid one."""
+    pattern = described.get("pattern")
+    is_valid = described.get("format") == _REGEX and isinstance(pattern, str) and not pattern_problem(pattern)
+    return group_names(pattern) if is_valid and isinstance(pattern, str) else []
 
 
 def _stated_paths(name: str, column: Raw) -> Iterator[tuple[str, list[str]]]:

@@ -14,8 +14,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator
 
+from sessions_platform.contracts.field_paths import enters_list
 from sessions_platform.contracts.model import Model
-from sessions_platform.contracts.values import Character, Encoding, NullTexts, Pattern, invalid, shown
+from sessions_platform.contracts.values import Character, Encoding, FieldPath, NullTexts, Pattern, invalid, shown
 
 # Suffixes of compressed files. They help to find the format in a name. Decompression depends on the first
 # bytes, but for brotli, which has no signature.
@@ -128,7 +129,26 @@ Format = Annotated[
 
 
 # Options that came later are part of a contract version only where they differ from their default.
-LATER_OPTIONS = ("events", "non_finite", "invalid_utf8", "pattern")
+LATER_OPTIONS = ("events", "non_finite", "invalid_utf8", "pattern", "parse")
+
+
+class NestedText(Model):
+    """Text within a field of each record, in a format of its own."""
+
+    field: FieldPath = Field(description="The field that has the text: text, a list of bytes, or null.")
+    format: Literal["json", "logfmt", "regex"]
+    pattern: Pattern | None = Field(
+        None, description="Regex: what matches the whole text, with a group for each field."
+    )
+
+    @field_validator("field")
+    @classmethod
+    def _field_is_in_objects(cls, field: str) -> str:
+        if enters_list(field) or field.startswith("^"):
+            raise invalid(
+                f"{shown(field)} leads out of the record's objects", "write its keys, as in log or event.text"
+            )
+        return field
 
 
 class FormatOptions(Model):
@@ -159,6 +179,9 @@ class FormatOptions(Model):
         "reject",
         description="NDJSON, JSON, regex, W3C and logfmt in UTF-8: what bytes mean that are none. latin-1: each is "
         "the character of its number.",
+    )
+    parse: NestedText | None = Field(
+        None, description="Text within a field, as an access line in a journal's JSON; its fields replace the text."
     )
     pattern: Pattern | None = Field(
         None,

@@ -23,7 +23,7 @@ from sessions_platform.contracts.row_checks import duplicates_issues, skip_issue
 from sessions_platform.contracts.session_rule import Aggregate
 from sessions_platform.contracts.sessions import ADDED_BY_WAREHOUSE, SESSIONIZED, SESSIONS
 from sessions_platform.contracts.stream import BY_POSITION, is_typed
-from sessions_platform.contracts.timestamp_checks import timestamp_issues
+from sessions_platform.contracts.timestamp_checks import minus_issues, timestamp_issues
 from sessions_platform.contracts.values import as_day, as_share, is_timezone
 
 REQUIRED_COLUMNS = ("user_id", "event_timestamp", "event_type")
@@ -66,6 +66,8 @@ def cross_key_issues(raw: Raw) -> Iterator[Issue]:
             yield Issue(("columns", name), "the column is missing", f"add {name}: {{from: …}}")
     for name in columns:
         yield from _column_issues(name, mapping(columns, name), needs_formats=not is_typed(raw.get("source")))
+        column = mapping(columns, name)
+        yield from minus_issues(("columns", str(name)), _kind(name, column), column, columns)
         if mapping(raw, "source").get("format") == "orc":
             yield from _local_time_issues(name, mapping(columns, name))
     enriched = {name: {"type": kind.value} for name, kind in _enriched_columns(raw).items()}

@@ -6,8 +6,26 @@ Not here: whether one format can be read by (``polars_syntax``).
 from collections.abc import Iterator
 from itertools import pairwise
 
-from sessions_platform.contracts.issues import Issue, KeyPath, Raw
+from sessions_platform.contracts.issues import Issue, KeyPath, Raw, mapping
 from sessions_platform.contracts.timestamps import EPOCHS
+
+
+def minus_issues(key_path: KeyPath, kind: str | None, column: Raw, columns: Raw) -> Iterator[Issue]:
+    """Issues of what is subtracted from a column of this type."""
+    minus = column.get("minus")
+    if minus is None or kind is None:
+        return
+    if kind != "timestamp":
+        yield Issue((*key_path, "minus"), f"only of a timestamp a duration is subtracted, this is {kind}", "remove it")
+    name = minus.get("column") if isinstance(minus, dict) else None
+    if isinstance(name, str) and name not in columns:
+        reason = f"there is no column {name!r}"
+        yield Issue((*key_path, "minus", "column"), reason, f"name one of {', '.join(map(str, columns))}")
+    elif isinstance(name, str):
+        stated = mapping(columns, name).get("type", "timestamp" if name == "event_timestamp" else "string")
+        if stated in ("timestamp", "boolean"):
+            fix = "name a column of type string, integer or float"
+            yield Issue((*key_path, "minus", "column"), f"{name} is no duration, but a {stated}", fix)
 
 
 def timestamp_issues(key_path: KeyPath, column: Raw, *, is_typed: bool) -> Iterator[Issue]:

@@ -9,11 +9,12 @@ are checked in ``transforms.validate``.
 import base64
 import uuid
 from collections.abc import Callable
+from decimal import Decimal
 from functools import partial
 
 import polars as pl
 
-from sessions_platform.contracts.columns import Column, ColumnType
+from sessions_platform.contracts.columns import Column, ColumnType, Duration
 from sessions_platform.contracts.polars_syntax import read_timestamp
 from sessions_platform.contracts.rejection_reasons import Code
 from sessions_platform.contracts.typed_values import BYTES_PREFIX
@@ -23,6 +24,10 @@ _EXPECTED = {
     ColumnType.float: "a finite number",
     ColumnType.boolean: "true or false",
 }
+
+_MICROSECONDS = {"s": Decimal(10**6), "ms": Decimal(10**3), "us": Decimal(1), "ns": Decimal("0.001")}
+# A longer duration is an error; with more digits decimals would overflow.
+_LONGEST_SECONDS = 9 * 10**9
 
 
 def cast_expr(name: str, column: Column) -> pl.Expr:
@@ -44,7 +49,24 @@ def cast_expr(name: str, column: Column) -> pl.Expr:
             number = text.cast(pl.Float64, strict=False)
             return pl.when(number.is_finite()).then(number)
         case ColumnType.timestamp:
-            return pl.coalesce(read_timestamp(text, fmt, column.timezone) for fmt in column.formats or [])
+            moment = pl.coalesce(read_timestamp(text, fmt, column.timezone) for fmt in column.formats or [])
+            return _earlier(moment, column.minus) if column.minus else moment
+
+
+def _earlier(moment: pl.Expr, duration: Duration) -> pl.Expr:
+    """The moment less a duration; null where that is no number, or leads before the year 1.
+
+    Decimal digits are exact, and those beyond a microsecond are cut. Of "-" and null nothing is subtracted, and of a
+    negative duration neither: clocks that were set back make some.
+    """
+    text = pl.col(duration.column)
+    per_unit = _MICROSECONDS[duration.unit]
+    number = text.cast(pl.Decimal(38, 18), strict=False)
+    bounded = pl.when(number.abs() <= int(_LONGEST_SECONDS * 10**6 / per_unit)).then(number)
+    microseconds = bounded * int(per_unit) if per_unit >= 1 else bounded / int(1 / per_unit)
+    whole = pl.when(text.is_null() | (text == "-")).then(0).otherwise(microseconds.floor().cast(pl.Int64))
+    earlier = moment - pl.duration(microseconds=whole.clip(lower_bound=0), time_unit="us")
+    return pl.when(earlier.dt.year() >= 1).then(earlier)
 
 
 def may_fail(column: Column) -> bool:
@@ -104,7 +126,9 @@ def cast_rule(column: Column) -> tuple[Code, str]:
     """The rejection code and the rule of a text that can't be cast to the column's type."""
     if column.type is ColumnType.timestamp:
         formats = ", ".join(column.formats or [])
-        return Code.bad_timestamp, f"a timestamp of the formats {formats}; in {column.timezone} if it states no zone"
+        less = f"; less {column.minus.column}, a number of {column.minus.unit}" if column.minus else ""
+        zone = f"in {column.timezone} if it states no zone"
+        return Code.bad_timestamp, f"a timestamp of the formats {formats}; {zone}{less}"
     if column.bytes == "refuse":
         return Code.wrong_type, "text; these are bytes, and the column's key `bytes` says not which text they are"
     if column.bytes:

@@ -61,7 +61,8 @@ class UserPattern:
         self._words = re.compile(rb"(?<!%b)(?:%b)(?!%b)" % (_WORD, words, _WORD))
         column = stream.columns["user_id"]
         self._parts = {max(form.split(b" "), key=len) if column.join else form for form in forms}
-        self._is_any_row = _is_respelled(column) or b"" in self._parts
+        has_nested_text = stream.source.parse is not None  # which may be a list of bytes
+        self._is_any_row = _is_respelled(column) or has_nested_text or b"" in self._parts
 
     def named_in(self, text: bytes) -> bool:
         """Whether an id is a word of the text."""

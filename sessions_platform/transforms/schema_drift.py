@@ -185,17 +185,23 @@ def _in_another_case(path: str, observed: ObservedSchema) -> str:
 
 
 def _retyped(observed: ObservedSchema, before: ObservedSchema, stream: Stream) -> Iterator[Drift]:
-    if FORMATS[stream.source.format].is_untyped:
-        return
     for column_name, paths in _paths(stream).items():
         column = stream.columns[column_name]
         lists = {field_of(path) for path in column.fields(column_name) if enters_list(path)}
-        for path in (path for path in paths if path in observed.fields and path not in lists):
+        typed = (path for path in paths if path not in lists and not _is_untyped(stream, path))
+        for path in (path for path in typed if path in observed.fields):
             types, known = observed.fields[path], before.fields.get(path)
             unexpected = {name: rows for name, rows in types.items() if name not in _expected(column, known)}
             rows, values = sum(unexpected.values()), sum(types.values()) - types.get("null", 0)
             if rows and rows >= RETYPED_FROM * values:
                 yield Drift(DriftKind.retyped, path, _listed(unexpected), rows, values)
+
+
+def _is_untyped(stream: Stream, path: str) -> bool:
+    """Whether all values at a path are text, whatever they mean."""
+    nested = stream.source.parse
+    is_nested = nested is not None and path.startswith(f"{field_of(nested.field)}.")
+    return FORMATS[nested.format if nested and is_nested else stream.source.format].is_untyped
 
 
 def _expected(column: Column, known: Types | None) -> set[str]:

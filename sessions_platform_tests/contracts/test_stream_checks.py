@@ -384,3 +384,39 @@ def test_the_pattern_of_a_regex_names_the_fields_of_all_columns() -> None:
         ("columns.user_id.join", "the pattern has no group 'x.y'"),
         ("columns.user_id.join", "the pattern has no group 'x.z'"),
     ]
+
+
+def test_columns_read_what_the_nested_pattern_has_groups_for() -> None:
+    nested = {"field": "log", "format": "regex", "pattern": "(?P<a>x)"}
+    of = {name: {**column, "from": ["log.a", "log.b"]} for name, column in VALID["columns"].items()}
+    assert pattern_issues(None, {**of, "user_id": {"from": "log"}}, format="ndjson", parse=nested)[:2] == [
+        ("columns.user_id.from", "'log' is an object of the fields that parse cuts"),
+        ("columns.event_timestamp.from", "the pattern has no group 'b'"),
+    ]
+    assert pattern_issues(None, of, format="ndjson", parse={**nested, "format": "json"}) == [
+        ("source.parse.pattern", "the format json has no pattern")
+    ]
+    assert pattern_issues(None, of, format="ndjson", parse={"field": "log", "format": "regex"}) == [
+        ("source.parse", "the format regex has no pattern")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("minus", "reason"),
+    [
+        ({"column": "took", "unit": "s"}, None),
+        ({"column": "other", "unit": "s"}, "there is no column 'other'"),
+        ({"column": "new", "unit": "s"}, "new is no duration, but a boolean"),
+        ({"column": "event_timestamp", "unit": "s"}, "event_timestamp is no duration, but a timestamp"),
+    ],
+)
+def test_what_is_subtracted_is_a_column_of_durations(minus: dict[str, str], reason: str | None) -> None:
+    more = {"took": {"type": "float"}, "new": {"type": "boolean"}}
+    timed = {**VALID["columns"], **more, "event_timestamp": {"formats": ["%+"], "minus": minus}}
+    expected = [] if reason is None else [("columns.event_timestamp.minus.column", reason)]
+    assert [(".".join(issue.key_path), issue.reason) for issue in issues(columns=timed)] == expected
+
+
+def test_only_of_a_timestamp_a_duration_is_subtracted() -> None:
+    column = {"minus": {"column": "user_id", "unit": "s"}}
+    assert issues_of_column(column) == [("minus", "only of a timestamp a duration is subtracted, this is string")]

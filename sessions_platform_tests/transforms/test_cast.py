@@ -1,6 +1,8 @@
 """Texts become values of their column's type exactly, or are rejected."""
 
+import math
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -163,3 +165,54 @@ def test_an_epoch_is_exact_or_rejected_and_never_wraps(unit: tuple[str, int], nu
         assert times(number, fmt) == EPOCH + exact * MICROSECOND
     elif abs(exact) > 2 * AFTER_THE_LAST:  # nearer ones are tested above
         assert times(number, fmt) == "bad_timestamp"
+
+
+# Durations that are subtracted
+
+UNITS = {"s": 10**6, "ms": 10**3, "us": 1, "ns": Decimal("0.001")}
+
+
+def started(end: str, duration: Any, unit: str, kind: str = "string") -> datetime | str:
+    """The start of a request by its end and duration, or the code that it is rejected with."""
+    timed = with_columns(
+        event_timestamp={"from": "ts", "formats": ["%+"], "minus": {"column": "took", "unit": unit}},
+        took={"type": kind, "nullable": True},
+    )
+    validation = validated(timed, row(ts=end, took=duration))
+    if validation.events.height:
+        return validation.events["event_timestamp"][0]
+    return next(code for code, blamed in reasons(validation)[0] if blamed == "event_timestamp")
+
+
+@pytest.mark.parametrize(
+    ("duration", "unit", "expected"),
+    [
+        ("1.5", "s", "11:59:58.500000"),
+        (0.1, "s", "11:59:59.900000"),
+        ("0.0000019", "s", "11:59:59.999999"),
+        ("9.58e-7", "s", "12:00:00"),
+        (1.5e-05, "s", "11:59:59.999985"),
+        ("503", "ms", "11:59:59.497000"),
+        ("+5", "ms", "11:59:59.995000"),
+        ("1999", "ns", "11:59:59.999999"),
+        ("-7996565", "us", "12:00:00"),
+        ("-", "s", "12:00:00"),
+        (None, "s", "12:00:00"),
+        ("", "s", "12:00:00"),
+        ("0.1, 0.2", "s", "bad_timestamp"),
+        ("9000000001", "s", "bad_timestamp"),
+        ("99999999999999999999999999", "ns", "bad_timestamp"),
+        ("NaN", "s", "bad_timestamp"),
+    ],
+)
+def test_a_duration_is_subtracted(duration: Any, unit: str, expected: str) -> None:
+    found = started(NOON, duration, unit)
+    assert found == expected if isinstance(found, str) else found.isoformat() == f"2026-01-01T{expected}+00:00"
+
+
+@settings(max_examples=20)
+@given(st.decimals(-1000, 1000, places=8), st.sampled_from(list(UNITS)))
+def test_a_duration_is_exact_to_the_microsecond(duration: Decimal, unit: str) -> None:
+    microseconds = max(0, math.floor(duration * UNITS[unit]))
+    expected = datetime(2026, 1, 1, 12, tzinfo=UTC) - timedelta(microseconds=microseconds)
+    assert started(NOON, f"{duration:f}", unit) == expected

@@ -44,7 +44,7 @@ def parse_rows(raw: pl.DataFrame, stream: Stream) -> tuple[pl.DataFrame, list[Ro
         In the order of the rows the stream's columns (String), properties (String) and parse_errors (``REASONS``), as
         ``parse.parse`` describes them; and the signatures of the rows.
     """
-    rows = _decoded(raw, open_format(stream.source).decoder())
+    rows = _decoded(raw, open_format(stream.source).decoder(), has_nested_text=stream.source.parse is not None)
     if has_envelope_paths(stream):
         _add_envelopes(rows, raw["header"], stream)
     columns = [_column(rows, name, column, Cleaning.of(stream, name)) for name, column in stream.columns.items()]
@@ -86,7 +86,8 @@ def no_parse_errors(rows: int) -> pl.Series:
     return pl.Series("parse_errors", [[]], dtype=REASONS).new_from_index(0, rows)
 
 
-def _decoded(raw: pl.DataFrame, decode: Decoder) -> _Rows:
+def _decoded(raw: pl.DataFrame, decode: Decoder, *, has_nested_text: bool) -> _Rows:
+    """The rows' fields. What can't be stored isn't seen in a payload that spells it twice, as nested text does."""
     rows = _Rows()
     intact = raw.filter(pl.col("corrupt_reason").is_null())
     decoded = iter(decode_all(decode, intact["payload"].to_list(), intact["header"].to_list()))
@@ -101,7 +102,7 @@ def _decoded(raw: pl.DataFrame, decode: Decoder) -> _Rows:
             rows.reject(row, Code.malformed, "", str(fields))
         else:
             rows.fields[row] = fields
-        if may_contain_unstorable(payload):
+        if has_nested_text or may_contain_unstorable(payload):
             rows.suspects.append(row)
     return rows
 

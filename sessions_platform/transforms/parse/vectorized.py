@@ -86,7 +86,7 @@ def read_vectorized(raw: pl.DataFrame, stream: Stream) -> Iterator[VectorizedRow
     """
     entry = FORMATS[stream.source.format]
     is_utf8 = stream.source.encoding == "utf-8" or not entry.is_text
-    if raw.height < MIN_ROWS or not is_utf8 or entry.layout is None:
+    if raw.height < MIN_ROWS or not is_utf8 or entry.layout is None or stream.source.parse:
         return
     if cutter := CUTTERS.get(entry.layout):
         yield from _lines(raw, stream, cutter)
