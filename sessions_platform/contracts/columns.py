@@ -117,6 +117,11 @@ class Column(Model):
         None, description="Strings and integers: 42.0 and 42.00 are 42. Integers of Parquet files are read so always."
     )
     timezone: Timezone = Field("UTC", description="Timestamps: the zone of those that state none.")
+    from_file_name: Pattern | None = Field(
+        None,
+        description="Timestamps: a regular expression whose groups are a date in the file's path. A space and the text "
+        "of the column's field follow, if it has one.",
+    )
     minus: Duration | None = Field(
         None, description="Timestamps: what is subtracted, as the duration of a request whose end is logged."
     )
@@ -128,7 +133,12 @@ class Column(Model):
         return {name: bound for name, bound in named.items() if bound is not None}
 
     def paths(self, name: str) -> list[str]:
-        """The source fields that the column is read from; its own `name` where it states none."""
+        """The source fields that the column is read from; its own `name` where it states none.
+
+        There are none where it is read from the file's name alone.
+        """
+        if self.from_file_name and not (self.from_ or self.join):
+            return []
         return self.join or [path for stated in self.from_ or [name] for path in alternatives(stated)]
 
     def fields(self, name: str) -> list[str]:

@@ -79,7 +79,8 @@ def _groups(described: Raw) -> list[str]:
 def _stated_paths(name: str, column: Raw) -> Iterator[tuple[str, list[str]]]:
     """The key and the paths that a column states; its own name where it states none."""
     stated = {key: _as_list(column[key]) for key in ("from", "join") if column.get(key) is not None}
-    for key, paths in (stated or {"from": [name]}).items():
+    own = {} if column.get("from_file_name") is not None else {"from": [name]}
+    for key, paths in (stated or own).items():
         yield key, [each for path in paths if isinstance(path, str) for each in alternatives(path)]
 
 

@@ -38,11 +38,22 @@ def pattern_problem(pattern: str) -> str | None:
     return None
 
 
+def group_count(pattern: str) -> int:
+    """How many groups a regular expression (Rust syntax) has, named or not. It has to be valid."""
+    groups = pl.Series([""]).str.extract_groups(pattern)
+    return len(groups.struct.fields) if groups.dtype == pl.Struct else 0
+
+
 def group_names(pattern: str) -> list[str]:
     """The named groups of a regular expression (Rust syntax), in their order. It has to be valid."""
     groups = pl.Series([""]).str.extract_groups(pattern)
     # Groups without a name are numbered, and no name begins with a digit.
     return [] if groups.dtype != pl.Struct else [name for name in groups.struct.fields if not name.isdigit()]
+
+
+def joined_groups(text: pl.Expr, pattern: str) -> pl.Expr:
+    """The texts of a pattern's groups where it is first found in a text (String), joined; null where it is not."""
+    return pl.concat_str(text.str.extract(pattern, number) for number in range(1, group_count(pattern) + 1))
 
 
 def read_timestamp(text: pl.Expr, fmt: str, timezone: str) -> pl.Expr:

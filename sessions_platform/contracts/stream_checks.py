@@ -23,7 +23,7 @@ from sessions_platform.contracts.row_checks import duplicates_issues, skip_issue
 from sessions_platform.contracts.session_rule import Aggregate
 from sessions_platform.contracts.sessions import ADDED_BY_WAREHOUSE, SESSIONIZED, SESSIONS
 from sessions_platform.contracts.stream import BY_POSITION, is_typed
-from sessions_platform.contracts.timestamp_checks import minus_issues, timestamp_issues
+from sessions_platform.contracts.timestamp_checks import file_name_issues, minus_issues, timestamp_issues
 from sessions_platform.contracts.values import as_day, as_share, is_timezone
 
 REQUIRED_COLUMNS = ("user_id", "event_timestamp", "event_type")
@@ -68,6 +68,7 @@ def cross_key_issues(raw: Raw) -> Iterator[Issue]:
         yield from _column_issues(name, mapping(columns, name), needs_formats=not is_typed(raw.get("source")))
         column = mapping(columns, name)
         yield from minus_issues(("columns", str(name)), _kind(name, column), column, columns)
+        yield from file_name_issues(("columns", str(name)), _kind(name, column), column)
         if mapping(raw, "source").get("format") == "orc":
             yield from _local_time_issues(name, mapping(columns, name))
     enriched = {name: {"type": kind.value} for name, kind in _enriched_columns(raw).items()}

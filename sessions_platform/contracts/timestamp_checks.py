@@ -7,7 +7,19 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from sessions_platform.contracts.issues import Issue, KeyPath, Raw, mapping
+from sessions_platform.contracts.polars_syntax import group_count, pattern_problem
 from sessions_platform.contracts.timestamps import EPOCHS
+
+
+def file_name_issues(key_path: KeyPath, kind: str | None, column: Raw) -> Iterator[Issue]:
+    """Issues of what a column of this type reads from the file's path."""
+    pattern, key_path = column.get("from_file_name"), (*key_path, "from_file_name")
+    if pattern is None or kind is None:
+        return
+    if kind != "timestamp":
+        yield Issue(key_path, f"only a timestamp is read from the file's name, this is {kind}", "remove it")
+    elif isinstance(pattern, str) and not pattern_problem(pattern) and not group_count(pattern):
+        yield Issue(key_path, "it has no group", r"put the date into one, as in access-(\d{8})")
 
 
 def minus_issues(key_path: KeyPath, kind: str | None, column: Raw, columns: Raw) -> Iterator[Issue]:

@@ -15,7 +15,7 @@ from functools import partial
 import polars as pl
 
 from sessions_platform.contracts.columns import Column, ColumnType, Duration
-from sessions_platform.contracts.polars_syntax import read_timestamp
+from sessions_platform.contracts.polars_syntax import joined_groups, read_timestamp
 from sessions_platform.contracts.rejection_reasons import Code
 from sessions_platform.contracts.typed_values import BYTES_PREFIX
 
@@ -49,8 +49,17 @@ def cast_expr(name: str, column: Column) -> pl.Expr:
             number = text.cast(pl.Float64, strict=False)
             return pl.when(number.is_finite()).then(number)
         case ColumnType.timestamp:
+            text = _with_date_of_file(text, column)
             moment = pl.coalesce(read_timestamp(text, fmt, column.timezone) for fmt in column.formats or [])
             return _earlier(moment, column.minus) if column.minus else moment
+
+
+def _with_date_of_file(text: pl.Expr, column: Column) -> pl.Expr:
+    """The text behind what the file's path states; or only that, if the column is read from no field."""
+    if column.from_file_name is None:
+        return text
+    stated = joined_groups(pl.col("source_uri"), column.from_file_name)
+    return pl.concat_str(stated, text, separator=" ") if column.from_ or column.join else stated
 
 
 def _earlier(moment: pl.Expr, duration: Duration) -> pl.Expr:
@@ -127,8 +136,9 @@ def cast_rule(column: Column) -> tuple[Code, str]:
     if column.type is ColumnType.timestamp:
         formats = ", ".join(column.formats or [])
         less = f"; less {column.minus.column}, a number of {column.minus.unit}" if column.minus else ""
+        of_file = "the file's date and the text as " if column.from_file_name else ""
         zone = f"in {column.timezone} if it states no zone"
-        return Code.bad_timestamp, f"a timestamp of the formats {formats}; {zone}{less}"
+        return Code.bad_timestamp, f"{of_file}a timestamp of the formats {formats}; {zone}{less}"
     if column.bytes == "refuse":
         return Code.wrong_type, "text; these are bytes, and the column's key `bytes` says not which text they are"
     if column.bytes:

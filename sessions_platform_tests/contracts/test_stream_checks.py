@@ -420,3 +420,14 @@ def test_what_is_subtracted_is_a_column_of_durations(minus: dict[str, str], reas
 def test_only_of_a_timestamp_a_duration_is_subtracted() -> None:
     column = {"minus": {"column": "user_id", "unit": "s"}}
     assert issues_of_column(column) == [("minus", "only of a timestamp a duration is subtracted, this is string")]
+
+
+def test_only_a_timestamp_is_read_from_the_files_name_by_a_group() -> None:
+    column = {"type": "timestamp", "formats": ["%Y%m%d"], "from_file_name": "x"}
+    assert issues_of_column(column) == [("from_file_name", "it has no group")]
+    assert issues_of_column({**column, "from_file_name": "(x)"}) == []
+    assert issues_of_column({"from_file_name": "(x)"}) == [
+        ("from_file_name", "only a timestamp is read from the file's name, this is string")
+    ]
+    of_file = {"event_timestamp": {"formats": ["%Y%m%d"], "from_file_name": "(x)"}}
+    assert pattern_issues("(?P<a>x)", {"user_id": {"from": "a"}, "event_type": {"from": "a"}, **of_file}) == []

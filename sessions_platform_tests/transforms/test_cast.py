@@ -10,8 +10,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from sessions_platform.transforms.parse.parse import parse
+from sessions_platform.transforms.validate import validate
 from sessions_platform_tests.streams import DAY_ONE, stream
-from sessions_platform_tests.transforms.rows import NOON, reasons, row, validated, with_columns
+from sessions_platform_tests.transforms.rows import NOON, raw, reasons, row, validated, with_columns
 
 MICROSECOND = timedelta(microseconds=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -216,3 +218,37 @@ def test_a_duration_is_exact_to_the_microsecond(duration: Decimal, unit: str) ->
     microseconds = max(0, math.floor(duration * UNITS[unit]))
     expected = datetime(2026, 1, 1, 12, tzinfo=UTC) - timedelta(microseconds=microseconds)
     assert started(NOON, f"{duration:f}", unit) == expected
+
+
+# The date in the file's name
+
+
+def times_of_file(uri: str, time: str | None, pattern: str, fmt: str, **column: Any) -> datetime | str:
+    timed = with_columns(event_timestamp={"formats": [fmt], "from_file_name": pattern, **column})
+    parsed = parse(raw(row(ts=time), uri=uri), timed)
+    validation = validate(parsed, timed, "2026-01-01")
+    if validation.events.height:
+        return validation.events["event_timestamp"][0]
+    return next(code for code, blamed in reasons(validation)[0] if blamed == "event_timestamp")
+
+
+FROM_TS = {"from": "ts", "timezone": "Europe/Berlin"}
+
+
+@pytest.mark.parametrize(
+    ("uri", "time", "pattern", "fmt", "column", "expected"),
+    [
+        ("/logs/u_ex260101.log", "12:00:00", r"u_ex(\d{6})\.log$", "%y%m%d %H:%M:%S", {"from": "ts"}, "12:00:00"),
+        ("/2026/01/01/a.log", "12:00:00", r"(\d{4})/(\d\d)/(\d\d)/", "%Y%m%d %H:%M:%S", FROM_TS, "11:00:00"),
+        ("/a-20260101.log", None, r"a-(\d{8})", "%Y%m%d", {}, "00:00:00"),
+        ("/a.log", "12:00:00", r"a-(\d{8})", "%Y%m%d %H:%M:%S", {"from": "ts"}, "bad_timestamp"),
+        ("/a-20260230.log", "12:00:00", r"a-(\d{8})", "%Y%m%d %H:%M:%S", {"from": "ts"}, "bad_timestamp"),
+        ("/a-20260101.log", None, r"a-(\d{8})", "%Y%m%d %H:%M:%S", {"from": "ts"}, "missing_value"),
+        ("/a.log", None, r"a-(\d{8})", "%Y%m%d", {}, "missing_value"),
+    ],
+)
+def test_a_date_in_the_files_path_completes_a_time_of_day(
+    uri: str, time: str | None, pattern: str, fmt: str, column: dict[str, Any], expected: str
+) -> None:
+    found = times_of_file(uri, time, pattern, fmt, **column)
+    assert found == expected if isinstance(found, str) else found.isoformat() == f"2026-01-01T{expected}+00:00"

@@ -495,6 +495,7 @@ line_parts = st.sampled_from(
 )
 log_lines = st.lists(st.lists(line_parts, max_size=5).map(b"".join), max_size=8)
 GROUPS: dict[str, dict[str, Any]] = {
+    "of_file": {"type": "timestamp", "formats": ["%Y%m%d"], "from_file_name": "(x)"},
     "a": {"nulls": ["-"]},
     "user_id": {"from": ["b", "a"]},
     "both": {"join": ["a", "c"]},

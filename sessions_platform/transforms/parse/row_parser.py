@@ -138,7 +138,9 @@ def _add_envelopes(rows: _Rows, headers: pl.Series, stream: Stream) -> None:
 
 def _column(rows: _Rows, name: str, column: Column, cleaning: Cleaning) -> pl.Series:
     by_path = [_cleaned(_values(rows, path), cleaning) for path in column.paths(name)]
-    values: list[Any] = list(map(_joined, zip(*by_path, strict=True))) if column.join else _first_not_null(by_path)
+    values: list[Any] = (
+        list(map(_joined, zip(*by_path, strict=True))) if column.join else _first_not_null(by_path, len(rows.fields))
+    )
     types = set(map(type, values))
     if types & {dict, list}:
         _reject_containers(rows, name, column, values)
@@ -212,8 +214,8 @@ def _cleaned(values: list[Any], cleaning: Cleaning) -> list[Any]:
     return [clean(value) if type(value) is str else value for value in values]
 
 
-def _first_not_null(by_path: list[list[Any]]) -> list[Any]:
-    values = by_path[0]
+def _first_not_null(by_path: list[list[Any]], height: int) -> list[Any]:
+    values = by_path[0] if by_path else [None] * height
     for fallback in by_path[1:]:
         values = [other if value is None else value for value, other in zip(values, fallback, strict=True)]
     return values
