@@ -60,6 +60,7 @@ def drift_records(drifts: Iterable[Drift]) -> list[Record]:
             "field": _shortened(drift.field),
             "is": drift.kind.value,
             "types": drift.types,
+            "file": _shortened(drift.file),
             "rows": drift.rows,
             "of": drift.of,
             "percent": rounded_percent(drift.rows, drift.of),

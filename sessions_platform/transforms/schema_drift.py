@@ -13,7 +13,7 @@ rows of a partition have one of a few signatures, so only one example of each ha
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from types import NoneType
 from typing import Any
@@ -58,17 +58,20 @@ class ObservedSchema:
     """The number of rows that have fields at all, and for each field (by path) its rows by JSON type.
 
     Types are "string", "boolean", "integer", "number", "object", "array" and "null". Those of several blocks are added.
+    `files` says which file was the first to have a field with a type. It is known while rows are read, and not stored.
     """
 
     rows: int
     fields: Mapping[str, Types]
+    files: Mapping[str, Mapping[str, str]] = field(default_factory=dict, compare=False)
 
     def __add__(self, other: "ObservedSchema") -> "ObservedSchema":
         fields = {path: Counter(types) for path, types in self.fields.items()}
         for path, types in other.fields.items():
             if path in fields or len(fields) < MOST_FIELDS:
                 fields.setdefault(path, Counter()).update(types)
-        return ObservedSchema(self.rows + other.rows, fields)
+        files = {path: {**other.files.get(path, {}), **self.files.get(path, {})} for path in fields}
+        return ObservedSchema(self.rows + other.rows, fields, files)
 
 
 NOTHING_OBSERVED = ObservedSchema(0, {})
@@ -85,8 +88,9 @@ class Drift:
     """One field that differs from the contract and from the partition before.
 
     `types` are its types, most frequent first, separated by commas; for a retyped field only the unexpected
-    ones; of a missing field they name the one of another case, if there is one.
-    `rows` have it so, of `of` rows; for a retyped field of its non-null values.
+    ones; a missing field and a new one that differ in upper and lower case only name each other.
+    `rows` have it so, of `of` rows; for a retyped field of its non-null values. `file` is the first that has the first
+    of these types; "" where none has the field, or where it isn't known.
     """
 
     kind: DriftKind
@@ -94,18 +98,21 @@ class Drift:
     types: str
     rows: int
     of: int
+    file: str = ""
 
 
 @dataclass(frozen=True)
 class RowSignature:
     """Rows that have the same fields, in the same order, of the same types.
 
-    `example` is one of them, decoded; `first` the number of the first of them; `rows` how many there are.
+    `example` is one of them, decoded; `first` the number of the first of them; `rows` how many there are; `file` the
+    source_uri of the first, "" where it isn't known.
     """
 
     example: Mapping[str, Any]
     first: int
     rows: int
+    file: str = ""
 
 
 def row_signatures(rows: Iterable[Mapping[str, Any]], stream: Stream) -> list[RowSignature]:
@@ -125,7 +132,9 @@ def row_signatures(rows: Iterable[Mapping[str, Any]], stream: Stream) -> list[Ro
             examples.append(fields)
         else:
             first_and_rows[1] += 1
-    return [RowSignature(example, *numbers) for example, numbers in zip(examples, counts.values(), strict=True)]
+    return [
+        RowSignature(example, first, rows) for example, (first, rows) in zip(examples, counts.values(), strict=True)
+    ]
 
 
 def observed_schema_of(signatures: Iterable[RowSignature], stream: Stream) -> ObservedSchema:
@@ -135,13 +144,15 @@ def observed_schema_of(signatures: Iterable[RowSignature], stream: Stream) -> Ob
     """
     entered = entered_objects(stream)
     fields: dict[str, Counter[str]] = {}
+    files: dict[str, dict[str, str]] = {}
     rows = 0
     for signature in sorted(signatures, key=lambda signature: signature.first):
         rows += signature.rows
         for path, name in _types(signature.example, entered):
             if path in fields or len(fields) < MOST_FIELDS:
                 fields.setdefault(path, Counter())[name] += signature.rows
-    return ObservedSchema(rows, fields)
+                files.setdefault(path, {}).setdefault(name, signature.file)
+    return ObservedSchema(rows, fields, files)
 
 
 def drift(observed: ObservedSchema, before: ObservedSchema, stream: Stream) -> list[Drift]:
@@ -166,7 +177,9 @@ def _new(observed: ObservedSchema, before: ObservedSchema, stream: Stream) -> It
     inner = {".".join(names_of(path)[:-1]) for name, column in columns for path in column.fields(name)}
     for path, types in sorted(observed.fields.items()):
         if before.rows and path not in before.fields and path not in named and path not in inner:
-            yield Drift(DriftKind.new, path, _listed(types), sum(types.values()), observed.rows)
+            read = _in_another_case(path, sorted(named))
+            shown = _listed(types) + (f", a column reads {read}" if read else "")
+            yield Drift(DriftKind.new, path, shown, sum(types.values()), observed.rows, _file(observed, path))
 
 
 def _missing(observed: ObservedSchema, before: ObservedSchema, stream: Stream) -> Iterator[Drift]:
@@ -175,13 +188,19 @@ def _missing(observed: ObservedSchema, before: ObservedSchema, stream: Stream) -
         absent = [path for path in paths if path not in observed.fields]
         for path in absent:
             if path in before.fields or (len(absent) == len(paths) and not before.rows):
-                yield Drift(DriftKind.missing, path, _in_another_case(path, observed), 0, observed.rows)
+                other = _in_another_case(path, observed.fields)
+                shown, file = (f"the file has {other}", _file(observed, other)) if other else ("", "")
+                yield Drift(DriftKind.missing, path, shown, 0, observed.rows, file)
 
 
-def _in_another_case(path: str, observed: ObservedSchema) -> str:
-    """The field that there is instead, if it differs in upper and lower case only, as names do not in SQL."""
-    other = next((field for field in observed.fields if field.casefold() == path.casefold()), None)
-    return f"there is {other}" if other is not None else ""
+def _in_another_case(path: str, fields: Iterable[str]) -> str | None:
+    """The first of the fields that differs in upper and lower case only, as names do not in SQL."""
+    return next((field for field in fields if field.casefold() == path.casefold()), None)
+
+
+def _file(observed: ObservedSchema, path: str, types: Types | None = None) -> str:
+    """The first file that has the field with the most frequent one of these types; None for all that there are."""
+    return observed.files.get(path, {}).get(_by_frequency(types or observed.fields[path])[0], "")
 
 
 def _retyped(observed: ObservedSchema, before: ObservedSchema, stream: Stream) -> Iterator[Drift]:
@@ -194,7 +213,8 @@ def _retyped(observed: ObservedSchema, before: ObservedSchema, stream: Stream) -
             unexpected = {name: rows for name, rows in types.items() if name not in _expected(column, known)}
             rows, values = sum(unexpected.values()), sum(types.values()) - types.get("null", 0)
             if rows and rows >= RETYPED_FROM * values:
-                yield Drift(DriftKind.retyped, path, _listed(unexpected), rows, values)
+                file = _file(observed, path, unexpected)
+                yield Drift(DriftKind.retyped, path, _listed(unexpected), rows, values, file)
 
 
 def _is_untyped(stream: Stream, path: str) -> bool:
@@ -218,7 +238,11 @@ def _expected(column: Column, known: Types | None) -> set[str]:
 
 
 def _listed(types: Types) -> str:
-    return ", ".join(sorted(types, key=lambda name: (-types[name], name)))
+    return ", ".join(_by_frequency(types))
+
+
+def _by_frequency(types: Types) -> list[str]:
+    return sorted(types, key=lambda name: (-types[name], name))
 
 
 # Fields --------------------------------------------------------------------------------------------------

@@ -273,10 +273,11 @@ def test_schema_drift_gives_a_warning_with_details_and_stops_nothing(home: Home,
     assert result.success
     observed = check(result, "schema_drift")
     assert (observed.passed, observed.severity) == (False, dg.AssetCheckSeverity.WARN)
+    (raw,) = home.stream_context.ledger.files([THIRD])
     drift = [
-        {"field": "debug", "is": "new", "types": "boolean", "rows": 1, "of": 2, "percent": 50.0},
-        {"field": "url", "is": "missing", "types": "", "rows": 0, "of": 2, "percent": 0.0},
-        {"field": "amount", "is": "retyped", "types": "string", "rows": 1, "of": 1, "percent": 100.0},
+        {"field": "debug", "is": "new", "types": "boolean", "file": raw.uri, "rows": 1, "of": 2, "percent": 50.0},
+        {"field": "url", "is": "missing", "types": "", "file": "", "rows": 0, "of": 2, "percent": 0.0},
+        {"field": "amount", "is": "retyped", "types": "string", "file": raw.uri, "rows": 1, "of": 1, "percent": 100.0},
     ]
     assert as_rows(observed.metadata["drift"].value) == [{"partition": THIRD, **each} for each in drift]
     seen = metadata_by_partition(instance, home, "events")

@@ -3,11 +3,14 @@
 import json
 from typing import Any
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.contracts.stream import Stream
+from sessions_platform.transforms.parse.parse import parse_and_observe
 from sessions_platform.transforms.schema_drift import (
     MOST_FIELDS,
     NOTHING_OBSERVED,
@@ -114,7 +117,31 @@ def test_a_missing_field_is_named_in_the_case_that_it_has() -> None:
         for one in drift(observed_schema([row_of("USER")], of), observed_schema([row_of("user")], of), of)
         if one.field == "user"
     )
-    assert (missing.kind.value, missing.types) == ("missing", "there is USER")
+    assert (missing.kind.value, missing.types) == ("missing", "the file has USER")
+
+
+def test_a_new_field_names_the_column_that_reads_another_case() -> None:
+    of = stream()
+    now = [row_of("user"), row_of("USER")]
+    (new,) = drift(observed_schema(now, of), observed_schema([row_of("user")], of), of)
+    assert (new.kind.value, new.field, new.types) == ("new", "USER", "string, a column reads user")
+
+
+def test_drift_says_which_file_was_the_first_with_the_type() -> None:
+    texts = [{**AS_TYPED, "n": "1"}, {**AS_TYPED, "n": "2", "more": 1}]
+    files = [raw_file("a", [AS_TYPED]), raw_file("b", [AS_TYPED, *texts[:1]]), raw_file("c", texts)]
+    for blocks in ([pl.concat(files)], files):
+        observed = sum((parse_and_observe(block, TYPED)[1] for block in blocks), NOTHING_OBSERVED)
+        drifted = drift(observed, observed_schema([AS_TYPED], TYPED), TYPED)
+        assert [(one.kind.value, one.field, one.file) for one in drifted] == [
+            ("new", "more", "c"),
+            ("retyped", "n", "b"),
+        ]
+
+
+def raw_file(name: str, rows: list[dict[str, Any]]) -> pl.DataFrame:
+    """The raw rows of an NDJSON file."""
+    return pl.DataFrame([{"source_uri": name, "payload": json.dumps(row).encode()} for row in rows], schema=RAW_EVENTS)
 
 
 def row_of(user: str) -> dict[str, Any]:

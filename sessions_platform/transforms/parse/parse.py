@@ -44,12 +44,17 @@ def parse_and_observe(raw: pl.DataFrame, stream: Stream) -> tuple[pl.DataFrame, 
     parts = raw.iter_slices(_PART_ROWS) if raw.height else [raw]
     parsed = [_parsed(part, stream) for part in parts]
     signatures = [
-        RowSignature(signature.example, signature.first + number * _PART_ROWS, signature.rows)
+        _placed(signature, signature.first + number * _PART_ROWS, raw)
         for number, (_, of_part) in enumerate(parsed)
         for signature in of_part
     ]
     columns = pl.concat([columns for columns, _ in parsed])
     return raw.select(list(RAW_EVENTS)).hstack(columns), observed_schema_of(signatures, stream)
+
+
+def _placed(signature: RowSignature, row: int, raw: pl.DataFrame) -> RowSignature:
+    """The signature of rows of a part, placed among all rows of a block."""
+    return RowSignature(signature.example, row, signature.rows, raw[row, "source_uri"] or "")
 
 
 def _parsed(raw: pl.DataFrame, stream: Stream) -> tuple[pl.DataFrame, list[RowSignature]]:
