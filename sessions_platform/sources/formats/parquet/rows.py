@@ -50,10 +50,10 @@ def parquet_rows(handle: BinaryIO, block_bytes: int, block_rows: int) -> Iterato
             coerce_int96_timestamp_unit="us",  # nanoseconds would wrap around outside of 1677 to 2262
         )
         batch_size = min(_rows_per_block(file.metadata, block_bytes), block_rows)
-        in_utc = _types_in_utc(file)
+        types = _meant_types(file)
         for group in range(file.num_row_groups):  # one by one: what breaks one leaves those before it
             for batch in file.iter_batches(batch_size, row_groups=[group]):
-                yield json_rows(batch, in_utc)
+                yield json_rows(batch, types)
 
 
 _ERRORS_OF_PYARROW = (pa.ArrowException, OSError, ValueError, OverflowError)
@@ -83,37 +83,45 @@ def _rows_per_block(metadata: Any, block_bytes: int) -> int:
     return max(1, block_bytes // bytes_per_row)
 
 
-def _types_in_utc(file: pq.ParquetFile) -> list[pa.DataType]:
-    """The types of the file's columns, with times of the physical type INT96 in UTC, as its writers mean them.
+def _meant_types(file: pq.ParquetFile) -> list[pa.DataType]:
+    """The types of the file's columns as their writers mean them, where pyarrow reads them as others.
 
-    Such a time has no zone in the file, so that pyarrow reads it as a local one. Spark, Hive and Impala write UTC.
+    A time of the physical type INT96 has no zone in the file; Spark, Hive and Impala write UTC. An enumeration is
+    text in UTF-8 (parquet-format, "LogicalTypes", ENUM), not bytes.
     """
-    physical = [file.schema.column(number).physical_type for number in range(len(file.schema))]
-    if "INT96" not in physical:
+    leaves = [_meant_type(file.schema.column(number)) for number in range(len(file.schema))]
+    if not any(leaves):
         return file.schema_arrow.types
-    of_leaves = iter(physical)
-    return [_in_utc(kind, of_leaves) for kind in file.schema_arrow.types]
+    of_leaves = iter(leaves)
+    return [_with_leaves(kind, of_leaves) for kind in file.schema_arrow.types]
 
 
-def _in_utc(kind: pa.DataType, physical: Iterator[str]) -> pa.DataType:
-    """The type with its INT96 leaves in UTC; `physical` are the physical types of its leaves, in their order."""
+def _meant_type(leaf: pq.ColumnSchema) -> pa.DataType | None:
+    """None where pyarrow's own is meant."""
+    if leaf.physical_type == "INT96":
+        return pa.timestamp("us", "UTC")
+    return pa.string() if leaf.logical_type.type == "ENUM" else None
+
+
+def _with_leaves(kind: pa.DataType, leaves: Iterator[pa.DataType | None]) -> pa.DataType:
+    """The type with other types of its leaves, of which None leaves one as it is; `leaves` are in the file's order."""
     if isinstance(kind, pa.BaseExtensionType):
-        _in_utc(kind.storage_type, physical)
+        _with_leaves(kind.storage_type, leaves)
         return kind
     if pa.types.is_struct(kind):
-        return pa.struct([field.with_type(_in_utc(field.type, physical)) for field in kind])
+        return pa.struct([field.with_type(_with_leaves(field.type, leaves)) for field in kind])
     if pa.types.is_map(kind):
-        return pa.map_(_in_utc(kind.key_type, physical), _in_utc(kind.item_type, physical))
+        return pa.map_(_with_leaves(kind.key_type, leaves), _with_leaves(kind.item_type, leaves))
     if pa.types.is_list(kind):
-        return pa.list_(_in_utc(kind.value_type, physical))
-    return pa.timestamp("us", "UTC") if next(physical) == "INT96" else kind
+        return pa.list_(_with_leaves(kind.value_type, leaves))
+    return next(leaves) or kind
 
 
 def json_rows(batch: pa.RecordBatch, types: list[pa.DataType]) -> list[bytes]:
-    """The rows of a batch as JSON, its columns read as these types."""
+    """The rows of a batch as JSON, its columns read as these types; text is not checked to be UTF-8 here."""
     names = _distinct_names(batch.schema.names)
     pairs = zip(batch.columns, types, strict=True)
-    columns = [_json_values(column if column.type == kind else column.cast(kind)) for column, kind in pairs]
+    columns = [_json_values(column if column.type == kind else column.cast(kind, safe=False)) for column, kind in pairs]
     return [json_row(row) for row in _named(names, columns, batch.num_rows)]
 
 
