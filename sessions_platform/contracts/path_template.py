@@ -82,6 +82,17 @@ class PathTemplate:
             return None
         return self._partition_of_folder(folder)
 
+    def partition_in_name(self, name: str) -> str | None:
+        """The partition key that a file's name states by itself, wherever the file is; None where it states none."""
+        last = self._segments[-1]
+        values = last.values(name) if last else None
+        directives = self._directives[-len(values) :] if values else []
+        moment = moment_of(dict(zip(directives, values or (), strict=True)), self._calendar.zone) if values else None
+        if moment is None or not self._covers(moment):
+            return None
+        key = self._calendar.key_of(moment)
+        return key if [written(self._start(key), directive) for directive in directives] == list(values or ()) else None
+
     def misfit(self, path: str) -> str | None:
         """Why a path that looks like one of the template states no partition, and the fix.
 

@@ -206,6 +206,8 @@ class Stream(Model):
             if contract["source"][name] == FormatOptions.model_fields[name].default:
                 del contract["source"][name]
         contract["columns"] = {name: _column_contract(column) for name, column in contract["columns"].items()}
+        if self.derives_event_id and FORMATS[self.source.format].is_text:
+            contract["files_count_once_by"] = "text"  # and not by their bytes, as in partitions validated before
         if self.enrich:
             contract["enrich"] = enrichment_versions(self.enrich)
         if self.orders_by_position:  # repaired rows are then stored at the place of their original row

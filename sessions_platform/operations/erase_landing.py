@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from sessions_platform.contracts.formats import FORMATS
 from sessions_platform.contracts.sources import FilesSource
-from sessions_platform.operations.landing_files import sha256
+from sessions_platform.operations.landing_places import is_named_by_digest, sha256
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.tombstones import Tombstones
 from sessions_platform.settings import PRIVATE_FILE
@@ -39,7 +39,6 @@ from sessions_platform.transforms.erasure import Naming, UserPattern
 
 _CHUNK = 1 << 20
 _SIGNATURE_BYTES = 512
-_SHOWN_DIGITS = 12  # of the digest, in the names of files that `ingest` has placed
 
 
 @dataclass
@@ -130,7 +129,8 @@ class _Rewriting:
         source = self.context.stream.source
         allowed = source.rewrite_on_erasure if isinstance(source, FilesSource) else "none"
         digest = self.file.digest if self.file and self.file.digest else ""
-        is_placed = bool(digest) and f"-{digest[:_SHOWN_DIGITS]}" in self.path.name
+        placed = self.file.placed_digest if self.file else None
+        is_placed = bool(digest) and (digest == placed or is_named_by_digest(self.path.name, digest))
         if allowed == "none" or (allowed == "placed" and not is_placed):
             return "it was not rewritten. Fix: write source.rewrite_on_erasure: all, or remove the user's rows from it."
         name = self.context.stream.source.format

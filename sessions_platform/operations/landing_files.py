@@ -1,13 +1,12 @@
 """Files that are put into a stream's landing folder from the command line.
 
-Here belong the path that such a file gets, the landing partition that it belongs to, and what is left of a copy that
-did not end. Not here: how files are found and read (`sources`), and the runs that ingest them
+Here belong the copies, and what is left of one that did not end. Not here: which path and landing partition a file gets
+(`landing_places.py`), how files are found and read (`sources`), and the runs that ingest them
 (`orchestration/commands.py`).
 """
 
 import errno
 import fcntl
-import hashlib
 import os
 import re
 import shutil
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sessions_platform.errors import UserError
+from sessions_platform.operations.landing_places import Placement, placements
 from sessions_platform.operations.status import newest_partition
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.settings import PRIVATE_FILE, make_private_folder
@@ -34,56 +34,68 @@ _RECENT_PARTITIONS = 31
 
 
 def place_files(context: StreamContext, files: Sequence[Path], partition: str | None) -> list[Path]:
-    """Copy files into the landing folder of a stream.
+    """Copy files into the landing folder of a stream, where `landing_places` says; of a file that can't be placed none.
 
-    A file's name gets a part of its digest, so that none replaces another. Bytes that the stream has ingested before
-    are not copied again. What killed copies have left in the folders is removed.
+    Bytes that the stream has ingested before are not copied again. What killed copies have left in the folders is
+    removed.
 
     Args:
         context: the stream's.
         files: in the stream's format.
-        partition: the landing partition; by default the newest one.
+        partition: the landing partition; by default the one that a file's name states, else the newest one.
 
     Returns:
         The path of each file among the stream's landing files.
 
     Raises:
-        UserError: there is no such landing partition, a file can't be read or copied, or the stream does not read
-            files.
+        UserError: there is no such landing partition, a file can't be read, placed or copied, or the stream does not
+            read files.
     """
     landing = file_landing(context.source)
     if landing is None:
         raise UserError(f"{context.stream.name}: it does not read files. Fix: deliver the records to its source.")
     context.prepare()
-    partition = _landing_partition(context, partition)
-    digests = [_digest(file) for file in files]
-    known = context.ledger.uris_by_digest(set(digests))
-    placed: list[Path] = []
-    for file, digest in zip(files, digests, strict=True):
-        ingested = (landing.path_of(uri) for uri in known.get(digest, ()))
-        present = next((path for path in ingested if path.exists()), None)
-        placed.append(present or _place(landing, file, digest, partition))
-    name = placed[0].name if placed else ""
-    remove_unfinished({*(path.parent for path in placed), *_recent_folders(context, landing, name)})
-    uris = [landing.uri_of(path) for path in dict.fromkeys(placed)]
-    context.ledger.assign([uri for uri in uris if context.source.partition_of(uri) is None], partition)
-    return placed
+    placed = placements(context, landing, files, partition)
+    for placement in placed:
+        _place(context, landing, placement)
+    name = placed[0].path.name if placed else ""
+    remove_unfinished({*(placement.path.parent for placement in placed), *_recent_folders(context, landing, name)})
+    return [placement.path for placement in placed]
 
 
-def _place(landing: FileLanding, file: Path, digest: str, partition: str) -> Path:
-    stem, dot, suffixes = file.name.lstrip(".").partition(".")
-    path = landing.landing_path(f"{stem}-{digest[:12]}{dot}{suffixes}", partition)
-    if path.exists():
-        return path
+def _place(context: StreamContext, landing: FileLanding, placement: Placement) -> None:
+    uri = landing.uri_of(placement.path)
+    if not placement.is_present:
+        context.ledger.assign([uri], placement.landing_partition)
+        context.ledger.record_placed(uri, placement.digest)  # before it is there: who erases users has to know it
+        _copy(placement.file, placement.path)
+    elif context.source.partition_of(uri) is None:
+        context.ledger.assign([uri], placement.landing_partition)
+
+
+def _copy(file: Path, path: Path) -> None:
     try:
         make_private_folder(path.parent)
         with file.open("rb") as content, _draft(path.parent) as (draft, copy):
             shutil.copyfileobj(content, copy, 1 << 20)
             copy.flush()
-            draft.replace(path)
+            _name(draft, path)
+    except FileExistsError:
+        raise UserError(f"{file}: {path} was written meanwhile. Fix: run the command again.") from None
     except OSError as error:
         raise UserError(f"{file}: it can't be copied to {path}: {error.strerror}. Fix: {_fix(error)}.") from None
-    return path
+
+
+def _name(draft: Path, path: Path) -> None:
+    """Give a draft its final name, without replacing what has it. Raises FileExistsError."""
+    try:
+        path.hardlink_to(draft)
+    except FileExistsError:
+        raise
+    except OSError:  # not all file systems have links
+        if path.exists():
+            raise FileExistsError(path) from None
+        draft.replace(path)
 
 
 @contextmanager
@@ -152,38 +164,3 @@ def _fix(error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "free space there, and run the command again; files that were copied are not copied again"
     return "correct the permissions, or name another file"
-
-
-def _landing_partition(context: StreamContext, partition: str | None) -> str:
-    calendar = context.stream.landing_calendar
-    newest = newest_partition(calendar)
-    if newest < calendar.first_key:
-        raise UserError(
-            f"{context.stream.name}: its first landing partition, {calendar.first_key}, has not begun, and before it "
-            "nothing is ingested. Fix: an earlier start (or landing.start) in the stream's file."
-        )
-    if partition is None:
-        return newest
-    try:
-        is_key = calendar.key_of(calendar.window(partition).start) == partition
-    except ValueError:
-        is_key = False
-    first = calendar.first_key
-    if not is_key or not first <= partition <= newest:
-        raise UserError(
-            f"--partition: there is no landing partition {partition!r}. Fix: name one from {first} to {newest}."
-        )
-    return partition
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 of a local file, hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _digest(file: Path) -> str:
-    try:
-        return sha256(file)
-    except OSError as error:
-        raise UserError(f"{file}: it can't be read: {error.strerror}. Fix: name an existing file.") from None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sessions_platform.contracts.rejection_reasons import Code
 from sessions_platform.operations.dead_letters import Filter, find_rejected_records
-from sessions_platform.operations.landing_files import sha256
+from sessions_platform.operations.landing_places import sha256
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.raw_files import QUARANTINED_FILES
 from sessions_platform.pipeline.tombstones import read_tombstones

@@ -21,7 +21,7 @@ from sessions_platform.contracts.polars_types import key_expr
 from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.operations.exclusion import remaking
 from sessions_platform.operations.lake_problems import QUARANTINED, Problem
-from sessions_platform.operations.landing_files import sha256
+from sessions_platform.operations.landing_places import sha256
 from sessions_platform.operations.quarantined_files import copy_again
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.publish import publish

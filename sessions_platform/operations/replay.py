@@ -29,6 +29,7 @@ from sessions_platform.operations.status import unpublished_landing_partitions
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.deduplicate import RawRows, validate_rows
 from sessions_platform.pipeline.reference_data import read_references
+from sessions_platform.pipeline.text_digests import text_digests
 from sessions_platform.pipeline.tombstones import read_tombstones
 from sessions_platform.storage.ledger.ledger import StaleWriteError
 
@@ -108,9 +109,10 @@ def _rejection_reasons_in(
 ) -> Reasons:
     files = repaired_files(candidates)
     repairs = [replace(repair, sequence=_NEWEST) for file in files for repair in file.repairs]
-    digests = {file.uri: file.digest or "" for file in context.ledger.files([partition])}
+    stored = context.raw_events([partition])
+    digests = text_digests(context, context.ledger.files([partition]), stored, partition)
     digests.update((file.repairs[0].uri, file.digest) for file in files)
-    raw = RawRows(context.raw_events([partition]), partition, pl.concat(file.frame for file in files))
+    raw = RawRows(stored, partition, pl.concat(file.frame for file in files))
     rows = validate_rows(context, raw, digests, [*context.ledger.repairs([partition]), *repairs], known)
     for _ in rows.events():
         pass  # which rows conflict is known once all events are deduplicated

@@ -76,7 +76,7 @@ class ValidatedRows:
     Args:
         context: the stream, and where to spill.
         raw: the rows, which are read again for the payloads of conflicts.
-        digests: by source_uri, the digest of the file's bytes.
+        digests: by source_uri, the digest of the file's text (`text_digests`).
         repairs: the repaired rows that count, with the columns ``transforms.deduplicate.REPAIRS``.
     """
 
@@ -177,7 +177,7 @@ def validate_rows(
     Args:
         context: the stream, and where to spill.
         raw: the rows.
-        digests: by source_uri, the digest of the file's bytes.
+        digests: by source_uri, the digest of the file's text (`text_digests`).
         repairs: the ledger's repairs of the partition.
         known: by column, the values that its reference contains.
 

@@ -19,7 +19,7 @@ import polars as pl
 from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.tombstones import Tombstones
-from sessions_platform.sources.base import Cursor, Quarantine, Reading, Slice
+from sessions_platform.sources.base import Cursor, Quarantine, Reading, Slice, text_digest_of
 from sessions_platform.storage.lake.errors import MissingFileError
 from sessions_platform.storage.lake.lake import Lake, StoredFile
 from sessions_platform.storage.lake.prefetch import prefetch
@@ -153,8 +153,9 @@ class RawFileWriter:
         return self._known[slice_.uri].has_content(reading.digest)
 
     def _read_file(self, slice_: Slice, reading: Reading, rows: int) -> ReadFile:
-        digest = self._delivered.get(reading.digest, reading.digest)
-        return ReadFile(slice_.uri, slice_.fingerprint, digest, rows, self._known[slice_.uri].path)
+        read = reading.digest, text_digest_of(reading)
+        digest, text_digest = self._delivered.get(reading.digest, read)
+        return ReadFile(slice_.uri, slice_.fingerprint, digest, rows, self._known[slice_.uri].path, text_digest)
 
     def _moved(self, read: Sequence[ReadFile]) -> list[MovedRows]:
         """The move of the landing files that share a raw file with any that was read."""

@@ -20,6 +20,7 @@ from sessions_platform.pipeline.deduplicate import RawRows, validate_rows
 from sessions_platform.pipeline.enrich import enrich
 from sessions_platform.pipeline.invalidation import Span
 from sessions_platform.pipeline.reference_data import References, read_references
+from sessions_platform.pipeline.text_digests import text_digests
 from sessions_platform.storage.lake.lake import Dataset, StoredFile
 from sessions_platform.storage.lake.prefetch import prefetch
 from sessions_platform.storage.ledger.ledger import KnownFile, StaleWriteError
@@ -83,7 +84,7 @@ def validate_partition(
     # read after it contain its rows or were changed, which `_files_of` notices.
     repairs = context.ledger.repairs([landing_partition])
     files = _files_of(context, landing_partition, raw)
-    digests = {file.uri: file.digest or "" for file in files}
+    digests = text_digests(context, files, raw, landing_partition)
     rows = validate_rows(context, RawRows(raw, landing_partition), digests, repairs, references.known)
     with closing(prefetch(rows.events())) as runs:
         events = lake.write(context.folder("events", landing_partition), enrich(runs, stream), event_columns(stream))

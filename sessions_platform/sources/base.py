@@ -95,6 +95,22 @@ class Reading(Protocol):
         ...
 
 
+@runtime_checkable
+class Unpacking(Protocol):
+    """The optional capability of a reading to tell packings of one text from different texts.
+
+    `text_digest` (SHA-256, hex) is of the text that a compressed slice unpacks to, and final once all blocks have been
+    taken; it is the digest of the bytes where a slice isn't compressed, or its text could not be read to its end.
+    """
+
+    text_digest: str
+
+
+def text_digest_of(reading: Reading) -> str:
+    """The digest of what a reading has unpacked; that of the bytes where it does not unpack anything."""
+    return reading.text_digest if isinstance(reading, Unpacking) else reading.digest
+
+
 class Source(Protocol):
     """Where a stream's raw records come from."""
 
@@ -129,6 +145,10 @@ class FileLanding(Protocol):
 
     def uri_of(self, path: Path) -> str:
         """The uri of the slice at a path."""
+        ...
+
+    def partition_of_name(self, name: str) -> str | None:
+        """The landing partition that a file's name states by itself; None where it states none."""
         ...
 
     def landing_path(self, name: str, partition_key: str | None = None) -> Path:

@@ -66,8 +66,8 @@ def deduplicate(
     Args:
         events: accepted rows, with the columns ``transforms.validate.accepted_columns``; any order.
         stream: the contract; its columns with `unique: true` are checked as event_id is.
-        file_digests: by source_uri, the digest of the file's bytes; files of one digest count once
-            where ids are derived.
+        file_digests: by source_uri, the digest of the file's text, whatever it was packed with; files of one digest
+            count once where ids are derived.
         repairs: the repaired rows among `events`, with the columns ``REPAIRS``.
 
     Returns:
@@ -162,11 +162,11 @@ def _unique_columns(stream: Stream) -> list[str]:
 def _with_derived_ids(events: pl.DataFrame, file_digests: Mapping[str, str]) -> pl.DataFrame:
     """Give rows without event_id one of their payload and its occurrence number, so that identical lines stay separate.
 
-    Files of the same bytes count once: the rows of each take the ids of those of the first, and so become duplicates.
+    Files of the same text count once: the rows of each take the ids of those of the first, and so become duplicates.
     """
     first_file: dict[str, str] = {}
-    same_bytes = {uri: first_file.setdefault(file_digests[uri], uri) for uri in sorted(file_digests)}
-    events = events.with_columns(_file=pl.col("_uri").replace_strict(same_bytes, return_dtype=pl.String))
+    same_text = {uri: first_file.setdefault(file_digests[uri], uri) for uri in sorted(file_digests)}
+    events = events.with_columns(_file=pl.col("_uri").replace_strict(same_text, return_dtype=pl.String))
     row = ["_file", "_position", PAYLOAD_DIGEST]
     if "event_id" not in events.columns:
         events = events.with_columns(event_id=pl.lit(None, pl.String))

@@ -58,7 +58,12 @@ NEW_TABLES = {
     "sessions_platform.tombstones",
 }
 ADDED_COLUMNS = {
-    "sessions_platform.landing_files": {"redacted_digest": None, "refused_rows": 0},
+    "sessions_platform.landing_files": {
+        "redacted_digest": None,
+        "refused_rows": 0,
+        "text_digest": None,
+        "placed_digest": None,
+    },
     "sessions_platform.landing_versions": {"skipped": 0, "repeated_lines": 0},
 }
 RENAMED_TABLES = {

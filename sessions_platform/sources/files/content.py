@@ -8,9 +8,10 @@ import io
 import os
 from codecs import BOM_UTF8
 from collections.abc import Iterator
+from typing import Any
 
 from sessions_platform.contracts.sources import FilesSource
-from sessions_platform.sources.formats.compression import codec_of, decompressed
+from sessions_platform.sources.formats.compression import Codec, codec_of, decompressed
 from sessions_platform.sources.formats.errors import CorruptDataError
 from sessions_platform.sources.formats.foreign import refuse_foreign
 
@@ -21,8 +22,9 @@ _SIGNATURE_BYTES = 512
 class FileContent:
     """A file as long as it was when it was opened; what is appended later is for the next reading.
 
-    It may be read several times; each byte is hashed when it is first read. `preamble` is the BOM that `text`
-    leaves out, and `text_bytes` the size of the text that has been read; None where `text` wasn't called.
+    It may be read several times; each byte is hashed when it is first read, and so is each byte of decompressed text.
+    `preamble` is the BOM that `text` leaves out, and `text_bytes` the size of the text that has been read; None where
+    `text` wasn't called.
     """
 
     def __init__(self, handle: io.FileIO, source: FilesSource, block_bytes: int, name: str = "") -> None:
@@ -35,6 +37,7 @@ class FileContent:
         self._block_bytes = block_bytes
         self._sha256 = hashlib.sha256()
         self._hashed = 0
+        self._text_sha256: Any = None  # of a text that was decompressed to its end
 
     def chunks(self, size: int, start: int = 0) -> Iterator[bytes]:
         """The file's bytes from `start` on, in chunks of `size`."""
@@ -50,6 +53,13 @@ class FileContent:
         for _ in self.chunks(1 << 20, self._hashed):
             pass
         return self._sha256.hexdigest()
+
+    def text_digest(self) -> str:
+        """SHA-256 in hex, of the decompressed text, BOM included; of the file where that is it, or could not be read.
+
+        Of a text that breaks off nobody knows whether the rest was that of another file with the same beginning.
+        """
+        return self._text_sha256.hexdigest() if self._text_sha256 else self.digest()
 
     def file(self) -> io.FileIO:
         """The open file, hashed before it is read: were it overwritten meanwhile, its next digest would differ."""
@@ -71,18 +81,23 @@ class FileContent:
         yield from chunks
 
     def _counted_text(self) -> Iterator[bytes]:
-        self.text_bytes = 0
-        for chunk in self._unpacked():
-            self.text_bytes += len(chunk)
-            yield chunk
-
-    def _unpacked(self) -> Iterator[bytes]:
+        self.text_bytes, self._text_sha256 = 0, None
         start = next(self.chunks(_SIGNATURE_BYTES), b"")
         refuse_foreign(start)
         codec = codec_of(start, self._name)
-        if codec is None:
-            yield from self.chunks(min(_CHUNK_BYTES, self._block_bytes))
-            return
+        chunks = self._unpacked(codec) if codec else self.chunks(min(_CHUNK_BYTES, self._block_bytes))
+        for chunk in self._hashing(chunks) if codec else chunks:
+            self.text_bytes += len(chunk)
+            yield chunk
+
+    def _hashing(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        sha256 = hashlib.sha256()
+        for chunk in chunks:
+            sha256.update(chunk)
+            yield chunk
+        self._text_sha256 = sha256
+
+    def _unpacked(self, codec: Codec) -> Iterator[bytes]:
         chunks = _long_start(decompressed(self.chunks, codec, self.max_bytes))
         start = next(chunks)
         refuse_foreign(start, codec.name)

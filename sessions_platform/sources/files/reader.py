@@ -36,7 +36,7 @@ class FileReading:
         block_bytes: int = BLOCK_BYTES,
         opened: Callable[[Path], io.FileIO] = io.FileIO,
     ) -> None:
-        self.digest = ""
+        self.digest = self.text_digest = ""
         self.text_bytes: int | None = None
         self._path = path
         self._source = source
@@ -59,7 +59,7 @@ class FileReading:
                     self._quarantined()  # no row keeps what it contains, a CSV header perhaps
             except CorruptDataError as corrupt:
                 yield self._corrupt_row(str(corrupt))
-            self.digest = content.digest()
+            self.digest, self.text_digest = content.digest(), content.text_digest()
 
     def _rows(self, block: RecordBlock) -> Iterator[pl.DataFrame]:
         self._content.preamble += block.preamble

@@ -110,6 +110,10 @@ class FileSource:
         """The uri of a file at an absolute path, by which the ledger knows it."""
         return self._uri(str(path))
 
+    def partition_of_name(self, name: str) -> str | None:
+        """The landing partition that a file's name states by itself, without its folder; None where it states none."""
+        return self._template.partition_in_name(name) if self._template else None
+
     def landing_folder(self, partition_key: str | None = None) -> Path:
         """The folder in which `find` looks for a landing partition's files. Raises SourceError if it isn't one."""
         folder = PurePosixPath(self._pattern_of(partition_key)).parent
@@ -124,6 +128,9 @@ class FileSource:
         folder = self.landing_folder(partition_key)
         pattern = PurePosixPath(self._pattern_of(partition_key)).name
         if _is_unfinished(name) or "/" in name or not fnmatchcase(name, pattern):
+            relative = (folder / name).relative_to(_absolute(self._root)).as_posix()
+            if self._template and (misfit := self._template.misfit(relative)):
+                raise SourceError(f"{name!r} would not be ingested: {misfit}.")
             raise SourceError(f"{name!r} would not be found by {self._source.files}. Fix: name it like {pattern}.")
         path = folder / name
         if partition_key and self._template and self.partition_of(self.uri_of(path)) != partition_key:

@@ -148,12 +148,13 @@ class Erasures(LandingFiles):
         with self._writing() as connection:
             connection.execute(sql, [rows, self.stream, uri, rows])
 
-    def delivered_digests(self) -> dict[str, str]:
-        """The digests that files had when they were delivered, by those of what erasures have left of them."""
-        sql = """select redacted_digest, min(digest) from sessions_platform.landing_files
-                 where stream = %s and redacted_digest is not null and digest is not null group by redacted_digest"""
+    def delivered_digests(self) -> dict[str, tuple[str, str]]:
+        """The digests, of bytes and text, with which files were delivered, by those of what erasures left of them."""
+        sql = """select redacted_digest, digest, coalesce(text_digest, digest) from sessions_platform.landing_files
+                 where stream = %s and redacted_digest is not null and digest is not null order by digest desc"""
         with self.database.transaction(read_only=True) as connection:
-            return dict(connection.execute(sql, [self.stream]).fetchall())
+            rows = connection.execute(sql, [self.stream]).fetchall()
+        return {redacted: (digest, text_digest) for redacted, digest, text_digest in rows}
 
     def stale_since(self, run_id: str) -> list[str]:
         """The session partitions that the publications of a run have made stale and that are not loaded yet."""

@@ -21,9 +21,10 @@ _REPLAY = "replay"
 
 _READ = """
 update sessions_platform.landing_files f
-set fingerprint = r.fingerprint, digest = r.digest, path = %s, rows = r.rows, bytes = %s, run_id = %s, read_at = now(),
-    redacted_digest = null, sequence = nextval('sessions_platform.version')
-from unnest(%s::text[], %s::text[], %s::text[], %s::bigint[]) as r (uri, fingerprint, digest, rows)
+set fingerprint = r.fingerprint, digest = r.digest, text_digest = r.text_digest, path = %s, rows = r.rows, bytes = %s,
+    run_id = %s, read_at = now(), redacted_digest = null, sequence = nextval('sessions_platform.version')
+from unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[])
+    as r (uri, fingerprint, digest, text_digest, rows)
 where f.stream = %s and f.uri = r.uri"""
 _MOVE = "update sessions_platform.landing_files set path = %s, bytes = %s where stream = %s and uri = any(%s)"
 _UNCHANGED = """
@@ -55,6 +56,8 @@ class KnownFile:
     sequence: int | None
     redacted_digest: str | None = None  # of its bytes, where an erasure has rewritten it
     refused_rows: int = 0  # that were left out when it was read, because their users were erased
+    text_digest: str | None = None  # of what it unpacks to; None where it was read before this was recorded
+    placed_digest: str | None = None  # of the bytes that `ingest` has put there
 
     @property
     def stored(self) -> StoredFile:
@@ -75,13 +78,17 @@ class KnownFile:
 
 @dataclass(frozen=True)
 class ReadFile:
-    """A landing file that was read: its digest, how many rows it has, and the raw file that had them before."""
+    """A landing file that was read: its digest, how many rows it has, and the raw file that had them before.
+
+    `text_digest` is of what it unpacks to; None where that is its bytes.
+    """
 
     uri: str
     fingerprint: str
     digest: str
     rows: int
     replaces: str | None
+    text_digest: str | None = None
 
 
 @dataclass(frozen=True)
@@ -158,7 +165,8 @@ class LandingFiles(StreamLedger):
     def files(self, landing_partitions: Sequence[str] | None = None) -> list[KnownFile]:
         """The landing files of these partitions, or of all, by uri."""
         sql = """select uri, landing_partition, coalesce(read_at, first_seen_at) as seen_at,
-                        fingerprint, digest, path, rows, bytes, sequence, redacted_digest, refused_rows
+                        fingerprint, digest, path, rows, bytes, sequence, redacted_digest, refused_rows,
+                        text_digest, placed_digest
                  from sessions_platform.landing_files
                  where stream = %s and (%s::text[] is null or landing_partition = any(%s)) order by uri"""
         wanted = list(landing_partitions) if landing_partitions is not None else None
@@ -180,11 +188,27 @@ class LandingFiles(StreamLedger):
             return dict(connection.execute(sql, [self.stream]).fetchall())
 
     def uris_by_digest(self, digests: Iterable[str]) -> dict[str, list[str]]:
-        """The landing files whose content was last read with one of these digests, in order, by digest."""
-        sql = """select digest, array_agg(uri order by uri) from sessions_platform.landing_files
-                 where stream = %s and digest = any(%s) group by digest"""
+        """The landing files whose bytes, or whose text, were last read with one of these digests, in order, by digest.
+
+        A file whose bytes have a digest comes before one whose text has it.
+        """
+        sql = """select d, array_agg(uri order by digest <> d, uri)
+                 from sessions_platform.landing_files, unnest(%s::text[]) as wanted (d)
+                 where stream = %s and (digest = d or text_digest = d) group by d"""
         with self.database.transaction(read_only=True) as connection:
-            return dict(connection.execute(sql, [self.stream, list(digests)]).fetchall())
+            return dict(connection.execute(sql, [list(digests), self.stream]).fetchall())
+
+    def digests_of(self, uris: Iterable[str]) -> dict[str, str | None]:
+        """The digest with which each of these files was last read, None if never, by uri; of those that are known."""
+        sql = "select uri, digest from sessions_platform.landing_files where stream = %s and uri = any(%s)"
+        with self.database.transaction(read_only=True) as connection:
+            return dict(connection.execute(sql, [self.stream, list(uris)]).fetchall())
+
+    def record_placed(self, uri: str, digest: str) -> None:
+        """Record the digest of the bytes that `ingest` puts at a uri that is assigned to a landing partition."""
+        sql = "update sessions_platform.landing_files set placed_digest = %s where stream = %s and uri = %s"
+        with self._writing() as connection:
+            connection.execute(sql, [digest, self.stream, uri])
 
     def sequences(self, connection: psycopg.Connection, uris: Sequence[str]) -> dict[str, int]:
         """The sequence of the last reading of each of these files; none is read again before the transaction ends."""
@@ -208,9 +232,9 @@ class LandingFiles(StreamLedger):
         """
         sql = """update sessions_platform.landing_files
                  set fingerprint = %s, digest = %s, path = %s, rows = %s, bytes = %s, run_id = %s, read_at = now(),
-                     redacted_digest = null, sequence = nextval('sessions_platform.version')
+                     text_digest = %s, redacted_digest = null, sequence = nextval('sessions_platform.version')
                  where stream = %s and uri = %s"""
-        values = [fingerprint, digest, stored.path, stored.rows, stored.bytes, run_id, self.stream, uri]
+        values = [fingerprint, digest, stored.path, stored.rows, stored.bytes, run_id, digest, self.stream, uri]
         with self._writing() as connection:
             connection.execute(sql, values)
             self._record_cursor(connection, cursor, run_id)
@@ -311,7 +335,8 @@ class LandingFiles(StreamLedger):
     def _record_read(
         self, connection: psycopg.Connection, read: Sequence[ReadFile], stored: StoredFile, run_id: str
     ) -> None:
-        columns = zip(*((file.uri, file.fingerprint, file.digest, file.rows) for file in read), strict=True)
+        rows = ((f.uri, f.fingerprint, f.digest, f.text_digest or f.digest, f.rows) for f in read)
+        columns = zip(*rows, strict=True)
         values = [stored.path, stored.bytes, run_id, *map(list, columns), self.stream]
         connection.execute(_READ, values)
 

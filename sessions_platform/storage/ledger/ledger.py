@@ -53,9 +53,9 @@ _RENAME = SQL("update {table} set stream = %(stream)s where stream = %(rebuilt)s
 _TRANSFER_FILE = """
 insert into sessions_platform.landing_files
     (stream, uri, landing_partition, first_seen_at, fingerprint, digest, path, rows, bytes, sequence, run_id, read_at,
-    redacted_digest, refused_rows)
+    redacted_digest, refused_rows, text_digest, placed_digest)
 select %(stream)s, uri, %(partition)s, first_seen_at, fingerprint, digest, %(path)s, rows, bytes, sequence, run_id,
-    read_at, redacted_digest, refused_rows
+    read_at, redacted_digest, refused_rows, text_digest, placed_digest
 from sessions_platform.landing_files where stream = %(source)s and uri = %(uri)s"""
 _TRANSFER_REPAIRS = """
 insert into sessions_platform.repairs
