@@ -433,6 +433,19 @@ def test_a_nul_in_csv_is_bad_text() -> None:
     ]
 
 
+@pytest.mark.parametrize(("of", "line", "header"), [(A, b'{"a": "x"}', None), (CSV, b"x", b"a"), (CSV, b'"x"', b"a")])
+def test_nuls_before_a_line_are_the_hole_of_a_truncated_log(of: Stream, line: bytes, header: bytes | None) -> None:
+    payloads = [line, bytes(95_410) + line, *[line] * 200]  # enough for the vectorized parser
+    rows = parse(raw(*payloads, header=header), of)
+    assert rows["a"].to_list() == ["x"] * len(payloads)
+    assert rows["parse_errors"].list.len().sum() == 0
+    assert rows["payload"].to_list() == payloads
+
+
+def test_a_hole_without_a_line_is_an_empty_line() -> None:
+    assert parse_errors(bytes(9), CSV, b"a") == [("malformed", "", "is an empty line")]
+
+
 def test_a_csv_field_may_be_long() -> None:
     assert parsed('"' + "x" * 1_000_000 + '"', CSV, b"a") == {"a": "x" * 1_000_000}
 

@@ -32,6 +32,10 @@ from sessions_platform.transforms.parse.unstorable import broken_text_rule, may_
 from sessions_platform.transforms.schema_drift import RowSignature, row_signatures
 from sessions_platform.transforms.text import storable
 
+# A log that is truncated in place while its writer is at an offset (logrotate's `copytruncate`, without O_APPEND) goes
+# on behind a hole, which reads as NULs before a whole line. `vectorized` leaves rows with NULs out.
+_HOLE = b"\0"
+
 
 def parse_rows(raw: pl.DataFrame, stream: Stream) -> tuple[pl.DataFrame, list[RowSignature]]:
     """Parse all rows, one by one.
@@ -90,7 +94,8 @@ def _decoded(raw: pl.DataFrame, decode: Decoder, *, has_nested_text: bool) -> _R
     """The rows' fields. What can't be stored isn't seen in a payload that spells it twice, as nested text does."""
     rows = _Rows()
     intact = raw.filter(pl.col("corrupt_reason").is_null())
-    decoded = iter(decode_all(decode, intact["payload"].to_list(), intact["header"].to_list()))
+    payloads = [payload.lstrip(_HOLE) for payload in intact["payload"].to_list()]
+    decoded = iter(decode_all(decode, payloads, intact["header"].to_list()))
     columns = [raw[name].to_list() for name in ("payload", "corrupt_reason")]
     for row, (payload, corrupt_reason) in enumerate(zip(*columns, strict=True)):
         rows.fields.append({})
