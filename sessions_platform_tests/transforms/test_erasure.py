@@ -69,6 +69,11 @@ def test_a_user_is_found_in_the_envelope_of_a_batch() -> None:
     assert naming("ann", b'{"x":1}', b'{"user":"bob"}', column={"from": "^user"}, events="batch") is None
 
 
+def test_a_user_is_found_in_text_within_a_field_that_is_a_list_of_bytes() -> None:
+    parse = {"field": "log", "format": "regex", "pattern": "(?P<user>.*)"}
+    assert naming("ann", b'{"log":[97,110,110]}', column={"from": "log.user"}, parse=parse) == "owner"
+
+
 def test_an_id_in_another_encoding_is_found() -> None:
     assert naming("änn", '{"user":"änn"}'.encode("latin-1"), encoding="latin-1") == "owner"
     assert naming("änn", "{broken änn".encode("latin-1"), encoding="latin-1") == "text"

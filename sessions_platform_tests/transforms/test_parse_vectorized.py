@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.sources.formats.text_records import lines as cut_lines
+from sessions_platform.transforms.parse import cut_lines as cutting
 from sessions_platform.transforms.parse import parse as parsing
 from sessions_platform.transforms.parse import tokens, vectorized
 from sessions_platform.transforms.parse.parse import parse_and_observe
@@ -561,3 +562,11 @@ def test_w3c_lines_without_quotes_are_vectorized() -> None:
     assert vectorized_rows(lines, of["keep"], header) == [0, 1]
     for each in of.values():
         agrees(raw(lines * 3, header), each)
+
+
+def test_lines_under_many_directives_are_left_to_the_row_parser(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cutting, "_MOST_DIRECTIVES", 2)
+    rows = pl.concat([raw([b"x y"], b"#Fields: a b%d" % number) for number in (1, 2, 1, 3)])
+    of = stream(COLUMNS, format="w3c")
+    assert sorted(chain.from_iterable(part.rows.tolist() for part in read_vectorized(rows, of))) == [0, 1, 2]
+    agrees(rows, of)

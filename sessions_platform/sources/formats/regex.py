@@ -64,23 +64,29 @@ class LinePattern:
         groups = texts.str.extract_groups(self._whole).struct.unnest()
         return [groups[name].fill_null("") for name in self.names], groups.to_series(-1).is_not_null()
 
-    def reason(self, text: str) -> str:
-        """Why a text does not match: the last named group up to which it does. It quotes nothing of the text."""
+    def reasons(self, texts: pl.Series) -> list[str]:
+        """Why each text (String) does not match: the last named group up to which it does. It quotes nothing of it."""
+        reasons = ["does not match the pattern"] * len(texts)
+        unexplained = pl.Series(range(len(texts)), dtype=pl.UInt32)
         for name, start in reversed(self._beginnings):
-            end = pl.Series([text]).str.extract(start, group_index=1).str.len_chars().item()
-            if end is not None:
-                return f"does not match the pattern; it does up to {name}, which ends at character {end}"
-        return "does not match the pattern"
+            ends = texts.gather(unexplained).str.extract(start, group_index=1).str.len_chars()
+            for number, end in zip(unexplained, ends, strict=True):
+                if end is not None:
+                    reasons[number] = f"does not match the pattern; it does up to {name}, which ends at character {end}"
+            unexplained = unexplained.filter(ends.is_null())
+        return reasons
 
     @cached_property
     def _beginnings(self) -> list[tuple[str, str]]:
         """For each named group that is within no other, its name and the pattern up to its end."""
-        beginnings = []
+        beginnings: list[tuple[str, str]] = []
+        known = 0
         for end in (at + 1 for at, character in enumerate(self._pattern) if character == ")"):
             start = rf"\A({self._pattern[:end]})"
             names = [] if pattern_problem(start) else group_names(start)
-            if len(names) > len(beginnings):
+            if len(names) > known:
                 beginnings.append((names[-1], start))
+                known = len(names)
         return beginnings
 
 
@@ -104,16 +110,13 @@ class RegexDecoder:
         """The fields of each line, or why it has none."""
         del headers
         texts = list(map(self._text_or_error, payloads))
-        columns, matches = self._pattern.cut(
-            pl.Series([text for text in texts if isinstance(text, str)], dtype=pl.String)
-        )
-        rows = zip(*(column.to_list() for column in columns), strict=True)
-        decoded = zip(matches.to_list(), rows, strict=True)
+        of_lines = pl.Series([text for text in texts if isinstance(text, str)], dtype=pl.String)
+        columns, matches = self._pattern.cut(of_lines)
+        reasons = iter(self._pattern.reasons(of_lines.filter(~matches)))
+        groups = zip(*(column.to_list() for column in columns), strict=True)
+        cut = (row if is_match else next(reasons) for is_match, row in zip(matches, groups, strict=True))
         for text, payload in zip(texts, payloads, strict=True):
-            if isinstance(text, MalformedError):
-                yield text
-            else:
-                yield self._fields(payload, text, *next(decoded))
+            yield text if isinstance(text, MalformedError) else self._fields(payload, text, next(cut))
 
     def _text_or_error(self, payload: bytes) -> str | MalformedError:
         try:
@@ -121,10 +124,11 @@ class RegexDecoder:
         except MalformedError as error:
             return error
 
-    def _fields(self, payload: bytes, text: str, matches: bool, values: tuple[str, ...]) -> Fields | MalformedError:
-        if not (matches and text):
-            return MalformedError(self._pattern.reason(text) if text else "is an empty line")
-        groups = dict(zip(self._pattern.names, values, strict=True))
+    def _fields(self, payload: bytes, text: str, cut: tuple[str, ...] | str) -> Fields | MalformedError:
+        """The fields of a line by its groups' texts, or by the reason why it has none."""
+        if isinstance(cut, str) or not text:
+            return MalformedError(str(cut) if text else "is an empty line")
+        groups = dict(zip(self._pattern.names, cut, strict=True))
         if self._text is with_stand_ins and has_stand_ins(text, payload):
             for name in (name for name, value in groups.items() if STAND_IN.search(value)):
                 return MalformedError(f"{name} is not UTF-8")

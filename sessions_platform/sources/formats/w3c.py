@@ -68,7 +68,8 @@ def field_names(options: FormatOptions) -> Callable[[bytes | None], list[str]]:
         if header is None:
             raise MalformedError("has no #Fields: above it that names its fields")
         names = decoded(header.removeprefix(_DIRECTIVE), options.encoding).split()
-        if repeated := next((name for name in names if names.count(name) > 1), None):
+        if len(set(names)) < len(names):
+            repeated = next(name for name in names if names.count(name) > 1)
             raise MalformedError(f"#Fields: names {repeated!r} twice".replace("\0", "\\u0000"))
         return names
 

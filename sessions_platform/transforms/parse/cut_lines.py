@@ -13,7 +13,10 @@ from sessions_platform.sources.formats import w3c
 from sessions_platform.sources.formats.errors import MalformedError
 from sessions_platform.sources.formats.regex import LinePattern
 from sessions_platform.transforms.parse.templates import QUOTE, FieldsTemplate
-from sessions_platform.transforms.parse.tokens import CutRows, Rows, Tokens, by_header, tokenize
+from sessions_platform.transforms.parse.tokens import CutRows, Rows, Tokens, tokenize
+
+# Directives of a block. Each costs as much as hundreds of lines, so the lines under more are parsed one by one.
+_MOST_DIRECTIVES = 64
 
 Cut = tuple[CutRows | Tokens, FieldsTemplate]
 Cutter = Callable[[Rows, pl.Series, FormatOptions], Iterator[Cut]]
@@ -34,11 +37,13 @@ def _by_directive(rows: Rows, headers: pl.Series, options: FormatOptions) -> Ite
     rows = rows.only(~rows.texts.str.starts_with(w3c.COMMENT))
     has_tabs = rows.texts.str.contains("\t", literal=True)
     for alike, separator in ((rows.only(has_tabs), "\t"), (rows.only(~has_tabs), " ")):
-        for header, under in by_header(headers, alike) if len(alike) else ():
+        directives = headers.gather(alike.numbers)
+        for directive in directives.unique(maintain_order=True).drop_nulls().head(_MOST_DIRECTIVES):
             try:
-                template = FieldsTemplate(names_under(header), w3c.NULL)
+                template = FieldsTemplate(names_under(directive), w3c.NULL)
             except MalformedError:
                 continue
+            under = alike.only((directives == pl.Series([directive])).fill_null(value=False))
             yield from ((cut, template) for cut in tokenize(under, separator) if cut.count == len(template.slots))
 
 

@@ -218,17 +218,6 @@ def _inline_view(text: str) -> np.void:
     return np.void(struct.pack("=I12s", len(text.encode()), text.encode()))
 
 
-def by_header(headers: pl.Series, rows: Rows) -> Iterator[tuple[bytes | None, Rows]]:
-    """The rows by their header; `headers` (Binary) are those of all rows of the block."""
-    if headers.null_count() == len(headers) or (headers == headers.head(1)).sum() == len(headers):
-        yield headers[0], rows
-        return
-    numbers = headers.rle_id().gather(rows.numbers)
-    for number in numbers.unique():
-        under = rows.only(numbers == number)
-        yield headers[int(under.numbers[0])], under
-
-
 def tokenize(rows: Rows, delimiter: str) -> Iterator[Tokens]:
     """Cut rows at every delimiter, grouped by their number of tokens, largest group first.
 

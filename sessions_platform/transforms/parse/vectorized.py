@@ -44,7 +44,7 @@ from sessions_platform.transforms.parse.properties import properties_of
 from sessions_platform.transforms.parse.row_parser import Tree, has_envelope_paths, paths_of, unnamed, value_at
 from sessions_platform.transforms.parse.scalars import Values
 from sessions_platform.transforms.parse.templates import QUOTE, Fields, FieldsTemplate, JsonTemplate, Slot, Template
-from sessions_platform.transforms.parse.tokens import CutRows, Numbers, Rows, Tokens, by_header, readable, tokenize
+from sessions_platform.transforms.parse.tokens import CutRows, Numbers, Rows, Tokens, readable, tokenize
 from sessions_platform.transforms.schema_drift import Entered, RowSignature, entered_objects
 
 MIN_ROWS = 128
@@ -151,7 +151,7 @@ def _csv(raw: pl.DataFrame, stream: Stream) -> Iterator[VectorizedRows]:
 
 def _records(rows: Rows, reader: "_TemplateReader", separator: str, names_under: Names) -> Iterator[VectorizedRows]:
     """Read records without quotes. Stand-ins become separators again after the records are cut."""
-    for header, under in by_header(reader.headers, rows):
+    for header, under in _by_header(reader.headers, rows):
         try:
             plan = reader.plan(FieldsTemplate(names_under(header)))
         except MalformedError:
@@ -193,6 +193,16 @@ def _unquoted(rows: Rows, quote: str, separator: str) -> Iterator[Rows]:
 def _valid_in_json(rows: Rows) -> Rows:
     """The rows whose texts a JSON string contains as they are, without escapes."""
     return rows.without_controls().without(_BACKSLASH).without(QUOTE)
+
+
+def _by_header(headers: pl.Series, rows: Rows) -> Iterator[tuple[bytes | None, Rows]]:
+    if headers.null_count() == len(headers) or (headers == headers.head(1)).sum() == len(headers):
+        yield headers[0], rows
+        return
+    numbers = headers.rle_id().gather(rows.numbers)
+    for number in numbers.unique():
+        under = rows.only(numbers == number)
+        yield headers[int(under.numbers[0])], under
 
 
 # Lines that are cut by other means -----------------------------------------------------------------------
