@@ -106,7 +106,8 @@ class Column(Model):
     formats: list[TimestampFormat] | None = Field(
         None,
         min_length=1,
-        description="Timestamps: tried in turn; %+ is ISO 8601 with an offset; epoch_s, epoch_ms, epoch_us.",
+        description="Timestamps: tried in turn; strftime patterns, iso8601, %+ (with an offset), epoch_s, epoch_ms, "
+        "epoch_us, epoch_ns, epoch_s_local.",
     )
     bytes: Literal["refuse", "text", "hex", "uuid", "base64"] | None = Field(
         None,

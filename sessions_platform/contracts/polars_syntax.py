@@ -1,7 +1,8 @@
 """What polars accepts as text: timezones, regular expressions and timestamp formats.
 
 A stream's file is validated with the library that will read the data, so that a file that was accepted can't
-fail in a run. Not here: the texts of the messages (``values``), and the plain rules of formats (``timestamps``).
+fail in a run. Not here: the texts of the messages (``values``), the plain rules of formats (``timestamps``), and how
+a timestamp is read (``timestamp_reading``).
 """
 
 from datetime import datetime
@@ -9,10 +10,8 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from sessions_platform.contracts.timestamps import EPOCHS, has_offset, ignored_offset, misreads_fractions
-
-# The first moment of the year 10000 in microseconds since 1970: no later one can be shown as a date.
-_YEAR_10000 = 253_402_300_800 * 1_000_000
+from sessions_platform.contracts.timestamp_reading import read_timestamp
+from sessions_platform.contracts.timestamps import EPOCHS, ISO, ignored_offset, misreads_fractions
 
 # Early in the morning of a zone ahead of UTC, where mixing up local time and UTC gives another day.
 _SAMPLE_ZONE = "Asia/Tokyo"
@@ -56,49 +55,13 @@ def joined_groups(text: pl.Expr, pattern: str) -> pl.Expr:
     return pl.concat_str(text.str.extract(pattern, number) for number in range(1, group_count(pattern) + 1))
 
 
-def read_timestamp(text: pl.Expr, fmt: str, timezone: str) -> pl.Expr:
-    """Read text as timestamps.
-
-    Args:
-        text: String.
-        fmt: a format for which ``format_problem`` is None.
-        timezone: of text that states no offset. A local time that the clocks show twice is the earlier one.
-
-    Returns:
-        UTC microseconds; null where the text is not of the format, the clocks of ``timezone`` skip
-        its time, or its year is not between 1 and 9999.
-    """
-    moment = _read(text, fmt, timezone)
-    return pl.when(moment.dt.year().is_between(1, 9999)).then(moment)
-
-
-def _read(text: pl.Expr, fmt: str, timezone: str) -> pl.Expr:
-    if fmt in EPOCHS:
-        return _from_epoch(text, EPOCHS[fmt])
-    if has_offset(fmt):
-        return text.str.to_datetime(fmt, time_unit="us", time_zone="UTC", strict=False)
-    naive = text.str.to_datetime(fmt, time_unit="us", strict=False)
-    local = naive.dt.replace_time_zone(timezone, ambiguous="earliest", non_existent="null")
-    return local.dt.convert_time_zone("UTC")
-
-
-def _from_epoch(text: pl.Expr, microseconds: int) -> pl.Expr:
-    whole = text.cast(pl.Int64, strict=False)
-    part = (text.cast(pl.Float64, strict=False) * microseconds).round()
-    limit = _YEAR_10000 // microseconds
-    exact = pl.when(whole.is_between(-limit, limit)).then(whole * microseconds)
-    rounded = pl.when(part.is_between(-_YEAR_10000, _YEAR_10000)).then(part).cast(pl.Int64, strict=False)
-    value = pl.when(whole.is_null()).then(rounded).otherwise(exact)
-    return value.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
-
-
 def format_problem(fmt: str) -> str | None:
     """Why no timestamp can be read by a format; None where one can.
 
     A sample is written by the format and read again: its day has to come back. Formats that polars would warn of are
     recognized before: to turn its warnings into errors would do so in all threads of the process.
     """
-    if fmt in EPOCHS:
+    if fmt in EPOCHS or fmt == ISO:
         return None
     if directive := ignored_offset(fmt):
         return f"the offset that {directive} stands for is ignored"

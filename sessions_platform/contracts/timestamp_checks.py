@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from sessions_platform.contracts.issues import Issue, KeyPath, Raw, mapping
 from sessions_platform.contracts.polars_syntax import group_count, pattern_problem
-from sessions_platform.contracts.timestamps import EPOCHS
+from sessions_platform.contracts.timestamps import EPOCHS, is_in_utc
 
 
 def file_name_issues(key_path: KeyPath, kind: str | None, column: Raw) -> Iterator[Issue]:
@@ -58,6 +58,8 @@ def timestamp_issues(key_path: KeyPath, column: Raw, *, is_typed: bool) -> Itera
         if EPOCHS[before] < EPOCHS[after]:
             reason = f"{before} reads the numbers of {after}, too, as moments of January 1970"
             yield Issue((*key_path, "formats"), reason, f"write {after} before {before}")
-    if column.get("timezone") not in (None, "UTC") and epochs and len(epochs) == len(formats) and not is_typed:
+        elif EPOCHS[before] == EPOCHS[after]:
+            yield Issue((*key_path, "formats"), f"{before} reads all that {after} would read", "keep one of the two")
+    if column.get("timezone") not in (None, "UTC") and formats and all(map(is_in_utc, formats)) and not is_typed:
         reason = "it has no effect, because epochs are in UTC"
         yield Issue((*key_path, "timezone"), reason, "remove it, or add the format of local times")

@@ -170,7 +170,7 @@ def _pattern(pattern: str) -> str:
 
 def _format(fmt: str) -> str:
     if reason := format_problem(fmt):
-        patterns = "write a strftime pattern as in %Y-%m-%d %H:%M:%S%.f, %+ (ISO 8601)"
+        patterns = "write a strftime pattern as in %Y-%m-%d %H:%M:%S%.f, iso8601, %+ (ISO 8601 with an offset)"
         raise invalid(f"{shown(fmt)} can't read a timestamp: {reason}", f"{patterns}, or one of {', '.join(EPOCHS)}")
     return fmt
 

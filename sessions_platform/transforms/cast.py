@@ -15,8 +15,9 @@ from functools import partial
 import polars as pl
 
 from sessions_platform.contracts.columns import Column, ColumnType, Duration
-from sessions_platform.contracts.polars_syntax import joined_groups, read_timestamp
+from sessions_platform.contracts.polars_syntax import joined_groups
 from sessions_platform.contracts.rejection_reasons import Code
+from sessions_platform.contracts.timestamp_reading import read_timestamp
 from sessions_platform.contracts.typed_values import BYTES_PREFIX
 
 _EXPECTED = {

@@ -9,8 +9,8 @@ from sessions_platform.contracts.polars_syntax import (
     format_problem,
     knows_timezone,
     pattern_problem,
-    read_timestamp,
 )
+from sessions_platform.contracts.timestamp_reading import read_timestamp
 from sessions_platform.contracts.timestamps import EPOCHS, has_offset, ignored_offset
 
 LAST = datetime(9999, 12, 31, 23, 59, 59, 999_999, UTC)
@@ -105,8 +105,9 @@ def test_a_literal_percent_sign_is_not_a_directive() -> None:
     assert not any(map(has_offset, ("a%+", "%Y", "")))
 
 
-def test_epochs_are_in_microseconds() -> None:
-    assert EPOCHS == {"epoch_s": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1}
+def test_epochs_are_in_nanoseconds() -> None:
+    seconds = {"epoch_s": 1_000_000_000, "epoch_s_local": 1_000_000_000}
+    assert {**seconds, "epoch_ms": 1_000_000, "epoch_us": 1_000, "epoch_ns": 1} == EPOCHS
 
 
 def test_patterns_and_timezones_are_those_of_polars() -> None:
