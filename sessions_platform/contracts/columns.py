@@ -13,6 +13,7 @@ from pydantic import Field, field_validator
 from sessions_platform.contracts.field_paths import alternatives
 from sessions_platform.contracts.formats import format_of_name, suffixes
 from sessions_platform.contracts.model import Model
+from sessions_platform.contracts.respelling import Decode, Extract, Split, Words
 from sessions_platform.contracts.values import (
     FieldPath,
     Identifier,
@@ -100,6 +101,13 @@ class Column(Model):
     nulls: NullTexts | None = Field(
         None, description="Texts that mean null, ahead of fallbacks and types; instead of the source's."
     )
+    decode: Decode | None = Field(None, description="The escapes that the text has, after `nulls` was compared.")
+    split: Split | None = Field(None, description="The part of the decoded text that is taken.")
+    extract: Extract | None = Field(
+        None,
+        description="A regular expression (Rust syntax): its group, or all that it matches. Null without a match.",
+    )
+    words: Words | None = Field(None, description="Booleans: further texts that mean true and false.")
     trim: bool = Field(False, description="Whether white space around the text is removed.")
     case: Literal["lower"] | None = Field(None, description="Strings: lower makes all letters lower-case.")
     unicode: Literal["NFC"] | None = Field(None, description="Strings: the normal form that text is put into.")

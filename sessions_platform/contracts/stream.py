@@ -36,7 +36,7 @@ BY_POSITION = "position"
 # How a record spells the times that its file has a type for: an instant, a local time and a date.
 TYPED_FORMATS = ("%+", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d")
 # Keys of columns that came after the first versions were stored: where they are not stated, versions stay the same.
-_LATER_KEYS = ("bytes", "number", "minus", "from_file_name")
+_LATER_KEYS = ("bytes", "number", "minus", "from_file_name", "decode", "split", "extract", "words")
 _IDENTIFYING = ("event_id", "user_id", "event_type")
 
 

@@ -142,22 +142,28 @@ def _local_time_issues(name: str, column: Raw) -> Iterator[Issue]:
         yield Issue(("columns", name), reason, "add timezone: with the zone of the program that wrote the files")
 
 
+# By key, the types of the columns that may state it, and what that means.
+_KEYS_OF_TYPES: dict[str, tuple[tuple[str, ...], str]] = {
+    "formats": (("timestamp",), "only a timestamp has formats"),
+    "number": (("string", "integer"), "only strings and integers have it"),
+    "bytes": (("string",), "only strings are made of bytes"),
+    "words": (("boolean",), "only booleans have words"),
+    "case": (("string",), "only text has letters to spell"),
+    "unicode": (("string",), "only text has letters to spell"),
+    "pattern": (("string",), "only text has a pattern"),
+}
+
+
 def _misplaced_rules(key_path: KeyPath, kind: str, stated: set[str]) -> Iterator[Issue]:
-    if kind != "timestamp" and "formats" in stated:
-        yield Issue((*key_path, "formats"), f"only a timestamp has formats, this is {kind}", "remove it")
     if kind not in _NUMERIC and (bounds := {"ge", "gt", "le", "lt"} & stated):
         yield Issue(
             (*key_path, min(bounds)), f"only a number has bounds, this is {kind}", "add type: float, or remove it"
         )
-    if kind not in {"string", "integer"} and "number" in stated:
-        yield Issue((*key_path, "number"), f"only strings and integers have it, this is {kind}", "remove it")
-    if kind != "string" and "bytes" in stated:
-        yield Issue((*key_path, "bytes"), f"only strings are made of bytes, this is {kind}", "remove it")
-    for key in ("case", "unicode"):
-        if kind != "string" and key in stated:
-            yield Issue((*key_path, key), f"only text has letters to spell, this is {kind}", "remove it")
-    if kind != "string" and "pattern" in stated:
-        yield Issue((*key_path, "pattern"), f"only text has a pattern, this is {kind}", "remove it")
+    for key, (kinds, reason) in _KEYS_OF_TYPES.items():
+        if key in stated and kind not in kinds:
+            yield Issue((*key_path, key), f"{reason}, this is {kind}", "remove it")
+    if "bytes" in stated and (keys := {"decode", "split", "extract"} & stated):
+        yield Issue((*key_path, min(keys)), "bytes become text only after it", "remove it, or bytes")
 
 
 def _listed_issues(key_path: KeyPath, kind: str, listed: Any) -> Iterator[Issue]:

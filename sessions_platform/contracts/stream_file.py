@@ -20,6 +20,7 @@ from sessions_platform.contracts.columns import Column, Reference
 from sessions_platform.contracts.issues import Issue, KeyPath
 from sessions_platform.contracts.pseudonym_checks import pseudonym_issues
 from sessions_platform.contracts.rejection_limits import Rejected, Thresholds
+from sessions_platform.contracts.respelling import Split, Words
 from sessions_platform.contracts.session_rule import Aggregate, SessionRule
 from sessions_platform.contracts.sources import source_type_of
 from sessions_platform.contracts.stream import Landing, Stream
@@ -36,10 +37,14 @@ _MODELS: dict[KeyPath, type[BaseModel]] = {
     ("rejected", "by_reason", "*"): Thresholds,
     ("columns", "*"): Column,
     ("columns", "*", "references"): Reference,
+    ("columns", "*", "split"): Split,
+    ("columns", "*", "words"): Words,
     ("session", "columns", "*"): Aggregate,
 }
 _SUBJECT = re.compile(r"^(Input|List|String|Dictionary|Keys|Value error,) ")
-_KEY_TAGS = {"tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"}
+_TEXT = "tag:yaml.org,2002:str"
+_TRUTHS = ("true", "false")
+_KEY_TAGS = {_TEXT, "tag:yaml.org,2002:merge"}
 # Keys and values that a file may have, those of an anchor counted wherever it is used; these take about two seconds.
 MAX_VALUES = 50_000
 MAX_BYTES = 2_000_000
@@ -228,6 +233,8 @@ def _key_lines(
         return
     names: set[str] = set()
     for key, value in node.value:
+        if key.value in _TRUTHS:  # names, too; not so `on` and `yes`, which YAML 1.1 reads as the same
+            key.tag = _TEXT
         name, line = str(key.value), key.start_mark.line + 1
         key_path = (*parent, name)
         if name in names:

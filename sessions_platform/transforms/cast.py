@@ -34,16 +34,17 @@ _LONGEST_SECONDS = 9 * 10**9
 def cast_expr(name: str, column: Column) -> pl.Expr:
     """The column `name` (String) as the contract's type; null where it is null or the cast fails.
 
-    Booleans are "true" and "false", in upper or lower case; integers have 64 bits; floats must be finite;
-    timestamps are read by the first of the column's formats that fits, as UTC in microseconds. A string is the text
-    itself, unless the column says how bytes or numbers become text.
+    Booleans are "true", "false" and the column's `words`, in upper or lower case; integers have 64 bits; floats must be
+    finite; timestamps are read by the first of the column's formats that fits, as UTC in microseconds. A string is the
+    text itself, unless the column says how bytes or numbers become text.
     """
     text = _text(pl.col(name), column)
     match column.type:
         case ColumnType.string:
             return text
         case ColumnType.boolean:
-            return text.str.to_lowercase().replace_strict({"true": True, "false": False}, default=None)
+            words = {"true": True, "false": False, **(column.words.values if column.words else {})}
+            return text.str.to_lowercase().replace_strict(words, default=None)
         case ColumnType.integer:
             return text.cast(pl.Int64, strict=False)
         case ColumnType.float:
@@ -144,4 +145,5 @@ def cast_rule(column: Column) -> tuple[Code, str]:
         return Code.wrong_type, "text; these are bytes, and the column's key `bytes` says not which text they are"
     if column.bytes:
         return Code.wrong_type, f"bytes that are a text (bytes: {column.bytes})"
-    return Code.wrong_type, f"{_EXPECTED[column.type]} (type {column.type.value})"
+    words = f", or one of {', '.join(column.words.values)}" if column.words else ""
+    return Code.wrong_type, f"{_EXPECTED[column.type]}{words} (type {column.type.value})"

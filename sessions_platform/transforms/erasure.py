@@ -17,6 +17,7 @@ import polars as pl
 from sessions_platform.contracts.columns import Column
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.transforms.cast import cast_expr
+from sessions_platform.transforms.parse.decoding import Decoder
 from sessions_platform.transforms.parse.parse import parse
 from sessions_platform.transforms.pseudonymize import stored_users
 
@@ -63,10 +64,12 @@ class UserPattern:
         self._parts = {max(form.split(b" "), key=len) if column.join else form for form in forms}
         has_nested_text = stream.source.parse is not None  # which may be a list of bytes
         self._is_any_row = _is_respelled(column) or has_nested_text or b"" in self._parts
+        self._decoder = Decoder(column.decode) if column.decode else None
 
     def named_in(self, text: bytes) -> bool:
-        """Whether an id is a word of the text."""
-        return self._words.search(text) is not None
+        """Whether an id is a word of the text, as it is or by the escapes that the column decodes."""
+        is_word = self._words.search(text) is not None
+        return is_word or bool(self._decoder and self._words.search(self._decoder.unescaped(text)))
 
     def rows_naming(self, raw: pl.DataFrame) -> pl.DataFrame:
         """The rows of a block that name a user.
@@ -120,7 +123,8 @@ def _forms(user: str, encoding: str) -> Iterable[bytes]:
 def _is_respelled(column: Column) -> bool:
     """Whether a payload may have an id in other letters than the column, or only its envelope has it."""
     from_envelope = len(column.fields("user_id")) < len(column.paths("user_id"))
-    return from_envelope or any([column.number, column.bytes, column.case, column.unicode])
+    spelled = [column.number, column.bytes, column.decode, column.split, column.extract, column.case, column.unicode]
+    return from_envelope or any(spelled)
 
 
 # Markers -------------------------------------------------------------------------------------------------

@@ -465,6 +465,24 @@ PROBLEMS: dict[str, tuple[str | bytes, str, str]] = {
         "",
     ),
     "an aggregate of null": (changed(SUM, "{sum: null}"), "session.columns.total_amount", "{sum: amount}"),
+    "no decoder": (changed(PAGE, "{decode: base65}"), "columns.page_url.decode", "write"),
+    "two groups": (changed(PAGE, "{extract: '(a)(b)'}"), "columns.page_url.extract", "(?:…)"),
+    "a part without a separator": (changed(PAGE, "{split: {part: 0}}"), "columns.page_url.split.separator", "add it"),
+    "unknown key of split": (
+        changed(PAGE, "{split: {separator: ',', prt: 0, part: 0}}"),
+        "columns.page_url.split.prt",
+        "part?",
+    ),
+    "a word of two meanings": (
+        changed("columns:\n", "columns:\n  new: {type: boolean, words: {true: [1], false: [1]}}\n"),
+        "columns.new.words",
+        "remove it from one",
+    ),
+    "a word that is none": (
+        changed("columns:\n", "columns:\n  new: {type: boolean, words: {true: [null]}}\n"),
+        "columns.new.words.true",
+        "quote it",
+    ),
     "a key that is no text": (changed("page_url:", "no:"), "columns.no", "quote it"),
     "a date as a key": (changed(new="2026-01-01: 1\n"), "2026-01-01", "quote it"),
     "a key of a list": (changed(new="? [a]\n: b\n"), "file", "correct the line"),
@@ -666,3 +684,13 @@ def test_an_ended_stream_accepts_events_up_to_its_end(tmp_path: Path) -> None:
     assert stream.end == date(2026, 1, 3)
     assert stream.latest_moment("2026-01-01") == datetime(2026, 1, 2, 0, 5, tzinfo=UTC)
     assert stream.latest_moment("2026-01-02") == datetime(2026, 1, 2, 23, 59, 59, 999_999, tzinfo=UTC)
+
+
+def test_words_may_be_written_as_yaml_reads_them(tmp_path: Path) -> None:
+    words = "columns:\n  new: {type: boolean, nullable: true, words: {true: [1, yes], false: [0, no]}}\n"
+    path = tmp_path / "web.yaml"
+    path.write_text(changed("columns:\n", words))
+    column = load_stream(path, home=tmp_path).columns["new"]
+    assert column.words
+    meanings = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    assert column.words.values == meanings

@@ -58,10 +58,19 @@ def test_a_row_names_a_user(user: str, payload: bytes, expected: str | None) -> 
         ({"case": "lower"}, "ann", b'{"user":"ANN"}'),
         ({"unicode": "NFC"}, "\u00e9", '{"user":"e\u0301"}'.encode()),
         ({"bytes": "hex"}, "00ff", b'{"user":"data:;base64,AP8="}'),
+        ({"decode": "percent"}, "ann@x.org", b'{"user":"%61nn%40x.org"}'),
+        ({"decode": "nginx"}, 'ann"', rb'{"user":"ann\\x22"}'),
+        ({"split": {"separator": "|", "part": 1}}, "ann", b'{"user":"1|ann"}'),
+        ({"extract": "id=([a-z]+)"}, "ann", b'{"user":"/?id=ann&x=1"}'),
     ],
 )
 def test_a_user_is_found_however_the_column_spells_the_id(column: Any, user: str, payload: bytes) -> None:
     assert naming(user, payload, column=column) == "owner"
+
+
+def test_a_row_of_nobody_names_a_user_by_its_escapes() -> None:
+    assert naming("ann@x", b"{broken, by ann%40x", column={"decode": "percent"}) == "text"
+    assert naming("ann@x", b"{broken, by joann%40x", column={"decode": "percent"}) is None
 
 
 def test_a_user_is_found_in_the_envelope_of_a_batch() -> None:

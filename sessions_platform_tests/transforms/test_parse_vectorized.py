@@ -259,6 +259,43 @@ def test_cleaned_csv_records(rows: list[tuple[str, str, str]]) -> None:
     agrees(raw([",".join(row).encode() for row in rows], b"a,b,c"), stream(CLEANED, format="csv", nulls=["-"]))
 
 
+# Texts that are decoded, split and extracted from
+
+PARTS: dict[str, dict[str, Any]] = {
+    "a": {"decode": "percent", "nulls": ["-"], "trim": True},
+    "user_id": {"from": ["b", "a"], "decode": "haproxy", "split": {"separator": "|", "part": 1}},
+    "both": {"join": ["a", "b"], "decode": "nginx"},
+    "twice": {"from": ["a", "b"], "decode": "percent_twice", "extract": "[a-c%]+"},
+    "form": {"from": "b", "decode": "plus", "split": {"separator": ",", "part": -1}, "case": "lower"},
+    "last": {"from": ["b", "a"], "decode": "backslash", "split": {"separator": "b", "part": 0}, "extract": "a(.)"},
+}
+part_pieces = r"a b C , | - + é %41 %C3%A9 %C3 %00 %25 %2 %zz #7C #23 #E9 { } \ \xC3 \xA9 \x00 \n \0 %%34%31"
+part_texts = st.lists(st.sampled_from([*part_pieces.split(" "), " ", "data:;base64,"]), max_size=4).map("".join)
+LATIN = {"invalid_utf8": "latin-1"}
+
+
+@given(st.lists(st.tuples(part_texts, part_texts), max_size=8), st.sampled_from([{}, LATIN]))
+def test_parts_of_csv_fields(rows: list[tuple[str, str]], source: dict[str, str]) -> None:
+    agrees(
+        raw(["\t".join(row).encode() for row in rows], b"a\tb"), stream(PARTS, format="csv", separator="\t", **source)
+    )
+
+
+@given(st.lists(st.tuples(part_texts, part_texts), max_size=8))
+def test_parts_of_json_strings(rows: list[tuple[str, str]]) -> None:
+    agrees(raw([f'{{"a":{dumped(a, False)},"b":{dumped(b, True)}}}'.encode() for a, b in rows]), stream(PARTS))
+
+
+def test_a_row_whose_escapes_are_no_text_is_left_to_the_row_parser_and_no_other() -> None:
+    lines = [b'{"a":"%41"}', b'{"a":"%C3%A9"}', b'{"a":"%C3"}', b'{"a":"x"}', b'{"a":"%00"}']
+    assert vectorized_rows(lines, stream({"a": PARTS["a"]})) == [0, 1, 3]
+
+
+def test_a_column_leaves_the_texts_of_others_as_they_are() -> None:
+    columns: dict[str, Any] = {"a": {"unicode": "NFC"}, "b": {"from": "a"}, "c": {"from": "a", "decode": "plus"}}
+    agrees(raw(['{"a":"e\u0301+"}'.encode()] * 2), stream({**columns, "d": {"from": "a"}}))
+
+
 # Which rows are vectorized
 
 

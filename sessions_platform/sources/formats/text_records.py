@@ -39,7 +39,7 @@ def decoded(record: bytes, encoding: str) -> str:
 def text_decoder(options: FormatOptions) -> Callable[[bytes], str]:
     """A function from a record to its text, by `encoding` and `invalid_utf8`. It raises MalformedError."""
     if options.encoding == "utf-8" and options.invalid_utf8 == "latin-1":
-        return lambda record: record.decode(errors=_AS_LATIN_1)
+        return lambda record: record.decode(errors=AS_LATIN_1)
     return lambda record: decoded(record, options.encoding)
 
 
@@ -78,7 +78,7 @@ def _handle_as(name: str, first: int) -> str:
     return name
 
 
-_AS_LATIN_1 = _handle_as("sessions_platform.latin-1", 0)
+AS_LATIN_1 = _handle_as("sessions_platform.latin-1", 0)
 _AS_STAND_IN = _handle_as("sessions_platform.stand-in", _FIRST_STAND_IN)
 
 

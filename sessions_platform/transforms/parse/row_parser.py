@@ -28,6 +28,7 @@ from sessions_platform.sources.formats.errors import MalformedError
 from sessions_platform.sources.formats.json_objects import JSON_NAMES, envelope_decoder, spelling
 from sessions_platform.sources.formats.registry import open_format
 from sessions_platform.transforms.parse.cleaning import Cleaning
+from sessions_platform.transforms.parse.decoding import Undecodable
 from sessions_platform.transforms.parse.unstorable import broken_text_rule, may_contain_unstorable, texts_in
 from sessions_platform.transforms.schema_drift import RowSignature, row_signatures
 from sessions_platform.transforms.text import storable
@@ -147,6 +148,8 @@ def _column(rows: _Rows, name: str, column: Column, cleaning: Cleaning) -> pl.Se
         list(map(_joined, zip(*by_path, strict=True))) if column.join else _first_not_null(by_path, len(rows.fields))
     )
     types = set(map(type, values))
+    if Undecodable in types:
+        _reject_undecodable(rows, name, values)
     if types & {dict, list}:
         _reject_containers(rows, name, column, values)
     if column.type is ColumnType.timestamp and msgspec.Raw in types:
@@ -158,6 +161,13 @@ def _column(rows: _Rows, name: str, column: Column, cleaning: Cleaning) -> pl.Se
             rows.reject(row, Code.bad_text, name, rule, values[row])
             values[row] = None
     return pl.Series(name, values, dtype=pl.String)
+
+
+def _reject_undecodable(rows: _Rows, name: str, values: list[Any]) -> None:
+    for row, value in enumerate(values):
+        if isinstance(value, Undecodable):
+            rows.reject(row, Code.bad_text, name, value.rule, value.text)
+            values[row] = None
 
 
 def _without_exponent(value: Any) -> Any:
@@ -212,10 +222,11 @@ def _has(item: Fields, match: Match) -> bool:
 
 def _cleaned(values: list[Any], cleaning: Cleaning) -> list[Any]:
     """The values with their texts cleaned. A number is one, too: it is its text that `nulls` lists."""
-    clean = cleaning.text
     if cleaning.nulls or cleaning.rewrites:
         texts = [_TEXT_OF[type(value)](value) for value in values]
-        return [value if text is None else clean(text) for value, text in zip(values, texts, strict=True)]
+        cleaned = cleaning.values(texts)
+        return [value if text is None else clean for value, text, clean in zip(values, texts, cleaned, strict=True)]
+    clean = cleaning.text
     return [clean(value) if type(value) is str else value for value in values]
 
 
@@ -227,10 +238,10 @@ def _first_not_null(by_path: list[list[Any]], height: int) -> list[Any]:
 
 
 def _joined(parts: tuple[Any, ...]) -> Any:
-    """The parts joined by a space. None if any of them is; an object or list among them is returned, to be rejected."""
+    """The parts joined by a space. None if any of them is; one of them that is no text is returned, to be rejected."""
     if any(part is None for part in parts):
         return None
-    container = next((part for part in parts if isinstance(part, dict | list)), None)
+    container = next((part for part in parts if isinstance(part, dict | list | Undecodable)), None)
     return " ".join(_TEXT_OF[type(part)](part) for part in parts) if container is None else container
 
 

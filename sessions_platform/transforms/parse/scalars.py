@@ -56,18 +56,23 @@ class Values:
                 self._read_scalars(slot)
             elif slot.null is not None and (is_null := self.text(slot) == slot.null).any():
                 self._types[slot.name] = np.where(is_null, np.int8(_NULL), np.int8(_TEXT))
-        self.rows: Numbers = self._tokens.rows
+
+    @property
+    def rows(self) -> Numbers:
+        """The numbers of the rows that are left."""
+        return self._tokens.rows
 
     def _read_scalars(self, slot: Slot) -> None:
         """Read a slot's scalars, and leave out the rows in which they are not recognized."""
         texts, types = _scalars(self._tokens[slot.token], slot)
         recognized = types != _UNRECOGNIZED
         if not recognized.all():
-            self._leave_out(~recognized)
+            self.leave_out(~recognized)
             texts, types = texts.filter(pl.Series(recognized)), types[recognized]
         self._texts[slot.name], self._types[slot.name] = texts.alias(slot.name), types
 
-    def _leave_out(self, rows: Flags) -> None:
+    def leave_out(self, rows: Flags) -> None:
+        """Leave out the rows for which it is true."""
         self._tokens = self._tokens.only(~rows)
         self._types = {name: types[~rows] for name, types in self._types.items()}
         self._texts = {name: texts.filter(pl.Series(~rows)) for name, texts in self._texts.items()}

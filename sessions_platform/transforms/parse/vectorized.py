@@ -292,10 +292,21 @@ class _TemplateReader:
         if self.envelopes:
             for path, slot in self.envelopes.slots.items():
                 values.add(slot, self.envelopes.texts[path])
+        self._leave_out_undecodable(values, plan)
+        if not len(values.rows):
+            return None
         columns = {name: self._column(values, name, slots) for name, slots in plan.columns.items()}
         columns["properties"] = properties_of(values, plan.extras, plan.named) if plan.extras else values.nulls
         signatures = list(self._signatures(values, plan.template.fields))
         return VectorizedRows(values.rows, values.frame(columns), signatures)
+
+    def _leave_out_undecodable(self, values: Values, plan: _Plan) -> None:
+        """Leave out rows in which the escapes of a column's text may be no text: the row parser rejects them."""
+        for name, slots in plan.columns.items():
+            for slot in slots if self._cleanings[name].decoder else []:
+                found = self._cleanings[name].undecodable_among(values.text(slot))
+                if found is not None:
+                    values.leave_out(found.to_numpy())
 
     def _column(self, values: Values, name: str, slots: list[Slot]) -> pl.Series | pl.Expr:
         """The first of the slots that is not null, or all of them joined by a space."""
