@@ -1,20 +1,24 @@
 """Paths to source fields, as `from` and `join` state them: one small grammar.
 
     path   = step ("." step)*
-    step   = (name | '"' text '"') selector*
+    step   = ["json:"] (name | '"' text '"') selector*
     selector = "[" number "]" | "[" name "=" text "]"
 
 A step enters an object by its key; a quoted one may contain any character but a quote. ``[0]`` is the first item of a
 list and ``[-1]`` the last; ``[key=page_location]`` is the first item that is an object whose ``key`` has this text.
+Before a step, ``json:`` says that its value is text that holds JSON, and that the path goes on within that JSON.
 In `from`, ``(string|int)_value`` stands for two names that are tried in turn (``alternatives``). Not here: what begins
 a path into the envelope (``columns.ENVELOPE``), and how a path finds a value in a row (``transforms.parse``).
 """
 
 import re
+from enum import Enum
 from functools import lru_cache
 from typing import NamedTuple
 
-_STEP = re.compile(r'(?:"(?P<quoted>[^"]+)"|(?P<name>[^.\[\]"][^.\[\]]*|))(?P<selectors>(?:\[[^\[\]]*\])*)(?:\.|$)')
+_STEP = re.compile(
+    r'(?P<json>json:)?+(?:"(?P<quoted>[^"]+)"|(?P<name>[^.\[\]"][^.\[\]]*|))(?P<selectors>(?:\[[^\[\]]*\])*)(?:\.|$)'
+)
 _INDEX = re.compile(r"-?[0-9]{1,9}")
 _CHOICE = re.compile(r"\(([^()]*\|[^()]*)\)")
 
@@ -26,7 +30,13 @@ class Match(NamedTuple):
     value: str
 
 
-Step = str | int | Match
+class Parsed(Enum):
+    """The value so far is text that holds JSON, and what follows leads into it."""
+
+    json = "json:"
+
+
+Step = str | int | Match | Parsed
 
 
 class PathError(ValueError):
@@ -40,7 +50,7 @@ def steps_of(path: str) -> tuple[Step, ...]:
     Raises:
         PathError: it is no path.
     """
-    if not any(character in path for character in '[]"'):
+    if not any(character in path for character in '[]"') and Parsed.json.value not in path:
         return tuple(path.split("."))
     steps: list[Step] = []
     at, follows = 0, True
@@ -48,7 +58,10 @@ def steps_of(path: str) -> tuple[Step, ...]:
         step = _STEP.match(path, at)
         if step is None:
             raise PathError(f"{path[at:]!r} is no step of a path")
+        if step["json"] and not (step["quoted"] or step["name"]):
+            raise PathError("json: is not followed by the field that holds JSON")
         steps.append(step["quoted"] or step["name"])
+        steps += [Parsed.json] if step["json"] else []
         steps += [_selector(text) for text in re.findall(r"\[([^\[\]]*)\]", step["selectors"])]
         at, follows = step.end(), step[0].endswith(".")
     return tuple(steps)
@@ -64,20 +77,25 @@ def _selector(text: str) -> Step:
 
 
 def names_of(path: str) -> tuple[str, ...]:
-    """The keys with which a path begins, up to its first list."""
+    """The keys with which a path begins, up to its first list or text that holds JSON."""
     steps = steps_of(path)
-    first_in_list = next((number for number, step in enumerate(steps) if not isinstance(step, str)), len(steps))
-    return tuple(step for step in steps[:first_in_list] if isinstance(step, str))
+    first_within = next((number for number, step in enumerate(steps) if not isinstance(step, str)), len(steps))
+    return tuple(step for step in steps[:first_within] if isinstance(step, str))
 
 
-def enters_list(path: str) -> bool:
-    """Whether a path leads to an item of a list, or further."""
+def enters_value(path: str) -> bool:
+    """Whether a path leads into a list, or into text that holds JSON."""
     return len(names_of(path)) < len(steps_of(path))
 
 
 def field_of(path: str) -> str:
-    """The field that a path leads to, or whose list it enters, as drift names it: its keys, joined by dots."""
+    """The field that a path leads to, or whose value it enters, as drift names it: its keys, joined by dots."""
     return ".".join(names_of(path))
+
+
+def reads_json(path: str) -> bool:
+    """Whether a path leads into text that holds JSON."""
+    return Parsed.json in steps_of(path)
 
 
 def alternatives(path: str) -> list[str]:

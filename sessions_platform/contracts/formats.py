@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator
 
-from sessions_platform.contracts.field_paths import enters_list
+from sessions_platform.contracts.field_paths import enters_value
 from sessions_platform.contracts.model import Model
 from sessions_platform.contracts.values import Character, Encoding, FieldPath, NullTexts, Pattern, invalid, shown
 
@@ -144,7 +144,7 @@ class NestedText(Model):
     @field_validator("field")
     @classmethod
     def _field_is_in_objects(cls, field: str) -> str:
-        if enters_list(field) or field.startswith("^"):
+        if enters_value(field) or field.startswith("^"):
             raise invalid(
                 f"{shown(field)} leads out of the record's objects", "write its keys, as in log or event.text"
             )

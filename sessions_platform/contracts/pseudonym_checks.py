@@ -8,7 +8,16 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-from sessions_platform.contracts.field_paths import PathError, alternatives, enters_list, field_of
+from sessions_platform.contracts.field_paths import (
+    PathError,
+    Step,
+    alternatives,
+    enters_value,
+    field_of,
+    names_of,
+    reads_json,
+    steps_of,
+)
 from sessions_platform.contracts.issues import Issue, Raw
 from sessions_platform.contracts.pseudonyms import LEAST_KEY_CHARACTERS, Pseudonym
 
@@ -51,11 +60,11 @@ def _issues_in_clear(name: str, raw: Raw, columns: Raw, stated: Raw) -> Iterator
     """Where the value would be stored beside its pseudonym."""
     place, paths = ("pseudonymize", name), _paths(name, columns.get(name))
     for other in columns:
-        if other not in stated and (shared := _fields(paths) & _fields(_paths(other, columns[other]))):
+        if other not in stated and (shared := _shared(paths, _paths(other, columns[other]))):
             reason = f"the column {other} has the same field {min(shared)!r} in clear"
             yield Issue(place, reason, f"pseudonymize {other}, too, or remove it")
-    if raw.get("extra_columns", "keep") == "keep" and any(map(_enters_list, paths)):
-        yield Issue(place, "the list that it is in stays in properties, in clear", "set extra_columns: drop")
+    if raw.get("extra_columns", "keep") == "keep" and any(map(_enters_value, paths)):
+        yield Issue(place, "the list or text that it is in stays in properties, in clear", "set extra_columns: drop")
 
 
 def _key_issues(key: str | None) -> Iterator[Issue]:
@@ -73,16 +82,24 @@ def _paths(name: str, column: Any) -> list[str]:
     return [each for path in paths if isinstance(path, str) for each in alternatives(path)]
 
 
-def _fields(paths: list[str]) -> set[str]:
-    """The fields that the paths lead to, or whose lists they enter; a path that is none is reported elsewhere."""
-    fields = set[str]()
+def _shared(paths: list[str], others: list[str]) -> set[str]:
+    """The fields that both lead to, or whose lists they enter; and those that hold the JSON into which they lead."""
+    return {field for field, _ in _fields(paths) & _fields(others)} | {
+        container for container, within in _fields(paths) if within and (container, ()) in _fields(others)
+    }
+
+
+def _fields(paths: list[str]) -> set[tuple[str, tuple[Step, ...]]]:
+    """The fields, each with the steps within the JSON that it holds. What is no path is reported elsewhere."""
+    fields = set[tuple[str, tuple[Step, ...]]]()
     for path in paths:
         with suppress(PathError):
-            fields.add(field_of(path))
+            within = steps_of(path)[len(names_of(path)) :] if reads_json(path) else ()
+            fields.add((field_of(path), within))
     return fields
 
 
-def _enters_list(path: str) -> bool:
+def _enters_value(path: str) -> bool:
     with suppress(PathError):
-        return enters_list(path)
+        return enters_value(path)
     return False

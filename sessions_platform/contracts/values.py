@@ -199,7 +199,7 @@ def _field_path(path: str) -> str:
     try:
         steps_of(path.removeprefix("^"))
     except PathError as error:
-        fix = "write list[0], list[-1] or list[key=text]; put a key with brackets or quotes into quotes, '\"a [b]\"'"
+        fix = "write list[0], list[-1], list[key=text], json:text.key; quote a key with brackets or quotes, '\"a [b]\"'"
         raise invalid(f"{shown(path)} is no path: {error}", fix) from None
     if len(alternatives(path)) > 1:
         raise invalid(f"{shown(path)} names several fields", "write it in from, or name one of them")

@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 
 from sessions_platform.contracts.columns import Column, ColumnType
-from sessions_platform.contracts.field_paths import enters_list, field_of, names_of
+from sessions_platform.contracts.field_paths import enters_value, field_of, names_of
 from sessions_platform.contracts.formats import FORMATS
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.timestamps import EPOCHS
@@ -206,7 +206,7 @@ def _file(observed: ObservedSchema, path: str, types: Types | None = None) -> st
 def _retyped(observed: ObservedSchema, before: ObservedSchema, stream: Stream) -> Iterator[Drift]:
     for column_name, paths in _paths(stream).items():
         column = stream.columns[column_name]
-        lists = {field_of(path) for path in column.fields(column_name) if enters_list(path)}
+        lists = {field_of(path) for path in column.fields(column_name) if enters_value(path)}
         typed = (path for path in paths if path not in lists and not _is_untyped(stream, path))
         for path in (path for path in typed if path in observed.fields):
             types, known = observed.fields[path], before.fields.get(path)

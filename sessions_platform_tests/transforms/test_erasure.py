@@ -68,6 +68,11 @@ def test_a_user_is_found_however_the_column_spells_the_id(column: Any, user: str
     assert naming(user, payload, column=column) == "owner"
 
 
+@pytest.mark.parametrize("text", [r'"{\"id\":\"ann\"}"', r'"{\"id\":\"\\u0061nn\"}"', r'{"id":"ann"}'])
+def test_a_user_is_found_in_json_within_a_text(text: str) -> None:
+    assert naming("ann", f'{{"p":{text}}}'.encode(), column={"from": "json:p.id"}) == "owner"
+
+
 def test_a_row_of_nobody_names_a_user_by_its_escapes() -> None:
     assert naming("ann@x", b"{broken, by ann%40x", column={"decode": "percent"}) == "text"
     assert naming("ann@x", b"{broken, by joann%40x", column={"decode": "percent"}) is None

@@ -229,6 +229,30 @@ def test_an_item_of_a_list_is_vectorized_and_a_match_is_not() -> None:
     assert vectorized_rows(lines, stream({"a": {"from": "a[b=x].c"}})) == []
 
 
+# JSON within texts
+
+WITHIN: dict[str, dict[str, Any]] = {
+    "a": {"from": ["json:a.b", "json:a[0]", "c"]},
+    "b": {"from": "user.json:b.json:a"},
+    "c": {"join": ["json:c", "b"], "trim": True},
+}
+json_texts = st.one_of(values.map(lambda value: written(value, ",", ":")), st.text('{}[]"ab:,1 ', max_size=6))
+
+
+@given(st.lists(st.tuples(json_texts, values), max_size=6), st.sampled_from(["keep", "drop", "reject"]))
+def test_paths_into_json_within_texts(rows: list[tuple[str, Any]], extra_columns: str) -> None:
+    lines = []
+    for text, value in rows:
+        inner = dumped(f'{{"a":{text},"b":{text}}}', True)
+        lines.append(f'{{"a":{inner},"c":{written(value, ",", ":")},"user":{{"b":{dumped(text, False)}}}}}'.encode())
+    agrees(raw(lines), stream(WITHIN, extra_columns))
+
+
+@given(st.lists(st.tuples(json_texts, plain_texts), max_size=6))
+def test_paths_into_json_within_csv_fields(rows: list[tuple[str, str]]) -> None:
+    agrees(raw(["\t".join(row).encode() for row in rows], b"a\tc"), stream(WITHIN, format="csv", separator="\t"))
+
+
 # Cleaned texts
 
 CLEANED: dict[str, dict[str, Any]] = {

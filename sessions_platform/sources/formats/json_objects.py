@@ -91,16 +91,21 @@ def json_object(payload: bytes, *, non_finite_as_null: bool = False) -> Fields:
         payload: one record.
         non_finite_as_null: whether NaN, Infinity and -Infinity, which JSON does not have, are null.
     """
-    if _is_too_deep(payload):
-        raise MalformedError(f"is nested more than {DEEPEST} deep")
-    try:
-        value = _decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        value = _nearly_json(payload, error, non_finite_as_null)
+    value = json_value(payload, non_finite_as_null=non_finite_as_null)
     if type(value) is not dict:
         hint = ": set format: json" if type(value) is list else ""
         raise MalformedError(f"is {JSON_NAMES[type(value)]}, no object{hint}")
     return value
+
+
+def json_value(payload: bytes, *, non_finite_as_null: bool = False) -> Any:
+    """The value of any JSON in UTF-8; the rest as ``json_object``."""
+    if _is_too_deep(payload):
+        raise MalformedError(f"is nested more than {DEEPEST} deep")
+    try:
+        return _decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return _nearly_json(payload, error, non_finite_as_null)
 
 
 def _nearly_json(payload: bytes, error: Exception, non_finite_as_null: bool) -> Any:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+from sessions_platform.contracts.rejection_reasons import Code
 from sessions_platform.contracts.respelling import Decode
 from sessions_platform.sources.formats.text_records import AS_LATIN_1
 
@@ -22,10 +23,11 @@ _MEANINGS = dict(zip(b"abfnrtv0\"'/\\", b"\a\b\f\n\r\t\v\0\"'/\\", strict=True))
 
 
 class Undecodable(NamedTuple):
-    """A text whose escapes are no text: bytes that are not UTF-8, or U+0000."""
+    """A text that does not hold what the column reads from it: UTF-8 in escapes, or JSON."""
 
     text: str
     rule: str
+    code: Code = Code.bad_text
 
 
 def _unescaped(escape: re.Pattern[bytes]) -> Callable[[bytes], bytes]:

@@ -13,7 +13,8 @@ from sessions_platform.contracts.columns import ENVELOPE
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.sources.formats.errors import MalformedError
 from sessions_platform.sources.formats.json_objects import envelope_decoder
-from sessions_platform.transforms.parse.row_parser import envelope_text
+from sessions_platform.transforms.parse.decoding import Undecodable
+from sessions_platform.transforms.parse.paths import envelope_text
 from sessions_platform.transforms.parse.templates import Slot
 from sessions_platform.transforms.parse.unstorable import may_contain_unstorable
 
@@ -61,5 +62,5 @@ class EnvelopeTexts:
 
 
 def _is_for_row_parser(text: Any) -> bool:
-    """Whether it is an object or a list, or may be a number with an exponent, which timestamps read otherwise."""
-    return isinstance(text, dict | list) or (text is not None and _EXPONENT.fullmatch(text) is not None)
+    """Whether it is no scalar, or may be a number with an exponent, which timestamps read otherwise."""
+    return isinstance(text, dict | list | Undecodable) or (text is not None and _EXPONENT.fullmatch(text) is not None)

@@ -1,15 +1,15 @@
 """Parse payloads row by row: the definition of what parsing means.
 
 ``parse`` uses this for every row that ``vectorized`` leaves out, and tests compare the two. Here too are the rules that
-both share: how a path finds a value (``value_at``), and which fields no column names (``paths_of``, ``unnamed``).
-How one payload is decoded into fields is in ``sources.formats``; which rows go where is decided in ``parse``.
+both share: which fields no column names (``paths_of``, ``unnamed``). How a path finds a value is in ``paths``, how one
+payload is decoded into fields in ``sources.formats``, and which rows go where is decided in ``parse``.
 
 A JSON object that has a key twice means the later one, as in most parsers. An empty CSV field is null, and so are an
 absent key, a blank text and one of `nulls` (``cleaning``).
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import NoneType
@@ -19,7 +19,7 @@ import msgspec
 import polars as pl
 
 from sessions_platform.contracts.columns import ENVELOPE, Column, ColumnType
-from sessions_platform.contracts.field_paths import Match, Step, enters_list, names_of, steps_of
+from sessions_platform.contracts.field_paths import enters_value, names_of, reads_json, steps_of
 from sessions_platform.contracts.polars_types import REASON, REASONS
 from sessions_platform.contracts.rejection_reasons import VALUE_SHOWN, Code, Reason
 from sessions_platform.contracts.stream import Stream
@@ -29,6 +29,7 @@ from sessions_platform.sources.formats.json_objects import JSON_NAMES, envelope_
 from sessions_platform.sources.formats.registry import open_format
 from sessions_platform.transforms.parse.cleaning import Cleaning
 from sessions_platform.transforms.parse.decoding import Undecodable
+from sessions_platform.transforms.parse.paths import TEXT_OF, value_at
 from sessions_platform.transforms.parse.unstorable import broken_text_rule, may_contain_unstorable, texts_in
 from sessions_platform.transforms.schema_drift import RowSignature, row_signatures
 from sessions_platform.transforms.text import storable
@@ -155,8 +156,10 @@ def _column(rows: _Rows, name: str, column: Column, cleaning: Cleaning) -> pl.Se
     if column.type is ColumnType.timestamp and msgspec.Raw in types:
         values = list(map(_without_exponent, values))
     if not types <= {str, NoneType}:
-        values = [_TEXT_OF[type(value)](value) for value in values]
-    for row in rows.suspects:
+        values = [TEXT_OF[type(value)](value) for value in values]
+    # Text within text may be escaped so that the payload does not show it.
+    suspects = range(len(values)) if any(map(reads_json, column.paths(name))) else rows.suspects
+    for row in suspects:
         if values[row] is not None and (rule := broken_text_rule(values[row])):
             rows.reject(row, Code.bad_text, name, rule, values[row])
             values[row] = None
@@ -166,7 +169,7 @@ def _column(rows: _Rows, name: str, column: Column, cleaning: Cleaning) -> pl.Se
 def _reject_undecodable(rows: _Rows, name: str, values: list[Any]) -> None:
     for row, value in enumerate(values):
         if isinstance(value, Undecodable):
-            rows.reject(row, Code.bad_text, name, value.rule, value.text)
+            rows.reject(row, value.code, name, value.rule, value.text)
             values[row] = None
 
 
@@ -185,45 +188,10 @@ def _values(rows: _Rows, path: str) -> list[Any]:
     return [fields.get(path) for fields in of_rows]
 
 
-def value_at(fields: Fields, path: str, steps: Sequence[Step]) -> Any:
-    """The value at a path, None where there is none. A key that is the path itself takes precedence.
-
-    Args:
-        fields: of one row.
-        path: as in the stream's file, such as "user.id".
-        steps: its steps (``field_paths.steps_of``).
-    """
-    if path in fields:
-        return fields[path]
-    value: Any = fields
-    for step in steps:
-        if type(step) is not str:
-            value = _item(value, step)
-        elif type(value) is dict:
-            value = value.get(step)
-        else:
-            return None
-    return value
-
-
-def _item(items: Any, step: Step) -> Any:
-    """The item of a list that a step selects; None if there is none, or it is no list."""
-    if type(items) is not list:
-        return None
-    if isinstance(step, Match):
-        return next((item for item in items if type(item) is dict and _has(item, step)), None)
-    return items[int(step)] if -len(items) <= int(step) < len(items) else None
-
-
-def _has(item: Fields, match: Match) -> bool:
-    value = item.get(match.key)
-    return value is not None and _TEXT_OF[type(value)](value) == match.value
-
-
 def _cleaned(values: list[Any], cleaning: Cleaning) -> list[Any]:
     """The values with their texts cleaned. A number is one, too: it is its text that `nulls` lists."""
     if cleaning.nulls or cleaning.rewrites:
-        texts = [_TEXT_OF[type(value)](value) for value in values]
+        texts = [TEXT_OF[type(value)](value) for value in values]
         cleaned = cleaning.values(texts)
         return [value if text is None else clean for value, text, clean in zip(values, texts, cleaned, strict=True)]
     clean = cleaning.text
@@ -242,36 +210,13 @@ def _joined(parts: tuple[Any, ...]) -> Any:
     if any(part is None for part in parts):
         return None
     container = next((part for part in parts if isinstance(part, dict | list | Undecodable)), None)
-    return " ".join(_TEXT_OF[type(part)](part) for part in parts) if container is None else container
+    return " ".join(TEXT_OF[type(part)](part) for part in parts) if container is None else container
 
 
 def _reject_containers(rows: _Rows, name: str, column: Column, values: list[Any]) -> None:
     for row, value in enumerate(values):
         if isinstance(value, dict | list):
             rows.reject(row, Code.wrong_type, name, f"{JSON_NAMES[type(value)]} is no {column.type}", value)
-
-
-def envelope_text(envelope: Fields, path: str) -> Any:
-    """The text of a scalar at a path such as "^sent.at"; a dict or list as it is.
-
-    Args:
-        envelope: the fields of a row's envelope.
-    """
-    path = path.removeprefix(ENVELOPE)
-    value = value_at(envelope, path, steps_of(path))
-    return value if isinstance(value, dict | list) else _TEXT_OF[type(value)](value)
-
-
-_TEXT_OF: dict[type, Callable[[Any], Any]] = {
-    str: lambda text: text,
-    bool: lambda truth: "true" if truth else "false",
-    int: str,
-    float: repr,
-    msgspec.Raw: spelling,
-    NoneType: lambda _: None,
-    dict: lambda _: None,
-    list: lambda _: None,
-}
 
 
 # Fields that no column names -----------------------------------------------------------------------------
@@ -321,7 +266,7 @@ def _tree(paths: Iterable[str], literal: frozenset[str], *, names_lists: bool) -
     Longer paths are entered first, so that of two paths the one that names the whole object wins.
     """
     tree: Tree = {}
-    split = {path for path in paths if path not in literal and (names_lists or not enters_list(path))}
+    split = {path for path in paths if path not in literal and (names_lists or not enters_value(path))}
     for *above, last in sorted([*map(names_of, split), *((path,) for path in literal)], reverse=True):
         below = tree
         for step in above:

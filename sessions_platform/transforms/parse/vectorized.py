@@ -31,7 +31,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from sessions_platform.contracts.field_paths import Match, steps_of
+from sessions_platform.contracts.field_paths import Match, Parsed, steps_of
 from sessions_platform.contracts.formats import FORMATS, Layout
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.sources.formats.csv import header_names
@@ -40,8 +40,9 @@ from sessions_platform.sources.formats.registry import open_format
 from sessions_platform.transforms.parse.cleaning import Cleaning
 from sessions_platform.transforms.parse.cut_lines import CUTTERS, Cutter
 from sessions_platform.transforms.parse.envelopes import EnvelopeTexts
+from sessions_platform.transforms.parse.paths import value_at
 from sessions_platform.transforms.parse.properties import properties_of
-from sessions_platform.transforms.parse.row_parser import Tree, has_envelope_paths, paths_of, unnamed, value_at
+from sessions_platform.transforms.parse.row_parser import Tree, has_envelope_paths, paths_of, unnamed
 from sessions_platform.transforms.parse.scalars import Values
 from sessions_platform.transforms.parse.templates import QUOTE, Fields, FieldsTemplate, JsonTemplate, Slot, Template
 from sessions_platform.transforms.parse.tokens import CutRows, Numbers, Rows, Tokens, readable, tokenize
@@ -277,12 +278,13 @@ class _TemplateReader:
         if self.envelopes and path in self.envelopes.slots:
             return self.envelopes.slots[path]
         steps = steps_of(path)
-        match = next((number for number, step in enumerate(steps) if isinstance(step, Match)), None)
-        if match is None or path in fields:
+        by_row = next((number for number, step in enumerate(steps) if isinstance(step, Match | Parsed)), None)
+        if by_row is None or path in fields:
             return value_at(fields, path, steps)
-        items = value_at(fields, path, steps[:match])
-        # Which item matches depends on the row, so a list makes the plan void, and rows are read one by one.
-        return items if isinstance(items, list) else None
+        # Which item matches, and what a text holds, depends on the row: the plan is void, and rows are read one by one.
+        found = value_at(fields, path, steps[:by_row])
+        is_void = found is not None if steps[by_row] is Parsed.json else isinstance(found, list)
+        return [] if is_void else None
 
     def read(self, rows: Tokens | CutRows, plan: _Plan) -> VectorizedRows | None:
         """Read rows that match the plan's template; None if there are none."""
