@@ -28,6 +28,7 @@ from sessions_platform.sources.formats.registry import open_format
 from sessions_platform.transforms.deduplicate import deduplicate
 from sessions_platform.transforms.parse.parse import parse
 from sessions_platform.transforms.rejections import payload_bytes, rejections
+from sessions_platform.transforms.stretches import ROWS, places_of
 from sessions_platform.transforms.validate import validate
 from sessions_platform_tests.streams import stream
 
@@ -125,7 +126,7 @@ def assert_each_once(raw: pl.DataFrame, events: pl.DataFrame, rejected: pl.DataF
     """Every raw row is once an event, a rejected row, or (by their number) a duplicate or skipped."""
     place = ["source_uri", "position"]
     raw_places = raw.select(place).rows()
-    found = [*events.select(place).rows(), *rejected.select(place).rows()]
+    found = [*events.select(place).rows(), *places_of(rejected.rename({"rows": ROWS})).select(place).rows()]
     assert len(set(raw_places)) == len(raw_places)
     assert len(set(found)) == len(found)
     assert set(found) <= set(raw_places)
@@ -192,7 +193,7 @@ def validate_file(path: Path, content: bytes, of: Stream) -> PartitionContents:
     validation = validate(parse(raw, of), of, DAY)
     events, conflicting, duplicates, _ = deduplicate(validation.events, of, {"a": ""})
     place = ["source_uri", "position"]
-    conflicts = raw.select(*PROVENANCE, "payload").join(conflicting, on=place)
+    conflicts = raw.select(*PROVENANCE, "payload", pl.lit(1, pl.Int64).alias(ROWS)).join(conflicting, on=place)
     rejected = rejections(pl.concat([validation.rejected, conflicts]).sort(place), of)
     assert_each_once(raw, events, rejected, duplicates + validation.skipped)
     assert_payloads_kept(raw, rejected)

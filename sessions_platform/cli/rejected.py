@@ -154,10 +154,16 @@ def _in_short(row: dict[str, Any]) -> dict[str, Any]:
         "id": row["rejection_id"].partition("-")[0],
         "stream": row["stream"],
         "partition": row["landing_partition"],
-        "place": f"{row['source_uri']}:{row['position']}",
+        "place": f"{row['source_uri']}:{_positions(row)}",
+        "rows": row["rows"],
         "reasons": ", ".join(dict.fromkeys(f"{r['code']} {r['column']}".strip() for r in row["reasons"])),
         "status": row["status"],
     }
+
+
+def _positions(row: dict[str, Any]) -> str:
+    last = row["position"] + row["rows"] - 1
+    return str(last) if row["rows"] == 1 else f"{row['position']}-{last}"
 
 
 def _decide(decide: Callable[..., Any], ids: list[str], because: str, stream: str | None, as_json: bool) -> None:

@@ -11,14 +11,15 @@ from sessions_platform.contracts.rejection_reasons import Code
 from sessions_platform.contracts.stream import Stream
 
 _DESCRIPTIONS = {
-    "rejection_id": "Identifies the rejected row: a hash of stream, source_uri, position and payload.",
+    "rejection_id": "Identifies the rejected row: a hash of stream, source_uri, position, payload and rows.",
     "landing_partition": "The landing partition of the row.",
     "source_uri": "The file that the row was read from.",
-    "position": "Its line, record or row in the file, from 1.",
+    "position": "Its line, record or row in the file, from 1; the first of them if it stands for several.",
     "payload": "The row as it was delivered, byte for byte.",
     "payload_encoding": "utf-8, or base64 where the bytes are not UTF-8 or contain U+0000.",
     "reasons": "All reasons, each with code, column, rule and value.",
     "contract_version": "The version of the contract that rejected it.",
+    "rows": "How many consecutive raw rows it stands for, which are alike in bytes and reasons: 1, or more.",
 }
 
 REJECTED_EVENTS: dict[str, pl.DataType] = {
@@ -30,6 +31,7 @@ REJECTED_EVENTS: dict[str, pl.DataType] = {
     "payload_encoding": pl.String(),
     "reasons": REASONS,
     "contract_version": pl.String(),
+    "rows": pl.Int64(),
 }
 
 
@@ -39,6 +41,7 @@ def rejected_schema(stream: Stream) -> pa.DataFrameSchema:
     columns["rejection_id"] = pa.Column(pl.String, unique=True)
     columns["payload_encoding"] = pa.Column(pl.String, pa.Check.isin(["utf-8", "base64"]))
     columns["reasons"] = pa.Column(REASONS, [_is_explained()])
+    columns["rows"] = pa.Column(pl.Int64, pa.Check.ge(1))
     columns["contract_version"] = pa.Column(pl.String, pa.Check.eq(stream.contract_version))
     for name, column in columns.items():
         column.description = _DESCRIPTIONS[name]

@@ -29,6 +29,7 @@ _EXPORTED = (
     "landing_partition",
     "source_uri",
     "position",
+    "rows",
     "reasons",
     "payload_encoding",
     "payload",

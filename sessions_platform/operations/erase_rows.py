@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from sessions_platform.contracts.events import PLACE
+from sessions_platform.contracts.polars_types import REASONS
 from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.raw_files import rows_of
@@ -21,6 +22,7 @@ from sessions_platform.storage.lake.prefetch import prefetch
 from sessions_platform.storage.ledger.ledger import Erasure, KnownFile, ReplacedRows, StaleWriteError
 from sessions_platform.transforms.erasure import NAMED, Naming, UserPattern
 from sessions_platform.transforms.rejections import rejection_ids
+from sessions_platform.transforms.stretches import ROWS, joined, places_of
 
 _ATTEMPTS = 5
 
@@ -103,7 +105,9 @@ def _rejected_places(context: StreamContext, files: Sequence[KnownFile], rows: p
     partitions = sorted({partition_of[uri] for uri in rows["source_uri"].unique()})
     dataset = context.rejected_events(partitions)
     paths = [stored.path for of_partition in dataset.partitions.values() for stored in of_partition]
-    return context.lake.scan(paths, dataset.schema).select(*PLACE).collect()
+    standing_for = pl.col("rows").fill_null(1).alias(ROWS)  # files of an older version have no such column
+    rejected = context.lake.scan(paths, dataset.schema).select(*PLACE, standing_for)
+    return places_of(rejected.collect()).select(*PLACE)
 
 
 def _of_same_repairs(context: StreamContext, files: Sequence[KnownFile], erased: pl.DataFrame) -> pl.DataFrame:
@@ -112,8 +116,9 @@ def _of_same_repairs(context: StreamContext, files: Sequence[KnownFile], erased:
     repairs = context.ledger.repairs()
     of_original: dict[str, set[tuple[str, int]]] = {}
     for repair in repairs:
-        group = of_original.setdefault(repair.original_id, {(repair.original_uri, repair.original_position)})
-        group.add((repair.uri, repair.position))
+        group = of_original.setdefault(repair.original_id, set())
+        for uri, first in ((repair.original_uri, repair.original_position), (repair.uri, repair.position)):
+            group.update((uri, position) for position in range(first, first + repair.rows))
     more = {place for group in of_original.values() if group & places for place in group} - places
     rows = [pl.DataFrame(schema=NAMED)]
     for file in files:
@@ -148,17 +153,25 @@ def _record(
     replaced: Sequence[ReplacedRows],
 ) -> Erasure:
     elsewhere = found.rows.filter(pl.col("naming") != Naming.owner.value)["payload"]
-    ids = rejection_ids(found.rows, context.stream).to_list()
+    ids = _ids_of(context, found.rows)
     counts = {uri: rows for of_file in replaced for uri, rows in of_file.erased.items()}
     emptied = [file.digest for file in found.files if file.digest and file.rows == counts.get(file.uri)]
     with context.database.transaction() as connection:
         context.ledger.lock(connection)
-        context.ledger.replace_raw_rows(connection, replaced, ids, erasure.run_id)
         context.ledger.add_tombstones(connection, tombstones.of_payloads(elsewhere))
         # a file without rows would otherwise be taken for one whose quarantined copy is missing
         context.ledger.add_tombstones(connection, list(map(tombstones.of_file, emptied)))
+        ids += context.warehouse.erasure.rejected_at(connection, found.rows)
+        context.ledger.replace_raw_rows(connection, replaced, ids, erasure.run_id)
         removed = context.warehouse.erasure.remove_rejected(connection, ids)
         return context.ledger.record_progress(connection, erasure, _progress(erasure, found, removed))
+
+
+def _ids_of(context: StreamContext, rows: pl.DataFrame) -> list[str]:
+    """The rejection ids that the rows have had, each by itself or as stretches; also if they are in no queue now."""
+    single = rows.select(*PLACE, "payload", pl.lit(1, pl.Int64).alias(ROWS)).sort(*PLACE)
+    alike = single.with_columns(reasons=pl.lit([], REASONS))
+    return [name for each in (single, *joined([alike])) for name in rejection_ids(each, context.stream)]
 
 
 def _progress(erasure: Erasure, found: RawRowsOfUsers, rejected: int) -> dict[str, object]:

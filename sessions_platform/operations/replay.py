@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from sessions_platform.contracts.events import Known
+from sessions_platform.contracts.events import PLACE, Known
 from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.errors import UserError
 from sessions_platform.operations.dead_letters import RejectedRecord, rejected_records_of
@@ -27,11 +27,13 @@ from sessions_platform.operations.replay_plan import (
 from sessions_platform.operations.replay_report import Replay, ReplayOutcome, RowOutcome, without_values
 from sessions_platform.operations.status import unpublished_landing_partitions
 from sessions_platform.pipeline.context import StreamContext
-from sessions_platform.pipeline.deduplicate import RawRows, validate_rows
+from sessions_platform.pipeline.deduplicate import validate_rows
+from sessions_platform.pipeline.raw_rows import RawRows
 from sessions_platform.pipeline.reference_data import read_references
 from sessions_platform.pipeline.text_digests import text_digests
 from sessions_platform.pipeline.tombstones import read_tombstones
-from sessions_platform.storage.ledger.ledger import StaleWriteError
+from sessions_platform.storage.ledger.ledger import Repair, StaleWriteError
+from sessions_platform.transforms.stretches import ROWS, places_of
 
 _ATTEMPTS = 5
 _NEWEST = 2**62  # a sequence higher than any of the ledger
@@ -89,17 +91,17 @@ def _refuse_erased(context: StreamContext, candidates: Sequence[Candidate]) -> N
     """Raise UserError where a repaired row is of a user who was erased."""
     tombstones = read_tombstones(context)
     if tombstones.count and candidates:
-        frame = pl.DataFrame([candidate.raw for candidate in candidates], schema=RAW_EVENTS)
-        for index in tombstones.refuses(frame).arg_true():
-            raise UserError(f"{candidates[index].row.where}: its user was erased. Fix: leave the line out.")
+        for candidate in candidates:
+            if tombstones.refuses(candidate.raw).any():
+                raise UserError(f"{candidate.row.where}: its user was erased. Fix: leave the line out.")
 
 
 def _rejection_reasons(context: StreamContext, candidates: Sequence[Candidate]) -> Reasons:
     """Why candidates would be rejected again, each validated together with its whole landing partition."""
     reasons: Reasons = {}
     known = read_references(context).known if candidates else {}
-    for partition in sorted({candidate.raw["landing_partition"] for candidate in candidates}):
-        of_partition = [candidate for candidate in candidates if candidate.raw["landing_partition"] == partition]
+    for partition in sorted({candidate.landing_partition for candidate in candidates}):
+        of_partition = [candidate for candidate in candidates if candidate.landing_partition == partition]
         reasons.update(_rejection_reasons_in(context, partition, of_partition, known))
     return reasons
 
@@ -116,13 +118,17 @@ def _rejection_reasons_in(
     rows = validate_rows(context, raw, digests, [*context.ledger.repairs([partition]), *repairs], known)
     for _ in rows.events():
         pass  # which rows conflict is known once all events are deduplicated
-    rejected = {
-        (uri, position): reasons
-        for block in rows.rejected()
-        for uri, position, reasons in block.select("source_uri", "position", "reasons").iter_rows()
-    }
-    keys = {repair.rejection_id: (repair.uri, repair.position) for repair in repairs}
-    return {name: without_values(rejected[key]) for name, key in keys.items() if key in rejected}
+    uris = [file.repairs[0].uri for file in files]
+    rejected = [block.filter(pl.col("source_uri").is_in(uris)).select(*PLACE, "reasons") for block in rows.rejected()]
+    found = pl.concat(rejected).join(_places(repairs), on=PLACE) if rejected else pl.DataFrame()
+    return {name: without_values(reasons) for _, _, reasons, name in found.iter_rows()}
+
+
+def _places(repairs: Sequence[Repair]) -> pl.DataFrame:
+    """The places of all repaired rows with the rejection id of the row that they replace."""
+    ranges = [(repair.uri, repair.position, repair.rows, repair.rejection_id) for repair in repairs]
+    columns = ["source_uri", "position", ROWS, "_replaces"]
+    return places_of(pl.DataFrame(ranges, schema=columns, orient="row")).drop(ROWS)
 
 
 def _write(

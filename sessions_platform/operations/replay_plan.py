@@ -7,11 +7,11 @@ that makes it a raw row (`replay.py`), and how outcomes are reported (`replay_re
 
 import hashlib
 import json
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import accumulate, groupby
 from operator import attrgetter, itemgetter
-from typing import Any
 
 import polars as pl
 import psycopg
@@ -26,16 +26,21 @@ from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.storage.ledger.ledger import KnownFile, Repair
 from sessions_platform.storage.warehouses.postgres.dead_letters import Status
 from sessions_platform.transforms.rejections import payload_bytes, rejection_ids
+from sessions_platform.transforms.stretches import ROWS, places_of
 
 _NAME_LENGTH = 32
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A repaired row that may be ingested: its raw row, payload and all, and the original row that it replaces."""
+    """A repaired row that may be ingested, and the original row that it replaces.
+
+    `raw` has the columns of RAW_EVENTS, with the repaired payload: one row, or as many as the rejected row stands for.
+    """
 
     row: RepairedRow
-    raw: dict[str, Any] = field(repr=False)
+    landing_partition: str
+    raw: pl.DataFrame = field(repr=False)
     original_id: str
     original_uri: str
     original_position: int
@@ -43,19 +48,17 @@ class Candidate:
     @property
     def file(self) -> tuple[str, str]:
         """Repairs of one landing file in one landing partition are stored as one file."""
-        return self.raw["landing_partition"], self.original_uri
+        return self.landing_partition, self.original_uri
 
     def repair(self, uri: str, position: int) -> Repair:
-        """The repair as the ledger records it, once the row is stored at this position of this file."""
-        partition, original = self.raw["landing_partition"], (self.original_id, self.original_uri)
-        return Repair(
-            self.row.rejection_id, self.row.digest, partition, uri, position, *original, self.original_position
-        )
+        """The repair as the ledger records it, once its rows are stored from this position of this file on."""
+        own = self.row.rejection_id, self.row.digest, self.landing_partition, uri, position
+        return Repair(*own, self.original_id, self.original_uri, self.original_position, rows=self.raw.height)
 
 
 @dataclass(frozen=True)
 class RepairedFile:
-    """Repaired rows that are stored together: `frame` has the columns of RAW_EVENTS, a repair for each row."""
+    """Repaired rows that are stored together: `frame` has the columns of RAW_EVENTS, and each row is of a repair."""
 
     frame: pl.DataFrame
     repairs: list[Repair]
@@ -143,45 +146,89 @@ def find_candidates(
     Raises:
         UserError: a file was read again and no longer contains the row.
     """
-    repairs = {(repair.uri, repair.position): repair for repair in context.ledger.repairs()}
-    originals = {row.rejection_id: _original(rejected_records[row.rejection_id], repairs) for row in rows}
-    positions = {
-        (rejected_records[row.rejection_id]["source_uri"], rejected_records[row.rejection_id]["position"])
-        for row in rows
-    }
-    raw = _raw_rows(context, positions | {(uri, position) for _, uri, position in originals.values()}, files)
-    for row in rows:
-        if not {row.rejection_id, originals[row.rejection_id][0]} <= raw.keys():
-            partition = rejected_records[row.rejection_id]["landing_partition"]
-            raise UserError(
-                f"{row.where}: {originals[row.rejection_id][1]} was read again, and has another row at its position. "
-                f"Fix: materialize the landing partition {partition}, and export the rows again."
-            )
-    return [
-        Candidate(row, {**raw[row.rejection_id], "payload": row.payload}, *originals[row.rejection_id]) for row in rows
-    ]
+    repairs = _Repairs(context.ledger.repairs())
+    records = [rejected_records[row.rejection_id] for row in rows]
+    originals = [repairs.original(record) for record in records]
+    ranges = [*map(_range, records), *(original.range for original in originals)]
+    raw = {uri: _raw_rows(context, files.get(uri), list(of_file)) for uri, of_file in groupby(sorted(ranges), _uri)}
+    pairs = zip(rows, records, originals, strict=True)
+    return [_candidate(context, row, record, original, raw) for row, record, original in pairs]
 
 
-def _original(rejected_record: RejectedRecord, repairs: Mapping[tuple[str, int], Repair]) -> tuple[str, str, int]:
-    """Id, uri and position of the original row: the rejected row itself, or the one that it is a repair of."""
-    repair = repairs.get((rejected_record["source_uri"], rejected_record["position"]))
-    if repair:
-        return repair.original_id, repair.original_uri, repair.original_position
-    return rejected_record["rejection_id"], rejected_record["source_uri"], rejected_record["position"]
+@dataclass(frozen=True)
+class _Original:
+    """The rows of a landing file that were repaired first; `replaced_from` is the first that this repair replaces."""
+
+    rejection_id: str
+    range: "_Range"
+    replaced_from: int
 
 
-def _raw_rows(
-    context: StreamContext, positions: Iterable[tuple[str, int]], files: Mapping[str, KnownFile]
-) -> dict[str, dict[str, Any]]:
-    """The raw rows at these uris and positions, by the id that each has once it is rejected."""
-    rows: dict[str, dict[str, Any]] = {}
-    for uri, of_file in groupby(sorted(positions), itemgetter(0)):
-        file = files.get(uri)
-        if file is not None and file.path is not None:
-            is_wanted = (pl.col("source_uri") == uri) & pl.col("position").is_in([position for _, position in of_file])
-            frame = context.lake.scan([file.path], RAW_EVENTS).filter(is_wanted).collect()
-            rows.update(zip(rejection_ids(frame, context.stream), frame.to_dicts(), strict=True))
-    return rows
+_Range = tuple[str, int, int]  # uri, first position, number of rows
+_uri = itemgetter(0)
+
+
+def _range(rejected_record: RejectedRecord) -> _Range:
+    return rejected_record["source_uri"], rejected_record["position"], rejected_record["rows"]
+
+
+class _Repairs:
+    """The repairs of a stream, by the places of their rows."""
+
+    def __init__(self, repairs: Iterable[Repair]) -> None:
+        ordered = sorted(repairs, key=attrgetter("uri", "position"))
+        self._of_uri = {uri: list(of_uri) for uri, of_uri in groupby(ordered, attrgetter("uri"))}
+        self._first = {repair.original_id: repair for repair in ordered if repair.rejection_id == repair.original_id}
+
+    def original(self, rejected_record: RejectedRecord) -> _Original:
+        """The original rows of a rejected row: its own, or those that it is a repair of."""
+        uri, position, _ = _range(rejected_record)
+        of_uri = self._of_uri.get(uri)
+        if of_uri is None:
+            return _Original(rejected_record["rejection_id"], _range(rejected_record), position)
+        repair = of_uri[bisect_right(of_uri, position, key=attrgetter("position")) - 1]
+        first = self._first[repair.original_id]
+        original = first.original_uri, first.original_position, first.rows
+        return _Original(repair.original_id, original, repair.original_position + position - repair.position)
+
+
+def _candidate(
+    context: StreamContext,
+    row: RepairedRow,
+    rejected_record: RejectedRecord,
+    original: _Original,
+    raw: Mapping[str, pl.DataFrame],
+) -> Candidate:
+    partition = rejected_record["landing_partition"]
+    own, of_original = (_in_range(raw, each) for each in (_range(rejected_record), original.range))
+    if [_id_of(own, context), _id_of(of_original, context)] != [row.rejection_id, original.rejection_id]:
+        raise UserError(
+            f"{row.where}: {_uri(original.range)} was read again, and has another row at its position. "
+            f"Fix: materialize the landing partition {partition}, and export the rows again."
+        )
+    repaired = own.with_columns(payload=pl.lit(row.payload, pl.Binary))
+    return Candidate(row, partition, repaired, original.rejection_id, _uri(original.range), original.replaced_from)
+
+
+def _raw_rows(context: StreamContext, file: KnownFile | None, ranges: Sequence[_Range]) -> pl.DataFrame:
+    """The raw rows of a file in these ranges, by position."""
+    if file is None or file.path is None:
+        return pl.DataFrame(schema=RAW_EVENTS)
+    places = places_of(pl.DataFrame(ranges, schema=["source_uri", "position", ROWS], orient="row"))
+    is_wanted = (pl.col("source_uri") == file.uri) & pl.col("position").is_in(places["position"].implode())
+    return context.lake.scan([file.path], RAW_EVENTS).filter(is_wanted).sort("position").collect()
+
+
+def _in_range(raw: Mapping[str, pl.DataFrame], range_: _Range) -> pl.DataFrame:
+    uri, position, rows = range_
+    return raw[uri].slice(int(raw[uri]["position"].search_sorted(position)), rows)
+
+
+def _id_of(raw: pl.DataFrame, context: StreamContext) -> str | None:
+    """The rejection id of raw rows as one rejected row; None where they are not alike, or there are none."""
+    if raw["payload"].n_unique() != 1:
+        return None
+    return rejection_ids(raw.head(1).with_columns(pl.lit(raw.height, pl.Int64).alias(ROWS)), context.stream).item()
 
 
 def repaired_files(candidates: Sequence[Candidate]) -> list[RepairedFile]:
@@ -194,8 +241,9 @@ def _repaired_file(candidates: Sequence[Candidate]) -> RepairedFile:
     identity = [[candidate.row.rejection_id, candidate.row.digest] for candidate in candidates]
     digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
     uri = f"replay:{digest[:_NAME_LENGTH]}"
-    frame = pl.DataFrame([candidate.raw for candidate in candidates], schema=RAW_EVENTS).with_columns(
+    frame = pl.concat([candidate.raw for candidate in candidates]).with_columns(
         source_uri=pl.lit(uri), position=pl.int_range(1, pl.len() + 1, dtype=pl.Int64)
     )
-    repairs = [candidate.repair(uri, position) for position, candidate in enumerate(candidates, 1)]
+    positions = accumulate((candidate.raw.height for candidate in candidates), initial=1)
+    repairs = [candidate.repair(uri, position) for candidate, position in zip(candidates, positions, strict=False)]
     return RepairedFile(frame, repairs, digest)

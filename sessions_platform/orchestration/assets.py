@@ -269,8 +269,8 @@ def _report_rejected(
     codes = sorted({code for counts in counted for code in counts})
     for validation in validated:
         metadata = {
-            "dagster/row_count": validation.rejected.rows,
-            "rejected_percent": rounded_percent(validation.rejected.rows, validation.raw_rows),
+            "dagster/row_count": validation.rejected_rows,
+            "rejected_percent": rounded_percent(validation.rejected_rows, validation.raw_rows),
             **as_table("reasons", reason_records(validation)),
             **as_table("samples", sample_records(validation)),
             **{f"rejected_as/{code}": validation.rejected_by_reason.get(code, 0) for code in codes},

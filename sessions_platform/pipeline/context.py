@@ -156,7 +156,7 @@ class StreamContext:
 
     def _published_file(self, landing: LandingVersion, asset: str) -> StoredFile:
         path = landing.events_path if asset == "events" else landing.rejected_path
-        rows = landing.accepted if asset == "events" else landing.rejected
+        rows = landing.accepted if asset == "events" else landing.rejected_stretches
         return StoredFile(path, rows, self.lake.size(path))
 
 

@@ -10,61 +10,28 @@ What a duplicate or a conflict is belongs to ``transforms.deduplicate``, what a 
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
 from datetime import datetime
 
 import polars as pl
 
 from sessions_platform.contracts.events import PLACE, PROVENANCE, Known
 from sessions_platform.contracts.polars_types import REASONS
-from sessions_platform.contracts.raw_events import RAW_EVENTS
-from sessions_platform.contracts.stream import Stream
 from sessions_platform.pipeline.context import StreamContext
-from sessions_platform.storage.lake.lake import Dataset
+from sessions_platform.pipeline.raw_rows import RawRows
+from sessions_platform.pipeline.repairs import find_current
 from sessions_platform.storage.lake.prefetch import prefetch, prefetch_map
 from sessions_platform.storage.lake.spill import Spill
 from sessions_platform.storage.ledger.ledger import Repair
-from sessions_platform.transforms.deduplicate import REPAIRS, candidate_hashes, deduplicate, unique_events
+from sessions_platform.transforms.deduplicate import candidate_hashes, deduplicate, unique_events
 from sessions_platform.transforms.parse.parse import parse_and_observe
-from sessions_platform.transforms.rejections import rejection_ids
 from sessions_platform.transforms.schema_drift import NOTHING_OBSERVED, ObservedSchema
 from sessions_platform.transforms.sort_events import repeated
+from sessions_platform.transforms.stretches import NO_BREAKS, ROWS, collapsed, joined
 from sessions_platform.transforms.validate import ValidationResult, accepted_columns, validate
 
 _RAW = {**PROVENANCE, "payload": pl.Binary()}
+_REJECTED = {**_RAW, "reasons": REASONS, ROWS: pl.Int64()}
 _HASH_BYTES = 8
-
-
-@dataclass(frozen=True)
-class RawRows:
-    """The raw rows of one landing partition: the stored ones, and `more` that a replay would add to them."""
-
-    stored: Dataset
-    landing_partition: str
-    more: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=RAW_EVENTS))
-
-    @property
-    def rows(self) -> int:
-        """How many rows there are."""
-        return self.stored.rows_of(self.landing_partition) + self.more.height
-
-    def at_places(self, places: pl.DataFrame) -> Iterator[pl.DataFrame]:
-        """The rows at these places (source_uri, position); only files and row groups that may contain them are read."""
-        positions = places["position"]
-        paths = [file.path for file in self.stored.partitions[self.landing_partition]]
-
-        def may_contain(first: int, last: int) -> bool:
-            return positions.is_between(first, last).any()
-
-        for rows in self.stored.lake.blocks(paths, RAW_EVENTS, "position", may_contain):
-            yield rows.join(places, on=PLACE, how="semi")
-        yield self.more.join(places, on=PLACE, how="semi")
-
-    def blocks(self) -> Iterator[pl.DataFrame]:
-        """All rows, with the columns ``RAW_EVENTS``, in frames that fit into memory."""
-        yield from self.stored.blocks(self.landing_partition)
-        if self.more.height:
-            yield self.more
 
 
 class ValidatedRows:
@@ -78,21 +45,30 @@ class ValidatedRows:
         raw: the rows, which are read again for the payloads of conflicts.
         digests: by source_uri, the digest of the file's text (`text_digests`).
         repairs: the repaired rows that count, with the columns ``transforms.deduplicate.REPAIRS``.
+        breaks: the places (source_uri, position) at which a stretch of rejected rows has to begin.
     """
 
-    def __init__(self, context: StreamContext, raw: RawRows, digests: Mapping[str, str], repairs: pl.DataFrame) -> None:
+    def __init__(
+        self,
+        context: StreamContext,
+        raw: RawRows,
+        digests: Mapping[str, str],
+        repairs: pl.DataFrame,
+        breaks: pl.DataFrame = NO_BREAKS,
+    ) -> None:
         self.observed = NOTHING_OBSERVED
         self.duplicates = self.repeated_lines = self.skipped = 0
         self.first_event: datetime | None = None
         self.last_event: datetime | None = None
-        self._context, self._raw, self._digests, self._repairs = context, raw, digests, repairs
+        self._context, self._raw, self._digests = context, raw, digests
+        self._repairs, self._breaks = repairs, breaks
         places = [repairs.select(*PLACE), repairs.select(source_uri="_original_uri", position="_original_position")]
         self._repaired = pl.concat(places).unique().with_columns(_repaired=pl.lit(True))
         self._candidate_hashes = candidate_hashes(context.stream)
         hash_columns = dict.fromkeys(self._candidate_hashes, pl.UInt64())
         self._hashed_columns = {**accepted_columns(context.stream), **hash_columns}
         self._accepted = context.spill(self._hashed_columns)
-        self._rejected = context.spill({**_RAW, "reasons": REASONS})
+        self._rejected = context.spill(_REJECTED)
         buckets = context.buckets_for(raw.rows * _HASH_BYTES)
         self._hashes = {name: context.spill({name: pl.UInt64()}, buckets, pl.col(name)) for name in hash_columns}
         self._conflicts: list[pl.DataFrame] = []
@@ -121,12 +97,15 @@ class ValidatedRows:
                 yield run
 
     def rejected(self) -> Iterator[pl.DataFrame]:
-        """The rejected rows (provenance, payload, reasons); those that conflict with others come last."""
-        yield from self._rejected.chunks()
+        """The rejected rows (provenance, payload, reasons, ``ROWS``); those that conflict with others come last."""
+        yield from joined(self._rejected.chunks(), self._breaks)
         if self._conflicts:
-            conflicts = pl.concat(self._conflicts)
-            for rows in self._raw.at_places(conflicts):
-                yield rows.select(*_RAW).join(conflicts, on=PLACE)
+            yield from joined(self._conflicting(pl.concat(self._conflicts)), self._breaks)
+
+    def _conflicting(self, conflicts: pl.DataFrame) -> Iterator[pl.DataFrame]:
+        conflicts = conflicts.with_columns(pl.lit(1, pl.Int64).alias(ROWS))
+        for rows in self._raw.at_places(conflicts):
+            yield rows.select(*_RAW).join(conflicts, on=PLACE, maintain_order="left").select(*_REJECTED)
 
     def _runs(self) -> Iterator[pl.DataFrame]:
         repeated_hashes = {name: _repeated_in(hashes) for name, hashes in self._hashes.items()}
@@ -171,8 +150,8 @@ def validate_rows(
 ) -> ValidatedRows:
     """Parse and validate all raw rows of a landing partition.
 
-    A repair is *orphaned* if its original row is no longer in its file, because the file has changed: the repaired
-    row is then left out, and counts as a duplicate.
+    A repair is *orphaned* if its original row, or one of several, is no longer in its file, because the file has
+    changed: the repaired rows are then left out, and count as duplicates.
 
     Args:
         context: the stream, and where to spill.
@@ -185,12 +164,13 @@ def validate_rows(
         The validated rows, ready to be taken: first ``events``, then ``rejected``.
     """
     stream = context.stream
-    current, orphaned = _current_and_orphaned(stream, raw, repairs)
-    rows = ValidatedRows(context, raw, digests, current)
+    repaired = find_current(stream, raw, repairs)
+    rows = ValidatedRows(context, raw, digests, repaired.current, repaired.breaks)
+    orphaned = repaired.orphaned
 
     def parsed(block: pl.DataFrame) -> tuple[pl.DataFrame, ObservedSchema]:
         counted = block if orphaned.is_empty() else block.join(orphaned, on=PLACE, how="anti", maintain_order="left")
-        return parse_and_observe(counted, stream)
+        return parse_and_observe(collapsed(counted, repaired.breaks), stream)
 
     def validations() -> Iterator[tuple[ValidationResult, ObservedSchema]]:
         for columns, observed in prefetch_map(parsed, raw.blocks()):
@@ -202,15 +182,3 @@ def validate_rows(
             rows.add(validation, observed)
     rows.duplicates += orphaned.height
     return rows
-
-
-def _current_and_orphaned(stream: Stream, raw: RawRows, repairs: Sequence[Repair]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The repairs whose original row is still there, with the columns ``REPAIRS``, and the places of the others."""
-    rows = [(r.uri, r.position, r.original_uri, r.original_position, r.sequence, r.original_id) for r in repairs]
-    every = pl.DataFrame(rows, schema={**REPAIRS, "original_id": pl.String()}, orient="row")
-    if every.is_empty():
-        return every.select(*REPAIRS), every.select(*PLACE)
-    places = every.select(source_uri="_original_uri", position="_original_position").unique()
-    original_ids = [rejection_ids(originals, stream) for originals in raw.at_places(places)]
-    is_current = pl.col("original_id").is_in(pl.concat(original_ids).implode())
-    return every.filter(is_current).select(*REPAIRS), every.filter(~is_current).select(*PLACE)

@@ -173,7 +173,7 @@ def check_rejection_rate(context: StreamContext, validated: Iterable[ValidatedPa
         (validation, violation)
         for validation in validated
         for violation in threshold_violations(
-            allowed, validation.raw_rows, validation.rejected.rows, validation.rejected_by_reason
+            allowed, validation.raw_rows, validation.rejected_rows, validation.rejected_by_reason
         )
     ]
     violations.sort(key=lambda pair: not pair[1].fails)  # errors first, because a table may be truncated
@@ -237,8 +237,14 @@ def check_loaded(context: StreamContext, session_partitions: Sequence[str]) -> l
 def _count_rows(lake: Lake, validated: ValidatedPartition, tally: Tally) -> None:
     """Raw rows = accepted + rejected + duplicates + skipped, by the row counts of the stored files."""
     raw = sum(lake.rows(file.path) for file in raw_files(validated.raw_files))
-    accepted, rejected = lake.rows(validated.events.path), lake.rows(validated.rejected.path)
+    accepted, rejected = lake.rows(validated.events.path), _rejected_rows(lake, validated)
     uncounted = {"duplicates": validated.duplicates, "skipped": validated.skipped}
     missing = raw - accepted - rejected - sum(uncounted.values())
     counts = {"raw": raw, "accepted": accepted, "rejected": rejected, **uncounted}
     tally.add(validated.landing_partition, raw, abs(missing), [{**counts, "missing": missing}] if missing else [])
+
+
+def _rejected_rows(lake: Lake, validated: ValidatedPartition) -> int:
+    """The raw rows that the stored rejected rows stand for."""
+    rows = lake.scan([validated.rejected.path], REJECTED_EVENTS).select(pl.col("rows").sum())
+    return int(rows.collect().item())

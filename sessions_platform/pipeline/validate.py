@@ -16,9 +16,10 @@ import polars as pl
 from sessions_platform.contracts.events import PLACE, event_columns
 from sessions_platform.contracts.rejected_events import REJECTED_EVENTS
 from sessions_platform.pipeline.context import StreamContext
-from sessions_platform.pipeline.deduplicate import RawRows, validate_rows
+from sessions_platform.pipeline.deduplicate import validate_rows
 from sessions_platform.pipeline.enrich import enrich
 from sessions_platform.pipeline.invalidation import Span
+from sessions_platform.pipeline.raw_rows import RawRows
 from sessions_platform.pipeline.reference_data import References, read_references
 from sessions_platform.pipeline.text_digests import text_digests
 from sessions_platform.storage.lake.lake import Dataset, StoredFile
@@ -39,6 +40,7 @@ class ValidatedPartition:
     raw_files: tuple[KnownFile, ...]
     events: StoredFile
     rejected: StoredFile
+    rejected_rows: int  # raw rows; a row of the stored file may stand for several
     duplicates: int
     skipped: int
     repeated_lines: int  # events with a derived id whose payload occurred before in the partition
@@ -89,13 +91,15 @@ def validate_partition(
     with closing(prefetch(rows.events())) as runs:
         events = lake.write(context.folder("events", landing_partition), enrich(runs, stream), event_columns(stream))
     tally = _RejectionTally()
-    rejected = (tally.add(rejections(block, stream)) for block in rows.rejected())
+    blocks = (tally.add(rejections(block, stream)) for block in rows.rejected())
+    rejected = lake.write(context.folder("rejected_events", landing_partition), blocks, REJECTED_EVENTS)
     return ValidatedPartition(
         landing_partition,
         max((file.sequence or 0 for file in files), default=0),
         files,
         events,
-        lake.write(context.folder("rejected_events", landing_partition), rejected, REJECTED_EVENTS),
+        rejected,
+        tally.rows,
         rows.duplicates,
         rows.skipped,
         rows.repeated_lines,
@@ -120,18 +124,21 @@ def _files_of(context: StreamContext, landing_partition: str, raw: Dataset) -> t
 class _RejectionTally:
     """Counts rejected rows by reason, and keeps a few samples, of as many kinds as possible.
 
-    A row with several reasons counts under each. The kind of a row is the list of its codes.
+    A row that stands for several counts as these. One with several reasons counts under each. The kind of a row is the
+    list of its codes.
     """
 
     def __init__(self) -> None:
+        self.rows = 0
         self.by_reason: Counter[str] = Counter()
         self._samples = pl.DataFrame(schema=REJECTED_EVENTS)
 
     def add(self, rejected: pl.DataFrame) -> pl.DataFrame:
         """Count these rows, which have the columns of REJECTED_EVENTS, and return them."""
-        codes = rejected.select(code=pl.col("reasons").list.eval(pl.element().struct.field("code")).list.unique())
-        counts = codes.explode("code").drop_nulls().group_by("code").len()
+        codes = pl.col("reasons").list.eval(pl.element().struct.field("code")).list.unique()
+        counts = rejected.select("rows", code=codes).explode("code").drop_nulls().group_by("code").agg(pl.sum("rows"))
         self.by_reason.update(dict(counts.iter_rows()))
+        self.rows += int(rejected["rows"].sum())
         samples = pl.concat([self._samples, rejected])
         self._samples = samples.filter(_number_within_kind() < _SAMPLES)
         return rejected

@@ -14,6 +14,7 @@ from sessions_platform.contracts.rejected_events import REJECTED_EVENTS
 from sessions_platform.contracts.rejection_reasons import VALUE_SHOWN, Code
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.transforms.identifiers import sha256_of, uuids_of
+from sessions_platform.transforms.stretches import ROWS
 
 
 def reason_expr(code: Code, rule: str, *, column: str, value: pl.Expr) -> pl.Expr:
@@ -31,7 +32,7 @@ def rejections(rejected: pl.DataFrame, stream: Stream) -> pl.DataFrame:
 
     Args:
         rejected: landing_partition, source_uri (String), position (Int64), payload (Binary) and
-            reasons (``REASONS``).
+            reasons (``REASONS``), and ``ROWS``, how many raw rows each stands for.
         stream: names the rows' ids and gives the contract version.
 
     Returns:
@@ -44,6 +45,7 @@ def rejections(rejected: pl.DataFrame, stream: Stream) -> pl.DataFrame:
         payload=pl.Series([text for text, _ in encoded], dtype=pl.String),
         payload_encoding=pl.Series([encoding for _, encoding in encoded], dtype=pl.String),
         contract_version=pl.lit(stream.contract_version),
+        rows=ROWS,
     ).select(*REJECTED_EVENTS)
 
 
@@ -61,12 +63,23 @@ def payload_bytes(payload: str, encoding: str) -> bytes:
 
 
 def rejection_ids(rejected: pl.DataFrame, stream: Stream) -> pl.Series:
-    """A UUID for each raw row, made of stream, file, position and payload, so that a rerun gives the same one.
+    """A UUID for each row, made of stream, file, position and payload, so that a rerun gives the same one.
+
+    A row that stands for several has another id than one of the same place that stands for itself, and so has one that
+    stands for more: what was decided about some rows is not decided about others.
 
     Args:
-        rejected: source_uri (String), position (Int64) and payload (Binary), none null.
+        rejected: source_uri (String), position (Int64) and payload (Binary), none null; ``ROWS`` (Int64) where rows
+            may stand for several.
         stream: whose rows they are.
     """
     digest = sha256_of(rejected["payload"]).alias("digest")
     row = pl.col("source_uri"), pl.col("position").cast(pl.String)
-    return uuids_of(rejected.select(pl.lit(stream.name).alias("stream"), *row, digest))
+    return uuids_of(rejected.select(pl.lit(stream.name).alias("stream"), *row, _with_rows(rejected, digest)))
+
+
+def _with_rows(rejected: pl.DataFrame, digest: pl.Series) -> pl.Series:
+    if ROWS not in rejected.columns or not (rejected[ROWS] > 1).any():
+        return digest
+    several = rejected.select(pl.when(pl.col(ROWS) > 1).then(pl.format(" {}", ROWS)).otherwise(pl.lit("")))
+    return digest + several.to_series()

@@ -29,12 +29,13 @@ from sessions_platform.transforms.identifiers import md5_of
 from sessions_platform.transforms.pseudonymize import pseudonymize
 from sessions_platform.transforms.rejections import reason_expr
 from sessions_platform.transforms.skip import without_skipped
+from sessions_platform.transforms.stretches import ROWS, spread
 
 # The md5 of the payload as it came: ids are derived from it where the source has none.
 PAYLOAD_DIGEST = "_payload_digest"
 
 _ROW = "_row"
-_RAW = [*PROVENANCE, "payload"]
+_RAW = [*PROVENANCE, "payload", ROWS]
 _WHOLE_ROW = (Code.malformed, Code.unreadable_file)
 _NO_REASONS = pl.DataFrame(schema={_ROW: pl.UInt32, "column": pl.String, "reason": REASON})
 
@@ -44,7 +45,7 @@ class ValidationResult:
     """The rows of a block, split; each row is in one of the two frames, or counted in `skipped`.
 
     `events` has the columns ``accepted_columns`` and may still contain duplicates. `rejected` has the
-    provenance columns, payload (Binary) and reasons (``REASONS``, never empty). Both in input order.
+    provenance columns, payload (Binary), ``ROWS`` and reasons (``REASONS``, never empty). Both in input order.
     """
 
     events: pl.DataFrame
@@ -67,7 +68,7 @@ def validate(
 
     Args:
         parsed: what ``transforms.parse`` returns: the stream's columns as text, properties, the raw
-            columns and parse_errors; any number of rows, any order.
+            columns, ``ROWS`` and parse_errors; any number of rows, any order.
         stream: the contract.
         landing_partition: its key; the latest time that an event may have depends on it.
         known: by column, the values that its reference contains; needed only by a stream with references.
@@ -79,9 +80,9 @@ def validate(
         RuntimeError: the typed columns do not have the contract's types, which is a defect of this program.
     """
     known = known or {}
-    rows = parsed.height
+    rows = int(parsed[ROWS].sum())
     parsed = without_skipped(parsed, stream)
-    skipped = rows - parsed.height
+    skipped = rows - int(parsed[ROWS].sum())
     # Lazily, because polars evaluates an expression that a cast repeats (a timestamp's moment) only once then.
     typed = parsed.lazy().with_row_index(_ROW)
     casts = (cast_expr(name, column).alias(_typed_name(name)) for name, column in stream.columns.items())
@@ -106,7 +107,8 @@ def _typed_name(column: str) -> str:
 def _as_events(accepted: pl.DataFrame, stream: Stream) -> pl.DataFrame:
     own = [pl.col(_typed_name(name)).alias(name) for name in ordered_columns(stream)]
     digest = [md5_of(accepted["payload"]).alias(PAYLOAD_DIGEST)] if stream.derives_event_id else []
-    return pseudonymize(accepted.select(*own, "properties", *PROVENANCE, *digest), stream)
+    events = pseudonymize(accepted.select(*own, "properties", *PROVENANCE, *digest), stream)
+    return spread(events, accepted[ROWS])
 
 
 def _cast_errors(typed: pl.DataFrame, stream: Stream) -> pl.DataFrame:

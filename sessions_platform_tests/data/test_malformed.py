@@ -51,10 +51,12 @@ def land_copies(files: list[Path], folder: Path) -> None:
 
 def rejected_bytes(context: StreamContext) -> dict[tuple[str, int], bytes]:
     """The payloads of the dead-letter queue, as the warehouse contains them, by file and position."""
-    sql = f"select source_uri, position, payload, payload_encoding from {context.stream.name}.rejected_events"
+    sql = f"select source_uri, position, rows, payload, payload_encoding from {context.stream.name}.rejected_events"
     rows = context.database.query(sql)
     return {
-        (row["source_uri"], row["position"]): payload_bytes(row["payload"], row["payload_encoding"]) for row in rows
+        (row["source_uri"], row["position"] + number): payload_bytes(row["payload"], row["payload_encoding"])
+        for row in rows
+        for number in range(row["rows"])
     }
 
 

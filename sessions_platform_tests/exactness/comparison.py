@@ -412,8 +412,12 @@ class Comparison:
     def _compare_rejected(self, draft: Draft) -> None:
         sql = SQL("select * from {} where landing_partition = %s").format(Identifier(self.name, "rejected_events"))
         rows = self.environment.connection.execute(sql, [draft.landing_partition]).fetchall()
-        reported = {(row["source_uri"], row["position"]): (_payload(row), _codes(row)) for row in rows}
-        assert len(reported) == len(rows)
+        reported = {
+            (row["source_uri"], row["position"] + number): (_payload(row), _codes(row))
+            for row in rows
+            for number in range(row["rows"])
+        }
+        assert len(reported) == sum(row["rows"] for row in rows)
         assert reported == draft.expected.rejected
         since = {row["rejection_id"]: row["rejected_at"] for row in rows}
         known = self._rejected_at.get(draft.landing_partition, {})

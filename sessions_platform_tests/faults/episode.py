@@ -83,8 +83,9 @@ class Episode:
         should = {(*place, line) for landing in landings.values() for place, (line, _) in landing.rejected.items()}
         stored = self.trial.open().database.query(f"select * from {STREAM}.rejected_events")
         present = [
-            (row["source_uri"], row["position"], payload_bytes(row["payload"], row["payload_encoding"]))
+            (row["source_uri"], row["position"] + number, payload_bytes(row["payload"], row["payload_encoding"]))
             for row in stored
+            for number in range(row["rows"])
         ]
         return len(should - set(present)), len(set(present) - should) + len(present) - len(set(present))
 

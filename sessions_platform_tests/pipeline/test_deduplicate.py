@@ -16,19 +16,21 @@ from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.pipeline import deduplicate as module
 from sessions_platform.pipeline.context import StreamContext
-from sessions_platform.pipeline.deduplicate import RawRows, ValidatedRows
+from sessions_platform.pipeline.deduplicate import ValidatedRows
+from sessions_platform.pipeline.raw_rows import RawRows
 from sessions_platform.settings import Settings
 from sessions_platform.storage.lake.lake import Dataset
 from sessions_platform.storage.postgres.database import Database
 from sessions_platform.transforms.deduplicate import REPAIRS
 from sessions_platform.transforms.parse.parse import parse_and_observe
+from sessions_platform.transforms.stretches import ROWS, places_of
 from sessions_platform.transforms.validate import validate
 from sessions_platform_tests.lakes import local_lake
 from sessions_platform_tests.memory_source import MemorySource
 from sessions_platform_tests.streams import PLAIN, stream
 
 LANDING = "2026-01-01"
-REJECTED = {**PROVENANCE, "payload": pl.Binary(), "reasons": REASONS}
+REJECTED = {**PROVENANCE, "payload": pl.Binary(), "reasons": REASONS, ROWS: pl.Int64()}
 STREAMS = [
     stream(),
     stream(columns={name: column for name, column in PLAIN["columns"].items() if name != "event_id"}),
@@ -69,7 +71,7 @@ def validated(
     rejected = pl.concat([pl.DataFrame(schema=REJECTED), *result.rejected()])
     return {
         "events": events.sort(place).to_dicts() if events.height else [],
-        "rejected": rejected.sort(place).to_dicts(),
+        "rejected": places_of(rejected).drop(ROWS).sort(place).to_dicts(),
         "duplicates": result.duplicates,
         "span": (result.first_event, result.last_event),
         "observed": result.observed,

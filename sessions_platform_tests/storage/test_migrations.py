@@ -64,7 +64,8 @@ ADDED_COLUMNS = {
         "text_digest": None,
         "placed_digest": None,
     },
-    "sessions_platform.landing_versions": {"skipped": 0, "repeated_lines": 0},
+    "sessions_platform.landing_versions": {"skipped": 0, "repeated_lines": 0, "rejected_stretches": None},
+    "sessions_platform.repairs": {"rows": 1},
 }
 RENAMED_TABLES = {
     "sessions_platform.waiting": "sessions_platform.stale_partitions",

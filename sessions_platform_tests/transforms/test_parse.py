@@ -17,6 +17,7 @@ from sessions_platform.contracts.rejection_reasons import VALUE_SHOWN
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.sources.formats.json_objects import DEEPEST
 from sessions_platform.transforms.parse.parse import parse
+from sessions_platform.transforms.stretches import ROWS
 
 
 def stream(columns: dict[str, Any], extra_columns: str = "keep", **source: Any) -> Stream:
@@ -63,7 +64,7 @@ def parse_errors(payload: bytes | str, of: Stream, header: bytes | None = None) 
 def test_rows_keep_their_order_and_gain_columns() -> None:
     before = raw('{"a": "x", "b": 1}', "broken", "{}")
     after = parse(before, A)
-    assert after.columns == [*RAW_EVENTS, "a", "properties", "parse_errors"]
+    assert after.columns == [*RAW_EVENTS, ROWS, "a", "properties", "parse_errors"]
     assert after.select(*RAW_EVENTS).equals(before)
     assert after["a"].to_list() == ["x", None, None]
     assert after["parse_errors"].dtype == REASONS

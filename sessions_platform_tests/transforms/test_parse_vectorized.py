@@ -21,6 +21,7 @@ from sessions_platform.transforms.parse.parse import parse_and_observe
 from sessions_platform.transforms.parse.row_parser import parse_rows
 from sessions_platform.transforms.parse.vectorized import read_vectorized
 from sessions_platform.transforms.schema_drift import observed_schema_of
+from sessions_platform.transforms.stretches import ROWS
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -58,8 +59,8 @@ def agrees(rows: pl.DataFrame, of: Stream) -> None:
     columns, signatures = parse_rows(rows, of)
     expected = observed_schema_of(signatures, of)
     assert parsed.select(*RAW_EVENTS).equals(rows)
-    assert parsed.drop(*RAW_EVENTS).schema == columns.schema
-    assert parsed.drop(*RAW_EVENTS).rows() == columns.rows()
+    assert parsed.drop(*RAW_EVENTS, ROWS).schema == columns.schema
+    assert parsed.drop(*RAW_EVENTS, ROWS).rows() == columns.rows()
     assert observed == expected
     assert [(path, list(types)) for path, types in observed.fields.items()] == [
         (path, list(types)) for path, types in expected.fields.items()

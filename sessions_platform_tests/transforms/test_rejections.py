@@ -11,6 +11,7 @@ from sessions_platform.contracts.rejected_events import rejected_schema
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.transforms.parse.parse import parse
 from sessions_platform.transforms.rejections import payload_bytes, rejections
+from sessions_platform.transforms.stretches import ROWS
 from sessions_platform.transforms.validate import validate
 from sessions_platform_tests.streams import stream
 from sessions_platform_tests.transforms.rows import (
@@ -50,7 +51,7 @@ def test_payloads_are_kept_byte_for_byte_as_text_where_they_can_be() -> None:
 @given(st.lists(st.binary(max_size=20) | st.text(max_size=20).map(str.encode), max_size=6))
 @settings(max_examples=50)
 def test_any_bytes_are_preserved(payloads: list[bytes]) -> None:
-    rows = raw(*payloads).with_columns(reasons=pl.lit([], REASONS))
+    rows = raw(*payloads).with_columns(pl.lit(1, pl.Int64).alias(ROWS), reasons=pl.lit([], REASONS))
     rejected = rejections(rows, stream())
     assert [payload_bytes(*row) for row in rejected.select("payload", "payload_encoding").rows()] == payloads
     for payload, encoding in rejected.select("payload", "payload_encoding").rows():

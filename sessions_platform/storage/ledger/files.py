@@ -135,10 +135,11 @@ def raw_files(files: Iterable[KnownFile]) -> list[StoredFile]:
 
 @dataclass(frozen=True)
 class Repair:
-    """A raw row, at `position` of `uri`, that replaces a rejected one.
+    """A raw row, at `position` of `uri`, that replaces a rejected one; or `rows` of them, one after the other.
 
     A repaired row may be rejected and repaired again; the original row is the one of a landing file
-    that was repaired first. A later repair has a higher sequence.
+    that was repaired first. A later repair has a higher sequence. Where a rejected row stands for several, its repair
+    has as many: the first replaces the one at `original_position`, and so on.
     """
 
     rejection_id: str
@@ -150,6 +151,7 @@ class Repair:
     original_uri: str
     original_position: int
     sequence: int = 0
+    rows: int = 1
 
 
 class LandingFiles(StreamLedger):
@@ -283,7 +285,7 @@ class LandingFiles(StreamLedger):
     def repairs(self, landing_partitions: Sequence[str] | None = None) -> list[Repair]:
         """The repairs in these landing partitions, or in all, in the order in which they were made."""
         sql = """select rejection_id, payload_digest, landing_partition, uri, position, original_id, original_uri,
-                        original_position, sequence
+                        original_position, sequence, rows
                  from sessions_platform.repairs
                  where stream = %s and (%s::text[] is null or landing_partition = any(%s)) order by sequence"""
         wanted = list(landing_partitions) if landing_partitions is not None else None
@@ -300,7 +302,7 @@ class LandingFiles(StreamLedger):
         Args:
             connection: of the transaction that holds the stream's lock.
             stored: the raw rows in the lake.
-            repairs: one for each row, all of one landing partition and uri; their `sequence` is not read.
+            repairs: of all rows, in one landing partition and uri; their `sequence` is not read.
             digest: SHA-256 of the rows, hex.
             run_id: the run that repaired them.
         """

@@ -23,7 +23,7 @@ union all
 select 'events', landing_partition, events_path, accepted, null, version
 from sessions_platform.landing_versions where stream = %(stream)s and is_current
 union all
-select 'rejected_events', landing_partition, rejected_path, rejected, null, version
+select 'rejected_events', landing_partition, rejected_path, coalesce(rejected_stretches, rejected), null, version
 from sessions_platform.landing_versions where stream = %(stream)s and is_current
 union all
 select 'sessionized_events', session_partition, path, rows, bytes, version

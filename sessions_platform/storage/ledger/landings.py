@@ -15,7 +15,7 @@ from sessions_platform.storage.ledger.stream_ledger import StaleWriteError, Stre
 
 _COLUMNS = """landing_partition, version, raw_sequence, events_path, rejected_path, raw_rows, accepted, rejected,
     duplicates, skipped, repeated_lines, rejected_by_reason, first_event, last_event, contract_version,
-    reference_digests"""
+    reference_digests, coalesce(rejected_stretches, rejected) as rejected_stretches"""
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class LandingVersion:
     last_event: datetime | None
     contract_version: str
     reference_digests: dict[str, str]
+    rejected_stretches: int  # rows of the file at rejected_path, each of which stands for one rejected row or several
 
 
 @dataclass(frozen=True)

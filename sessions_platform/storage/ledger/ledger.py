@@ -60,9 +60,9 @@ from sessions_platform.landing_files where stream = %(source)s and uri = %(uri)s
 _TRANSFER_REPAIRS = """
 insert into sessions_platform.repairs
     (stream, rejection_id, payload_digest, landing_partition, uri, position, original_id, original_uri,
-    original_position, sequence, run_id, replayed_at)
+    original_position, rows, sequence, run_id, replayed_at)
 select %(stream)s, rejection_id, payload_digest, %(partition)s, uri, position, original_id, original_uri,
-    original_position, sequence, run_id, replayed_at
+    original_position, rows, sequence, run_id, replayed_at
 from sessions_platform.repairs where stream = %(source)s and uri = %(uri)s"""
 
 

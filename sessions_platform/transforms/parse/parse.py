@@ -15,10 +15,11 @@ import polars as pl
 
 from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.contracts.stream import Stream
-from sessions_platform.transforms.parse.row_parser import no_parse_errors, parse_rows
+from sessions_platform.transforms.parse.row_parser import no_parse_errors, parse_rows, repeated_signatures
 from sessions_platform.transforms.parse.tokens import Numbers
 from sessions_platform.transforms.parse.vectorized import VectorizedRows, read_vectorized
 from sessions_platform.transforms.schema_drift import ObservedSchema, RowSignature, observed_schema_of
+from sessions_platform.transforms.stretches import ROWS
 
 # Rows that are parsed together: enough to share templates, and few enough for their intermediate results to be small.
 _PART_ROWS = 131_072
@@ -28,19 +29,21 @@ def parse(raw: pl.DataFrame, stream: Stream) -> pl.DataFrame:
     """Parse raw rows.
 
     Args:
-        raw: the columns ``RAW_EVENTS``; any number of rows.
+        raw: the columns ``RAW_EVENTS``, and ``ROWS`` where rows stand for several; any number of rows.
         stream: its columns, `extra_columns` and source options.
 
     Returns:
-        The rows in the same order, with the raw columns, each of the stream's columns (String), properties (String,
-        a JSON object of the fields that no column names, or null), and parse_errors (``REASONS``, empty where there
-        are none). A column with an error is null. In a row that is malformed or of a corrupt file all columns are.
+        The rows in the same order, with the raw columns, ``ROWS``, each of the stream's columns (String), properties
+        (String, a JSON object of the fields that no column names, or null), and parse_errors (``REASONS``, empty where
+        there are none). A column with an error is null. In a row that is malformed or of a corrupt file all columns
+        are.
     """
     return parse_and_observe(raw, stream)[0]
 
 
 def parse_and_observe(raw: pl.DataFrame, stream: Stream) -> tuple[pl.DataFrame, ObservedSchema]:
     """What ``parse`` returns, and the observed schema of the rows."""
+    raw = raw if ROWS in raw.columns else raw.with_columns(pl.lit(1, pl.Int64).alias(ROWS))
     parts = raw.iter_slices(_PART_ROWS) if raw.height else [raw]
     parsed = [_parsed(part, stream) for part in parts]
     signatures = [
@@ -48,8 +51,9 @@ def parse_and_observe(raw: pl.DataFrame, stream: Stream) -> tuple[pl.DataFrame, 
         for number, (_, of_part) in enumerate(parsed)
         for signature in of_part
     ]
+    signatures += repeated_signatures(raw, stream)
     columns = pl.concat([columns for columns, _ in parsed])
-    return raw.select(list(RAW_EVENTS)).hstack(columns), observed_schema_of(signatures, stream)
+    return raw.select(*RAW_EVENTS, ROWS).hstack(columns), observed_schema_of(signatures, stream)
 
 
 def _placed(signature: RowSignature, row: int, raw: pl.DataFrame) -> RowSignature:

@@ -32,6 +32,7 @@ from sessions_platform.transforms.parse.decoding import Undecodable
 from sessions_platform.transforms.parse.paths import TEXT_OF, value_at
 from sessions_platform.transforms.parse.unstorable import broken_text_rule, may_contain_unstorable, texts_in
 from sessions_platform.transforms.schema_drift import RowSignature, row_signatures
+from sessions_platform.transforms.stretches import ROWS
 from sessions_platform.transforms.text import storable
 
 # A log that is truncated in place while its writer is at an offset (logrotate's `copytruncate`, without O_APPEND) goes
@@ -50,11 +51,20 @@ def parse_rows(raw: pl.DataFrame, stream: Stream) -> tuple[pl.DataFrame, list[Ro
         In the order of the rows the stream's columns (String), properties (String) and parse_errors (``REASONS``), as
         ``parse.parse`` describes them; and the signatures of the rows.
     """
-    rows = _decoded(raw, open_format(stream.source).decoder(), has_nested_text=stream.source.parse is not None)
-    if has_envelope_paths(stream):
-        _add_envelopes(rows, raw["header"], stream)
+    rows = _read(raw, stream)
     columns = [_column(rows, name, column, Cleaning.of(stream, name)) for name, column in stream.columns.items()]
     return pl.DataFrame([*columns, _properties(rows, stream), rows.parse_errors()]), row_signatures(rows.fields, stream)
+
+
+def repeated_signatures(raw: pl.DataFrame, stream: Stream) -> list[RowSignature]:
+    """The signatures of the rows that are not in the block themselves, because others stand for them (``ROWS``)."""
+    numbers = (raw[ROWS] > 1).arg_true()
+    rows = _read(raw[numbers], stream)
+    return [
+        RowSignature(fields, number, raw[ROWS][number] - 1)
+        for number, fields in zip(numbers, rows.fields, strict=True)
+        if fields
+    ]
 
 
 @dataclass
@@ -90,6 +100,13 @@ class _Rows:
 def no_parse_errors(rows: int) -> pl.Series:
     """The column parse_errors (``REASONS``) of rows that have none."""
     return pl.Series("parse_errors", [[]], dtype=REASONS).new_from_index(0, rows)
+
+
+def _read(raw: pl.DataFrame, stream: Stream) -> _Rows:
+    rows = _decoded(raw, open_format(stream.source).decoder(), has_nested_text=stream.source.parse is not None)
+    if has_envelope_paths(stream):
+        _add_envelopes(rows, raw["header"], stream)
+    return rows
 
 
 def _decoded(raw: pl.DataFrame, decode: Decoder, *, has_nested_text: bool) -> _Rows:

@@ -70,6 +70,7 @@ class DeadLetters:
         connection.execute("drop table if exists pg_temp.accepted_repairs")
         connection.execute(self._sql(_FIND_ACCEPTED_REPAIRS), values)
         connection.execute(self._sql(_RESOLVE_NO_LONGER_REJECTED), values)
+        connection.execute(self._sql(_KEEP_DISCARDED), values)
         connection.execute(self._sql(_UNSTAGE_EXPIRED), values)
 
     def after_load(self, connection: psycopg.Connection, landing_partitions: Sequence[str], values: LoadValues) -> None:
@@ -177,15 +178,17 @@ where (%(status)s::text is null or status = %(status)s)
 order by landing_partition, source_uri, position limit %(limit)s"""
 
 # Rejected rows of which another version is accepted: the original row, or a repair of it. Every row that is rejected
-# is staged; so an original row or repair that is not staged is accepted. (Orphaned repairs are not staged either; but
-# then nothing of the same original row is staged, so that there is nothing for them to resolve.)
+# is staged, or one that stands for it; so an original row or repair that is not staged is accepted. (Orphaned repairs
+# are not staged either; but then nothing of the same original row is staged, so that there is nothing for them to
+# resolve.)
 _FIND_ACCEPTED_REPAIRS = """
 create temporary table accepted_repairs on commit drop as
 with repaired as materialized (
     select * from sessions_platform.repairs where stream = %(stream)s and landing_partition = any(%(partitions)s)
 ), validated as (
     select m.original_id, m.uri, m.position, m.sequence, n.rejection_id
-    from repaired m left join pg_temp.staged n on n.source_uri = m.uri and n.position = m.position
+    from repaired m left join pg_temp.staged n on n.source_uri = m.uri
+        and n.position < m.position + m.rows and m.position < n.position + n.rows
     union all
     select m.original_id, m.original_uri, m.original_position, 0, n.rejection_id
     from (select distinct original_id, original_uri, original_position from repaired) m
@@ -197,12 +200,27 @@ with repaired as materialized (
 select validated.rejection_id, accepted.uri, accepted.position
 from validated join accepted on accepted.original_id = validated.original_id where validated.rejection_id is not null"""
 
+# Rows that are rejected as part of another stretch than before leave the queue without a decision.
 _RESOLVE_NO_LONGER_REJECTED = """
 insert into {decisions} (rejection_id, status, because, decided_by)
 select t.rejection_id, 'resolved', 'not rejected under contract ' || %(contract)s, %(run_id)s
 from {view} t
 where t.landing_partition = any(%(partitions)s) and t.status = 'open'
-    and not exists (select from pg_temp.staged n where n.rejection_id = t.rejection_id)"""
+    and not exists (select from pg_temp.staged n where n.rejection_id = t.rejection_id)
+    and not exists (
+        select from pg_temp.staged n where n.source_uri = t.source_uri and n.payload = t.payload
+            and n.position < t.position + t.rows and t.position < n.position + n.rows)"""
+
+# A stretch all of whose rows were discarded, as other stretches, is discarded.
+_KEEP_DISCARDED = """
+insert into {decisions} (rejection_id, status, because, decided_by)
+select n.rejection_id, 'discarded', min(t.because), min(t.decided_by)
+from {view} t join pg_temp.staged n on n.source_uri = t.source_uri and n.payload = t.payload
+    and n.position < t.position + t.rows and t.position < n.position + n.rows
+where t.landing_partition = any(%(partitions)s) and t.status = 'discarded'
+    and not exists (select from {rejected} o where o.rejection_id = n.rejection_id)
+group by n.rejection_id, n.rows
+having sum(least(t.position + t.rows, n.position + n.rows) - greatest(t.position, n.position)) = n.rows"""
 
 # A row that expired when it was resolved is loaded again, and opened, once no repair of it is accepted any longer.
 _UNSTAGE_EXPIRED = """

@@ -6,6 +6,7 @@ sessions, which the load of their partitions removes (`loader.py`).
 
 from collections.abc import Callable, Sequence
 
+import polars as pl
 import psycopg
 from psycopg.sql import SQL, Identifier
 
@@ -23,12 +24,22 @@ with recursive erased as (
 )
 delete from {changes} where session_id in (select session_id from erased)"""
 
+_REJECTED_AT = """
+select distinct t.rejection_id from unnest(%s::text[], %s::bigint[]) as r (uri, position)
+join {rejected_events} t on t.rows > 1 and t.source_uri = r.uri
+    and r.position between t.position and t.position + t.rows - 1"""
+
 
 class ErasedRows:
     """One stream's tables, as an erasure changes them. All methods work inside the connection's transaction."""
 
     def __init__(self, stream: str) -> None:
         self._stream = stream
+
+    def rejected_at(self, connection: psycopg.Connection, rows: pl.DataFrame) -> list[str]:
+        """The ids of rejected rows that stand for several, of which any is at these places: source_uri, position."""
+        values = [rows["source_uri"].to_list(), rows["position"].to_list()]
+        return [name for (name,) in self._execute(connection, _REJECTED_AT, values).fetchall()]
 
     def remove_rejected(self, connection: psycopg.Connection, rejection_ids: Sequence[str]) -> int:
         """Remove rejected rows, and all decisions about them; how many rejected rows that were. The lock is held."""

@@ -122,9 +122,13 @@ cross join (
     select max(last_event) as event from sessions_platform.landing_versions where stream = {stream} and is_current
 ) newest
 left join (select user_id, min(session_start) as first from {table} group by user_id) own on own.user_id = t.user_id""")
-REJECTED_VIEW_COMMENT = "Rejected rows by day of landing and by reason. A row counts once under each of its codes."
+REJECTED_VIEW_COMMENT = (
+    "Rejected raw rows by day of landing and by reason; one that stands for several counts as these. A row counts once "
+    "under each of its codes."
+)
 REJECTED_VIEW = SQL("""
 create view {view} as
-select left(t.landing_partition, 10)::date as day, reason ->> 'code' as code, count(distinct t.rejection_id) as rows
-from {table} t, jsonb_array_elements(t.reasons) as reason
+select left(t.landing_partition, 10)::date as day, reason.code, sum(t.rows)::bigint as rows
+from {table} t,
+    lateral (select distinct every ->> 'code' as code from jsonb_array_elements(t.reasons) as every) reason
 group by 1, 2""")

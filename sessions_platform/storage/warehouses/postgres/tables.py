@@ -63,6 +63,7 @@ class Table:
         uncompared_columns: those that the warehouse sets, and that an unchanged row keeps.
         btree_indexes: the columns of each.
         defaults: SQL expressions by column.
+        of_older_rows: SQL constants by column: what rows have that were stored before there was the column.
         brin_columns: indexed by ranges of pages, because their values grow from row to row.
         bloom_columns: texts that are always written and rarely searched: a Bloom filter for each range of pages.
         fillfactor: how many percent of a page new rows fill.
@@ -78,6 +79,7 @@ class Table:
     uncompared_columns: Mapping[str, pl.DataType]
     btree_indexes: tuple[tuple[str, ...], ...]
     defaults: Mapping[str, LiteralString] = field(default_factory=dict)
+    of_older_rows: Mapping[str, LiteralString] = field(default_factory=dict)
     brin_columns: tuple[str, ...] = ()
     bloom_columns: tuple[str, ...] = ()
     fillfactor: int = 100
@@ -121,6 +123,7 @@ class WarehouseTables:
             _FIRST_REJECTION,
             (("landing_partition",),),
             on_insert={"rejected_at": "now()", "run_id": "%(run_id)s"},
+            of_older_rows={"rows": "1"},
         )
         self.session_changes = Table(
             stream.name,
@@ -293,8 +296,8 @@ class WarehouseTables:
             if table.key:
                 connection.execute(SQL("alter table {} add primary key ({})").format(name, Identifier(table.key)))
         for column, dtype in (missing or {}).items():
-            added = definitions({column: dtype})
-            connection.execute(SQL("alter table {} add column {}").format(name, added))
+            parts = name, definitions({column: dtype}), SQL(table.of_older_rows.get(column, "null"))
+            connection.execute(SQL("alter table {} add column {} default {}").format(*parts))
         for column in self._without_default(connection, table):
             default = SQL("alter table {} alter column {} set default {}")
             connection.execute(default.format(name, Identifier(column), SQL(table.defaults[column])))
