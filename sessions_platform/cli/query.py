@@ -1,4 +1,4 @@
-"""The commands that only read: `status` and `sql`."""
+"""The commands that only read: `status`, `files`, `sql` and `reader-url`."""
 
 from typing import Annotated
 
@@ -29,6 +29,22 @@ def status(
         raise UserError("\n".join(str(each.error) for each in broken))
 
 
+def files(
+    stream: Annotated[str, typer.Argument(help="The stream's name.")],
+    asset: Annotated[str, typer.Argument(help="raw_events, events, rejected_events or sessionized_events.")],
+    as_json: AsJson = False,
+) -> None:
+    """List the lake files with the current rows of an asset; other files in its folder are superseded."""
+    from sessions_platform.operations.files import current_files
+
+    (stream_context,) = contexts(stream)
+    rows = [file.document for file in current_files(stream_context, asset)]
+    if as_json:
+        print_document(rows, as_json)
+    else:
+        print_table(rows)
+
+
 def sql(query: Annotated[str, typer.Argument(help="One statement that only reads.")], as_json: AsJson = False) -> None:
     """Query the warehouse, read-only."""
     from sessions_platform.storage.postgres.database import Database
@@ -38,3 +54,10 @@ def sql(query: Annotated[str, typer.Argument(help="One statement that only reads
         print_document(rows, as_json)
     else:
         print_table(rows)
+
+
+def reader_url() -> None:
+    """Print the URL at which the reader logs in to the embedded PostgreSQL, while another process keeps it running."""
+    from sessions_platform.storage.postgres.database import Database
+
+    typer.echo(Database(Settings.from_environment()).reader_url)

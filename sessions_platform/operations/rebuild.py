@@ -6,12 +6,13 @@ that it calls (`pipeline`), and how the ledger and the warehouse replace one str
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 
 import polars as pl
+import psycopg
 
 from sessions_platform.contracts.calendar import Cadence
 from sessions_platform.contracts.polars_types import key_expr
@@ -27,10 +28,12 @@ from sessions_platform.pipeline.quality import ContractCheck, ValidationChecks, 
 from sessions_platform.pipeline.raw_files import rows_of
 from sessions_platform.pipeline.reference_data import References, read_references
 from sessions_platform.pipeline.sessionize import sessionize_partitions
+from sessions_platform.pipeline.unpublished import removing_unpublished
 from sessions_platform.pipeline.validate import validate_partition
 from sessions_platform.storage.lake.lake import Dataset
 from sessions_platform.storage.lake.prefetch import prefetch
 from sessions_platform.storage.ledger.ledger import KnownFile, LandingVersion, Ledger, SessionVersion
+from sessions_platform.storage.postgres.errors import UnreachableError
 from sessions_platform.storage.warehouses.postgres.loader import Loaded
 
 _ATTEMPTS = 5
@@ -78,6 +81,23 @@ def _attempt(context: StreamContext, run_id: str, report: Callable[[str], None])
     """One shadow build and its swap; None where landing files were read since it began."""
     current = Ledger(context.database, context.stream.name)
     current.shadow.delete_stream()  # of a rebuild that was killed
+    with removing_unpublished(context), _deleted_on_failure(current.shadow):
+        return _build_and_swap(context, current, run_id, report)
+
+
+@contextmanager
+def _deleted_on_failure(shadow: Ledger) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        with suppress(UnreachableError, psycopg.Error):
+            shadow.delete_stream()
+        raise
+
+
+def _build_and_swap(
+    context: StreamContext, current: Ledger, run_id: str, report: Callable[[str], None]
+) -> Rebuilt | None:
     shadow = replace(context, ledger_shadow=True)
     shadow.prepare()
     files = current.files()

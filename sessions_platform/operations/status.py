@@ -13,7 +13,7 @@ from typing import Any
 from sessions_platform.contracts.calendar import Calendar, contiguous_runs
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.reference_data import read_references
-from sessions_platform.sources.base import Found, search
+from sessions_platform.sources.base import Found
 from sessions_platform.storage.ledger.ledger import LandingVersion
 
 _RANGES = 8
@@ -29,7 +29,7 @@ def status(context: StreamContext, found: Found | None = None) -> dict[str, Any]
         found: what there is in the source, where somebody has just looked; searched here by default.
     """
     context.prepare()
-    found = found or search(context.source, cursors=context.ledger.cursors())
+    found = found or context.found()
     landings = context.ledger.landings()
     by_reason: Counter[str] = Counter()
     for landing in landings:
@@ -110,7 +110,7 @@ def pending_landing_partitions(
         found: what there is in the source; searched here by default.
     """
     context.prepare()
-    found = found or search(context.source, cursors=context.ledger.cursors())
+    found = found or context.found()
     known, read = context.ledger.fingerprints(), context.ledger.newest_sequences()
     published = _published(context)  # after what was read, so that none seems read later that is published meanwhile
     pending: set[str] = set()

@@ -45,6 +45,7 @@ from sessions_platform.pipeline.records import (
 )
 from sessions_platform.pipeline.run import validate_partitions
 from sessions_platform.pipeline.sessionize import sessionize_partitions
+from sessions_platform.pipeline.unpublished import removing_unpublished
 from sessions_platform.pipeline.validate import ValidatedPartition
 from sessions_platform.storage.lake.lake import Dataset
 from sessions_platform.transforms.schema_drift import Drift
@@ -137,23 +138,26 @@ def _validated_events(stream: Stream) -> dg.AssetsDefinition:
     ) -> Iterator[dg.AssetCheckResult | dg.Output[Dataset]]:
         stream_context, partitions = platform.stream_context(stream.name), context.partition_keys
         checks, validated = ValidationChecks(stream_context), list[ValidatedPartition]()
-        with retried_when_transient(), repairing(stream_context, context.run.run_id):
-            started = time.monotonic()
-            for partition in validate_partitions(stream_context, raw_events, checks):
-                validated.append(partition)
-                _report_accepted(context, stream, partition, _since(started))
+        with removing_unpublished(stream_context):
+            with retried_when_transient(), repairing(stream_context, context.run.run_id):
                 started = time.monotonic()
-            _report_rejected(context, stream_context, validated)
-            drifts = find_drift(stream_context, validated)
-            _report_drift(context, stream, drifts)
-            results = [*checks.results(), check_schema_drift(drifts)]
-        yield from check_results(stream, results)
-        with retried_when_transient(), repairing(stream_context, context.run.run_id):
-            stop_if_failed(results)
-            for partition in validated:
-                _report_published(context, stream, partition, publish(stream_context, partition, context.run.run_id))
-            yield dg.Output(stream_context.events(partitions), "events")
-            yield dg.Output(stream_context.rejected_events(partitions), "rejected_events")
+                for partition in validate_partitions(stream_context, raw_events, checks):
+                    validated.append(partition)
+                    _report_accepted(context, stream, partition, _since(started))
+                    started = time.monotonic()
+                _report_rejected(context, stream_context, validated)
+                drifts = find_drift(stream_context, validated)
+                _report_drift(context, stream, drifts)
+                results = [*checks.results(), check_schema_drift(drifts)]
+            yield from check_results(stream, results)
+            with retried_when_transient(), repairing(stream_context, context.run.run_id):
+                stop_if_failed(results)
+                for partition in validated:
+                    _report_published(
+                        context, stream, partition, publish(stream_context, partition, context.run.run_id)
+                    )
+                yield dg.Output(stream_context.events(partitions), "events")
+                yield dg.Output(stream_context.rejected_events(partitions), "rejected_events")
 
     return validated_events
 
@@ -183,7 +187,8 @@ def _sessionized_events(stream: Stream) -> dg.AssetsDefinition:
     ) -> Iterator[dg.AssetCheckResult | dg.Output[Dataset]]:
         stream_context, partitions = platform.stream_context(stream.name), context.partition_keys
         started = time.monotonic()
-        with retried_when_transient(), repairing(stream_context, context.run.run_id):
+        repaired = repairing(stream_context, context.run.run_id)
+        with retried_when_transient(), repaired, removing_unpublished(stream_context):
             versions = sessionize_partitions(stream_context, partitions, context.run.run_id)
             dataset = stream_context.sessionized_events(partitions)
             results = [check_sessionized(stream_context, dataset), check_activity_chains(versions.values())]

@@ -24,7 +24,7 @@ from sessions_platform.orchestration.purge import purge
 from sessions_platform.orchestration.runs import Runner, dagster_home, runner
 from sessions_platform.pipeline.context import StreamContext, open_contexts
 from sessions_platform.settings import Settings
-from sessions_platform.sources.base import Found, search
+from sessions_platform.sources.base import Found
 from sessions_platform.storage.ledger.ledger import StaleWriteError
 
 _COMMAND_LINE = "command line"
@@ -85,7 +85,7 @@ def run_pending(stream_context: StreamContext, runs: Runner) -> Found:
         What there was in the source. Looking at a hundred thousand files takes seconds, so one look is enough.
     """
     stream_context.prepare()
-    found = search(stream_context.source, cursors=stream_context.ledger.cursors())
+    found = stream_context.found()
     for partitions in landing_ranges(stream_context, found):
         runs.run(job_name(stream_context.stream, "ingest_events"), partitions)
     for partitions in session_ranges(stream_context):

@@ -30,7 +30,6 @@ from sessions_platform.orchestration.jobs import (
 from sessions_platform.orchestration.loaded_streams import STREAM, STREAM_VERSION, changed_since_loading
 from sessions_platform.orchestration.resources import Platform
 from sessions_platform.pipeline.context import StreamContext
-from sessions_platform.sources.base import search
 
 Ranges = Callable[[StreamContext], list[tuple[str, str]]]
 
@@ -72,7 +71,7 @@ def stale_sessions(stream: Stream) -> dg.SensorDefinition:
 
 def _pending_landing(stream_context: StreamContext) -> Pending:
     stream_context.prepare()
-    found = search(stream_context.source, cursors=stream_context.ledger.cursors())
+    found = stream_context.found()
     return Pending(landing_ranges(stream_context, found), skipped_sentence(found))
 
 

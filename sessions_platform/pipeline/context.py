@@ -19,7 +19,7 @@ from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.stream_folder import BrokenStream, read_streams
 from sessions_platform.engines.accepted_events import event_reader
 from sessions_platform.settings import BUCKET_BYTES, Settings
-from sessions_platform.sources.base import Source
+from sessions_platform.sources.base import Found, Source, search
 from sessions_platform.sources.registry import open_source
 from sessions_platform.storage.erasure_key import ErasureKey
 from sessions_platform.storage.lake.filesystem import LocalFilesystem
@@ -105,6 +105,10 @@ class StreamContext:
     def stale_session_partitions(self) -> list[str]:
         """Session partitions to refresh: events changed, or another session rule computed them."""
         return self.ledger.stale_partitions(self.stream.session_rule_version)
+
+    def found(self) -> Found:
+        """What there is in the source after the stored cursors. Looking at a hundred thousand files takes seconds."""
+        return search(self.source, cursors=self.ledger.cursors())
 
     # The stored state of each asset, as the ledger records it ------------------------------------------------
 

@@ -23,6 +23,7 @@ from sessions_platform.pipeline.quality import (
 )
 from sessions_platform.pipeline.reference_data import read_references
 from sessions_platform.pipeline.sessionize import sessionize_partitions
+from sessions_platform.pipeline.unpublished import removing_unpublished
 from sessions_platform.pipeline.validate import ValidatedPartition, validate_partition
 from sessions_platform.storage.lake.lake import Dataset
 from sessions_platform.storage.ledger.ledger import SessionVersion
@@ -58,7 +59,13 @@ def run_pipeline(
         StaleWriteError: another run has published or loaded newer data meanwhile.
     """
     context.prepare()
+    with removing_unpublished(context):
+        return _run(context, landing_partitions, run_id, session_partitions)
 
+
+def _run(
+    context: StreamContext, landing_partitions: Sequence[str], run_id: str, session_partitions: Sequence[str] | None
+) -> PipelineRun:
     # Source → raw_events
     ingested = ingest(context, landing_partitions, run_id) if landing_partitions else {}
 

@@ -58,6 +58,7 @@ class Lake:
         self.filesystem = filesystem
         self.scratch = scratch
         self._schemas: dict[str, list[tuple[str, pl.DataType]]] = {}
+        self._records: list[list[str]] = []
         self._checksums: dict[str, tuple[Hashable, Checksums]] = {}
 
     def write(self, folder: str, frames: Iterable[pl.DataFrame], schema: Mapping[str, pl.DataType]) -> StoredFile:
@@ -79,9 +80,21 @@ class Lake:
             rows = write_parquet(draft, frames, schema)
             path = f"{folder}/{uuid.uuid4().hex}-{seal(draft)}.parquet"
             self.filesystem.put_if_absent(path, draft)
+        for written in self._records:
+            written.append(path)
         if checksums := self._checksums_of(path):
             checksums.trust()
         return StoredFile(path, rows, self.filesystem.size(path))
+
+    @contextmanager
+    def recording(self) -> Iterator[list[str]]:
+        """The paths of the Parquet files that are written meanwhile; the list grows with each."""
+        written: list[str] = []
+        self._records.append(written)
+        try:
+            yield written
+        finally:
+            self._records = [record for record in self._records if record is not written]
 
     def quarantine(self, folder: str, chunks: Iterable[bytes]) -> str:
         """Write bytes as they are, under the name of their SHA-256, so that the same bytes are stored once.

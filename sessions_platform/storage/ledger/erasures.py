@@ -163,14 +163,3 @@ class Erasures(LandingFiles):
                  where s.stream = %s and v.run_id = %s order by 1"""
         with self.database.transaction(read_only=True) as connection:
             return [key for (key,) in connection.execute(sql, [self.stream, run_id]).fetchall()]
-
-    def paths_in_use(self) -> set[str]:
-        """The lake files that the stream's current state consists of; all others are superseded, or being written."""
-        sql = """select path from sessions_platform.landing_files where stream = %(stream)s and path is not null
-                 union select unnest(array[events_path, rejected_path]) from sessions_platform.landing_versions
-                 where stream = %(stream)s and is_current
-                 union (select distinct on (session_partition) path from sessions_platform.session_versions
-                 where stream = %(stream)s order by session_partition, snapshot desc, version desc)
-                 union select path from sessions_platform.session_versions where stream = %(stream)s and is_current"""
-        with self.database.transaction(read_only=True) as connection:
-            return {path for (path,) in connection.execute(sql, {"stream": self.stream}).fetchall()}

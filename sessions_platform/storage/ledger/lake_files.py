@@ -14,24 +14,6 @@ from psycopg.types.json import Jsonb
 from sessions_platform.storage.lake.lake import StoredFile
 from sessions_platform.storage.ledger.stream_ledger import StreamLedger
 
-_CURRENT = """
-select 'raw_events' as asset, landing_partition as partition, path, sum(rows)::bigint as rows, max(bytes) as bytes,
-    max(sequence) as version
-from sessions_platform.landing_files where stream = %(stream)s and path is not null
-group by landing_partition, path
-union all
-select 'events', landing_partition, events_path, accepted, null, version
-from sessions_platform.landing_versions where stream = %(stream)s and is_current
-union all
-select 'rejected_events', landing_partition, rejected_path, coalesce(rejected_stretches, rejected), null, version
-from sessions_platform.landing_versions where stream = %(stream)s and is_current
-union all
-select 'sessionized_events', session_partition, path, rows, bytes, version
-from (
-    select session_partition, path, rows, bytes, version, is_current,
-        row_number() over (partition by session_partition order by snapshot desc, version desc) as place
-    from sessions_platform.session_versions where stream = %(stream)s
-) as written where is_current or place = 1"""
 _REPLACE: dict[str, LiteralString] = {
     "raw_events": """update sessions_platform.landing_files set path = %(new)s, bytes = %(bytes)s
                      where stream = %(stream)s and path = %(old)s
@@ -57,6 +39,7 @@ class LakeFile:
         rows: how many it has.
         bytes: its length; None where the ledger does not record it.
         version: of the partition; of raw rows their sequence.
+        is_loaded: whether readers see its rows; False for sessionized events that are written and not loaded yet.
     """
 
     asset: str
@@ -65,6 +48,7 @@ class LakeFile:
     rows: int
     bytes: int | None
     version: int
+    is_loaded: bool
 
 
 @dataclass(frozen=True)
@@ -87,13 +71,18 @@ class LakeFiles(StreamLedger):
         Args:
             partitions: keys of landing or session partitions; all by default.
         """
-        sql: LiteralString = f"""select * from ({_CURRENT}) as files
-            where %(all)s or partition = any(%(partitions)s)
+        sql: LiteralString = """select asset, partition, path, rows, bytes, version, is_loaded
+            from sessions_platform.current_files
+            where stream = %(stream)s and (%(all)s or partition = any(%(partitions)s))
             order by array_position(array['raw_events', 'events', 'rejected_events', 'sessionized_events'], asset),
                 partition, path"""
         values = {"stream": self.stream, "all": partitions is None, "partitions": list(partitions or [])}
         with self.database.transaction(read_only=True) as connection:
             return self._read_in(connection, LakeFile, sql, values)
+
+    def paths_in_use(self) -> set[str]:
+        """The lake files that the stream's current state consists of; all others are superseded, or being written."""
+        return {file.path for file in self.lake_files()}
 
     def replace_file(self, file: LakeFile, stored: StoredFile, uris: Sequence[str] | None = None) -> bool:
         """Record another file with the same rows. No version changes, so nothing becomes stale or pending by it.

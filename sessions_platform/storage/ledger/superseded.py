@@ -13,18 +13,17 @@ from sessions_platform.storage.ledger.stream_ledger import StreamLedger
 # A landing version is superseded once the next one of its partition is published. A session version is superseded once
 # a newer one is loaded; if none was loaded since, once a newer one was written.
 _VERSIONS = """
-with landing as (
-    select version, is_current, events_path, rejected_path, raw_files,
-        is_current or lead(published_at) over partitions > now() - %(keep_for)s as is_needed
+with current as materialized (
+    select * from sessions_platform.current_files where stream = any(%(streams)s)
+), landing as (
+    select version, events_path, rejected_path, raw_files,
+        events_path in (select path from current)
+            or lead(published_at) over partitions > now() - %(keep_for)s as is_needed
     from sessions_platform.landing_versions where stream = any(%(streams)s)
     window partitions as (partition by stream, landing_partition order by version)
 ), session as (
     select v.version, v.path,
-        v.is_current or not exists (
-            select from sessions_platform.session_versions n
-            where n.stream = v.stream and n.session_partition = v.session_partition
-                and (n.snapshot, n.version) > (v.snapshot, v.version)
-        ) or coalesce((
+        v.path in (select path from current) or coalesce((
             select coalesce(min(n.loaded_at), min(n.written_at)) from sessions_platform.session_versions n
             where n.stream = v.stream and n.session_partition = v.session_partition
                 and (n.snapshot, n.version) > (v.snapshot, v.version)
@@ -32,7 +31,7 @@ with landing as (
     from sessions_platform.session_versions v where v.stream = any(%(streams)s)
 )"""
 _NEEDED_FILES = f"""{_VERSIONS}
-select path from sessions_platform.landing_files where stream = any(%(streams)s) and path is not null
+select path from current
 union select events_path from landing where is_needed
 union select rejected_path from landing where is_needed
 union select file ->> 'path' from landing, jsonb_array_elements(raw_files) as file where is_needed

@@ -15,6 +15,7 @@ import psycopg
 from psycopg import IsolationLevel, errors
 from psycopg.conninfo import conninfo_to_dict
 
+from sessions_platform.errors import UserError
 from sessions_platform.settings import Settings
 from sessions_platform.storage.postgres import embedded
 from sessions_platform.storage.postgres.connections import open_connection
@@ -58,6 +59,20 @@ class Database:
             parts = conninfo_to_dict(self._settings.warehouse_url)
             return f"postgresql://{parts.get('host', '')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
         return "the database of SESSIONS_WAREHOUSE_URL"
+
+    @property
+    def reader_url(self) -> str:
+        """Where the reader logs in to the embedded server; it has no password, and only this machine's user can.
+
+        Raises:
+            UserError: the database is another one, whose URLs contain passwords.
+        """
+        if self._settings.warehouse_url is not None:
+            raise UserError(
+                "The database is that of SESSIONS_WAREHOUSE_URL. Fix: log in to it with a role of your own that is a "
+                "member of sessions_reader, as SESSIONS_READER_URL does."
+            )
+        return self._url(reads=True)
 
     @contextmanager
     def transaction(self, *, read_only: bool = False) -> Iterator[psycopg.Connection]:

@@ -55,7 +55,7 @@ class Cluster:
     def url(self, database: str, role: str = SUPERUSER) -> str:
         """A libpq URL of one of its databases; the socket's folder is private, so that a role needs no password."""
         sockets = quote(str(self._sockets.readlink()), safe="")
-        return f"postgresql://{role}@/{quote(database, safe='')}?host={sockets}&port=5432"
+        return f"postgresql://{role}@localhost:5432/{quote(database, safe='')}?host={sockets}"
 
     def answers(self) -> bool:
         """Whether the server accepts connections."""
