@@ -58,6 +58,7 @@ def test_current_files_have_each_row_once_and_folders_do_not(superseded: StreamC
     assert [(file.partition, file.rows) for file in current_files(superseded, "events")] == [(DAY, 10)]
 
 
+@pytest.mark.slow
 def test_each_file_is_listed_with_its_rows_bytes_and_checksum(superseded: StreamContext) -> None:
     for asset in ASSETS:
         (file,) = current_files(superseded, asset)
@@ -67,6 +68,7 @@ def test_each_file_is_listed_with_its_rows_bytes_and_checksum(superseded: Stream
         assert file.checksum in file.path
 
 
+@pytest.mark.slow
 def test_sessionized_events_that_are_not_loaded_are_not_listed(superseded: StreamContext) -> None:
     before = paths(superseded, "sessionized_events")
     put(superseded, "file", [line("ann", DAY_ONE, "other")], DAY)
@@ -98,6 +100,7 @@ def test_a_run_that_fails_a_check_removes_what_it_wrote(
     assert [file.rows for file in current_files(superseded, "events")] == [11]
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_after_a_publication_keeps_what_is_published(
     superseded: StreamContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,6 +117,7 @@ def test_a_run_that_fails_after_a_publication_keeps_what_is_published(
     assert [file.rows for file in current_files(superseded, "sessionized_events")] == [11]
 
 
+@pytest.mark.slow
 def test_a_rebuild_that_fails_removes_its_shadow_and_what_it_wrote(
     superseded: StreamContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,6 +138,7 @@ def test_a_rebuild_that_fails_removes_its_shadow_and_what_it_wrote(
 EXAMPLES = Path(__file__).parents[2] / "docs" / "reading-the-lake.md"
 
 
+@pytest.mark.slow
 def test_the_lines_of_the_page_read_each_row_once(superseded: StreamContext, tmp_path: Path) -> None:
     """Its Python lines, with the libraries that are there; pandas and Spark were tried by hand."""
     listed = [file.document for file in current_files(superseded, "events")]

@@ -19,6 +19,7 @@ from psycopg.types.json import Jsonb
 DECISIONS = "rejection_decisions"
 VIEW = "dead_letters"
 REJECTED = "rejected_events"
+_ROWS = "rows"  # the view's last column: views of somebody else may use those that were there before it
 
 LoadValues = Mapping[str, Any]  # contract (version) and run_id
 
@@ -49,9 +50,13 @@ class DeadLetters:
         """Create the table of decisions and the view; `columns` are those of the table of rejected rows."""
         connection.execute(self._sql(_DECISIONS_TABLE))
         connection.execute(self._sql(_DECISIONS_INDEX))
-        connection.execute(self._sql("drop view if exists {view}"))
-        shown = SQL(", ").join(SQL("t.{}").format(Identifier(name)) for name in columns)
-        connection.execute(self._sql(_VIEW, columns=shown))
+        shown = SQL(", ").join(SQL("t.{}").format(Identifier(name)) for name in columns if name != _ROWS)
+        try:
+            with connection.transaction():
+                connection.execute(self._sql(_VIEW, columns=shown))
+        except psycopg.errors.InvalidTableDefinition:  # it has other columns, or in another order
+            connection.execute(self._sql("drop view {view}"))
+            connection.execute(self._sql(_VIEW, columns=shown))
         connection.execute(self._sql("comment on view {view} is {comment}", comment=_comment(columns)))
 
     def exists(self, connection: psycopg.Connection, columns: Sequence[str]) -> bool:
@@ -160,9 +165,9 @@ create table if not exists {decisions} (
 _DECISIONS_INDEX = "create index if not exists {index} on {decisions} (rejection_id, decision_id desc)"
 
 _VIEW = """
-create view {view} as
+create or replace view {view} as
 select {columns}, coalesce(d.status, 'open') as status, d.because, d.decided_by, d.decided_at, d.replacement_uri,
-    d.replacement_position
+    d.replacement_position, t.rows
 from {rejected} t
 left join lateral (
     select * from {decisions} where rejection_id = t.rejection_id order by decision_id desc limit 1

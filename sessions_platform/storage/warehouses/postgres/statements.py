@@ -127,7 +127,7 @@ REJECTED_VIEW_COMMENT = (
     "under each of its codes."
 )
 REJECTED_VIEW = SQL("""
-create view {view} as
+create or replace view {view} as
 select left(t.landing_partition, 10)::date as day, reason.code, sum(t.rows)::bigint as rows
 from {table} t,
     lateral (select distinct every ->> 'code' as code from jsonb_array_elements(t.reasons) as every) reason

@@ -63,7 +63,8 @@ class Table:
         uncompared_columns: those that the warehouse sets, and that an unchanged row keeps.
         btree_indexes: the columns of each.
         defaults: SQL expressions by column.
-        of_older_rows: SQL constants by column: what rows have that were stored before there was the column.
+        of_older_rows: SQL constants by column: what rows have that were stored before there was the column. These are
+            the last columns of a new table, too.
         brin_columns: indexed by ranges of pages, because their values grow from row to row.
         bloom_columns: texts that are always written and rarely searched: a Bloom filter for each range of pages.
         fillfactor: how many percent of a page new rows fill.
@@ -86,6 +87,13 @@ class Table:
     on_insert: Mapping[str, LiteralString] = field(default_factory=dict)
     on_update: tuple[LiteralString, ...] = ()
     affected_users: LiteralString = "null"
+
+    @property
+    def every_column(self) -> dict[str, pl.DataType]:
+        """All columns of the contract, and those that the warehouse adds; those of `of_older_rows` last."""
+        added = {name: self.columns[name] for name in self.of_older_rows}
+        before = {name: dtype for name, dtype in self.columns.items() if name not in added}
+        return {**before, **self.uncompared_columns, **added}
 
     @property
     def identifier(self) -> Identifier:
@@ -164,7 +172,7 @@ class WarehouseTables:
             WarehouseError: a column has another type.
         """
         ensure_current(connection)
-        queue = [*self.rejected_events.columns, *self.rejected_events.uncompared_columns]
+        queue = list(self.rejected_events.every_column)
         views_exist = self._views_exist(connection) and self.dead_letters.exists(connection, queue)
         if views_exist and all(self._is_complete(connection, table) for table in self._tables):
             return
@@ -173,8 +181,7 @@ class WarehouseTables:
             connection.execute(SQL("create schema if not exists {}").format(Identifier(self.stream.name)))
             for table in self._tables:
                 self._create(connection, table)
-            self._create_view(connection)
-            self._create_rejected_view(connection)
+            self._create_views(connection)
             self.dead_letters.prepare(connection, queue)
 
     def retype(self, connection: psycopg.Connection) -> None:
@@ -213,6 +220,14 @@ class WarehouseTables:
                 with as_owner(connection):
                     connection.execute(SQL("create index {} on {} {}").format(*parts))
 
+    def _create_views(self, connection: psycopg.Connection) -> None:
+        """Create those that are not up to date; others may be used by views of somebody else."""
+        of_sessions, of_rejected = self._view_comments(connection)
+        if of_sessions != self._view_comment:
+            self._create_view(connection)
+        if of_rejected != sql.REJECTED_VIEW_COMMENT:
+            self._create_rejected_view(connection)
+
     def _create_view(self, connection: psycopg.Connection) -> None:
         view = Identifier(self.stream.name, _VIEW_NAME)
         connection.execute(SQL("drop view if exists {}").format(view))
@@ -223,7 +238,6 @@ class WarehouseTables:
 
     def _create_rejected_view(self, connection: psycopg.Connection) -> None:
         view = Identifier(self.stream.name, _REJECTED_VIEW_NAME)
-        connection.execute(SQL("drop view if exists {}").format(view))
         connection.execute(sql.REJECTED_VIEW.format(view=view, table=self.rejected_events.identifier))
         connection.execute(SQL("comment on view {} is {}").format(view, sql.REJECTED_VIEW_COMMENT))
 
@@ -238,9 +252,13 @@ class WarehouseTables:
         )
 
     def _views_exist(self, connection: psycopg.Connection) -> bool:
+        return self._view_comments(connection) == (self._view_comment, sql.REJECTED_VIEW_COMMENT)
+
+    def _view_comments(self, connection: psycopg.Connection) -> tuple[str | None, str | None]:
         query = "select obj_description(to_regclass(%s), 'pg_class'), obj_description(to_regclass(%s), 'pg_class')"
         names = [f"{self.stream.name}.{view}" for view in (_VIEW_NAME, _REJECTED_VIEW_NAME)]
-        return connection.execute(query, names).fetchone() == (self._view_comment, sql.REJECTED_VIEW_COMMENT)
+        of_sessions, of_rejected = connection.execute(query, names).fetchone() or (None, None)
+        return of_sessions, of_rejected
 
     def _retype_column(self, connection: psycopg.Connection, table: Table, column: str, dtype: LiteralString) -> None:
         retype = SQL("alter table {table} alter {column} type {dtype} using null")
@@ -266,7 +284,7 @@ class WarehouseTables:
         existing = self._existing_columns(connection, table)
         if not existing:
             return None
-        wanted = {**table.columns, **table.uncompared_columns}
+        wanted = table.every_column
         for name, dtype in wanted.items():
             if name in existing and existing[name] != _TYPES[dtype]:
                 raise WarehouseError(
@@ -290,12 +308,13 @@ class WarehouseTables:
         name = table.identifier
         missing = self._missing(connection, table)
         if missing is None:
-            columns = definitions({**table.columns, **table.uncompared_columns})
+            missing = {column: table.columns[column] for column in table.of_older_rows}
+            columns = definitions({n: d for n, d in table.every_column.items() if n not in missing})
             make = SQL("create table {} ({}) with (fillfactor = {})")
             connection.execute(make.format(name, columns, table.fillfactor))
             if table.key:
                 connection.execute(SQL("alter table {} add primary key ({})").format(name, Identifier(table.key)))
-        for column, dtype in (missing or {}).items():
+        for column, dtype in missing.items():
             parts = name, definitions({column: dtype}), SQL(table.of_older_rows.get(column, "null"))
             connection.execute(SQL("alter table {} add column {} default {}").format(*parts))
         for column in self._without_default(connection, table):
