@@ -90,9 +90,7 @@ def test_thresholds_that_fail_are_listed_before_those_that_warn() -> None:
     """A table of metadata may be cut off behind its first rows."""
     of = stream(rejected={"warn_above": "10%", "fail_above": "50%"})
     partitions = [
-        SimpleNamespace(
-            landing_partition=day, raw_rows=10, rejected=SimpleNamespace(rows=rows), rejected_by_reason={}, samples=()
-        )
+        SimpleNamespace(landing_partition=day, raw_rows=10, rejected_rows=rows, rejected_by_reason={}, samples=())
         for day, rows in (("2026-01-01", 2), ("2026-01-02", 9), ("2026-01-03", 3))
     ]
     result = check_rejection_rate(cast(Any, SimpleNamespace(stream=of)), cast(Any, partitions))

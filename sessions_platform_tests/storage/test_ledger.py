@@ -216,7 +216,8 @@ def test_a_published_version_is_current_and_replaces_the_previous_one(ledger: Le
     other = publish(ledger, partition=TWO)
     second = publish(ledger, raw_sequence=2, accepted=2)
     assert first < other < second
-    expected = {**landing(raw_sequence=2, accepted=2), "version": second}
+    expected: dict[str, Any] = {**landing(raw_sequence=2, accepted=2), "version": second}
+    expected["rejected_stretches"] = expected["rejected"]  # by an older program, for which each row stood for itself
     del expected["raw_files"], expected["run_id"], expected["session_rule_version"]
     one, two = ledger.landings()
     assert one == LandingVersion(**expected)

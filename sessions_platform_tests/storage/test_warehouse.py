@@ -265,6 +265,7 @@ def test_the_tables_are_those_of_the_contract(shop: Shop) -> None:
         "payload_encoding": text_,
         "reasons": "jsonb",
         "contract_version": text_,
+        "rows": "bigint",
         "rejected_at": moment,
         "run_id": text_,
     }
