@@ -520,7 +520,7 @@ def _rejected_record(number: int, payload: bytes) -> dict[str, Any]:
     except UnicodeDecodeError:
         text, encoding = base64.b64encode(payload).decode(), "base64"
     place = {"stream": "web", "rejection_id": str(number), "landing_partition": DAY, "source_uri": "a", "position": 1}
-    return {**place, "reasons": [], "payload": text, "payload_encoding": encoding}
+    return {**place, "rows": 1, "reasons": [], "payload": text, "payload_encoding": encoding}
 
 
 # Any rows, correct from the start or repaired later, in any order
@@ -571,7 +571,10 @@ def test_repairs_in_any_order_give_the_sessions_of_rows_correct_from_the_start(
 
 def _written(row: tuple[str, str, int, str, str, str], how: str) -> bytes:
     _, user, minute, name, *_ = row
-    right = line(None if how == "no user" else user, DAY_ONE + minute * MINUTE, name)
+    at = DAY_ONE + minute * MINUTE
+    if how == "no user":  # rows that are alike are repaired alike, so those of another user are others
+        return line(None, at, name, was=user)
+    right = line(user, at, name)
     return right[:-1] if how == "no json" else right
 
 
