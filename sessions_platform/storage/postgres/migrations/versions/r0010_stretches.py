@@ -5,8 +5,8 @@ from alembic import op
 
 from sessions_platform.storage.postgres.migrations.changes import has_column, stream_schemas
 
-revision = "0009"
-down_revision = "0008"
+revision = "0010"
+down_revision = "0009"
 
 
 def upgrade() -> None:
