@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sessions_platform.contracts.columns import ENVELOPE
+from sessions_platform.contracts.csv_checks import csv_issues
 from sessions_platform.contracts.field_paths import alternatives
 from sessions_platform.contracts.issues import Issue, KeyPath, Raw, mapping
 from sessions_platform.contracts.polars_syntax import group_names, pattern_problem
@@ -33,6 +34,7 @@ def format_issues(raw: Raw) -> Iterator[Issue]:
     if is_json and (events is not None or source["format"] == "json") and not _keeps_syntax(source.get("encoding")):
         reason = f"{source['encoding']} writes letters with bytes that are brackets or quotes elsewhere"
         yield Issue(("source", "encoding"), reason, "use ndjson without events, or UTF-8 files")
+    yield from csv_issues(source, keeps_syntax=_keeps_syntax(source.get("encoding")))
     if not (is_json and isinstance(events, str) and events != "[]"):
         yield from _envelope_issues(mapping(raw, "columns"))
     yield from _pattern_issues(source, mapping(raw, "columns"))
@@ -104,6 +106,6 @@ def _keeps_syntax(encoding: Any) -> bool:
         return True
     try:
         encoded = _LETTERS.encode(encoding, "ignore")
-    except LookupError:
+    except (LookupError, UnicodeError):
         return True  # the model reports it
     return not any(byte in _SYNTAX for byte in encoded)

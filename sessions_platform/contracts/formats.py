@@ -14,9 +14,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator
 
+from sessions_platform.contracts.csv_options import CsvOptions
 from sessions_platform.contracts.field_paths import enters_value
 from sessions_platform.contracts.model import Model
-from sessions_platform.contracts.values import Character, Encoding, FieldPath, NullTexts, Pattern, invalid, shown
+from sessions_platform.contracts.values import Encoding, FieldPath, NullTexts, Pattern, invalid, shown
 
 # Suffixes of compressed files. They help to find the format in a name. Decompression depends on the first
 # bytes, but for brotli, which has no signature.
@@ -129,7 +130,18 @@ Format = Annotated[
 
 
 # Options that came later are part of a contract version only where they differ from their default.
-LATER_OPTIONS = ("events", "non_finite", "invalid_utf8", "pattern", "parse")
+LATER_OPTIONS = (
+    "events",
+    "non_finite",
+    "invalid_utf8",
+    "pattern",
+    "parse",
+    "escape",
+    "comment",
+    "line_end",
+    "extra_fields",
+    "missing_fields",
+)
 
 
 class NestedText(Model):
@@ -151,18 +163,13 @@ class NestedText(Model):
         return field
 
 
-class FormatOptions(Model):
+class FormatOptions(CsvOptions):
     """How records are written. Each format uses the options that apply to it, and ignores the others.
 
     They decide what a payload means, so they are part of a stream's contract version.
     """
 
     format: Format
-    separator: Character = ","
-    header: bool | Annotated[list[str], Field(min_length=1)] = Field(
-        True, description="CSV: whether the first record names the fields, or the names."
-    )
-    quote: Character | None = Field('"', description="CSV: null for none.")
     encoding: Encoding = Field("utf-8", description="Of formats that are text.")
     events: EventsPath | None = Field(
         None,
@@ -199,13 +206,6 @@ class FormatOptions(Model):
         """The keys that lead to the array of events; none for a bare array, or where no array is stated."""
         return [] if self.events in (None, "[]") else str(self.events).split(".")
 
-    @field_validator("header", mode="before")
-    @classmethod
-    def _header_names_fields(cls, header: Any) -> Any:
-        if header is True:
-            return header
-        if not isinstance(header, list) or not header or not all(isinstance(name, str) and name for name in header):
-            raise invalid(f"{shown(header)} gives the fields no names", "list them: header: [user_id, ts]")
-        if repeated := next((name for name in header if header.count(name) > 1), None):
-            raise invalid(f"{repeated!r} occurs twice", "give each field a name of its own")
-        return header
+
+# The options that decide what a payload means. Of `header_file` that are its names, which `header` has.
+VERSIONED_OPTIONS = set(FormatOptions.model_fields) - {"header_file"}

@@ -20,7 +20,7 @@ from sessions_platform.contracts.calendar import Cadence, Calendar, midnight
 from sessions_platform.contracts.columns import Column, ColumnType, Reference
 from sessions_platform.contracts.duplicates import Duplicates
 from sessions_platform.contracts.enrichments import EnrichmentName, enrichment_versions
-from sessions_platform.contracts.formats import FORMATS, LATER_OPTIONS, FormatOptions
+from sessions_platform.contracts.formats import FORMATS, LATER_OPTIONS, VERSIONED_OPTIONS, FormatOptions
 from sessions_platform.contracts.model import Model
 from sessions_platform.contracts.pseudonyms import Pseudonym, key_fingerprint
 from sessions_platform.contracts.rejection_limits import Rejected
@@ -152,6 +152,11 @@ class Stream(Model):
         return {name: column.references for name, column in self.columns.items() if column.references}
 
     @property
+    def required_fields(self) -> dict[str, list[str]]:
+        """The source fields that each column may be read from which can't be null."""
+        return {name: column.fields(name) for name, column in self.columns.items() if not column.nullable}
+
+    @property
     def derives_event_id(self) -> bool:
         """Whether event ids are made from the rows, because the source has none, or may have none in a row."""
         return "event_id" not in self.columns or self.columns["event_id"].nullable
@@ -201,7 +206,7 @@ class Stream(Model):
         rejected row: if it changes, every landing partition is pending.
         """
         contract = self.model_dump(mode="json", include={"start", "end", "landing", "columns", "extra_columns"})
-        contract["source"] = self.source.model_dump(mode="json", include=set(FormatOptions.model_fields))
+        contract["source"] = self.source.model_dump(mode="json", include=VERSIONED_OPTIONS)
         for name in LATER_OPTIONS:  # so that no stored row is of another contract only because there is an option more
             if contract["source"][name] == FormatOptions.model_fields[name].default:
                 del contract["source"][name]

@@ -83,7 +83,6 @@ def cross_key_issues(raw: Raw) -> Iterator[Issue]:
         reason = f"{name} adds the column {column}, which there is already"
         yield Issue(("enrich",), reason, "rename the column, or remove the enrichment")
     yield from _threshold_issues(mapping(raw, "rejected"))
-    yield from _character_issues(mapping(raw, "source"))
     yield from _day_issues(raw)
     yield from _landing_issues(raw)
     yield from _timezone_issues(raw)
@@ -264,30 +263,6 @@ def _order_issues(key_path: KeyPath, thresholds: Raw) -> Iterator[Issue]:
 
 
 # Files ---------------------------------------------------------------------------------------------------
-
-
-def _character_issues(source: Raw) -> Iterator[Issue]:
-    written = {"separator": source.get("separator", ","), "quote": source.get("quote", '"')}
-    encoding = source.get("encoding", "utf-8")
-    for key, character in written.items():
-        if isinstance(character, str) and len(character) == 1 and not _is_a_byte(character, encoding):
-            reason = f"{character!r} ends a line, or is not a single byte in {encoding}"
-            yield Issue(("source", key), reason, "write a character of ASCII, as in ; or \\t")
-    if written["separator"] == written["quote"]:
-        key = "separator" if "separator" in source else "quote"
-        yield Issue(
-            ("source", key), "separator and quote are the same", "write another one; quote: null if there is none"
-        )
-
-
-def _is_a_byte(character: str, encoding: Any) -> bool:
-    """Whether a character is a single byte that does not end a line; True where the encoding is not known."""
-    try:
-        return len(character.encode(encoding)) == 1 and character not in "\r\n"
-    except UnicodeEncodeError:
-        return False
-    except (LookupError, UnicodeError, TypeError):
-        return True
 
 
 def _landing_issues(raw: Raw) -> Iterator[Issue]:

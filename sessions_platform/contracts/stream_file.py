@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from yaml.reader import ReaderError
 
 from sessions_platform.contracts.columns import Column, Reference
+from sessions_platform.contracts.header_file import with_header_names
 from sessions_platform.contracts.issues import Issue, KeyPath
 from sessions_platform.contracts.pseudonym_checks import pseudonym_issues
 from sessions_platform.contracts.rejection_limits import Rejected, Thresholds
@@ -89,8 +90,9 @@ def load_stream(path: Path, home: Path, pseudonym_key: str | None = None) -> Str
         StreamError: with every problem of the file, in the order of its lines.
     """
     lines, raw = _read_yaml(path)
-    content = {**raw, "path": path, "home": home, "pseudonym_key": pseudonym_key}
-    issues = [*cross_key_issues(raw), *pseudonym_issues(raw, pseudonym_key)]
+    named, header_issues = with_header_names(raw, path.parent, home)
+    content = {**named, "path": path, "home": home, "pseudonym_key": pseudonym_key}
+    issues = [*header_issues, *cross_key_issues(raw), *pseudonym_issues(raw, pseudonym_key)]
     reported = {issue.key_path for issue in issues}
     issues += [issue for issue in _model_issues(content, lines) if issue.key_path not in reported]
     if issues:

@@ -182,7 +182,8 @@ def _encoding(encoding: str) -> str:
         reason = "can't be divided into lines at byte 10"
     except (LookupError, UnicodeError):
         reason = "is not known"
-    raise invalid(f"the encoding {shown(encoding)} {reason}", "write utf-8, latin-1, cp1252 or the like")
+    fix = "write utf-8, latin-1, cp1252 or the like; convert other files to UTF-8, as iconv -f utf-16 -t utf-8 does"
+    raise invalid(f"the encoding {shown(encoding)} {reason}", fix)
 
 
 def _is_stateless(encoding: str) -> bool:

@@ -42,6 +42,7 @@ from sessions_platform.pipeline.records import (
     rounded_percent,
     sample_records,
     skipped_records,
+    warning_records,
 )
 from sessions_platform.pipeline.run import validate_partitions
 from sessions_platform.pipeline.sessionize import sessionize_partitions
@@ -51,6 +52,7 @@ from sessions_platform.storage.lake.lake import Dataset
 from sessions_platform.transforms.schema_drift import Drift
 
 LAKE = "lake"
+_WARNINGS_LOGGED = 10  # the metadata has all of them
 EVERY_PARTITION = dg.AllPartitionMapping()
 
 
@@ -93,9 +95,13 @@ def _raw_events(stream: Stream) -> dg.AssetsDefinition:
                     "files_vanished": ingested.vanished,
                     "files_skipped": len(ingested.skipped),
                     **as_table("skipped", skipped_records(ingested)),
+                    "files_doubtful": len(ingested.warnings),
+                    **as_table("warnings", warning_records(ingested)),
                     "seconds": _since(started),
                 }
                 context.add_asset_metadata(metadata, partition_key=partition)
+                for warning in ingested.warnings[:_WARNINGS_LOGGED]:
+                    context.log.warning(f"{warning.uri}: {warning.text}")
             return stream_context.raw_events(partitions)
 
     return raw_events

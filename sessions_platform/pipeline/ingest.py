@@ -5,14 +5,14 @@ Here: which slices are read, and what is reported of them. Not here: where their
 partitions have something to ingest (`operations.status`).
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.raw_files import RawFileWriter
 from sessions_platform.pipeline.tombstones import read_tombstones
-from sessions_platform.sources.base import Skipped, Slice, search
+from sessions_platform.sources.base import ReadWarning, Skipped, Slice, search
 from sessions_platform.storage.ledger.ledger import KnownFile, StaleWriteError
 
 _ATTEMPTS = 5
@@ -24,6 +24,7 @@ class Ingested:
 
     `read` counts slices that were new or had changed, `vanished` those that are gone and whose rows are kept. `skipped`
     is what looked like a slice and could not be read as one; of several partitions, it is reported with the newest.
+    `warnings` are doubts about the slices that were read.
     """
 
     files: int
@@ -31,6 +32,20 @@ class Ingested:
     read: int
     vanished: int
     skipped: tuple[Skipped, ...] = ()
+    warnings: tuple[ReadWarning, ...] = ()
+
+
+@dataclass
+class _Changes:
+    """What this pass has read, by landing partition: how many slices, and the doubts about them."""
+
+    read: Counter[str] = field(default_factory=Counter)
+    warnings: defaultdict[str, list[ReadWarning]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, writer: RawFileWriter) -> None:
+        self.read += writer.read
+        for partition, warnings in writer.warnings.items():
+            self.warnings[partition] += warnings
 
 
 def ingest(context: StreamContext, landing_partitions: Sequence[str], run_id: str) -> dict[str, Ingested]:
@@ -58,7 +73,7 @@ def ingest(context: StreamContext, landing_partitions: Sequence[str], run_id: st
     cursors = context.ledger.cursors()
     newest = max(landing_partitions)
     found = search(context.source, landing_partitions, cursors)
-    read = _read_changed(context, found.slices, landing_partitions, run_id)
+    changes = _read_changed(context, found.slices, landing_partitions, run_id)
     stored = [file for file in context.ledger.files(landing_partitions) if file.path is not None]
     # A source with cursors doesn't return what lies before them: its absence is not a loss.
     present = {file.uri for file in stored} if cursors else {slice_.uri for slice_ in found.slices}
@@ -66,16 +81,16 @@ def ingest(context: StreamContext, landing_partitions: Sequence[str], run_id: st
     for file in stored:
         of_partition[file.landing_partition].append(file)
     return {
-        partition: _report(files, present, read[partition], tuple(found.skipped) if partition == newest else ())
+        partition: _report(files, present, changes, partition, tuple(found.skipped) if partition == newest else ())
         for partition, files in of_partition.items()
     }
 
 
 def _read_changed(
     context: StreamContext, slices: Sequence[Slice], landing_partitions: Sequence[str], run_id: str
-) -> Counter[str]:
-    """Read and record the slices that are new or may have changed; how many had, by landing partition."""
-    read: Counter[str] = Counter()
+) -> _Changes:
+    """Read and record the slices that are new or may have changed."""
+    changes = _Changes()
     for attempt in range(1, _ATTEMPTS + 1):
         known = {file.uri: file for file in context.ledger.files(landing_partitions)}
         if attempt == 1 and _assign(context, slices, known, max(landing_partitions)):
@@ -87,9 +102,10 @@ def _read_changed(
             if attempt == _ATTEMPTS:
                 raise
         else:
-            return read + writer.read
-        read += writer.read
-    return read
+            changes.add(writer)
+            break
+        changes.add(writer)
+    return changes
 
 
 def _add_changed(writer: RawFileWriter, slices: Sequence[Slice], known: Mapping[str, KnownFile]) -> None:
@@ -112,6 +128,10 @@ def _assign(context: StreamContext, slices: Sequence[Slice], known: Mapping[str,
     return bool(uris_of)
 
 
-def _report(stored: Sequence[KnownFile], present: set[str], read: int, skipped: tuple[Skipped, ...]) -> Ingested:
+def _report(
+    stored: Sequence[KnownFile], present: set[str], changes: _Changes, partition: str, skipped: tuple[Skipped, ...]
+) -> Ingested:
     vanished = sum(file.uri not in present and not file.is_replay for file in stored)
-    return Ingested(len(stored), sum(file.stored.rows for file in stored), read, vanished, skipped)
+    rows = sum(file.stored.rows for file in stored)
+    warnings = tuple(dict.fromkeys(changes.warnings[partition]))
+    return Ingested(len(stored), rows, changes.read[partition], vanished, skipped, warnings)

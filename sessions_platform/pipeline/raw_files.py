@@ -19,7 +19,7 @@ import polars as pl
 from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.tombstones import Tombstones
-from sessions_platform.sources.base import Cursor, Quarantine, Reading, Slice, text_digest_of
+from sessions_platform.sources.base import Cursor, Quarantine, Reading, ReadWarning, Slice, Warns, text_digest_of
 from sessions_platform.storage.lake.errors import MissingFileError
 from sessions_platform.storage.lake.lake import Lake, StoredFile
 from sessions_platform.storage.lake.prefetch import prefetch
@@ -66,10 +66,12 @@ class RawFileWriter:
 
     Attributes:
         read: how many slices had other content than is recorded, by landing partition.
+        warnings: what is doubtful about these, by landing partition.
     """
 
     def __init__(self, context: StreamContext, files: Sequence[KnownFile], run_id: str, tombstones: Tombstones) -> None:
         self.read: Counter[str] = Counter()
+        self.warnings: defaultdict[str, list[ReadWarning]] = defaultdict(list)
         self._tombstones = tombstones
         self._delivered = context.ledger.delivered_digests() if tombstones.count else {}
         self._context, self._run_id = context, run_id
@@ -153,6 +155,8 @@ class RawFileWriter:
         return self._known[slice_.uri].has_content(reading.digest)
 
     def _read_file(self, slice_: Slice, reading: Reading, rows: int) -> ReadFile:
+        if isinstance(reading, Warns):
+            self.warnings[self._partition] += [ReadWarning(slice_.uri, text) for text in reading.warnings]
         read = reading.digest, text_digest_of(reading)
         digest, text_digest = self._delivered.get(reading.digest, read)
         return ReadFile(slice_.uri, slice_.fingerprint, digest, rows, self._known[slice_.uri].path, text_digest)

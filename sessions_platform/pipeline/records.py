@@ -53,6 +53,11 @@ def skipped_records(ingested: Ingested) -> list[Record]:
     return [{"file": _shortened(skip.place), "reason": skip.reason} for skip in ingested.skipped]
 
 
+def warning_records(ingested: Ingested) -> list[Record]:
+    """What is doubtful about the files that were read."""
+    return [{"file": _shortened(warning.uri), "warning": warning.text} for warning in ingested.warnings]
+
+
 def drift_records(drifts: Iterable[Drift]) -> list[Record]:
     """Differences of an observed schema, one a record."""
     return [

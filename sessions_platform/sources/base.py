@@ -69,6 +69,14 @@ class Skipped:
 
 
 @dataclass(frozen=True)
+class ReadWarning:
+    """A doubt about a slice that was read, as whether its encoding is the one that the stream states."""
+
+    uri: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Found:
     """The slices that exist now, as `Source.find` returns them, and what was skipped on the way, by place."""
 
@@ -109,6 +117,13 @@ class Unpacking(Protocol):
 def text_digest_of(reading: Reading) -> str:
     """The digest of what a reading has unpacked; that of the bytes where it does not unpack anything."""
     return reading.text_digest if isinstance(reading, Unpacking) else reading.digest
+
+
+@runtime_checkable
+class Warns(Protocol):
+    """The optional capability of a reading to tell a doubt about what it has read; sentences."""
+
+    warnings: Sequence[str]
 
 
 class Source(Protocol):

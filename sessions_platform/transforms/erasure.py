@@ -62,7 +62,11 @@ class UserPattern:
         self._words = re.compile(rb"(?<!%b)(?:%b)(?!%b)" % (_WORD, words, _WORD))
         column = stream.columns["user_id"]
         self._parts = {max(form.split(b" "), key=len) if column.join else form for form in forms}
-        has_nested_text = stream.source.parse is not None  # which may be a list of bytes
+        written = stream.source
+        self._respelling = [
+            text.encode(written.encoding) for text in ("\\", written.escape, '""', 2 * (written.quote or "")) if text
+        ]
+        has_nested_text = written.parse is not None  # which may be a list of bytes
         self._is_any_row = _is_respelled(column) or has_nested_text or b"" in self._parts
         self._decoder = Decoder(column.decode) if column.decode else None
 
@@ -99,7 +103,7 @@ class UserPattern:
         """A quick test that misses no row: ids are literal or with escapes, unless the column respells them."""
         if self._is_any_row:
             return pl.Series([True], dtype=pl.Boolean).new_from_index(0, len(payloads))
-        wanted = [*sorted(self._parts), b"\\", b'""']
+        wanted = [*sorted(self._parts), *self._respelling]
         column = pl.col(payloads.name)
         return payloads.to_frame().select(pl.any_horizontal(column.bin.contains(part) for part in wanted)).to_series()
 

@@ -16,12 +16,12 @@ def without_skipped(parsed: pl.DataFrame, stream: Stream) -> pl.DataFrame:
 
     Args:
         parsed: the columns of ``transforms.parse``.
-        stream: its `skip`, and its format, whose comments are skipped, too. The rest of a file that can't be read is
-            never skipped.
+        stream: its `skip`, the `comment` of its source, and its format, which may have comments. The rest of a file
+            that can't be read is never skipped.
     """
     conditions = [_matches(rule) for rule in stream.skip]
-    if comment := FORMATS[stream.source.format].comment:
-        conditions.append(pl.col("payload").bin.starts_with(comment.encode()))
+    for comment in {stream.source.comment, FORMATS[stream.source.format].comment} - {None, ""}:
+        conditions.append(pl.col("payload").bin.starts_with(str(comment).encode(stream.source.encoding)))
     if not conditions:
         return parsed
     is_skipped = pl.any_horizontal(conditions) & pl.col("corrupt_reason").is_null()

@@ -321,7 +321,11 @@ PROBLEMS: dict[str, tuple[str | bytes, str, str]] = {
     "end at start": (changed("source:", "end: 2026-01-01\nsource:"), "end", "a later day"),
     "no header": (changed("format: ndjson", CSV + "header: false"), "source.header", "header: [user_id, ts]"),
     "unknown encoding": (changed("format: ndjson", CSV + "encoding: utf-99"), "source.encoding", "utf-8"),
-    "utf-16": (changed("format: ndjson", CSV + "encoding: utf-16"), "source.encoding", "latin-1"),
+    "utf-16": (
+        changed("format: ndjson", CSV + "encoding: utf-16"),
+        "source.encoding",
+        "convert other files to UTF-8, as iconv -f utf-16 -t utf-8 does",
+    ),
     "no text encoding": (changed("format: ndjson", CSV + "encoding: base64"), "source.encoding", "cp1252"),
     "separator": (changed("format: ndjson", CSV + "separator: '||'"), "source.separator", "1 character"),
     "isin": (changed("[login, view_page, add_to_cart, purchase]", "[]"), "columns.event_type.isin", "1"),
@@ -442,6 +446,44 @@ PROBLEMS: dict[str, tuple[str | bytes, str, str]] = {
     "a line end as separator": (changed("format: ndjson", CSV + 'separator: "\\n"'), "source.separator", "ASCII"),
     "a line end as quote": (changed("format: ndjson", CSV + 'quote: "\\r"'), "source.quote", "ASCII"),
     "two bytes as separator": (changed("format: ndjson", CSV + "separator: §"), "source.separator", "ASCII"),
+    "names that YAML reads as booleans": (
+        changed("format: ndjson", CSV + "header: [u, on, no]"),
+        "source.header",
+        'quote them, as in header: ["on", "no", "1"]',
+    ),
+    "CR LF": (
+        changed("format: ndjson", CSV + "line_end: crlf"),
+        "source.line_end",
+        "write lf, which ends lines at CR LF",
+    ),
+    "CR": (changed("format: ndjson", CSV + "line_end: cr"), "source.line_end", "write auto"),
+    "a line end that is none": (changed("format: ndjson", CSV + "line_end: unix"), "source.line_end", "'lf' or 'auto'"),
+    "the quote as escape": (changed("format: ndjson", CSV + "escape: '\"'"), "source.escape", "another one"),
+    "a blank as comment": (
+        changed("format: ndjson", CSV + "separator: whitespace\n  comment: ' '"),
+        "source.comment",
+        "another one",
+    ),
+    "an escape that letters contain": (
+        changed("format: ndjson", CSV + "escape: '\\'\n  encoding: shift_jis"),
+        "source.escape",
+        "UTF-8",
+    ),
+    "an escape without CSV": (
+        changed("format: ndjson", "format: ndjson\n  escape: '\\'"),
+        "source.escape",
+        "format: csv",
+    ),
+    "a header twice": (
+        changed("format: ndjson", CSV + "header: [a]\n  header_file: x.tsv"),
+        "source.header_file",
+        "keep one of the two",
+    ),
+    "no such header file": (
+        changed("format: ndjson", CSV + "header_file: none.tsv"),
+        "source.header_file",
+        "whose first record has the names",
+    ),
     "a quote that the encoding lacks": (
         changed("format: ndjson", CSV + "quote: „\n  encoding: latin-1"),
         "source.quote",
@@ -500,6 +542,32 @@ def test_a_problem_names_its_key_and_its_fix(content: str | bytes, key: str, fix
     for problem in found:
         assert problem.file == tmp_path / "web.yaml"
         assert problem.line or isinstance(content, bytes) or "missing" in problem.reason
+
+
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [
+        ("[u, on, no]", "YAML reads the names of fields 2, 3 as true, false, and not as text"),
+        ("[u, 7]", "YAML reads the name of field 2 as 7, and not as text"),
+        ("[2026-01-01, u]", "YAML reads the name of field 1 as 2026-01-01, and not as text"),
+    ],
+)
+def test_names_that_yaml_does_not_read_as_text_are_told(header: str, reason: str, tmp_path: Path) -> None:
+    (problem,) = problems(changed("format: ndjson", f"{CSV}header: {header}"), tmp_path)
+    assert problem.reason == reason
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-16-le"])
+def test_utf_16_is_a_problem_of_the_encoding_alone(encoding: str, tmp_path: Path) -> None:
+    (problem,) = problems(changed("format: ndjson", f"{CSV}encoding: {encoding}"), tmp_path)
+    assert problem.key == "source.encoding"
+    assert problem.reason == f"the encoding {encoding!r} can't be divided into lines at byte 10"
+
+
+def test_a_tab_may_be_written_as_two_letters(tmp_path: Path) -> None:
+    for separator in ("'\\t'", '"\\t"'):
+        assert problems(changed("format: ndjson", f"{CSV}separator: {separator}"), tmp_path) == []
+        assert load_stream(tmp_path / "web.yaml", tmp_path).source.separator == "\t"
 
 
 def test_each_item_of_a_list_is_reported(tmp_path: Path) -> None:

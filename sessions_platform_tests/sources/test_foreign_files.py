@@ -1,6 +1,7 @@
 """Files that are no text are one rejected row that says what they are."""
 
 import bz2
+import codecs
 import gzip
 import io
 import lzma
@@ -60,6 +61,8 @@ def parquet() -> bytes:
         (lzma.compress(LINES, lzma.FORMAT_ALONE), "a file in legacy LZMA. Fix: deliver"),
         (parquet(), "a Parquet file. Fix: set format: parquet"),
         (b"Obj\x01\x04\x14avro.codec", "an Avro file. Fix: set format: avro"),
+        ("id,user\n1,ann\n".encode("utf-16"), "a file in UTF-16. Fix: convert it to UTF-8"),
+        (codecs.BOM_UTF16_BE + "é,ü\n".encode("utf-16-be"), "a file in UTF-16. Fix: convert it to UTF-8"),
         (b"%PDF-1.7\n", "a PDF. Fix: export"),
     ],
 )

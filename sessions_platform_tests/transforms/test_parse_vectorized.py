@@ -449,17 +449,37 @@ fields = st.text('ab;,"\r\n\0\\\t é😀\x7f', max_size=4) | st.sampled_from(
 def records(draw: st.DrawFn) -> tuple[list[bytes], bytes | None]:
     names = draw(st.lists(st.sampled_from(["a", "b", "c", "c.d", "user.id", "é", "x y"]), min_size=1, max_size=5))
     lines = [
-        draw(st.sampled_from([",", ",", ",", ";"])).join(draw(st.lists(fields, min_size=width, max_size=width)))
+        draw(st.sampled_from([",", ",", ",", ";", " ", "\t "])).join(
+            draw(st.lists(fields, min_size=width, max_size=width))
+        )
         for width in draw(st.lists(st.sampled_from([len(names)] * 5 + [0, 1, len(names) + 1]), max_size=12))
     ]
     header = draw(st.sampled_from([",".join(names).encode()] * 6 + [None, b"", b"a,b\xff", b'"a","b"', b"a,a"]))
     return [draw(st.sampled_from([line.encode()] * 9 + [line.encode("latin-1", "replace")])) for line in lines], header
 
 
+CSV_OPTIONS: list[dict[str, Any]] = [
+    {},
+    {"quote": None},
+    {"separator": ";"},
+    {"quote": "'"},
+    {"separator": "é"},
+    {"quote": ","},
+    {"escape": "\\"},
+    {"escape": "\\", "quote": None, "line_end": "auto"},
+    {"separator": "whitespace"},
+    {"separator": "whitespace", "quote": None, "escape": "a"},
+    {"line_end": "auto"},
+    {"extra_fields": "keep"},
+    {"missing_fields": "null"},
+    {"extra_fields": "keep", "missing_fields": "null", "separator": "whitespace"},
+]
+
+
 @given(
     records(),
     st.sampled_from(["keep", "drop", "reject"]),
-    st.sampled_from([{}, {}, {"quote": None}, {"separator": ";"}, {"quote": "'"}, {"separator": "é"}, {"quote": ","}]),
+    st.sampled_from(CSV_OPTIONS),
     st.sampled_from(["utf-8", "utf-8", "latin-1"]),
 )
 def test_csv_records(
@@ -479,12 +499,45 @@ def test_records_of_listed_names(drawn: tuple[list[bytes], bytes | None], names:
     agrees(raw(drawn[0]), stream(COLUMNS, format="csv", header=names))
 
 
+@given(records(), st.sampled_from(["\t", "\x01", "\x1f"]), st.sampled_from(['"', None]))
+def test_records_between_control_characters(
+    drawn: tuple[list[bytes], bytes | None], separator: str, quote: Any
+) -> None:
+    header, *lines = [line.replace(b",", separator.encode()) for line in (drawn[1] or b"a", *drawn[0])]
+    agrees(raw(lines, header), stream(COLUMNS, format="csv", separator=separator, quote=quote))
+
+
+def test_tsv_is_vectorized_where_fields_become_properties() -> None:
+    lines = [b"1\t2\t3", b'"1"\t"2"\t3', b"1\t2\x01\t3", b'1\t2\t"3\t3"']
+    assert vectorized_rows(lines, stream(COLUMNS, format="csv", separator="\t"), b"a\tb\tz") == [0, 1]
+    agrees(raw(lines, b"a\tb\tz"), stream(COLUMNS, format="csv", separator="\t"))
+
+
 def test_simple_csv_is_vectorized() -> None:
     lines = [b"x,,1", b"", b"1,2", b'"x",y,z', b"\xff,,", b"a,b,c", b"a\0,b,c", b"a\r,b,c", b"\\,\t,\x01"]
     assert vectorized_rows(lines, stream(COLUMNS, format="csv"), b"a,user.id,b") == [0, 3, 5, 8]
     assert vectorized_rows(lines, stream(COLUMNS, format="csv"), b"a,b,z") == [0, 3, 5]
     agrees(raw(lines, b"a,user.id,b"), stream(COLUMNS, format="csv"))
     agrees(raw(lines, b"a,b,z"), stream(COLUMNS, format="csv"))
+
+
+@pytest.mark.parametrize(
+    ("options", "rows"),
+    [
+        ({"escape": "\\"}, [0, 1]),
+        ({"extra_fields": "keep"}, [0, 1, 2, 6]),
+        ({"missing_fields": "null"}, [0, 1, 3, 4, 5]),
+        ({"separator": "whitespace"}, [5]),
+        ({"line_end": "auto"}, [0, 1, 4]),
+    ],
+)
+def test_what_is_vectorized_of_other_kinds_of_csv(options: dict[str, Any], rows: list[int]) -> None:
+    lines = [b"x,y", b'"x","y"', b"x,y,z", b"x", b"\\,y", b" x  y ", b"x,y,", b'"x" y', b"x\n,y"]
+    of = stream(COLUMNS, format="csv", **options)
+    header = b"a b" if "separator" in options else b"a,b"
+    lines = lines if "line_end" in options else lines[:-1]
+    assert vectorized_rows(lines, of, header) == rows
+    agrees(raw(lines, header), of)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sessions_platform.contracts.sources import FilesSource
+from sessions_platform.sources.files.encoding_doubt import EncodingDoubt
 from sessions_platform.sources.formats.compression import Codec, codec_of, decompressed
 from sessions_platform.sources.formats.errors import CorruptDataError
 from sessions_platform.sources.formats.foreign import refuse_foreign
@@ -34,6 +35,7 @@ class FileContent:
         self.text_bytes: int | None = None
         self._handle, self._name = handle, name
         self._encoding = source.encoding
+        self._doubt = EncodingDoubt(source.encoding)
         self._block_bytes = block_bytes
         self._sha256 = hashlib.sha256()
         self._hashed = 0
@@ -66,6 +68,11 @@ class FileContent:
         self.digest()
         return self._handle
 
+    @property
+    def warnings(self) -> list[str]:
+        """What is to be told of the text, once all of it has been read."""
+        return [self._doubt.warning] if self._doubt.warning else []
+
     def text(self) -> Iterator[bytes]:
         """The decompressed text in chunks, without its BOM. Raises CorruptDataError where the rest isn't readable.
 
@@ -88,7 +95,9 @@ class FileContent:
         chunks = self._unpacked(codec) if codec else self.chunks(min(_CHUNK_BYTES, self._block_bytes))
         for chunk in self._hashing(chunks) if codec else chunks:
             self.text_bytes += len(chunk)
+            self._doubt.see(chunk)
             yield chunk
+        self._doubt.see(b"", is_last=True)
 
     def _hashing(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         sha256 = hashlib.sha256()

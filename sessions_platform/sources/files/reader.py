@@ -38,6 +38,7 @@ class FileReading:
     ) -> None:
         self.digest = self.text_digest = ""
         self.text_bytes: int | None = None
+        self.warnings: list[str] = []
         self._path = path
         self._source = source
         self._format = file_format
@@ -55,6 +56,7 @@ class FileReading:
                     yield from self._rows(block)
                 if content.text_bytes is not None:
                     self.text_bytes = content.text_bytes - len(content.preamble)
+                self.warnings = content.warnings
                 if self._position == 1 and content.size:
                     self._quarantined()  # no row keeps what it contains, a CSV header perhaps
             except CorruptDataError as corrupt:

@@ -52,7 +52,7 @@ class FileSource:
         self._source = stream.source
         self._folder, self._home = _absolute(stream.path.parent), _absolute(stream.home)
         self._block_bytes = block_bytes
-        self._format = open_format(stream.source)
+        self._format = open_format(stream.source, stream.required_fields)
         self._root, self._pattern = self._anchored(self._source.files)
         self._template = PathTemplate(self._pattern, stream.landing_calendar) if self._source.dated else None
 

@@ -7,7 +7,7 @@ errors (`errors`), which formats there are (`contracts.formats.FORMATS`), how a 
 (`transforms.parse`).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from io import FileIO
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -95,4 +95,17 @@ class Format(Protocol):
 
     def decoder(self) -> Decoder:
         """A function that decodes one record; made once for many records."""
+        ...
+
+
+@runtime_checkable
+class NamingFields(Protocol):
+    """The optional capability of a format whose files name their fields: to tell a file that names others."""
+
+    def requiring(self, required: Mapping[str, Sequence[str]]) -> Format:
+        """The same format, by which a file is corrupt that names none of these fields.
+
+        Args:
+            required: for each column that can't be null, the fields that it may be read from.
+        """
         ...

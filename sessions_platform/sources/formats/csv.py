@@ -1,27 +1,29 @@
 """CSV: a record is a line, or several that a quoted field spans; its fields are named by a header.
 
 Splitting finds the records without understanding them, in whole blocks of text at once; only lines
-with an odd number of quotes are looked at one by one. Decoding is the standard library's, for single
-records. Every value is text; an empty field is null.
+with an odd number of quotes are looked at one by one. Every value is text; an empty field is null. Not here: how one
+record is cut into fields (`csv_fields`), and escapes and line ends in a text (`csv_escapes`).
 """
 
 import csv
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
 import numpy as np
 
+from sessions_platform.contracts.csv_options import WHITESPACE
 from sessions_platform.contracts.formats import FormatOptions
 from sessions_platform.sources.formats.base import Content, Decoder, Fields, RecordBlock
+from sessions_platform.sources.formats.csv_escapes import Escapes, line_end_of
+from sessions_platform.sources.formats.csv_fields import field_splitter, header_names, names_of_fields, separators_of
+from sessions_platform.sources.formats.csv_header import check_header
 from sessions_platform.sources.formats.errors import CorruptDataError, MalformedError
 from sessions_platform.sources.formats.text_records import (
+    LF,
     Ends,
-    decoded,
     line_ends,
-    lines,
     positions_of,
     record_blocks,
     whole_lines,
@@ -32,38 +34,82 @@ LONGEST_OPEN_RECORD = 8 * 1024 * 1024
 
 
 class CsvFormat:
-    """CSV with the separator, quote, header and encoding that a stream states."""
+    """CSV with the options that a stream states."""
 
-    def __init__(self, options: FormatOptions) -> None:
+    def __init__(self, options: FormatOptions, required: Mapping[str, Sequence[str]] | None = None) -> None:
         self._options = options
+        self._required = required or {}
+        encoded = {
+            key: character.encode(options.encoding) if character else None
+            for key, character in (("quote", options.quote), ("escape", options.escape), ("comment", options.comment))
+        }
+        self._quote, self._escape, self._comment = encoded["quote"], encoded["escape"], encoded["comment"]
+        self._separators = separators_of(options).encode(options.encoding)
+
+    def requiring(self, required: Mapping[str, Sequence[str]]) -> "CsvFormat":
+        """The same format, by which a file is corrupt whose header names no field of any of these columns."""
+        return CsvFormat(self._options, required)
 
     def records(self, content: Content, block_bytes: int) -> Iterator[RecordBlock]:
         """The records below the header, which is the first record where the stream doesn't list the names."""
-        separator, quote, encoding = self._options.separator, self._options.quote, self._options.encoding
-        texts = whole_lines(content.text(), block_bytes)
-        splitter = RecordSplitter(separator.encode(encoding), quote.encode(encoding)) if quote else None
-        blocks = splitter.split(texts) if splitter else chain.from_iterable(map(lines, texts))
-        if self._options.header is not True:
-            yield from blocks
-            return
-        header = None
-        for payloads, terminators, *_ in blocks:
+        line_end, chunks = LF, content.text()
+        if self._options.line_end == "auto":
+            line_end, chunks = line_end_of(chunks, self._separators, self._quote, self._escape)
+        splitter = self._splitter(line_end)
+        blocks = splitter.split(whole_lines(chunks, block_bytes, line_end))
+        if self._options.header is True:
+            return self._below_header(blocks, splitter)
+        return blocks
+
+    def _splitter(self, line_end: bytes) -> "RecordSplitter":
+        escapes = None
+        if self._escape:
+            syntax = self._separators + (self._quote or b"") + (self._comment or b"")
+            escapes = Escapes(self._escape, syntax, self._comment, line_end)
+        is_run = self._options.separator == WHITESPACE
+        return RecordSplitter(
+            self._separators, self._quote, are_runs=is_run, escapes=escapes, comment=self._comment, line_end=line_end
+        )
+
+    def _below_header(self, blocks: Iterator[RecordBlock], splitter: "RecordSplitter") -> Iterator[RecordBlock]:
+        size = 0  # of the comments above the header, which have to fit into a row
+        for block in blocks:
+            payloads, terminators = block.payloads, block.terminators
             assert terminators is not None
-            if header is None:
-                header = payloads[0]
-                yield RecordBlock(payloads[:0], terminators[:0], header, header + terminators[0])
-                if splitter and not splitter.is_whole(header):
-                    raise CorruptDataError(
-                        "its first record, the header, is no CSV: a quote is open or stands amid a field"
-                    )
-                yield RecordBlock(payloads[1:], terminators[1:], header)
-            else:
-                yield RecordBlock(payloads, terminators, header)
+            first = self._first_record(payloads)
+            above = b"".join(chain.from_iterable(zip(payloads[:first], terminators[:first], strict=True)))
+            size += len(above)
+            if size > LONGEST_OPEN_RECORD:
+                raise CorruptDataError(f"it begins with more than {LONGEST_OPEN_RECORD >> 20} MiB of comments")
+            if first == len(payloads):
+                yield RecordBlock(payloads[:0], terminators[:0], None, above)
+                continue
+            header = payloads[first]
+            is_whole = splitter.is_whole(header)
+            check_header(header, self._options, self._required if is_whole else {})
+            yield RecordBlock(payloads[:0], terminators[:0], header, above + header + terminators[first])
+            if not is_whole:
+                raise CorruptDataError(
+                    "its first record, the header, is no CSV: a quote is open or stands amid a field"
+                )
+            yield RecordBlock(payloads[first + 1 :], terminators[first + 1 :], header)
+            for below in blocks:
+                yield RecordBlock(below.payloads, below.terminators, header)
+
+    def _first_record(self, payloads: Iterable[bytes]) -> int:
+        """The number of lines that are comments before the first one that is not."""
+        count = 0
+        if self._comment:
+            for payload in payloads:
+                if not payload.startswith(self._comment):
+                    break
+                count += 1
+        return count
 
     def decoder(self) -> Decoder:
         """A function from a record and its header to its fields, all of them text or None."""
         csv.field_size_limit(sys.maxsize)  # a payload is in memory already, and is not malformed by its length
-        split = _field_splitter(self._options)
+        split = field_splitter(self._options)
         names_under = header_names(self._options)
 
         def decode(payload: bytes, header: bytes | None) -> Fields:
@@ -71,47 +117,10 @@ class CsvFormat:
                 raise MalformedError("is an empty line")
             names, values = names_under(header), split(payload)
             if len(names) != len(values):
-                raise MalformedError(f"the row has {len(values)} fields, the header names {len(names)}")
+                names = names_of_fields(names, len(values), self._options)
             return {name: value or None for name, value in zip(names, values, strict=True)}
 
         return decode
-
-
-# Fields --------------------------------------------------------------------------------------------------
-
-
-def header_names(options: FormatOptions) -> Callable[[bytes | None], list[str]]:
-    """A function from a header to the names of the fields under it, which ignores it where the stream lists them.
-
-    The function raises MalformedError where a header is not a CSV record, or repeats a name.
-    """
-    if isinstance(options.header, list):
-        listed = options.header
-        return lambda _: _distinct(listed)
-    split = _field_splitter(options)
-    return lru_cache(maxsize=8)(lambda header: _distinct(split(header or b"")))
-
-
-def _field_splitter(options: FormatOptions) -> Callable[[bytes], list[str]]:
-    separator, quote, encoding = options.separator, options.quote, options.encoding
-
-    def split(record: bytes) -> list[str]:
-        text = decoded(record, encoding)
-        if quote is None or (quote not in text and "\r" not in text):
-            return text.split(separator)
-        try:
-            return next(csv.reader((text,), delimiter=separator, quotechar=quote, strict=True))
-        except csv.Error as error:
-            raise MalformedError(f"is not one CSV record: {str(error).partition(' - ')[0]}") from None
-
-    return split
-
-
-def _distinct(names: list[str]) -> list[str]:
-    if len(set(names)) < len(names):
-        repeated = next(name for name in names if names.count(name) > 1).replace("\0", "\\u0000")
-        raise MalformedError(f"the header names {repeated!r} twice")
-    return names
 
 
 # Records -------------------------------------------------------------------------------------------------
@@ -127,39 +136,60 @@ class RecordSplitter:
     stray quote costs the row that contains it, and none of the rows after it.
     """
 
-    def __init__(self, separator: bytes, quote: bytes) -> None:
+    def __init__(
+        self,
+        separators: bytes,
+        quote: bytes | None,
+        *,
+        are_runs: bool = False,
+        escapes: Escapes | None = None,
+        comment: bytes | None = None,
+        line_end: bytes = LF,
+    ) -> None:
+        self._quote = quote
+        self._escapes = escapes
+        self._line_end = line_end
+        if quote:
+            self._compile(separators, quote, "+" if are_runs else "", comment)
+
+    def _compile(self, separators: bytes, quote: bytes, repeated: str, comment: bytes | None) -> None:
         # Groups are atomic, (?>…), so that a long record is matched in one way only. Possessive repeats would say
         # the same more shortly, but Python 3.11.2, which Debian 12 has, gets nested ones wrong.
-        s, q = (re.escape(byte.decode("latin-1")) for byte in (separator, quote))
+        blanks, q = (re.escape(characters.decode("latin-1")) for characters in (separators, quote))
+        s = f"[{blanks}]{repeated}"
         quoted_text = f"(?>[^{q}]*(?:{q}{q}[^{q}]*)*)"  # a doubled quote is data
-        field = f"(?:{q}{quoted_text}{q}|(?!{q})(?>[^{s}]*))"  # in quotes, or not beginning with one
+        field = f"(?:{q}{quoted_text}{q}|(?!{q})(?>[^{blanks}]*))"  # in quotes, or not beginning with one
         more_fields = f"(?>(?:{s}{field})*)"
-        self._quote = quote
+        no_comment = f"(?!{re.escape(comment.decode('latin-1'))})" if comment else ""
+        end = "\r?\n" if self._line_end == LF else "\r"
         self._whole = _compiled(field + more_fields)
         # A line that ends in an open field, from the beginning of a record.
-        self._opens = _compiled(f"(?>(?:{field}{s})*){q}{quoted_text}")
+        self._opens = _compiled(f"{no_comment}(?>(?:{field}{s})*){q}{quoted_text}")
         # A line that begins in an open field: it closes that field and ends the record …
-        self._closes = _compiled(f"{quoted_text}{q}{more_fields}(?:\r?\n)?")
+        self._closes = _compiled(f"{quoted_text}{q}{more_fields}(?:{end})?")
         # … or ends in an open field again, be it the same or a later one.
         self._stays_open = _compiled(f"{quoted_text}(?:{q}{more_fields}{s}{q}{quoted_text})?")
 
     def is_whole(self, record: bytes) -> bool:
         """Whether a record's quoted fields are all closed, with nothing between the closing quote and the separator."""
-        return self._whole.fullmatch(record) is not None
+        return self._quote is None or self._whole.fullmatch(self._masked(record)) is not None
 
     def split(self, texts: Iterable[bytes]) -> Iterator[RecordBlock]:
         """The records of texts each of which is whole lines. A record may go on in the next text."""
         open_rest = b""
-        for more in texts:
+        for more in self._escapes.unbroken(texts) if self._escapes else texts:
             text = open_rest + more
-            ends, decided = self._record_ends(text)
-            yield from record_blocks(text, ends)
+            ends, decided = self._record_ends(self._masked(text))
+            yield from record_blocks(text, ends, self._line_end)
             open_rest = text[decided:]
-        yield from lines(open_rest)
+        yield from record_blocks(open_rest, line_ends(self._masked(open_rest), self._line_end), self._line_end)
+
+    def _masked(self, text: bytes) -> bytes:
+        return self._escapes.masked(text) if self._escapes else text
 
     def _record_ends(self, text: bytes) -> tuple[Ends, int]:
         """Where records end, and how much of the text that decides: the rest begins with one that may yet be closed."""
-        ends = line_ends(text)
+        ends = line_ends(text, self._line_end)
         inner = np.zeros(len(ends), bool)  # line ends inside a record
         following = 0
         for line in self._odd_lines(text, ends):
@@ -174,7 +204,7 @@ class RecordSplitter:
 
     def _odd_lines(self, text: bytes, ends: Ends) -> list[int]:
         """The lines with an odd number of quotes."""
-        if self._quote not in text:
+        if self._quote is None or self._quote not in text:
             return []
         quotes = positions_of(text, ord(self._quote))
         return np.flatnonzero(np.bincount(np.searchsorted(ends, quotes, side="right")) & 1).tolist()
@@ -186,6 +216,7 @@ class RecordSplitter:
         """
         too_far = np.searchsorted(ends, _start(ends, opening) + LONGEST_OPEN_RECORD, side="right")
         line = opening
+        assert self._quote is not None
         while True:
             at = text.find(self._quote, ends[line])
             line = len(ends) if at < 0 else int(np.searchsorted(ends, at, side="right"))

@@ -11,6 +11,7 @@ from sessions_platform.sources.formats.errors import CorruptDataError
 _UNPACK = "unpack it, and deliver the files that are in it"
 _REPACK = "deliver it uncompressed, or as gzip, zstd, bzip2, xz, lz4 or brotli"
 _EXPORT = "export it as CSV or NDJSON"
+_RECODE = "convert it to UTF-8, as iconv -f utf-16 -t utf-8 does"
 _SIGNATURES: tuple[tuple[str, str, str], ...] = (
     (
         r"PK\x03\x04(?s:.{26})(\[Content_Types\]\.xml|_rels/|xl/)",
@@ -29,6 +30,7 @@ _SIGNATURES: tuple[tuple[str, str, str], ...] = (
     (r"PAR1[\x00-\x08\x0e-\x1f]", "a Parquet file", "set format: parquet"),
     (r"ARROW1\x00\x00", "an Arrow file", "set format: arrow"),
     (r"Obj\x01", "an Avro file", "set format: avro"),
+    (r"\xff\xfe[^\x00]\x00|\xfe\xff\x00[^\x00]", "a file in UTF-16", _RECODE),
     (r"%PDF-[12]\.\d", "a PDF", _EXPORT),
     (r"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an older Excel workbook or Office document", _EXPORT),
     (r"SQLite format 3\x00", "an SQLite database", _EXPORT),

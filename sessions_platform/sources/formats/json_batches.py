@@ -84,7 +84,7 @@ class BatchSplitter:
     def _records(self, text: bytes) -> tuple[Offsets, Offsets, list[bytes | None]]:
         """The records of whole lines: those of sound lines at once, of each other line by itself."""
         marks = brackets(text)
-        ends = line_ends(text, marks.newlines)
+        ends = line_ends(text, ends=marks.newlines)
         is_broken = _broken_lines(marks, ends)
         if not is_broken.any():
             found = self._finder.find(text, State(), marks)

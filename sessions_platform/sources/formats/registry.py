@@ -4,16 +4,25 @@ The only place that goes from a format's name to its implementation, which is im
 first stream needs it.
 """
 
+from collections.abc import Mapping, Sequence
 from pkgutil import resolve_name
 
 from sessions_platform.contracts.formats import FORMATS, FormatOptions
-from sessions_platform.sources.formats.base import Format
+from sessions_platform.sources.formats.base import Format, NamingFields
 from sessions_platform.sources.formats.nested import NestedFormat, nested_options
 
 
-def open_format(options: FormatOptions) -> Format:
-    """The format that the options name, which splits and decodes as they say."""
-    file_format = resolve_name(FORMATS[options.format].implementation)(options)
+def open_format(options: FormatOptions, required: Mapping[str, Sequence[str]] | None = None) -> Format:
+    """The format that the options name, which splits and decodes as they say.
+
+    Args:
+        options: of a stream.
+        required: to read whole files: for each column that can't be null, the fields that it may be read from.
+    """
+    opened: Format = resolve_name(FORMATS[options.format].implementation)(options)
+    if required and isinstance(opened, NamingFields):
+        nested = {options.parse.field: [options.parse.field]} if options.parse else {}
+        opened = opened.requiring({**required, **nested})
     if options.parse is None:
-        return file_format
-    return NestedFormat(file_format, open_format(nested_options(options, options.parse)), options.parse)
+        return opened
+    return NestedFormat(opened, open_format(nested_options(options, options.parse)), options.parse)

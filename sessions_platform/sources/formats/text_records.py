@@ -22,10 +22,10 @@ LONGEST_LINE = 128 * 1024 * 1024
 # The memory that a row takes besides its bytes is bounded too: a text may consist of newlines alone.
 BLOCK_ROWS = 128 * 1024
 
+LF, CR = b"\n", b"\r"
+
 # Ends in a text, each after a record and its terminator: int64, increasing.
 Ends = np.ndarray
-
-_LF, _CR = b"\n\r"
 
 
 def decoded(record: bytes, encoding: str) -> str:
@@ -82,12 +82,13 @@ AS_LATIN_1 = _handle_as("sessions_platform.latin-1", 0)
 _AS_STAND_IN = _handle_as("sessions_platform.stand-in", _FIRST_STAND_IN)
 
 
-def whole_lines(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
-    """The same text in larger chunks, each cut after a newline; what follows the last newline comes last.
+def whole_lines(chunks: Iterable[bytes], size: int, line_end: bytes = LF) -> Iterator[bytes]:
+    """The same text in larger chunks, each cut after a line's end; what follows the last one comes last.
 
     Args:
         chunks: the text, in chunks that are shorter than LONGEST_LINE.
         size: how long a chunk of the result is at least, in bytes, but for the last.
+        line_end: LF or CR.
 
     Raises:
         CorruptDataError: a line is longer than LONGEST_LINE, or `chunks` raised it; all whole lines before
@@ -97,7 +98,7 @@ def whole_lines(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
     length = unfinished = 0  # of what is buffered, and of the unfinished line at its end
     try:
         for chunk in chunks:
-            first, last = chunk.find(b"\n"), chunk.rfind(b"\n") + 1
+            first, last = chunk.find(line_end), chunk.rfind(line_end) + 1
             if unfinished + (first if last else len(chunk)) > LONGEST_LINE:
                 raise CorruptDataError(f"the rest of the file begins with a line of more than {LONGEST_LINE >> 20} MiB")
             if last and length + len(chunk) >= size:
@@ -116,15 +117,15 @@ def whole_lines(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
         yield b"".join(buffered)
 
 
-def lines(text: bytes) -> Iterator[RecordBlock]:
-    """The lines of a text. LF ends a line, with the CR before it; other carriage returns are data."""
-    return record_blocks(text, line_ends(text))
+def lines(text: bytes, line_end: bytes = LF) -> Iterator[RecordBlock]:
+    """The lines of a text. LF ends a line, with the CR before it, or CR alone; the other byte is data."""
+    return record_blocks(text, line_ends(text, line_end), line_end)
 
 
-def line_ends(text: bytes, newlines: Ends | None = None) -> Ends:
-    """The offset after each line of the text; `newlines` are the offsets of its newlines where they are known."""
-    ends = (positions_of(text, _LF) if newlines is None else newlines) + 1
-    return np.append(ends, len(text)) if text and not text.endswith(b"\n") else ends
+def line_ends(text: bytes, line_end: bytes = LF, ends: Ends | None = None) -> Ends:
+    """The offset after each line of the text; `ends` are the offsets of its line ends where they are known."""
+    behind = (positions_of(text, line_end[0]) if ends is None else ends) + 1
+    return np.append(behind, len(text)) if text and not text.endswith(line_end) else behind
 
 
 def positions_of(text: bytes, byte: int) -> Ends:
@@ -132,7 +133,7 @@ def positions_of(text: bytes, byte: int) -> Ends:
     return np.flatnonzero(np.frombuffer(text, np.uint8) == byte)
 
 
-def record_blocks(text: bytes, ends: Ends) -> Iterator[RecordBlock]:
+def record_blocks(text: bytes, ends: Ends, line_end: bytes = LF) -> Iterator[RecordBlock]:
     """The records of a text that end at these offsets, at most BLOCK_ROWS in a block.
 
     They are views of the text and keep it in memory. Blocks are of equal size, because a small one costs nearly
@@ -140,15 +141,15 @@ def record_blocks(text: bytes, ends: Ends) -> Iterator[RecordBlock]:
     """
     start, blocks = 0, -(-len(ends) // BLOCK_ROWS)
     for block_ends in np.array_split(ends, blocks) if blocks else ():
-        yield _record_block(text, start, block_ends)
+        yield _record_block(text, start, block_ends, line_end)
         start = block_ends[-1]
 
 
-def _record_block(text: bytes, start: int, ends: Ends) -> RecordBlock:
+def _record_block(text: bytes, start: int, ends: Ends, line_end: bytes) -> RecordBlock:
     data = np.frombuffer(text, np.uint8)
     starts = np.append(start, ends[:-1])
-    newline = data[ends - 1] == _LF
-    carriage_return = newline & (ends - starts > 1) & (data[ends - 2] == _CR)
+    newline = data[ends - 1] == line_end[0]
+    carriage_return = newline & (ends - starts > 1) & (data[ends - 2] == CR[0]) & (line_end == LF)
     # One array of offsets cuts the text into payload, terminator, payload, terminator …
     cuts = np.empty(2 * len(ends) + 1, np.int64)
     cuts[0] = start

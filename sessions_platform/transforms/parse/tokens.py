@@ -34,6 +34,7 @@ LONGEST_ROW = 64 * 1024
 
 _SPACE = 0x20
 _NEWLINE = 0x0A
+_CONTROLS = [chr(code) for code in range(_SPACE)]
 # The most bytes that a string has whose view contains all of it; it is then in no buffer.
 _INLINE = 12
 _VIEW = np.dtype("V16")
@@ -69,14 +70,17 @@ class Rows:
         """The rows that do not contain the text."""
         return self.only(~self.texts.str.contains(text, literal=True))
 
-    def without_controls(self) -> "Rows":
-        """The rows without control characters (below U+0020), but for U+0000 that stands for a separator.
+    def without_controls(self, separator: str = "") -> "Rows":
+        """The rows without control characters (below U+0020), but for what separates fields, as a tab may do.
 
         A search in every row takes longer than one pass over the buffers that the rows are views of. These contain
         the line terminators between the rows too, so newlines are allowed in them, and then searched in the rows.
         """
-        if self.has_stand_ins:
-            return self.only(~self.texts.str.contains("[\x01-\x1f]"))
+        if self.has_stand_ins or separator in _CONTROLS:
+            # A stand-in becomes the separator again, which may be a control character itself.
+            allowed = {separator} if separator in _CONTROLS else {"\0"}
+            others = "".join(control for control in _CONTROLS if control not in allowed)
+            return self.only(~self.texts.str.contains(f"[{others}]"))
         if not _buffers_have_newlines_only(self.texts):
             return self.only(~_has_controls(self.texts))
         kept = self.without("\n")

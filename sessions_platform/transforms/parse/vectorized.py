@@ -9,10 +9,11 @@ A row is eligible if its format has a ``Layout``, its payload is UTF-8, and, by 
 - JSON: it has no backslash (so no escapes, and each quote begins or ends a string) and no control character (not
   allowed in JSON strings), at most ``LONGEST_ROW`` bytes, and at least ``MIN_ROWS`` rows of its block have as many
   quotes.
-- CSV: it is not empty, has as many fields as its header names and no U+0000 (which is used as the stand-in below). If
-  the stream has a quote character, there is no CR either, and each pair of quotes encloses a whole field, without
-  quotes or newlines in it. The quotes are then removed, and separators inside them replaced by a stand-in until the
-  record is cut. If fields become `properties`, texts have to be valid JSON strings as they are.
+- CSV: it is not empty, has no escape and no U+0000 (which is used as the stand-in below), and as many fields as its
+  header names, or as many other rows, where that is allowed. If the stream has a quote character, there is no CR
+  either, and each pair of quotes encloses a whole field, without quotes or newlines in it. The quotes are then removed,
+  and separators inside them replaced by a stand-in until the record is cut. Where runs of blanks separate, there are no
+  quotes. If fields become `properties`, texts have to be valid JSON strings as they are.
 - Lines of logs (``cut_lines``): it is not empty and has no U+0000; the pattern matches it, or it has no quote and as
   many fields as its directive names. Texts that become `properties` have to be valid JSON strings as they are.
 
@@ -24,20 +25,22 @@ three facts: a matching row is valid and has the template's fields (``templates`
 its own text; a recognized scalar is spelled as the row parser would write it (``scalars``).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 import polars as pl
 
+from sessions_platform.contracts.csv_options import WHITESPACE
 from sessions_platform.contracts.field_paths import Match, Parsed, steps_of
-from sessions_platform.contracts.formats import FORMATS, Layout
+from sessions_platform.contracts.formats import FORMATS, FormatOptions, Layout
 from sessions_platform.contracts.stream import Stream
-from sessions_platform.sources.formats.csv import header_names
+from sessions_platform.sources.formats.csv_fields import header_names, names_of_fields
 from sessions_platform.sources.formats.errors import MalformedError
 from sessions_platform.sources.formats.registry import open_format
 from sessions_platform.transforms.parse.cleaning import Cleaning
+from sessions_platform.transforms.parse.csv_rows import STAND_IN, by_header, in_single_blanks, unquoted, valid_in_json
 from sessions_platform.transforms.parse.cut_lines import CUTTERS, Cutter
 from sessions_platform.transforms.parse.envelopes import EnvelopeTexts
 from sessions_platform.transforms.parse.paths import value_at
@@ -54,13 +57,8 @@ _MOST_TEMPLATES = 64
 _TRIES_PER_GROUP = 8
 
 _BACKSLASH = "\\"
-# Replaces a separator inside quotes. Rows that contain it themselves are not eligible.
-_STAND_IN = "\0"
 # Characters that a JSON string does not contain as they are.
 _ESCAPED_IN_JSON = r'["\\\x00-\x1f]'
-# Records with more quotes are rare and are read row by row.
-_MOST_QUOTED_TOKENS = 513
-Names = Callable[[bytes | None], list[str]]
 
 
 @dataclass(frozen=True)
@@ -134,76 +132,60 @@ def _by_template_of_first(rows: Tokens, reader: "_TemplateReader") -> Vectorized
 
 
 def _csv(raw: pl.DataFrame, stream: Stream) -> Iterator[VectorizedRows]:
-    separator, quote = stream.source.separator, stream.source.quote
-    eligible = readable(raw).without(_STAND_IN)
-    eligible = eligible.only(eligible.texts != "")
+    options = stream.source
+    separator, quote = options.separator, options.quote
+    eligible = readable(raw).without(STAND_IN)
+    if options.escape is not None:
+        eligible = eligible.without(options.escape)
     reader = _TemplateReader(raw, stream)
-    names_under = header_names(stream.source)
+    if separator == WHITESPACE:
+        yield from _records(in_single_blanks(eligible, quote), reader, " ", options)
+        return
+    eligible = eligible.only(eligible.texts != "")
     if quote is None:
-        yield from _records(eligible, reader, separator, names_under)
+        yield from _records(eligible, reader, separator, options)
         return
     eligible = eligible.without("\r")
+    if options.line_end == "auto":  # a line feed is then not part of every line end
+        eligible = eligible.without("\n")
     has_quotes = eligible.texts.str.contains(quote, literal=True)
-    yield from _records(eligible.only(~has_quotes), reader, separator, names_under)
+    yield from _records(eligible.only(~has_quotes), reader, separator, options)
     if has_quotes.any() and quote != separator:
-        for rows in _unquoted(eligible.only(has_quotes).without("\n"), quote, separator):
-            yield from _records(rows, reader, separator, names_under)
+        for rows in unquoted(eligible.only(has_quotes).without("\n"), quote, separator, MIN_ROWS):
+            yield from _records(rows, reader, separator, options)
 
 
-def _records(rows: Rows, reader: "_TemplateReader", separator: str, names_under: Names) -> Iterator[VectorizedRows]:
+def _records(rows: Rows, reader: "_TemplateReader", separator: str, options: FormatOptions) -> Iterator[VectorizedRows]:
     """Read records without quotes. Stand-ins become separators again after the records are cut."""
-    for header, under in _by_header(reader.headers, rows):
+    names_under = header_names(options)
+    for header, under in by_header(reader.headers, rows):
         try:
-            plan = reader.plan(FieldsTemplate(names_under(header)))
+            names = names_under(header)
+            plan = reader.plan(FieldsTemplate(names))
         except MalformedError:
             continue
         if plan is None:
             continue
-        for group in tokenize(_valid_in_json(under) if plan.extras else under, separator):
-            if group.count != len(plan.template.slots):
+        has_extras = plan.extras or options.extra_fields == "keep"
+        for group in tokenize(valid_in_json(under, separator) if has_extras else under, separator):
+            plan_of_group = plan if group.count == len(names) else _other_plan(reader, names, group, options)
+            if plan_of_group is None:
                 continue
             texts = group.texts
             if rows.has_stand_ins:
-                texts = texts.str.replace_all(_STAND_IN, separator, literal=True)
-            if read := reader.read(replace(group, texts=texts), plan):
+                texts = texts.str.replace_all(STAND_IN, separator, literal=True)
+            if read := reader.read(replace(group, texts=texts), plan_of_group):
                 yield read
 
 
-def _unquoted(rows: Rows, quote: str, separator: str) -> Iterator[Rows]:
-    """Remove the quotes of rows in which each pair of them encloses a whole field; separators inside are replaced.
-
-    Cut at quotes, tokens of odd number were inside quotes. Those of even number have to end and begin with a
-    separator, except at the ends of the record.
-    """
-    for group in tokenize(rows, quote):
-        if len(group) < MIN_ROWS:
-            break  # later groups are smaller
-        if group.count % 2 == 0 or group.count > _MOST_QUOTED_TOKENS:
-            continue
-        tokens = [group[number] for number in range(group.count)]
-        encloses_fields = ((tokens[0] == "") | tokens[0].str.ends_with(separator)) & (
-            (tokens[-1] == "") | tokens[-1].str.starts_with(separator)
-        )
-        for between in tokens[2:-1:2]:
-            encloses_fields &= between.str.starts_with(separator) & between.str.ends_with(separator)
-        tokens[1::2] = [inside.str.replace_all(separator, _STAND_IN, literal=True) for inside in tokens[1::2]]
-        texts = pl.select(pl.concat_str(tokens)).to_series()
-        yield Rows(group.rows, texts, has_stand_ins=True).only(encloses_fields)
-
-
-def _valid_in_json(rows: Rows) -> Rows:
-    """The rows whose texts a JSON string contains as they are, without escapes."""
-    return rows.without_controls().without(_BACKSLASH).without(QUOTE)
-
-
-def _by_header(headers: pl.Series, rows: Rows) -> Iterator[tuple[bytes | None, Rows]]:
-    if headers.null_count() == len(headers) or (headers == headers.head(1)).sum() == len(headers):
-        yield headers[0], rows
-        return
-    numbers = headers.rle_id().gather(rows.numbers)
-    for number in numbers.unique():
-        under = rows.only(numbers == number)
-        yield headers[int(under.numbers[0])], under
+def _other_plan(reader: "_TemplateReader", names: list[str], rows: Tokens, options: FormatOptions) -> "_Plan | None":
+    """The plan for records of more or fewer fields than are named; None if they are refused, or few."""
+    if len(rows) < MIN_ROWS:
+        return None
+    try:
+        return reader.plan(FieldsTemplate(names_of_fields(names, rows.count, options)))
+    except MalformedError:
+        return None
 
 
 # Lines that are cut by other means -----------------------------------------------------------------------
