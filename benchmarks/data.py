@@ -34,6 +34,7 @@ _SECONDS_OF_A_DAY = 86_400
 _NO_UTF8 = "\ue000"  # stands for a byte that is none while blocks are still text
 # A block of eight megabytes has about so many rows.
 _ROWS_OF_A_BLOCK = 30_000
+_BATCH = 100
 
 
 def days(count: int) -> list[str]:
@@ -230,6 +231,18 @@ def _texts(folder: Path, rows: int, seed: int, form: str, broken: str) -> None:
             position += block.height + int(where.sum())
 
 
+def _wrapped(folder: Path, rows: int, seed: int) -> None:
+    """The same events as lines, as one array, and as lines of a hundred: events.ndjson, array.json, batches.ndjson."""
+    import numpy as np
+
+    lines = [json_lines(block, np.random.default_rng([seed, 1])) for block in blocks(rows, 1, seed)]
+    texts = [_bytes(text) for series in lines for text in series]
+    batches = [b",".join(texts[start : start + _BATCH]) for start in range(0, len(texts), _BATCH)]
+    (folder / "events.ndjson").write_bytes(b"".join(text + b"\n" for text in texts))
+    (folder / "array.json").write_bytes(b"[" + b",\n".join(texts) + b"]\n")
+    (folder / "batches.ndjson").write_bytes(b"".join(b'{"sentAt":0,"batch":[%s]}\n' % batch for batch in batches))
+
+
 def _where_broken(first: int, size: int, rows: int, broken: str, rng: "np.random.Generator") -> "np.ndarray":
     """Before which rows a broken line stands: 0.5 % of all, spread evenly, or in one block of twenty."""
     import numpy as np
@@ -375,5 +388,6 @@ _KINDS: dict[str, Callable[..., None]] = {
     "parquet": _parquet,
     "days": _days_of_ndjson,
     "texts": _texts,
+    "wrapped": _wrapped,
     "sessions": _sessions,
 }

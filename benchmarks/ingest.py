@@ -1,7 +1,8 @@
 """Reading: the bytes of a file to raw rows and to the stream's columns as text, and no byte lost.
 
 The peers are polars' own readers, which know no broken rows: they read the same good rows from a file without
-any. What counts is the time of the work, since a run imports its libraries once for all its files.
+any. Of the other forms of JSON the peer is ours: the same events, a line each. What counts is the time of the work,
+since a run imports its libraries once for all its files.
 """
 
 import hashlib
@@ -25,6 +26,11 @@ CASES = {
     "csv clean": ("csv", "none"),
     "csv broken evenly": ("csv", "spread"),
     "parquet": ("parquet", "none"),
+}
+# Other forms of the same events, and the keys of their source.
+FORMS: dict[str, tuple[str, dict[str, str]]] = {
+    "json array": ("array.json", {}),
+    "ndjson of batches of a hundred": ("batches.ndjson", {"events": "batch"}),
 }
 # As a reader may spell them: typed or as text, no user as null or as an empty text.
 VALUES = (
@@ -51,6 +57,24 @@ def run(bench: Bench) -> Iterator[Result]:
         taken = in_turn(bench, programs, partial(_compare, case, planted))
         about = f"{case}; against polars' reader of the good rows alone"
         yield Comparison(f"ingest/{case}", about, rows, taken["ours"], taken["polars"], "work")
+    yield from forms(bench)
+
+
+def forms(bench: Bench) -> Iterator[Result]:
+    """Arrays and batches, against the same events a line each."""
+    rows = bench.rows(ROWS)
+    files = bench.cache.get("wrapped", rows)
+    for case, (file, source) in FORMS.items():
+        bench.say(f"  {case}")
+        lines = {"file": str(files / "events.ndjson"), "form": "ndjson"}
+        other = {"file": str(files / file), "form": file.rpartition(".")[2], "source": source}
+        programs = {
+            "ours": partial(_program, bench, "ours", **other),
+            "lines": partial(_program, bench, "ours", **lines),
+        }
+        taken = in_turn(bench, programs, partial(_compare, case, digest_of_rows(b"")))
+        about = f"{case}; against NDJSON of the same events, by ours"
+        yield Comparison(f"ingest/{case}", about, rows, taken["ours"], taken["lines"], "work")
 
 
 def _files(bench: Bench, rows: int, form: str, broken: str) -> tuple[Path, Path]:
@@ -61,7 +85,7 @@ def _files(bench: Bench, rows: int, form: str, broken: str) -> tuple[Path, Path]
     return good / f"events.{form}", other / f"events.{form}"
 
 
-def _program(bench: Bench, function: str, **given: str) -> tuple[measure.Run, Mapping[str, Any]]:
+def _program(bench: Bench, function: str, **given: Any) -> tuple[measure.Run, Mapping[str, Any]]:
     with bench.folder() as folder:
         taken = measure.run(measure.program("ingest", function, folder=str(folder), **given))
         return taken, {**taken.output, **answers.of_parquet({"good rows": (folder / "rows.parquet", VALUES)})}
@@ -80,7 +104,7 @@ def digest_of_rows(planted: bytes) -> str:
 # The programs --------------------------------------------------------------------------------------------
 
 
-def ours(file: str, form: str, folder: str) -> dict[str, str]:
+def ours(file: str, form: str, folder: str, source: Mapping[str, str] | None = None) -> dict[str, str]:
     import polars as pl
 
     from sessions_platform.contracts.sources import FilesSource
@@ -89,7 +113,7 @@ def ours(file: str, form: str, folder: str) -> dict[str, str]:
     from sessions_platform.storage.lake.prefetch import prefetch, prefetch_map
     from sessions_platform.transforms.parse.parse import parse_and_observe
 
-    shop = stream(files=f"*.{form}")
+    shop = stream(files=f"*.{form}", **(source or {}))
     place = {"landing_partition": pl.lit("2026-01-01"), "source_uri": pl.lit("events")}
     measure.mark("ready")
     assert isinstance(shop.source, FilesSource)

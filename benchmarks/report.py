@@ -186,7 +186,8 @@ of a hundred breaks the contract. Some keys are null or missing, and some text i
   found wherever they occur. DuckDB computes session ids by md5 as ours does, polars and pandas don't. `limit` is a
   lower bound, not a peer: read, one sort of packed integers, gather, write.
 - **ingest**: the bytes of a file to raw rows and to the columns as text; no byte lost, and the broken rows exactly
-  those that were put in. The peers read only the valid rows.
+  those that were put in. The peers read only the valid rows; of a JSON array, and of lines that are batches, the peer
+  is ours, for the same events a line each.
 - **load**: one partition into a table that has more than theirs: two indexes, and a change log.
 - **end_to_end**: gzipped NDJSON to PostgreSQL. The DuckDB scripts can do this once: they do not handle a second run,
   a late event or a crash, and check nothing before they publish.

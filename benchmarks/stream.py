@@ -11,14 +11,16 @@ NAME = "shop"
 GAP_MICROSECONDS = 30 * 60 * 1_000_000
 
 
-def definition(name: str = NAME, files: str = "landing/{partition:%Y-%m-%d}/*.ndjson.gz") -> dict[str, Any]:
-    """What the stream's YAML file says."""
-    form = next(form for form in ("csv", "parquet", "ndjson") if f".{form}" in files)
+def definition(
+    name: str = NAME, files: str = "landing/{partition:%Y-%m-%d}/*.ndjson.gz", **source: Any
+) -> dict[str, Any]:
+    """What the stream's YAML file says; `source` are further keys of its source."""
+    form = next(form for form in ("csv", "parquet", "ndjson", "json") if f".{form}" in files)
     return {
         "name": name,
         "start": f"{DAY_ONE:%Y-%m-%d}",
         "end": f"{DAY_ONE.replace(year=DAY_ONE.year + 1):%Y-%m-%d}",
-        "source": {"files": files, "format": form},
+        "source": {"files": files, "format": form, **source},
         "columns": {
             "event_id": {},
             "user_id": {},
@@ -32,7 +34,7 @@ def definition(name: str = NAME, files: str = "landing/{partition:%Y-%m-%d}/*.nd
     }
 
 
-def stream(**given: str) -> "Stream":
+def stream(**given: Any) -> "Stream":
     from sessions_platform.contracts.stream import Stream
 
     return Stream.model_validate(definition(**given))

@@ -88,6 +88,23 @@ def test_data_is_as_large_as_asked_the_same_each_time_and_broken_where_it_says(t
         assert len(lines) == 40_000 + len(planted)
 
 
+def test_other_forms_of_json_have_the_same_events(tmp_path: Path) -> None:
+    data.make("wrapped", str(tmp_path), 1_150, 7)
+    lines = (tmp_path / "events.ndjson").read_bytes().splitlines()
+    assert (tmp_path / "array.json").read_bytes() == b"[" + b",\n".join(lines) + b"]\n"
+    batches = [json.loads(line)["batch"] for line in (tmp_path / "batches.ndjson").read_bytes().splitlines()]
+    assert [len(batch) for batch in batches] == [*[100] * 11, 50]
+    assert [event for batch in batches for event in batch] == list(map(json.loads, lines))
+
+
+@pytest.mark.slow
+def test_arrays_and_batches_are_compared_with_lines_of_the_same_events(tmp_path: Path) -> None:
+    """A small size: what counts here is that the answers are equal, and the targets have the names of the pairs."""
+    bench = Bench(Cache(tmp_path), pairs=1, asked_rows=2_000, quiet=True)
+    results = list(ingest.forms(bench))
+    assert [validated(result)["target"] for result in results] == [[{"time": 2.0}], [{"time": 1.4286}]]
+
+
 def test_json_lines_hold_the_values_of_their_rows() -> None:
     events = next(data.blocks(5_000, 1, 7))
     printed = [json.loads(line) for line in data.json_lines(events, np.random.default_rng(1))]

@@ -70,6 +70,12 @@ def csv_with_an_open_quote() -> Iterator[bytes]:
     yield from (b"%d,ann,2026-01-01T12:00:00Z,view_of_a_page_of_the_shop\n" % number for number in range(LINES))
 
 
+def json_array() -> Iterator[bytes]:
+    yield b"[" + line(1)
+    yield from (b"," + line(1 + number % 199) for number in range(LINES - 1))
+    yield b"]"
+
+
 def read(path: Path, kind: str, block_mb: int = 16) -> dict[str, Any]:
     done = subprocess.run([sys.executable, "-c", READ, path, kind, str(block_mb)], stdout=subprocess.PIPE, check=True)
     return json.loads(done.stdout)
@@ -81,6 +87,7 @@ def read(path: Path, kind: str, block_mb: int = 16) -> dict[str, Any]:
         pytest.param("ndjson", lambda: map(line, range(LINES)), Path.open, id="plain"),
         pytest.param("ndjson", lambda: map(line, range(LINES)), gzip.open, id="gzip"),
         pytest.param("ndjson", lambda: map(line, range(LINES)), zstandard.open, id="zstd"),
+        pytest.param("json", json_array, Path.open, id="a JSON array"),
         pytest.param("csv", csv_with_an_open_quote, Path.open, id="a quote that is open from the first row on"),
     ],
 )

@@ -14,7 +14,7 @@ from sessions_platform.sources.formats.base import RecordBlock
 from sessions_platform.sources.formats.errors import CorruptDataError
 from sessions_platform.sources.formats.json_brackets import Brackets, Flags, Offsets, brackets, broken_end
 from sessions_platform.sources.formats.json_elements import ElementFinder, Found, State, quoted_key
-from sessions_platform.sources.formats.text_records import line_ends, span_blocks
+from sessions_platform.sources.formats.text_records import line_ends, no_records, span_blocks
 
 _Span = tuple[Offsets, Offsets, list[bytes | None]]
 # What may be behind the last record of a line that isn't closed, and would be lost.
@@ -78,6 +78,8 @@ class BatchSplitter:
             headers = [self._held_header] if self._has_envelopes else []
             starts, ends = np.array([0]), np.array([self._held_length])
             yield from span_blocks(self._held, starts, ends, headers, len(self._held), self._preamble)
+        else:
+            yield no_records(self._preamble)
 
     # Lines -----------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from sessions_platform.sources.formats.errors import CorruptDataError
 from sessions_platform.sources.formats.json_brackets import Offsets, broken_end
 from sessions_platform.sources.formats.json_elements import ElementFinder, Found, State
 from sessions_platform.sources.formats.json_objects import json_decoder
-from sessions_platform.sources.formats.text_records import LONGEST_LINE, span_blocks
+from sessions_platform.sources.formats.text_records import LONGEST_LINE, no_records, span_blocks
 
 # Behind a broken value this much is searched at first, for there may be many of them.
 _AFTER_BROKEN = 256 * 1024
@@ -68,6 +68,8 @@ class DocumentSplitter:
             yield from self._blocks(*self._with_known(self._without_open(found, False)), len(self._rest))
             raise
         yield from self._decided(final=True)
+        if not self._begun:
+            yield no_records(self._preamble + self._rest)
 
     def _decided(self, final: bool) -> Iterator[RecordBlock]:
         """The records of the rest whose end is certain; they are taken from it."""

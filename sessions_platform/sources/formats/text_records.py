@@ -160,6 +160,12 @@ def _record_block(text: bytes, start: int, ends: Ends, line_end: bytes) -> Recor
     return RecordBlock(parts.gather_every(2), parts.gather_every(2, 1))
 
 
+def no_records(text: bytes) -> RecordBlock:
+    """A text in which there is no record; all of it is its preamble."""
+    nothing = pl.Series(dtype=pl.Binary)
+    return RecordBlock(nothing, nothing, None, text)
+
+
 def span_blocks(
     text: bytes, starts: Ends, ends: Ends, headers: list[bytes | None], stop: int, preamble: bytes = b""
 ) -> Iterator[RecordBlock]:
