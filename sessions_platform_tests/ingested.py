@@ -65,7 +65,7 @@ def reading_of(path: Path, block_bytes: int = BLOCK_BYTES, **described: Any) -> 
 @cache
 def _with_process(name: str) -> Format:
     """One for all tests: its process takes half a second to start."""
-    return open_format(FilesSource(files="*", format=name))
+    return open_format(FilesSource.model_validate({"files": "*", "format": name}))
 
 
 def rows_of(file: FileReading) -> pl.DataFrame:
