@@ -45,6 +45,16 @@ class FilesSource(SourceConfig):
         json_schema_extra={"default": "16GB"},
     )
 
+    archive: str | None = Field(
+        None,
+        description="Which members of zip and tar archives among the files are landing files of their own: a path with "
+        'wildcards, as in "**/*.json.gz".',
+    )
+    max_members: int = Field(100_000, ge=1, description="How many members an archive may have.")
+    max_ratio: int = Field(
+        1000, ge=1, description="How many times its packed size a member, or a compressed tar, may be; above 64 MB."
+    )
+
     rewrite_on_erasure: Literal["placed", "all", "none"] = Field(
         "placed",
         description="Which landing files `erase` rewrites without a user's rows: those that `ingest` has placed, all, "
@@ -64,6 +74,13 @@ class FilesSource(SourceConfig):
         if not files.strip():
             raise invalid("it names no files", "write a path, as in landing/{partition:%Y-%m-%d}/*.csv")
         return files
+
+    @field_validator("archive")
+    @classmethod
+    def _names_members(cls, archive: str | None) -> str | None:
+        if archive is not None and (not archive.strip("/") or archive.startswith("/") or ".." in archive.split("/")):
+            raise invalid(f"{shown(archive)} names no member", 'write a path within the archive, as in "**/*.json.gz"')
+        return archive
 
     @property
     def dated(self) -> bool:

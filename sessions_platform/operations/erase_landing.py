@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,6 +26,7 @@ from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.tombstones import Tombstones
 from sessions_platform.settings import PRIVATE_FILE
 from sessions_platform.sources.base import FileLanding, Slice
+from sessions_platform.sources.files.archives import texts_in_archive
 from sessions_platform.sources.formats.compression import (
     Codec,
     codec_of,
@@ -39,6 +41,7 @@ from sessions_platform.transforms.erasure import Naming, UserPattern
 
 _CHUNK = 1 << 20
 _SIGNATURE_BYTES = 512
+_ANY_FILE = FilesSource.model_validate({"files": "*", "format": "ndjson"})
 
 
 @dataclass
@@ -102,7 +105,7 @@ class _Rewriting:
                 is_corrupt |= block["corrupt_reason"].null_count() < block.height
         except FileNotFoundError:
             return
-        is_named = rows > 0 or (is_corrupt and holds_text(self.path, self.pattern))
+        is_named = rows > 0 or (is_corrupt and holds_text(self.path, self.pattern, self.context.lake.scratch))
         if not is_named:
             return
         if reason := self._obstacle():
@@ -127,6 +130,11 @@ class _Rewriting:
     def _obstacle(self) -> str | None:
         """Why the file is not rewritten; None where it may be."""
         source = self.context.stream.source
+        if self.landing.is_archived(self.slice_):
+            return (
+                "it is in an archive, which is not rewritten, so this copy remains. Fix: delete the archive, or "
+                "replace it by one without the user's rows."
+            )
         allowed = source.rewrite_on_erasure if isinstance(source, FilesSource) else "none"
         digest = self.file.digest if self.file and self.file.digest else ""
         placed = self.file.placed_digest if self.file else None
@@ -217,8 +225,8 @@ def _codec_of(path: Path) -> Codec | None:
         return codec_of(file.read(_SIGNATURE_BYTES), path.name)
 
 
-def holds_text(path: Path, pattern: UserPattern) -> bool:
-    """Whether a file's bytes, or its text as far as it can be decompressed, name a user.
+def holds_text(path: Path, pattern: UserPattern, scratch: Path) -> bool:
+    """Whether a file's bytes, or its text as far as it can be decompressed, or a member of an archive, name a user.
 
     A copy in the lake has no name that tells its compression: what has no signature is tried.
     """
@@ -230,7 +238,8 @@ def holds_text(path: Path, pattern: UserPattern) -> bool:
     codec = _codec_of(path)
     codecs = [codec] if codec else codecs_without_magic()
     texts = [chunks(_CHUNK), *(decompressed(chunks, each, 1 << 40) for each in codecs)]
-    return any(_named_in(text, pattern) for text in texts)
+    texts_of_members = texts_in_archive(path, _ANY_FILE, scratch)
+    return any(_named_in(text, pattern) for text in chain(texts, texts_of_members))
 
 
 def _named_in(chunks: Iterable[bytes], pattern: UserPattern) -> bool:

@@ -92,7 +92,7 @@ def quarantined_naming(context: StreamContext, pattern: UserPattern) -> list[str
     return [
         path.rpartition("/")[2]
         for path in paths
-        if holds_text(Path(str(context.lake.filesystem.source(path))), pattern)
+        if holds_text(Path(str(context.lake.filesystem.source(path))), pattern, context.lake.scratch)
     ]
 
 

@@ -69,8 +69,8 @@ def _place(context: StreamContext, landing: FileLanding, placement: Placement) -
         context.ledger.assign([uri], placement.landing_partition)
         context.ledger.record_placed(uri, placement.digest)  # before it is there: who erases users has to know it
         _copy(placement.file, placement.path)
-    elif context.source.partition_of(uri) is None:
-        context.ledger.assign([uri], placement.landing_partition)
+    undated = [each for each in landing.uris_at(placement.path) if context.source.partition_of(each) is None]
+    context.ledger.assign(undated, placement.landing_partition)  # the members of an archive, too
 
 
 def _copy(file: Path, path: Path) -> None:

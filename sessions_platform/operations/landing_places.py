@@ -122,6 +122,13 @@ def is_named_by_digest(name: str, digest: str) -> bool:
     return f"-{digest[:_SHOWN_DIGITS]}" in name
 
 
+def digest_of(landing: FileLanding, uri: str) -> str:
+    """The SHA-256 of a slice's bytes, hex. Raises OSError where there is none."""
+    with landing.opened(uri) as file:
+        file.seek(0)
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def sha256(path: Path) -> str:
     """The SHA-256 of a local file, hex."""
     with path.open("rb") as file:

@@ -5,14 +5,14 @@ Here: copies by the SHA-256 in their name. Not here: when a landing file is quar
 
 import hashlib
 from collections.abc import Iterator
-from pathlib import Path
 
 from sessions_platform.contracts.rejection_reasons import Code
 from sessions_platform.operations.dead_letters import Filter, find_rejected_records
-from sessions_platform.operations.landing_places import sha256
+from sessions_platform.operations.landing_places import digest_of
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.raw_files import QUARANTINED_FILES
 from sessions_platform.pipeline.tombstones import read_tombstones
+from sessions_platform.sources.base import FileLanding
 from sessions_platform.sources.registry import file_landing
 
 # Their folder in homes of older versions.
@@ -51,9 +51,9 @@ def copy_again(context: StreamContext, path: str) -> str | None:
     if landing is None:
         return None
     for file in context.ledger.files():
-        if file.digest == digest and (source := landing.path_of(file.uri)).is_file() and sha256(source) == digest:
+        if file.digest == digest and _is_there(landing, file.uri, digest):
             context.lake.remove(path)
-            context.lake.quarantine(path.rpartition("/")[0], _chunks(source))
+            context.lake.quarantine(path.rpartition("/")[0], _chunks(landing, file.uri))
             return file.uri
     return None
 
@@ -71,7 +71,15 @@ def _digest(context: StreamContext, path: str) -> str:
     return digest.hexdigest()
 
 
-def _chunks(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
+def _is_there(landing: FileLanding, uri: str, digest: str) -> bool:
+    try:
+        return digest_of(landing, uri) == digest
+    except OSError:
+        return False
+
+
+def _chunks(landing: FileLanding, uri: str) -> Iterator[bytes]:
+    with landing.opened(uri) as file:
+        file.seek(0)
         while part := file.read(_READ_BYTES):
             yield part

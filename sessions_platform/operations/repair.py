@@ -21,7 +21,7 @@ from sessions_platform.contracts.polars_types import key_expr
 from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.operations.exclusion import remaking
 from sessions_platform.operations.lake_problems import QUARANTINED, Problem
-from sessions_platform.operations.landing_places import sha256
+from sessions_platform.operations.landing_places import digest_of
 from sessions_platform.operations.quarantined_files import copy_again
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.publish import publish
@@ -171,7 +171,7 @@ class _Repair:
         yield from (slice_ for uri, slice_ in self._slices.items() if uri in others and others[uri] == known.digest)
         if landing := file_landing(self._context.source):
             for uri, slice_ in self._slices.items():
-                if uri not in others and uri != known.uri and known.has_content(sha256(landing.path_of(uri))):
+                if uri not in others and uri != known.uri and known.has_content(digest_of(landing, uri)):
                     yield slice_
 
     def _read_again(self, slice_: Slice, known: KnownFile) -> StoredFile | None:

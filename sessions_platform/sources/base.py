@@ -8,6 +8,7 @@ decoded (`sources.formats`), and what has been read already (`storage.ledger`).
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
@@ -164,6 +165,18 @@ class FileLanding(Protocol):
 
     def partition_of_name(self, name: str) -> str | None:
         """The landing partition that a file's name states by itself; None where it states none."""
+        ...
+
+    def uris_at(self, path: Path) -> list[str]:
+        """The uris of all slices at a path: of an archive, its own and those of its members."""
+        ...
+
+    def opened(self, uri: str) -> FileIO:
+        """The bytes of a slice. Raises OSError where there is none."""
+        ...
+
+    def is_archived(self, slice_: Slice) -> bool:
+        """Whether a slice is an archive or a member of one, which is not replaced alone."""
         ...
 
     def landing_path(self, name: str, partition_key: str | None = None) -> Path:

@@ -247,6 +247,12 @@ PROBLEMS: dict[str, tuple[str | bytes, str, str]] = {
     "empty": ("", "file", "begin with name:"),
     "a list": ("- a\n- b\n", "file", "begin with name:"),
     "no size": (changed("  files:", "  max_unpacked: 16\n  files:"), "source.max_unpacked", "as in 16GB"),
+    "members nowhere": (changed("  files:", "  archive: ../*.json\n  files:"), "source.archive", "write a path within"),
+    "no members": (
+        changed("  files:", "  max_members: 0\n  files:"),
+        "source.max_members",
+        "greater than or equal to 1",
+    ),
     "a size of nothing": (changed("  files:", "  max_unpacked: 0GB\n  files:"), "source.max_unpacked", "as in 16GB"),
     "no duration": (changed("gap: 30m", "gap: 30 minutes"), "session.gap", "as in 30m"),
     "duration without a unit": (changed("gap: 30m", "gap: 30"), "session.gap", "a whole number and a unit"),
@@ -727,6 +733,7 @@ def versions(tmp_path: Path, content: str) -> tuple[str, str]:
     ("content", "validates_otherwise", "sessionizes_otherwise"),
     [
         pytest.param(changed(new='description: of a shop\nowners: ["team:data"]\n'), False, False, id="words"),
+        pytest.param(changed("  files:", '  archive: "*.json"\n  files:'), False, False, id="which members are read"),
         pytest.param(changed("{from: id}", "{from: id, description: the id}"), False, False, id="words of a column"),
         pytest.param(changed("*.ndjson.gz", "*.ndjson"), False, False, id="where files are"),
         pytest.param(changed("30m", "1800s"), False, False, id="the same gap in other words"),

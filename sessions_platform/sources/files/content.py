@@ -17,7 +17,21 @@ from sessions_platform.sources.formats.errors import CorruptDataError
 from sessions_platform.sources.formats.foreign import refuse_foreign
 
 _CHUNK_BYTES = 256 * 1024
-_SIGNATURE_BYTES = 512
+SIGNATURE_BYTES = 512
+
+
+class MemberFile(io.FileIO):
+    """The copy of an archive's member, or an archive that can't be read to its end.
+
+    Attributes:
+        refused: why nothing of it can be read.
+        damage: why there is no more than its bytes; both are None where all is there.
+    """
+
+    def __init__(self, descriptor: int, refused: str | None) -> None:
+        super().__init__(descriptor, "r+b")
+        self.refused = refused
+        self.damage: str | None = None
 
 
 class FileContent:
@@ -34,6 +48,7 @@ class FileContent:
         self.preamble = b""
         self.text_bytes: int | None = None
         self._handle, self._name = handle, name
+        self._member = handle if isinstance(handle, MemberFile) else None
         self._encoding = source.encoding
         self._doubt = EncodingDoubt(source.encoding)
         self._block_bytes = block_bytes
@@ -64,7 +79,12 @@ class FileContent:
         return self._text_sha256.hexdigest() if self._text_sha256 else self.digest()
 
     def file(self) -> io.FileIO:
-        """The open file, hashed before it is read: were it overwritten meanwhile, its next digest would differ."""
+        """The open file, hashed before it is read: were it overwritten meanwhile, its next digest would differ.
+
+        Raises CorruptDataError where it is a member that can't be read as a whole.
+        """
+        if self._member and (reason := self._member.refused or self._member.damage):
+            raise CorruptDataError(reason)
         self.digest()
         return self._handle
 
@@ -89,8 +109,10 @@ class FileContent:
 
     def _counted_text(self) -> Iterator[bytes]:
         self.text_bytes, self._text_sha256 = 0, None
-        start = next(self.chunks(_SIGNATURE_BYTES), b"")
-        refuse_foreign(start)
+        if self._member and self._member.refused:
+            raise CorruptDataError(self._member.refused)
+        start = next(self.chunks(SIGNATURE_BYTES), b"")
+        refuse_foreign(start, in_archive=self._member is not None)
         codec = codec_of(start, self._name)
         chunks = self._unpacked(codec) if codec else self.chunks(min(_CHUNK_BYTES, self._block_bytes))
         for chunk in self._hashing(chunks) if codec else chunks:
@@ -98,6 +120,9 @@ class FileContent:
             self._doubt.see(chunk)
             yield chunk
         self._doubt.see(b"", is_last=True)
+        if self._member and self._member.damage:
+            self._text_sha256 = None
+            raise CorruptDataError(self._member.damage)
 
     def _hashing(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         sha256 = hashlib.sha256()
@@ -107,20 +132,20 @@ class FileContent:
         self._text_sha256 = sha256
 
     def _unpacked(self, codec: Codec) -> Iterator[bytes]:
-        chunks = _long_start(decompressed(self.chunks, codec, self.max_bytes))
+        chunks = long_start(decompressed(self.chunks, codec, self.max_bytes))
         start = next(chunks)
-        refuse_foreign(start, codec.name)
+        refuse_foreign(start, codec.name, in_archive=self._member is not None)
         if inner := codec_of(start):
             raise CorruptDataError(f"it is a file in {inner.name} in {codec.name}. Fix: deliver it packed once")
         yield start
         yield from chunks
 
 
-def _long_start(chunks: Iterator[bytes]) -> Iterator[bytes]:
+def long_start(chunks: Iterator[bytes]) -> Iterator[bytes]:
     """The same text in chunks of which the first is long enough for any signature, unless the text is shorter."""
     start, broken = b"", None
     try:
-        while len(start) < _SIGNATURE_BYTES and (chunk := next(chunks, None)) is not None:
+        while len(start) < SIGNATURE_BYTES and (chunk := next(chunks, None)) is not None:
             start += chunk
     except CorruptDataError as error:
         broken = error

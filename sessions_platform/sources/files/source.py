@@ -9,24 +9,29 @@ import io
 import os
 import stat
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from fnmatch import fnmatchcase
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import takewhile
 from operator import attrgetter
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from sessions_platform.contracts.formats import FormatOptions
 from sessions_platform.contracts.path_template import PathTemplate
 from sessions_platform.contracts.sources import FilesSource
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.errors import UserError
 from sessions_platform.settings import BLOCK_BYTES, Settings
 from sessions_platform.sources.base import NO_CURSORS, Cursors, Found, Quarantine, Skipped, Slice
+from sessions_platform.sources.files.archives import IN_ARCHIVE, Archives
 from sessions_platform.sources.files.reader import FileReading
-from sessions_platform.sources.files.tree import NOT_A_FILE, Tree
+from sessions_platform.sources.files.tree import NOT_A_FILE, Skip, Tree
 from sessions_platform.sources.formats.registry import open_format
 
 HOME = "${SESSIONS_HOME}"
+# Ends the fingerprint of a landing file that is an archive.
+_IS_ARCHIVE = "-archive"
 UNFINISHED = (".tmp", ".part", "~")
 
 
@@ -47,22 +52,26 @@ class FileSource:
     Hidden files, and names that end in .tmp, .part or ~, are unfinished uploads: they are ignored until renamed.
     """
 
-    def __init__(self, stream: Stream, block_bytes: int = BLOCK_BYTES) -> None:
+    def __init__(self, stream: Stream, block_bytes: int = BLOCK_BYTES, scratch: Path | None = None) -> None:
         assert isinstance(stream.source, FilesSource)
         self._source = stream.source
         self._folder, self._home = _absolute(stream.path.parent), _absolute(stream.home)
         self._block_bytes = block_bytes
         self._format = open_format(stream.source, stream.required_fields)
         self._root, self._pattern = self._anchored(self._source.files)
+        self._archives = Archives(self._source, scratch or self._home / "scratch") if self._source.archive else None
         self._template = PathTemplate(self._pattern, stream.landing_calendar) if self._source.dated else None
 
     @classmethod
     def open(cls, stream: Stream, settings: Settings) -> "FileSource":
         """The implementation that `contracts.sources.FilesSource` names."""
-        return cls(stream, settings.block_bytes)
+        return cls(stream, settings.block_bytes, settings.scratch)
 
     def find(self, landing_partitions: Iterable[str] | None = None, cursors: Cursors = NO_CURSORS) -> list[Slice]:
-        """The files that exist now, by uri; of these landing partitions, or all. Undated ones always."""
+        """The files that exist now, by uri; of these landing partitions, or all. Undated ones always.
+
+        The members of an archive come behind it, in its order, so that a compressed tar is unpacked once.
+        """
         return list(self.search(landing_partitions, cursors).slices)
 
     def search(
@@ -81,19 +90,25 @@ class FileSource:
             patterns = [self._template.of_all()]
         else:
             patterns = sorted({self._template.of(key) for key in wanted})
-        slices: dict[str, Slice] = {}
+        files: dict[str, list[Slice]] = {}
         skipped: dict[str, Skipped] = {}
         for pattern in patterns:
-            for slice_ in self._matching(pattern, wanted, skipped):
-                slices[slice_.uri] = slice_
+            for slices in self._matching(pattern, wanted, skipped):
+                files[slices[0].uri] = slices
         return Found(
-            [slices[uri] for uri in sorted(slices)], sorted(skipped.values(), key=attrgetter("place", "reason"))
+            [slice_ for uri in sorted(files) for slice_ in files[uri]],
+            sorted(skipped.values(), key=attrgetter("place", "reason")),
         )
 
     def read(self, slice_: Slice, quarantine: Quarantine) -> FileReading:
         """A reading of a file that `find` returned. Iterating it raises FileNotFoundError where the file vanished."""
-        path = self.path_of(slice_.uri)
-        return FileReading(path, self._source, self._format, quarantine, self._block_bytes, self._opened)
+        path, file_format = self._landing_file(slice_.uri), self._format
+        if slice_.fingerprint.endswith(_IS_ARCHIVE):
+            file_format = open_format(
+                FormatOptions.model_validate({"format": "ndjson"})
+            )  # it has no rows of any format
+        opened = partial(self._opened_slice, slice_)
+        return FileReading(path, self._source, file_format, quarantine, self._block_bytes, opened)
 
     def partition_of(self, uri: str) -> str | None:
         """The landing partition that a path states, whether its file exists or not; None where it states none."""
@@ -103,8 +118,8 @@ class FileSource:
         return self._template.partition_in(path.relative_to(self._root).as_posix())
 
     def path_of(self, uri: str) -> Path:
-        """The absolute path of a file."""
-        return _resolved(uri, self._folder, self._home)
+        """The absolute path of a file; for a member of an archive, of the archive."""
+        return self._landing_file(self._parts(uri)[0])
 
     def uri_of(self, path: Path) -> str:
         """The uri of a file at an absolute path, by which the ledger knows it."""
@@ -113,6 +128,21 @@ class FileSource:
     def partition_of_name(self, name: str) -> str | None:
         """The landing partition that a file's name states by itself, without its folder; None where it states none."""
         return self._template.partition_in_name(name) if self._template else None
+
+    def uris_at(self, path: Path) -> list[str]:
+        """The uris of all slices at a path: of an archive, its own and those of its members."""
+        uri = self.uri_of(path)
+        return [slice_.uri for slice_ in self._with_members(str(path), Slice(uri, "", None), lambda *_: None)]
+
+    def opened(self, uri: str) -> io.FileIO:
+        """The bytes of a slice. Raises OSError where there is none."""
+        path = self.path_of(uri)
+        fingerprint = "" if self._archives is None else _IS_ARCHIVE
+        return self._opened_slice(Slice(uri, fingerprint, None), path)
+
+    def is_archived(self, slice_: Slice) -> bool:
+        """Whether a slice is an archive or a member of one."""
+        return self._parts(slice_.uri)[1] is not None or slice_.fingerprint.endswith(_IS_ARCHIVE)
 
     def landing_folder(self, partition_key: str | None = None) -> Path:
         """The folder in which `find` looks for a landing partition's files. Raises SourceError if it isn't one."""
@@ -163,12 +193,15 @@ class FileSource:
     def _tree(self) -> Tree:
         return Tree(str(_absolute(self._root / self._fixed)), outside=self._source.follow_outside_links)
 
-    def _matching(self, pattern: str, wanted: set[str] | None, skipped: dict[str, Skipped]) -> Iterator[Slice]:
-        """The files that match a pattern, of these landing partitions; what has to be skipped is added to `skipped`."""
+    def _matching(self, pattern: str, wanted: set[str] | None, skipped: dict[str, Skipped]) -> Iterator[list[Slice]]:
+        """The files that match a pattern, of these landing partitions, each with the members that it has.
+
+        What has to be skipped is added to `skipped`.
+        """
         tree = self._tree()
 
         def skip(path: str, reason: str) -> None:
-            place = self._uri(path).encode("utf-8", "backslashreplace").decode()
+            place = self._uri(path).encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
             skipped[place] = Skipped(place, reason)
 
         for path in tree.matching(pattern.removeprefix(self._fixed), skip):
@@ -181,7 +214,9 @@ class FileSource:
                 if place.misfit:
                     skip(path, place.misfit)
                 else:
-                    yield Slice(self._uri(path), _fingerprint(state), place.partition)
+                    slice_ = Slice(self._uri(path), _fingerprint(state), place.partition)
+                    if slices := self._with_members(path, slice_, skip):
+                        yield slices
 
     def _place(self, path: str, wanted: set[str] | None) -> "_Place | None":
         """Where a path of the pattern belongs; None where it is none of the stream's, or not of these partitions."""
@@ -194,6 +229,50 @@ class FileSource:
             return _Place(partition) if wanted is None or partition in wanted else None
         misfit = self._template.misfit(path)
         return _Place(None, misfit) if misfit else None
+
+    def _with_members(self, path: str, slice_: Slice, skip: Skip) -> list[Slice]:
+        """A slice, and those of its members if it is an archive; none where it can't be told from a member."""
+        if self._archives is None:
+            return [slice_]
+        if IN_ARCHIVE in slice_.uri:
+            skip(path, f"a path with {IN_ARCHIVE!r} would be taken for a member of an archive. Fix: rename the folder")
+            return []
+        try:
+            with self._opened(Path(path)) as handle:
+                listing = self._archives.listing(handle, path.rpartition("/")[2], _fingerprint_of(handle))
+        except OSError:
+            return [slice_]  # whoever reads it will say what is wrong
+        if listing is None:
+            return [slice_]
+        reasons: dict[str, list[str]] = {}
+        for name, reason in listing.passed_over:
+            reasons.setdefault(f"{path}{IN_ARCHIVE}{name}" if name else path, []).append(reason)
+        for place, found in reasons.items():
+            skip(place, "; ".join(found))
+        members = [replace(slice_, uri=f"{slice_.uri}{IN_ARCHIVE}{member.name}") for member in listing.members]
+        # Another fingerprint than the file's: without the key `archive` it is read as one of the stream's format.
+        return [replace(slice_, fingerprint=slice_.fingerprint + _IS_ARCHIVE), *members]
+
+    def _opened_slice(self, slice_: Slice, _: Path) -> io.FileIO:
+        """The open file of a slice; for a member its copy. Raises FileNotFoundError where there is none by now."""
+        file, member = self._parts(slice_.uri)
+        handle = self._opened(self._landing_file(file))
+        if self._archives is None or (member is None and not slice_.fingerprint.endswith(_IS_ARCHIVE)):
+            return handle
+        with handle:
+            name, fingerprint = file.rpartition("/")[2], _fingerprint_of(handle)
+            if member is not None:
+                return self._archives.member_file(handle, name, fingerprint, member)
+            listing = self._archives.listing(handle, name, fingerprint)
+            return self._archives.itself(handle, listing) if listing else self._opened(self._landing_file(file))
+
+    def _parts(self, uri: str) -> tuple[str, str | None]:
+        """The uri of a landing file, and the name of the member; None where it is the file itself."""
+        file, separator, member = uri.partition(IN_ARCHIVE) if self._archives else (uri, "", "")
+        return file, member if separator else None
+
+    def _landing_file(self, uri: str) -> Path:
+        return _resolved(uri, self._folder, self._home)
 
     def _opened(self, path: Path) -> io.FileIO:
         """An open file. Raises FileNotFoundError where there is none by now that may be read."""
@@ -245,6 +324,10 @@ def _is_utf8(path: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _fingerprint_of(handle: io.FileIO) -> str:
+    return _fingerprint(os.fstat(handle.fileno()))
 
 
 def _fingerprint(state: os.stat_result) -> str:

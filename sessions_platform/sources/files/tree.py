@@ -134,6 +134,20 @@ class Tree:
         return None
 
 
+class Glob:
+    """A glob of relative paths, as `Tree.matching` has it, for paths that are no files."""
+
+    def __init__(self, pattern: str) -> None:
+        self._names = _names(pattern)
+
+    def matches(self, path: str) -> bool:
+        """Whether the whole path matches; "a/b" for folders and a name."""
+        places = _open_places(self._names, {0})
+        for name in path.split("/"):
+            places = _following(self._names, places - {len(self._names)}, name)
+        return len(self._names) in places
+
+
 def _names(pattern: str) -> list[Matcher]:
     """The pattern, name by name; several `**` in a row are one."""
     names: list[Matcher] = []

@@ -96,13 +96,16 @@ def _without_skippable(start: bytes) -> bytes:
     return rest
 
 
-def decompressed(chunks: Callable[[int], Iterable[bytes]], codec: Codec, most_bytes: int) -> Iterator[bytes]:
+def decompressed(
+    chunks: Callable[[int], Iterable[bytes]], codec: Codec, most_bytes: int, limit: str = "max_unpacked"
+) -> Iterator[bytes]:
     """The text of all members or frames. Zeros may pad the file after each of them.
 
     Args:
         chunks: returns the file from its beginning, in chunks of the size asked for, whenever it is called.
         codec: the file's.
         most_bytes: how much text is returned at most.
+        limit: what sets that, for the message.
 
     Raises:
         CorruptDataError: the file is broken, cut off, or more than `most_bytes`; all text before was returned.
@@ -112,7 +115,7 @@ def decompressed(chunks: Callable[[int], Iterable[bytes]], codec: Codec, most_by
         yield text[:remaining]
         remaining -= len(text)
         if remaining < 0:
-            raise CorruptDataError(f"it unpacks to more than max_unpacked, {most_bytes} bytes")
+            raise CorruptDataError(f"it unpacks to more than {limit}, {most_bytes} bytes")
 
 
 def _text(chunks: Callable[[int], Iterable[bytes]], codec: Codec) -> Iterator[bytes]:
@@ -234,6 +237,13 @@ class _BrotliFile:
         self._file.write(self._compressor.finish())
 
 
+def _inflaters(wbits: int) -> tuple[Decompressor, ...]:
+    return (
+        Decompressor(256 * 1024, lambda: isal_zlib.decompressobj(wbits=wbits), _inflated_quickly),
+        Decompressor(8192, lambda: zlib.decompressobj(wbits=wbits), _inflated),
+    )
+
+
 def _twice(
     begin: Callable[[], Any], decompress: Callable[[Any, bytes], Iterable[bytes]] = _in_steps
 ) -> tuple[Decompressor, ...]:
@@ -241,16 +251,16 @@ def _twice(
     return Decompressor(65536, begin, decompress), Decompressor(65536, begin, decompress, is_bytewise=True)
 
 
+_INFLATE_ERRORS = (zlib.error, cast(Any, isal_zlib).IsalError)
+# Of a zip's members: without the header that gzip has, so no file is recognized as one.
+DEFLATE = Codec("deflate", None, "", _INFLATE_ERRORS, _inflaters(-15), lambda file: file, has_members=False)
 _CODECS = (
     Codec(
         "gzip",
         re.compile(rb"\x1f\x8b"),
         ".gz",
-        (zlib.error, cast(Any, isal_zlib).IsalError),
-        (
-            Decompressor(256 * 1024, lambda: isal_zlib.decompressobj(wbits=31), _inflated_quickly),
-            Decompressor(8192, lambda: zlib.decompressobj(wbits=31), _inflated),
-        ),
+        _INFLATE_ERRORS,
+        _inflaters(31),
         lambda file: cast(BinaryIO, gzip.GzipFile("", "wb", fileobj=file, mtime=0)),
     ),
     Codec(

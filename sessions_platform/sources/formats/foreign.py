@@ -9,6 +9,8 @@ import re
 from sessions_platform.sources.formats.errors import CorruptDataError
 
 _UNPACK = "unpack it, and deliver the files that are in it"
+_READ_MEMBERS = 'name its members in the source, as in archive: "**/*.json", or unpack it'
+ZIP, TAR = "a zip archive", "a tar archive"
 _REPACK = "deliver it uncompressed, or as gzip, zstd, bzip2, xz, lz4 or brotli"
 _EXPORT = "export it as CSV or NDJSON"
 _RECODE = "convert it to UTF-8, as iconv -f utf-16 -t utf-8 does"
@@ -18,8 +20,8 @@ _SIGNATURES: tuple[tuple[str, str, str], ...] = (
         "an Excel workbook or another Office document",
         _EXPORT,
     ),
-    (r"PK(\x03\x04|\x05\x06|\x07\x08)", "a zip archive", _UNPACK),
-    (r"(?s:(?=.{0,256}\x00).{257})ustar", "a tar archive", _UNPACK),
+    (r"PK(\x03\x04|\x05\x06|\x07\x08)", ZIP, _READ_MEMBERS),
+    (r"(?s:(?=.{0,256}\x00).{257})ustar", TAR, _READ_MEMBERS),
     (r"7z\xbc\xaf\x27\x1c", "a 7z archive", _UNPACK),
     (r"Rar!\x1a\x07", "a RAR archive", _UNPACK),
     (r"\x02\x21\x4c\x18", "a file in the legacy format of lz4", _REPACK),
@@ -38,14 +40,22 @@ _SIGNATURES: tuple[tuple[str, str, str], ...] = (
 _COMPILED = [(re.compile(signature.encode("latin-1")), kind, fix) for signature, kind, fix in _SIGNATURES]
 
 
-def refuse_foreign(start: bytes, codec: str | None = None) -> None:
+def kind_of(start: bytes) -> str | None:
+    """What a file is that is no text, by what it begins with (262 bytes at least); None for anything else."""
+    return next((kind for signature, kind, _ in _COMPILED if signature.match(start)), None)
+
+
+def refuse_foreign(start: bytes, codec: str | None = None, *, in_archive: bool = False) -> None:
     """Raise CorruptDataError, with what the file is and what to do, where its text begins as no text does.
 
     Args:
         start: what the text begins with; a tar archive is recognized by its first 262 bytes.
         codec: the name of the file's compression; None for none.
+        in_archive: whether the file is a member of an archive, where archives are not opened.
     """
     for signature, kind, fix in _COMPILED:
         if signature.match(start):
             packed = f" in {codec}" if codec else ""
-            raise CorruptDataError(f"it is {kind}{packed}. Fix: {fix}")
+            if kind in (ZIP, TAR) and in_archive:
+                raise CorruptDataError(f"it is {kind}{packed} in an archive. Fix: {_UNPACK}")
+            raise CorruptDataError(f"it is {kind}{packed}. Fix: {_UNPACK if kind == ZIP and codec else fix}")
