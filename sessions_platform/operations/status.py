@@ -49,6 +49,7 @@ def status(context: StreamContext, found: Found | None = None) -> dict[str, Any]
         "rejected_by_reason": dict(sorted(by_reason.items())),
         "duplicates_across": sum(version.duplicates_across for version in loaded),
         "conflicts_across": sum(version.conflicts_across for version in loaded),
+        "simultaneous_events": sum(version.simultaneous_events for version in loaded),
         **totals,
         "partitions": {"landing": len(landings), "session": len(loaded)},
         "pending": {

@@ -203,6 +203,7 @@ def _sessionized_events(stream: Stream) -> dg.AssetsDefinition:
                     "dagster/row_count": version.rows,
                     "duplicates_across": version.duplicates_across,
                     "conflicts_across": version.conflicts_across,
+                    "simultaneous_events": version.simultaneous_events,
                     "snapshot": version.snapshot,
                     "seconds_of_run": _since(started),
                 }

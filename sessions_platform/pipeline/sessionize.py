@@ -21,6 +21,7 @@ from sessions_platform.storage.ledger.ledger import SessionVersion, Snapshot, St
 from sessions_platform.transforms.sessionize import Sessionized
 
 _TIME = "event_timestamp"
+_SAME_AS_BEFORE = pl.all_horizontal(pl.col(name) == pl.col(name).shift() for name in ("user_id", _TIME))
 
 
 @dataclass
@@ -29,6 +30,7 @@ class _Stats:
 
     duplicates_across: int = 0
     conflicts_across: int = 0
+    simultaneous_events: int = 0
     longest_activity_chain_seconds: float = 0.0
     times: list[datetime] = field(default_factory=list)
 
@@ -39,8 +41,19 @@ class _Stats:
         self.conflicts_across += int(left_out["conflicts_across"].sum())
         longest = part.longest_chains.filter(of_partition)["seconds"]
         self.longest_activity_chain_seconds = max([self.longest_activity_chain_seconds, *longest])
+        self.simultaneous_events += count_simultaneous(events)
         if events.height:
             self.times += events.select(first=pl.min(_TIME), last=pl.max(_TIME)).row(0)
+
+
+def count_simultaneous(events: pl.DataFrame) -> int:
+    """How many events have a neighbour of the same user and timestamp.
+
+    Args:
+        events: with user_id and event_timestamp, each user's in the order of time and next to each other.
+    """
+    same = events.select(before=_SAME_AS_BEFORE.fill_null(value=False)).to_series()
+    return int((same | same.shift(-1, fill_value=False)).sum())
 
 
 def sessionize_partitions(
@@ -131,6 +144,7 @@ def _write(
         "bytes": stored.bytes,
         "duplicates_across": stats.duplicates_across,
         "conflicts_across": stats.conflicts_across,
+        "simultaneous_events": stats.simultaneous_events,
         "first_event": min(stats.times, default=None),
         "last_event": max(stats.times, default=None),
         "longest_activity_chain_seconds": stats.longest_activity_chain_seconds,

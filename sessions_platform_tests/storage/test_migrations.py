@@ -65,6 +65,7 @@ ADDED_COLUMNS = {
         "placed_digest": None,
     },
     "sessions_platform.landing_versions": {"skipped": 0, "repeated_lines": 0, "rejected_stretches": None},
+    "sessions_platform.session_versions": {"simultaneous_events": 0},
     "sessions_platform.repairs": {"rows": 1},
     "shop.rejected_events": {"rows": 1},
 }

@@ -24,14 +24,15 @@ where stream = %(stream)s and is_current and (session_rule_version <> %(rule)s o
     where stream = %(stream)s and session_rule_version <> %(rule)s))
 order by 1"""
 _COLUMNS = """session_partition, version, path, rows, bytes, duplicates_across, conflicts_across,
-    first_event, last_event, longest_activity_chain_seconds, snapshot, session_rule_version"""
+    simultaneous_events, first_event, last_event, longest_activity_chain_seconds, snapshot, session_rule_version"""
 
 
 @dataclass(frozen=True)
 class SessionVersion:
     """One written state of one session partition, loaded into the warehouse or not.
 
-    `snapshot` is the newest landing version that it was made of, 0 where there was none.
+    `snapshot` is the newest landing version that it was made of, 0 where there was none. `simultaneous_events` is 0 of
+    versions that were written before they were counted.
     """
 
     session_partition: str
@@ -41,6 +42,7 @@ class SessionVersion:
     bytes: int
     duplicates_across: int
     conflicts_across: int
+    simultaneous_events: int
     first_event: datetime | None
     last_event: datetime | None
     longest_activity_chain_seconds: float
