@@ -176,6 +176,7 @@ REASON: dict[str, Any] = {"code": "malformed", "column": "", "rule": "is an empt
 def rejected(**changes: Any) -> pl.DataFrame:
     row = {
         "rejection_id": "a",
+        "rows": 1,
         "landing_partition": LANDING,
         "source_uri": "a.ndjson",
         "position": 1,
