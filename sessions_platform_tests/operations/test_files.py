@@ -22,6 +22,8 @@ from sessions_platform_tests.lakes import folder_of
 from sessions_platform_tests.pipeline.steps import RUN, ingest_and_publish, put, run_pending
 from sessions_platform_tests.streams import DAY_ONE
 
+pytestmark = pytest.mark.slow
+
 DAY = "2026-01-01"
 
 

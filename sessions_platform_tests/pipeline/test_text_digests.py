@@ -13,6 +13,8 @@ from sessions_platform_tests.ingested import DAY, ingest_and_publish, open_folde
 from sessions_platform_tests.pipeline.test_ingest import lines, put
 from sessions_platform_tests.streams import PLAIN
 
+pytestmark = pytest.mark.slow
+
 WITHOUT_IDS = {name: column for name, column in PLAIN["columns"].items() if name != "event_id"}
 TEXT = lines(1, 1, 2)
 PACKED = gzip.compress(TEXT, mtime=0)

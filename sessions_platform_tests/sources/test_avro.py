@@ -282,7 +282,7 @@ def test_any_values_of_unions_are_what_fastavro_reads(written: list[Any], interv
     assert sum(block.rows for block in blocks(io.BytesIO(content))) == len(written)
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(st.integers(0, len(SMALL_BLOCKS) - 1), st.integers(1, 255))
 def test_a_changed_byte_is_an_error_or_other_rows_and_never_a_crash(place: int, by: int) -> None:
     changed = bytearray(SMALL_BLOCKS)

@@ -84,7 +84,7 @@ PARTS = st.sampled_from(
     st.sampled_from([b"", b"#"]),
     st.sampled_from([b"\n", b"\n", b"\r"]),
 )
-@settings(max_examples=200)
+@settings(max_examples=80)
 def test_records_with_escapes_are_those_of_a_plain_loop(
     text: bytes, size: int, comment: bytes, line_end: bytes
 ) -> None:
@@ -118,7 +118,7 @@ OPTIONS: Sequence[dict[str, Any]] = (
     st.sampled_from(OPTIONS),
     st.booleans(),
 )
-@settings(max_examples=150)
+@settings(max_examples=60)
 def test_no_byte_is_lost_and_the_size_of_blocks_changes_no_row(
     place: Path, content: bytes, block_bytes: int, options: dict[str, Any], named: bool
 ) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sessions_platform.sources.formats import json_documents
@@ -73,6 +73,7 @@ def arrays(draw: st.DrawFn, space: st.SearchStrategy[str] = spaces) -> tuple[byt
     return f"[{','.join(between) or draw(space)}]".encode(), [each.encode() for each in written]
 
 
+@settings(max_examples=40)
 @given(st.lists(st.tuples(arrays(), spaces), max_size=4), sizes)
 def test_an_array_is_its_elements_with_their_own_bytes(
     parts: list[tuple[tuple[bytes, list[bytes]], str]], size: int
@@ -81,6 +82,7 @@ def test_an_array_is_its_elements_with_their_own_bytes(
     assert payloads(documents(text, [], size)) == list(chain.from_iterable(written for (_, written), _ in parts))
 
 
+@settings(max_examples=40)
 @given(st.lists(st.dictionaries(st.text("ab{"), values, max_size=3), max_size=5), spaces, sizes)
 def test_objects_that_follow_each_other_are_records(objects: list[dict[str, Any]], space: str, size: int) -> None:
     written = [json.dumps(each, indent=1).encode() for each in objects]
@@ -103,6 +105,7 @@ def one_line(text: bytes) -> bytes:
     return text.replace(b"\n", b"").replace(b"\t", b"")
 
 
+@settings(max_examples=40)
 @given(st.lists(envelopes(spaces), max_size=4))
 def test_an_element_has_the_envelope_of_its_document(parts: list[tuple[bytes, list[Record]]]) -> None:
     found, reason = documents(b"\n".join(text for text, _ in parts), ["data", "batch"], 100_000)
@@ -117,6 +120,7 @@ def _envelope(header: bytes | None) -> Any:
     return json.loads(header or b"null")
 
 
+@settings(max_examples=40)
 @given(st.lists(envelopes(st.text(" ", max_size=1)), max_size=4), sizes)
 def test_each_line_is_an_envelope_of_its_own(parts: list[tuple[bytes, list[Record]]], size: int) -> None:
     text = b"\n".join(one_line(text) for text, _ in parts)
