@@ -9,7 +9,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from random import Random
 from urllib.parse import quote, unquote
 
 from psycopg.conninfo import conninfo_to_dict
@@ -23,7 +22,8 @@ class Fault:
 
     Attributes:
         kind: `refuse` accepts no connection; `close` ends one in order, `reset` without, `stall` forwards no more and
-            closes after a second, `garble` changes a byte, `slow` forwards one byte at a time for a while.
+            closes after a second, `garble` changes the type of a message (the protocol has no checksums: nobody could
+            tell a value that has changed), `slow` forwards one byte at a time for a while.
         after: bytes of the direction that pass before.
         direction: `up` to the server, or `down` from it.
         connections: how many connections fail, the first ones that get so far.
@@ -86,6 +86,8 @@ class _Connection:
         if fault is None or not self._is_due(fault, way, len(chunk)):
             target.sendall(chunk)
             return True
+        if fault.kind == "garble":
+            left = 0  # where a message begins
         target.sendall(chunk[:left])
         return self._fail(fault, chunk[left:], target)
 
@@ -104,9 +106,7 @@ class _Connection:
             target.sendall(chunk[200:])
             return True
         if fault.kind == "garble":
-            changed = bytearray(chunk)
-            changed[Random(fault.after).randrange(min(len(changed), 5))] ^= 0x55
-            target.sendall(changed)
+            target.sendall(bytes([chunk[0] ^ 0x55]) + chunk[1:])
             return True
         if fault.kind == "stall":
             threading.Event().wait(1)
