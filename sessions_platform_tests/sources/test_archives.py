@@ -472,7 +472,9 @@ def test_a_zip_without_its_directory_is_told(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("inner", [zipped(THREE), tarred(THREE), gzip.compress(tarred(THREE))])
+@pytest.mark.parametrize(
+    "inner", [zipped(THREE), tarred(THREE), gzip.compress(tarred(THREE))], ids=["zip", "tar", "tar.gz"]
+)
 @pytest.mark.parametrize("pack", [zipped, tarred])
 def test_an_archive_in_an_archive_is_refused(tmp_path: Path, inner: bytes, pack: Callable[[Members], bytes]) -> None:
     rows, (reason,) = found(tmp_path, pack([("a.json", inner)]))["a.json"]
