@@ -20,6 +20,8 @@ from sessions_platform.sources.formats.parquet.reader_process import ParquetProc
 from sessions_platform.sources.formats.registry import open_format
 from sessions_platform_tests.ingested import QUARANTINED, reading, rows_of
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def process() -> Iterator[ParquetProcess]:

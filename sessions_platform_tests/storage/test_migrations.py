@@ -44,6 +44,8 @@ from sessions_platform.storage.postgres.database import Database
 from sessions_platform.storage.postgres.migrations import HEAD, NewerDatabaseError
 from sessions_platform.storage.postgres.migrations.upgrade import migration_scripts
 
+pytestmark = pytest.mark.slow
+
 HOME = Path(__file__).parent / "homes" / "before_migrations"
 REPOSITORY = Path(sessions_platform.__file__).parent.parent
 DAYS = ["2026-03-01", "2026-03-02"]
