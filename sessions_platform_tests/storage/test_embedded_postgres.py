@@ -21,6 +21,8 @@ import sessions_platform
 from sessions_platform.storage.postgres.embedded import EmbeddedPostgresError, account, attach, folders, programs
 from sessions_platform.storage.postgres.embedded import server as server_module
 
+pytestmark = pytest.mark.slow
+
 MEMORY = Path("/dev/shm")
 REPOSITORY = Path(sessions_platform.__file__).parent.parent
 AS_ROOT = os.geteuid() == 0
