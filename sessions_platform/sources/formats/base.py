@@ -7,6 +7,7 @@ errors (`errors`), which formats there are (`contracts.formats.FORMATS`), how a 
 (`transforms.parse`).
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from io import FileIO
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -21,15 +22,19 @@ Fields = dict[str, Any]
 Decoder = Callable[[bytes, bytes | None], Fields]
 
 
-@runtime_checkable
-class BlockDecoder(Protocol):
+class BlockDecoder(ABC):
     """A decoder that decodes many records in less time than each by itself."""
 
-    def __call__(self, payload: bytes, header: bytes | None) -> Fields: ...
-
+    @abstractmethod
     def many(self, payloads: Sequence[bytes], headers: Sequence[bytes | None]) -> Iterator[Fields | MalformedError]:
-        """What the decoder returns for each record, or the error that it raises, in their order."""
-        ...
+        """The fields of each record, or why it has none, in their order."""
+
+    def __call__(self, payload: bytes, header: bytes | None) -> Fields:
+        """The fields of one record. Raises MalformedError."""
+        (fields,) = self.many([payload], [header])
+        if isinstance(fields, MalformedError):
+            raise fields
+        return fields
 
 
 def decode_all(

@@ -9,7 +9,15 @@ from typing import Any
 
 from sessions_platform.contracts.field_paths import names_of
 from sessions_platform.contracts.formats import FormatOptions, NestedText
-from sessions_platform.sources.formats.base import Content, Decoder, Fields, Format, RecordBlock, decode_all
+from sessions_platform.sources.formats.base import (
+    BlockDecoder,
+    Content,
+    Decoder,
+    Fields,
+    Format,
+    RecordBlock,
+    decode_all,
+)
 from sessions_platform.sources.formats.errors import MalformedError
 from sessions_platform.sources.formats.json_objects import JSON_NAMES
 
@@ -35,19 +43,12 @@ def nested_options(options: FormatOptions, nested: NestedText) -> FormatOptions:
     return FormatOptions.model_validate({**inherited, "format": nested.format, "pattern": nested.pattern})
 
 
-class NestedDecoder:
+class NestedDecoder(BlockDecoder):
     """Decodes records, one or many at once. Where the field is absent or null there is nothing to cut."""
 
     def __init__(self, outer: Decoder, inner: Decoder, field: str) -> None:
         self._outer, self._inner, self._field = outer, inner, field
         self._steps = names_of(field)
-
-    def __call__(self, payload: bytes, header: bytes | None) -> Fields:
-        """The fields of a record. Raises MalformedError."""
-        (fields,) = self.many([payload], [header])
-        if isinstance(fields, MalformedError):
-            raise fields
-        return fields
 
     def many(self, payloads: Sequence[bytes], headers: Sequence[bytes | None]) -> Iterator[Fields | MalformedError]:
         """The fields of each record, or why it has none."""

@@ -16,7 +16,7 @@ import polars as pl
 
 from sessions_platform.contracts.formats import FormatOptions
 from sessions_platform.contracts.polars_syntax import group_names, pattern_problem
-from sessions_platform.sources.formats.base import Content, Fields, RecordBlock
+from sessions_platform.sources.formats.base import BlockDecoder, Content, Fields, RecordBlock
 from sessions_platform.sources.formats.errors import MalformedError
 from sessions_platform.sources.formats.text_records import (
     STAND_IN,
@@ -90,7 +90,7 @@ class LinePattern:
         return beginnings
 
 
-class RegexDecoder:
+class RegexDecoder(BlockDecoder):
     """Decodes lines, one or many at once, by the `pattern` of the options."""
 
     def __init__(self, options: FormatOptions) -> None:
@@ -98,13 +98,6 @@ class RegexDecoder:
         self._pattern = LinePattern(options.pattern)
         rejects_stray_bytes = options.encoding == "utf-8" and options.invalid_utf8 == "reject"
         self._text = with_stand_ins if rejects_stray_bytes else text_decoder(options)
-
-    def __call__(self, payload: bytes, header: bytes | None) -> Fields:
-        """The fields of a line. Raises MalformedError."""
-        (fields,) = self.many([payload], [header])
-        if isinstance(fields, MalformedError):
-            raise fields
-        return fields
 
     def many(self, payloads: Sequence[bytes], headers: Sequence[bytes | None]) -> Iterator[Fields | MalformedError]:
         """The fields of each line, or why it has none."""
