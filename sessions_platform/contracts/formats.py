@@ -59,7 +59,7 @@ class FormatEntry:
 def _columnar(implementation: str, *suffixes: str, is_rewritable: bool = False) -> FormatEntry:
     """A binary format with types, whose rows are canonical JSON."""
     return FormatEntry(
-        f"{_IN}.parquet.format:{implementation}",
+        f"{_IN}.typed.format:{implementation}",
         suffixes,
         is_text=False,
         is_typed=True,

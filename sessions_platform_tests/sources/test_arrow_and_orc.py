@@ -11,7 +11,7 @@ import pytest
 from pyarrow import orc
 
 from sessions_platform.sources.formats.errors import CorruptDataError
-from sessions_platform.sources.formats.parquet.other_files import arrow_rows
+from sessions_platform.sources.formats.typed.arrow_and_orc import arrow_rows
 from sessions_platform_tests.ingested import payloads, reading, rows_of
 
 TABLE = pa.table(

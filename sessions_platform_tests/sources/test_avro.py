@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from sessions_platform.sources.formats.avro.container import blocks
 from sessions_platform.sources.formats.avro.rows import avro_rows
 from sessions_platform.sources.formats.errors import CorruptDataError
-from sessions_platform.sources.formats.parquet.reader_process import ParquetProcess
+from sessions_platform.sources.formats.typed.reader_process import ParquetProcess
 from sessions_platform_tests.ingested import reading, rows_of
 
 NODE = {

@@ -16,8 +16,8 @@ import pytest
 from sessions_platform.contracts.sources import FilesSource
 from sessions_platform.sources.files.reader import BLOCK_BYTES, FileReading
 from sessions_platform.sources.formats.errors import CorruptDataError
-from sessions_platform.sources.formats.parquet.reader_process import ParquetProcess
 from sessions_platform.sources.formats.registry import open_format
+from sessions_platform.sources.formats.typed.reader_process import ParquetProcess
 from sessions_platform_tests.ingested import QUARANTINED, reading, rows_of
 
 pytestmark = pytest.mark.slow
@@ -111,7 +111,7 @@ def test_the_child_imports_no_library_that_it_does_not_need() -> None:
     """It is started anew after each crash, and what it imports counts towards its limit of memory."""
     script = """
 import sys
-import sessions_platform.sources.formats.parquet.worker
+import sessions_platform.sources.formats.typed.worker
 print(sorted({"polars", "pandera", "pydantic", "psycopg"} & set(sys.modules)))
 """
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -122,7 +122,7 @@ def test_the_child_ends_with_its_parent(tmp_path: Path) -> None:
     script = """
 import os, sys
 from pathlib import Path
-from sessions_platform.sources.formats.parquet.reader_process import ParquetProcess
+from sessions_platform.sources.formats.typed.reader_process import ParquetProcess
 process = ParquetProcess()
 with Path(sys.argv[1]).open("rb", buffering=0) as handle:
     rows = process.rows(handle, 1000, 10)

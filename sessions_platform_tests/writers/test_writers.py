@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from sessions_platform.sources.formats.avro.rows import avro_rows
-from sessions_platform.sources.formats.parquet.other_files import orc_rows
-from sessions_platform.sources.formats.parquet.rows import parquet_rows
+from sessions_platform.sources.formats.typed.arrow_and_orc import orc_rows
+from sessions_platform.sources.formats.typed.rows import parquet_rows
 from sessions_platform_tests.writers.make_files import FILES, MAKERS, PROGRAMS, SPARK, UnavailableError
 
 READERS = {".parquet": parquet_rows, ".orc": orc_rows, ".avro": avro_rows}

@@ -1,6 +1,6 @@
 """Parquet, Arrow, ORC and Avro: a record is a row of the file, as canonical JSON.
 
-Rows are read in a child process (see `reader_process`; `rows` for how values become JSON, `other_files` for Arrow and
+Rows are read in a child process (see `reader_process`; `rows` for how values become JSON, `arrow_and_orc` for Arrow and
 ORC, and `sources.formats.avro` for Avro). They are not parts of a text: they have no terminators, and the bytes of the
 file are not kept.
 """
@@ -13,7 +13,7 @@ from sessions_platform.contracts.formats import FormatOptions
 from sessions_platform.sources.formats.base import Content, Decoder, RecordBlock
 from sessions_platform.sources.formats.errors import CorruptDataError
 from sessions_platform.sources.formats.json_objects import json_object
-from sessions_platform.sources.formats.parquet.reader_process import ParquetProcess
+from sessions_platform.sources.formats.typed.reader_process import ParquetProcess
 
 # Of a block: each row is a Python object until it is in a Series.
 _BLOCK_ROWS = 64 * 1024

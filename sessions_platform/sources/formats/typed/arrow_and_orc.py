@@ -11,7 +11,7 @@ import pyarrow as pa
 from pyarrow import orc
 
 from sessions_platform.sources.formats.errors import CorruptDataError
-from sessions_platform.sources.formats.parquet.rows import corrupt_unless_outage, json_rows
+from sessions_platform.sources.formats.typed.rows import corrupt_unless_outage, json_rows
 
 _MAGIC_OF_A_FILE = b"ARROW1"
 # Ends a stream (Arrow columnar format, "IPC Streaming Format"). Readers take a stream that is cut before it for whole.

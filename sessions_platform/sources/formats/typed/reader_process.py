@@ -100,7 +100,7 @@ class ParquetProcess:
             return
         self.close()
         self._socket, child_end = socket.socketpair()
-        command = [sys.executable, "-P", "-m", "sessions_platform.sources.formats.parquet.worker"]
+        command = [sys.executable, "-P", "-m", "sessions_platform.sources.formats.typed.worker"]
         with child_end:
             arguments = [str(child_end.fileno()), *map(str, self._limits)]
             environment = {**os.environ, **_FRUGAL}

@@ -15,7 +15,7 @@ import msgspec
 import pyarrow as pa
 
 from sessions_platform.sources.formats.errors import CorruptDataError
-from sessions_platform.sources.formats.parquet.reader_process import (
+from sessions_platform.sources.formats.typed.reader_process import (
     CORRUPT,
     DONE,
     HEAD,
@@ -28,9 +28,9 @@ from sessions_platform.sources.formats.parquet.reader_process import (
 # Import strings, each resolved when the first file of its format is read.
 _IN = "sessions_platform.sources.formats"
 _READERS = {
-    "parquet": f"{_IN}.parquet.rows:parquet_rows",
-    "arrow": f"{_IN}.parquet.other_files:arrow_rows",
-    "orc": f"{_IN}.parquet.other_files:orc_rows",
+    "parquet": f"{_IN}.typed.rows:parquet_rows",
+    "arrow": f"{_IN}.typed.arrow_and_orc:arrow_rows",
+    "orc": f"{_IN}.typed.arrow_and_orc:orc_rows",
     "avro": f"{_IN}.avro.rows:avro_rows",
 }
 
