@@ -15,7 +15,7 @@ from sessions_platform.cli.verification import verify
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 for command in (
-    *(run.demo, run.dev, run.ingest, run.rebuild, erase.erase),
+    *(run.demo, run.dev, run.ingest, run.run, run.rebuild, erase.erase),
     *(query.status, query.files, query.sql, query.reader_url, verify),
     *(housekeeping.clean_up, housekeeping.purge),
 ):

@@ -1,4 +1,4 @@
-"""The commands that run jobs: `demo`, `dev`, `ingest`, `rebuild`."""
+"""The commands that run jobs: `demo`, `dev`, `ingest`, `run`, `rebuild`."""
 
 import os
 import sys
@@ -33,7 +33,10 @@ def dev(port: Annotated[int, typer.Option(help="Port of the UI, on the loopback 
 
 def ingest(
     stream: Annotated[str, typer.Argument(help="The stream's name.")],
-    files: Annotated[list[Path], typer.Argument(help="Files in the stream's format.", show_default=False)],
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="Files, folders of files, and - for standard input.", show_default=False),
+    ],
     partition: Annotated[str | None, typer.Option(help="The landing partition; by default the newest one.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -41,6 +44,19 @@ def ingest(
     from sessions_platform.orchestration.commands import ingest_files
 
     print_document(ingest_files(Settings.from_environment(), stream, files, partition), as_json)
+
+
+def run(
+    stream: Annotated[str, typer.Argument(help="The stream's name.")],
+    partition: Annotated[
+        str | None, typer.Option(help="This landing partition alone, pending or not, and the sessions that it affects.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ingest what is pending among the landing files, and refresh all stale sessions."""
+    from sessions_platform.orchestration.commands import run_stream
+
+    print_document(run_stream(Settings.from_environment(), stream, partition), as_json)
 
 
 def rebuild(stream: Annotated[str, typer.Argument(help="The stream's name.")], as_json: AsJson = False) -> None:

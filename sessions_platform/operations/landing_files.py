@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sessions_platform.errors import UserError
-from sessions_platform.operations.landing_places import Placement, placements
+from sessions_platform.operations.landing_places import Placement, Refused, placements
 from sessions_platform.operations.status import newest_partition
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.settings import PRIVATE_FILE, make_private_folder
@@ -33,7 +33,9 @@ _DAY = 24 * 60 * 60
 _RECENT_PARTITIONS = 31
 
 
-def place_files(context: StreamContext, files: Sequence[Path], partition: str | None) -> list[Path]:
+def place_files(
+    context: StreamContext, files: Sequence[Path], partition: str | None, refused: Refused | None = None
+) -> list[Path]:
     """Copy files into the landing folder of a stream, where `landing_places` says; of a file that can't be placed none.
 
     Bytes that the stream has ingested before are not copied again. What killed copies have left in the folders is
@@ -43,6 +45,7 @@ def place_files(context: StreamContext, files: Sequence[Path], partition: str | 
         context: the stream's.
         files: in the stream's format.
         partition: the landing partition; by default the one that a file's name states, else the newest one.
+        refused: called with a file that can't be placed and the reason; by default it is raised.
 
     Returns:
         The path of each file among the stream's landing files.
@@ -55,7 +58,7 @@ def place_files(context: StreamContext, files: Sequence[Path], partition: str | 
     if landing is None:
         raise UserError(f"{context.stream.name}: it does not read files. Fix: deliver the records to its source.")
     context.prepare()
-    placed = placements(context, landing, files, partition)
+    placed = placements(context, landing, files, partition, refused)
     for placement in placed:
         _place(context, landing, placement)
     name = placed[0].path.name if placed else ""
@@ -127,7 +130,7 @@ def remove_unfinished(folders: Iterable[Path]) -> None:
     for folder in folders:
         for path in folder.iterdir() if folder.is_dir() else ():
             if _UNFINISHED.fullmatch(path.name) or (_UNFINISHED_AND_UNLOCKED.fullmatch(path.name) and _is_old(path)):
-                _remove_unless_locked(path)
+                remove_unless_locked(path)
 
 
 def _is_old(path: Path) -> bool:
@@ -151,7 +154,8 @@ def _recent_folders(context: StreamContext, landing: FileLanding, name: str) -> 
         key = calendar.key_of(calendar.window(key).start - timedelta(microseconds=1))
 
 
-def _remove_unless_locked(path: Path) -> None:
+def remove_unless_locked(path: Path) -> None:
+    """Remove a file, unless a process that writes it has locked it."""
     try:
         with path.open("rb") as copy:
             fcntl.flock(copy, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -5,8 +5,9 @@ Not here: the copies (`landing_files.py`), and which names the stream finds (`so
 """
 
 import hashlib
+import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,9 +19,12 @@ from sessions_platform.sources.base import FileLanding
 from sessions_platform.sources.formats.compression import codec_of, decompressed
 from sessions_platform.sources.formats.errors import CorruptDataError
 
+# Called with a file that can't be placed, and why; may raise the error.
+Refused = Callable[[Path, UserError], None]
+
 _CHUNK = 1 << 20
 _SIGNATURE_BYTES = 512
-_SHOWN_DIGITS = 12
+SHOWN_DIGITS = 12
 _MOST_UNPACKED = 1 << 40
 
 
@@ -39,7 +43,11 @@ class Placement:
 
 
 def placements(
-    context: StreamContext, landing: FileLanding, files: Sequence[Path], partition: str | None
+    context: StreamContext,
+    landing: FileLanding,
+    files: Sequence[Path],
+    partition: str | None,
+    refused: Refused | None = None,
 ) -> list[Placement]:
     """Where each of the files goes; nothing is written.
 
@@ -52,24 +60,40 @@ def placements(
         landing: its source.
         files: in the stream's format.
         partition: the landing partition; by default the one that a file's name states, else the newest one.
+        refused: called with a file that can't be placed and the reason; by default it is raised.
 
     Raises:
         UserError: there is no such landing partition, or the stream has not begun; a file can't be read, or the stream
             would find it under none of these names.
     """
-    newest = _landing_partition(context, None)
-    chosen = _landing_partition(context, partition) if partition else None
+    refused = refused or _raise
+    newest = landing_partition(context, None)
+    chosen = landing_partition(context, partition) if partition else None
     planned: dict[Path, str] = {}
     placed: list[Placement] = []
     for file in files:
-        digests = _digests(file)
-        key = chosen or _begun(file, landing.partition_of_name(file.name), newest) or newest
-        present = _ingested(context, landing, digests)
-        path = present or _free_path(context, landing, file, digests[0], key, planned)
+        try:
+            digests = _digests(file)
+            key = chosen or _begun(file, landing.partition_of_name(file.name), newest) or newest
+            present = _present(context, landing, file, digests)
+            path = present or _free_path(context, landing, file, digests[0], key, planned)
+        except UserError as error:
+            refused(file, error)
+            continue
         is_present = present is not None or path in planned or path.exists()
         planned[path] = digests[0]
         placed.append(Placement(file, digests[0], path, key, is_present))
     return placed
+
+
+def _raise(_: Path, error: UserError) -> None:
+    raise error
+
+
+def _present(context: StreamContext, landing: FileLanding, file: Path, digests: Sequence[str]) -> Path | None:
+    """The landing file with the same content: the file itself where it is one, or what was ingested before."""
+    own = Path(os.path.normpath(file.absolute()))
+    return own if landing.finds(own) else _ingested(context, landing, digests)
 
 
 def _begun(file: Path, stated: str | None, newest: str) -> str | None:
@@ -108,7 +132,7 @@ def _fitting(landing: FileLanding, file: Path, digest: str, key: str) -> Iterato
     own = file.name.lstrip(".")
     stem, dot, suffixes = own.partition(".")
     refused: list[UserError] = []
-    for name in (own, f"{stem}-{digest[:_SHOWN_DIGITS]}{dot}{suffixes}"):
+    for name in (own, f"{stem}-{digest[:SHOWN_DIGITS]}{dot}{suffixes}"):
         try:
             yield landing.landing_path(name, key)
         except UserError as error:
@@ -119,7 +143,7 @@ def _fitting(landing: FileLanding, file: Path, digest: str, key: str) -> Iterato
 
 def is_named_by_digest(name: str, digest: str) -> bool:
     """Whether a landing file has a name by which `ingest` has placed this content."""
-    return f"-{digest[:_SHOWN_DIGITS]}" in name
+    return f"-{digest[:SHOWN_DIGITS]}" in name
 
 
 def digest_of(landing: FileLanding, uri: str) -> str:
@@ -173,7 +197,12 @@ def _refuse_special(file: Path) -> None:
         raise UserError(f"{file}: it is a pipe or a device, no file. Fix: write its content to a file, and name that.")
 
 
-def _landing_partition(context: StreamContext, partition: str | None) -> str:
+def landing_partition(context: StreamContext, partition: str | None) -> str:
+    """A landing partition that somebody names, else the newest one.
+
+    Raises:
+        UserError: there is no such one, or the stream has not begun.
+    """
     calendar = context.stream.landing_calendar
     newest, first = newest_partition(calendar), calendar.first_key
     if newest < first:

@@ -1,4 +1,4 @@
-"""The commands of the command line that need the Dagster instance: `ingest`, `rebuild`, `rejected replay`, `purge`.
+"""The commands that need the Dagster instance: `ingest`, `run`, `rebuild`, `rejected replay`, `purge`.
 
 They run the same jobs as the UI, on the same instance. Here belongs which runs a command needs. Not here: what
 needs no run (`operations`), and arguments and output (`cli`).
@@ -14,7 +14,9 @@ from typing import Any
 import dagster as dg
 
 from sessions_platform.errors import RunFailedError
+from sessions_platform.operations.given_files import given_files
 from sessions_platform.operations.landing_files import place_files
+from sessions_platform.operations.landing_places import landing_partition
 from sessions_platform.operations.repaired_rows import read_rows_by_stream
 from sessions_platform.operations.replay import replay
 from sessions_platform.operations.replay_report import Replay
@@ -33,14 +35,44 @@ _COMMAND_LINE = "command line"
 def ingest_files(settings: Settings, name: str, files: Sequence[Path], partition: str | None) -> dict[str, Any]:
     """Copy files into a stream's landing folder, ingest all pending partitions, and refresh the sessions.
 
+    Args:
+        settings: the platform's.
+        name: the stream's.
+        files: files and folders, and `-` for standard input.
+        partition: the landing partition; by default the one that a file's name states, else the newest one.
+
     Returns:
-        The stream's status afterwards, and the paths of the files. The same bytes again change nothing.
+        The stream's status afterwards, the paths of the files, and which files of folders were not placed. The same
+        bytes again change nothing.
     """
     (stream_context,) = open_contexts(settings, [name])
-    placed = place_files(stream_context, files, partition)
+    given = given_files(stream_context, files, partition)
+    placed = place_files(stream_context, given.files, partition, given.refused)
+    given.raise_if_none(placed)
     with runner(settings) as runs:
         found = run_pending(stream_context, runs)
-    return {"landing_files": [str(path) for path in placed], **status(stream_context, found)}
+    document = {"landing_files": [str(path) for path in placed], **status(stream_context, found)}
+    return {**document, "not_placed": given.skipped} if given.skipped else document
+
+
+def run_stream(settings: Settings, name: str, partition: str | None) -> dict[str, Any]:
+    """Run what is pending of a stream, or one landing partition, pending or not, and the sessions that it affects.
+
+    Returns:
+        The stream's status afterwards.
+
+    Raises:
+        UserError: there is no such landing partition, or the stream has not begun.
+        RunFailedError: a run failed.
+    """
+    (stream_context,) = open_contexts(settings, [name])
+    chosen = landing_partition(stream_context, partition) if partition else None
+    with runner(settings) as runs:
+        if chosen is None:
+            return status(stream_context, run_pending(stream_context, runs))
+        runs.run(job_name(stream_context.stream, "ingest_events"), (chosen, chosen))
+        _refresh(stream_context, runs, session_ranges(stream_context, chosen))
+    return status(stream_context)
 
 
 def rebuild_stream(settings: Settings, name: str) -> dict[str, Any]:
@@ -88,6 +120,10 @@ def run_pending(stream_context: StreamContext, runs: Runner) -> Found:
     found = stream_context.found()
     for partitions in landing_ranges(stream_context, found):
         runs.run(job_name(stream_context.stream, "ingest_events"), partitions)
-    for partitions in session_ranges(stream_context):
-        runs.run(job_name(stream_context.stream, "refresh_sessions"), partitions)
+    _refresh(stream_context, runs, session_ranges(stream_context))
     return found
+
+
+def _refresh(stream_context: StreamContext, runs: Runner, ranges: Sequence[tuple[str, str]]) -> None:
+    for partitions in ranges:
+        runs.run(job_name(stream_context.stream, "refresh_sessions"), partitions)

@@ -129,10 +129,13 @@ def landing_ranges(stream_context: StreamContext, found: Found | None = None) ->
     return _ranges(pending_landing_partitions(stream_context, newest_partition(calendar), found), calendar)
 
 
-def session_ranges(stream_context: StreamContext) -> list[tuple[str, str]]:
-    """Stale session partitions, as ranges for one run each."""
+def session_ranges(stream_context: StreamContext, landing_partition: str | None = None) -> list[tuple[str, str]]:
+    """Stale session partitions, as ranges for one run each; where a landing partition is named, those it made stale."""
     stream_context.prepare()
-    return _ranges(stream_context.stale_session_partitions(), stream_context.stream.session_calendar)
+    calendar = stream_context.stream.session_calendar
+    if landing_partition is None:
+        return _ranges(stream_context.stale_session_partitions(), calendar)
+    return _ranges(stream_context.ledger.stale_because_of(landing_partition), calendar)
 
 
 def range_tags(first: str, last: str) -> dict[str, str]:

@@ -22,6 +22,14 @@ Quarantine = Callable[[Iterable[bytes]], str]
 Cursors = Mapping[str, Mapping[str, Any]]
 NO_CURSORS: Cursors = MappingProxyType({})
 
+# What ends the name of a file that is still being written.
+UNFINISHED = (".tmp", ".part", "~")
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether a file's name is of one that is hidden or still being written."""
+    return name.startswith(".") or name.lower().endswith(UNFINISHED)
+
 
 @dataclass(frozen=True)
 class Cursor:
@@ -177,6 +185,14 @@ class FileLanding(Protocol):
 
     def is_archived(self, slice_: Slice) -> bool:
         """Whether a slice is an archive or a member of one, which is not replaced alone."""
+        ...
+
+    def finds(self, path: Path) -> bool:
+        """Whether `find` returns a file at an absolute path, once there is one."""
+        ...
+
+    def name_for(self, stem: str, partition_key: str) -> str:
+        """A name of this stem by which `find` finds a file of a landing partition, for content that has no name."""
         ...
 
     def landing_path(self, name: str, partition_key: str | None = None) -> Path:

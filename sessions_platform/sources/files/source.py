@@ -17,22 +17,21 @@ from operator import attrgetter
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from sessions_platform.contracts.formats import FormatOptions
-from sessions_platform.contracts.path_template import PathTemplate
+from sessions_platform.contracts.formats import FORMATS, FormatOptions
+from sessions_platform.contracts.path_template import ANY_FOLDERS, PathTemplate
 from sessions_platform.contracts.sources import FilesSource
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.errors import UserError
 from sessions_platform.settings import BLOCK_BYTES, Settings
-from sessions_platform.sources.base import NO_CURSORS, Cursors, Found, Quarantine, Skipped, Slice
+from sessions_platform.sources.base import NO_CURSORS, Cursors, Found, Quarantine, Skipped, Slice, is_unfinished
 from sessions_platform.sources.files.archives import IN_ARCHIVE, Archives
 from sessions_platform.sources.files.reader import FileReading
-from sessions_platform.sources.files.tree import NOT_A_FILE, Skip, Tree
+from sessions_platform.sources.files.tree import NOT_A_FILE, Glob, Skip, Tree
 from sessions_platform.sources.formats.registry import open_format
 
 HOME = "${SESSIONS_HOME}"
 # Ends the fingerprint of a landing file that is an archive.
 _IS_ARCHIVE = "-archive"
-UNFINISHED = (".tmp", ".part", "~")
 
 
 class SourceError(UserError):
@@ -146,18 +145,39 @@ class FileSource:
 
     def landing_folder(self, partition_key: str | None = None) -> Path:
         """The folder in which `find` looks for a landing partition's files. Raises SourceError if it isn't one."""
-        folder = PurePosixPath(self._pattern_of(partition_key)).parent
-        if glob.has_magic(str(folder)):
+        folders = self._pattern_of(partition_key).split("/")[:-1]
+        folder = "/".join(name for name in folders if name != ANY_FOLDERS)  # which are none, too
+        if glob.has_magic(folder):
             raise SourceError(
-                f"{self._source.files}: no file can be put into a folder with wildcards. Fix: copy the file yourself."
+                f"{self._source.files}: it leaves open in which folder a file belongs. Fix: copy the file there "
+                "yourself, then run the stream."
             )
         return _absolute(self._root / folder)
+
+    def finds(self, path: Path) -> bool:
+        """Whether `find` returns a file at an absolute path, once there is one."""
+        if not path.is_relative_to(self._root):
+            return False
+        relative, pattern = path.relative_to(self._root).as_posix(), self._pattern
+        place = self._place(relative, None)
+        is_placed = place is not None and place.misfit is None
+        return is_placed and Glob(self._template.of_all() if self._template else pattern).matches(relative)
+
+    def name_for(self, stem: str, partition_key: str) -> str:
+        """A name of this stem that the pattern has; its first wildcard becomes the stem, and without one it is a name.
+
+        Where the pattern states no suffix, it is the one of the format.
+        """
+        name = PurePosixPath(self._pattern_of(partition_key)).name
+        before, wildcard, after = name.replace(ANY_FOLDERS, "*").partition("*")
+        suffixes = FORMATS[self._source.format].suffixes if wildcard and not after else ()
+        return f"{before}{stem if wildcard else ''}{after.replace('*', '')}{next(iter(suffixes), '')}"
 
     def landing_path(self, name: str, partition_key: str | None = None) -> Path:
         """Where to put a file of this name, for `find` to return it. Raises SourceError where it never would."""
         folder = self.landing_folder(partition_key)
         pattern = PurePosixPath(self._pattern_of(partition_key)).name
-        if _is_unfinished(name) or "/" in name or not fnmatchcase(name, pattern):
+        if is_unfinished(name) or "/" in name or not fnmatchcase(name, pattern):
             relative = (folder / name).relative_to(_absolute(self._root)).as_posix()
             if self._template and (misfit := self._template.misfit(relative)):
                 raise SourceError(f"{name!r} would not be ingested: {misfit}.")
@@ -220,7 +240,7 @@ class FileSource:
 
     def _place(self, path: str, wanted: set[str] | None) -> "_Place | None":
         """Where a path of the pattern belongs; None where it is none of the stream's, or not of these partitions."""
-        if _is_unfinished(path.rpartition("/")[2]):
+        if is_unfinished(path.rpartition("/")[2]):
             return None
         if self._template is None:
             return _Place(None)
@@ -312,10 +332,6 @@ def _resolved(uri: str, folder: Path, home: Path) -> Path:
 def _absolute(path: Path) -> Path:
     """Without dots, but not resolved: a file behind a symlink keeps the name that the stream gives it."""
     return Path(os.path.normpath(path.absolute()))
-
-
-def _is_unfinished(name: str) -> bool:
-    return name.startswith(".") or name.lower().endswith(UNFINISHED)
 
 
 def _is_utf8(path: str) -> bool:

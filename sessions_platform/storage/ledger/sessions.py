@@ -164,6 +164,14 @@ class SessionVersions(StreamLedger):
         rows = connection.execute(_SELECT_STALE, {"stream": self.stream, "rule": session_rule_version}).fetchall()
         return [partition for (partition,) in rows]
 
+    def stale_because_of(self, landing_partition: str) -> list[str]:
+        """The stale session partitions that changes of one landing partition have made so, sorted."""
+        sql = """select distinct session_partition from sessions_platform.stale_partitions w
+                 join sessions_platform.landing_versions l using (stream, version)
+                 where stream = %s and landing_partition = %s order by session_partition"""
+        with self.database.transaction(read_only=True) as connection:
+            return [key for (key,) in connection.execute(sql, [self.stream, landing_partition]).fetchall()]
+
     def deliveries(self, target: str) -> dict[str, Delivery]:
         """What was last delivered to a target, by session partition."""
         sql = """select target, session_partition, version, digest from sessions_platform.deliveries
