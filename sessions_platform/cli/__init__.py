@@ -8,7 +8,7 @@ second and more.
 import typer
 
 from sessions_platform.allocator import configure_allocator
-from sessions_platform.cli import erase, housekeeping, query, run
+from sessions_platform.cli import erase, housekeeping, preview, query, run
 from sessions_platform.cli.failures import run_command
 from sessions_platform.cli.rejected import rejected
 from sessions_platform.cli.verification import verify
@@ -16,7 +16,7 @@ from sessions_platform.cli.verification import verify
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 for command in (
     *(run.demo, run.dev, run.ingest, run.run, run.rebuild, erase.erase),
-    *(query.status, query.files, query.sql, query.reader_url, verify),
+    *(preview.preview, query.status, query.files, query.sql, query.reader_url, verify),
     *(housekeeping.clean_up, housekeeping.purge),
 ):
     app.command(command.__name__.replace("_", "-"))(command)

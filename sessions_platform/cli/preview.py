@@ -1,0 +1,96 @@
+"""`sessions-platform preview`: what rows of files become, for people in lines of the terminal's width."""
+
+import shutil
+import textwrap
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any
+
+import typer
+
+from sessions_platform.cli.options import AsJson
+from sessions_platform.cli.output import print_document, printable
+from sessions_platform.settings import Settings
+
+_WIDEST = 120
+_NARROWEST = 40
+
+
+def preview(
+    stream: Annotated[str, typer.Argument(help="The stream's name.")],
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Files in the stream's format; its newest landing files without any.", show_default=False),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many rows are looked at, of all files together.")] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Show what rows of files become: events with their types, or the reasons of their rejection.
+
+    Nothing is stored, and no server is started. Example: sessions-platform preview app export.ndjson --limit 20
+    """
+    from sessions_platform.contracts.stream_folder import read_streams
+    from sessions_platform.operations.preview import preview as preview_of
+
+    settings = Settings.from_environment()
+    named = read_streams(settings.streams, settings.home, settings.pseudonym_key).named(stream)
+    document = preview_of(named, settings, files or (), limit).document
+    if as_json:
+        print_document(document, as_json)
+    else:
+        typer.echo("\n".join(preview_lines(document, terminal_width())))
+
+
+def terminal_width() -> int:
+    """How many columns lines may have: those of the terminal, within bounds; 80 where there is none."""
+    return max(_NARROWEST, min(_WIDEST, shutil.get_terminal_size((80, 24)).columns))
+
+
+def preview_lines(document: Mapping[str, Any], width: int) -> Iterator[str]:
+    """The document of a preview as lines of at most `width` columns: each row with its values or reasons, and sums."""
+    for row in document["rows"]:
+        yield from row_lines(row, width)
+    yield from wrapped(sentence(document), width)
+    by_reason = document["rejected_by_reason"]
+    if by_reason:
+        listed = ", ".join(f"{code} {rows:,}" for code, rows in by_reason.items())
+        yield from wrapped(f"rejected by reason: {listed}", width)
+    for note in document["notes"]:
+        yield from wrapped(note, width)
+
+
+def row_lines(row: Mapping[str, Any], width: int) -> Iterator[str]:
+    """A row: its place and outcome, and below that its values that are not null, or its reasons and its beginning."""
+    yield _cut(f"{PurePosixPath(row['file']).name}:{row['position']}  {row['outcome']}", width)
+    values = {name: value for name, value in row.get("values", {}).items() if value is not None}
+    names = max(map(len, values), default=0)
+    yield from (_cut(f"  {name:{names}}  {value}", width) for name, value in values.items())
+    for reason in row.get("reasons", ()):
+        place = f"{reason['column']}: " if reason["column"] else ""
+        value = "" if reason["value"] is None else f"; it is {reason['value']!r}"
+        yield from wrapped(f"  {reason['code']}  {place}{reason['rule']}{value}", width)
+    if "payload" in row:
+        yield _cut(f"  {row['payload']}", width)
+    yield ""
+
+
+def sentence(document: Mapping[str, Any]) -> str:
+    """How many rows became what."""
+    counts = (f"{document[name]:,} {name}" for name in ("accepted", "rejected", "duplicates", "skipped"))
+    return f"{document['raw_rows']:,} rows: {', '.join(counts)}"
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """A text in lines of at most `width` columns, the second and further ones indented."""
+    return textwrap.wrap(_one_line(text), width, subsequent_indent="    ")
+
+
+def _cut(text: str, width: int) -> str:
+    """One line, which ends in … where it would be too long."""
+    line = _one_line(text)
+    return line if len(line) <= width else f"{line[: width - 1]}…"
+
+
+def _one_line(text: str) -> str:
+    """The text without line breaks, and without characters that a terminal would obey."""
+    return printable(text.replace("\n", " ").replace("\t", " "))

@@ -1,0 +1,289 @@
+"""What rows of files become: typed events, or rejected rows with their reasons. Nothing is stored, no server is asked.
+
+Here: which files and how many of their rows are looked at, and what is reported of them. They are read by the stream's
+own source, and validated and deduplicated by the pipeline's own `validate_rows`, so that a preview can't differ from
+what `ingest` makes of the same rows. What it can't know without the ledger it leaves out: repairs, erased users, and
+values of references that are tables. Not here: how a preview is printed (`cli.preview`).
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from glob import escape
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from sessions_platform.contracts.events import PLACE, PROVENANCE, Known, event_columns
+from sessions_platform.contracts.raw_events import RAW_EVENTS
+from sessions_platform.contracts.rejected_events import REJECTED_EVENTS
+from sessions_platform.contracts.sources import FilesSource
+from sessions_platform.contracts.stream import Stream
+from sessions_platform.errors import UserError
+from sessions_platform.operations.status import newest_partition
+from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.pipeline.deduplicate import validate_rows
+from sessions_platform.pipeline.enrich import enrich
+from sessions_platform.pipeline.raw_files import blocks_of
+from sessions_platform.pipeline.raw_rows import RawRows
+from sessions_platform.pipeline.reference_data import read_references
+from sessions_platform.settings import BLOCK_BYTES, Settings
+from sessions_platform.sources.base import Slice, text_digest_of
+from sessions_platform.sources.files.source import FileSource
+from sessions_platform.storage.lake.lake import Dataset
+from sessions_platform.transforms.rejections import rejections
+
+_NEWEST_FILES = 3
+# Small blocks where few rows are wanted of each file: a block is parsed as a whole.
+_SMALL_BLOCK = 1 << 18
+_FEW_ROWS = 1000
+_NO_ROWS = pl.DataFrame(schema=RAW_EVENTS)
+_NO_REJECTIONS = pl.DataFrame(schema=REJECTED_EVENTS)
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What the rows became that were looked at; raw_rows = accepted + rejected + duplicates + skipped.
+
+    Attributes:
+        stream: its name.
+        files: the uris of the files, and of members of archives, in the order in which they were read.
+        raw_rows: how many rows were looked at.
+        duplicates: rows that are copies of others among these.
+        skipped: rows that `skip` or the format leaves out.
+        events: the accepted ones, with the columns ``contracts.events.event_columns``.
+        rejected: the rejected ones, with the columns of REJECTED_EVENTS; one may stand for several rows.
+        places: source_uri and position of every row, in order.
+        notes: sentences on what could not be looked at, or would not be ingested.
+    """
+
+    stream: str
+    files: tuple[str, ...]
+    raw_rows: int
+    duplicates: int
+    skipped: int
+    events: pl.DataFrame
+    rejected: pl.DataFrame
+    places: pl.DataFrame
+    notes: tuple[str, ...]
+
+    @property
+    def rejected_rows(self) -> int:
+        """How many rows were rejected."""
+        return int(self.rejected["rows"].sum())
+
+    @property
+    def rejected_by_reason(self) -> dict[str, int]:
+        """The number of rejected rows with each code, most frequent first."""
+        counts: Counter[str] = Counter()
+        for reasons, rows in self.rejected.select("reasons", "rows").iter_rows():
+            counts.update(dict.fromkeys({reason["code"] for reason in reasons}, rows))
+        return dict(counts.most_common())
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Each row: its `file`, `position` and `outcome`, and its `values` or `reasons`."""
+        at = {(row["source_uri"], row["position"]): row for row in self.rejected.iter_rows(named=True)}
+        accepted = {(row["source_uri"], row["position"]): row for row in self.events.iter_rows(named=True)}
+        stretch: dict[str, Any] | None = None
+        left = 0
+        for place in self.places.iter_rows():
+            if place in at:
+                stretch, left = at[place], at[place]["rows"]
+            row = {"file": place[0], "position": place[1]}
+            if left > 0 and stretch is not None:
+                left -= 1
+                yield {**row, "outcome": "rejected", "reasons": stretch["reasons"], "payload": stretch["payload"]}
+            elif place in accepted:
+                yield {**row, "outcome": "accepted", "values": _values(accepted[place])}
+            else:
+                yield {**row, "outcome": self._left_out}
+
+    @property
+    def _left_out(self) -> str:
+        if self.duplicates and self.skipped:
+            return "duplicate or skipped"
+        return "duplicate" if self.duplicates else "skipped"
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """All of it, as JSON."""
+        return {
+            "stream": self.stream,
+            "files": list(self.files),
+            "raw_rows": self.raw_rows,
+            "accepted": self.events.height,
+            "rejected": self.rejected_rows,
+            "duplicates": self.duplicates,
+            "skipped": self.skipped,
+            "rejected_by_reason": self.rejected_by_reason,
+            "notes": list(self.notes),
+            "rows": list(self.rows()),
+        }
+
+
+def preview(stream: Stream, settings: Settings, files: Sequence[Path] = (), limit: int | None = None) -> Preview:
+    """Read rows of files as the stream does, and validate and deduplicate them as a landing partition's.
+
+    Args:
+        stream: whose columns and rules are applied.
+        settings: name the folder of copies of members of archives; nothing else is written.
+        files: wherever they are; by default the newest landing files of the stream.
+        limit: how many rows are looked at, the same number of each file, from its first; all of them without it.
+
+    Raises:
+        UserError: a file can't be read, there is no landing file, the stream reads no files, or a reference can't be
+            read.
+    """
+    landing = _landing_source(stream, settings)
+    found = [_slices(stream, settings, landing, file, limit) for file in files or _newest(stream, landing)]
+    readings = [each for slices, _ in found for each in slices]
+    known, unknown = _references(stream, settings)
+    blocks, digests = _read(readings, limit)
+    parts = {partition: pl.concat([_NO_ROWS, *of_partition]) for partition, of_partition in blocks.items()}
+    context = StreamContext.open(stream, settings, landing)
+    results = [_validated(context, partition, rows, digests, known) for partition, rows in parts.items()]
+    return Preview(
+        stream.name,
+        tuple(dict.fromkeys(each.uri for each in readings)),
+        sum(rows.height for rows in parts.values()),
+        sum(result.duplicates for result in results),
+        sum(result.skipped for result in results),
+        pl.concat([pl.DataFrame(schema=event_columns(stream)), *(result.events for result in results)]),
+        pl.concat([_NO_REJECTIONS, *(result.rejected for result in results)]),
+        pl.concat([_NO_ROWS, *parts.values()]).select(*PLACE),
+        (*(note for _, notes in found for note in notes), *unknown),
+    )
+
+
+class _Readable(NamedTuple):
+    """A slice of a file, the source that reads it, and the landing partition and uri that its rows are given."""
+
+    source: FileSource
+    slice_: Slice
+    partition: str
+    uri: str
+
+
+def source_of_file(stream: Stream, path: Path, scratch: Path, block_bytes: int = BLOCK_BYTES) -> FileSource:
+    """A source of one file, wherever it is, which reads it as the stream reads its landing files.
+
+    Args:
+        stream: with a source of files.
+        path: absolute, without links.
+        scratch: the folder of copies of members of archives.
+        block_bytes: how much of it is read at once.
+    """
+    source = stream.source.model_copy(update={"files": escape(str(path))})
+    return FileSource(stream.model_copy(update={"source": source}), block_bytes, scratch)
+
+
+def real_path(file: Path) -> Path:
+    """The path of a file without links. Raises UserError where it is none that can be read."""
+    try:
+        path = file.resolve(strict=True)
+        if not path.is_file():
+            raise UserError(f"{file}: it is no file. Fix: name the files themselves.")
+        with path.open("rb"):
+            return path
+    except OSError as error:
+        raise UserError(f"{file}: it can't be read: {error.strerror}. Fix: name an existing file.") from None
+
+
+def _landing_source(stream: Stream, settings: Settings) -> FileSource:
+    if not isinstance(stream.source, FilesSource):
+        raise UserError(f"{stream.name}: it does not read files. Fix: name a stream whose source has the type files.")
+    return FileSource.open(stream, settings)
+
+
+def _newest(stream: Stream, landing: FileSource) -> list[Path]:
+    """The stream's newest landing files: those of the latest landing partitions, and of these the last written."""
+    partitions = {landing.path_of(each.uri): each.landing_partition or "" for each in landing.find()}
+    if not partitions:
+        pattern = getattr(stream.source, "files", "")
+        raise UserError(f"{stream.name}: there is no landing file at {pattern}. Fix: name a file behind the stream.")
+    return sorted(partitions, key=lambda path: (partitions[path], path.stat().st_mtime_ns))[-_NEWEST_FILES:]
+
+
+def _slices(
+    stream: Stream, settings: Settings, landing: FileSource, file: Path, limit: int | None
+) -> tuple[list[_Readable], list[str]]:
+    """What is to be read of a file, and notes on what is not."""
+    path = real_path(file)
+    source = source_of_file(
+        stream, path, settings.scratch, _SMALL_BLOCK if limit is not None and limit <= _FEW_ROWS else BLOCK_BYTES
+    )
+    partition, uri, notes = _placed(stream, landing, Path(os.path.normpath(file.absolute())))
+    found, own = source.search(), source.uri_of(path)
+    slices = [_Readable(source, each, partition, uri + each.uri.removeprefix(own)) for each in found.slices]
+    return slices, [*notes, *(f"{skip.place}: {skip.reason}" for skip in found.skipped)]
+
+
+def _placed(stream: Stream, landing: FileSource, path: Path) -> tuple[str, str, list[str]]:
+    """The landing partition and the uri that `ingest` would give a file, and a note where it would refuse it."""
+    own = landing.uri_of(path)
+    if stated := landing.partition_of(own):
+        return stated, own, []
+    newest = newest_partition(stream.landing_calendar)
+    partition = landing.partition_of_name(path.name) or newest
+    if partition > newest:
+        return partition, own, [f"{path.name}: it states the landing partition {partition}, which has not begun."]
+    try:
+        return partition, landing.uri_of(landing.landing_path(path.name, partition)), []
+    except UserError as refused:
+        return partition, own, [f"ingest would refuse it: {refused}"]
+
+
+def _references(stream: Stream, settings: Settings) -> tuple[Known | None, list[str]]:
+    """The known values of references that are files. Of tables there is a note: the database is not asked."""
+    tables = [name for name, reference in stream.references.items() if reference.table]
+    if tables:
+        return None, [f"{', '.join(tables)}: a reference is a table, so references were not looked up."]
+    return (read_references(StreamContext.open(stream, settings)).known if stream.references else None), []
+
+
+def _read(readings: Sequence[_Readable], limit: int | None) -> tuple[dict[str, list[pl.DataFrame]], dict[str, str]]:
+    """The raw rows by landing partition, and a digest of each slice: of its text where that was read to its end."""
+    rows: dict[str, list[pl.DataFrame]] = {}
+    digests: dict[str, str] = {}
+    each = None if limit is None else max(1, limit // max(1, len(readings)))
+    for source, slice_, partition, uri in readings:
+        reading = source.read(slice_, lambda _, uri=uri: uri)
+        left = each
+        blocks = rows.setdefault(partition, [])
+        for block in blocks_of(reading, partition, uri):
+            blocks.append(block.select(*RAW_EVENTS).head(block.height if left is None else left))
+            left = None if left is None else left - blocks[-1].height
+            if left == 0:
+                break
+        digests[uri] = uri if left == 0 else text_digest_of(reading)
+    return rows, digests
+
+
+class _Validated(NamedTuple):
+    """What the rows of a landing partition became."""
+
+    events: pl.DataFrame
+    rejected: pl.DataFrame
+    duplicates: int
+    skipped: int
+
+
+def _validated(
+    context: StreamContext, partition: str, raw: pl.DataFrame, digests: Mapping[str, str], known: Known | None
+) -> _Validated:
+    """Validate and deduplicate raw rows as those of one landing partition."""
+    nothing_stored = Dataset(context.lake, RAW_EVENTS, {partition: ()})
+    of_partition = {uri: digests[uri] for uri in raw["source_uri"].unique()}
+    rows = validate_rows(context, RawRows(nothing_stored, partition, raw), of_partition, [], known or {})
+    events = pl.concat([pl.DataFrame(schema=event_columns(context.stream)), *enrich(rows.events(), context.stream)])
+    rejected = [rejections(block, context.stream) for block in rows.rejected()]
+    return _Validated(events, pl.concat([_NO_REJECTIONS, *rejected]), rows.duplicates, rows.skipped)
+
+
+def _values(event: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of an event's own columns; times as ISO 8601."""
+    own = {name: value for name, value in event.items() if name not in PROVENANCE}
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in own.items()}
