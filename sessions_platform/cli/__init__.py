@@ -1,26 +1,62 @@
 """The command line `sessions-platform`: arguments and output of the functions that the UI and sensors use too.
 
-Here belong options, help texts and how results are printed. Not here: what a command does, which is in `operations`, or
-in `orchestration/commands.py` where it starts runs. Commands import what they need when they run: Dagster alone takes a
-second and more.
+Here is the table of commands; a command's options, help texts and how results are printed are in the modules that it
+names. Not here: what a command does, which is in `operations`, or in `orchestration/commands.py` where it starts runs.
+A command imports what it needs when it runs: polars and psycopg together take a good part of a second, Dagster one and
+more.
 """
 
-import typer
+import click
 
 from sessions_platform.allocator import configure_allocator
-from sessions_platform.cli import erase, housekeeping, preview, query, run
 from sessions_platform.cli.failures import run_command
-from sessions_platform.cli.rejected import rejected
-from sessions_platform.cli.verification import verify
+from sessions_platform.cli.lazy_group import Entry, LazyGroup
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for command in (
-    *(run.demo, run.dev, run.ingest, run.run, run.rebuild, erase.erase),
-    *(preview.preview, query.status, query.files, query.sql, query.reader_url, verify),
-    *(housekeeping.clean_up, housekeeping.purge),
-):
-    app.command(command.__name__.replace("_", "-"))(command)
-app.add_typer(rejected, name="rejected")
+_MODULES = "sessions_platform.cli"
+
+COMMANDS = {
+    "demo": Entry(f"{_MODULES}.run:demo", "Write a week of events, materialize them, show the result."),
+    "dev": Entry(f"{_MODULES}.run:dev", "Start the UI and the daemon."),
+    "ingest": Entry(f"{_MODULES}.run:ingest", "Ingest files, and refresh all affected sessions."),
+    "run": Entry(f"{_MODULES}.run:run", "Ingest what is pending, and refresh all stale sessions."),
+    "rebuild": Entry(f"{_MODULES}.run:rebuild", "Recompute everything of a stream, and swap it in at once."),
+    "erase": Entry(f"{_MODULES}.erase:erase", "Erase users from everything that is stored."),
+    "preview": Entry(f"{_MODULES}.preview:preview", "Show what rows of files become; nothing is stored."),
+    "status": Entry(f"{_MODULES}.query:status", "Show what streams contain, and what is pending or stale."),
+    "files": Entry(f"{_MODULES}.query:files", "List the lake files with the current rows of an asset."),
+    "sql": Entry(f"{_MODULES}.query:sql", "Query the warehouse, read-only."),
+    "reader-url": Entry(f"{_MODULES}.query:reader_url", "Print where readers log in to the embedded PostgreSQL."),
+    "verify": Entry(f"{_MODULES}.verification:verify", "Hold lake, ledger and warehouse against each other."),
+    "clean-up": Entry(f"{_MODULES}.housekeeping:clean_up", "Remove what is superseded, after the retention."),
+    "purge": Entry(f"{_MODULES}.housekeeping:purge", "Delete old runs and ticks from Dagster's storage."),
+    "rejected": Entry(f"{_MODULES}.rejected:rejected", "The dead-letter queue: list, show, export, replay, discard."),
+}
+
+
+def _show_version(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        from importlib.metadata import version
+
+        click.echo(f"sessions-platform {version('sessions-platform')}")
+        ctx.exit()
+
+
+app = LazyGroup(
+    COMMANDS,
+    name="sessions-platform",
+    help="Raw event files in, a table of sessions out.",
+    epilog="Each command has a --help of its own.",
+    params=[
+        click.Option(
+            ["--version"],
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_show_version,
+            help="Show the version and exit.",
+        )
+    ],
+)
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ import errno
 import sys
 from collections.abc import Callable
 
-import typer
+import click
 
 from sessions_platform.errors import RunFailedError, UserError
 
@@ -35,7 +35,7 @@ def run_command(command: Callable[[], object]) -> None:
 
 
 def _end(message: str, code: int) -> None:
-    typer.echo(message, err=True)
+    click.echo(message, err=True)
     raise SystemExit(code) from None
 
 
@@ -50,7 +50,7 @@ def _repeated(command: Callable[[], object]) -> None:
 
 
 def _report(error: Exception, attempt: int) -> None:
-    typer.echo(f"{_sentence(error) or error}\nTrying again, {attempt} of 5.", err=True)
+    click.echo(f"{_sentence(error) or error}\nTrying again, {attempt} of 5.", err=True)
 
 
 def _is_transient(error: Exception) -> bool:

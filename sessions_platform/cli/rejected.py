@@ -12,7 +12,13 @@ from sessions_platform.cli.options import AsJson, DryRun, Ids, OfStatus, OfStrea
 from sessions_platform.cli.output import contexts, print_document, print_table, save, user
 from sessions_platform.settings import Settings
 
-rejected = typer.Typer(no_args_is_help=True, help="The dead-letter queue: list, show, export, replay, discard.")
+rejected = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    suggest_commands=False,
+    help="The dead-letter queue: list, show, export, replay, discard.",
+)
 
 _ROWS_SHOWN = 100
 

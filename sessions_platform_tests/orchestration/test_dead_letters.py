@@ -14,7 +14,7 @@ from typing import Any
 import dagster as dg
 import pytest
 import yaml
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from sessions_platform.cli import app
 from sessions_platform.demo.events import land_week

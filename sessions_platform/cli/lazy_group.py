@@ -1,0 +1,73 @@
+"""Commands that are imported when they run: a group knows of each its name, its summary and where it is.
+
+So `--help`, `--version` and a mistyped name cost the import of click alone. Here belongs how a command is found and
+loaded. Not here: which commands there are (``cli/__init__``), and what they are made of, which is typer's.
+"""
+
+import importlib
+import sys
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import click
+
+INTERRUPTED = 130
+
+
+class Entry(NamedTuple):
+    """A line of the table of commands.
+
+    Attributes:
+        place: where the function of the command is, or the typer app of a group, as in `package.module:name`.
+        summary: what `--help` of the whole says of it, in one line.
+    """
+
+    place: str
+    summary: str
+
+
+class LazyCommand(click.Command):
+    """A command of which only the name and the summary are known until it is parsed or asked for its help."""
+
+    def __init__(self, name: str, entry: Entry) -> None:
+        super().__init__(name, short_help=entry.summary, add_help_option=False)
+        self.place = entry.place
+
+    @cached_property
+    def loaded(self) -> click.Command:
+        """The command itself; its module is imported."""
+        import typer
+
+        module, _, name = self.place.partition(":")
+        found = getattr(importlib.import_module(module), name)
+        if isinstance(found, typer.Typer):
+            return typer.main.get_command(found)
+        app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+        app.command(self.name)(found)
+        return typer.main.get_command(app)
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Parse the arguments by the command itself, which the context then belongs to."""
+        return self.loaded.make_context(info_name, args, parent, **extra)
+
+
+class LazyGroup(click.Group):
+    """A group of lazy commands, in the order of its table."""
+
+    def __init__(self, table: Mapping[str, Entry], **attributes: Any) -> None:
+        super().__init__(commands={name: LazyCommand(name, entry) for name, entry in table.items()}, **attributes)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click gives it
+        """The names in the table's order, not sorted by the alphabet."""
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; Ctrl-C ends it with the exit code that shells give for it, where click has 1."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo(file=sys.stderr)  # the terminal has just shown ^C
+            raise click.exceptions.Exit(INTERRUPTED) from None

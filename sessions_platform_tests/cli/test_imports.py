@@ -1,0 +1,51 @@
+"""What a command imports: what it needs, and nothing else.
+
+A module that is expensive to import is felt at each command, so the modules that a command must do without are named
+here. They are looked for when the real command has ended, in a process of its own; times are the benchmarks' matter.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Collection
+from pathlib import Path
+
+import pytest
+
+_AFTER = """
+import atexit, sys
+atexit.register(lambda: print(*sorted({{name.partition(".")[0] for name in sys.modules}}), file=open({file!r}, "w")))
+sys.argv = ["sessions-platform", *{arguments!r}]
+from sessions_platform.cli import main
+main()
+"""
+
+# What brings hundreds of modules, or takes more than a few hundredths of a second.
+LARGE = {
+    *("altair", "dagster", "numpy", "pandas", "pandera", "polars", "pyarrow", "pydantic", "rich", "typer", "yaml"),
+    *("alembic", "psycopg", "sqlalchemy"),
+}
+
+
+def imported(folder: Path, *arguments: str, **variables: str) -> Collection[str]:
+    """The packages that were imported when a command ended."""
+    file = folder / "imported"
+    subprocess.run(
+        [sys.executable, "-c", _AFTER.format(file=str(file), arguments=arguments)],
+        env={**os.environ, "SESSIONS_HOME": str(folder), **variables},
+        capture_output=True,
+        check=False,
+    )
+    return file.read_text().split()
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["statsu"]], ids=" ".join)
+def test_what_needs_no_command_imports_click_alone(arguments: list[str], tmp_path: Path) -> None:
+    packages = imported(tmp_path, *arguments)
+    assert "click" in packages
+    assert LARGE.intersection(packages) == set()
+
+
+@pytest.mark.parametrize("arguments", [["status", "--help"], ["rejected", "--help"], ["ingest"]], ids=" ".join)
+def test_the_help_of_a_command_imports_typer_beside(arguments: list[str], tmp_path: Path) -> None:
+    assert LARGE.intersection(imported(tmp_path, *arguments)) == {"typer"}
