@@ -154,7 +154,7 @@ def _valid(raw: Any, shop: Any) -> Any:
     import polars as pl
     from pandera.errors import SchemaErrors
 
-    from sessions_platform.contracts.events import row_schema
+    from sessions_platform.contracts.schemas.events import row_schema
 
     try:
         row_schema(shop, None).validate(raw, lazy=True)

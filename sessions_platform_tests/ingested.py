@@ -10,10 +10,12 @@ from typing import Any
 
 import polars as pl
 
-from sessions_platform.contracts.events import PROVENANCE, events_schema
+from sessions_platform.contracts.events import PROVENANCE
 from sessions_platform.contracts.formats import FORMATS
 from sessions_platform.contracts.raw_events import RAW_EVENTS
-from sessions_platform.contracts.rejected_events import REJECTED_EVENTS, rejected_schema
+from sessions_platform.contracts.rejected_events import REJECTED_EVENTS
+from sessions_platform.contracts.schemas.events import events_schema
+from sessions_platform.contracts.schemas.rejected_events import rejected_schema
 from sessions_platform.contracts.sources import FilesSource
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.pipeline.context import StreamContext

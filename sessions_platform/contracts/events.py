@@ -1,26 +1,16 @@
-"""The contract of accepted events: their columns, and the rules that each row has to keep.
+"""Accepted events: which columns the asset `events` has, and in which order.
 
-Here: which columns the asset `events` has, in which order, and the pandera schema that is made of a stream's columns.
-It serves twice: ``transforms.validate`` finds with it which rows are rejected, and the check `keeps_contract`
-validates stored events with it. How a column is described in a stream's file is in ``contracts.columns``; the codes of
-reasons are in ``contracts.rejection_reasons``; rules between rows (duplicates, conflicts) are in
-``transforms.deduplicate``.
-
-The texts of the rules are stored in the reasons of rejected rows.
+How a column is described in a stream's file is in ``contracts.columns``. Not here: the rules that each row has to keep
+(``schemas.events``).
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping
 
-import pandera.polars as pa
 import polars as pl
 
-from sessions_platform.contracts.columns import Column, ColumnType, Reference
+from sessions_platform.contracts.columns import Column
 from sessions_platform.contracts.enrichments import enriched_columns
 from sessions_platform.contracts.polars_types import DTYPES
-from sessions_platform.contracts.pseudonyms import PSEUDONYM, Pseudonym, truncated_address
-from sessions_platform.contracts.rejection_reasons import Code
 from sessions_platform.contracts.stream import Stream
 
 LEADING = ("event_id", "user_id", "event_timestamp", "event_type")
@@ -34,9 +24,6 @@ PROVENANCE: dict[str, pl.DataType] = {
 # By column with `references`, the values that its reference contains, of the column's type; as they were read once.
 Known = Mapping[str, pl.Series]
 
-_VALUES_LISTED = 10
-_BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
-
 # The table `repeated_event_ids`: accepted events whose id occurs with two users or two timestamps.
 REPEATED_EVENT_IDS: dict[str, pl.DataType] = {
     "user_id": pl.String(),
@@ -44,26 +31,6 @@ REPEATED_EVENT_IDS: dict[str, pl.DataType] = {
     "event_id": pl.String(),
     **PROVENANCE,
 }
-
-_DESCRIPTIONS = {
-    "event_id": "Identifies the event; where the source has no id, made from the row and its occurrence number.",
-    "user_id": "Whose event it is.",
-    "event_timestamp": "When it happened, in UTC.",
-    "event_type": "What happened.",
-    "properties": "Source fields that no column names, as JSON.",
-    "landing_partition": "Where the row landed.",
-    "source_uri": "The file that it came from.",
-    "position": "Its line, record or row in the file, from 1.",
-}
-
-
-@dataclass(frozen=True)
-class Rule:
-    """One rule of one column: pandera's check, and the code and rule text of the reason where it fails."""
-
-    code: Code
-    text: str
-    check: pa.Check
 
 
 def ordered_columns(stream: Stream) -> dict[str, Column]:
@@ -97,151 +64,3 @@ def content_columns(stream: Stream) -> list[str]:
     if compare != "content":
         return list(compare)
     return [name for name in contract_columns(stream) if name not in PROVENANCE and name not in ignored]
-
-
-def column_rules(stream: Stream, name: str, latest: datetime | None, known: Known | None = None) -> list[Rule]:
-    """The rules of one column beyond its type and nullability, in the order of the schema's checks.
-
-    Pandera reports a failed check by its number, which is the index in this list.
-
-    Args:
-        stream: the contract.
-        name: of one of its columns.
-        latest: the latest moment of the landing partition (``Stream.latest_moment``), included; without it there is no
-            such rule.
-        known: the values of references; without them there is no such rule.
-    """
-    column = stream.columns[name]
-    rules = [Rule(Code.out_of_range, f"{_BOUNDS[kind]} {b:.15g}", _bound(kind, b)) for kind, b in column.bounds.items()]
-    if column.isin is not None:
-        allowed = _typed(column)
-        rules.append(Rule(Code.not_allowed, f"one of {_listed(allowed)}", pa.Check.isin(allowed)))
-    if column.pattern is not None:
-        rules.append(Rule(Code.pattern_mismatch, f"holds the pattern {column.pattern}", _contains(column.pattern)))
-    if column.references and known is not None:
-        check = _is_in(column.references, known[name])
-        rules.append(Rule(Code.unknown_reference, f"stands in {column.references}", check))
-    if stream.pseudonymize.get(name) is Pseudonym.truncate_ip:
-        rules.append(Rule(Code.wrong_type, "an IP address", _address_is(lambda _, network: network is not None)))
-    if name == "event_timestamp":
-        first = stream.first_moment
-        rules.append(Rule(Code.before_start, f"not before {first.isoformat()}, the stream's start", pa.Check.ge(first)))
-        if latest is not None:
-            text = f"not after {latest.isoformat()}, the latest in its landing partition"
-            rules.append(Rule(Code.future_timestamp, text, pa.Check.le(latest)))
-    return rules
-
-
-def events_schema(
-    stream: Stream, landing_partition: str | None = None, known: Known | None = None
-) -> pa.DataFrameSchema:
-    """The contract of stored events.
-
-    Args:
-        stream: the contract.
-        landing_partition: its key, if all rows are of one: then that is checked, and its latest moment.
-        known: the values of references, if these are to be checked.
-
-    Returns:
-        A strict schema with the columns ``event_columns``; event_id is unique.
-    """
-    same_partition = [pa.Check.eq(landing_partition)] if landing_partition else []
-    columns = {
-        "event_id": pa.Column(pl.String, description=_DESCRIPTIONS["event_id"]),
-        **_with_pseudonyms(row_schema(stream, landing_partition, known).columns, stream),
-        **_enriched_schema(stream),
-        "properties": _provenance("properties", pl.String, nullable=True),
-        "landing_partition": _provenance("landing_partition", pl.String, same_partition),
-        "source_uri": _provenance("source_uri", pl.String),
-        "position": _provenance("position", pl.Int64, [pa.Check.ge(1)]),
-    }
-    columns["event_id"].unique, columns["event_id"].nullable = True, False
-    return pa.DataFrameSchema(columns, strict=True, name=f"{stream.name}.events")
-
-
-def _enriched_schema(stream: Stream) -> dict[str, pa.Column]:
-    return {
-        column: pa.Column(DTYPES[kind], nullable=True, description=f"Added by the enrichment {name}.")
-        for name in stream.enrich
-        for column, kind in enriched_columns([name]).items()
-    }
-
-
-def row_schema(stream: Stream, landing_partition: str | None, known: Known | None = None) -> pa.DataFrameSchema:
-    """The rules that can be checked row by row, of the stream's own columns; arguments as of ``events_schema``."""
-    latest = stream.latest_moment(landing_partition) if landing_partition else None
-    columns = {
-        name: pa.Column(
-            DTYPES[column.type],
-            nullable=column.nullable,
-            checks=[rule.check for rule in column_rules(stream, name, latest, known)],
-            description=column.description or _DESCRIPTIONS.get(name),
-        )
-        for name, column in ordered_columns(stream).items()
-    }
-    return pa.DataFrameSchema(columns, name=f"{stream.name}.events")
-
-
-def _with_pseudonyms(columns: dict[str, pa.Column], stream: Stream) -> dict[str, pa.Column]:
-    """The columns as events store them: rules are about the values as they came, of which a pseudonym keeps none."""
-    for name, method in stream.pseudonymize.items():
-        column = columns[name]
-        column.checks = [_STORED[method]]
-        column.description = f"{column.description or name} Stored as a pseudonym ({method.value})."
-    return columns
-
-
-def _address_is(test: Callable[[str, str | None], bool]) -> pa.Check:
-    """A check of an address and its network, which is null for what is no address."""
-
-    def holds(values: pl.Series) -> pl.Series:
-        return pl.Series([value is None or test(value, truncated_address(value)) for value in values], dtype=pl.Boolean)
-
-    return pa.Check(
-        lambda data: data.lazyframe.select(pl.col(data.key).map_batches(holds, return_dtype=pl.Boolean)),
-        name="address",
-        description="an IP address",
-    )
-
-
-_STORED = {
-    Pseudonym.hmac: pa.Check.str_matches(PSEUDONYM),
-    Pseudonym.truncate_ip: _address_is(str.__eq__),
-}
-
-
-def _provenance(
-    name: str, dtype: type[pl.DataType], checks: Sequence[pa.Check] = (), *, nullable: bool = False
-) -> pa.Column:
-    return pa.Column(dtype, list(checks), nullable=nullable, description=_DESCRIPTIONS[name])
-
-
-def _typed(column: Column) -> list[str | int | float]:
-    kind = {ColumnType.integer: int, ColumnType.float: float}.get(column.type, str)
-    return [kind(value) for value in column.isin or []]
-
-
-def _bound(kind: str, bound: float) -> pa.Check:
-    return getattr(pa.Check, kind)(bound)
-
-
-def _listed(values: Sequence[object]) -> str:
-    """The values, or the first ``_VALUES_LISTED`` of them and their number."""
-    shown = ", ".join(map(str, values[:_VALUES_LISTED]))
-    return shown if len(values) <= _VALUES_LISTED else f"{shown}, … ({len(values)} in all)"
-
-
-def _contains(pattern: str) -> pa.Check:
-    return pa.Check(
-        lambda data: data.lazyframe.select(pl.col(data.key).str.contains(pattern)),
-        name="pattern",
-        description=f"matches {pattern}",
-    )
-
-
-def _is_in(reference: Reference, known: pl.Series) -> pa.Check:
-    return pa.Check(
-        lambda data: data.lazyframe.select(pl.col(data.key).is_in(known.implode())),
-        name="references",
-        description=f"stands in {reference}",
-    )

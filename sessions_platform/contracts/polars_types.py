@@ -1,8 +1,8 @@
 """What of the contracts is polars: the types of columns, and the calendar's rules as expressions.
 
 The other modules state the contract in plain Python, so that an engine of another kind can keep it;
-the pandera schemas (``raw_events``, ``events``, ``rejected_events``, ``sessions``) are built from the types
-here. Not here: what polars accepts as a pattern or a format, and how it reads a timestamp (``polars_syntax``).
+the columns of the assets and their pandera schemas (``schemas``) are built from the types here. Not here:
+what polars accepts as a pattern or a format, and how it reads a timestamp (``polars_syntax``).
 """
 
 import polars as pl

@@ -6,10 +6,7 @@ order of position, are the decompressed text again. These three file columns, ``
 (``sources``) and how a payload becomes an event (``transforms.parse``).
 """
 
-import pandera.polars as pa
 import polars as pl
-
-from sessions_platform.contracts.stream import Stream
 
 RAW_EVENTS: dict[str, pl.DataType] = {
     "landing_partition": pl.String(),
@@ -24,11 +21,3 @@ RAW_EVENTS: dict[str, pl.DataType] = {
 
 # Columns of lake files that were written under another name: the name today, and the one in the file.
 RENAMED_COLUMNS = {"line_terminator": "line_end", "corrupt_reason": "unreadable"}
-
-_NULLABLE = {"preamble", "line_terminator", "header", "corrupt_reason"}
-
-
-def raw_schema(stream: Stream) -> pa.DataFrameSchema:
-    """The contract of the asset raw_events: exactly the columns of `RAW_EVENTS`, in any order."""
-    columns = {name: pa.Column(dtype, nullable=name in _NULLABLE) for name, dtype in RAW_EVENTS.items()}
-    return pa.DataFrameSchema(columns, strict=True, name=f"{stream.name}.raw_events")

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
 
-from sessions_platform.contracts.events import events_schema
-from sessions_platform.contracts.raw_events import raw_schema
-from sessions_platform.contracts.rejected_events import rejected_schema
-from sessions_platform.contracts.sessions import sessionized_schema, sessions_schema
+from sessions_platform.contracts.schemas.events import events_schema
+from sessions_platform.contracts.schemas.raw_events import raw_schema
+from sessions_platform.contracts.schemas.rejected_events import rejected_schema
+from sessions_platform.contracts.schemas.sessions import sessionized_schema, sessions_schema
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.orchestration.checks import check_results, check_specs
 from sessions_platform.orchestration.failures import TRANSIENT, retried_when_transient

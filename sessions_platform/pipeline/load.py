@@ -13,7 +13,7 @@ from functools import partial
 import polars as pl
 
 from sessions_platform.contracts.calendar import label
-from sessions_platform.contracts.sessions import sessions_schema
+from sessions_platform.contracts.schemas.sessions import sessions_schema
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.errors import UserError
 from sessions_platform.pipeline.context import StreamContext

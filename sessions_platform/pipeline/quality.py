@@ -18,9 +18,10 @@ import polars as pl
 from pandera.errors import SchemaErrors
 
 from sessions_platform.contracts.calendar import label
-from sessions_platform.contracts.events import events_schema
-from sessions_platform.contracts.rejected_events import REJECTED_EVENTS, rejected_schema
-from sessions_platform.contracts.sessions import sessionized_schema
+from sessions_platform.contracts.rejected_events import REJECTED_EVENTS
+from sessions_platform.contracts.schemas.events import events_schema
+from sessions_platform.contracts.schemas.rejected_events import rejected_schema
+from sessions_platform.contracts.schemas.sessions import sessionized_schema
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.coverage import measure_coverage
 from sessions_platform.pipeline.records import Records, drift_records, sample_records, violation_record

@@ -12,17 +12,10 @@ from dataclasses import dataclass
 import polars as pl
 from pandera.errors import SchemaErrors
 
-from sessions_platform.contracts.events import (
-    PROVENANCE,
-    Known,
-    Rule,
-    column_rules,
-    contract_columns,
-    ordered_columns,
-    row_schema,
-)
+from sessions_platform.contracts.events import PROVENANCE, Known, contract_columns, ordered_columns
 from sessions_platform.contracts.polars_types import REASON, REASONS
 from sessions_platform.contracts.rejection_reasons import Code
+from sessions_platform.contracts.schemas.events import Rule, column_rules, row_schema
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.transforms.cast import cast_expr, cast_rule, may_fail
 from sessions_platform.transforms.identifiers import md5_of

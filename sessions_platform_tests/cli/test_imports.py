@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from sessions_platform.settings import Settings
+
 _AFTER = """
 import atexit, sys
 atexit.register(lambda: print(*sorted({{name.partition(".")[0] for name in sys.modules}}), file=open({file!r}, "w")))
@@ -49,3 +51,10 @@ def test_what_needs_no_command_imports_click_alone(arguments: list[str], tmp_pat
 @pytest.mark.parametrize("arguments", [["status", "--help"], ["rejected", "--help"], ["ingest"]], ids=" ".join)
 def test_the_help_of_a_command_imports_typer_beside(arguments: list[str], tmp_path: Path) -> None:
     assert LARGE.intersection(imported(tmp_path, *arguments)) == {"typer"}
+
+
+@pytest.mark.parametrize("arguments", [["status"], ["rejected", "list"]], ids=" ".join)
+def test_what_only_shows_imports_nothing_that_validates_or_runs(arguments: list[str], settings: Settings) -> None:
+    packages = imported(settings.home, *arguments)
+    assert "psycopg" in packages
+    assert {"dagster", "pandera", "pandas", "typeguard"}.intersection(packages) == set()

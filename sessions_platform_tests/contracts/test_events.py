@@ -8,23 +8,15 @@ import polars as pl
 import pytest
 from pandera.errors import SchemaErrors
 
-from sessions_platform.contracts.events import (
-    PROVENANCE,
-    column_rules,
-    content_columns,
-    event_columns,
-    events_schema,
-    row_schema,
-)
-from sessions_platform.contracts.raw_events import RAW_EVENTS, raw_schema
-from sessions_platform.contracts.rejected_events import REJECTED_EVENTS, rejected_schema
+from sessions_platform.contracts.events import PROVENANCE, content_columns, event_columns
+from sessions_platform.contracts.raw_events import RAW_EVENTS
+from sessions_platform.contracts.rejected_events import REJECTED_EVENTS
 from sessions_platform.contracts.rejection_reasons import Code
-from sessions_platform.contracts.sessions import (
-    session_columns,
-    sessionized_columns,
-    sessionized_schema,
-    sessions_schema,
-)
+from sessions_platform.contracts.schemas.events import column_rules, events_schema, row_schema
+from sessions_platform.contracts.schemas.raw_events import raw_schema
+from sessions_platform.contracts.schemas.rejected_events import rejected_schema
+from sessions_platform.contracts.schemas.sessions import sessionized_schema, sessions_schema
+from sessions_platform.contracts.sessions import session_columns, sessionized_columns
 from sessions_platform.transforms.sessionize import sessionize
 from sessions_platform.transforms.summarize import summarize
 from sessions_platform_tests.streams import DAY_ONE, PLAIN, event, frame, stream

@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import sessions_platform
-from sessions_platform.contracts.events import events_schema
 from sessions_platform.contracts.json_schema import json_schema
-from sessions_platform.contracts.sessions import sessions_schema
+from sessions_platform.contracts.schemas.events import events_schema
+from sessions_platform.contracts.schemas.sessions import sessions_schema
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.stream_file import ConfigProblem, StreamError, load_stream
 from sessions_platform.settings import DEMO_STREAMS

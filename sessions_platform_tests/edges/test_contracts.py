@@ -12,10 +12,11 @@ from pydantic import ValidationError
 
 from sessions_platform.contracts.calendar import contiguous_runs
 from sessions_platform.contracts.columns import Reference
-from sessions_platform.contracts.events import events_schema
-from sessions_platform.contracts.raw_events import RAW_EVENTS, raw_schema
-from sessions_platform.contracts.rejected_events import rejected_schema
-from sessions_platform.contracts.sessions import sessionized_schema, sessions_schema
+from sessions_platform.contracts.raw_events import RAW_EVENTS
+from sessions_platform.contracts.schemas.events import events_schema
+from sessions_platform.contracts.schemas.raw_events import raw_schema
+from sessions_platform.contracts.schemas.rejected_events import rejected_schema
+from sessions_platform.contracts.schemas.sessions import sessionized_schema, sessions_schema
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.stream_file import StreamError, load_stream
 from sessions_platform_tests.streams import PLAIN, stream

@@ -11,8 +11,10 @@ from pydantic import ValidationError
 
 from sessions_platform.contracts.columns import ColumnType
 from sessions_platform.contracts.enrichments import ENRICHMENTS, EnrichmentEntry
-from sessions_platform.contracts.events import content_columns, contract_columns, event_columns, events_schema
-from sessions_platform.contracts.sessions import session_columns, sessionized_schema
+from sessions_platform.contracts.events import content_columns, contract_columns, event_columns
+from sessions_platform.contracts.schemas.events import events_schema
+from sessions_platform.contracts.schemas.sessions import sessionized_schema
+from sessions_platform.contracts.sessions import session_columns
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.stream_file import StreamError, load_stream
 from sessions_platform.pipeline.context import StreamContext

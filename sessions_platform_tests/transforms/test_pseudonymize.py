@@ -6,8 +6,8 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sessions_platform.contracts.events import events_schema
 from sessions_platform.contracts.pseudonyms import keyed_pseudonym
+from sessions_platform.contracts.schemas.events import events_schema
 from sessions_platform.transforms.deduplicate import deduplicate
 from sessions_platform.transforms.pseudonymize import pseudonymize
 from sessions_platform.transforms.sessionize import sessionize

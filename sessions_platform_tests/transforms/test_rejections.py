@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sessions_platform.contracts.polars_types import REASONS
-from sessions_platform.contracts.rejected_events import rejected_schema
+from sessions_platform.contracts.schemas.rejected_events import rejected_schema
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.transforms.parse.parse import parse
 from sessions_platform.transforms.rejections import payload_bytes, rejections

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sessions_platform.contracts.raw_events import RAW_EVENTS
-from sessions_platform.contracts.rejected_events import rejected_schema
+from sessions_platform.contracts.schemas.rejected_events import rejected_schema
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.transforms import stretches
 from sessions_platform.transforms.parse.parse import parse_and_observe

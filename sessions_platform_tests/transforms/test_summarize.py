@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sessions_platform.contracts.sessions import session_columns, sessions_schema
+from sessions_platform.contracts.schemas.sessions import sessions_schema
+from sessions_platform.contracts.sessions import session_columns
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.errors import UserError
 from sessions_platform.transforms import reference_sessionizer as reference

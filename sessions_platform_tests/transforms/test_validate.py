@@ -9,8 +9,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sessions_platform.contracts.events import event_columns, events_schema
-from sessions_platform.contracts.rejected_events import REJECTED_EVENTS, rejected_schema
+from sessions_platform.contracts.events import event_columns
+from sessions_platform.contracts.rejected_events import REJECTED_EVENTS
+from sessions_platform.contracts.schemas.events import events_schema
+from sessions_platform.contracts.schemas.rejected_events import rejected_schema
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.transforms.deduplicate import deduplicate
 from sessions_platform.transforms.parse.parse import parse
