@@ -3,12 +3,12 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from sessions_platform.cli.options import AsJson
-from sessions_platform.cli.output import print_document
+from sessions_platform.cli.output import print_document, printable
 from sessions_platform.settings import Settings
 
 
@@ -43,7 +43,7 @@ def ingest(
     """Put files into the landing folder, ingest them, and refresh all affected sessions."""
     from sessions_platform.orchestration.commands import ingest_files
 
-    print_document(ingest_files(Settings.from_environment(), stream, files, partition), as_json)
+    _print_status(ingest_files(Settings.from_environment(), stream, files, partition), as_json)
 
 
 def run(
@@ -56,7 +56,14 @@ def run(
     """Ingest what is pending among the landing files, and refresh all stale sessions."""
     from sessions_platform.orchestration.commands import run_stream
 
-    print_document(run_stream(Settings.from_environment(), stream, partition), as_json)
+    _print_status(run_stream(Settings.from_environment(), stream, partition), as_json)
+
+
+def _print_status(status: dict[str, Any], as_json: bool) -> None:
+    """Print a status; what is likely wrong with the stream comes after it, too, where it is seen."""
+    print_document(status, as_json)
+    for hint in status["hints"]:
+        typer.echo(printable(hint), err=True)
 
 
 def rebuild(stream: Annotated[str, typer.Argument(help="The stream's name.")], as_json: AsJson = False) -> None:

@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 from sessions_platform.contracts.calendar import Calendar, contiguous_runs
+from sessions_platform.operations.hints import hints
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.reference_data import read_references
 from sessions_platform.sources.base import Found
@@ -58,6 +59,7 @@ def status(context: StreamContext, found: Found | None = None) -> dict[str, Any]
         },
         "validated_with_older_references": validated_with_older_references(context),
         "skipped_files": skipped_files(found),
+        "hints": hints(context, found, landings),
         "lake": _lake(context),
         "warehouse": context.database.shown,
     }

@@ -209,6 +209,15 @@ class Searching(Protocol):
         ...
 
 
+@runtime_checkable
+class Locating(Protocol):
+    """The optional capability of a source that finds nothing to say what lies near the place where it looks."""
+
+    def near(self) -> str:
+        """A sentence: where slices are looked for, what is there instead, and what to do."""
+        ...
+
+
 def search(source: Source, landing_partitions: Iterable[str] | None = None, cursors: Cursors = NO_CURSORS) -> Found:
     """The slices of any source, and what was skipped by one that says so; arguments as of `Source.find`."""
     if isinstance(source, Searching):

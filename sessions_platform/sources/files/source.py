@@ -25,6 +25,7 @@ from sessions_platform.errors import UserError
 from sessions_platform.settings import BLOCK_BYTES, Settings
 from sessions_platform.sources.base import NO_CURSORS, Cursors, Found, Quarantine, Skipped, Slice, is_unfinished
 from sessions_platform.sources.files.archives import IN_ARCHIVE, Archives
+from sessions_platform.sources.files.nearby import what_is_near
 from sessions_platform.sources.files.reader import FileReading
 from sessions_platform.sources.files.tree import NOT_A_FILE, Glob, Skip, Tree
 from sessions_platform.sources.formats.registry import open_format
@@ -153,6 +154,12 @@ class FileSource:
                 "yourself, then run the stream."
             )
         return _absolute(self._root / folder)
+
+    def near(self) -> str:
+        """A sentence on what lies near the landing files, for where there is none."""
+        pattern = self._template.of_all() if self._template else self._pattern
+        fix = "correct files in the stream's source, or put the files there"
+        return f"no file matches {self._source.files}; {what_is_near(_absolute(self._root), pattern)}. Fix: {fix}."
 
     def finds(self, path: Path) -> bool:
         """Whether `find` returns a file at an absolute path, once there is one."""

@@ -6,6 +6,7 @@ taken for its header, that would be the loss of it, or of all rows, in silence.
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from sessions_platform.contracts.formats import FormatOptions
 from sessions_platform.contracts.values import shown
@@ -15,6 +16,8 @@ from sessions_platform.sources.formats.errors import CorruptDataError, Malformed
 # Of a header as many bytes as can be shown, and of the needed fields as many letters.
 _BYTES_SHOWN = 160
 _NEEDED_SHOWN = 120
+# Usual ones, and how YAML has them.
+_SEPARATORS = {",": "','", ";": "';'", "\t": "'\\t'", "|": "'|'"}
 
 
 def check_header(header: bytes, options: FormatOptions, required: Mapping[str, Sequence[str]]) -> None:
@@ -34,8 +37,19 @@ def check_header(header: bytes, options: FormatOptions, required: Mapping[str, S
     if wanted and wanted.isdisjoint(_names(header, options)):
         needed = ", ".join(sorted(wanted))
         needed = needed if len(needed) <= _NEEDED_SHOWN else f"{needed[:_NEEDED_SHOWN]}…"
-        fix = "list the names in header if it is a row, or correct separator, line_end or the columns' from"
+        fix = _other_separator(header, options, wanted) or (
+            "list the names in header if it is a row, or correct separator, line_end or the columns' from"
+        )
         raise _no_header(header, options, f"names none of the fields that are needed ({needed})", fix)
+
+
+def _other_separator(header: bytes, options: FormatOptions, wanted: set[str]) -> str | None:
+    """The fix where another separator cuts the record into names that are needed."""
+    for separator, spelled in _SEPARATORS.items():
+        with suppress(CorruptDataError):
+            if not wanted.isdisjoint(_names(header, options.model_copy(update={"separator": separator}))):
+                return f"write separator: {spelled}, with which it does"
+    return None
 
 
 def _names(header: bytes, options: FormatOptions) -> list[str]:

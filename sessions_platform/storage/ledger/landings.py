@@ -91,6 +91,13 @@ class Landings(StreamLedger):
         with self.database.transaction(read_only=True) as connection:
             return dict(connection.execute(sql, [self.stream, landing_partition, list(besides)]).fetchall())
 
+    def observed_fields(self, landing_partition: str) -> list[str]:
+        """The paths of the fields that the rows of a published landing partition have, sorted."""
+        sql = """select jsonb_object_keys(observed_schema -> 'fields') from sessions_platform.landing_versions
+                 where stream = %s and landing_partition = %s and is_current order by 1"""
+        with self.database.transaction(read_only=True) as connection:
+            return [path for (path,) in connection.execute(sql, [self.stream, landing_partition]).fetchall()]
+
     def publish(self, connection: psycopg.Connection, landing: Mapping[str, Any], affected: Iterable[str]) -> int:
         """Make a validated landing partition current, and the sessions that it changes stale. The lock is held.
 

@@ -1,0 +1,84 @@
+"""What is likely wrong with a stream that ends up with nothing: no file was found, or nearly all rows are rejected.
+
+Here belongs which streams and landing partitions a hint is given about. Not here: the causes of rejections
+(`likely_causes.py`), what lies near the landing files that were looked for (`sources`), and where hints are shown.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+from sessions_platform.contracts.rejection_reasons import Code
+from sessions_platform.operations.likely_causes import RejectedSample, likely_cause
+from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.sources.base import Found, Locating
+from sessions_platform.storage.ledger.ledger import LandingVersion
+from sessions_platform.storage.warehouses.postgres.dead_letters import Status
+from sessions_platform.transforms.rejections import payload_bytes
+
+_NEARLY_ALL = 0.9
+_FEWEST_ROWS = 10
+_MOST_HINTS = 3
+_SAMPLES = 20
+
+
+def hints(context: StreamContext, found: Found, landings: Sequence[LandingVersion]) -> list[str]:
+    """Sentences on what is likely wrong, each with the fix; none where nothing is.
+
+    Args:
+        context: the stream's, prepared.
+        found: what there is in its source.
+        landings: the current landing versions.
+    """
+    return [*_nothing_found(context, found), *islice(_nearly_all_rejected(context, landings), _MOST_HINTS)]
+
+
+def _nothing_found(context: StreamContext, found: Found) -> Iterator[str]:
+    if found.slices:
+        return
+    if found.skipped:
+        first = found.skipped[0]
+        yield f"no landing file can be read; the first of {len(found.skipped)}, {first.place}: {first.reason}."
+    elif isinstance(context.source, Locating):
+        yield context.source.near()
+
+
+def _nearly_all_rejected(context: StreamContext, landings: Sequence[LandingVersion]) -> Iterator[str]:
+    """A sentence for each code that nearly all rows of some partitions have; its samples are of the newest one."""
+    by_code: dict[str, list[LandingVersion]] = {}
+    for landing in reversed(landings):
+        for code, rows in landing.rejected_by_reason.items():
+            if is_nearly_all(code, rows, landing.raw_rows):
+                by_code.setdefault(code, []).append(landing)
+    for code, affected in by_code.items():
+        samples = _samples(context, affected[0].landing_partition, code)
+        if samples:
+            yield f"{_where(affected, code)}: {_cause(context, affected[0], code, samples)}"
+
+
+def is_nearly_all(code: str, rows: int, of: int) -> bool:
+    """Whether so many rows of a landing partition have one reason that it has one cause; a file's one row counts."""
+    return rows >= _NEARLY_ALL * of and (rows >= _FEWEST_ROWS or code == Code.unreadable_file)
+
+
+def _where(affected: Sequence[LandingVersion], code: str) -> str:
+    first, *others = affected
+    rows = first.rejected_by_reason[code]
+    besides = f" (and of {len(others)} more partitions)" if others else ""
+    return f"{rows:,} of {first.raw_rows:,} rows of {first.landing_partition}{besides} are rejected as {code}"
+
+
+def _cause(context: StreamContext, landing: LandingVersion, code: str, samples: Sequence[RejectedSample]) -> str:
+    fields = context.ledger.observed_fields(landing.landing_partition)
+    return likely_cause(code, samples, context.stream, fields)
+
+
+def _samples(context: StreamContext, landing_partition: str, code: str) -> list[RejectedSample]:
+    """The first open rows of a partition with a code; none where somebody has decided about them all."""
+    wanted = {"status": Status.open, "code": code, "landing_partition": landing_partition, "limit": _SAMPLES}
+    with context.database.transaction(read_only=True) as connection:
+        rows = context.warehouse.dead_letters.find(connection, **wanted)
+    return [RejectedSample(_text(row["payload"], row["payload_encoding"]), row["reasons"]) for row in rows]
+
+
+def _text(payload: str, encoding: str) -> str:
+    return payload_bytes(payload, encoding).decode(errors="replace")

@@ -1,0 +1,39 @@
+"""`status` says what is likely wrong where no file is found, or nearly all rows are rejected."""
+
+from pathlib import Path
+
+from sessions_platform.operations.dead_letters import Filter, discard, find_rejected_records
+from sessions_platform.operations.status import status
+from sessions_platform.settings import Settings
+from sessions_platform_tests.ingested import ingest_and_publish, open_folder
+from sessions_platform_tests.operations.test_likely_causes import event
+
+
+def test_nothing_found_and_nearly_everything_rejected_are_told_until_somebody_has_decided(
+    tmp_path: Path, settings: Settings
+) -> None:
+    context = open_folder(tmp_path, settings, source={"files": "in/{partition:%Y-%m-%d}/*.ndjson"})
+    (tmp_path / "in").mkdir()
+    (hint,) = status(context)["hints"]
+    assert hint.startswith("no file matches in/{partition:%Y-%m-%d}/*.ndjson; ")
+
+    (tmp_path / "in" / "2026-02-30").mkdir()
+    (tmp_path / "in" / "2026-02-30" / "a.ndjson").write_text("")
+    (hint,) = status(context)["hints"]
+    assert hint.startswith(
+        "no landing file can be read; the first of 1, in/2026-02-30/a.ndjson: its name states no sta"
+    )
+
+    for day in ("2026-01-01", "2026-01-02"):
+        (tmp_path / "in" / day).mkdir()
+        (tmp_path / "in" / day / "a.ndjson").write_text("".join(event('"2026/01/01 10:00"') + "\n" for _ in range(12)))
+        ingest_and_publish(context, day)
+    (hint,) = status(context)["hints"]
+    assert hint.startswith(
+        "12 of 12 rows of 2026-01-02 (and of 1 more partitions) are rejected as bad_timestamp: event_timestamp: the "
+    )
+    assert 'add "%Y/%m/%d %H:%M" to columns.event_timestamp.formats, which reads it' in hint
+
+    records = find_rejected_records(context, Filter(landing_partition="2026-01-02"))
+    discard(context, [record["rejection_id"] for record in records], "somebody", "not needed")
+    assert status(context)["hints"] == []
