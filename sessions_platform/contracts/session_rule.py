@@ -5,9 +5,9 @@ divided by the rule (``transforms.sessionize``), and the columns that every sess
 """
 
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from sessions_platform.contracts.calendar import Cadence
 from sessions_platform.contracts.model import Model
@@ -40,6 +40,15 @@ class Aggregate(Model):
         return next((name, column) for name, column in self.model_dump().items() if column is not None)
 
 
+TimeUnit = Literal["us", "ms", "s"]
+_UNITS: dict[TimeUnit, timedelta] = {
+    "us": timedelta(microseconds=1),
+    "ms": timedelta(milliseconds=1),
+    "s": timedelta(seconds=1),
+}
+_UNIT_NAMES = {_UNITS["us"]: "microseconds", _UNITS["ms"]: "milliseconds", _UNITS["s"]: "seconds"}
+
+
 class SessionRule(Model):
     """What a session is. It belongs to the stream: two runs must not disagree about it."""
 
@@ -47,6 +56,13 @@ class SessionRule(Model):
         timedelta(minutes=30), description="A longer silence ends the session.", json_schema_extra={"default": "30m"}
     )
     gap_inclusive: bool = Field(False, description="Whether a silence of exactly the gap ends it too.")
+    precision: TimeUnit = Field(
+        "us",
+        description="The unit in which silences are measured: times are floored to it first, and stored as they are.",
+    )
+    gap_from: Literal["event", "second"] = Field(
+        "event", description="Whether a silence begins at the last event, or at the whole second of it."
+    )
     partition: Cadence = Cadence.daily
     timezone: Timezone = Field("UTC", description="The zone of the session partitions and of midnight.")
     split_at_midnight: bool = Field(False, description="Whether the first event of a new day opens a session.")
@@ -65,6 +81,32 @@ class SessionRule(Model):
         description="How far an event may lie beyond the end of its landing partition.",
         json_schema_extra={"default": "5m"},
     )
+
+    @property
+    def silence_begins(self) -> TimeUnit:
+        """To what the time of the event before a silence is floored."""
+        return "s" if self.gap_from == "second" else self.precision
+
+    @property
+    def longest_silence(self) -> timedelta:
+        """No longer silence, in microseconds, is within a session: the gap, and what flooring may hide of it."""
+        return self.gap + _UNITS[self.precision] - _UNITS["us"]
+
+    @property
+    def open_for(self) -> timedelta:
+        """How long after its last event, floored as `silence_begins` says, a session may be continued.
+
+        Including that moment; with `gap_inclusive` excluding it.
+        """
+        return self.gap if self.gap_inclusive else self.longest_silence
+
+    @model_validator(mode="after")
+    def _gap_is_measurable(self) -> Self:
+        unit = max(_UNITS[self.precision], _UNITS[self.silence_begins])
+        if self.gap % unit:
+            reason = f"silences are measured in {_UNIT_NAMES[unit]}, and the gap is no whole number of them"
+            raise invalid(reason, "correct gap, or remove precision and gap_from")
+        return self
 
     @field_validator("primary_action", mode="before")
     @classmethod

@@ -37,6 +37,7 @@ BY_POSITION = "position"
 TYPED_FORMATS = ("%+", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d")
 # Keys of columns that came after the first versions were stored: where they are not stated, versions stay the same.
 _LATER_KEYS = ("bytes", "number", "minus", "from_file_name", "decode", "split", "extract", "words")
+_LATER_RULES = ("precision", "gap_from")
 _IDENTIFYING = ("event_id", "user_id", "event_type")
 
 
@@ -229,7 +230,8 @@ class Stream(Model):
 
         It is stored in the ledger and with each session: if it changes, every session partition is stale.
         """
-        rule = self.session.model_dump(mode="json", exclude={"max_future"})
+        rule = self.session.model_dump(mode="json", exclude={"max_future", *_LATER_RULES})
+        rule |= self.session.model_dump(mode="json", include=set(_LATER_RULES), exclude_defaults=True)
         return _digest({"session": rule, "sequence": self.sequence, **self._stated_duplicates})
 
     @property

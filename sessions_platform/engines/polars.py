@@ -5,9 +5,9 @@ Here: how much is read and computed at once. The session rule is in ``transforms
 Neighbouring session partitions are computed together as long as their events fit into one bucket of
 ``bucket_bytes``: one pass over the lake then serves them all. A partition that does not fit is
 computed in several parts, each with the users of one bucket: no session has events of two users, so
-no part needs another. To fill the buckets, events are read once in file order, from one gap before the
-window (which shows what continues an earlier session) up to where the last activity chain that crosses
-the window's end may end, and spilled to disk by the hash of their user.
+no part needs another. To fill the buckets, events are read once in file order, from one longest
+silence before the window (which shows what continues an earlier session) up to where the last
+activity chain that crosses the window's end may end, and spilled to disk by the hash of their user.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -78,7 +78,7 @@ class PolarsEngine:
         self, landings: Sequence[LandingVersion], window: Window, read: EventReader
     ) -> Iterator[_OpenReader]:
         """For each bucket of users a function that loads it and returns a reader of these users' events."""
-        gap = self._stream.session.gap
+        gap = self._stream.session.longest_silence
         early = Window(window.start - gap, window.end)
         near = events_near(landings, early)
         buckets = self._context.buckets_for(self._context.lake.size_in_memory(near))
@@ -105,11 +105,11 @@ class PolarsEngine:
     def _end_of_chains(self, landings: Sequence[LandingVersion], end: datetime, users: pl.Series) -> datetime:
         """A time after which the activity chains of these users that cross `end` have ended."""
         read = event_reader(self._context.lake, self._columns, landings, columns=["user_id", _TIME])
-        edge, reach = end, self._stream.session.gap
+        edge, reach = end, self._stream.session.longest_silence
         while users.len():
             more = read(edge, edge + reach, users)
             edge, reach = edge + reach, reach * 2
-            users = more.filter(pl.col(_TIME) >= edge - self._stream.session.gap)["user_id"].unique()
+            users = more.filter(pl.col(_TIME) >= edge - self._stream.session.longest_silence)["user_id"].unique()
         return edge
 
 

@@ -9,6 +9,7 @@ import sys
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import polars as pl
@@ -20,6 +21,11 @@ from sessions_platform.storage.ledger.ledger import LandingVersion
 from sessions_platform.transforms import reference_sessionizer as reference
 from sessions_platform.transforms.sort_events import IDENTITY, repeated
 
+_PRECISIONS = {
+    "us": timedelta(microseconds=1),
+    "ms": timedelta(milliseconds=1),
+    "s": timedelta(seconds=1),
+}
 Rows = dict[str, dict[str, Any]]
 Tolerances = Mapping[str, float]
 
@@ -86,7 +92,15 @@ def _recomputed_sessions(stream: Stream, events: list[reference.Event]) -> tuple
     zone = session.timezone if session.split_at_midnight else None
     keeps_last = stream.duplicates.keep == "last"
     rule = reference.Rule(
-        session.gap, session.gap_inclusive, zone, session.campaign, session.max_length, stream.sequence, keeps_last
+        session.gap,
+        session.gap_inclusive,
+        zone,
+        session.campaign,
+        session.max_length,
+        stream.sequence,
+        keeps_last,
+        _PRECISIONS[session.precision],
+        session.gap_from == "second",
     )
     priorities = () if session.primary_action == "most_frequent" else session.primary_action
     columns = {name: (aggregate.function, aggregate.column) for name, aggregate in session.columns.items()}

@@ -57,12 +57,12 @@ def affected_by(
 def _users_at_edges(
     context: StreamContext, landings: Sequence[LandingVersion], new: str, affected: Iterable[str]
 ) -> pl.DataFrame:
-    """The users who have events within the gap on both sides of an edge of these partitions.
+    """The users who have events within the longest silence on both sides of an edge of these partitions.
 
     Sessions of all other users stay within the partitions of their events. Only events near an edge are read,
     however far apart the partitions are.
     """
-    gap, windows = context.stream.session.gap, map(context.stream.session_calendar.window, affected)
+    gap, windows = context.stream.session.longest_silence, map(context.stream.session_calendar.window, affected)
     edges = sorted({edge for window in windows for edge in (window.start, window.end)})
 
     def is_near(first: datetime | None, last: datetime | None) -> bool:

@@ -13,7 +13,7 @@ import math
 import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -31,6 +31,8 @@ class Rule(NamedTuple):
     max_length: timedelta | None = None
     sequence: str | None = None  # a column that orders simultaneous events; "position" for file and position
     keeps_last: bool = False  # of the copies of an event, the last one instead of the first
+    precision: timedelta = timedelta(microseconds=1)  # silences are measured between times that are floored to it
+    gap_from_second: bool = False  # a silence begins at the whole second of the last event
 
 
 PLAIN = Rule()
@@ -156,9 +158,17 @@ def _sum(numbers: list[Any]) -> int | float:
 
 
 def _is_silence(last: Event, event: Event, rule: Rule) -> bool:
-    silence = event["event_timestamp"] - last["event_timestamp"]
+    begin = floored(last["event_timestamp"], rule.precision)
+    if rule.gap_from_second:
+        begin = floored(begin, timedelta(seconds=1))
+    silence = floored(event["event_timestamp"], rule.precision) - begin
     too_long = silence >= rule.gap if rule.gap_inclusive else silence > rule.gap
     return event["user_id"] != last["user_id"] or too_long
+
+
+def floored(moment: datetime, unit: timedelta) -> datetime:
+    """The last whole unit since 1970 that is not later than the moment."""
+    return moment - (moment - datetime(1970, 1, 1, tzinfo=UTC)) % unit
 
 
 def _reason_to_cut(session: list[Event], event: Event, campaign: Any, rule: Rule) -> str | None:

@@ -6,9 +6,11 @@ Here: the session rule, applied to frames of events. The order of events and the
 one loop, is ``transforms.reference_sessionizer``; property tests compare the two.
 
 An *activity chain* is a longest possible run of one user's events in which no silence is longer than the gap (with
-``gap_inclusive``, none reaches it). Every chain starts a session, and each rule is decided within one chain. So the
-sessions of a window are computed from the accepted events around it alone, never from stored sessions, by reading
-outwards until the chains end; and a changed event can affect the sessions of its own chain only.
+``gap_inclusive``, none reaches it; measured as ``precision`` and ``gap_from`` say). Every chain starts a session, and
+each rule is decided within one chain. So the sessions of a window are computed from the accepted events around it
+alone, never from stored sessions, by reading outwards until the chains end; and a changed event can affect the
+sessions of its own chain only. Where only the length of a chain matters, silences up to ``longest_silence`` are taken
+to continue it.
 
 Sources of the rules: a silence of exactly the gap does not end a session, as in Spark's ``session_window``. The
 default gap of 30 minutes, a new session at midnight, and one for another campaign are those of Google's Universal
@@ -26,6 +28,7 @@ import polars as pl
 
 from sessions_platform.contracts.calendar import Window
 from sessions_platform.contracts.polars_types import in_window, key_expr
+from sessions_platform.contracts.session_rule import SessionRule
 from sessions_platform.contracts.sessions import Boundary, sessionized_columns
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.transforms.identifiers import uuids_of
@@ -86,7 +89,7 @@ def _cut(ordered: pl.DataFrame, stream: Stream) -> pl.DataFrame:
     """What ``sessionize`` returns, for events that are in order."""
     silence = pl.when(_same_user()).then(pl.col("event_timestamp").diff())
     marked = ordered.with_columns(_silence=silence)
-    marked = marked.with_columns(_opens_chain=pl.col("_silence").is_null() | _is_cut(pl.col("_silence"), stream))
+    marked = marked.with_columns(_opens_chain=pl.col("_silence").is_null() | _is_cut(stream.session))
     marked = _with_boundaries(marked, stream).with_columns(is_new_session=pl.col("boundary_reason").is_not_null())
     openers = _openers(marked, stream)
     number = marked["is_new_session"].cum_sum() - 1
@@ -121,16 +124,16 @@ def _chain_seconds(marked: pl.DataFrame) -> pl.Series:
 def sessionize_window(window: Window, read: EventReader, stream: Stream) -> Sessionized:
     """Compute the sessions that start in the window, from accepted events alone.
 
-    Reads one gap before the window, which shows the events that continue an earlier session, and further where a rule
-    depends on how that session began (`campaign`, `max_length`); and after the window as long as activity chains
-    continue there.
+    Reads one longest silence before the window, which shows the events that continue an earlier session, and
+    further where a rule depends on how that session began (`campaign`, `max_length`); and after the window as long
+    as activity chains continue there.
 
     Args:
         window: of one session partition, or of several neighbouring ones.
         read: reads the stream's event columns.
         stream: its session rule.
     """
-    gap = stream.session.gap
+    gap = stream.session.longest_silence
     events = read(window.start - gap, window.end)
     if stream.session.campaign or stream.session.max_length:
         events = _with_beginnings(events, window.start, read, gap)
@@ -245,7 +248,7 @@ def _chains_around(changed: pl.DataFrame, window: Window, read: EventReader, str
     points = ["user_id", "event_timestamp"]
     changed_points = changed.select(*points, _changed=pl.lit(True))
     users = changed["user_id"].unique()
-    gap = stream.session.gap
+    gap = stream.session.longest_silence
     start, end = window.start - gap, window.end + gap
     events = read(start, end, users).select(*points, _changed=pl.lit(False))
     reach = gap
@@ -265,7 +268,7 @@ def _chains_around(changed: pl.DataFrame, window: Window, read: EventReader, str
 
 
 def _changed_chains(points: pl.DataFrame, gap: timedelta) -> pl.DataFrame:
-    """The points of the chains that have a changed one. A silence of exactly the gap never divides here."""
+    """The points of the chains that have a changed one. A silence that the rule may not cut never divides here."""
     ordered = points.sort("user_id", "event_timestamp")
     silence = pl.when(_same_user()).then(pl.col("event_timestamp").diff())
     chain = (silence.is_null() | (silence > gap)).cum_sum()
@@ -282,14 +285,18 @@ def _windows_of(changed: pl.DataFrame, stream: Stream) -> Iterator[Window]:
     days = changed.select(day=pl.col("event_timestamp").dt.truncate("1d").unique().sort())
     width = pl.col("day").diff()
     is_among_widest = width.rank("ordinal", descending=True) < _MOST_WINDOWS
-    is_far = (is_among_widest & (width > day + 2 * stream.session.gap)).fill_null(value=True)
+    is_far = (is_among_widest & (width > day + 2 * stream.session.longest_silence)).fill_null(value=True)
     spans = days.group_by(is_far.cum_sum(), maintain_order=True).agg(first=pl.min("day"), last=pl.max("day"))
     yield from (Window(first, last + day) for first, last in spans.select("first", "last").iter_rows())
 
 
-def _is_cut(silence: pl.Expr, stream: Stream) -> pl.Expr:
-    gap = stream.session.gap
-    return silence >= gap if stream.session.gap_inclusive else silence > gap
+def _is_cut(rule: SessionRule) -> pl.Expr:
+    """Whether the silence before an event, ``_silence`` to the microsecond, is one that ends a session."""
+    silence = pl.col("_silence")
+    if rule.silence_begins != "us":
+        time = pl.col("event_timestamp")
+        silence = time.dt.truncate(f"1{rule.precision}") - time.shift().dt.truncate(f"1{rule.silence_begins}")
+    return silence >= rule.gap if rule.gap_inclusive else silence > rule.gap
 
 
 def _same_user() -> pl.Expr:

@@ -650,6 +650,12 @@ def test_the_line_is_that_of_the_key(tmp_path: Path) -> None:
     assert problem.line == GOOD.splitlines().index("  gap_inclusive: false") + 1
 
 
+@pytest.mark.parametrize("rule", ["precision: s", "gap_from: second"])
+def test_a_gap_that_can_not_be_measured_in_the_unit_of_silences_is_reported(rule: str, tmp_path: Path) -> None:
+    (problem,) = problems(changed("  gap: 30m", f"  gap: 1500ms\n  {rule}"), tmp_path)
+    assert problem.reason == "silences are measured in seconds, and the gap is no whole number of them"
+
+
 def test_a_bad_pattern_is_reported_in_the_words_of_its_library(tmp_path: Path) -> None:
     (problem,) = problems(changed(PAGE, "{pattern: '('}"), tmp_path)
     assert "unclosed group" in problem.reason

@@ -13,6 +13,7 @@ from sessions_platform.storage.ledger.ledger import LandingVersion
 from sessions_platform.transforms import reference_sessionizer as reference
 from sessions_platform.transforms.reference_sessionizer import Event, Rule
 from sessions_platform.transforms.sessionize import Sessionized
+from sessions_platform_tests.exactness.stream_variant import PRECISIONS
 
 _LEFT_OUT = {"session_partition": pl.String, "duplicates_across": pl.Int64, "conflicts_across": pl.Int64}
 
@@ -47,12 +48,15 @@ class ReferenceEngine:
             session.max_length,
             self._stream.sequence,
             self._stream.duplicates.keep == "last",
+            PRECISIONS[session.precision],
+            session.gap_from == "second",
         )
 
     def _chains(self, events: list[Event]) -> dict[Any, float]:
         """By event, how many seconds its activity chain lasts."""
-        session = self._stream.session
-        chains = reference.sessions_of(events, Rule(session.gap, session.gap_inclusive, sequence=self._stream.sequence))
+        chains = reference.sessions_of(
+            events, self._rule._replace(midnight_in=None, campaign=None, max_length=None, keeps_last=False)
+        )
         return {
             reference.identity(event): (chain[-1]["event_timestamp"] - chain[0]["event_timestamp"]).total_seconds()
             for chain in chains

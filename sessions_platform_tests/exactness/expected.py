@@ -212,11 +212,18 @@ def open_until(events: list[Event], variant: StreamVariant) -> dict[str, datetim
     span = {id(s): (s[0]["event_timestamp"], s[-1]["event_timestamp"]) for s in sessions}
     last = {session[0]["user_id"]: span[id(session)] for session in sessions}
     return {
-        reference.session_id(s): s[-1]["event_timestamp"] + variant.gap
-        if span[id(s)] == last[s[0]["user_id"]]
-        else None
+        reference.session_id(s): open_until_of(s, variant) if span[id(s)] == last[s[0]["user_id"]] else None
         for s in sessions
     }
+
+
+def open_until_of(session: list[Event], variant: StreamVariant) -> datetime:
+    """The last moment at which an event would continue the session; with `gap_inclusive` the first that would not."""
+    rule = variant.rule
+    begin = reference.floored(session[-1]["event_timestamp"], rule.precision)
+    if rule.gap_from_second:
+        begin = reference.floored(begin, timedelta(seconds=1))
+    return begin + rule.gap if rule.gap_inclusive else begin + rule.gap + rule.precision - timedelta(microseconds=1)
 
 
 def is_first(session: list[Event], events: list[Event]) -> bool:

@@ -171,6 +171,8 @@ rules: st.SearchStrategy[Fields] = st.fixed_dictionaries(
     {
         "gap": st.sampled_from([timedelta(minutes=30), timedelta(hours=5), timedelta(hours=30)]),
         "gap_inclusive": st.booleans(),
+        "precision": st.sampled_from(["us", "us", "ms", "s"]),
+        "gap_from": st.sampled_from(["event", "event", "second"]),
         "split_at_midnight": st.booleans(),
         "by_campaign": st.booleans(),
         "max_length": st.sampled_from([None, timedelta(minutes=30), timedelta(hours=7), timedelta(hours=26)]),

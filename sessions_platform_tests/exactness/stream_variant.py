@@ -20,6 +20,8 @@ AGGREGATES: dict[str, tuple[str, str]] = {
     "kinds": ("count_distinct", "event_type"),
 }
 
+PRECISIONS = {"us": timedelta(microseconds=1), "ms": timedelta(milliseconds=1), "s": timedelta(seconds=1)}
+
 
 @dataclass(frozen=True)
 class StreamVariant:
@@ -41,6 +43,8 @@ class StreamVariant:
     # the session rule
     gap: timedelta = timedelta(minutes=30)
     gap_inclusive: bool = False
+    precision: str = "us"
+    gap_from: str = "event"
     split_at_midnight: bool = False
     by_campaign: bool = False
     max_length: timedelta | None = None
@@ -58,6 +62,8 @@ class StreamVariant:
             self.max_length,
             self.sequence,
             self.keeps_last,
+            PRECISIONS[self.precision],
+            self.gap_from == "second",
         )
 
     @property
@@ -83,6 +89,8 @@ class StreamVariant:
         session = {
             "gap": _spelled(self.gap),
             "gap_inclusive": self.gap_inclusive,
+            "precision": self.precision,
+            "gap_from": self.gap_from,
             "partition": self.partition,
             "timezone": self.timezone,
             "split_at_midnight": self.split_at_midnight,

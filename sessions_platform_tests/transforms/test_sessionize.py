@@ -14,6 +14,7 @@ from sessions_platform.transforms import reference_sessionizer as reference
 from sessions_platform.transforms.sessionize import affected_partitions, sessionize, sessionize_window
 from sessions_platform.transforms.sort_events import sort_events
 from sessions_platform.transforms.summarize import summarize
+from sessions_platform_tests.exactness.stream_variant import PRECISIONS
 from sessions_platform_tests.streams import DAY_ONE, PLAIN, event, frame, reader, stream, timeline
 
 GAP = timedelta(minutes=30)
@@ -108,6 +109,31 @@ def test_an_inclusive_gap_cuts_at_equality() -> None:
     assert drawn(timeline("0 30 59"), stream(session={"gap_inclusive": True})) == "0 | 30 59"
 
 
+# The time of an event, and how much later the next one has to be to open a session: one microsecond less does not.
+@pytest.mark.parametrize(
+    ("rule", "at", "cuts_after"),
+    [
+        pytest.param({}, "00:00:00.000000", "30:00.000001", id="by default in microseconds"),
+        pytest.param({"precision": "ms"}, "00:00:00.000000", "30:00.001000", id="in milliseconds"),
+        pytest.param({"precision": "ms"}, "00:00:00.000999", "30:00.000001", id="between the floored times"),
+        pytest.param({"precision": "s"}, "00:00:00.400000", "30:00.600000", id="in seconds"),
+        pytest.param({"precision": "s", "gap_inclusive": True}, "00:00:00.400000", "29:59.600000", id="or at equality"),
+        pytest.param({"gap_from": "second"}, "00:00:00.400000", "29:59.600001", id="from the whole second"),
+        pytest.param({"gap_from": "second", "gap_inclusive": True}, "00:00:00.999000", "29:59.001000", id="or before"),
+    ],
+)
+@pytest.mark.parametrize("day", ["1960-02-29", "1969-12-31", "2026-03-29"])
+def test_silences_are_measured_in_the_stated_unit(day: str, rule: dict[str, Any], at: str, cuts_after: str) -> None:
+    first = datetime.fromisoformat(f"{day}T{at}+00:00")
+    minutes, seconds = cuts_after.split(":")
+    cuts = first + timedelta(minutes=int(minutes), microseconds=round(float(seconds) * 1_000_000))
+    for moment, expected in [(cuts, True), (cuts - timedelta(microseconds=1), False)]:
+        web = stream(session=rule)
+        cut = sessionize(frame([event("ann", first, "a"), event("ann", moment, "b")], web), web)
+        assert cut["is_new_session"].to_list() == [True, expected]
+        assert cut["event_timestamp"].to_list() == [first, moment]
+
+
 def test_users_do_not_share_sessions() -> None:
     both = timeline("0 10", "ann") + timeline("5 15", "bob")
     cut = sessionize(frame(both, stream()), stream())
@@ -165,7 +191,7 @@ moments = st.builds(
     lambda days, gaps, micros: DAY_ONE + timedelta(days=days, microseconds=micros) + gaps * GAP,
     st.integers(0, 3),
     st.integers(-2, 5),
-    st.sampled_from([-1, 0, 0, 0, 1]),
+    st.sampled_from([-1_000_001, -400_000, -1000, -1, 0, 0, 0, 1, 999, 1000, 999_999, 1_000_000]),
 ).filter(lambda moment: moment >= DAY_ONE)
 events = st.lists(
     st.builds(
@@ -191,6 +217,8 @@ rules = st.builds(
     gap=st.just(GAP),
     sequence=st.sampled_from([None, "position"]),
     gap_inclusive=st.booleans(),
+    precision=st.sampled_from([timedelta(microseconds=1), timedelta(milliseconds=1), timedelta(seconds=1)]),
+    gap_from_second=st.booleans(),
     midnight_in=st.sampled_from([None, "UTC", "Europe/Berlin", "America/Los_Angeles"]),
     campaign=st.sampled_from([None, "page_url"]),
     max_length=st.sampled_from([None, GAP, timedelta(minutes=70), timedelta(hours=26)]),
@@ -203,6 +231,8 @@ def as_stream(rule: reference.Rule) -> Stream:
         duplicates={"keep": "last" if rule.keeps_last else "first"},
         session={
             "gap_inclusive": rule.gap_inclusive,
+            "precision": next(name for name, unit in PRECISIONS.items() if unit == rule.precision),
+            "gap_from": "second" if rule.gap_from_second else "event",
             "split_at_midnight": rule.midnight_in is not None,
             "timezone": rule.midnight_in or "UTC",
             "campaign": rule.campaign,

@@ -51,7 +51,7 @@ class Warehouse:
         Args:
             frames: with the columns of the contract (`session_columns`); best with the newest partitions first.
         """
-        return staged_sessions(frames, self.tables.sessions.columns, self.stream.session.gap)
+        return staged_sessions(frames, self.tables.sessions.columns, self.stream.session)
 
     def stage_sessions(self, connection: psycopg.Connection, sessions: StagedSessions) -> list[str]:
         """Copy what the load will have to compare into the temporary table `staged`, before the stream is locked.
@@ -154,7 +154,7 @@ class Warehouse:
             "partitions": list(session_partitions),
             "run_id": run_id,
             "ambiguous": list(sessions.ambiguous_users),
-            "gap": self.stream.session.gap,
+            "open_for": self.stream.session.open_for,
         }
         table = self.tables.sessions
         try:
@@ -162,7 +162,12 @@ class Warehouse:
                 copied = copy_rows(connection, table.identifier, sessions.columns, sessions.read(session_partitions))
         except psycopg.errors.UniqueViolation:
             return 0
-        parts = {"table": table.identifier, "changes": self.tables.session_changes.identifier}
+        open_until = SQL(sql.open_until_of("max(session_end)", self.stream.session.silence_begins))
+        parts = {
+            "table": table.identifier,
+            "changes": self.tables.session_changes.identifier,
+            "open_until": open_until,
+        }
         check_count(connection, table, "inserted", rows, copied)
         logged = connection.execute(sql.LOG_APPENDED.format(**parts), values)
         check_count(connection, self.tables.session_changes, "logged", rows, logged.rowcount)
@@ -192,7 +197,7 @@ class Warehouse:
         merged_into = find_merged_into(vanished) if vanished else {}
         values = {
             "run_id": run_id,
-            "gap": self.stream.session.gap,
+            "open_for": self.stream.session.open_for,
             "vanished": list(merged_into),
             "merged_into": list(merged_into.values()),
         }
@@ -228,5 +233,4 @@ class Warehouse:
     def _update_open_until(
         self, connection: psycopg.Connection, affected_users: Composable, values: Mapping[str, Any]
     ) -> None:
-        gap = self.stream.session.gap
-        update_open_until(connection, self.tables.sessions, gap, affected_users, values)
+        update_open_until(connection, self.tables.sessions, self.stream.session, affected_users, values)

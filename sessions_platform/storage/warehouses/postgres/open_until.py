@@ -6,12 +6,12 @@ partitions may matter.
 """
 
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any
 
 import psycopg
 from psycopg.sql import SQL, Composable
 
+from sessions_platform.contracts.session_rule import SessionRule
 from sessions_platform.storage.warehouses.postgres import statements as sql
 from sessions_platform.storage.warehouses.postgres.merge import in_physical_order
 from sessions_platform.storage.warehouses.postgres.row_counts import check_count
@@ -21,7 +21,7 @@ from sessions_platform.storage.warehouses.postgres.tables import Table
 def update_open_until(
     connection: psycopg.Connection,
     sessions: Table,
-    gap: timedelta,
+    rule: SessionRule,
     affected_users: Composable,
     values: Mapping[str, Any],
 ) -> None:
@@ -30,7 +30,7 @@ def update_open_until(
     Args:
         connection: inside a transaction that holds the stream's lock.
         sessions: the table.
-        gap: of the stream's session rule.
+        rule: the stream's session rule.
         affected_users: a query with the column user_id.
         values: its parameters.
     """
@@ -41,7 +41,8 @@ def update_open_until(
         return
     connection.execute("analyze affected_users")
     connection.execute("drop table if exists pg_temp.open_until_updates")
-    found = connection.execute(sql.FIND_OPEN_UNTIL_UPDATES.format(table=sessions.identifier), {"gap": gap})
+    parts = {"table": sessions.identifier, "open_until": SQL(sql.open_until_of("session_end", rule.silence_begins))}
+    found = connection.execute(sql.FIND_OPEN_UNTIL_UPDATES.format(**parts), {"open_for": rule.open_for})
     with in_physical_order(connection):
         updated = connection.execute(sql.UPDATE_OPEN_UNTIL.format(table=sessions.identifier))
     check_count(connection, sessions, "updated", found.rowcount, updated.rowcount)

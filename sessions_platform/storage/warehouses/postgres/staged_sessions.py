@@ -13,13 +13,13 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import timedelta
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
+from sessions_platform.contracts.session_rule import SessionRule
 from sessions_platform.storage.warehouses.postgres.copy_encoder import CopyEncoder
 from sessions_platform.transforms.open_until import starts_last, with_open_until
 
@@ -69,12 +69,12 @@ class StagedSessions:
     as newer partitions were added first, except for users in `ambiguous_users`.
     """
 
-    def __init__(self, file: IO[bytes], columns: Mapping[str, pl.DataType], gap: timedelta) -> None:
+    def __init__(self, file: IO[bytes], columns: Mapping[str, pl.DataType], rule: SessionRule) -> None:
         self.columns = {**columns, "open_until": pl.Datetime("us", "UTC")}
         self.rows: dict[str, int] = {}
         self.ambiguous_users: set[str] = set()
         self._file = file
-        self._gap = gap
+        self._rule = rule
         self._encoder = CopyEncoder(self.columns)
         self._ranges: dict[str, list[_Range]] = {}
         self._digests: dict[str, Any] = {}
@@ -108,7 +108,7 @@ class StagedSessions:
         self.ambiguous_users.update(users.filter(users.is_duplicated()))  # their last sessions start together
         self._remember_users(partition, users)
         is_last &= ~self._have_newer_sessions(partition, sessions["user_id"])
-        return with_open_until(sessions, is_last, self._gap)
+        return with_open_until(sessions, is_last, self._rule)
 
     def _have_newer_sessions(self, partition: str, users: pl.Series) -> pl.Series:
         """Whether users have sessions in newer partitions, added before; True too for a user of the same hash."""
@@ -140,17 +140,17 @@ class StagedSessions:
 
 @contextmanager
 def staged_sessions(
-    frames: Iterable[pl.DataFrame], columns: Mapping[str, pl.DataType], gap: timedelta
+    frames: Iterable[pl.DataFrame], columns: Mapping[str, pl.DataType], rule: SessionRule
 ) -> Iterator[StagedSessions]:
     """All sessions of the frames, encoded; their file is deleted at the end.
 
     Args:
         frames: best with the newest partitions first; in another order more rows are written twice.
         columns: of the table, in order, without `open_until`.
-        gap: of the stream's session rule.
+        rule: the stream's session rule.
     """
     with SpooledTemporaryFile(max_size=_BYTES_IN_MEMORY) as file:
-        sessions = StagedSessions(file, columns, gap)
+        sessions = StagedSessions(file, columns, rule)
         for frame in frames:
             sessions.add(frame)
         yield sessions

@@ -15,8 +15,17 @@ Temporary tables, all of which end with the transaction:
 - `open_until_updates`: the ctids of their rows, with the value that they should have.
 """
 
+from typing import LiteralString
+
 from psycopg.sql import SQL
 
+from sessions_platform.contracts.session_rule import TimeUnit
+
+_FLOORED: dict[TimeUnit, LiteralString] = {
+    "us": "{}",
+    "ms": "date_trunc('milliseconds', {})",
+    "s": "date_trunc('second', {})",
+}
 STAGED = SQL("staged")
 BTREE = SQL("using btree ({columns})")
 BRIN = SQL("using brin ({columns})")
@@ -82,7 +91,7 @@ select distinct user_id from {table} where session_partition = any(%(partitions)
 USERS_AFFECTED_BY_APPENDED = SQL(
     """
 select user_id from {table} where user_id in (select user_id from new_users)
-group by user_id having count(open_until) <> 1 or max(open_until) is distinct from max(session_end) + %(gap)s
+group by user_id having count(open_until) <> 1 or max(open_until) is distinct from {open_until}
 union """
     + _AMBIGUOUS
 )
@@ -90,7 +99,7 @@ FIND_OPEN_UNTIL_UPDATES = SQL("""
 create temporary table open_until_updates on commit drop as
 select row_id, new_value
 from (
-    select ctid as row_id, open_until, case when rank() over of_user = 1 then session_end + %(gap)s end as new_value
+    select ctid as row_id, open_until, case when rank() over of_user = 1 then {open_until} end as new_value
     from {table} where user_id in (select user_id from affected_users)
     window of_user as (partition by user_id order by session_start desc, session_end desc)
 ) own
@@ -132,3 +141,13 @@ select left(t.landing_partition, 10)::date as day, reason.code, sum(t.rows)::big
 from {table} t,
     lateral (select distinct every ->> 'code' as code from jsonb_array_elements(t.reasons) as every) reason
 group by 1, 2""")
+
+
+def open_until_of(end: LiteralString, silence_begins: TimeUnit) -> LiteralString:
+    """Until when a session with this end may be continued, as `transforms/open_until.py` has it.
+
+    Args:
+        end: an SQL expression of type timestamptz.
+        silence_begins: of the stream's session rule; the parameter `open_for` is its key of that name.
+    """
+    return _FLOORED[silence_begins].format(end) + " + %(open_for)s"

@@ -106,6 +106,7 @@ class WarehouseTables:
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
+        open_until_of_new = sql.open_until_of("n.session_end", stream.session.silence_begins)
         self.sessions = Table(
             stream.name,
             "sessions",
@@ -117,7 +118,7 @@ class WarehouseTables:
             on_insert={"open_until": "n.open_until", "loaded_at": "now()"},
             # A session that only ends at another time stays its user's last, or stays not the last.
             on_update=(
-                "open_until = case when t.open_until is not null then n.session_end + %(gap)s end",
+                f"open_until = case when t.open_until is not null then {open_until_of_new} end",
                 "loaded_at = now()",
             ),
             affected_users=sql.AFFECTED_USERS_OF_SESSIONS,
