@@ -283,6 +283,11 @@ def test_any_window_contains_just_the_reference_sessions_that_started_in_it(
     [event("ann", DAY_ONE + timedelta(minutes=1380), "early", position=9)],
     reference.Rule(max_length=timedelta(minutes=70)),
 )
+@example(
+    timeline("1441.015"),
+    [event("ann", DAY_ONE + timedelta(minutes=1411.004), "early", position=9)],
+    reference.Rule(precision=timedelta(seconds=1)),
+)
 @given(events, events, rules)
 def test_what_a_change_affects_includes_every_partition_that_changes(
     before: list[dict[str, Any]], added: list[dict[str, Any]], rule: reference.Rule
