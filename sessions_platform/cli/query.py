@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from sessions_platform.cli.options import AsJson
-from sessions_platform.cli.output import contexts, print_document, print_table
+from sessions_platform.cli.output import contexts, print_document, print_table, printable
 from sessions_platform.errors import UserError
 from sessions_platform.settings import Settings
 
@@ -15,6 +15,7 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show what each stream contains, and what is pending or stale; of a broken one its mistakes (exit code 2)."""
+    from sessions_platform.contracts.unknown_stream import notes_on
     from sessions_platform.operations.status import status as status_of
     from sessions_platform.pipeline.context import open_all
 
@@ -22,9 +23,12 @@ def status(
         (stream_context,) = contexts(stream)
         print_document(status_of(stream_context), as_json)
         return
-    opened, broken = open_all(Settings.from_environment())
+    settings = Settings.from_environment()
+    opened, broken = open_all(settings)
     mistakes = [{"stream": each.name, "problems": [str(problem) for problem in each.problems]} for each in broken]
     print_document([*map(status_of, opened), *mistakes], as_json)
+    for note in notes_on(settings.streams):
+        typer.echo(printable(note), err=True)
     if broken:
         raise UserError("\n".join(str(each.error) for each in broken))
 

@@ -1,19 +1,20 @@
 """The streams of folders: which files there are, which streams they give, and which of these are broken.
 
 A broken stream stops no other one. Here belong the files' names and the names of streams that can't be read. Not here:
-what one file says (``stream_file``), and how a broken stream is shown (``orchestration/broken_streams``).
+what one file says (``stream_file``), why there is no stream of a name (``unknown_stream``), and how a broken stream is
+shown (``orchestration/broken_streams``).
 """
 
 import itertools
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.stream_file import ConfigProblem, StreamError, load_stream
-from sessions_platform.errors import UserError
+from sessions_platform.contracts.unknown_stream import SUFFIXES, VARIABLE, no_such_folder, unknown_stream
 
 _STATED_NAME = re.compile(
     rb"""^["']?name["']?[ \t]*:[ \t]*["']?([a-z][a-z0-9_]{0,47})["']?[ \t]*(?:#.*)?\r?$""", re.MULTILINE
@@ -43,18 +44,19 @@ class Streams:
     Attributes:
         usable: by name, sorted by name.
         broken: by name, sorted by name.
+        folders: those that were read.
     """
 
     usable: Mapping[str, Stream]
     broken: Mapping[str, BrokenStream]
+    folders: Sequence[Path] = ()
 
     def named(self, name: str) -> Stream:
         """The stream of a name. Raises StreamError if it is broken, UserError if there is none."""
         if name in self.broken:
             raise self.broken[name].error
         if name not in self.usable:
-            known = ", ".join(sorted({*self.usable, *self.broken}))
-            raise UserError(f"{name}: there is no such stream. Fix: name one of {known}.")
+            raise unknown_stream(name, {*self.usable, *self.broken}, self.folders)
         return self.usable[name]
 
 
@@ -71,6 +73,7 @@ def read_streams(folders: Iterable[Path], home: Path, pseudonym_key: str | None 
     Raises:
         StreamError: a folder is missing or can't be read, so that no stream of it is known.
     """
+    folders = tuple(folders)
     streams: dict[str, list[Stream]] = defaultdict(list)
     unreadable: dict[Path, StreamError] = {}
     for path in _stream_files(folders):
@@ -89,20 +92,18 @@ def read_streams(folders: Iterable[Path], home: Path, pseudonym_key: str | None 
     for name, paths in files.items():
         problems[name] += _twins(paths)
     broken = {name: BrokenStream(name, tuple(found)) for name, found in sorted(problems.items()) if found}
-    return Streams({name: streams[name][0] for name in sorted(streams) if name not in broken}, broken)
+    return Streams({name: streams[name][0] for name in sorted(streams) if name not in broken}, broken, folders)
 
 
 def _stream_files(folders: Iterable[Path]) -> Iterator[Path]:
     for folder in folders:
         try:
-            files = sorted(path for path in folder.iterdir() if path.suffix in {".yaml", ".yml"})
+            files = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES)
         except (FileNotFoundError, NotADirectoryError):
-            raise StreamError(
-                [ConfigProblem(folder, None, "SESSIONS_STREAMS", "there is no such folder", "make it")]
-            ) from None
+            raise StreamError([ConfigProblem(folder, None, VARIABLE, *no_such_folder(folder))]) from None
         except OSError as error:
             reason, fix = f"it can't be read: {error.strerror}", "let this user read it"
-            raise StreamError([ConfigProblem(folder, None, "SESSIONS_STREAMS", reason, fix)]) from None
+            raise StreamError([ConfigProblem(folder, None, VARIABLE, reason, fix)]) from None
         yield from files
 
 
