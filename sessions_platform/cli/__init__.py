@@ -22,6 +22,7 @@ COMMANDS = {
     "rebuild": Entry(f"{_MODULES}.run:rebuild", "Recompute everything of a stream, and swap it in at once."),
     "erase": Entry(f"{_MODULES}.erase:erase", "Erase users from everything that is stored."),
     "preview": Entry(f"{_MODULES}.preview:preview", "Show what rows of files become; nothing is stored."),
+    "check": Entry(f"{_MODULES}.check:check", "Read the files of streams, without a database."),
     "status": Entry(f"{_MODULES}.query:status", "Show what streams contain, and what is pending or stale."),
     "files": Entry(f"{_MODULES}.query:files", "List the lake files with the current rows of an asset."),
     "sql": Entry(f"{_MODULES}.query:sql", "Query the warehouse, read-only."),
@@ -45,7 +46,10 @@ app = LazyGroup(
     COMMANDS,
     name="sessions-platform",
     help="Raw event files in, a table of sessions out.",
-    epilog="Each command has a --help of its own.",
+    epilog="""Each command has a --help of its own.
+
+    Exit codes: 0 done; 1 failed; 2 what was asked is wrong, or a stream's file; 3 done, and something needs attention;
+    130 interrupted.""",
     params=[
         click.Option(
             ["--version"],

@@ -10,9 +10,8 @@ from collections.abc import Callable
 
 import click
 
+from sessions_platform.cli.exit_codes import FAILED, USER_ERROR
 from sessions_platform.errors import RunFailedError, UserError
-
-RUN_FAILED, USER_ERROR = 1, 2
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -26,12 +25,12 @@ def run_command(command: Callable[[], object]) -> None:
     try:
         _repeated(command)
     except RunFailedError as failed:
-        _end(f"The run failed.\n{failed}", RUN_FAILED)
+        _end(f"The run failed.\n{failed}", FAILED)
     except Exception as error:
         sentence = _sentence(error)
         if sentence is None:
             raise
-        _end(sentence, USER_ERROR if isinstance(error, UserError) else RUN_FAILED)
+        _end(sentence, USER_ERROR if isinstance(error, UserError) else FAILED)
 
 
 def _end(message: str, code: int) -> None:

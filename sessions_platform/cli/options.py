@@ -7,7 +7,9 @@ import typer
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, and nothing else.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Change nothing, and report what would be done.")]
-OfStream = Annotated[str | None, typer.Option("--stream", help="The stream's name; all of them without it.")]
+SomeStream = Annotated[
+    str | None, typer.Argument(metavar="[STREAM]", help="The stream's name; all of them without it.")
+]
 Reason = Annotated[str | None, typer.Option(help="A code, as in bad_timestamp.")]
 Partition = Annotated[str | None, typer.Option(help="A landing partition.")]
 Ids = Annotated[list[str], typer.Argument(help="Rejection ids; the first characters suffice.", show_default=False)]

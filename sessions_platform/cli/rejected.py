@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from sessions_platform.cli.options import AsJson, DryRun, Ids, OfStatus, OfStream, Partition, Reason, StatusChoice
+from sessions_platform.cli.exit_codes import NEEDS_ATTENTION
+from sessions_platform.cli.options import AsJson, DryRun, Ids, OfStatus, Partition, Reason, SomeStream, StatusChoice
 from sessions_platform.cli.output import contexts, print_document, print_table, save, user
 from sessions_platform.settings import Settings
 
@@ -25,7 +26,7 @@ _ROWS_SHOWN = 100
 
 @rejected.command("list")
 def list_rejected(
-    stream: OfStream = None,
+    stream: SomeStream = None,
     reason: Reason = None,
     partition: Partition = None,
     status: OfStatus = StatusChoice.open,
@@ -51,24 +52,21 @@ def list_rejected(
 @rejected.command("show")
 def show_rejected(
     rejection_id: Annotated[str, typer.Argument(help="A rejection id; the first characters suffice.")],
-    stream: OfStream = None,
     as_json: AsJson = False,
 ) -> None:
     """Show one row with its payload, its reasons, and all decisions and repairs."""
     from sessions_platform.operations.dead_letters import rejected_record
 
-    print_document(rejected_record(contexts(stream), rejection_id), as_json)
+    print_document(rejected_record(contexts(None), rejection_id), as_json)
 
 
 @rejected.command("export")
 def export_rejected(
-    file: Annotated[
-        Path | None, typer.Argument(help="The file to write; standard output without it.", show_default=False)
-    ] = None,
-    stream: OfStream = None,
+    stream: SomeStream = None,
     reason: Reason = None,
     partition: Partition = None,
     status: OfStatus = StatusChoice.open,
+    file: Annotated[Path | None, typer.Option("--to", help="The file to write; standard output without it.")] = None,
 ) -> None:
     """Write rows as NDJSON, one a line, to be repaired and replayed."""
     from sessions_platform.operations.dead_letters import exported, is_replayable
@@ -93,40 +91,38 @@ def replay_rejected(
 ) -> None:
     """Replace rejected rows by repaired ones, and refresh all affected sessions.
 
-    Rows that would be rejected again are not ingested; they are reported with their reasons, and the exit code is 1.
+    Rows that would be rejected again are not ingested; they are reported with their reasons, and the exit code is 3.
     """
     from sessions_platform.orchestration.commands import replay_file
 
     replays = replay_file(Settings.from_environment(), file, stream, dry_run=dry_run)
     print_document({name: replayed.document for name, replayed in replays.items()}, as_json)
     if any(replayed.not_replayed for replayed in replays.values()):
-        raise typer.Exit(1)
+        raise typer.Exit(NEEDS_ATTENTION)
 
 
 @rejected.command("discard")
 def discard_rejected(
     ids: Ids,
     because: Annotated[str, typer.Option(help="Why they will not be repaired.")],
-    stream: OfStream = None,
     as_json: AsJson = False,
 ) -> None:
     """Decide that rows will not be repaired."""
     from sessions_platform.operations.dead_letters import discard
 
-    _decide(discard, ids, because, stream, as_json)
+    _decide(discard, ids, because, as_json)
 
 
 @rejected.command("reopen")
 def reopen_rejected(
     ids: Ids,
     because: Annotated[str, typer.Option(help="Why they are open again.")] = "reopened",
-    stream: OfStream = None,
     as_json: AsJson = False,
 ) -> None:
     """Make discarded rows open again."""
     from sessions_platform.operations.dead_letters import reopen
 
-    _decide(reopen, ids, because, stream, as_json)
+    _decide(reopen, ids, because, as_json)
 
 
 @rejected.command("expire")
@@ -172,9 +168,9 @@ def _positions(row: dict[str, Any]) -> str:
     return str(last) if row["rows"] == 1 else f"{row['position']}-{last}"
 
 
-def _decide(decide: Callable[..., Any], ids: list[str], because: str, stream: str | None, as_json: bool) -> None:
+def _decide(decide: Callable[..., Any], ids: list[str], because: str, as_json: bool) -> None:
     from sessions_platform.operations.dead_letters import resolve_ids
 
-    resolved = resolve_ids(contexts(stream), ids)
+    resolved = resolve_ids(contexts(None), ids)
     decided = {context.stream.name: vars(decide(context, full, because, user())) for context, full in resolved}
     print_document(decided, as_json)

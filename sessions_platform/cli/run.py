@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sessions_platform.cli.exit_codes import NEEDS_ATTENTION
 from sessions_platform.cli.options import AsJson
 from sessions_platform.cli.output import print_document, printable
 from sessions_platform.settings import Settings
@@ -40,7 +41,10 @@ def ingest(
     partition: Annotated[str | None, typer.Option(help="The landing partition; by default the newest one.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Put files into the landing folder, ingest them, and refresh all affected sessions."""
+    """Put files into the landing folder, ingest them, and refresh all affected sessions.
+
+    The exit code is 3 where the status has hints, such as that nearly all rows are rejected.
+    """
     from sessions_platform.orchestration.commands import ingest_files
 
     _print_status(ingest_files(Settings.from_environment(), stream, files, partition), as_json)
@@ -53,17 +57,22 @@ def run(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ingest what is pending among the landing files, and refresh all stale sessions."""
+    """Ingest what is pending among the landing files, and refresh all stale sessions.
+
+    The exit code is 3 where the status has hints, such as that no landing file is found.
+    """
     from sessions_platform.orchestration.commands import run_stream
 
     _print_status(run_stream(Settings.from_environment(), stream, partition), as_json)
 
 
 def _print_status(status: dict[str, Any], as_json: bool) -> None:
-    """Print a status; what is likely wrong with the stream comes after it, too, where it is seen."""
+    """Print a status; what is likely wrong with the stream comes after it, too, where it is seen, and exits with 3."""
     print_document(status, as_json)
     for hint in status["hints"]:
         typer.echo(printable(hint), err=True)
+    if status["hints"]:
+        raise typer.Exit(NEEDS_ATTENTION)
 
 
 def rebuild(stream: Annotated[str, typer.Argument(help="The stream's name.")], as_json: AsJson = False) -> None:

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from sessions_platform.cli.exit_codes import NEEDS_ATTENTION
 from sessions_platform.cli.options import AsJson
 from sessions_platform.cli.output import contexts, print_document
 
@@ -18,7 +19,7 @@ def verify(
 ) -> None:
     """Hold lake, ledger and warehouse against each other, and report what is missing, damaged or miscounted.
 
-    The exit code is 1 where problems are left.
+    The exit code is 3 where problems are left.
     """
     from sessions_platform.operations.verify import verify as verify_stream
 
@@ -26,4 +27,4 @@ def verify(
     documents = [one.document for one in verified]
     print_document(documents[0] if stream else documents, as_json)
     if any(one.problems for one in verified):
-        raise typer.Exit(1)
+        raise typer.Exit(NEEDS_ATTENTION)

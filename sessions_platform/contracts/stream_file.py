@@ -104,6 +104,15 @@ def load_stream(path: Path, home: Path, pseudonym_key: str | None = None) -> Str
     return Stream.model_validate(content)
 
 
+def line_of(path: Path, key_path: KeyPath) -> int | None:
+    """The line, from 1, of a key of a stream's file, or of the last key above it that the file states.
+
+    Raises StreamError where the file can't be read.
+    """
+    lines, _ = _read_yaml(path)
+    return _line_of(lines, key_path)
+
+
 # YAML ----------------------------------------------------------------------------------------------------
 
 

@@ -1,4 +1,4 @@
-"""What is likely wrong with a stream that ends up with nothing: no file was found, or nearly all rows are rejected.
+"""What is likely wrong with a stream: no file was found, or nearly all rows are rejected, or more than it allows.
 
 Here belongs which streams and landing partitions a hint is given about. Not here: the causes of rejections
 (`likely_causes.py`), what lies near the landing files that were looked for (`sources`), and where hints are shown.
@@ -8,12 +8,14 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from sessions_platform.contracts.rejection_reasons import Code
+from sessions_platform.contracts.values import as_percent
 from sessions_platform.operations.likely_causes import RejectedSample, likely_cause
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.sources.base import Found, Locating
 from sessions_platform.storage.ledger.ledger import LandingVersion
 from sessions_platform.storage.warehouses.postgres.dead_letters import Status
 from sessions_platform.transforms.rejections import payload_bytes
+from sessions_platform.transforms.thresholds import threshold_violations
 
 _NEARLY_ALL = 0.9
 _FEWEST_ROWS = 10
@@ -29,7 +31,11 @@ def hints(context: StreamContext, found: Found, landings: Sequence[LandingVersio
         found: what there is in its source.
         landings: the current landing versions.
     """
-    return [*_nothing_found(context, found), *islice(_nearly_all_rejected(context, landings), _MOST_HINTS)]
+    return [
+        *_nothing_found(context, found),
+        *islice(_nearly_all_rejected(context, landings), _MOST_HINTS),
+        *islice(_above_thresholds(context, landings), _MOST_HINTS),
+    ]
 
 
 def _nothing_found(context: StreamContext, found: Found) -> Iterator[str]:
@@ -55,6 +61,21 @@ def _nearly_all_rejected(context: StreamContext, landings: Sequence[LandingVersi
             yield f"{_where(affected, code)}: {_cause(context, affected[0], code, samples)}"
 
 
+def _above_thresholds(context: StreamContext, landings: Sequence[LandingVersion]) -> Iterator[str]:
+    """A sentence for each threshold that a landing partition with open rows exceeds, the newest partition first."""
+    for landing in reversed(landings):
+        counts = landing.raw_rows, landing.rejected, landing.rejected_by_reason
+        for violation in threshold_violations(context.stream.rejected, *counts):
+            if not _samples(context, landing.landing_partition, violation.code or None):
+                continue
+            partition, reason = landing.landing_partition, f" as {violation.code}" if violation.code else ""
+            listed = f"`sessions-platform rejected list {context.stream.name} --partition {partition}`"
+            yield (
+                f"{violation.rows:,} of {violation.of:,} rows of {partition} are rejected{reason}, which is more than "
+                f"{as_percent(violation.limit)}. Fix: see {listed}, or raise the threshold in the stream's file."
+            )
+
+
 def is_nearly_all(code: str, rows: int, of: int) -> bool:
     """Whether so many rows of a landing partition have one reason that it has one cause; a file's one row counts."""
     return rows >= _NEARLY_ALL * of and (rows >= _FEWEST_ROWS or code == Code.unreadable_file)
@@ -72,8 +93,8 @@ def _cause(context: StreamContext, landing: LandingVersion, code: str, samples: 
     return likely_cause(code, samples, context.stream, fields)
 
 
-def _samples(context: StreamContext, landing_partition: str, code: str) -> list[RejectedSample]:
-    """The first open rows of a partition with a code; none where somebody has decided about them all."""
+def _samples(context: StreamContext, landing_partition: str, code: str | None) -> list[RejectedSample]:
+    """The first open rows of a partition, of a code or of any; none where somebody has decided about them all."""
     wanted = {"status": Status.open, "code": code, "landing_partition": landing_partition, "limit": _SAMPLES}
     with context.database.transaction(read_only=True) as connection:
         rows = context.warehouse.dead_letters.find(connection, **wanted)

@@ -213,6 +213,10 @@ class Searching(Protocol):
 class Locating(Protocol):
     """The optional capability of a source that finds nothing to say what lies near the place where it looks."""
 
+    def is_empty(self) -> bool:
+        """Whether `find` would return nothing; it looks no further than the first slice."""
+        ...
+
     def near(self) -> str:
         """A sentence: where slices are looked for, what is there instead, and what to do."""
         ...

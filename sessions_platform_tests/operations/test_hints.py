@@ -37,3 +37,17 @@ def test_nothing_found_and_nearly_everything_rejected_are_told_until_somebody_ha
     records = find_rejected_records(context, Filter(landing_partition="2026-01-02"))
     discard(context, [record["rejection_id"] for record in records], "somebody", "not needed")
     assert status(context)["hints"] == []
+
+
+def test_a_partition_above_a_threshold_is_told_until_somebody_has_decided(tmp_path: Path, settings: Settings) -> None:
+    limits = {"warn_above": "5%", "by_reason": {"missing_identity": {"warn_above": "50%"}}}
+    context = open_folder(tmp_path, settings, source={"files": "in/{partition:%Y-%m-%d}/*.ndjson"}, rejected=limits)
+    (tmp_path / "in" / "2026-01-01").mkdir(parents=True)
+    lines = [*(event(id=f'"{number}"') for number in range(9)), event('"tomorrow"')]
+    (tmp_path / "in" / "2026-01-01" / "a.ndjson").write_text("\n".join(lines))
+    ingest_and_publish(context, "2026-01-01")
+    (hint,) = status(context)["hints"]
+    assert hint.startswith("1 of 10 rows of 2026-01-01 are rejected, which is more than 5%. Fix: see ")
+    (record,) = find_rejected_records(context, Filter())
+    discard(context, [record["rejection_id"]], "somebody", "not needed")
+    assert status(context)["hints"] == []

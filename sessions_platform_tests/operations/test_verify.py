@@ -295,7 +295,7 @@ def test_the_command_prints_what_it_finds_and_repairs(
         return int(ended.value.code or 0), json.loads(capsys.readouterr().out)
 
     code, document = run()
-    assert code == 1
+    assert code == 3
     assert [(one["kind"], one["partition"], one["rows"]) for one in document["problems"]] == [("missing", DAYS[1], 108)]
     code, document = run("--repair")
     assert (code, document["problems"]) == (0, [])

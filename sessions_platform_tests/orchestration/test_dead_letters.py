@@ -177,7 +177,7 @@ def test_the_queue_is_listed_by_stream_reason_partition_and_status(
 ) -> None:
     with_rejected_row.ingest(2, "a", (None, 0, "d"), ("ann", 60 * 24 * 2, "far"))  # type: ignore[arg-type]
     with_rejected_row.execute("materialize_all", *DAYS, instance)
-    of = ("--stream", with_rejected_row.name)
+    of = (with_rejected_row.name,)
     assert [(row["landing_partition"], row["position"]) for row in listed(*of)] == [
         ("2026-01-01", 2),
         ("2026-01-02", 1),
@@ -202,7 +202,7 @@ def test_an_id_may_be_abbreviated_as_long_as_it_is_unique(with_rejected_row: Hom
         ("ffffffff-0", "no rejected row has"),
     ]:
         with pytest.raises(UserError, match=reason):
-            run_command("show", wrong, "--stream", with_rejected_row.name)
+            run_command("show", wrong)
 
 
 def test_discarded_rows_may_be_opened_again_and_the_history_is_kept(with_rejected_row: Home) -> None:
@@ -220,7 +220,7 @@ def test_discarded_rows_may_be_opened_again_and_the_history_is_kept(with_rejecte
 
 
 def test_the_queue_is_exported_as_csv_for_a_spreadsheet(with_rejected_row: Home, tmp_path: Path) -> None:
-    run_command("list", "--stream", with_rejected_row.name, "--csv", str(tmp_path / "queue.csv"))
+    run_command("list", with_rejected_row.name, "--csv", str(tmp_path / "queue.csv"))
     with (tmp_path / "queue.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert row["payload"] == queue(with_rejected_row)[0]["payload"]
@@ -253,7 +253,7 @@ def test_the_demos_rejected_rows_are_replayed_by_contract_by_job_and_from_the_co
     assert moved["resolved"] == before["open"] - len(queue(shop)) > 0
 
     # The payload was wrong: the first half by a job, the other from the command line
-    exported = shop.shell("sessions_platform", "rejected", "export", "--stream", shop.name)
+    exported = shop.shell("sessions_platform", "rejected", "export", shop.name)
     assert exported.returncode == 0, exported.stderr
     lines = [json.dumps(repaired(json.loads(line))) for line in exported.stdout.splitlines()]
     assert len(lines) == len(queue(shop)) > 10

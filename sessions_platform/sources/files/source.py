@@ -155,6 +155,11 @@ class FileSource:
             )
         return _absolute(self._root / folder)
 
+    def is_empty(self) -> bool:
+        """Whether there is no landing file; it looks no further than the first."""
+        pattern = self._template.of_all() if self._template else self._pattern
+        return next(self._matching(pattern, None, {}), None) is None
+
     def near(self) -> str:
         """A sentence on what lies near the landing files, for where there is none."""
         pattern = self._template.of_all() if self._template else self._pattern

@@ -1,0 +1,11 @@
+"""The exit codes of all commands. `--help` and docs/operations.md state them, too.
+
+Not here: 130 for Ctrl-C (``lazy_group``).
+"""
+
+DONE = 0
+FAILED = 1
+USER_ERROR = 2
+# The command did what it was asked, and what it found or left needs somebody: rows that can't be replayed, lake files
+# that can't be repaired, nearly all rows rejected.
+NEEDS_ATTENTION = 3
