@@ -7,23 +7,33 @@ Not here: which errors are transient and what they mean (`storage/postgres/error
 import errno
 import sys
 from collections.abc import Callable
+from functools import partial
 
 import click
 
-from sessions_platform.cli.exit_codes import FAILED, USER_ERROR
+from sessions_platform.cli import terminal
+from sessions_platform.cli.exit_codes import FAILED, INTERRUPTED, NOBODY_READS, USER_ERROR
 from sessions_platform.errors import RunFailedError, UserError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class IncompleteOutputError(Exception):
+    """A command failed after a part of its result was printed, so that it can't simply be tried again."""
 
 
 def run_command(command: Callable[[], object]) -> None:
     """Run a command, and again where it fails for a reason that may pass; so every command may be run twice.
 
     Raises:
-        SystemExit: it failed, and the reason was printed. The code is 2 for what the user can correct, else 1.
+        SystemExit: it has ended. The code is 0, or what the command says; 2 for what the user can correct, 1 for any
+            other failure, whose reason was printed; 130 after Ctrl-C, and 141 where nobody reads the output any more.
     """
+    terminal.open_missing_streams()
     try:
         _repeated(command)
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None
     except RunFailedError as failed:
         _end(f"The run failed.\n{failed}", FAILED)
     except Exception as error:
@@ -40,12 +50,33 @@ def _end(message: str, code: int) -> None:
 
 def _repeated(command: Callable[[], object]) -> None:
     try:
-        command()
+        _to_the_last_byte(command)
     except Exception as error:
         # only a command that has failed waits for psycopg's import
         from sessions_platform.storage.postgres.retries import retried
 
-        retried(command, _report, failed=error, is_transient=_is_transient)
+        retried(partial(_to_the_last_byte, command), _report, failed=error, is_transient=_is_transient)
+
+
+def _to_the_last_byte(command: Callable[[], object]) -> None:
+    """Run the command and write what it has printed, so that a full disk or a closed pipe is noticed in time."""
+    try:
+        command()
+    except SystemExit:
+        _flush()
+        raise
+    _flush()
+
+
+def _flush() -> None:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        terminal.discard_output()
+        raise SystemExit(NOBODY_READS) from None
+    except OSError:
+        terminal.discard_output()  # else Python tries once more as it ends
+        raise
 
 
 def _report(error: Exception, attempt: int) -> None:
@@ -64,12 +95,12 @@ def _sentence(error: Exception) -> str | None:
 
     from sessions_platform.storage.postgres.errors import RowsChangedMeanwhileError, in_a_sentence
 
-    if isinstance(error, UserError | RowsChangedMeanwhileError):
+    if isinstance(error, UserError | RowsChangedMeanwhileError | IncompleteOutputError):
         return str(error)
     if isinstance(error, psycopg.Error):
         return in_a_sentence(error)
     if isinstance(error, OSError) and error.errno in _FULL:
-        return f"{error.filename or 'a file'}: the disk is full. Fix: free space, then run again."
+        return f"{error.filename or 'standard output'}: the disk is full. Fix: free space, then run again."
     if (reason := _of_dagsters_storage(error)) is not None:
         return f"Dagster's storage can't be reached: {reason}. Fix: start it, or correct DAGSTER_POSTGRES_URL."
     return None

@@ -6,13 +6,15 @@ loaded. Not here: which commands there are (``cli/__init__``), and what they are
 
 import importlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import click
 
-INTERRUPTED = 130
+from sessions_platform.cli import terminal
+from sessions_platform.cli.exit_codes import INTERRUPTED, NOBODY_READS
 
 
 class Entry(NamedTuple):
@@ -64,10 +66,25 @@ class LazyGroup(click.Group):
         """The names in the table's order, not sorted by the alphabet."""
         return list(self.commands)
 
+    def make_context(self, *arguments: Any, **others: Any) -> click.Context:
+        """Parse the arguments, which may print a help text."""
+        with _ended_as_shells_expect():
+            return super().make_context(*arguments, **others)
+
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; Ctrl-C ends it with the exit code that shells give for it, where click has 1."""
-        try:
+        """Run a command."""
+        with _ended_as_shells_expect():
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            click.echo(file=sys.stderr)  # the terminal has just shown ^C
-            raise click.exceptions.Exit(INTERRUPTED) from None
+
+
+@contextmanager
+def _ended_as_shells_expect() -> Iterator[None]:
+    """Have Ctrl-C and a closed pipe end a command with the exit codes that shells give for them, where click has 1."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo(file=sys.stderr)  # the terminal has just shown ^C
+        raise click.exceptions.Exit(INTERRUPTED) from None
+    except BrokenPipeError:
+        terminal.discard_output()
+        raise click.exceptions.Exit(NOBODY_READS) from None

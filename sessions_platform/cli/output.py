@@ -2,16 +2,20 @@
 
 import getpass
 import json
-import math
 import os
-import re
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from sessions_platform.cli import terminal
 from sessions_platform.errors import UserError
+from sessions_platform.operations.json_text import json_of, printable
 from sessions_platform.settings import Settings
+
+__all__ = ["contexts", "json_of", "print_document", "print_table", "printable", "save", "user"]
 
 if TYPE_CHECKING:
     from sessions_platform.pipeline.context import StreamContext
@@ -45,29 +49,6 @@ def user() -> str:
         return f"user {os.getuid()}"
 
 
-# Control characters move the cursor or change the terminal, and direction marks change what is read.
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-
-
-def printable(text: str) -> str:
-    """The text with characters that a terminal would obey written as escapes, as in `\\x1b`; lines and tabs stay."""
-    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
-
-
-def json_of(document: Any) -> str:
-    """One line of JSON. What JSON has no number for is a text, as PostgreSQL's to_json has it: "NaN", "Infinity"."""
-    text = json.dumps(_without_nan(document), default=str, ensure_ascii=False, allow_nan=False)
-    return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, dict):
-        return {key if isinstance(key, str) else str(key): _without_nan(item) for key, item in value.items()}
-    return [_without_nan(item) for item in value] if isinstance(value, list | tuple) else value
-
-
 def print_document(document: Any, as_json: bool) -> None:
     """Print a document as YAML for people, or as one line of JSON."""
     if as_json:
@@ -79,12 +60,26 @@ def print_document(document: Any, as_json: bool) -> None:
 
 
 def print_table(rows: list[dict[str, Any]]) -> None:
-    """Print rows, all with the same keys, as a table."""
-    from rich.console import Console
-    from rich.table import Column, Table
-    from rich.text import Text
+    """Print rows, all with the same keys, as a table; on a terminal one that fits, or records."""
+    from sessions_platform.cli.tables import Header, fitting, record_lines, table_lines
 
-    table = Table(*(Column(Text(printable(name))) for name in (rows[0] if rows else ())))
-    for row in rows:
-        table.add_row(*(Text("" if value is None else printable(str(value))) for value in row.values()))
-    Console().print(table if rows else "no rows")
+    if not rows:
+        typer.echo("no rows")
+        return
+    headers = [Header(name, *_kind(row[name] for row in rows)) for name in rows[0]]
+    texts = [[None if value is None else str(value) for value in row.values()] for row in rows]
+    columns, coloured = terminal.width(), terminal.is_coloured(sys.stdout)
+    layout = fitting(headers, texts, columns, terminal.size()[1])
+    lines = (
+        table_lines(headers, iter(texts), layout, shows_all="--json", coloured=coloured)
+        if layout
+        else record_lines(headers, iter(texts), columns, coloured=coloured)
+    )
+    for line in lines:
+        typer.echo(line)
+
+
+def _kind(values: Iterable[Any]) -> tuple[bool, bool]:
+    """Whether a column has numbers, and whether it has text that may be cut."""
+    kinds = {type(value) for value in values if value is not None}
+    return kinds <= {int, float}, str in kinds

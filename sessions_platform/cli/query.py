@@ -1,11 +1,13 @@
 """The commands that only read: `status`, `files`, `sql` and `reader-url`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sessions_platform.cli.options import AsJson
 from sessions_platform.cli.output import contexts, print_document, print_table, printable
+from sessions_platform.cli.query_output import View, print_result
 from sessions_platform.errors import UserError
 from sessions_platform.settings import Settings
 
@@ -49,15 +51,21 @@ def files(
         print_table(rows)
 
 
-def sql(query: Annotated[str, typer.Argument(help="One statement that only reads.")], as_json: AsJson = False) -> None:
+def sql(
+    query: Annotated[str, typer.Argument(help="One statement that only reads.")],
+    view: Annotated[
+        View | None,
+        typer.Option("--format", help="By default a table or records on a terminal, and csv elsewhere."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A file to write; its ending says the format.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Query the warehouse, read-only."""
     from sessions_platform.storage.postgres.database import Database
 
-    rows = Database(Settings.from_environment()).query(query)
-    if as_json:
-        print_document(rows, as_json)
-    else:
-        print_table(rows)
+    print_result(Database(Settings.from_environment()), query, View.json if as_json else view, output)
 
 
 def reader_url() -> None:

@@ -9,7 +9,8 @@ import typer
 from click.testing import CliRunner
 
 from sessions_platform.cli import app
-from sessions_platform.cli.lazy_group import INTERRUPTED, Entry, LazyCommand, LazyGroup
+from sessions_platform.cli.exit_codes import INTERRUPTED
+from sessions_platform.cli.lazy_group import Entry, LazyCommand, LazyGroup
 
 
 def commands(group: click.Group = app, path: str = "") -> Iterator[tuple[str, click.Command]]:

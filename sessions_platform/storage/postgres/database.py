@@ -28,6 +28,7 @@ from sessions_platform.storage.postgres.errors import (
 )
 from sessions_platform.storage.postgres.interrupts import canceled_when_interrupted
 from sessions_platform.storage.postgres.liveness import kept_alive
+from sessions_platform.storage.postgres.results import Result, Values, reading
 from sessions_platform.storage.postgres.roles import LOADER, OWNER, READER, become_reader
 from sessions_platform.storage.postgres.row_names import rows_by_distinct_names
 
@@ -129,11 +130,33 @@ class Database:
         Raises:
             QueryError: PostgreSQL rejected the statement, or it took too long.
         """
+        with self._reading() as connection, connection.cursor(row_factory=rows_by_distinct_names) as cursor:
+            # The binary protocol takes one statement only: a second one could leave the transaction.
+            cursor.execute(sql.encode(), binary=True)
+            return cursor.fetchall() if cursor.description else []
+
+    @contextmanager
+    def result(self, sql: str, values: Values) -> Iterator[Result]:
+        """The result of one statement that only reads, whose rows come as they are asked for.
+
+        It runs as the reader, like `query`, and its time limit holds until the last row is read.
+
+        Raises:
+            QueryError: PostgreSQL rejected the statement, or it took too long; maybe after some rows.
+        """
+        with self._reading() as connection, reading(connection, sql, values) as result:
+            yield result
+
+    @contextmanager
+    def _reading(self) -> Iterator[psycopg.Connection]:
+        """A connection whose transaction only reads, as the reader; errors are those that `query` states."""
         try:
-            with self._reading() as connection, connection.cursor(row_factory=rows_by_distinct_names) as cursor:
-                # The binary protocol takes one statement only: a second one could leave the transaction.
-                cursor.execute(sql.encode(), binary=True)
-                return cursor.fetchall() if cursor.description else []
+            with self._connect(reads=True) as connection:
+                _read_only(connection)
+                if self._settings.warehouse_url and not self._settings.reader_url:
+                    become_reader(connection)
+                with canceled_when_interrupted(connection):
+                    yield connection
         except (errors.QueryCanceled, errors.LockNotAvailable) as error:
             raise QueryError(f"{error.diag.message_primary}. Fix: ask for less, or when less is running.") from None
         except psycopg.OperationalError as error:
@@ -141,14 +164,6 @@ class Database:
             raise
         except psycopg.Error as error:
             raise QueryError(str(error).strip()) from None
-
-    @contextmanager
-    def _reading(self) -> Iterator[psycopg.Connection]:
-        with self._connect(reads=True) as connection:
-            _read_only(connection)
-            if self._settings.warehouse_url and not self._settings.reader_url:
-                become_reader(connection)
-            yield connection
 
     def _url(self, *, reads: bool) -> str:
         if self._settings.warehouse_url is None:
