@@ -7,7 +7,7 @@ divided by the rule (``transforms.sessionize``), and the columns that every sess
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from sessions_platform.contracts.calendar import Cadence
 from sessions_platform.contracts.model import Model
@@ -49,6 +49,27 @@ _UNITS: dict[TimeUnit, timedelta] = {
 _UNIT_NAMES = {_UNITS["us"]: "microseconds", _UNITS["ms"]: "milliseconds", _UNITS["s"]: "seconds"}
 
 
+Turn = Literal["changes", "leaves"]
+
+
+def _listed(when: Any) -> Any:
+    return [when] if isinstance(when, str) else when
+
+
+class CutOn(Model):
+    """A column whose turns open sessions: the tool's user, where sessions are those of devices."""
+
+    column: str
+    when: Annotated[
+        list[Turn],
+        BeforeValidator(_listed, json_schema_input_type=Turn | list[Turn]),
+        Field(
+            min_length=1,
+            description="changes: from a value to another one; leaves: from a value to null.",
+        ),
+    ]
+
+
 class SessionRule(Model):
     """What a session is. It belongs to the stream: two runs must not disagree about it."""
 
@@ -69,6 +90,7 @@ class SessionRule(Model):
     campaign: str | None = Field(
         None, description="A column; a value that differs from the last one since the last silence opens a session."
     )
+    cut_on: CutOn | None = Field(None, description="A column, and which of its turns within an activity chain cut.")
     max_length: PositiveDuration | None = Field(
         None, description="The first event that is later than this after its session's start opens a session."
     )

@@ -21,6 +21,7 @@ class Boundary(StrEnum):
     inactivity = "inactivity"  # no event of the user within the gap before it
     midnight = "midnight"
     campaign = "campaign"
+    cut_on = "cut_on"
     max_length = "max_length"
 
 

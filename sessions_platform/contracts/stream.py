@@ -37,7 +37,7 @@ BY_POSITION = "position"
 TYPED_FORMATS = ("%+", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d")
 # Keys of columns that came after the first versions were stored: where they are not stated, versions stay the same.
 _LATER_KEYS = ("bytes", "number", "minus", "from_file_name", "decode", "split", "extract", "words")
-_LATER_RULES = ("precision", "gap_from")
+_LATER_RULES = ("precision", "gap_from", "cut_on")
 _IDENTIFYING = ("event_id", "user_id", "event_type")
 
 

@@ -79,6 +79,8 @@ def cross_key_issues(raw: Raw) -> Iterator[Issue]:
     yield from duplicates_issues(mapping(raw, "duplicates"), columns)
     yield from skip_issues(raw.get("skip"), columns)
     yield from _named_column_issues(("session", "campaign"), session.get("campaign"), {**columns, **enriched})
+    cutting = mapping(session, "cut_on").get("column")
+    yield from _named_column_issues(("session", "cut_on", "column"), cutting, {**columns, **enriched})
     for name, column in column_clashes(raw.get("enrich"), columns):
         reason = f"{name} adds the column {column}, which there is already"
         yield Issue(("enrich",), reason, "rename the column, or remove the enrichment")

@@ -101,6 +101,9 @@ def _recomputed_sessions(stream: Stream, events: list[reference.Event]) -> tuple
         keeps_last,
         _PRECISIONS[session.precision],
         session.gap_from == "second",
+        session.cut_on and session.cut_on.column,
+        session.cut_on is not None and "changes" in session.cut_on.when,
+        session.cut_on is not None and "leaves" in session.cut_on.when,
     )
     priorities = () if session.primary_action == "most_frequent" else session.primary_action
     columns = {name: (aggregate.function, aggregate.column) for name, aggregate in session.columns.items()}

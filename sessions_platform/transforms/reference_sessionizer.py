@@ -33,6 +33,9 @@ class Rule(NamedTuple):
     keeps_last: bool = False  # of the copies of an event, the last one instead of the first
     precision: timedelta = timedelta(microseconds=1)  # silences are measured between times that are floored to it
     gap_from_second: bool = False  # a silence begins at the whole second of the last event
+    cut_on: str | None = None  # a column whose turns open a session
+    changes_cut: bool = False  # from its last value, unless that was left by a cut, to another one
+    leaves_cut: bool = False  # from a value to null
 
 
 PLAIN = Rule()
@@ -48,17 +51,21 @@ def cut(events: list[Event], rule: Rule = PLAIN) -> list[tuple[str, list[Event]]
     sessions: list[tuple[str, list[Event]]] = []
     last: Event | None = None
     campaign: Any = None  # the newest of the activity chain that is not null
+    value: Any = None  # that of the column `cut_on`, too
     for event in sorted((copies[0] for copies in copies_of(events, rule)), key=lambda e: order(e, rule)):
         opens_chain = last is None or _is_silence(last, event, rule)
         if opens_chain:
-            campaign = None
-        reason = "inactivity" if opens_chain else _reason_to_cut(sessions[-1][1], event, campaign, rule)
+            campaign = value = None
+        turns = rule.cut_on is not None and not opens_chain and _turns(last, event, value, rule)
+        reason = "inactivity" if opens_chain else _reason_to_cut(sessions[-1][1], event, campaign, rule, turns=turns)
         if reason:
             sessions.append((reason, []))
         sessions[-1][1].append(event)
         last = event
         if rule.campaign and event[rule.campaign] is not None:
             campaign = event[rule.campaign]
+        if rule.cut_on and (event[rule.cut_on] is not None or (turns and rule.leaves_cut)):
+            value = event[rule.cut_on]
     return sessions
 
 
@@ -171,12 +178,22 @@ def floored(moment: datetime, unit: timedelta) -> datetime:
     return moment - (moment - datetime(1970, 1, 1, tzinfo=UTC)) % unit
 
 
-def _reason_to_cut(session: list[Event], event: Event, campaign: Any, rule: Rule) -> str | None:
+def _turns(last: Event | None, event: Event, value: Any, rule: Rule) -> bool:
+    """Whether the column `cut_on` turns; `value` is its newest one that is not null, or null after one was left."""
+    before, now = last and last[rule.cut_on or ""], event[rule.cut_on or ""]
+    if now is None:
+        return rule.leaves_cut and before is not None
+    return rule.changes_cut and value is not None and now != value
+
+
+def _reason_to_cut(session: list[Event], event: Event, campaign: Any, rule: Rule, *, turns: bool) -> str | None:
     """The first rule other than silence that cuts before the event."""
     if rule.midnight_in and _day(session[-1], rule.midnight_in) != _day(event, rule.midnight_in):
         return "midnight"
     if rule.campaign and None not in (campaign, event[rule.campaign]) and event[rule.campaign] != campaign:
         return "campaign"
+    if turns:
+        return "cut_on"
     if rule.max_length is not None and event["event_timestamp"] - session[0]["event_timestamp"] > rule.max_length:
         return "max_length"
     return None

@@ -28,7 +28,7 @@ import polars as pl
 
 from sessions_platform.contracts.calendar import Window
 from sessions_platform.contracts.polars_types import in_window, key_expr
-from sessions_platform.contracts.session_rule import SessionRule
+from sessions_platform.contracts.session_rule import CutOn, SessionRule
 from sessions_platform.contracts.sessions import Boundary, sessionized_columns
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.transforms.identifiers import uuids_of
@@ -125,8 +125,8 @@ def sessionize_window(window: Window, read: EventReader, stream: Stream) -> Sess
     """Compute the sessions that start in the window, from accepted events alone.
 
     Reads one longest silence before the window, which shows the events that continue an earlier session, and
-    further where a rule depends on how that session began (`campaign`, `max_length`); and after the window as long
-    as activity chains continue there.
+    further where a rule depends on how that session began (`campaign`, `cut_on`, `max_length`); and after the
+    window as long as activity chains continue there.
 
     Args:
         window: of one session partition, or of several neighbouring ones.
@@ -135,7 +135,8 @@ def sessionize_window(window: Window, read: EventReader, stream: Stream) -> Sess
     """
     gap = stream.session.longest_silence
     events = read(window.start - gap, window.end)
-    if stream.session.campaign or stream.session.max_length:
+    rule = stream.session
+    if rule.campaign or rule.cut_on or rule.max_length:
         events = _with_beginnings(events, window.start, read, gap)
     events = _with_endings(events, window.end, read, gap)
     ordered, duplicates = sort_events(events, stream)
@@ -179,8 +180,26 @@ def _with_boundaries(marked: pl.DataFrame, stream: Stream) -> pl.DataFrame:
         marked = marked.with_columns(_chain=opens_chain.cum_sum())
         last = pl.col(rule.campaign).forward_fill().over("_chain").shift().over("_chain")
         reason = reason.when(pl.col(rule.campaign) != last).then(pl.lit(Boundary.campaign.value))
+    if rule.cut_on:
+        marked, is_turn = _turns(marked, rule.cut_on)
+        reason = reason.when(is_turn).then(pl.lit(Boundary.cut_on.value))
     marked = marked.with_columns(boundary_reason=reason)
     return _with_length_cuts(marked, rule.max_length) if rule.max_length else marked
+
+
+def _turns(marked: pl.DataFrame, cut_on: CutOn) -> tuple[pl.DataFrame, pl.Expr]:
+    """The events with the columns that the expression needs, which says at which of them the column turns.
+
+    A change is from the last value that is not null, within a chain; what was left by a cut is forgotten.
+    """
+    value, leaves = pl.col(cut_on.column), pl.lit(value=False)
+    if "leaves" in cut_on.when:
+        leaves = ~pl.col("_opens_chain") & value.is_null() & value.shift().is_not_null()
+    if "changes" not in cut_on.when:
+        return marked, leaves
+    marked = marked.with_columns(_between_cuts=(pl.col("_opens_chain") | leaves).cum_sum())
+    last = value.forward_fill().over("_between_cuts").shift().over("_between_cuts")
+    return marked, leaves | (value != last)
 
 
 def _with_length_cuts(marked: pl.DataFrame, longest: timedelta) -> pl.DataFrame:

@@ -221,6 +221,11 @@ def test_an_aggregate_has_one_function_of_one_column(aggregate: object, broken: 
         assert keys_of(taken) == [f"session.columns.{name}"]
 
 
+def test_the_column_whose_turns_cut_is_one_of_the_streams() -> None:
+    named = keys_of(issues(session={"cut_on": {"column": "missing", "when": "changes"}}))
+    assert named == ["session.cut_on.column"]
+
+
 @pytest.mark.parametrize(
     ("sequence", "campaign"), [("missing", None), (None, "missing"), ("event_type", "user_id"), ("position", None)]
 )

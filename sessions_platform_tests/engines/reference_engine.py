@@ -50,12 +50,15 @@ class ReferenceEngine:
             self._stream.duplicates.keep == "last",
             PRECISIONS[session.precision],
             session.gap_from == "second",
+            session.cut_on and session.cut_on.column,
+            session.cut_on is not None and "changes" in session.cut_on.when,
+            session.cut_on is not None and "leaves" in session.cut_on.when,
         )
 
     def _chains(self, events: list[Event]) -> dict[Any, float]:
         """By event, how many seconds its activity chain lasts."""
         chains = reference.sessions_of(
-            events, self._rule._replace(midnight_in=None, campaign=None, max_length=None, keeps_last=False)
+            events, self._rule._replace(midnight_in=None, campaign=None, cut_on=None, max_length=None, keeps_last=False)
         )
         return {
             reference.identity(event): (chain[-1]["event_timestamp"] - chain[0]["event_timestamp"]).total_seconds()

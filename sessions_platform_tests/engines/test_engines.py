@@ -24,7 +24,13 @@ MINUTE = timedelta(minutes=1)
 DAYS = ["2026-01-01", "2026-01-02", "2026-01-03"]
 RULES: dict[str, dict[str, Any]] = {
     "gap": {},
-    "every rule": {"split_at_midnight": True, "campaign": "page_url", "max_length": "2h", "gap_inclusive": True},
+    "every rule": {
+        "split_at_midnight": True,
+        "campaign": "page_url",
+        "cut_on": {"column": "page_url", "when": "leaves"},
+        "max_length": "2h",
+        "gap_inclusive": True,
+    },
 }
 IN_BUCKETS = 400  # bytes, so that users are divided
 

@@ -175,6 +175,7 @@ rules: st.SearchStrategy[Fields] = st.fixed_dictionaries(
         "gap_from": st.sampled_from(["event", "event", "second"]),
         "split_at_midnight": st.booleans(),
         "by_campaign": st.booleans(),
+        "cut_on": st.sampled_from([(), (), ("leaves",), ("changes",), ("changes", "leaves")]),
         "max_length": st.sampled_from([None, timedelta(minutes=30), timedelta(hours=7), timedelta(hours=26)]),
         "sequence": st.sampled_from([None, "seq", "position"]),
         "priorities": st.sampled_from([(), ("buy", "view")]),

@@ -47,6 +47,7 @@ class StreamVariant:
     gap_from: str = "event"
     split_at_midnight: bool = False
     by_campaign: bool = False
+    cut_on: tuple[str, ...] = ()  # turns of the page
     max_length: timedelta | None = None
     sequence: str | None = None  # "seq" or "position"
     priorities: tuple[str, ...] = ()
@@ -64,6 +65,9 @@ class StreamVariant:
             self.keeps_last,
             PRECISIONS[self.precision],
             self.gap_from == "second",
+            "page_url" if self.cut_on else None,
+            "changes" in self.cut_on,
+            "leaves" in self.cut_on,
         )
 
     @property
@@ -95,6 +99,7 @@ class StreamVariant:
             "timezone": self.timezone,
             "split_at_midnight": self.split_at_midnight,
             "campaign": self.rule.campaign,
+            "cut_on": {"column": "page_url", "when": list(self.cut_on)} if self.cut_on else None,
             "max_length": _spelled(self.max_length) if self.max_length else None,
             "primary_action": list(self.priorities) or "most_frequent",
             "columns": {column: dict([AGGREGATES[column]]) for column in self.columns},

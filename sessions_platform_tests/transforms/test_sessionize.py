@@ -72,6 +72,23 @@ def test_another_campaign_splits_and_a_null_does_not() -> None:
     assert reasons(ingested, campaign="page_url") == expected
 
 
+@pytest.mark.parametrize(
+    ("when", "openers"),
+    [
+        pytest.param(["changes"], "0 4 6", id="from one user to another, as RudderStack's identify"),
+        pytest.param(["leaves"], "0 2 5", id="from a user to none, as a reset"),
+        pytest.param(["changes", "leaves"], "0 2 5", id="either; who comes after a user has left is no change"),
+        pytest.param(["changes", "leaves"], "0 2 5 7", id="but who comes after a user is"),
+    ],
+)
+def test_turns_of_a_column_split(when: list[str], openers: str) -> None:
+    users = [None, "u1", None, None, "u2", None, "u1", *(["u3"] if openers.endswith("7") else [])]
+    ingested = [event("ann", DAY_ONE + n * timedelta(minutes=1), str(n), page_url=u) for n, u in enumerate(users)]
+    found = reasons(ingested, cut_on={"column": "page_url", "when": when})
+    expected = ["cut_on" if str(n) in openers.split() else None for n in range(len(users))]
+    assert found == ["inactivity", *expected[1:]]
+
+
 def test_a_silence_resets_the_campaign() -> None:
     ingested = [event("ann", DAY_ONE, "0", page_url="mail"), event("ann", DAY_ONE + 2 * GAP, "1", page_url="ads")]
     assert reasons(ingested, campaign="page_url") == ["inactivity", "inactivity"]
@@ -195,13 +212,14 @@ moments = st.builds(
 ).filter(lambda moment: moment >= DAY_ONE)
 events = st.lists(
     st.builds(
-        lambda user, at, name, kind, landing, position: event(
-            user, at, name, event_type=kind, landing_partition=landing, position=position, page_url=kind
+        lambda user, at, name, kind, page, landing, position: event(
+            user, at, name, event_type=kind, landing_partition=landing, position=position, page_url=page
         ),
         st.sampled_from(["ann", "bob"]),
         moments,
         st.sampled_from("abcd"),
         st.sampled_from(["view", "buy"]),
+        st.sampled_from(["/", "/a", None]),
         st.sampled_from(["2026-01-01", "2026-01-02"]),
         st.integers(1, 9),
     ),
@@ -219,10 +237,19 @@ rules = st.builds(
     gap_inclusive=st.booleans(),
     precision=st.sampled_from([timedelta(microseconds=1), timedelta(milliseconds=1), timedelta(seconds=1)]),
     gap_from_second=st.booleans(),
+    cut_on=st.sampled_from([None, "page_url"]),
+    changes_cut=st.booleans(),
+    leaves_cut=st.booleans(),
     midnight_in=st.sampled_from([None, "UTC", "Europe/Berlin", "America/Los_Angeles"]),
     campaign=st.sampled_from([None, "page_url"]),
     max_length=st.sampled_from([None, GAP, timedelta(minutes=70), timedelta(hours=26)]),
 )
+
+
+def cut_on(rule: reference.Rule) -> dict[str, Any] | None:
+    turns = {"changes": rule.changes_cut, "leaves": rule.leaves_cut}
+    when = [turn for turn, cuts in turns.items() if cuts]
+    return {"column": rule.cut_on, "when": when} if rule.cut_on and when else None
 
 
 def as_stream(rule: reference.Rule) -> Stream:
@@ -236,6 +263,7 @@ def as_stream(rule: reference.Rule) -> Stream:
             "split_at_midnight": rule.midnight_in is not None,
             "timezone": rule.midnight_in or "UTC",
             "campaign": rule.campaign,
+            "cut_on": cut_on(rule),
             "max_length": rule.max_length,
         },
     )
