@@ -32,9 +32,17 @@ class WarehouseQueries:
         return keys
 
     def sample_users(self, connection: psycopg.Connection, size: int, start: str) -> list[str]:
-        """The users of the first `size` sessions whose ids do not sort before `start`. Ids are random, as md5 is."""
-        query = SQL("select user_id from {} where session_id >= %s order by session_id limit %s")
-        rows = connection.execute(query.format(self._tables.sessions.identifier), [start, size]).fetchall()
+        """The users of the first `size` sessions from the id `start` on, and after the last id from the first one on.
+
+        Ids are random, as md5 is; so these are as well.
+        """
+        query = SQL("""
+            (select user_id from {table} where session_id >= %(start)s order by session_id limit %(size)s)
+            union all
+            (select user_id from {table} where session_id < %(start)s order by session_id limit %(size)s)
+            limit %(size)s""")
+        statement = query.format(table=self._tables.sessions.identifier)
+        rows = connection.execute(statement, {"start": start, "size": size}).fetchall()
         return sorted({user for (user,) in rows})
 
     def sessions_of(self, connection: psycopg.Connection, users: Sequence[str]) -> list[dict[str, Any]]:
