@@ -108,16 +108,23 @@ class Preview:
         return "duplicate" if self.duplicates else "skipped"
 
     @property
-    def document(self) -> dict[str, Any]:
-        """All of it, as JSON."""
+    def counts(self) -> dict[str, int]:
+        """How many rows there are, and how many became what."""
         return {
-            "stream": self.stream,
-            "files": list(self.files),
             "raw_rows": self.raw_rows,
             "accepted": self.events.height,
             "rejected": self.rejected_rows,
             "duplicates": self.duplicates,
             "skipped": self.skipped,
+        }
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """All of it, as JSON."""
+        return {
+            "stream": self.stream,
+            "files": list(self.files),
+            **self.counts,
             "rejected_by_reason": self.rejected_by_reason,
             "notes": list(self.notes),
             "rows": list(self.rows()),

@@ -1,0 +1,100 @@
+"""A sample of the rows of files, decoded: the first ones of each file, and some at random of each block behind them.
+
+Here: which rows are read, within bounds. Not here: which format they are in (`text_formats`), and what their fields
+contain (`fields`).
+"""
+
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import polars as pl
+
+from sessions_platform.contracts.columns import ENVELOPE
+from sessions_platform.contracts.sources import FilesSource
+from sessions_platform.operations.inference.opened import OpenedFile
+from sessions_platform.sources.files.reader import FileReading
+from sessions_platform.sources.formats.base import Decoder, Fields, decode_all
+from sessions_platform.sources.formats.errors import MalformedError
+from sessions_platform.sources.formats.registry import open_format
+
+FIRST_ROWS = 1000
+_RANDOM_ROWS = 200
+_BLOCKS = 24
+_BLOCK_BYTES = 1 << 20
+_SEED = 7
+
+
+@dataclass
+class Sample:
+    """Rows of files.
+
+    Attributes:
+        rows: the fields of each row that can be decoded; those of its envelope begin with ^.
+        malformed: how many rows can't be decoded.
+        reason: why the first of these can't.
+        read: how many rows the blocks had that were read.
+        is_whole: whether all blocks of all files were read.
+    """
+
+    rows: list[Fields] = field(default_factory=list)
+    malformed: int = 0
+    reason: str = ""
+    read: int = 0
+    is_whole: bool = True
+
+
+def sample_of(files: Sequence[OpenedFile], options: dict[str, Any]) -> Sample:
+    """A sample of the rows of files that are all in the format of these options; the same for the same files."""
+    source = FilesSource.model_validate({"files": "*", **options})
+    file_format = open_format(source)
+    decode = file_format.decoder()
+    chosen = random.Random(_SEED)
+    sample = Sample()
+    for file in files:
+        with file.handle() as handle:
+            opened = partial(_reopened, handle)
+            name = (file.file.parent / (file.member or file.file.name).rpartition("/")[2]).absolute()
+            reading = FileReading(name, source, file_format, lambda _: "", _BLOCK_BYTES, opened)
+            for number, block in enumerate(reading):
+                if number == _BLOCKS:
+                    sample.is_whole = False
+                    break
+                _add(sample, decode, block, FIRST_ROWS if number == 0 else _RANDOM_ROWS, number, chosen)
+    return sample
+
+
+def _reopened(handle: Any, _: Any) -> Any:
+    return handle
+
+
+def _add(sample: Sample, decode: Decoder, block: pl.DataFrame, most: int, number: int, chosen: random.Random) -> None:
+    """Decode the first rows of the first block, or some of a further one."""
+    sample.read += block.height
+    rows = block.filter(pl.col("corrupt_reason").is_null())
+    if number == 0:
+        rows = rows.head(most)
+    elif rows.height > most:
+        rows = rows[sorted(chosen.sample(range(rows.height), most))]
+    headers = rows["header"].to_list()
+    decoded = decode_all(decode, rows["payload"].to_list(), headers)
+    for fields, header in zip(decoded, headers, strict=True):
+        if not isinstance(fields, MalformedError):
+            sample.rows.append(fields | _of_envelope(header))
+        elif "comment" not in str(fields):
+            sample.malformed += 1
+            sample.reason = sample.reason or str(fields)
+
+
+def _of_envelope(header: bytes | None) -> Fields:
+    """The fields of an envelope, each with ^ before its name; none where the header is no JSON object."""
+    if not header or not header.lstrip().startswith(b"{"):
+        return {}
+    try:
+        envelope = json.loads(header)
+    except ValueError:
+        return {}
+    return {f"{ENVELOPE}{key}": value for key, value in envelope.items()} if isinstance(envelope, dict) else {}
