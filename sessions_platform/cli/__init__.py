@@ -17,6 +17,7 @@ _MODULES = "sessions_platform.cli"
 COMMANDS = {
     "demo": Entry(f"{_MODULES}.run:demo", "Write a week of events, materialize them, show the result."),
     "dev": Entry(f"{_MODULES}.run:dev", "Start the UI and the daemon."),
+    "init": Entry(f"{_MODULES}.init:init", "Write the stream that reads files of unknown kind."),
     "ingest": Entry(f"{_MODULES}.run:ingest", "Ingest files, and refresh all affected sessions."),
     "run": Entry(f"{_MODULES}.run:run", "Ingest what is pending, and refresh all stale sessions."),
     "rebuild": Entry(f"{_MODULES}.run:rebuild", "Recompute everything of a stream, and swap it in at once."),

@@ -46,7 +46,7 @@ def init(
     else:
         typer.echo("\n".join(_lines(proposal, path, terminal_width())))
     if proposal.problems:
-        raise UserError(f"{path}: it needs an edit before the stream can be used. {'. '.join(proposal.problems)}.")
+        raise UserError(f"{path}: it needs an edit before the stream can be used: {'; '.join(proposal.problems)}.")
 
 
 def _document(proposal: "Proposal", path: Path) -> dict[str, Any]:
@@ -55,6 +55,7 @@ def _document(proposal: "Proposal", path: Path) -> dict[str, Any]:
         "stream": proposal.name,
         "path": str(path),
         "files": proposal.says,
+        "reasons": dict(proposal.reasons),
         "text": proposal.text,
         "problems": list(proposal.problems),
         "warnings": list(proposal.warnings),
@@ -70,6 +71,8 @@ def _lines(proposal: "Proposal", path: Path, width: int) -> Iterator[str]:
     yield from wrapped(f"The files: {proposal.says}.", width)
     rows = f"{len(proposal.sample.rows):,} of {proposal.sample.read:,} rows"
     yield from wrapped(f"Inferred from {rows}; the reasons are in {path}.", width)
+    for column, reason in proposal.reasons.items():
+        yield from wrapped(f"  {column:15}  {reason}", width)
     for warning in proposal.warnings:
         yield from wrapped(f"! {warning}", width)
     if proposal.shown is None or proposal.tried is None:

@@ -5,7 +5,6 @@ how the result is printed (`cli.init`).
 """
 
 import os
-import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,34 +12,28 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sessions_platform.contracts.header_file import with_header_names
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.stream_file import StreamError, load_stream
 from sessions_platform.contracts.stream_folder import read_streams
 from sessions_platform.errors import UserError
 from sessions_platform.operations.inference.draft import Draft, drafted
-from sessions_platform.operations.inference.landing import Template, landing_template, relative_to, suffix_of
-from sessions_platform.operations.inference.opened import OpenedFile, open_files
+from sessions_platform.operations.inference.kind import Kind, kind_of_files, without_headers
+from sessions_platform.operations.inference.landing import Template, landing_template, relative_to
 from sessions_platform.operations.inference.sample import Sample, sample_of
 from sessions_platform.operations.inference.stream_text import stream_text
-from sessions_platform.operations.inference.text_formats import TextFormat, text_format
 from sessions_platform.operations.preview import Preview, preview
 from sessions_platform.settings import DEMO_STREAMS, Settings, make_private_folder
 from sessions_platform.transforms.silences import Silences, silences
 
-_MOST_FILES = 5
 _ROWS_TRIED = 20_000
 _ROWS_SHOWN = 5
 _FEW = 0.002
 _TYPE_CODES = {"wrong_type", "bad_timestamp"}
-_HEADER_FILES = "column_headers*.tsv"
-_UNESCAPED_TAB = re.compile(r"(?<!\\)\t")
 _ANY_STREAM: dict[str, Any] = {
     "start": "2026-01-01",
     "source": {"files": "*", "format": "ndjson"},
     "columns": {"user_id": {}, "event_timestamp": {"formats": ["iso8601"]}, "event_type": {}},
 }
-_TYPED = {"parquet": "Parquet", "arrow": "Arrow", "orc": "ORC", "avro": "Avro"}
 
 
 @dataclass(frozen=True)
@@ -51,23 +44,25 @@ class Proposal:
         name: of the stream.
         text: the content of its file.
         says: what the files are.
+        reasons: by column that the platform knows, what it is read from and why.
         problems: sentences on what could not be told, so that the file needs an edit before the stream can be used.
         warnings: sentences on what is doubtful.
         sample: the rows that were looked at.
         shown: what the first rows become; None where the file needs an edit.
         tried: what the first 20,000 rows become; None where the file needs an edit.
-        silences: of the events among these; None where there are none.
+        silences: of the events among these.
     """
 
     name: str
     text: str
     says: str
+    reasons: Mapping[str, str]
     problems: tuple[str, ...]
     warnings: tuple[str, ...]
     sample: Sample
-    shown: Preview | None
-    tried: Preview | None
-    silences: Silences | None
+    shown: Preview | None = None
+    tried: Preview | None = None
+    silences: Silences | None = None
 
 
 def propose(name: str, files: Sequence[Path], settings: Settings, folder: Path | None = None) -> Proposal:
@@ -83,28 +78,33 @@ def propose(name: str, files: Sequence[Path], settings: Settings, folder: Path |
         UserError: a file can't be read, no row can be decoded, or the files are in no format that is known; and where
             the name can't be that of a stream.
     """
-    named = _without_headers(files)
-    opened = open_files(_spread(named), settings.scratch, _MOST_FILES)
-    found, others = _format_of(opened)
-    encoding = {"encoding": "cp1252"} if any(each.encoding != "utf-8" for each in opened) else {}
-    found = replace(found, options={**found.options, **encoding})
-    sample = sample_of([each for each in opened if each not in others], found.options)
+    named = without_headers(files)
+    kind = kind_of_files(named, settings.scratch)
+    sample = sample_of(kind.files, kind.options)
     if not sample.rows:
         why = f": {sample.reason}" if sample.reason else ""
-        raise UserError(f"{named[0]}: it seems to be {found.says}, but no row can be decoded{why}.")
-    draft = drafted(name, _source_options(found, opened), sample, datetime.now(UTC))
+        raise UserError(f"{named[0]}: it seems to be {kind.says}, but no row can be decoded{why}.")
+    draft = drafted(name, kind.source, sample, datetime.now(UTC))
     paths = [Path(os.path.normpath(each.absolute())) for each in named]
-    says = _says(opened, found)
-    warnings = (*found.notes, *draft.warnings, *(f"{each.file}: it is of another format." for each in others))
     if draft.missing:
-        draft = draft.at(_template(name, paths, folder))
-        text = _text(draft, says, sample)
-        return Proposal(name, text, says, tuple(draft.missing.values()), warnings, sample, None, None, None)
+        return _proposal(draft.at(_template(name, paths, folder)), kind, sample)
     fitting, tried = _fitting(name, draft, paths, folder, settings)
-    text = _text(fitting, says, sample)
-    shown = preview(_loaded(name, text, settings, folder), settings, paths[:1], _ROWS_SHOWN)
+    proposal = _proposal(fitting, kind, sample)
+    shown = preview(_loaded(name, proposal.text, settings, folder), settings, paths[:1], _ROWS_SHOWN)
     counted = silences(tried.events) if tried.events.height else None
-    return Proposal(name, text, says, (), (*warnings, *_left(tried)), sample, shown, tried, counted)
+    warnings = (*proposal.warnings, *_left(tried))
+    return replace(proposal, warnings=warnings, shown=shown, tried=tried, silences=counted)
+
+
+def _proposal(draft: Draft, kind: Kind, sample: Sample) -> Proposal:
+    """What is known without a preview."""
+    rows = f"{len(sample.rows):,} of {sample.read:,} rows" + ("" if sample.is_whole else " of its first blocks")
+    header = (f"Made by `sessions-platform init`. The files: {kind.says}.", f"Inferred from a sample of {rows}.")
+    text = stream_text(draft.keys, header, draft.reasons, draft.missing)
+    columns = {name: draft.reasons.get(f"columns.{name}") for name in draft.keys["columns"]}
+    reasons = {name: given[0] for name, given in columns.items() if given}
+    warnings = (*kind.notes, *draft.warnings)
+    return Proposal(draft.keys["name"], text, kind.says, reasons, tuple(draft.missing.values()), warnings, sample)
 
 
 def new_stream_path(name: str, settings: Settings) -> Path:
@@ -155,81 +155,6 @@ def write_stream(path: Path, text: str) -> None:
             file.write(text)
     except OSError as error:
         raise UserError(f"{path}: it can't be written: {error.strerror}. Fix: choose another name or folder.") from None
-
-
-# What the files are --------------------------------------------------------------------------------------
-
-
-def _spread(files: Sequence[Path]) -> list[Path]:
-    """A few of the files, from the first to the last."""
-    if len(files) <= _MOST_FILES:
-        return list(files)
-    return [files[number * (len(files) - 1) // (_MOST_FILES - 1)] for number in range(_MOST_FILES)]
-
-
-def _without_headers(files: Sequence[Path]) -> list[Path]:
-    """The files without those that only name the fields of the others."""
-    return [file for file in files if not file.match(_HEADER_FILES)] or list(files)
-
-
-def _format_of(opened: Sequence[OpenedFile]) -> tuple[TextFormat, list[OpenedFile]]:
-    """The format of the first file, and the files that are of another one."""
-    first = opened[0]
-    found = _one_format(first)
-    if found is None:
-        beginning = first.text[:60].splitlines()[0] if first.text.strip() else ""
-        raise UserError(
-            f"{first.file}: it is none of JSON, CSV, an access log, W3C or logfmt; it begins with {beginning!r}. Fix: "
-            "write the stream's file yourself, with format: regex and a pattern of its lines."
-        )
-    kinds = [_one_format(each) for each in opened]
-    others = [
-        each for each, kind in zip(opened, kinds, strict=True)
-        if kind is None or kind.options["format"] != found.options["format"]
-    ]  # fmt: skip
-    return found, others
-
-
-def _one_format(opened: OpenedFile) -> TextFormat | None:
-    if opened.typed_format:
-        return TextFormat({"format": opened.typed_format}, f"{_TYPED[opened.typed_format]}, with types")
-    found = text_format(opened.text, is_whole=opened.is_whole)
-    if found and found.options["format"] == "csv" and "header" in found.options:
-        return _with_header_file(opened, found)
-    return found
-
-
-def _with_header_file(opened: OpenedFile, found: TextFormat) -> TextFormat:
-    """The format with the names of a file beside it, as data feeds have one, where it names as many fields."""
-    for file in sorted(opened.file.absolute().parent.glob(_HEADER_FILES)):
-        options = {key: value for key, value in found.options.items() if key != "header"}
-        options |= {"quote": None, "escape": "\\"} if options.get("separator") == "\t" else {}
-        raw, issues = with_header_names({"source": {**options, "header_file": str(file)}}, Path(), Path())
-        names = raw["source"].get("header", ())
-        if not issues and len(names) == len(_UNESCAPED_TAB.split(opened.text.splitlines()[0])):
-            says = f"a data feed: CSV, {len(names)} fields between tabs, named by {file.name}"
-            return TextFormat({**options, "header_file": str(file), "header": names}, says)
-    return found
-
-
-def _source_options(found: TextFormat, opened: Sequence[OpenedFile]) -> dict[str, Any]:
-    """The keys of the source, as the stream's file has them."""
-    options = dict(found.options)
-    if "header_file" in options:
-        del options["header"]
-    members = [each for each in opened if each.member is not None]
-    if members:
-        suffixes = {suffix_of(each.member or "") for each in members}
-        options["archive"] = f"**/*{suffixes.pop()}" if len(suffixes) == 1 else "**"
-    return options
-
-
-def _says(opened: Sequence[OpenedFile], found: TextFormat) -> str:
-    """What the files are, in words."""
-    packing = f", packed by {opened[0].packing}" if opened[0].packing else ""
-    archive = ", in an archive" if opened[0].member else ""
-    encoding = f", in {found.options['encoding']}" if "encoding" in found.options else ""
-    return f"{found.says}{encoding}{packing}{archive}"
 
 
 # The stream that fits ------------------------------------------------------------------------------------
@@ -288,12 +213,6 @@ def _loaded(name: str, text: str, settings: Settings, folder: Path | None) -> St
         path = Path(scratch) / f"{name}.yaml"
         path.write_text(text, encoding="utf-8")
         return load_stream(path, settings.home).model_copy(update={"path": (folder or Path()) / path.name})
-
-
-def _text(draft: Draft, says: str, sample: Sample) -> str:
-    rows = f"{len(sample.rows):,} of {sample.read:,} rows" + ("" if sample.is_whole else " of its first blocks")
-    header = (f"Made by `sessions-platform init`. The files: {says}.", f"Inferred from a sample of {rows}.")
-    return stream_text(draft.keys, header, draft.reasons, draft.missing)
 
 
 def _left(tried: Preview) -> Iterator[str]:

@@ -12,7 +12,7 @@ import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -207,7 +207,7 @@ def _request(v: Visit, n: int) -> str:
 @maker
 def an_access_log_in_the_combined_format(folder: Path) -> list[Path]:
     rows = (
-        f"10.0.{int(v.user[1:]) % 7}.{int(v.user[1:])} - {v.user if n % 9 == 0 else '-'} [{v.at:%d/%b/%Y:%H:%M:%S} +0000] "
+        f"10.0.0.{int(v.user[1:])} - {v.user if n % 9 == 0 else '-'} [{v.at:%d/%b/%Y:%H:%M:%S} +0000] "
         f'{_request(v, n)} 200 {n} "-" "Mozilla/5.0 (X11)"'
         for n, v in enumerate(visits())
     )
@@ -223,7 +223,11 @@ def a_w3c_log(folder: Path) -> list[Path]:
 
 @maker
 def logfmt_lines(folder: Path) -> list[Path]:
-    rows = (f'ts={v.at:%Y-%m-%dT%H:%M:%S}+02:00 level=info user={v.user} msg={v.kind} path="{v.url}"' for v in visits())
+    east = timedelta(hours=2)
+    rows = (
+        f'ts={v.at + east:%Y-%m-%dT%H:%M:%S}+02:00 level=info user={v.user} msg={v.kind} path="{v.url}"'
+        for v in visits()
+    )
     return _written(folder, "app.log", _lines(rows))
 
 
@@ -271,6 +275,3 @@ def arrow_with_epochs_in_integers(folder: Path) -> list[Path]:
     with pa.ipc.new_stream(content, table.schema) as writer:
         writer.write_table(table)
     return _written(folder, "batch.arrows", content.getvalue())
-
-
-TODAY = date(2026, 1, 8)

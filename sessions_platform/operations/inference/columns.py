@@ -15,7 +15,7 @@ from sessions_platform.operations.inference.times import TimeGuess
 MOST_COLUMNS = 40
 _LONGEST_NAME = 48
 _INTEGER = re.compile(r"^-?(?:0|[1-9]\d{0,17})$")
-_FLOAT = re.compile(r"^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$")
+_FLOAT = re.compile(r"^-?(?:0|[1-9]\d{0,14})(?:\.\d+)?(?:[eE][+-]?\d+)?$")
 _TRUTH = re.compile(r"^(?:true|false)$", re.IGNORECASE)
 _KNOWN = {"event_id", "user_id", "event_timestamp", "event_type", "page_url"}
 

@@ -25,6 +25,7 @@ _OF_EVENTS = {
 }
 _DEEPEST = 4
 _MOSTLY = 0.9
+_HALF = 0.5
 _TIME = re.compile(r"^\d{4}-?\d{2}-?\d{2}(?:[T ]|$)")
 _EPOCHS = ((9e8, 4e9), (9e11, 4e12), (9e14, 4e15), (9e17, 4e18))
 _TOKEN = re.compile(r'"(?P<key>(?:[^"\\]|\\.)*)"(?P<colon>\s*:)?|[{}\[\]]', re.DOTALL)
@@ -40,7 +41,7 @@ def json_layout(text: str, *, is_whole: bool) -> Found | None:
     lines = lines if is_whole else lines[:-1]
     values = [value for line in lines if (value := _parsed(line)) is not None]
     objects = [value for value in values if isinstance(value, dict)]
-    if lines and len(objects) >= _MOSTLY * len(lines):
+    if lines and len(objects) >= _HALF * len(lines):
         return _in_lines(objects)
     if len(lines) > 1 and sum(isinstance(value, list) for value in values) >= _MOSTLY * len(lines):
         return {"format": "ndjson", "events": "[]"}, "NDJSON, an array of events in each line", ()
@@ -150,18 +151,20 @@ def _first_element(text: str) -> Any:
 
 def _scanned_path(text: str) -> str | None:
     """The keys that lead to the first array of events in an object that is longer than the text."""
-    keys: list[str] = []
-    last, depth = "", 0
+    opened: list[str | None] = []  # the key of each object that is open, None of each array
+    last = ""
     for token in _TOKEN.finditer(text):
         mark = token[0][0]
         if mark == '"':
             last = token["key"] if token["colon"] else last
         elif mark == "{":
-            keys += [last] if depth else []
-            depth += 1
-        elif mark == "}":
-            keys, depth = keys[:-1], depth - 1
+            opened.append(last)
         elif mark == "[":
-            element = _first_element(text[token.start() :])
-            return ".".join([*keys, last]) if isinstance(element, dict) and _has_time(element) else None
+            keys = [*opened[1:], last]
+            element = None if None in opened else _first_element(text[token.start() :])
+            if isinstance(element, dict) and _has_time(element):
+                return ".".join(str(key) for key in keys)
+            opened.append(None)
+        elif opened:
+            opened.pop()
     return None

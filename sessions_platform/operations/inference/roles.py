@@ -109,7 +109,7 @@ def _user_role(fields: Sequence[Field]) -> Role:
             return Role(pair, "two fields by whose names they are one visitor's id", is_joined=True)
     named = [each for each in ranked(fields, USERS) if each.texts]
     warnings = [warning for each in named if (warning := _user_warning(each))]
-    named = [each for each in named if len(each.counts) > 1 or each.rows < _LEAST_ROWS] or named
+    named = [each for each in named if not _user_warning(each)] or named
     addresses = [each for each in ranked(fields, ADDRESSES) if each.texts]
     chosen = _filling(named, addresses)
     if not chosen:
@@ -142,10 +142,10 @@ def _nulls(chosen: Sequence[Field]) -> float:
 
 
 def _user_warning(each: Field) -> str:
-    if len(each.counts) == 1 and each.rows >= _LEAST_ROWS:
-        return f"{each.path} has one value in all rows of the sample, {next(iter(each.counts))!r}."
     if each.null_share > _NEARLY_ALWAYS:
         return f"{each.path} is null in {each.null_share:.0%} of the rows."
+    if _is_constant(each):
+        return f"{each.path} has one value in all rows of the sample, {next(iter(each.counts))!r}."
     return ""
 
 

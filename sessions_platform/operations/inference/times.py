@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 
 import polars as pl
 
@@ -34,7 +35,13 @@ _PATTERNS = (
 )
 _NUMBER = re.compile(r"^-?\d+(?:\.\d+)?$")
 # Three numbers or a month's name between two, in a text as short as a time is.
-_HAS_PARTS = re.compile(r"^[A-Za-z, ]{0,12}\d{1,8}[^\d](?:[A-Za-z]{3,9}|\d{1,6})[^\d]?.{0,40}\d")
+_HAS_PARTS = re.compile(r"^[A-Za-z, ]{0,12}\d{1,8}[^\d]{1,2}(?:[A-Za-z]{3,9}|\d{1,6})[^\d]?.{0,40}\d")
+_DIRECTIVE = re.compile(r"(%\.?[A-Za-z])")
+_SHAPES = {
+    "%Y": r"\d{4}", "%.f": r"(?:\.\d+)?", "%b": "[A-Za-z]{3}", "%B": "[A-Za-z]{3,9}", "%a": "[A-Za-z]{3}",
+    "%p": "[AaPp][Mm]", "%z": r"[+-]\d{2}:?\d{2}",
+    **dict.fromkeys(("%d", "%m", "%y", "%H", "%M", "%S", "%I"), r" ?\d{1,2}"),
+}  # fmt: skip
 _EARLIEST = datetime(1995, 1, 1, tzinfo=UTC)
 _LATEST = timedelta(days=400)
 _TRIED = 600
@@ -112,9 +119,9 @@ def _best(texts: pl.Series, now: datetime) -> tuple[str, pl.Series] | None:
     """The format that reads most of the texts as plausible times, the first of equals; None where none reads a few."""
     tried = _tried(texts)
     best: tuple[int, str, pl.Series] | None = None
-    few = texts.sample(min(len(texts), _FIRST_TRIED), seed=1)
+    few = texts.sample(min(len(texts), _FIRST_TRIED), seed=1).to_list()
     for fmt in tried:
-        if not _plausible(few, fmt, now).drop_nulls().len():
+        if not any(map(_shape_of(fmt).match, few)):
             continue
         read = _plausible(texts, fmt, now)
         count = len(read) - read.null_count()
@@ -133,6 +140,17 @@ def _tried(texts: pl.Series) -> Sequence[str]:
     if of_numbers > 0.5:
         return _NUMERIC
     return _PATTERNS if of_dates > 0.1 else ()
+
+
+@cache
+def _shape_of(fmt: str) -> re.Pattern[str]:
+    """What a text of a format looks like: to match it costs a hundredth of reading by the format."""
+    if fmt == "iso8601":
+        return re.compile(r"\d{4}-?\d{2,3}")
+    if fmt in EPOCHS:
+        return _NUMBER
+    parts = _DIRECTIVE.split(fmt)
+    return re.compile("".join(_SHAPES.get(part, re.escape(part)) for part in parts) + "$")
 
 
 def _is_narrower(read: pl.Series, other: pl.Series, fmt: str, best: str) -> bool:
