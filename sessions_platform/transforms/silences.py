@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import polars as pl
 
+from sessions_platform.contracts.session_rule import TimeUnit
+
 GAPS = tuple(timedelta(minutes=minutes) for minutes in (5, 10, 15, 20, 30, 45, 60, 120))
 BOUNDS = (timedelta(minutes=1), *GAPS, timedelta(hours=6), timedelta(days=1), timedelta(days=7))
 
@@ -43,6 +45,8 @@ def silences(
     bounds: Sequence[timedelta] = BOUNDS,
     *,
     gap_inclusive: bool = False,
+    precision: TimeUnit = "us",
+    silence_begins: TimeUnit = "us",
 ) -> Silences:
     """Count the silences between successive events of one user, and the sessions that each gap would give.
 
@@ -54,11 +58,15 @@ def silences(
         gaps: a session continues while silence <= gap; with `gap_inclusive` while silence < gap.
         bounds: of the histogram's classes, ascending, without repeats.
         gap_inclusive: as in the session rule: whether a silence of exactly the gap ends a session.
+        precision: as in the session rule: the unit in which silences are measured; `gaps` are whole numbers of it.
+        silence_begins: as of ``SessionRule``: to what the time of the event before a silence is floored.
     """
     lengths = [*gaps, *bounds]
     ordered = events.lazy().select("user_id", "event_timestamp").sort("user_id", "event_timestamp")
     is_same_user = pl.col("user_id") == pl.col("user_id").shift()
-    silence = pl.when(is_same_user).then(pl.col("event_timestamp").diff())
+    time = pl.col("event_timestamp")
+    measured = time.dt.truncate(f"1{precision}") - time.shift().dt.truncate(f"1{silence_begins}")
+    silence = pl.when(is_same_user).then(measured)
     counts = ordered.select(_silence=silence).select(
         pl.len(),
         pl.count("_silence"),

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sessions_platform.contracts.session_rule import SessionRule
 from sessions_platform.transforms import reference_sessionizer as reference
 from sessions_platform.transforms.silences import BOUNDS, GAPS, silences
 from sessions_platform_tests.streams import DAY_ONE
@@ -40,17 +41,38 @@ def frame(events: list[tuple[str, timedelta]]) -> pl.DataFrame:
     return pl.DataFrame([(user, DAY_ONE + at) for user, at in events], SCHEMA, orient="row")
 
 
-@given(some_events, st.booleans())
+rules = st.builds(
+    lambda inclusive, precision, from_second: SessionRule.model_validate(
+        {"gap_inclusive": inclusive, "precision": precision, "gap_from": "second" if from_second else "event"}
+    ),
+    st.booleans(),
+    st.sampled_from(["us", "ms", "s"]),
+    st.booleans(),
+)
+UNITS = {"us": MICROSECOND, "ms": timedelta(milliseconds=1), "s": timedelta(seconds=1)}
+
+
+@given(some_events, rules)
 def test_the_sessions_of_each_gap_are_those_that_the_reference_cuts(
-    events: list[tuple[str, timedelta]], inclusive: bool
+    events: list[tuple[str, timedelta]], rule: SessionRule
 ) -> None:
     rows = [
         {"user_id": user, "event_timestamp": DAY_ONE + at, "event_id": str(n), "event_type": "view",
          "landing_partition": "2026-03-01", "source_uri": "a", "position": n}
         for n, (user, at) in enumerate(events)
     ]  # fmt: skip
-    counted = silences(frame(events).lazy(), gap_inclusive=inclusive)
-    expected = [len(reference.cut(rows, reference.Rule(gap, inclusive))) for gap in GAPS]
+    same = reference.Rule(
+        gap_inclusive=rule.gap_inclusive,
+        precision=UNITS[rule.precision],
+        gap_from_second=rule.gap_from == "second",
+    )
+    counted = silences(
+        frame(events).lazy(),
+        gap_inclusive=rule.gap_inclusive,
+        precision=rule.precision,
+        silence_begins=rule.silence_begins,
+    )
+    expected = [len(reference.cut(rows, same._replace(gap=gap))) for gap in GAPS]
     assert counted.sessions.rows() == list(zip(GAPS, expected, strict=True))
     assert (counted.events, counted.users) == (len(events), len({user for user, _ in events}))
 
