@@ -169,7 +169,12 @@ def _user_by_content(fields: Sequence[Field]) -> Role:
 def _time_guess(each: Field, now: datetime) -> TimeGuess | None:
     if each.is_uuid or each.is_address or each.is_link or not each.texts:
         return None
-    return time_guess(list(each.counts), now)
+    return time_guess(_stripped(each), now)
+
+
+def _stripped(each: Field) -> list[str]:
+    """The different values, without the blanks around them that `trim` removes."""
+    return list({text.strip(): None for text in each.counts})
 
 
 def _time_role(fields: Sequence[Field], times: Mapping[str, TimeGuess], now: datetime) -> Role:
@@ -220,10 +225,10 @@ def _is_only_date(guess: TimeGuess) -> bool:
 def _joined_time(fields: Sequence[Field], times: Mapping[str, TimeGuess], now: datetime) -> Role | None:
     """A date and a time of day in two fields; None where there are no such."""
     dates = [each for each in fields if each.path in times and _is_only_date(times[each.path])]
-    clocks = [each for each in fields if each.texts and is_clock(list(each.counts))]
+    clocks = [each for each in fields if each.texts and is_clock(_stripped(each))]
     for date in ranked(dates, TIMES) or dates:
         for clock in clocks:
-            pairs = {f"{day} {at}" for day, at in zip(date.texts, clock.texts, strict=False)}
+            pairs = {f"{day.strip()} {at.strip()}" for day, at in zip(date.texts, clock.texts, strict=False)}
             if guess := time_guess(list(pairs), now):
                 reason = f"a date and a time of day in two fields, read as {', '.join(guess.formats)}"
                 return Role((date.path, clock.path), reason, is_joined=True, time=guess,
