@@ -17,6 +17,7 @@ import yaml
 from sessions_platform.demo.events import land_week
 from sessions_platform.operations.status import status
 from sessions_platform.orchestration import resources
+from sessions_platform.orchestration.assets import GROUP
 from sessions_platform.orchestration.build import build
 from sessions_platform.pipeline.context import StreamContext, open_contexts
 from sessions_platform.settings import DEMO_STREAMS, Settings
@@ -124,8 +125,14 @@ def test_every_asset_job_sensor_and_schedule_is_named(loaded: Loaded) -> None:
     own = {name.partition("__")[2] for name in jobs | sensors | schedules if name.startswith(ours)}
     assert {"rebuild", "new_files", "expire_nightly", "stream_file"} <= own
     assert own - in_code(section("## Jobs, sensors and schedules")) == set()
-    assets = {key.path[-1] for key in loaded.definitions.resolve_asset_graph().get_all_asset_keys()}
+    keys = loaded.definitions.resolve_asset_graph().get_all_asset_keys()
+    assets = {key.path[-1] for key in keys if len(key.path) > 1}  # the other one is the source: [STREAM]
     assert assets - in_code(section("## Assets and metadata")) == set()
+
+
+def test_all_assets_are_in_one_group_since_the_lineage_page_opens_with_several_closed(loaded: Loaded) -> None:
+    graph = loaded.definitions.resolve_asset_graph()
+    assert {graph.get(key).group_name for key in graph.get_all_asset_keys()} == {GROUP}
 
 
 def test_every_metadata_key_is_named(loaded: Loaded) -> None:

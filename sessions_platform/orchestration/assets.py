@@ -14,6 +14,7 @@ from sessions_platform.contracts.schemas.events import events_schema
 from sessions_platform.contracts.schemas.raw_events import raw_schema
 from sessions_platform.contracts.schemas.rejected_events import rejected_schema
 from sessions_platform.contracts.schemas.sessions import sessionized_schema, sessions_schema
+from sessions_platform.contracts.sources import FilesSource
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.orchestration.checks import check_results, check_specs
 from sessions_platform.orchestration.failures import TRANSIENT, retried_when_transient
@@ -52,13 +53,40 @@ from sessions_platform.storage.lake.lake import Dataset
 from sessions_platform.transforms.schema_drift import Drift
 
 LAKE = "lake"
+# The lineage page opens with every group closed, but where all assets are in one it shows the assets themselves.
+GROUP = "streams"
 _WARNINGS_LOGGED = 10  # the metadata has all of them
 EVERY_PARTITION = dg.AllPartitionMapping()
 
 
-def stream_assets(stream: Stream) -> list[dg.AssetsDefinition]:
-    """All assets of one stream, in the order of the pipeline."""
-    return [_raw_events(stream), _validated_events(stream), _sessionized_events(stream), _sessions(stream)]
+def stream_assets(stream: Stream) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+    """All assets of one stream, in the order of the pipeline, after its source."""
+    made = [_raw_events(stream), _validated_events(stream), _sessionized_events(stream), _sessions(stream)]
+    return [source_asset(stream), *made]
+
+
+def source_asset(stream: Stream) -> dg.AssetSpec:
+    """Where the stream's events come from, which no run makes.
+
+    It bears the stream's name, because the lineage page shows only the last part of a key: without it the pipelines of
+    two streams would look the same.
+    """
+    source = stream.source
+    place = f": `{source.files}`" if isinstance(source, FilesSource) else ""
+    return dg.AssetSpec(
+        dg.AssetKey([stream.name]),
+        description=f"The source of this stream{place}. It is outside of Dagster; `raw_events` reads it.",
+        group_name=GROUP,
+        kinds={source.format},
+        owners=stream.owners,
+        tags=tags(stream),
+        metadata={"stream_file": dg.MetadataValue.path(str(stream.path))},
+    )
+
+
+def tags(stream: Stream, axis: str = "") -> dict[str, str]:
+    """By which assets are found: their stream and, of assets with partitions, the axis, `landing` or `session`."""
+    return {"stream": stream.name, **({"axis": axis} if axis else {})}
 
 
 def key(stream: Stream, name: str) -> dg.AssetKey:
@@ -72,7 +100,9 @@ def _raw_events(stream: Stream) -> dg.AssetsDefinition:
     @dg.asset(
         key=key(stream, "raw_events"),
         description="Rows as they were delivered, with file and position; not validated.",
-        group_name="landing",
+        deps=[dg.AssetKey([stream.name])],
+        group_name=GROUP,
+        tags=tags(stream, "landing"),
         kinds={stream.source.format, "parquet"},
         owners=stream.owners,
         partitions_def=partitions_definition(stream.landing_calendar),
@@ -110,7 +140,12 @@ def _raw_events(stream: Stream) -> dg.AssetsDefinition:
 def _validated_events(stream: Stream) -> dg.AssetsDefinition:
     events, rejected = key(stream, "events"), key(stream, "rejected_events")
     contract = events_schema(stream)
-    common = {"group_name": "validation", "io_manager_key": LAKE, "owners": stream.owners}
+    common = {
+        "group_name": GROUP,
+        "tags": tags(stream, "landing"),
+        "io_manager_key": LAKE,
+        "owners": stream.owners,
+    }
 
     @dg.multi_asset(
         name=f"{stream.name}__validated_events",
@@ -176,7 +211,8 @@ def _sessionized_events(stream: Stream) -> dg.AssetsDefinition:
         description="Every event of every session that started in the partition.",
         # Which session partitions a landing partition affects depends on its events.
         deps=[dg.AssetDep(key(stream, "events"), partition_mapping=EVERY_PARTITION)],
-        group_name="sessionization",
+        group_name=GROUP,
+        tags=tags(stream, "session"),
         kinds={"polars", "parquet"},
         owners=stream.owners,
         partitions_def=partitions_definition(stream.session_calendar),
@@ -222,7 +258,8 @@ def _sessions(stream: Stream) -> dg.AssetsDefinition:
     @dg.asset(
         key=key(stream, "sessions"),
         description="One row a session: the warehouse table.",
-        group_name="warehouse",
+        group_name=GROUP,
+        tags=tags(stream, "session"),
         kinds={"postgres", "table"},
         owners=stream.owners,
         partitions_def=partitions_definition(stream.session_calendar),

@@ -7,6 +7,7 @@ Here belong an asset and a sensor that fail with the stream's mistakes. Not here
 import dagster as dg
 
 from sessions_platform.contracts.stream_folder import BrokenStream, read_streams
+from sessions_platform.orchestration.assets import GROUP
 from sessions_platform.settings import Settings
 
 STREAM_FILE = "stream_file"
@@ -19,7 +20,7 @@ def broken_asset(broken: BrokenStream) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=dg.AssetKey([broken.name, STREAM_FILE]),
-        group_name="broken",
+        group_name=GROUP,
         description=f"This stream can't be used, and has no other assets until its file is corrected.\n\n{mistakes}",
     )
     def stream_file() -> None:

@@ -7,6 +7,7 @@ Here belong configurations, ops and their metadata, none of which contains a pay
 from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
+from typing import Literal
 
 import dagster as dg
 from pydantic import Field
@@ -32,11 +33,27 @@ class RepairedPayload(dg.Config):
     payload_encoding: str = Field("utf-8", description="utf-8 or base64.")
 
 
-class ReplayConfig(dg.Config):
-    """Configuration of the op `replay_rows`: either `file` or `rows`."""
+class RepairedFile(dg.Config):
+    """Repaired rows in a file."""
 
-    file: str | None = Field(None, description="NDJSON as `rejected export` writes it, where the run can read it.")
-    rows: list[RepairedPayload] = Field([], description="Repaired rows; they stay in the run's configuration.")
+    given: Literal["file"] = "file"
+    path: str = Field(description="NDJSON as `rejected export` writes it, where the run can read it.")
+
+
+class RepairedRows(dg.Config):
+    """Repaired rows in the run's configuration, where they stay."""
+
+    given: Literal["rows"] = "rows"
+    rows: list[RepairedPayload] = Field(description="At least one.")
+
+
+class ReplayConfig(dg.Config):
+    """Configuration of the op `replay_rows`.
+
+    The repaired rows have no default, so that the launchpad says that they are missing before a run is launched.
+    """
+
+    repaired: RepairedFile | RepairedRows = Field(discriminator="given", description="The repaired rows.")
     dry_run: bool = Field(False, description="Change nothing, and report what would happen.")
 
 
@@ -112,14 +129,15 @@ def expire_job(stream: Stream) -> dg.JobDefinition:
 
 
 def _repaired_rows(config: ReplayConfig, stream: Stream) -> list[RepairedRow]:
-    if (config.file is None) == (not config.rows):
-        raise UserError("config: there are no repaired rows. Fix: give either file or rows.")
-    if config.file is None:
-        return [repaired_row(row.model_dump(), f"rows[{number}]") for number, row in enumerate(config.rows)]
-    rows_by_stream = read_file(Path(config.file))
+    repaired = config.repaired
+    if isinstance(repaired, RepairedRows):
+        if not repaired.rows:
+            raise UserError("config: rows is empty. Fix: give at least one repaired row.")
+        return [repaired_row(row.model_dump(), f"rows[{number}]") for number, row in enumerate(repaired.rows)]
+    rows_by_stream = read_file(Path(repaired.path))
     if other_streams := rows_by_stream.keys() - {stream.name, None}:
         raise UserError(
-            f"{config.file}: it has rows of {min(map(str, other_streams))}. Fix: start that stream's own job."
+            f"{repaired.path}: it has rows of {min(map(str, other_streams))}. Fix: start that stream's own job."
         )
     return [row for rows in rows_by_stream.values() for row in rows]
 

@@ -1,6 +1,7 @@
 """Dagster's own storage of runs, events, schedules and sensors, which dagster.yaml names.
 
-Not here: the platform's own ledger and tables (`storage`).
+Here belong where it is, and what differs from Dagster's own: a canceled run stays canceled, and a run of the command
+line belongs to the code location. Not here: the platform's own ledger and tables (`storage`).
 """
 
 from collections.abc import Mapping
@@ -8,6 +9,11 @@ from datetime import datetime
 from typing import Any, Self
 
 import dagster as dg
+from dagster._core.remote_origin import (  # noqa: TID251  Dagster exports them nowhere else
+    RegisteredCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
 from dagster_postgres import DagsterPostgresStorage, PostgresRunStorage
 from sqlalchemy import make_url
 
@@ -15,13 +21,30 @@ from sessions_platform.settings import Settings
 from sessions_platform.storage.postgres import embedded
 from sessions_platform.storage.postgres.roles import OWNER
 
+# As Dagster names them for `sessions-platform dev` and for workspace.yaml.
+LOCATION, REPOSITORY = "sessions_platform.definitions", "__repository__"
+_NOT_RESTARTED = {"dagster/max_retries": "0"}
+
 
 class _RunStorage(PostgresRunStorage):
-    """Dagster's storage of runs, where a canceled run stays canceled.
+    """Dagster's storage of runs, where a canceled run stays canceled, and every run belongs to the code location.
 
     A run that is marked as canceled while its worker still lives would become failed, or even successful, by the
     worker's last event.
     """
+
+    def add_run(self, dagster_run: dg.DagsterRun) -> dg.DagsterRun:
+        """Store a new run; one that Python started is said to be of the platform's code location.
+
+        Dagster gives such a run no location, and its UI leaves runs without one out of the timeline and out of the
+        pages of their jobs. A run with one would be started again by the daemon after a crash: what the command line
+        started, only the command line starts again.
+        """
+        if dagster_run.remote_job_origin is None:
+            repository = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(LOCATION), REPOSITORY)
+            origin = RemoteJobOrigin(repository, dagster_run.job_name)
+            dagster_run = dagster_run.with_job_origin(origin).with_tags({**_NOT_RESTARTED, **dagster_run.tags})
+        return super().add_run(dagster_run)
 
     def handle_run_event(self, run_id: str, event: dg.DagsterEvent, update_timestamp: datetime | None = None) -> None:
         """Change a run's status as the event says, unless the run was canceled before."""

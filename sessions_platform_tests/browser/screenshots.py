@@ -14,13 +14,12 @@ from sessions_platform_tests.browser.ui import (
     environment,
     open_asset,
     open_graph,
-    open_groups,
     program,
     served,
 )
 
 WIDTH, HEIGHT = 1400, 1600
-WIDTH_OF_GRAPH = 2000
+WIDTH_OF_GRAPH = 2400
 MARGIN = 24
 LINE = 2
 BUSIEST_DAY = "2026-01-11"
@@ -43,8 +42,6 @@ def take_screenshots(folder: Path) -> None:
 def capture_asset_graph(page: Page, url: str, path: Path) -> None:
     page.set_viewport_size({"width": WIDTH_OF_GRAPH, "height": HEIGHT})
     open_graph(page, url)
-    open_groups(page)
-    page.reload()  # fits the opened groups into the window
     expect(page.locator("svg").get_by_text("100% filled")).to_have_count(len(ASSETS))
     lefts, tops, rights, bottoms = zip(*(edges(node) for node in page.locator("svg foreignObject").all()), strict=True)
     take(page, path, min(lefts) - MARGIN, min(tops) - MARGIN, max(rights) + MARGIN, max(bottoms) + MARGIN)

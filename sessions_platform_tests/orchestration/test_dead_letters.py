@@ -102,7 +102,8 @@ def test_a_job_replays_rows_of_its_run_config_and_the_sensor_sees_them(
 ) -> None:
     (row,) = queue(with_rejected_row)
     payload = row["payload"].replace("null", '"ann"')
-    config = {"rows": [{"rejection_id": row["rejection_id"], "payload": payload}]}
+    rows = [{"rejection_id": row["rejection_id"], "payload": payload}]
+    config = {"repaired": {"rows": {"rows": rows}}}
 
     tried = run(with_rejected_row, "replay_rejected", {**config, "dry_run": True}, instance)
     assert metadata_of(tried) == {"accepted": 1, "pending_landing_partitions": []}
@@ -120,6 +121,19 @@ def test_a_job_replays_rows_of_its_run_config_and_the_sensor_sees_them(
     assert requested_ranges(with_rejected_row, "new_files", instance) == []
 
 
+@pytest.mark.parametrize("config", [{}, {"repaired": {}}, {"dry_run": True}])
+def test_a_replay_without_repaired_rows_is_an_error_before_it_is_launched(home: Home, config: dict[str, Any]) -> None:
+    job = home.definitions.resolve_job_def(f"{home.name}__replay_rejected")
+    with pytest.raises(dg.DagsterInvalidConfigError, match="repaired"):
+        dg.validate_run_config(job, {"ops": {f"{home.name}__replay_rows": {"config": config}}})
+
+
+def test_a_replay_of_an_empty_list_of_rows_fails_with_a_sentence(home: Home, instance: dg.DagsterInstance) -> None:
+    result = run(home, "replay_rejected", {"repaired": {"rows": {"rows": []}}}, instance)
+    assert not result.success
+    assert "rows is empty. Fix: give at least one" in "".join(e.to_json() for e in instance.all_logs(result.run_id))
+
+
 def test_a_job_whose_rows_are_rejected_again_fails_after_storing_the_others_and_shows_no_payload(
     with_rejected_row: Home, instance: dg.DagsterInstance, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -130,7 +144,7 @@ def test_a_job_whose_rows_are_rejected_again_fails_after_storing_the_others_and_
     file = tmp_path / "repaired.ndjson"
     file.write_text("\n".join(map(json.dumps, rows)))
 
-    result = run(with_rejected_row, "replay_rejected", {"file": str(file)}, instance)
+    result = run(with_rejected_row, "replay_rejected", {"repaired": {"file": {"path": str(file)}}}, instance)
 
     assert not result.success
     assert {key: metadata_of(result)[key] for key in ("accepted", "unchanged")} == {"accepted": 1, "unchanged": 1}
@@ -260,7 +274,9 @@ def test_the_demos_rejected_rows_are_replayed_by_contract_by_job_and_from_the_co
     halves = tmp_path / "first.ndjson", tmp_path / "second.ndjson"
     for half, some in zip(halves, (lines[::2], lines[1::2]), strict=True):
         half.write_text("\n".join(some) + "\n")
-    assert metadata_of(run(shop, "replay_rejected", {"file": str(halves[0])}, instance))["accepted"] == len(lines[::2])
+    assert metadata_of(run(shop, "replay_rejected", {"repaired": {"file": {"path": str(halves[0])}}}, instance))[
+        "accepted"
+    ] == len(lines[::2])
     run_requested(shop, instance)
     assert Counter(row["status"] for row in queue(shop)) == {"resolved": len(lines[::2]), "open": len(lines[1::2])}
     for fate in ("accepted", "resolved"):
