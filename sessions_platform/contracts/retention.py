@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from sessions_platform.contracts.model import Model
-from sessions_platform.contracts.values import Retention
+from sessions_platform.contracts.values import Retention, invalid
 
 # Longer than any run may take, so that no file is removed that a run still reads.
 SHORTEST_GRACE = timedelta(days=1)
@@ -18,7 +18,7 @@ SHORTEST_GRACE = timedelta(days=1)
 
 def _at_least_a_day(duration: timedelta) -> timedelta:
     if duration < SHORTEST_GRACE:
-        raise ValueError("it is shorter than a day, and runs may still read what it would remove")
+        raise invalid("it is shorter than a day, and runs may still read what it would remove", "write 1d or more")
     return duration
 
 

@@ -18,7 +18,7 @@ def duplicates_issues(duplicates: Raw, columns: Raw) -> Iterator[Issue]:
             yield Issue(("duplicates", "compare"), f"there is no column {name!r}", f"name some of {', '.join(columns)}")
     if ignore and compare not in (None, "content"):
         yield Issue(("duplicates", "ignore"), "compare says already what is compared", "remove it, or compare")
-    for name in ignore if isinstance(ignore, list) else []:
+    for name in [name for name in ignore if isinstance(name, str)] if isinstance(ignore, list) else []:
         if readers := [
             column for column in columns if name not in columns and name in _fields(mapping(columns, column))
         ]:

@@ -1,11 +1,11 @@
 """Read a stream's YAML file, and report every problem of it with file, line, key, reason and fix.
 
 PyYAML reads the file (YAML 1.1) into nodes first, because nodes have the lines of keys, and show repeated keys. Not
-here: the rules themselves, of one key (the modules of the models, ``values``) and of two (``stream_checks``), and all
-streams of a folder (``stream_folder``).
+here: the rules themselves, of one key (the modules of the models, ``values``) and of two (``stream_checks``), what is
+said of a value of the wrong kind (``model_errors``), short forms (``short_forms``), and all streams of a folder
+(``stream_folder``).
 """
 
-import difflib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,36 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from yaml.reader import ReaderError
 
-from sessions_platform.contracts.columns import Column, Reference
 from sessions_platform.contracts.header_file import with_header_names
 from sessions_platform.contracts.issues import Issue, KeyPath
+from sessions_platform.contracts.model_errors import explained
 from sessions_platform.contracts.pseudonym_checks import pseudonym_issues
-from sessions_platform.contracts.rejection_limits import Rejected, Thresholds
-from sessions_platform.contracts.respelling import Split, Words
-from sessions_platform.contracts.session_rule import Aggregate, SessionRule
-from sessions_platform.contracts.sources import source_type_of
-from sessions_platform.contracts.stream import Landing, Stream
+from sessions_platform.contracts.short_forms import written_out
+from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.stream_checks import cross_key_issues
-from sessions_platform.contracts.values import INVALID, shown
 from sessions_platform.errors import UserError
 
-# The model of each mapping of the file but `source`; * is any name.
-_MODELS: dict[KeyPath, type[BaseModel]] = {
-    (): Stream,
-    ("landing",): Landing,
-    ("session",): SessionRule,
-    ("rejected",): Rejected,
-    ("rejected", "by_reason", "*"): Thresholds,
-    ("columns", "*"): Column,
-    ("columns", "*", "references"): Reference,
-    ("columns", "*", "split"): Split,
-    ("columns", "*", "words"): Words,
-    ("session", "columns", "*"): Aggregate,
-}
-_SUBJECT = re.compile(r"^(Input|List|String|Dictionary|Keys|Value error,) ")
 _TEXT = "tag:yaml.org,2002:str"
 _TRUTHS = ("true", "false")
 _KEY_TAGS = {_TEXT, "tag:yaml.org,2002:merge"}
@@ -89,7 +71,8 @@ def load_stream(path: Path, home: Path, pseudonym_key: str | None = None) -> Str
     Raises:
         StreamError: with every problem of the file, in the order of its lines.
     """
-    lines, raw = _read_yaml(path)
+    lines, stated = _read_yaml(path)
+    raw = written_out(stated)
     named, header_issues = with_header_names(raw, path.parent, home)
     content = {**named, "path": path, "home": home, "pseudonym_key": pseudonym_key}
     issues = [*header_issues, *cross_key_issues(raw), *pseudonym_issues(raw, pseudonym_key)]
@@ -288,39 +271,4 @@ def _model_issues(content: dict[str, Any], lines: dict[KeyPath, int]) -> Iterato
             index = next((part for part in location[len(key_path) :] if isinstance(part, int)), None)
             if (key_path, index) not in reported:  # a union reports each of its members
                 reported.add((key_path, index))
-                yield Issue(key_path, *_explanation(details, key_path, content))
-
-
-def _explanation(details: Any, key_path: KeyPath, content: dict[str, Any]) -> tuple[str, str]:
-    """Reason and fix of one of pydantic's errors."""
-    kind, context, value = details["type"], details.get("ctx", {}), shown(details["input"])
-    if kind == INVALID:
-        return context["reason"], context["fix"]
-    if kind == "extra_forbidden":
-        return _unknown_key(key_path, content)
-    if kind == "missing":
-        return "the key is missing", "add it"
-    if kind in {"literal_error", "enum"}:
-        return f"{value} is not allowed", f"write {context['expected']}"
-    return f"{value} is not valid", f"it {_SUBJECT.sub('', details['msg'])}"
-
-
-def _unknown_key(key_path: KeyPath, content: dict[str, Any]) -> tuple[str, str]:
-    parent, key = key_path[:-1], key_path[-1]
-    model = source_type_of(content["source"]) if parent == ("source",) else _model_of(parent)
-    known = [field.alias or name for name, field in model.model_fields.items() if not field.exclude] if model else []
-    close = difflib.get_close_matches(key, known, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"
-    return "the key is not known", f"remove it, or rename it ({hint})"
-
-
-def _model_of(key_path: KeyPath) -> type[BaseModel] | None:
-    """The model of a mapping of the file."""
-    for pattern, model in _MODELS.items():
-        if len(pattern) == len(key_path) and all(map(_matches, key_path, pattern)):
-            return model
-    return None
-
-
-def _matches(part: str, pattern: str) -> bool:
-    return pattern in {part, "*"}
+                yield Issue(key_path, *explained(details, key_path, content))

@@ -128,9 +128,13 @@ def _day(value: Any) -> date:
     return day
 
 
+_AS_YAML = {None: "null", True: "true", False: "false"}
+
+
 def shown(value: Any) -> str:
-    """A value as a message quotes it: in one line, of 80 characters at most."""
-    text = str(value) if isinstance(value, date) else repr(value)
+    """A value as a message quotes it: in one line, of 80 characters at most, and in the words of YAML."""
+    text = _AS_YAML[value] if value is None or isinstance(value, bool) else repr(value)
+    text = str(value) if isinstance(value, date) else text
     return text if len(text) <= 80 else f"{text[:79]}…"
 
 

@@ -251,7 +251,7 @@ PROBLEMS: dict[str, tuple[str | bytes, str, str]] = {
     "no members": (
         changed("  files:", "  max_members: 0\n  files:"),
         "source.max_members",
-        "greater than or equal to 1",
+        "write 1 or more",
     ),
     "a size of nothing": (changed("  files:", "  max_unpacked: 0GB\n  files:"), "source.max_unpacked", "as in 16GB"),
     "no duration": (changed("gap: 30m", "gap: 30 minutes"), "session.gap", "as in 30m"),
@@ -285,7 +285,7 @@ PROBLEMS: dict[str, tuple[str | bytes, str, str]] = {
         "columns.event_timestamp.lt",
         "remove it",
     ),
-    "a bound that is no number": (changed("ge: 0}", "ge: zero}"), "columns.amount.ge", "valid number"),
+    "a bound that is no number": (changed("ge: 0}", "ge: zero}"), "columns.amount.ge", "write one, without quotes"),
     "no regular expression": (changed(PAGE, "{pattern: '('}"), "columns.page_url.pattern", "Rust syntax"),
     "a path that selects nothing": (changed(PAGE, "{from: 'x[key]'}"), "columns.page_url.from", "list[key=text]"),
     "a quote that does not end": (changed(PAGE, "{from: 'x.\"y'}"), "columns.page_url.from", "list[key=text]"),
@@ -350,8 +350,8 @@ PROBLEMS: dict[str, tuple[str | bytes, str, str]] = {
     "a time": (changed("start: 2026-01-01", "start: 2026-01-01 12:00:00"), "start", "2026-01-31"),
     "no date of landing": (changed("start: 2026-01-01}", "start: soon}"), "landing.start", "2026-01-31"),
     "join": (changed("{from: id}", "{from: id, join: [a, b]}"), "columns.event_id.join", "one of the two"),
-    "a join of one": (changed("{from: id}", "{join: [a]}"), "columns.event_id.join", "2 items"),
-    "from nothing": (changed("{from: id}", "{from: []}"), "columns.event_id.from", "1 item"),
+    "a join of one": (changed("{from: id}", "{join: [a]}"), "columns.event_id.join", "list 2 or more"),
+    "from nothing": (changed("{from: id}", "{from: []}"), "columns.event_id.from", "list 1 or more"),
     "null user": (
         changed("[user.id, anonymous_id]", "id, nullable: true"),
         "columns.user_id.nullable",
@@ -363,7 +363,7 @@ PROBLEMS: dict[str, tuple[str | bytes, str, str]] = {
         "session.timezone",
         "UTC",
     ),
-    "owners that are no list": (changed(new="owners: team:data\n"), "owners", "list"),
+    "owners that are no list": (changed(new="owners: {a: 1}\n"), "owners", "owners: [team:shop]"),
     "words for numbers": (changed(AMOUNT, "{type: integer, isin: [one, two]}"), "columns.amount.isin", ""),
     "fractions for whole numbers": (changed(AMOUNT, "{type: integer, isin: [1.5]}"), "columns.amount.isin", ""),
     "words for times": (

@@ -192,4 +192,4 @@ def test_a_message_quotes_80_characters_of_a_value() -> None:
     assert shown("x" * 78) == f"'{'x' * 78}'"
     assert shown("x" * 79) == f"'{'x' * 78}…"
     assert shown(date(2026, 1, 1)) == "2026-01-01"
-    assert shown(None) == "None"
+    assert shown(None) == "null"

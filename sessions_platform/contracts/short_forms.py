@@ -1,0 +1,91 @@
+"""Short forms of a stream's file: what a key means where its value is not the mapping or list that it usually has.
+
+Here: forms that can be meant one way only, as `session: 30m`, with their JSON schemas. They are written out before any
+rule is applied, so that a short form and its long one are the same stream. Not here: what is said where a value can't
+be meant one way (``model_errors``).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sessions_platform.contracts.calendar import Cadence
+from sessions_platform.contracts.formats import format_of_name
+from sessions_platform.contracts.issues import KeyPath, Raw
+
+
+@dataclass(frozen=True)
+class ShortForm:
+    """What a key may be written as, and what it then means; None where the value has no such meaning."""
+
+    written_out: Callable[[Any], Any]
+    schema: dict[str, Any]
+
+
+def _text_as(key: str) -> Callable[[Any], Any]:
+    """A text is the value of this key."""
+    return lambda value: {key: value} if isinstance(value, str) else None
+
+
+def _cadence(value: Any) -> Any:
+    return {"partition": value} if isinstance(value, str) and value in Cadence.__members__ else None
+
+
+def _files(value: Any) -> Any:
+    name = format_of_name(value) if isinstance(value, str) else None
+    return {"files": value, "format": name} if name else None
+
+
+def _column(value: Any) -> Any:
+    if value is None:
+        return {}
+    is_path = isinstance(value, str) or (isinstance(value, list) and all(isinstance(path, str) for path in value))
+    return {"from": value} if is_path and value else None
+
+
+def _one_text(value: Any) -> Any:
+    return [value] if isinstance(value, str) else None
+
+
+def _one_rule(value: Any) -> Any:
+    return [value] if isinstance(value, dict) else None
+
+
+_TEXT = {"type": "string"}
+_LIST_OF_ONE = ShortForm(_one_text, _TEXT)
+
+# By key path, where * is any name; those of an outer key before those of keys within it.
+SHORT_FORMS: dict[KeyPath, ShortForm] = {
+    ("owners",): _LIST_OF_ONE,
+    ("source",): ShortForm(_files, _TEXT),
+    ("landing",): ShortForm(_cadence, {"enum": [cadence.value for cadence in Cadence]}),
+    ("session",): ShortForm(_text_as("gap"), {"type": "string", "examples": ["30m"]}),
+    ("skip",): ShortForm(_one_rule, {"$ref": "#/$defs/SkipRule"}),
+    ("columns", "*"): ShortForm(
+        _column, {"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1}, {"type": "null"}]}
+    ),
+    ("columns", "*", "formats"): _LIST_OF_ONE,
+    ("columns", "*", "isin"): _LIST_OF_ONE,
+}
+
+
+def written_out(raw: Raw) -> Raw:
+    """The content of a stream's file with its short forms written out; what has none stays as it is."""
+    for pattern, form in SHORT_FORMS.items():
+        raw = _written_out_at(raw, pattern, form)
+    return raw
+
+
+def _written_out_at(raw: Any, pattern: KeyPath, form: ShortForm) -> Any:
+    """The same with the values of one key path alone."""
+    if not isinstance(raw, dict):
+        return raw
+    name, rest = pattern[0], pattern[1:]
+
+    def value_of(value: Any) -> Any:
+        if rest:
+            return _written_out_at(value, rest, form)
+        long = form.written_out(value)
+        return value if long is None else long
+
+    return {key: value_of(value) if name in ("*", key) else value for key, value in raw.items()}
