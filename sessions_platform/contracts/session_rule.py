@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from sessions_platform.contracts.calendar import Cadence
 from sessions_platform.contracts.model import Model
+from sessions_platform.contracts.session_likes import Like, expanded
 from sessions_platform.contracts.values import Duration, Identifier, PositiveDuration, Timezone, invalid, shown
 
 
@@ -73,6 +74,9 @@ class CutOn(Model):
 class SessionRule(Model):
     """What a session is. It belongs to the stream: two runs must not disagree about it."""
 
+    like: Like | None = Field(
+        None, description="A program whose sessions these shall be: other keys have its values where none are stated."
+    )
     gap: PositiveDuration = Field(
         timedelta(minutes=30), description="A longer silence ends the session.", json_schema_extra={"default": "30m"}
     )
@@ -103,6 +107,11 @@ class SessionRule(Model):
         description="How far an event may lie beyond the end of its landing partition.",
         json_schema_extra={"default": "5m"},
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_like(cls, session: Any) -> Any:
+        return expanded(session)
 
     @property
     def silence_begins(self) -> TimeUnit:

@@ -230,7 +230,7 @@ class Stream(Model):
 
         It is stored in the ledger and with each session: if it changes, every session partition is stale.
         """
-        rule = self.session.model_dump(mode="json", exclude={"max_future", *_LATER_RULES})
+        rule = self.session.model_dump(mode="json", exclude={"like", "max_future", *_LATER_RULES})
         rule |= self.session.model_dump(mode="json", include=set(_LATER_RULES), exclude_defaults=True)
         return _digest({"session": rule, "sequence": self.sequence, **self._stated_duplicates})
 
