@@ -130,7 +130,7 @@ class Database:
         Raises:
             QueryError: PostgreSQL rejected the statement, or it took too long.
         """
-        with self._reading() as connection, connection.cursor(row_factory=rows_by_distinct_names) as cursor:
+        with self.reading() as connection, connection.cursor(row_factory=rows_by_distinct_names) as cursor:
             # The binary protocol takes one statement only: a second one could leave the transaction.
             cursor.execute(sql.encode(), binary=True)
             return cursor.fetchall() if cursor.description else []
@@ -144,12 +144,12 @@ class Database:
         Raises:
             QueryError: PostgreSQL rejected the statement, or it took too long; maybe after some rows.
         """
-        with self._reading() as connection, reading(connection, sql, values) as result:
+        with self.reading() as connection, reading(connection, sql, values) as result:
             yield result
 
     @contextmanager
-    def _reading(self) -> Iterator[psycopg.Connection]:
-        """A connection whose transaction only reads, as the reader; errors are those that `query` states."""
+    def reading(self) -> Iterator[psycopg.Connection]:
+        """A transaction of the reader, which may only read, and reads as of one moment; errors as `query` states them."""
         try:
             with self._connect(reads=True) as connection:
                 _read_only(connection)

@@ -1,0 +1,157 @@
+"""What a report counts, as one record.
+
+Counts of sessions come from the warehouse, as the reader sees it; counts of raw rows from the ledger; silences and
+delays from the lake (`lake_counts.py`). Nothing here grows with the number of sessions or events. Not here: words and
+pictures.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+from sessions_platform.contracts.calendar import midnight
+from sessions_platform.contracts.stream import Stream
+from sessions_platform.operations.report.lake_counts import Delays, count_delays, count_silences
+from sessions_platform.operations.status import pending_landing_partitions
+from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.storage.ledger.ledger import LandingVersion
+from sessions_platform.storage.warehouses.postgres.report_queries import Distributions, ReportQueries, Totals
+from sessions_platform.transforms.silences import GAPS, Silences
+
+# Bounds of classes, ascending: seconds, and numbers of events.
+DURATIONS = (1, 10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400)
+EVENTS = (2, 3, 4, 5, 6, 11, 21, 51, 101, 1001)
+_SECOND, _MINUTE, _HOUR, _DAY = (timedelta(seconds=seconds) for seconds in (1, 60, 3600, 86400))
+_SILENCES = (
+    *(n * _SECOND for n in (1, 10, 30)),
+    *(n * _MINUTE for n in (1, 2, 5, 10, 15, 20, 30, 45, 60)),
+    *(n * _HOUR for n in (2, 6)),
+    *(n * _DAY for n in (1, 7)),
+)
+_LISTED = 10
+LISTS = ("primary_action", "entry_page", "exit_page")
+# How many periods of a unit are legible beside each other: up to these many days, days are, and then weeks.
+_MOST_DAYS = {"day": 92, "week": 730}
+
+
+@dataclass(frozen=True)
+class Period:
+    """A day, week or month by its first day."""
+
+    first_day: date
+    sessions: int
+    users: int
+
+
+@dataclass(frozen=True)
+class Arrivals:
+    """The rows of landing partitions of one period, by the period's first day."""
+
+    first_day: date
+    raw_rows: int
+    rejected: int
+    by_reason: dict[str, int]
+
+
+@dataclass(frozen=True)
+class MostFrequent:
+    """The most frequent values of a column of the sessions, and how many values there are."""
+
+    values: tuple[tuple[str, int], ...]
+    different: int
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """All counts of a report.
+
+    `since` is the first day in the session timezone; sessions that start before it, events and landing partitions of
+    before it are left out. `unit` is day, week or month, of `periods`; `arrival_unit` the same of `arrivals`.
+    """
+
+    stream: Stream
+    since: date | None
+    made_at: datetime
+    totals: Totals
+    unit: str
+    periods: tuple[Period, ...]
+    distributions: Distributions
+    most_frequent: dict[str, MostFrequent]
+    silences: Silences
+    delays: Delays
+    arrival_unit: str
+    arrivals: tuple[Arrivals, ...]
+    stale_sessions: tuple[str, ...]
+    pending_landing: tuple[str, ...]
+
+
+def report_data(context: StreamContext, since: date | None = None) -> ReportData:
+    """Count everything that a report shows.
+
+    Args:
+        context: the stream's.
+        since: the first day, in the stream's session timezone; everything where absent.
+    """
+    context.prepare()
+    stream, timezone = context.stream, context.stream.session.timezone
+    moment = midnight(since, timezone) if since else None
+    queries = ReportQueries(context.warehouse.tables, timezone, moment)
+    with context.database.reading() as connection:
+        totals = queries.totals(connection)
+        unit = _unit(totals.first_start, totals.last_start)
+        periods = tuple(Period(*row) for row in queries.by_period(connection, unit))
+        distributions = queries.distributions(connection, DURATIONS, EVENTS)
+        lists = {name: _most_frequent(queries.most_frequent(connection, name, _LISTED)) for name in LISTS}
+    landings = context.ledger.landings()
+    gap = stream.session.gap
+    bounds, gaps = sorted({*_SILENCES, gap}), sorted({*GAPS, gap})
+    arrival_unit, arrivals = _arrivals(landings, since)
+    return ReportData(
+        *(stream, since, datetime.now(UTC), totals, unit, periods, distributions, lists),
+        count_silences(context, landings, moment, gaps, bounds),
+        count_delays(context, landings, moment),
+        *(arrival_unit, arrivals),
+        tuple(context.stale_session_partitions()),
+        tuple(pending_landing_partitions(context)),
+    )
+
+
+def _most_frequent(rows: Sequence[tuple[str, int, int]]) -> MostFrequent:
+    return MostFrequent(tuple((value, sessions) for value, sessions, _ in rows), rows[0][2] if rows else 0)
+
+
+def _arrivals(landings: Sequence[LandingVersion], since: date | None) -> tuple[str, tuple[Arrivals, ...]]:
+    """The unit, and the rows of each period in which something landed."""
+    days = {landing.landing_partition: date.fromisoformat(landing.landing_partition[:10]) for landing in landings}
+    wanted = [landing for landing in landings if since is None or days[landing.landing_partition] >= since]
+    known = [_noon(days[landing.landing_partition]) for landing in wanted]
+    unit = _unit(min(known, default=None), max(known, default=None))
+    periods: dict[date, list[LandingVersion]] = {}
+    for landing in wanted:
+        periods.setdefault(_floor(days[landing.landing_partition], unit), []).append(landing)
+    return unit, tuple(_arrivals_of(day, periods[day]) for day in sorted(periods))
+
+
+def _arrivals_of(day: date, landings: Sequence[LandingVersion]) -> Arrivals:
+    by_reason: Counter[str] = Counter()
+    for landing in landings:
+        by_reason.update(landing.rejected_by_reason)
+    raw, rejected = (sum(getattr(landing, name) for landing in landings) for name in ("raw_rows", "rejected"))
+    return Arrivals(day, raw, rejected, dict(by_reason))
+
+
+def _unit(first: datetime | None, last: datetime | None) -> str:
+    """Day, week or month: the shortest of which the span has not too many."""
+    days = (last - first).days if first and last else 0
+    return next((unit for unit, most in _MOST_DAYS.items() if days <= most), "month")
+
+
+def _floor(day: date, unit: str) -> date:
+    if unit == "week":
+        return day - timedelta(days=day.weekday())
+    return day.replace(day=1) if unit == "month" else day
+
+
+def _noon(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
