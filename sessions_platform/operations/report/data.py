@@ -31,8 +31,8 @@ _SILENCES = (
 )
 _LISTED = 10
 LISTS = ("primary_action", "entry_page", "exit_page")
-# How many periods of a unit are legible beside each other: up to these many days, days are, and then weeks.
-_MOST_DAYS = {"day": 92, "week": 730}
+# How many periods of a unit are legible beside each other: of a span up to these many days.
+_MOST_DAYS = {"day": 62, "week": 500}
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,10 @@ def report_data(context: StreamContext, since: date | None = None) -> ReportData
     moment = midnight(since, timezone) if since else None
     queries = ReportQueries(context.warehouse.tables, timezone, moment)
     with context.database.reading() as connection:
+        queries.prepare(connection)
         totals = queries.totals(connection)
-        unit = _unit(totals.first_start, totals.last_start)
-        periods = tuple(Period(*row) for row in queries.by_period(connection, unit))
+        unit = _unit((totals.last_start - totals.first_start).days if totals.first_start and totals.last_start else 0)
+        periods = _periods(queries.by_period(connection, unit), unit)
         distributions = queries.distributions(connection, DURATIONS, EVENTS)
         lists = {name: _most_frequent(queries.most_frequent(connection, name, _LISTED)) for name in LISTS}
     landings = context.ledger.landings()
@@ -121,16 +122,22 @@ def _most_frequent(rows: Sequence[tuple[str, int, int]]) -> MostFrequent:
     return MostFrequent(tuple((value, sessions) for value, sessions, _ in rows), rows[0][2] if rows else 0)
 
 
+def _periods(rows: Sequence[tuple[date, int, int]], unit: str) -> tuple[Period, ...]:
+    """The periods of the rows and, without sessions, those between them."""
+    found = {day: Period(day, sessions, users) for day, sessions, users in rows}
+    return tuple(found.get(day, Period(day, 0, 0)) for day in _every(list(found), unit))
+
+
 def _arrivals(landings: Sequence[LandingVersion], since: date | None) -> tuple[str, tuple[Arrivals, ...]]:
     """The unit, and the rows of each period in which something landed."""
     days = {landing.landing_partition: date.fromisoformat(landing.landing_partition[:10]) for landing in landings}
     wanted = [landing for landing in landings if since is None or days[landing.landing_partition] >= since]
-    known = [_noon(days[landing.landing_partition]) for landing in wanted]
-    unit = _unit(min(known, default=None), max(known, default=None))
+    known = [days[landing.landing_partition] for landing in wanted]
+    unit = _unit((max(known) - min(known)).days if known else 0)
     periods: dict[date, list[LandingVersion]] = {}
     for landing in wanted:
         periods.setdefault(_floor(days[landing.landing_partition], unit), []).append(landing)
-    return unit, tuple(_arrivals_of(day, periods[day]) for day in sorted(periods))
+    return unit, tuple(_arrivals_of(day, periods.get(day, [])) for day in _every(list(periods), unit))
 
 
 def _arrivals_of(day: date, landings: Sequence[LandingVersion]) -> Arrivals:
@@ -141,9 +148,8 @@ def _arrivals_of(day: date, landings: Sequence[LandingVersion]) -> Arrivals:
     return Arrivals(day, raw, rejected, dict(by_reason))
 
 
-def _unit(first: datetime | None, last: datetime | None) -> str:
-    """Day, week or month: the shortest of which the span has not too many."""
-    days = (last - first).days if first and last else 0
+def _unit(days: int) -> str:
+    """Day, week or month: the shortest of which a span of these many days has not too many."""
     return next((unit for unit, most in _MOST_DAYS.items() if days <= most), "month")
 
 
@@ -153,5 +159,9 @@ def _floor(day: date, unit: str) -> date:
     return day.replace(day=1) if unit == "month" else day
 
 
-def _noon(day: date) -> datetime:
-    return datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
+def _every(days: Sequence[date], unit: str) -> list[date]:
+    """The first days of all periods from the first of these to the last."""
+    every = [min(days)] if days else []
+    while every and every[-1] < max(days):
+        every.append(_floor(every[-1] + timedelta(days={"day": 1, "week": 7, "month": 31}[unit]), unit))
+    return every

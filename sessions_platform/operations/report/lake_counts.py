@@ -25,7 +25,7 @@ DELAYS = (
 _ENDLESS = datetime.max.replace(tzinfo=UTC)
 # A user id and a timestamp, as polars keeps them, and how much less memory counting needs than what a bucket is meant
 # for, which is a partition with all of its columns.
-_BYTES_OF_EVENT, _SHARE = 48, 6
+_BYTES_OF_EVENT, _SHARE = 32, 8
 
 
 @dataclass(frozen=True)

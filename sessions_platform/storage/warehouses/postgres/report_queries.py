@@ -19,9 +19,7 @@ Rows = list[tuple[Any, ...]]
 
 _TOTALS = SQL("""
 select count(*), coalesce(sum(event_count), 0)::bigint, min(session_start), max(session_start),
-    max(duration_seconds), max(event_count),
-    percentile_disc(0.5) within group (order by duration_seconds),
-    percentile_disc(0.5) within group (order by event_count)
+    max(duration_seconds), max(event_count)
 from {sessions}""")
 _USERS = SQL("select count(*) from (select from {sessions} group by user_id) u")
 _BY_PERIOD = SQL("""
@@ -49,10 +47,7 @@ group by 1 order by 2 desc, 1 limit {limit}""")
 
 @dataclass(frozen=True)
 class Totals:
-    """Of all sessions: numbers of sessions, users and events, and medians.
-
-    Moments, longest and median are None where there is no session; durations are in seconds.
-    """
+    """Counts of all sessions, and their extremes, which are None where there is no session."""
 
     sessions: int
     events: int
@@ -60,8 +55,6 @@ class Totals:
     last_start: datetime | None
     longest_seconds: float | None
     most_events: int | None
-    median_seconds: float | None
-    median_events: int | None
     users: int
 
 
@@ -91,11 +84,15 @@ class ReportQueries:
             "timezone": Literal(timezone),
         }
 
+    def prepare(self, connection: psycopg.Connection) -> None:
+        """Give the transaction enough memory to group a million users without temporary files."""
+        connection.execute("set local work_mem = '128MB'")
+
     def totals(self, connection: psycopg.Connection) -> Totals:
         """Counts of all sessions."""
         ((users,),) = self._rows(connection, _USERS)
         (totals,) = self._rows(connection, _TOTALS)
-        return Totals(*totals, users)
+        return Totals(*totals, users=users)
 
     def by_period(self, connection: psycopg.Connection, unit: str) -> Rows:
         """First day of each period with sessions, in order, with the numbers of sessions and of users.
@@ -117,9 +114,7 @@ class ReportQueries:
             counts: ascending bounds of the classes of events per session.
         """
         found = Distributions({}, {}, {})
-        rows = self._rows(
-            connection, _DISTRIBUTIONS, durations=Literal(list(durations)), counts=Literal(list(counts))
-        )
+        rows = self._rows(connection, _DISTRIBUTIONS, durations=Literal(list(durations)), counts=Literal(list(counts)))
         for duration, events, weekday, hour, sessions in rows:
             if duration is not None:
                 found.by_duration[duration] = sessions
