@@ -25,6 +25,7 @@ COMMANDS = {
     "preview": Entry(f"{_MODULES}.preview:preview", "Show what rows of files become; nothing is stored."),
     "check": Entry(f"{_MODULES}.check:check", "Read the files of streams, without a database."),
     "status": Entry(f"{_MODULES}.query:status", "Show what streams contain, and what is pending or stale."),
+    "report": Entry(f"{_MODULES}.report:report", "Write a page with pictures of a stream's sessions."),
     "files": Entry(f"{_MODULES}.query:files", "List the lake files with the current rows of an asset."),
     "sql": Entry(f"{_MODULES}.query:sql", "Query the warehouse, read-only."),
     "reader-url": Entry(f"{_MODULES}.query:reader_url", "Print where readers log in to the embedded PostgreSQL."),

@@ -45,6 +45,7 @@ _MAY_REMAIN = [
     "PostgreSQL: freed pages until they are written again, the write-ahead log, and replicas.",
     "Dagster: log lines and what you have put into metadata, tags or a run's configuration yourself.",
     "Other warehouses that sessions were delivered to, until the next delivery.",
+    "Reports that were written, which quote the most frequent pages.",
     "The SHA-256 of landing files as they were delivered, in the ledger, by which a redelivery is recognized.",
 ]
 

@@ -22,6 +22,7 @@ from sessions_platform.orchestration.jobs import stream_jobs
 from sessions_platform.orchestration.loggers import json_lines, progress
 from sessions_platform.orchestration.process import prepare_process
 from sessions_platform.orchestration.purge import purge_job, purge_weekly
+from sessions_platform.orchestration.report import report_asset
 from sessions_platform.orchestration.resources import Platform, streams_of
 from sessions_platform.orchestration.schedules import stream_schedules
 from sessions_platform.orchestration.sensors import new_files, stale_sessions
@@ -67,7 +68,7 @@ def build(settings: Settings) -> dg.Definitions:
 def _definitions_of(stream: Stream) -> StreamDefinitions:
     try:
         return StreamDefinitions(
-            assets=[*stream_assets(stream)],
+            assets=[*stream_assets(stream), report_asset(stream)],
             asset_checks=[sample_recomputation(stream)],
             jobs=[
                 *(*stream_jobs(stream), *dead_letter_jobs(stream)),

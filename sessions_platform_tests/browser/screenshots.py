@@ -10,6 +10,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from sessions_platform_tests.browser.ui import (
     ASSETS,
+    STREAM,
     chromium,
     environment,
     open_asset,
@@ -21,12 +22,13 @@ from sessions_platform_tests.browser.ui import (
 WIDTH, HEIGHT = 1400, 1600
 WIDTH_OF_GRAPH = 2400
 MARGIN = 24
+NARROW_MARGIN = 8
 LINE = 2
 BUSIEST_DAY = "2026-01-11"
 
 
 def take_screenshots(folder: Path) -> None:
-    """Write asset-graph.png, events.png and rejected-events.png, of the demo's whole week."""
+    """Write asset-graph.png, events.png, rejected-events.png and report.png, of the demo's whole week."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="sessions-screenshots-") as name:
         home = Path(name) / "home"
@@ -37,6 +39,18 @@ def take_screenshots(folder: Path) -> None:
             capture_asset_graph(page, url, folder / "asset-graph.png")
             capture_events(page, url, folder / "events.png")
             capture_rejected_events(page, url, folder / "rejected-events.png")
+        report = Path(name) / "report.html"
+        subprocess.run(program("report", STREAM, "--html", str(report)), env=environment(home), check=True)
+        with chromium(WIDTH, HEIGHT) as page:
+            capture_report(page, report.as_uri(), folder / "report.png")
+
+
+def capture_report(page: Page, url: str, path: Path) -> None:
+    """The silences and the other gaps, which stand beside each other."""
+    page.goto(url)
+    left, top, _, bottom = edges(page.locator("#silences"))
+    _, _, right, _ = edges(page.locator("#gaps"))
+    take(page, path, left - NARROW_MARGIN, top - NARROW_MARGIN, right + NARROW_MARGIN, bottom + NARROW_MARGIN)
 
 
 def capture_asset_graph(page: Page, url: str, path: Path) -> None:

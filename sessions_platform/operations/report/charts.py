@@ -6,6 +6,7 @@ gets those of the light one. No meaning depends on colours alone. Not here: what
 stands (`page.py`).
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ Spec = dict[str, Any]
 _VERSION = "5.21"  # of Vega-Lite, of those that vl-convert contains
 NARROW, WIDE = 320, 640
 _FONT = "Arial, 'Liberation Sans', Helvetica, sans-serif"  # of equal widths, so that text is as wide as was measured
-_CHARACTER = 7.2  # pixels that a character of 12 may take where the browser has none of these fonts
+_CHARACTER = 7.6  # pixels that a character of 12 may take where the browser has none of these fonts
 _TEXT, _FAINT, _GRID = "var(--text)", "var(--faint)", "var(--grid)"
 MARK, SECOND = "var(--mark)", "var(--second)"
 SHADES = tuple(f"var(--shade{n})" for n in range(6))
@@ -64,12 +65,16 @@ _ROOT = re.compile(r"<svg [^>]*?(width=\"[\d.]+\" height=\"[\d.]+\" viewBox=\"[^
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar: its label, its length and what is written at its end; `stands_out` gives it the second colour."""
+    """One bar: its label, its length and what is written at its end.
+
+    `stands_out` gives it the second colour; `is_line` makes it a line across the chart, with a label only.
+    """
 
     label: str
-    value: float
-    text: str
+    value: float = 0
+    text: str = ""
     stands_out: bool = False
+    is_line: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,14 +95,8 @@ class Chart:
         return vl_convert.svg_to_png(svg.replace(">", f">{ground}", 1), scale=1)
 
 
-def bars(data: Sequence[Bar], rule_after: int | None = None, rule: str = "") -> Chart:
-    """Horizontal bars, one below the other, each with its label before it and its number behind it.
-
-    Args:
-        data: from top to bottom; labels are unique.
-        rule_after: draw a line below the bar of this index.
-        rule: what stands at the line.
-    """
+def bars(data: Sequence[Bar]) -> Chart:
+    """Horizontal bars from top to bottom, each with its label before it and its number behind it; labels are unique."""
     rows = [{"n": n, "label": bar.label, "value": bar.value, "text": bar.text} for n, bar in enumerate(data)]
     labels = [bar.label for bar in data]
     colours = [SECOND if bar.stands_out else MARK for bar in data]
@@ -111,6 +110,9 @@ def bars(data: Sequence[Bar], rule_after: int | None = None, rule: str = "") -> 
         y: Spec = {"field": "label", "type": "nominal", "sort": labels, "title": None}
         y["scale"] = {"paddingInner": 0.28, "paddingOuter": 0.3}
         y["axis"] = {"ticks": False, "domain": False, "labelPadding": 6, "minExtent": before, "labelLimit": 0}
+        of_lines = json.dumps([bar.label for bar in data if bar.is_line])
+        is_line = {"test": f"indexof({of_lines}, datum.value) >= 0", "value": "bold"}
+        y["axis"]["labelFontWeight"] = {"condition": is_line, "value": "normal"}
         colour: Spec = {"field": "label", "type": "nominal", "legend": None}
         colour["scale"] = {"domain": labels, "range": colours}
         layers: list[Spec] = [
@@ -120,26 +122,14 @@ def bars(data: Sequence[Bar], rule_after: int | None = None, rule: str = "") -> 
                 "encoding": {"x": x, "y": y, "text": {"field": "text"}},
             },
         ]
-        if rule_after is not None:
-            layers += _rule(labels[rule_after], rule, most * room)
+        line = {"type": "rule", "color": SECOND, "strokeWidth": 2, "strokeDash": [6, 3]}
+        for bar in data:
+            if bar.is_line:
+                y_of_line = {"datum": bar.label, "type": "nominal"}
+                layers.append({"data": {"values": [{}]}, "mark": line, "encoding": {"y": y_of_line}})
         return {"data": {"values": rows}, "height": 23 * len(data), "layer": layers}
 
     return Chart(draw)
-
-
-def _rule(label: str, text: str, end: float) -> list[Spec]:
-    """A line below a bar, with text at its right end."""
-    y = {"datum": label, "type": "nominal", "bandPosition": 1.19}
-    line = {"type": "rule", "color": SECOND, "strokeWidth": 2, "strokeDash": [6, 3]}
-    words = {"type": "text", "align": "right", "baseline": "bottom", "dy": -3, "color": _TEXT, "fontWeight": "bold"}
-    return [
-        {"data": {"values": [{}]}, "mark": line, "encoding": {"y": y}},
-        {
-            "data": {"values": [{}]},
-            "mark": {**words, "fontSize": 12},
-            "encoding": {"y": y, "x": {"datum": end, "type": "quantitative"}, "text": {"value": text}},
-        },
-    ]
 
 
 def lines(days: Sequence[date], series: Mapping[str, Sequence[int]]) -> Chart:
@@ -188,7 +178,8 @@ def stacks(days: Sequence[date], series: Mapping[str, Sequence[int]]) -> Chart:
     def draw(width: int) -> Spec:
         step = ceil(len(columns) * room / width)
         x: Spec = {"field": "day", "type": "nominal", "sort": columns, "title": None}
-        x["axis"] = {"values": columns[::step], "labelAngle": 0, "ticks": False, "labelOverlap": False}
+        x["axis"] = {"values": columns[::step], "labelAngle": 0, "labelPadding": 9, "labelOverlap": False}
+        x["axis"]["ticks"] = False
         x["axis"]["labelExpr"] = f"utcFormat(toDate(datum.value), '{form}')"
         x["scale"] = {"paddingInner": 0.15}
         colour = {"field": "series", "type": "nominal", "legend": None}
@@ -221,7 +212,7 @@ def heat_map(rows: Sequence[str], columns: Sequence[str], shades: Mapping[tuple[
 
 def _time(width: int, days: Sequence[date]) -> Spec:
     """The axis of time: as many dates as can be read beside each other."""
-    axis: Spec = {"grid": False, "labelAngle": 0, "labelOverlap": True}
+    axis: Spec = {"grid": False, "labelAngle": 0, "labelOverlap": True, "labelPadding": 6}
     axis["format"], room = _date_format(days)
     axis["tickCount"] = width // room
     if len(days) <= axis["tickCount"]:

@@ -7,6 +7,7 @@ pictures.
 
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -89,14 +90,34 @@ class ReportData:
 def report_data(context: StreamContext, since: date | None = None) -> ReportData:
     """Count everything that a report shows.
 
+    The server counts sessions while this process counts events, so the two may be of states shortly after each other.
+
     Args:
         context: the stream's.
         since: the first day, in the stream's session timezone; everything where absent.
     """
     context.prepare()
-    stream, timezone = context.stream, context.stream.session.timezone
-    moment = midnight(since, timezone) if since else None
-    queries = ReportQueries(context.warehouse.tables, timezone, moment)
+    stream = context.stream
+    moment = midnight(since, stream.session.timezone).astimezone(UTC) if since else None
+    landings = context.ledger.landings()
+    with ThreadPoolExecutor(1) as thread:
+        asked = thread.submit(_of_sessions, context, moment)
+        of_events = _of_events(context, landings, moment)
+        of_sessions = asked.result()
+    return ReportData(
+        *(stream, since, datetime.now(UTC)),
+        *of_sessions,
+        *of_events,
+        *_arrivals(landings, since),
+        tuple(context.stale_session_partitions()),
+        tuple(pending_landing_partitions(context)),
+    )
+
+
+def _of_sessions(
+    context: StreamContext, since: datetime | None
+) -> tuple[Totals, str, tuple[Period, ...], Distributions, dict[str, MostFrequent]]:
+    queries = ReportQueries(context.warehouse.tables, context.stream.session.timezone, since)
     with context.database.reading() as connection:
         queries.prepare(connection)
         totals = queries.totals(connection)
@@ -104,18 +125,15 @@ def report_data(context: StreamContext, since: date | None = None) -> ReportData
         periods = _periods(queries.by_period(connection, unit), unit)
         distributions = queries.distributions(connection, DURATIONS, EVENTS)
         lists = {name: _most_frequent(queries.most_frequent(connection, name, _LISTED)) for name in LISTS}
-    landings = context.ledger.landings()
-    gap = stream.session.gap
-    bounds, gaps = sorted({*_SILENCES, gap}), sorted({*GAPS, gap})
-    arrival_unit, arrivals = _arrivals(landings, since)
-    return ReportData(
-        *(stream, since, datetime.now(UTC), totals, unit, periods, distributions, lists),
-        count_silences(context, landings, moment, gaps, bounds),
-        count_delays(context, landings, moment),
-        *(arrival_unit, arrivals),
-        tuple(context.stale_session_partitions()),
-        tuple(pending_landing_partitions(context)),
-    )
+    return totals, unit, periods, distributions, lists
+
+
+def _of_events(
+    context: StreamContext, landings: Sequence[LandingVersion], since: datetime | None
+) -> tuple[Silences, Delays]:
+    gap = context.stream.session.gap
+    gaps, bounds = sorted({*GAPS, gap}), sorted({*_SILENCES, gap})
+    return count_silences(context, landings, since, gaps, bounds), count_delays(context, landings, since)
 
 
 def _most_frequent(rows: Sequence[tuple[str, int, int]]) -> MostFrequent:

@@ -43,7 +43,8 @@ def _svg(section: Section, size: str) -> Markup:
     assert section.chart is not None
     svg = section.chart.svg(charts.NARROW if size == "narrow" else charts.WIDE)
     place = f"{section.name}-{size}"
-    of_image = Markup('<svg class="{}" role="img" aria-labelledby="{}-title {}-desc"').format(size, place, place)
+    of_image = Markup('<svg class="{}" role="img" aria-labelledby="{}-title" aria-describedby="{}-desc"')
+    of_image = of_image.format(size, place, place)
     texts = Markup('><title id="{}-title">{}</title><desc id="{}-desc">{} {}</desc>').format(
         place, section.title, place, section.text, "All numbers are in the table below."
     )

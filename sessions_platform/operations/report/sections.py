@@ -192,7 +192,8 @@ def _silences(data: ReportData) -> Section:
         charts.Bar(name, silences, words.number(silences), stands_out=low is not None and low >= gap)
         for name, (low, _, silences) in zip(names, rows, strict=True)
     ]
-    last = next(n for n, (_, high, _) in enumerate(rows) if high == gap)
+    beyond = next(n for n, (low, _, _) in enumerate(rows) if low == gap)
+    drawn.insert(beyond, charts.Bar(f"gap: {words.span(gap)}", is_line=True))
     table = [
         (name, words.number(silences), words.percent(silences, total))
         for name, (_, _, silences) in zip(names, rows, strict=True)
@@ -201,7 +202,7 @@ def _silences(data: ReportData) -> Section:
         "silences",
         f"{words.percent(ending, total)} of all silences are {is_longer} than the gap of {words.span(gap)}",
         text,
-        charts.bars(drawn, last, f"gap: {words.span(gap)}"),
+        charts.bars(drawn),
         ((charts.MARK, "within a session"), (charts.SECOND, "ends a session")),
         Table("Silences by length", ("silence", "silences", "share"), tuple(table)),
     )
@@ -253,8 +254,8 @@ def _gaps(data: ReportData) -> Section:
 def _least_and_most(counted: dict[timedelta, int]) -> str:
     shortest, longest = min(counted), max(counted)
     return (
-        f"{words.span(shortest)} would give {words.number(counted[shortest])}, "
-        f"{words.span(longest)} {words.number(counted[longest])}"
+        f"{words.span(shortest)} would give {words.number(counted[shortest])} "
+        f"and {words.span(longest)} {words.number(counted[longest])}"
     )
 
 
@@ -312,10 +313,12 @@ def _list(data: ReportData, column: str) -> Section:
         return Section(column, f"No session has a known {name}", f"Sessions by {name}.")
     value, most = found.values[0]
     listed = tuple(
-        Listed(value, words.number(sessions), words.percent(sessions, total), round(100 * sessions / most, 1))
+        Listed(
+            words.text(value), words.number(sessions), words.percent(sessions, total), round(100 * sessions / most, 1)
+        )
         for value, sessions in found.values
     )
-    title = _TITLES[column].format(value=value, share=words.percent(most, total))
+    title = _TITLES[column].format(value=words.short_text(value), share=words.percent(most, total))
     return Section(column, title, text, listed=listed)
 
 

@@ -1,0 +1,53 @@
+"""The asset `report` of a stream: a page with pictures, made when somebody asks for it.
+
+No job contains it, so it may be left out; materialize it in the UI, or put it on a schedule of your own. Not here: what
+stands in the page (`operations/report`).
+"""
+
+import base64
+from collections.abc import Iterator
+
+import dagster as dg
+
+from sessions_platform.contracts.stream import Stream
+from sessions_platform.operations.report.report import Report, report_file, write_report
+from sessions_platform.orchestration.assets import EVERY_PARTITION, key
+from sessions_platform.orchestration.failures import TRANSIENT, retried_when_transient
+from sessions_platform.orchestration.resources import Platform
+from sessions_platform.settings import Settings
+
+
+def report_asset(stream: Stream) -> dg.AssetsDefinition:
+    """One page for the whole stream; it has no partitions."""
+
+    @dg.asset(
+        key=key(stream, "report"),
+        description="One HTML page of the sessions, with pictures; for people, and in no job.",
+        deps=[dg.AssetDep(key(stream, "sessions"), partition_mapping=EVERY_PARTITION)],
+        group_name="report",
+        kinds={"html"},
+        owners=stream.owners,
+        retry_policy=TRANSIENT,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def report(platform: Platform) -> dg.MaterializeResult:
+        with retried_when_transient():
+            file = report_file(Settings.from_environment(), stream.name)
+            written = write_report(platform.stream_context(stream.name), file)
+        return dg.MaterializeResult(
+            metadata={
+                "dagster/row_count": written.sessions,
+                "file": dg.MetadataValue.path(str(written.file)),
+                "bytes": written.size,
+                "preview": dg.MetadataValue.md("\n\n".join(_previews(written))),
+            }
+        )
+
+    return report
+
+
+def _previews(written: Report) -> Iterator[str]:
+    """Pictures with their titles, which show counts only: Dagster keeps them, and nobody erases users there."""
+    for title, png in written.previews:
+        yield f"**{title}**"
+        yield f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})"
