@@ -11,7 +11,7 @@ import dagster as dg
 
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.operations.report.report import Report, report_file, write_report
-from sessions_platform.orchestration.assets import EVERY_PARTITION, key
+from sessions_platform.orchestration.assets import EVERY_PARTITION, GROUP, key, tags
 from sessions_platform.orchestration.failures import TRANSIENT, retried_when_transient
 from sessions_platform.orchestration.resources import Platform
 from sessions_platform.settings import Settings
@@ -24,7 +24,8 @@ def report_asset(stream: Stream) -> dg.AssetsDefinition:
         key=key(stream, "report"),
         description="One HTML page of the sessions, with pictures; for people, and in no job.",
         deps=[dg.AssetDep(key(stream, "sessions"), partition_mapping=EVERY_PARTITION)],
-        group_name="report",
+        group_name=GROUP,
+        tags=tags(stream),
         kinds={"html"},
         owners=stream.owners,
         retry_policy=TRANSIENT,

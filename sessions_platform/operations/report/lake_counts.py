@@ -8,6 +8,7 @@ they are many; of delays nothing is kept but counts. Not here: what a silence is
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import polars as pl
 
@@ -61,16 +62,24 @@ def count_silences(
     window = Window(since or datetime.min.replace(tzinfo=UTC), _ENDLESS)
     paths = events_near(landings, window)
     schema = {name: context.event_columns[name] for name in ("user_id", "event_timestamp")}
-    inclusive = context.stream.session.gap_inclusive
+    rule = context.stream.session
+    count = partial(
+        silences,
+        gaps=gaps,
+        bounds=bounds,
+        gap_inclusive=rule.gap_inclusive,
+        precision=rule.precision,
+        silence_begins=rule.silence_begins,
+    )
     size = sum(landing.accepted for landing in landings) * _BYTES_OF_EVENT
     buckets = context.buckets_for(size // _SHARE)
     if buckets == 1:
         events = context.lake.scan(paths, schema, "event_timestamp", window.overlaps).filter(in_window(window))
-        return silences(events, gaps, bounds, gap_inclusive=inclusive)
+        return count(events)
     spill = context.spill(schema, buckets, pl.col("user_id").hash())
     for block in context.lake.blocks(paths, schema, "event_timestamp", window.overlaps):
         spill.add(block.filter(in_window(window)))
-    parts = (silences(spill.bucket(n), gaps, bounds, gap_inclusive=inclusive) for n in range(buckets))
+    parts = (count(spill.bucket(n)) for n in range(buckets))
     return _sum(list(parts))
 
 

@@ -149,7 +149,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[psycopg.Connection]:
-        """A transaction of the reader, which may only read, and reads as of one moment; errors as `query` states them."""
+        """A transaction of the reader, which sees the database as of one moment; errors as `query` states them."""
         try:
             with self._connect(reads=True) as connection:
                 _read_only(connection)

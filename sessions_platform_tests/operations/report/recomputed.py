@@ -10,5 +10,10 @@ from sessions_platform.transforms import reference_sessionizer as reference
 
 def sessions_by_gap(events: list[dict[str, Any]], gaps: Iterable[timedelta], stream: Stream) -> dict[timedelta, int]:
     """How many sessions there are at each gap, by no other rule of the stream."""
-    inclusive = stream.session.gap_inclusive
-    return {gap: len(reference.sessions_of(events, reference.Rule(gap, inclusive))) for gap in gaps}
+    rule, units = stream.session, {"us": 1, "ms": 1000, "s": 1_000_000}
+    plain = reference.Rule(
+        gap_inclusive=rule.gap_inclusive,
+        precision=timedelta(microseconds=units[rule.precision]),
+        gap_from_second=rule.gap_from == "second",
+    )
+    return {gap: len(reference.sessions_of(events, plain._replace(gap=gap))) for gap in gaps}

@@ -22,17 +22,23 @@ pytestmark = pytest.mark.slow
 
 DAYS = 4
 MICROSECOND = timedelta(microseconds=1)
-AROUND_GAPS = [
-    timedelta(minutes=minutes) + n * MICROSECOND for minutes in (5, 10, 15, 20, 30, 45, 60, 120) for n in (-1, 0, 1)
-]
+GAPS = (5, 10, 15, 20, 30, 45, 60, 120)
+AROUND_GAPS = [timedelta(minutes=gap) + n * MICROSECOND for gap in GAPS for n in (-999_999, -1, 0, 1)]
 TIMEZONE = "America/New_York"
 
 
-@pytest.fixture(params=[False, True], ids=["longer than the gap ends", "the gap itself ends"])
+RULES = {
+    "longer than the gap ends": {},
+    "the gap itself ends": {"gap_inclusive": True},
+    "from the second on, in milliseconds": {"precision": "ms", "gap_from": "second"},
+}
+
+
+@pytest.fixture(params=RULES)
 def lived_in(request: pytest.FixtureRequest, open_context: Any) -> StreamContext:
     """Four landing days of twenty users: silences around each gap, ties, duplicates, late events, broken rows."""
     random = Random(7)
-    context: StreamContext = open_context(session={"gap_inclusive": request.param, "timezone": TIMEZONE})
+    context: StreamContext = open_context(session={**RULES[request.param], "timezone": TIMEZONE})
     files: dict[int, list[bytes]] = {day: [b"{broken"] for day in range(DAYS)}
     for user, at, number in moments(random):
         day = (at - DAY_ONE).days
