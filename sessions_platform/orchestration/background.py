@@ -2,7 +2,8 @@
 
 Dagster gives a tick 60 seconds, then starts the next one while the thread of the first goes on: from then on both do
 the same. Here, one evaluation of a name runs at a time, in a thread of its own; a tick waits for it only briefly, and a
-later one takes the result, so that no work is thrown away and none is done twice. Not here: what is evaluated
+later one takes the result, so that no work is thrown away and none is done twice. One that took long is followed by a
+rest. Not here: what is evaluated
 (`sensors.py`).
 """
 
@@ -16,6 +17,9 @@ from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
+# The part of a core that an evaluation may take. It is the time of the CPU, so that a busy machine causes no rest.
+_SHARE = 0.1
+_SHORT = 1.0  # seconds of the CPU after which there is no rest
 _RESULT_IS_NEW_FOR = 300.0  # seconds; an older one was left behind by a sensor that was switched off
 
 
@@ -39,17 +43,21 @@ class _Evaluation:
     began_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     began: float = field(default_factory=time.monotonic)
     ended: float | None = None
+    cpu: float = 0.0
     result: Future[Any] = field(default_factory=Future)
 
     def run(self, evaluate: Callable[[], Any]) -> None:
         try:
             value = evaluate()
         except BaseException as error:  # it is raised again where the result is taken
-            self.ended = time.monotonic()
+            self._end()
             self.result.set_exception(error)
         else:
-            self.ended = time.monotonic()
+            self._end()
             self.result.set_result(value)
+
+    def _end(self) -> None:
+        self.ended, self.cpu = time.monotonic(), time.thread_time()  # its thread has done nothing else
 
 
 class Evaluations:
@@ -57,6 +65,7 @@ class Evaluations:
 
     def __init__(self) -> None:
         self._current: dict[str, _Evaluation] = {}
+        self._rest_until: dict[str, float] = {}
         self._lock = Lock()
 
     def result(self, name: str, evaluate: Callable[[], T], seconds: float) -> Finished[T] | Unfinished:
@@ -76,7 +85,12 @@ class Evaluations:
             if not evaluation.result.done() or self._current.get(name) is not evaluation:
                 return Unfinished(time.monotonic() - evaluation.began)
             del self._current[name]
+            self._rest_until[name] = _end_of_rest(evaluation)
         return Finished(evaluation.result.result(), evaluation.began_at)
+
+    def rest(self, name: str) -> float:
+        """Seconds until the next evaluation of this name may begin; 0 if it may now."""
+        return max(self._rest_until.get(name, 0.0) - time.monotonic(), 0.0)
 
     def _join(self, name: str, evaluate: Callable[[], Any]) -> _Evaluation:
         with self._lock:
@@ -86,3 +100,9 @@ class Evaluations:
                 # A process ends without waiting for it, because a folder or a database may never answer.
                 Thread(target=current.run, args=[evaluate], name=f"evaluate {name}", daemon=True).start()
             return current
+
+
+def _end_of_rest(evaluation: _Evaluation) -> float:
+    """When the evaluation and its rest, together, have taken so long that its part of them is the share."""
+    rest = evaluation.cpu / _SHARE - evaluation.cpu if evaluation.cpu > _SHORT else 0.0
+    return (evaluation.ended or 0.0) + rest

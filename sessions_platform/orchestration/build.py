@@ -25,7 +25,7 @@ from sessions_platform.orchestration.purge import purge_job, purge_weekly
 from sessions_platform.orchestration.report import report_asset
 from sessions_platform.orchestration.resources import Platform, streams_of
 from sessions_platform.orchestration.schedules import stream_schedules
-from sessions_platform.orchestration.sensors import new_files, stale_sessions
+from sessions_platform.orchestration.sensors import interval, new_files, stale_sessions
 from sessions_platform.orchestration.verification import verify_job, verify_nightly
 from sessions_platform.settings import Settings
 
@@ -49,7 +49,8 @@ def build(settings: Settings) -> dg.Definitions:
     """
     prepare_process()
     streams = streams_of(settings)
-    parts = [_definitions_of(stream) for stream in streams.usable.values()]
+    seconds = interval(len(streams.usable))
+    parts = [_definitions_of(stream, seconds) for stream in streams.usable.values()]
     parts += [_stand_ins_of(broken) for broken in streams.broken.values()]
     platform = Platform()
     return dg.Definitions(
@@ -65,7 +66,7 @@ def build(settings: Settings) -> dg.Definitions:
     )
 
 
-def _definitions_of(stream: Stream) -> StreamDefinitions:
+def _definitions_of(stream: Stream, sensor_seconds: int) -> StreamDefinitions:
     try:
         return StreamDefinitions(
             assets=[*stream_assets(stream), report_asset(stream)],
@@ -74,7 +75,7 @@ def _definitions_of(stream: Stream) -> StreamDefinitions:
                 *(*stream_jobs(stream), *dead_letter_jobs(stream)),
                 *(clean_up_job(stream), verify_job(stream), erase_job(stream)),
             ],
-            sensors=[new_files(stream), stale_sessions(stream)],
+            sensors=[new_files(stream, sensor_seconds), stale_sessions(stream, sensor_seconds)],
             schedules=[*stream_schedules(stream), verify_nightly(stream)],
         )
     except Exception as error:  # whatever it is, the other streams go on

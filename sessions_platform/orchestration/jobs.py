@@ -5,7 +5,7 @@ when a job is started (`sensors.py`, `schedules.py`), the jobs of the dead-lette
 pending (`operations/status.py`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
@@ -123,18 +123,35 @@ def _tags(stream: Stream) -> dict[str, str]:
     return {STREAM: stream.name}
 
 
-def landing_ranges(stream_context: StreamContext, found: Found | None = None) -> list[tuple[str, str]]:
-    """Pending landing partitions, as ranges for one run each; by what was found in the source, or is found now."""
+def landing_ranges(
+    stream_context: StreamContext, found: Found | None = None, also: Sequence[str] = ()
+) -> list[tuple[str, str]]:
+    """Pending landing partitions, as ranges for one run each.
+
+    Args:
+        stream_context: the stream's.
+        found: what there is in the source; searched here by default.
+        also: partitions that are to be run although nothing of them is pending.
+    """
     calendar = stream_context.stream.landing_calendar
-    return _ranges(pending_landing_partitions(stream_context, newest_partition(calendar), found), calendar)
+    pending = pending_landing_partitions(stream_context, newest_partition(calendar), found)
+    return _ranges(sorted({*pending, *also}), calendar)
 
 
-def session_ranges(stream_context: StreamContext, landing_partition: str | None = None) -> list[tuple[str, str]]:
-    """Stale session partitions, as ranges for one run each; where a landing partition is named, those it made stale."""
+def session_ranges(
+    stream_context: StreamContext, landing_partition: str | None = None, also: Sequence[str] = ()
+) -> list[tuple[str, str]]:
+    """Stale session partitions, as ranges for one run each.
+
+    Args:
+        stream_context: the stream's.
+        landing_partition: where it is named, only those that it made stale.
+        also: partitions that are to be run although they are not stale.
+    """
     stream_context.prepare()
     calendar = stream_context.stream.session_calendar
     if landing_partition is None:
-        return _ranges(stream_context.stale_session_partitions(), calendar)
+        return _ranges(sorted({*stream_context.stale_session_partitions(), *also}), calendar)
     return _ranges(stream_context.ledger.stale_because_of(landing_partition), calendar)
 
 

@@ -2,11 +2,12 @@
 
 Here belongs when a run is requested, and the back-off after failures. Sensors have no cursor: what is pending is read
 from the ledger each time, so that nothing is missed. Not here: what is pending (`operations/status.py`), its ranges
-(`jobs.py`), evaluations that outlast a tick (`background.py`), whether the stream's file is still the one that was
-loaded (`loaded_streams.py`), and runs at fixed times (`schedules.py`).
+(`jobs.py`), which partitions Dagster shows as failed (`failed_partitions.py`), evaluations that outlast a tick
+(`background.py`), whether the stream's file is still the one that was loaded (`loaded_streams.py`), and runs at fixed
+times (`schedules.py`).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from typing import NamedTuple
@@ -17,11 +18,14 @@ from sessions_platform.contracts.stream import Stream
 from sessions_platform.errors import UserError
 from sessions_platform.operations.status import skipped_sentence
 from sessions_platform.orchestration.background import Evaluations, Unfinished
+from sessions_platform.orchestration.failed_partitions import failed_partitions
 from sessions_platform.orchestration.failures import read_again
 from sessions_platform.orchestration.heartbeats import end_lost_runs
 from sessions_platform.orchestration.jobs import (
+    LANDING_ASSETS,
     RANGE_END,
     RANGE_START,
+    SESSION_ASSETS,
     job_name,
     landing_ranges,
     range_tags,
@@ -44,6 +48,10 @@ _FIRST_BACK_OFF, _LONGEST_BACK_OFF = timedelta(minutes=1), timedelta(minutes=30)
 _FAILURES_COUNTED = 6  # from then on the back-off is the longest
 _WAIT_SECONDS = 25.0  # of a tick for what is pending; Dagster gives up a tick after 60
 _LONGEST_EVALUATION = timedelta(minutes=10)
+# Dagster looks every five seconds which sensors are due, and stores each tick. Several streams have longer intervals,
+# so that up to six together have no more ticks than one alone.
+_SHORTEST_INTERVAL, _LONGEST_INTERVAL = 5, 30  # seconds
+_FAILED_SHOWN = 3
 
 _evaluations = Evaluations()
 
@@ -59,20 +67,29 @@ class NoAnswerError(UserError):
     """What is pending could not be read within ten minutes; the message says of what."""
 
 
-def new_files(stream: Stream) -> dg.SensorDefinition:
+def interval(streams: int) -> int:
+    """Seconds between two ticks of a sensor, where there are this many streams."""
+    return min(_SHORTEST_INTERVAL * max(streams, 1), _LONGEST_INTERVAL)
+
+
+def new_files(stream: Stream, seconds: int = _LONGEST_INTERVAL) -> dg.SensorDefinition:
     """Requests runs that ingest landing files that are new or have changed; says which files are skipped."""
-    return _sensor(stream, "new_files", "ingest_events", _pending_landing)
+    return _sensor(stream, "new_files", "ingest_events", _pending_landing, seconds)
 
 
-def stale_sessions(stream: Stream) -> dg.SensorDefinition:
+def stale_sessions(stream: Stream, seconds: int = _LONGEST_INTERVAL) -> dg.SensorDefinition:
     """Requests runs that refresh session partitions that changed events have made stale."""
-    return _sensor(stream, "stale_sessions", "refresh_sessions", lambda context: Pending(session_ranges(context)))
+    return _sensor(stream, "stale_sessions", "refresh_sessions", _stale_sessions, seconds)
 
 
-def _pending_landing(stream_context: StreamContext) -> Pending:
+def _pending_landing(stream_context: StreamContext, failed: Sequence[str]) -> Pending:
     stream_context.prepare()
     found = stream_context.found()
-    return Pending(landing_ranges(stream_context, found), skipped_sentence(found))
+    return Pending(landing_ranges(stream_context, found, failed), skipped_sentence(found))
+
+
+def _stale_sessions(stream_context: StreamContext, failed: Sequence[str]) -> Pending:
+    return Pending(session_ranges(stream_context, also=failed))
 
 
 def wanted_runs(
@@ -110,22 +127,28 @@ def wanted_runs(
             yield dg.RunRequest(job_name=name, tags={**tags, STREAM: stream.name, STREAM_VERSION: version})
 
 
-def _sensor(stream: Stream, name: str, job: str, pending_in: Callable[[StreamContext], Pending]) -> dg.SensorDefinition:
+def _sensor(
+    stream: Stream, name: str, job: str, pending_in: Callable[[StreamContext, Sequence[str]], Pending], seconds: int
+) -> dg.SensorDefinition:
     sensor_name = f"{stream.name}__{name}"
+    lands = job == "ingest_events"
+    failed_of = failed_partitions(stream, LANDING_ASSETS if lands else SESSION_ASSETS, landing=lands)
 
     @dg.sensor(
         name=sensor_name,
         job_name=job_name(stream, job),
-        minimum_interval_seconds=30,
+        minimum_interval_seconds=seconds,
         description=f"Requests {job} for all partitions that need it.",
     )
     def watch(context: dg.SensorEvaluationContext, platform: Platform) -> dg.SensorResult | dg.SkipReason:
         end_lost_runs(context.instance)
         if changed := changed_since_loading(stream):
             return dg.SkipReason(changed)
-        stream_context = platform.stream_context(stream.name)
+        if rest := _evaluations.rest(sensor_name):
+            return dg.SkipReason(f"to read what is pending takes long, so it is read again in {rest:.0f} s")
+        stream_context, failed = platform.stream_context(stream.name), failed_of.of(context.instance)
         pending = _evaluations.result(
-            sensor_name, lambda: read_again(lambda: pending_in(stream_context)), _WAIT_SECONDS
+            sensor_name, lambda: read_again(lambda: pending_in(stream_context, failed)), _WAIT_SECONDS
         )
         if isinstance(pending, Unfinished):
             return _not_yet(stream, pending.seconds)
@@ -133,10 +156,16 @@ def _sensor(stream: Stream, name: str, job: str, pending_in: Callable[[StreamCon
         runs = list(wanted_runs(context.instance, stream, job, ranges, since=pending.began_at))
         if not runs:
             found = f"{len(ranges)} ranges are active or backing off" if ranges else "nothing to do"
-            return dg.SkipReason(f"{found}; {skipped}" if skipped else found)
+            return dg.SkipReason("; ".join(said for said in (found, _failed_sentence(failed), skipped) if said))
         return dg.SensorResult(run_requests=runs)
 
     return watch
+
+
+def _failed_sentence(failed: Sequence[str]) -> str:
+    """Which partitions are red and wait for the end of a run or of the back-off; empty where none is."""
+    more = f" and {len(failed) - _FAILED_SHOWN} more" if len(failed) > _FAILED_SHOWN else ""
+    return f"failed, and to be run again: {', '.join(failed[:_FAILED_SHOWN])}{more}" if failed else ""
 
 
 def _not_yet(stream: Stream, seconds: float) -> dg.SkipReason:

@@ -36,6 +36,20 @@ def test_a_tick_that_comes_amid_an_evaluation_begins_no_other_and_a_later_one_ta
     assert (result.value, slow.begun) == (1, 1)
 
 
+def test_an_evaluation_that_takes_the_cpu_for_long_is_followed_by_a_rest_and_one_that_waits_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    evaluations, slow = Evaluations(), Slow()
+    monkeypatch.setattr(background, "_SHORT", 0.02)  # seconds of the CPU, which the other one does not take
+    slow.let_end.set()
+    evaluations.result("waits", slow, AS_LONG_AS_IT_TAKES)
+    assert evaluations.rest("waits") == 0
+    monkeypatch.setattr(background, "_SHARE", 0.0001)  # a rest that a busy machine does not sleep through
+    evaluations.result("works", lambda: sum(range(3_000_000)), AS_LONG_AS_IT_TAKES)
+    assert evaluations.rest("works") > 0
+    assert evaluations.rest("never evaluated") == 0
+
+
 def test_of_two_ticks_that_wait_for_one_evaluation_only_one_gets_its_result() -> None:
     evaluations, slow = Evaluations(), Slow()
     with ThreadPoolExecutor(4) as ticks:

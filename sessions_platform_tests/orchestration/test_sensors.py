@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from sessions_platform.orchestration import sensors
-from sessions_platform.orchestration.sensors import back_off, wanted_runs
+from sessions_platform.orchestration.sensors import back_off, interval, wanted_runs
 from sessions_platform.sources.files.source import FileSource
 from sessions_platform_tests.orchestration.conftest import PROJECT, Home
 
@@ -110,6 +110,36 @@ def test_what_a_run_did_after_the_listing_began_is_not_requested_again(
     assert [ranges(request) for request in requests] == [one]
 
 
+def test_failed_partitions_of_which_nothing_is_pending_are_made_whole_by_the_next_runs(
+    home: Home, instance: dg.DagsterInstance
+) -> None:
+    days = ("2026-01-01", "2026-01-02")
+    home.ingest(1, "a", ("ann", 0, "a"))
+    home.ingest(2, "a", ("ann", 0, "b"))
+    assert home.execute("materialize_all", *days, instance).success
+    assert requested_ranges(home, "new_files", instance) == []
+    instance.report_run_failed(start(home, instance, *days, job="materialize_all"))
+    for sensor, job in (("new_files", "ingest_events"), ("stale_sessions", "refresh_sessions")):
+        assert requested_ranges(home, sensor, instance) == [days]
+        assert home.execute(job, *days, instance).success
+        assert requested_ranges(home, sensor, instance) == []
+
+
+def test_a_tick_that_cannot_yet_make_failed_partitions_whole_names_them(
+    home: Home, instance: dg.DagsterInstance
+) -> None:
+    one = ("2026-01-01", "2026-01-01")
+    home.ingest(1, "a", ("ann", 0, "a"))
+    assert home.execute("ingest_events", *one, instance).success
+    instance.report_run_failed(start(home, instance, *one))
+    said = tick(home, "new_files", instance).skip_message
+    assert said == "1 ranges are active or backing off; failed, and to be run again: 2026-01-01"
+
+
+def test_sensors_of_a_few_streams_tick_often_and_those_of_many_take_turns() -> None:
+    assert [interval(streams) for streams in (0, 1, 2, 6, 7, 100)] == [5, 5, 10, 30, 30, 30]
+
+
 def test_no_op_names_a_pool_since_dagster_applies_its_limit_too_late(home: Home) -> None:
     jobs = [job for job in home.definitions.resolve_all_job_defs() if job.name.startswith(home.name)]
     assert len(jobs) > 5
@@ -128,11 +158,12 @@ def start(
     first: str,
     last: str,
     status: dg.DagsterRunStatus = dg.DagsterRunStatus.STARTED,
+    job: str = "ingest_events",
 ) -> dg.DagsterRun:
     """A recorded run that nobody executes."""
     tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
-    job = home.definitions.resolve_job_def(f"{home.name}__ingest_events")
-    return instance.create_run_for_job(job, tags=tags, status=status)
+    definition = home.definitions.resolve_job_def(f"{home.name}__{job}")
+    return instance.create_run_for_job(definition, tags=tags, status=status)
 
 
 def test_at_most_one_run_is_under_way_for_the_same_partitions(home: Home, instance: dg.DagsterInstance) -> None:
