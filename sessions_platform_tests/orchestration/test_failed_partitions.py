@@ -1,4 +1,4 @@
-"""A partition that a failed run left red, though nothing of it is pending, is green again after the sensor's next run."""
+"""A partition that a failed run left red, though nothing of it is pending, is green after the sensor's next run."""
 
 from pathlib import Path
 from typing import Any
