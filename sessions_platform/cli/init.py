@@ -9,7 +9,7 @@ import typer
 
 from sessions_platform.cli.options import AsJson
 from sessions_platform.cli.output import print_document, printable
-from sessions_platform.cli.preview import row_lines, sentence, terminal_width, wrapped
+from sessions_platform.cli.preview import count_lines, row_lines, terminal_width, wrapped
 from sessions_platform.errors import UserError
 from sessions_platform.settings import Settings
 
@@ -80,7 +80,7 @@ def _lines(proposal: "Proposal", path: Path, width: int) -> Iterator[str]:
     yield ""
     for row in proposal.shown.rows():
         yield from row_lines(row, width)
-    yield from wrapped(f"In all of {sentence(proposal.tried.counts)}.", width)
+    yield from count_lines(proposal.tried.counts, proposal.tried.rejected_by_reason, width)
     if proposal.silences:
         yield from silence_lines(proposal.silences, width)
     yield ""

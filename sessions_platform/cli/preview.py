@@ -50,11 +50,7 @@ def preview_lines(document: Mapping[str, Any], width: int) -> Iterator[str]:
     """The document of a preview as lines of at most `width` columns: each row with its values or reasons, and sums."""
     for row in document["rows"]:
         yield from row_lines(row, width)
-    yield from wrapped(sentence(document), width)
-    by_reason = document["rejected_by_reason"]
-    if by_reason:
-        listed = ", ".join(f"{code} {rows:,}" for code, rows in by_reason.items())
-        yield from wrapped(f"rejected by reason: {listed}", width)
+    yield from count_lines(document, document["rejected_by_reason"], width)
     for note in document["notes"]:
         yield from wrapped(note, width)
 
@@ -74,10 +70,13 @@ def row_lines(row: Mapping[str, Any], width: int) -> Iterator[str]:
     yield ""
 
 
-def sentence(document: Mapping[str, Any]) -> str:
-    """How many rows became what."""
-    counts = (f"{document[name]:,} {name}" for name in ("accepted", "rejected", "duplicates", "skipped"))
-    return f"{document['raw_rows']:,} rows: {', '.join(counts)}"
+def count_lines(counts: Mapping[str, int], by_reason: Mapping[str, int], width: int) -> Iterator[str]:
+    """How many rows became what, and why those were rejected that were."""
+    listed = (f"{counts[name]:,} {name}" for name in ("accepted", "rejected", "duplicates", "skipped"))
+    yield from wrapped(f"{counts['raw_rows']:,} rows: {', '.join(listed)}", width)
+    if by_reason:
+        reasons = ", ".join(f"{code} {rows:,}" for code, rows in by_reason.items())
+        yield from wrapped(f"rejected by reason: {reasons}", width)
 
 
 def wrapped(text: str, width: int) -> list[str]:

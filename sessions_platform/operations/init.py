@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from sessions_platform.contracts.rejection_reasons import Code
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.stream_file import StreamError, load_stream
 from sessions_platform.contracts.stream_folder import read_streams
@@ -28,7 +29,6 @@ from sessions_platform.transforms.silences import Silences, silences
 _ROWS_TRIED = 20_000
 _ROWS_SHOWN = 5
 _FEW = 0.002
-_TYPE_CODES = {"wrong_type", "bad_timestamp"}
 _ANY_STREAM: dict[str, Any] = {
     "start": "2026-01-01",
     "source": {"files": "*", "format": "ndjson"},
@@ -49,8 +49,8 @@ class Proposal:
         warnings: sentences on what is doubtful.
         sample: the rows that were looked at.
         shown: what the first rows become; None where the file needs an edit.
-        tried: what the first 20,000 rows become; None where the file needs an edit.
-        silences: of the events among these.
+        tried: what 20,000 rows become, as many of each file; None where the file needs an edit.
+        silences: of the events among the first 20,000 rows, in which none is missing between two.
     """
 
     name: str
@@ -90,8 +90,10 @@ def propose(name: str, files: Sequence[Path], settings: Settings, folder: Path |
         return _proposal(draft.at(_template(name, paths, folder)), kind, sample)
     fitting, tried = _fitting(name, draft, paths, folder, settings)
     proposal = _proposal(fitting, kind, sample)
-    shown = preview(_loaded(name, proposal.text, settings, folder), settings, paths[:1], _ROWS_SHOWN)
-    counted = silences(tried.events) if tried.events.height else None
+    stream = _loaded(name, proposal.text, settings, folder)
+    shown = preview(stream, settings, paths[:1], _ROWS_SHOWN)
+    in_order = preview(stream, settings, paths, _ROWS_TRIED, in_order=True) if len(paths) > 1 else tried
+    counted = silences(in_order.events) if in_order.events.height else None
     warnings = (*proposal.warnings, *_left(tried))
     return replace(proposal, warnings=warnings, shown=shown, tried=tried, silences=counted)
 
@@ -175,10 +177,10 @@ def _fitting(
     for candidate in _candidates(name, draft, paths, folder):
         corrected = candidate
         tried = _tried(name, corrected, paths, folder, settings)
-        if wrong := _of_wrong_type(tried, corrected):
-            corrected = corrected.as_text(wrong)
+        if wrong := _unfit(tried, corrected):
+            corrected = corrected.without(wrong)
             tried = _tried(name, corrected, paths, folder, settings)
-        if tried.rejected_by_reason.get("future_timestamp", 0) <= _FEW * tried.raw_rows:
+        if tried.rejected_by_reason.get(Code.future_timestamp, 0) <= _FEW * tried.raw_rows:
             return corrected, tried
         draft = corrected
     assert tried is not None
@@ -197,14 +199,16 @@ def _tried(name: str, draft: Draft, paths: Sequence[Path], folder: Path | None, 
     return preview(_loaded(name, stream_text(draft.keys, (), {}, {}), settings, folder), settings, paths, _ROWS_TRIED)
 
 
-def _of_wrong_type(tried: Preview, draft: Draft) -> list[str]:
-    """The columns without a role of which some values are not of their type."""
+def _unfit(tried: Preview, draft: Draft) -> list[str]:
+    """The columns without a role some of whose values are not of their type; event_id if many rows contradict it."""
     wrong = {
         reason["column"]
         for reasons in tried.rejected["reasons"] for reason in reasons
-        if reason["code"] in _TYPE_CODES
+        if reason["code"] in (Code.wrong_type, Code.bad_timestamp)
     }  # fmt: skip
-    return [name for name in draft.keys["columns"] if name in wrong and draft.keys["columns"][name].get("nullable")]
+    unfit = [name for name in draft.keys["columns"] if name in wrong and draft.keys["columns"][name].get("nullable")]
+    contradict = tried.rejected_by_reason.get(Code.conflicting_duplicate, 0) > _FEW * tried.raw_rows
+    return [*unfit, *(["event_id"] if contradict else [])]
 
 
 def _loaded(name: str, text: str, settings: Settings, folder: Path | None) -> Stream:

@@ -131,14 +131,23 @@ class Preview:
         }
 
 
-def preview(stream: Stream, settings: Settings, files: Sequence[Path] = (), limit: int | None = None) -> Preview:
+def preview(
+    stream: Stream,
+    settings: Settings,
+    files: Sequence[Path] = (),
+    limit: int | None = None,
+    *,
+    in_order: bool = False,
+) -> Preview:
     """Read rows of files as the stream does, and validate and deduplicate them as a landing partition's.
 
     Args:
         stream: whose columns and rules are applied.
         settings: name the folder of copies of members of archives; nothing else is written.
         files: wherever they are; by default the newest landing files of the stream.
-        limit: how many rows are looked at, the same number of each file, from its first; all of them without it.
+        limit: how many rows are looked at; all of them without it.
+        in_order: whether those are the rows of one file after the other, so that none is missing between two. Else the
+            same number of each file, from its first.
 
     Raises:
         UserError: a file can't be read, there is no landing file, the stream reads no files, or a reference can't be
@@ -148,7 +157,7 @@ def preview(stream: Stream, settings: Settings, files: Sequence[Path] = (), limi
     found = [_slices(stream, settings, landing, file, limit) for file in files or _newest(stream, landing)]
     readings = [each for slices, _ in found for each in slices]
     known, unknown = _references(stream, settings)
-    blocks, digests = _read(readings, limit)
+    blocks, digests = _read(readings, limit, in_order=in_order)
     parts = {partition: pl.concat([_NO_ROWS, *of_partition]) for partition, of_partition in blocks.items()}
     context = StreamContext.open(stream, settings, landing)
     results = [_validated(context, partition, rows, digests, known) for partition, rows in parts.items()]
@@ -251,18 +260,23 @@ def _references(stream: Stream, settings: Settings) -> tuple[Known | None, list[
     return (read_references(StreamContext.open(stream, settings)).known if stream.references else None), []
 
 
-def _read(readings: Sequence[_Readable], limit: int | None) -> tuple[dict[str, list[pl.DataFrame]], dict[str, str]]:
+def _read(
+    readings: Sequence[_Readable], limit: int | None, *, in_order: bool
+) -> tuple[dict[str, list[pl.DataFrame]], dict[str, str]]:
     """The raw rows by landing partition, and a digest of each slice: of its text where that was read to its end."""
     rows: dict[str, list[pl.DataFrame]] = {}
     digests: dict[str, str] = {}
-    each = None if limit is None else max(1, limit // max(1, len(readings)))
+    of_each = None if limit is None else limit if in_order else max(1, limit // max(1, len(readings)))
+    left = of_each
     for source, slice_, partition, uri in readings:
+        left = left if in_order else of_each
+        if left == 0:
+            break
         reading = source.read(slice_, lambda _, uri=uri: uri)
-        left = each
-        blocks = rows.setdefault(partition, [])
+        of_partition = rows.setdefault(partition, [])
         for block in blocks_of(reading, partition, uri):
-            blocks.append(block.select(*RAW_EVENTS).head(block.height if left is None else left))
-            left = None if left is None else left - blocks[-1].height
+            of_partition.append(block.select(*RAW_EVENTS).head(block.height if left is None else left))
+            left = None if left is None else left - of_partition[-1].height
             if left == 0:
                 break
         digests[uri] = uri if left == 0 else text_digest_of(reading)

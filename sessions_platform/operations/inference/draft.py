@@ -44,12 +44,12 @@ class Draft:
         source = {"files": template.files, **{k: v for k, v in self.keys["source"].items() if k != "files"}}
         return replace(self, keys={**self.keys, "source": source}, reasons={**self.reasons, "source.files": comments})
 
-    def as_text(self, names: Sequence[str]) -> "Draft":
-        """The draft with these columns as strings, since some of their values are not of the type."""
+    def without(self, names: Sequence[str]) -> "Draft":
+        """The draft with these columns as strings, whatever their values; and ids made from the rows for event_id."""
         columns = {
             name: {key: value for key, value in column.items() if key not in ("type", "formats", "timezone")}
             if name in names else column
-            for name, column in self.keys["columns"].items()
+            for name, column in self.keys["columns"].items() if name != "event_id" or name not in names
         }  # fmt: skip
         return replace(self, keys={**self.keys, "columns": columns})
 

@@ -32,6 +32,7 @@ _NEARLY_ALWAYS = 0.95
 _FEW_NULLS = 0.001
 _SEVERAL = 0.01
 _LEAST_ROWS = 20
+_LEAST_DISTINCT = 0.98
 _MOST_TYPES = 200
 _MOST_FALLBACKS = 4
 _HALF = 0.5
@@ -277,10 +278,11 @@ def _id_role(fields: Sequence[Field]) -> Role:
             return Role(pair, "two fields by whose names they are one id", is_joined=True)
     named = ranked(fields, IDS)
     for each in named:
-        if each.texts and each.distinct_share == 1 and each.null_share < _HALF:
-            return Role((each.path,), _described(each), is_nullable=each.null_share > 0)
+        if each.distinct_share >= _LEAST_DISTINCT and each.null_share < _HALF:
+            repeats = "; rows of one id are duplicates" if each.distinct_share < 1 else ""
+            return Role((each.path,), _described(each) + repeats, is_nullable=each.null_share > 0)
     unfit = next((each for each in named if each.texts), None)
-    why = f"{unfit.path} repeats values" if unfit and unfit.distinct_share < 1 else "no field has an id of each event"
+    why = f"{unfit.path} repeats too many values" if unfit else "no field has an id of each event"
     return Role((), f"{why}, so ids are made from the rows")
 
 
