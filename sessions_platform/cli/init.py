@@ -22,7 +22,9 @@ _BAR = 40
 
 def init(
     name: Annotated[str, typer.Argument(help="The name of the new stream.")],
-    files: Annotated[list[Path], typer.Argument(help="Files with its events, all of one kind.", show_default=False)],
+    files: Annotated[
+        list[Path], typer.Argument(help="Files with its events, all of one kind, or folders.", show_default=False)
+    ],
     print_only: Annotated[bool, typer.Option("--print", help="Print the stream's file, and write nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -44,7 +46,7 @@ def init(
     if as_json:
         print_document(_document(proposal, path), as_json)
     else:
-        typer.echo("\n".join(_lines(proposal, path, terminal_width())))
+        typer.echo("\n".join(proposal_lines(proposal, path, terminal_width())))
     if proposal.problems:
         raise UserError(f"{path}: it needs an edit before the stream can be used: {'; '.join(proposal.problems)}.")
 
@@ -67,7 +69,8 @@ def _document(proposal: "Proposal", path: Path) -> dict[str, Any]:
     }
 
 
-def _lines(proposal: "Proposal", path: Path, width: int) -> Iterator[str]:
+def proposal_lines(proposal: "Proposal", path: Path, width: int) -> Iterator[str]:
+    """What the files are, why which field was chosen, what rows become, and silences; at most `width` columns wide."""
     yield from wrapped(f"The files: {proposal.says}.", width)
     rows = f"{len(proposal.sample.rows):,} of {proposal.sample.read:,} rows"
     yield from wrapped(f"Inferred from {rows}; the reasons are in {path}.", width)

@@ -76,14 +76,14 @@ def given_files(context: StreamContext, named: Sequence[Path], partition: str | 
         if each == STANDARD_INPUT:
             files[_standard_input(context, partition)] = False
         elif each.is_dir():
-            for path in _below(each, skipped):
+            for path in files_below(each, skipped):
                 files.setdefault(path, True)
         else:
             files[each] = False
     return GivenFiles(list(files), frozenset(file for file, in_folder in files.items() if in_folder), skipped)
 
 
-def _below(folder: Path, skipped: list[str]) -> Iterator[Path]:
+def files_below(folder: Path, skipped: list[str]) -> Iterator[Path]:
     """All files below a folder, by path; hidden and unfinished ones are added to `skipped`. Links are not entered."""
 
     def refuse(error: OSError) -> None:

@@ -22,7 +22,7 @@ from sessions_platform.operations.inference.kind import Kind, kind_of_files, wit
 from sessions_platform.operations.inference.landing import Template, landing_template, relative_to
 from sessions_platform.operations.inference.sample import Sample, sample_of
 from sessions_platform.operations.inference.stream_text import stream_text
-from sessions_platform.operations.preview import Preview, preview
+from sessions_platform.operations.preview import Preview, in_folders, preview
 from sessions_platform.settings import DEMO_STREAMS, Settings, make_private_folder
 from sessions_platform.transforms.silences import Silences, silences
 
@@ -70,7 +70,7 @@ def propose(name: str, files: Sequence[Path], settings: Settings, folder: Path |
 
     Args:
         name: of the stream.
-        files: all of one format.
+        files: all of one format; of a folder, all files below it.
         settings: name the folder of these copies.
         folder: where the stream's file will be; files below it are read where they are.
 
@@ -78,7 +78,7 @@ def propose(name: str, files: Sequence[Path], settings: Settings, folder: Path |
         UserError: a file can't be read, no row can be decoded, or the files are in no format that is known; and where
             the name can't be that of a stream.
     """
-    named = without_headers(files)
+    named = without_headers(in_folders(files))
     kind = kind_of_files(named, settings.scratch)
     sample = sample_of(kind.files, kind.options)
     if not sample.rows:

@@ -23,6 +23,7 @@ from sessions_platform.contracts.rejected_events import REJECTED_EVENTS
 from sessions_platform.contracts.sources import FilesSource
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.errors import UserError
+from sessions_platform.operations.given_files import files_below
 from sessions_platform.operations.status import newest_partition
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.deduplicate import validate_rows
@@ -144,7 +145,7 @@ def preview(
     Args:
         stream: whose columns and rules are applied.
         settings: name the folder of copies of members of archives; nothing else is written.
-        files: wherever they are; by default the newest landing files of the stream.
+        files: wherever they are, and folders of such; by default the newest landing files of the stream.
         limit: how many rows are looked at; all of them without it.
         in_order: whether those are the rows of one file after the other, so that none is missing between two. Else the
             same number of each file, from its first.
@@ -154,7 +155,7 @@ def preview(
             read.
     """
     landing = _landing_source(stream, settings)
-    found = [_slices(stream, settings, landing, file, limit) for file in files or _newest(stream, landing)]
+    found = [_slices(stream, settings, landing, file, limit) for file in in_folders(files) or _newest(stream, landing)]
     readings = [each for slices, _ in found for each in slices]
     known, unknown = _references(stream, settings)
     blocks, digests = _read(readings, limit, in_order=in_order)
@@ -181,6 +182,14 @@ class _Readable(NamedTuple):
     slice_: Slice
     partition: str
     uri: str
+
+
+def in_folders(named: Sequence[Path]) -> list[Path]:
+    """The files that are named, and for each folder those below it that are not hidden. Raises UserError for none."""
+    files = [file for each in named for file in (files_below(each, []) if each.is_dir() else [each])]
+    if named and not files:
+        raise UserError(f"{named[0]}: there is no file in this folder. Fix: name files, or another folder.")
+    return files
 
 
 def source_of_file(stream: Stream, path: Path, scratch: Path, block_bytes: int = BLOCK_BYTES) -> FileSource:

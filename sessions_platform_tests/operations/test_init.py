@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from sessions_platform.cli.init import proposal_lines
 from sessions_platform.contracts.stream_file import load_stream
 from sessions_platform.errors import UserError
 from sessions_platform.operations.init import new_stream_path, propose, write_stream
@@ -71,8 +72,13 @@ def test_at_least_twenty_kinds_are_tried() -> None:
 
 
 def test_init_counts_the_silences_of_the_events_and_shows_five_rows(tmp_path: Path) -> None:
-    settings, files = settings_of(tmp_path), made(tmp_path, QUICK[0])
-    proposal = propose("shop", files, settings)
+    """In lines of the terminal's width, of a folder that has the file."""
+    settings, (file,) = settings_of(tmp_path), made(tmp_path, QUICK[0])
+    proposal = propose("shop", [file.parent], settings)
+    for width in (40, 80):
+        lines = list(proposal_lines(proposal, file, width))
+        assert max(map(len, lines)) <= width
+        assert sum(line.strip().startswith("30m ") for line in lines) == 2
     assert proposal.shown
     assert proposal.tried
     assert proposal.silences

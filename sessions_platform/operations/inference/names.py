@@ -39,10 +39,17 @@ PAGES = (
     "csuristem", "location", "href", "postpageurl", "currenturl", "screen", "screenname", "pagename",
 )  # fmt: skip
 
+_OF_TIMES = re.compile(r"(?i)time|date|stamp|epoch|gmt|utc|when|millis|(?:^|_)ts(?:_|$)|_at$|At$|_on$")
+
 
 def plain(name: str) -> str:
     """A name without case and separators, by which names are compared."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def is_named_like_a_time(name: str) -> bool:
+    """Whether a field of numbers may have times, by its name."""
+    return plain(name) in TIMES or bool(_OF_TIMES.search(name))
 
 
 def ranked(fields: Iterable[Field], names: Sequence[str]) -> list[Field]:

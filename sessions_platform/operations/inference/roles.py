@@ -18,6 +18,7 @@ from sessions_platform.operations.inference.names import (
     TIMES,
     TYPES,
     USERS,
+    is_named_like_a_time,
     plain,
     ranked,
 )
@@ -111,6 +112,7 @@ def _user_role(fields: Sequence[Field]) -> Role:
     named = [each for each in ranked(fields, USERS) if each.texts]
     warnings = [warning for each in named if (warning := _user_warning(each))]
     named = [each for each in named if not _user_warning(each)] or named
+    named.sort(key=lambda each: each.null_share > _HALF)  # a field of a few events is no user of all of them
     addresses = [each for each in ranked(fields, ADDRESSES) if each.texts]
     chosen = _filling(named, addresses)
     if not chosen:
@@ -170,6 +172,8 @@ def _user_by_content(fields: Sequence[Field]) -> Role:
 def _time_guess(each: Field, now: datetime) -> TimeGuess | None:
     if each.is_uuid or each.is_address or each.is_link or not each.texts:
         return None
+    if each.is_numbers and not (_GIVEN_NAME.match(each.name) or is_named_like_a_time(each.name)):
+        return None  # numbers of ten digits are ids as often as times
     return time_guess(_stripped(each), now)
 
 
@@ -251,7 +255,8 @@ def _type_role(fields: Sequence[Field]) -> Role:
     by_content = [
         each for each in fields
         if each.is_words and each.null_share < _SEVERAL and 1 < len(each.counts) <= _MOST_TYPES
-        and each.distinct_share < _HALF and not each.is_uuid
+        and each.distinct_share < _HALF and not each.is_uuid and not each.is_address
+        and plain(each.name) not in (*USERS, *ADDRESSES)
     ]  # fmt: skip
     if by_content:
         best = min(by_content, key=lambda each: len(each.counts))

@@ -88,6 +88,29 @@ def test_an_id_is_one_only_if_it_hardly_ever_repeats(value: Any, paths: tuple[st
     assert roles(**EVENT, id=value).id.paths == paths
 
 
+def test_a_user_of_a_few_events_is_passed_over_for_one_of_all() -> None:
+    others = {key: value for key, value in EVENT.items() if key != "user_id"}
+    found = roles(
+        **others,
+        review=lambda n: {"user": {"id": f"r{n}"}} if n % 9 == 0 else None,
+        actor=lambda n: {"id": f"a{n % 7}"},
+    )
+    assert found.user.paths == ("actor.id",)
+
+
+def test_numbers_are_times_only_by_their_name_or_in_files_without_names() -> None:
+    def epoch(n: int) -> int:
+        return 1767225600 + n
+
+    assert roles(**{**EVENT, "ts": epoch}, push_id=epoch).times.keys() == {"ts"}
+    assert roles(push_id=epoch, field_1=epoch).times.keys() == {"field_1"}
+
+
+def test_neither_addresses_nor_users_are_types_of_events() -> None:
+    found = roles(ts=times, ip=lambda n: f"10.0.0.{'abc'[n % 3]}", user=lambda n: "ab"[n % 2])
+    assert found.type.paths == ()
+
+
 def test_what_is_missing_is_a_sentence() -> None:
     found = roles(amount=lambda n: n)
     assert [problem.partition(":")[0] for problem in found.problems] == [
