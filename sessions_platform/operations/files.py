@@ -9,7 +9,7 @@ from typing import Any
 
 from sessions_platform.errors import UserError
 from sessions_platform.pipeline.context import StreamContext
-from sessions_platform.storage.lake.checksums import checksum_in
+from sessions_platform.storage.lake.stored_file import checksum_in
 from sessions_platform.storage.ledger.ledger import LakeFile
 
 ASSETS = ("raw_events", "events", "rejected_events", "sessionized_events")

@@ -14,7 +14,6 @@ from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.sources.base import Found, Locating
 from sessions_platform.storage.ledger.ledger import LandingVersion
 from sessions_platform.storage.warehouses.postgres.dead_letters import Status
-from sessions_platform.transforms.rejections import payload_bytes
 from sessions_platform.transforms.thresholds import threshold_violations
 
 _NEARLY_ALL = 0.9
@@ -102,4 +101,6 @@ def _samples(context: StreamContext, landing_partition: str, code: str | None) -
 
 
 def _text(payload: str, encoding: str) -> str:
+    from sessions_platform.transforms.rejections import payload_bytes  # brings numpy; most streams have no hints
+
     return payload_bytes(payload, encoding).decode(errors="replace")

@@ -33,7 +33,7 @@ from sessions_platform.pipeline.validate import ValidatedPartition, validate_par
 from sessions_platform.sources.base import Slice
 from sessions_platform.sources.registry import file_landing
 from sessions_platform.storage.lake.errors import LakeFileError
-from sessions_platform.storage.lake.lake import StoredFile
+from sessions_platform.storage.lake.stored_file import StoredFile
 from sessions_platform.storage.ledger.ledger import KnownFile, LakeFile, LandingVersion, Snapshot
 from sessions_platform.transforms.erasure import has_only_nulls
 

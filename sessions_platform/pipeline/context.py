@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from threading import Event
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -17,19 +18,21 @@ from sessions_platform.contracts.rejected_events import REJECTED_EVENTS
 from sessions_platform.contracts.sessions import sessionized_columns
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.stream_folder import BrokenStream, read_streams
-from sessions_platform.engines.accepted_events import event_reader
 from sessions_platform.settings import BUCKET_BYTES, Settings
 from sessions_platform.sources.base import Found, Source, search
 from sessions_platform.sources.registry import open_source
 from sessions_platform.storage.erasure_key import ErasureKey
 from sessions_platform.storage.lake.filesystem import LocalFilesystem
-from sessions_platform.storage.lake.lake import Dataset, Lake, StoredFile
-from sessions_platform.storage.lake.spill import Spill
+from sessions_platform.storage.lake.lake import Dataset, Lake
+from sessions_platform.storage.lake.stored_file import StoredFile
 from sessions_platform.storage.ledger.files import raw_files
 from sessions_platform.storage.ledger.ledger import KnownFile, LandingVersion, Ledger, Snapshot
 from sessions_platform.storage.postgres.database import Database
 from sessions_platform.storage.warehouses.postgres.loader import Warehouse
-from sessions_platform.transforms.sessionize import EventReader
+
+if TYPE_CHECKING:
+    from sessions_platform.storage.lake.spill import Spill
+    from sessions_platform.transforms.sessionize import EventReader
 
 
 @dataclass(frozen=True)
@@ -94,8 +97,10 @@ class StreamContext:
         """The folder in the lake of one partition of an asset."""
         return f"{self.stream.name}/{asset}/{partition}"
 
-    def spill(self, schema: Mapping[str, pl.DataType], buckets: int = 1, by: pl.Expr | None = None) -> Spill:
+    def spill(self, schema: Mapping[str, pl.DataType], buckets: int = 1, by: pl.Expr | None = None) -> "Spill":
         """Rows that leave memory for the scratch folder beyond `bucket_bytes`; arguments as for `Spill`."""
+        from sessions_platform.storage.lake.spill import Spill  # brings pyarrow, which a small command does without
+
         return Spill(self.lake.scratch, schema, self.bucket_bytes, buckets, by)
 
     def buckets_for(self, size: int) -> int:
@@ -138,7 +143,7 @@ class StreamContext:
 
     def reader(
         self, snapshot: Snapshot, unpublished: Iterable[str] = (), columns: Iterable[str] | None = None
-    ) -> EventReader:
+    ) -> "EventReader":
         """A function that reads accepted events of a time window.
 
         Args:
@@ -146,6 +151,8 @@ class StreamContext:
             unpublished: paths of lake files with accepted events that are read, too.
             columns: of `event_columns`, those to read; all of them by default.
         """
+        from sessions_platform.engines.accepted_events import event_reader
+
         return event_reader(self.lake, self.event_columns, snapshot.landings, unpublished, columns)
 
     def _published(self, landing_partitions: Sequence[str], asset: str) -> Dataset:

@@ -21,8 +21,9 @@ from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.tombstones import Tombstones
 from sessions_platform.sources.base import Cursor, Quarantine, Reading, ReadWarning, Slice, Warns, text_digest_of
 from sessions_platform.storage.lake.errors import MissingFileError
-from sessions_platform.storage.lake.lake import Lake, StoredFile
+from sessions_platform.storage.lake.lake import Lake
 from sessions_platform.storage.lake.prefetch import prefetch
+from sessions_platform.storage.lake.stored_file import StoredFile
 from sessions_platform.storage.ledger.files import MovedRows, ReadBatch, ReadFile
 from sessions_platform.storage.ledger.ledger import KnownFile, StaleWriteError
 

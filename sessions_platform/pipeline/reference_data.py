@@ -15,7 +15,6 @@ from sessions_platform.contracts.columns import Reference
 from sessions_platform.contracts.events import Known
 from sessions_platform.errors import UserError
 from sessions_platform.pipeline.context import StreamContext
-from sessions_platform.pipeline.reference_file import values_of_file
 from sessions_platform.pipeline.reference_values import usable_values
 from sessions_platform.storage.postgres.reference_table import values_of_table
 
@@ -50,6 +49,8 @@ def read_references(context: StreamContext) -> References:
 def _texts(context: StreamContext, reference: Reference) -> pl.Series:
     if reference.table:
         return values_of_table(context.database, reference.table, reference.column)
+    from sessions_platform.pipeline.reference_file import values_of_file  # brings all that reads landing files
+
     return values_of_file(context.stream, reference)
 
 

@@ -16,7 +16,7 @@ from sessions_platform.contracts.sessions import sessionized_columns
 from sessions_platform.engines.base import SessionEngine
 from sessions_platform.engines.registry import open_engine
 from sessions_platform.pipeline.context import StreamContext
-from sessions_platform.storage.lake.lake import StoredFile
+from sessions_platform.storage.lake.stored_file import StoredFile
 from sessions_platform.storage.ledger.ledger import SessionVersion, Snapshot, StaleWriteError
 from sessions_platform.transforms.sessionize import Sessionized
 

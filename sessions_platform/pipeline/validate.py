@@ -22,8 +22,9 @@ from sessions_platform.pipeline.invalidation import Span
 from sessions_platform.pipeline.raw_rows import RawRows
 from sessions_platform.pipeline.reference_data import References, read_references
 from sessions_platform.pipeline.text_digests import text_digests
-from sessions_platform.storage.lake.lake import Dataset, StoredFile
+from sessions_platform.storage.lake.lake import Dataset
 from sessions_platform.storage.lake.prefetch import prefetch
+from sessions_platform.storage.lake.stored_file import StoredFile
 from sessions_platform.storage.ledger.ledger import KnownFile, StaleWriteError
 from sessions_platform.transforms.rejections import rejections
 from sessions_platform.transforms.schema_drift import ObservedSchema

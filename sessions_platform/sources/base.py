@@ -22,6 +22,9 @@ Quarantine = Callable[[Iterable[bytes]], str]
 Cursors = Mapping[str, Mapping[str, Any]]
 NO_CURSORS: Cursors = MappingProxyType({})
 
+# Between the uri of an archive and the name of a member, as in Java's URLs of jar files.
+IN_ARCHIVE = "!/"
+
 # What ends the name of a file that is still being written.
 UNFINISHED = (".tmp", ".part", "~")
 

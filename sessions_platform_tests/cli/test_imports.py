@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from sessions_platform.settings import Settings
+from sessions_platform.storage.postgres.database import Database
+from sessions_platform.storage.postgres.migrations import ensure_current
 
 _AFTER = """
 import atexit, sys
@@ -54,7 +56,16 @@ def test_the_help_of_a_command_imports_typer_beside(arguments: list[str], tmp_pa
 
 
 @pytest.mark.parametrize("arguments", [["status"], ["rejected", "list"]], ids=" ".join)
-def test_what_only_shows_imports_nothing_that_validates_or_runs(arguments: list[str], settings: Settings) -> None:
+def test_what_only_shows_imports_nothing_that_reads_files_or_runs(
+    arguments: list[str], settings: Settings, database: Database
+) -> None:
+    with database.transaction() as connection:
+        ensure_current(connection)  # else the command does it, by alembic
     packages = imported(settings.home, *arguments)
     assert "psycopg" in packages
-    assert {"dagster", "pandera", "pandas", "typeguard"}.intersection(packages) == set()
+    assert LARGE.intersection(packages) <= {"typer", "pydantic", "polars", "psycopg", "yaml", "rich"}
+
+
+def test_checking_streams_needs_no_database(tmp_path: Path) -> None:
+    packages = imported(tmp_path, "check")
+    assert LARGE.intersection(packages) == {"typer", "pydantic", "polars", "yaml"}

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from sessions_platform.storage.lake.lake import StoredFile
+from sessions_platform.storage.lake.stored_file import StoredFile
 from sessions_platform.storage.ledger.ledger import (
     CalendarChangedError,
     Ledger,

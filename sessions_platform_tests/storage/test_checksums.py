@@ -9,9 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from sessions_platform.storage.lake import parquet_writer
-from sessions_platform.storage.lake.checksums import checksum_in, column_chunks
+from sessions_platform.storage.lake.checksums import column_chunks
 from sessions_platform.storage.lake.errors import DamagedFileError, MissingFileError
-from sessions_platform.storage.lake.lake import Lake, StoredFile
+from sessions_platform.storage.lake.lake import Lake
+from sessions_platform.storage.lake.stored_file import StoredFile, checksum_in
 from sessions_platform_tests.lakes import folder_of, local_lake
 
 SCHEMA = {

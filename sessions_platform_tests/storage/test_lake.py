@@ -21,11 +21,12 @@ import sessions_platform
 from sessions_platform.contracts.polars_types import REASONS
 from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.contracts.rejected_events import REJECTED_EVENTS
-from sessions_platform.storage.lake.lake import Dataset, Lake, StoredFile
+from sessions_platform.storage.lake.lake import Dataset, Lake
 from sessions_platform.storage.lake.parquet_writer import (
     ROW_GROUP_ROWS,
     _Attempt,
 )
+from sessions_platform.storage.lake.stored_file import StoredFile
 from sessions_platform_tests.lakes import folder_of, local_lake
 
 REPOSITORY = Path(sessions_platform.__file__).parent.parent

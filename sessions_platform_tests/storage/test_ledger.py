@@ -12,7 +12,7 @@ from psycopg import errors
 
 from sessions_platform.contracts.rejection_reasons import Code
 from sessions_platform.sources.base import Cursor
-from sessions_platform.storage.lake.lake import StoredFile
+from sessions_platform.storage.lake.stored_file import StoredFile
 from sessions_platform.storage.ledger.ledger import (
     CalendarChangedError,
     Delivery,

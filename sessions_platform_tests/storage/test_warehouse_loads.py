@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from sessions_platform.storage.postgres.roles import as_owner
+from sessions_platform.storage.warehouses.postgres.hash_set import HashSet
 from sessions_platform.storage.warehouses.postgres.loaded_partitions import LoadedPartitions, TransactionHorizon
 from sessions_platform.storage.warehouses.postgres.loader import Loaded, Warehouse
-from sessions_platform.storage.warehouses.postgres.staged_sessions import HashSet, StagedSessions
+from sessions_platform.storage.warehouses.postgres.staged_sessions import StagedSessions
 from sessions_platform_tests.storage.test_warehouse import DAY_ONE, GAP, MINUTE, ONE, TWO, Row, Shop, open_shop, shop
 
 __all__ = ["open_shop", "shop"]

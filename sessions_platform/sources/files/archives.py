@@ -26,14 +26,13 @@ from sessions_platform.sources.archives.zip import (
     zip_content,
     zip_members,
 )
+from sessions_platform.sources.base import IN_ARCHIVE
 from sessions_platform.sources.files.content import SIGNATURE_BYTES, MemberFile, long_start
 from sessions_platform.sources.files.tree import Glob
 from sessions_platform.sources.formats.compression import Codec, codec_of, decompressed
 from sessions_platform.sources.formats.errors import CorruptDataError
 from sessions_platform.sources.formats.foreign import TAR, ZIP, kind_of
 
-# Between the uri of an archive and the name of a member, as in Java's URLs of jar files.
-IN_ARCHIVE = "!/"
 _CHUNK = 1 << 18
 _MOST_REMEMBERED = 500_000  # members, of all archives together
 _TAR_NAMES = (".tar", ".tgz", ".tbz2", ".txz")

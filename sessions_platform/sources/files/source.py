@@ -15,7 +15,7 @@ from functools import cached_property, partial
 from itertools import takewhile
 from operator import attrgetter
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sessions_platform.contracts.formats import FORMATS, FormatOptions
 from sessions_platform.contracts.path_template import ANY_FOLDERS, PathTemplate
@@ -23,12 +23,22 @@ from sessions_platform.contracts.sources import FilesSource
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.errors import UserError
 from sessions_platform.settings import BLOCK_BYTES, Settings
-from sessions_platform.sources.base import NO_CURSORS, Cursors, Found, Quarantine, Skipped, Slice, is_unfinished
-from sessions_platform.sources.files.archives import IN_ARCHIVE, Archives
+from sessions_platform.sources.base import (
+    IN_ARCHIVE,
+    NO_CURSORS,
+    Cursors,
+    Found,
+    Quarantine,
+    Skipped,
+    Slice,
+    is_unfinished,
+)
 from sessions_platform.sources.files.nearby import what_is_near
-from sessions_platform.sources.files.reader import FileReading
 from sessions_platform.sources.files.tree import NOT_A_FILE, Glob, Skip, Tree
-from sessions_platform.sources.formats.registry import open_format
+
+if TYPE_CHECKING:
+    from sessions_platform.sources.files.archives import Archives
+    from sessions_platform.sources.files.reader import FileReading
 
 HOME = "${SESSIONS_HOME}"
 # Ends the fingerprint of a landing file that is an archive.
@@ -57,9 +67,9 @@ class FileSource:
         self._source = stream.source
         self._folder, self._home = _absolute(stream.path.parent), _absolute(stream.home)
         self._block_bytes = block_bytes
-        self._format = open_format(stream.source, stream.required_fields)
+        self._required_fields = stream.required_fields
         self._root, self._pattern = self._anchored(self._source.files)
-        self._archives = Archives(self._source, scratch or self._home / "scratch") if self._source.archive else None
+        self._scratch = scratch or self._home / "scratch"
         self._template = PathTemplate(self._pattern, stream.landing_calendar) if self._source.dated else None
 
     @classmethod
@@ -100,15 +110,26 @@ class FileSource:
             sorted(skipped.values(), key=attrgetter("place", "reason")),
         )
 
-    def read(self, slice_: Slice, quarantine: Quarantine) -> FileReading:
+    def read(self, slice_: Slice, quarantine: Quarantine) -> "FileReading":
         """A reading of a file that `find` returned. Iterating it raises FileNotFoundError where the file vanished."""
-        path, file_format = self._landing_file(slice_.uri), self._format
-        if slice_.fingerprint.endswith(_IS_ARCHIVE):
-            file_format = open_format(
-                FormatOptions.model_validate({"format": "ndjson"})
-            )  # it has no rows of any format
+        # formats and codecs take longer to import than files to find
+        from sessions_platform.sources.files.reader import FileReading
+        from sessions_platform.sources.formats.registry import open_format
+
+        is_archive = slice_.fingerprint.endswith(_IS_ARCHIVE)  # which has no rows of any format
+        options = FormatOptions.model_validate({"format": "ndjson"}) if is_archive else self._source
+        file_format = open_format(options, None if is_archive else self._required_fields)
         opened = partial(self._opened_slice, slice_)
+        path = self._landing_file(slice_.uri)
         return FileReading(path, self._source, file_format, quarantine, self._block_bytes, opened)
+
+    @cached_property
+    def _archives(self) -> "Archives | None":
+        if self._source.archive is None:
+            return None
+        from sessions_platform.sources.files.archives import Archives
+
+        return Archives(self._source, self._scratch)
 
     def partition_of(self, uri: str) -> str | None:
         """The landing partition that a path states, whether its file exists or not; None where it states none."""

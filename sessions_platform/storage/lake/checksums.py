@@ -18,7 +18,6 @@ by several gigabytes in a second.
 """
 
 import os
-import re
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
@@ -28,26 +27,17 @@ import numpy as np
 import pyarrow.parquet as pq
 from isal import isal_zlib
 
+from sessions_platform.storage.lake.errors import ChecksumError
+
 # Reads at most `length` bytes from `offset` on.
 Read = Callable[[int, int], bytes]
 Range = tuple[int, int]
 
-_NAMED = re.compile(r"-([0-9a-f]{8})\.parquet$")
 _MAGIC = b"SPC1"
 _COUNT = struct.Struct("<I4s")
 _FOOTER_END = struct.Struct("<I4s")  # the footer's length, and Parquet's own magic bytes
 _END, _CRC = np.dtype("<u8"), np.dtype("<u4")
 _READ_BYTES = 1 << 20
-
-
-class ChecksumError(ValueError):
-    """Bytes of a file are not those that were written; the message says which."""
-
-
-def checksum_in(path: str) -> str | None:
-    """The checksum in the name of a lake file; None where it was written before there were checksums."""
-    named = _NAMED.search(path)
-    return named[1] if named else None
 
 
 def seal(draft: Path) -> str:

@@ -33,3 +33,7 @@ class MissingFileError(LakeFileError, FileNotFoundError):
 
 class DamagedFileError(LakeFileError):
     """The bytes of a lake file are not those that were written."""
+
+
+class ChecksumError(ValueError):
+    """Bytes of a file are not those that were written; the message says which."""

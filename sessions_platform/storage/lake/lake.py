@@ -13,36 +13,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from sessions_platform.settings import PRIVATE_FILE
-from sessions_platform.storage.lake.checksums import ChecksumError, Checksums, checksum_in, column_chunks, seal
 from sessions_platform.storage.lake.conform import conformed
-from sessions_platform.storage.lake.errors import DamagedFileError, MissingFileError
+from sessions_platform.storage.lake.errors import ChecksumError, DamagedFileError, MissingFileError
 from sessions_platform.storage.lake.filesystem import Filesystem
 from sessions_platform.storage.lake.memory import return_freed_memory
-from sessions_platform.storage.lake.parquet_writer import read_ranges, write_parquet
+from sessions_platform.storage.lake.stored_file import StoredFile, checksum_in
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
+
+    from sessions_platform.storage.lake.checksums import Checksums
 
 # Polars represents each string as a view of this many bytes, besides the text itself.
 _VIEW_BYTES = 16
-
-
-@dataclass(frozen=True)
-class StoredFile:
-    """A Parquet file of the lake: its path there, its number of rows and its length in bytes."""
-
-    path: str
-    rows: int
-    bytes: int
-
-    @property
-    def checksum(self) -> str | None:
-        """What its bytes are compared with when they are read (`checksums.py`); None for a file of an older version."""
-        return checksum_in(self.path)
 
 
 class Lake:
@@ -77,8 +65,8 @@ class Lake:
             polars.exceptions.InvalidOperationError: a value cannot be cast.
         """
         with self.filesystem.draft(folder) as draft:
-            rows = write_parquet(draft, frames, schema)
-            path = f"{folder}/{uuid.uuid4().hex}-{seal(draft)}.parquet"
+            rows = _parquet().write_parquet(draft, frames, schema)
+            path = f"{folder}/{uuid.uuid4().hex}-{_parquet().seal(draft)}.parquet"
             self.filesystem.put_if_absent(path, draft)
         for written in self._records:
             written.append(path)
@@ -137,7 +125,7 @@ class Lake:
             DamagedFileError: bytes of a file are not those that were written.
         """
         for path in paths:
-            self._check_row_groups(path, schema, lambda footer: _row_groups(footer, column, test))
+            self._check_row_groups(path, schema, lambda footer: _parquet().row_groups(footer, column, test))
         wanted = list(schema.items())
         current = [path for path in paths if self._schema(path) == wanted]
         older = [path for path in paths if self._schema(path) != wanted]
@@ -166,9 +154,9 @@ class Lake:
             DamagedFileError: bytes that are needed are not those that were written.
         """
         for path in paths:
-            self._check_row_groups(path, schema, lambda footer: _row_groups(footer, column, test))
+            self._check_row_groups(path, schema, lambda footer: _parquet().row_groups(footer, column, test))
             footer, rows = self._footer(path), self._scan_file(path)
-            for first, length in read_ranges(footer, _row_groups(footer, column, test)):
+            for first, length in _parquet().read_ranges(footer, _parquet().row_groups(footer, column, test)):
                 yield conformed(rows.slice(first, length), schema).collect()
 
     def size_in_memory(self, paths: Sequence[str]) -> int:
@@ -234,10 +222,10 @@ class Lake:
     def _scan_file(self, path: str) -> pl.LazyFrame:
         return pl.scan_parquet(self.filesystem.source(path), glob=False)
 
-    def _footer(self, path: str) -> pq.FileMetaData:
+    def _footer(self, path: str) -> "pq.FileMetaData":
         self._checksums_of(path)
         with _damage_told(path), self.filesystem.open(path) as file:
-            return pq.read_metadata(file)
+            return _parquet().read_footer(file)
 
     def _schema(self, path: str) -> list[tuple[str, pl.DataType]]:
         """The columns of a file; cached, since files never change."""
@@ -247,7 +235,7 @@ class Lake:
         return self._schemas[path]
 
     def _check_row_groups(
-        self, path: str, columns: Iterable[str], row_groups: Callable[[pq.FileMetaData], Iterable[int]]
+        self, path: str, columns: Iterable[str], row_groups: "Callable[[pq.FileMetaData], Iterable[int]]"
     ) -> None:
         """Compare these columns of these row groups with their checksums, each once in this lake's life."""
         checksums = self._checksums_of(path)
@@ -255,9 +243,9 @@ class Lake:
             return
         footer = self._footer(path)
         with _damage_told(path):
-            checksums.check(column_chunks(footer, row_groups(footer), columns))
+            checksums.check(_parquet().column_chunks(footer, row_groups(footer), columns))
 
-    def _checksums_of(self, path: str) -> Checksums | None:
+    def _checksums_of(self, path: str) -> "Checksums | None":
         """The checksums of a file, as long as it does not change; None where its name has none."""
         with _damage_told(path):
             state = self.filesystem.state(path)
@@ -266,7 +254,7 @@ class Lake:
                 return known[1]
             if (named := checksum_in(path)) is None:
                 return None
-            checksums = Checksums(named, self.filesystem.size(path), partial(self.filesystem.read, path))
+            checksums = _parquet().Checksums(named, self.filesystem.size(path), partial(self.filesystem.read, path))
         self._checksums[path] = state, checksums
         return checksums
 
@@ -327,14 +315,12 @@ def _damage_told(path: str) -> Iterator[None]:
         raise MissingFileError(path) from None
     except ChecksumError as error:
         raise DamagedFileError(path, str(error)) from None
-    except (pa.ArrowException, pl.exceptions.ComputeError) as error:  # of a file without checksums
+    except pl.exceptions.ComputeError as error:  # of a file without checksums
         raise DamagedFileError(path, f"it can't be read: {error}") from None
 
 
-def _row_groups(footer: pq.FileMetaData, column: str | None, test: Callable[[Any, Any], bool]) -> Iterator[int]:
-    """The row groups that pass the test, or have no statistics of the column."""
-    index = footer.schema.to_arrow_schema().get_field_index(column) if column else 0
-    for group in range(footer.num_row_groups):
-        statistics = footer.row_group(group).column(index).statistics if column else None
-        if statistics is None or not statistics.has_min_max or test(statistics.min, statistics.max):
-            yield group
+def _parquet():
+    """What reads and writes Parquet with pyarrow. It takes longer to import than all that a small command does."""
+    from sessions_platform.storage.lake import parquet_files
+
+    return parquet_files

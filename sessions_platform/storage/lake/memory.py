@@ -7,10 +7,9 @@ because a run that returns and requests every megabyte spends a fifth of its tim
 """
 
 import ctypes
+import os
 import sys
 from functools import cache
-
-import pyarrow as pa
 
 # Options of mallopt(3), numbered as in malloc.h, with their values. Setting a threshold also stops glibc from raising
 # it automatically: from then on every block of 16 MiB or more is mapped and unmapped on its own.
@@ -20,7 +19,10 @@ _GLIBC_OPTIONS = {"M_ARENA_MAX": (-8, 2), "M_MMAP_THRESHOLD": (-3, 16 << 20), "M
 @cache
 def return_freed_memory() -> None:
     """Apply the settings to this process; further calls do nothing. Without glibc only Arrow's pool is set."""
-    pa.set_memory_pool(pa.system_memory_pool())
+    if arrow := sys.modules.get("pyarrow"):
+        arrow.set_memory_pool(arrow.system_memory_pool())
+    else:  # it is imported with the first file, and reads this then
+        os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     if sys.platform == "linux":
         if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
             for option, value in _GLIBC_OPTIONS.values():

@@ -13,7 +13,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from sessions_platform.sources.base import Cursor
-from sessions_platform.storage.lake.lake import StoredFile
+from sessions_platform.storage.lake.stored_file import StoredFile
 from sessions_platform.storage.ledger.stream_ledger import StaleWriteError, StreamLedger
 
 # The fingerprint of a file of repaired rows, which is in no source.

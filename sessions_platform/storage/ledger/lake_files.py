@@ -11,7 +11,7 @@ from typing import Any, LiteralString
 
 from psycopg.types.json import Jsonb
 
-from sessions_platform.storage.lake.lake import StoredFile
+from sessions_platform.storage.lake.stored_file import StoredFile
 from sessions_platform.storage.ledger.stream_ledger import StreamLedger
 
 _REPLACE: dict[str, LiteralString] = {

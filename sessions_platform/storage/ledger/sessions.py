@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 
-from sessions_platform.storage.lake.lake import StoredFile
+from sessions_platform.storage.lake.stored_file import StoredFile
 from sessions_platform.storage.ledger.erasures import ERASURE_RUN
 from sessions_platform.storage.ledger.stream_ledger import StaleWriteError, StreamLedger
 

@@ -6,16 +6,16 @@ to: the format's header comes once before all rows, and its trailer once after t
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import polars as pl
 import psycopg
-import pyarrow as pa
-from pgpq import ArrowToPostgresBinaryEncoder
-from pgpq.encoders import LargeStringEncoderBuilder
-from pgpq.schema import Jsonb
 from psycopg.sql import SQL, Composable, Identifier
 
 from sessions_platform.contracts.polars_types import REASONS
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _ROWS_AT_ONCE = 64 * 1024
 _HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)  # the signature; no flags, no extension
@@ -26,6 +26,10 @@ class CopyEncoder:
     """Encodes frames that have at least these columns, of these types or types that can be cast to them."""
 
     def __init__(self, columns: Mapping[str, pl.DataType]) -> None:
+        from pgpq import ArrowToPostgresBinaryEncoder  # brings pyarrow, which what only reads does without
+        from pgpq.encoders import LargeStringEncoderBuilder
+        from pgpq.schema import Jsonb
+
         self._columns = [
             _as_json(name) if dtype == REASONS else pl.col(name).cast(dtype) for name, dtype in columns.items()
         ]
@@ -38,6 +42,8 @@ class CopyEncoder:
 
     def rows(self, frame: pl.DataFrame) -> Iterator[bytes]:
         """The frame's rows in their order, without header and trailer, in chunks that may end within a row."""
+        from pgpq import ArrowToPostgresBinaryEncoder
+
         encoder = ArrowToPostgresBinaryEncoder.new_with_encoders(self._schema, self._builders)
         encoder.write_header()
         for part in frame.iter_slices(_ROWS_AT_ONCE):
@@ -74,5 +80,5 @@ def _as_json(name: str) -> pl.Expr:
     return pl.format("[{}]", reasons).alias(name)
 
 
-def _as_arrow(frame: pl.DataFrame) -> pa.Table:
+def _as_arrow(frame: pl.DataFrame) -> "pa.Table":
     return frame.to_arrow(compat_level=pl.CompatLevel.oldest())

@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any, NamedTuple
 
-import numpy as np
 import polars as pl
 
 from sessions_platform.contracts.session_rule import SessionRule
@@ -32,34 +31,6 @@ class _Range(NamedTuple):
 
     offset: int
     length: int
-
-
-class HashSet:
-    """A set of 64-bit hashes to which a few are added many times.
-
-    A single sorted array would have to be copied for each addition, and a Python set takes ten times the memory. So
-    there are several sorted arrays, each at least twice as long as the next: an addition merges the shorter ones, and
-    a search looks in all of them, whose number is the logarithm of the size.
-    """
-
-    def __init__(self) -> None:
-        self._sorted: list[np.ndarray] = []
-
-    def add(self, hashes: pl.Series) -> None:
-        """Add hashes (UInt64), in any order."""
-        added = hashes.sort().to_numpy()
-        while self._sorted and len(self._sorted[-1]) < 2 * len(added):
-            added = np.sort(np.concatenate([self._sorted.pop(), added]), kind="stable")  # merges two sorted runs
-        self._sorted.append(added)
-
-    def contain(self, hashes: pl.Series) -> pl.Series:
-        """For each hash whether it is in the set."""
-        wanted = hashes.to_numpy()
-        is_member = np.zeros(len(wanted), np.bool_)
-        for array in self._sorted:
-            index = np.searchsorted(array, wanted)
-            is_member |= array[np.minimum(index, len(array) - 1)] == wanted
-        return pl.Series(is_member)
 
 
 class StagedSessions:
@@ -79,7 +50,7 @@ class StagedSessions:
         self._ranges: dict[str, list[_Range]] = {}
         self._digests: dict[str, Any] = {}
         self._users: dict[str, pl.Series] = {}  # hashes, by partition
-        self._users_of_newer = HashSet()
+        self._users_of_newer = _hash_set()
         self._current_partition = ""
 
     def add(self, frame: pl.DataFrame) -> None:
@@ -113,7 +84,7 @@ class StagedSessions:
     def _have_newer_sessions(self, partition: str, users: pl.Series) -> pl.Series:
         """Whether users have sessions in newer partitions, added before; True too for a user of the same hash."""
         if partition > self._current_partition:
-            self._users_of_newer = HashSet()
+            self._users_of_newer = _hash_set()
         elif partition < self._current_partition:
             self._users_of_newer.add(self._users[self._current_partition])
         self._current_partition = partition
@@ -173,3 +144,10 @@ def _sorted_by_id(sessions: pl.DataFrame) -> pl.DataFrame:
         return sessions
     digits = sessions["session_id"].str.slice(0, 8).str.to_integer(base=16, strict=False)
     return sessions.rechunk()[digits.arg_sort()]  # rows of several chunks are gathered ten times as slowly
+
+
+def _hash_set():
+    """An empty `HashSet`, which brings numpy; what only reads does without."""
+    from sessions_platform.storage.warehouses.postgres.hash_set import HashSet
+
+    return HashSet()
