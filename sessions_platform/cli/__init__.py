@@ -32,6 +32,8 @@ COMMANDS = {
     "verify": Entry(f"{_MODULES}.verification:verify", "Hold lake, ledger and warehouse against each other."),
     "clean-up": Entry(f"{_MODULES}.housekeeping:clean_up", "Remove what is superseded, after the retention."),
     "purge": Entry(f"{_MODULES}.housekeeping:purge", "Delete old runs and ticks from Dagster's storage."),
+    "doctor": Entry(f"{_MODULES}.doctor:doctor", "Say what the platform lacks here, and what to do."),
+    "open": Entry(f"{_MODULES}.open:open_page", "Print the URL of a stream's page in the UI, and open it."),
     "rejected": Entry(f"{_MODULES}.rejected:rejected", "The dead-letter queue: list, show, export, replay, discard."),
 }
 

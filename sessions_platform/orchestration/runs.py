@@ -15,6 +15,7 @@ import dagster as dg
 
 from sessions_platform.errors import RunFailedError
 from sessions_platform.orchestration.build import build
+from sessions_platform.orchestration.dagster_home import dagster_home_folder
 from sessions_platform.orchestration.heartbeats import end_lost_runs, record_process
 from sessions_platform.orchestration.jobs import range_tags
 from sessions_platform.settings import Settings, make_home, make_private_folder
@@ -68,9 +69,9 @@ def runner(settings: Settings) -> Iterator[Runner]:
 
 def dagster_home(settings: Settings, environment: Mapping[str, str]) -> Path:
     """The folder of the Dagster instance: $DAGSTER_HOME, else one within the platform's home, created if missing."""
-    if named := environment.get("DAGSTER_HOME"):
-        return Path(named)
-    home = settings.home / "dagster"
+    home = dagster_home_folder(settings, environment)
+    if environment.get("DAGSTER_HOME"):
+        return home
     make_home(settings.home)
     make_private_folder(home)
     shutil.copyfile(_DAGSTER_YAML, home / "dagster.yaml")

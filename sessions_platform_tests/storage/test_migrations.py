@@ -420,7 +420,7 @@ def test_the_command_line_refuses_a_newer_database_in_a_sentence(
 def test_a_database_that_becomes_newer_before_the_lock_is_taken_is_refused(
     newer: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(migrations, "_version", lambda _: None)
+    monkeypatch.setattr(migrations, "version_of", lambda _: None)
     with pytest.raises(NewerDatabaseError):
         prepare(newer)
 

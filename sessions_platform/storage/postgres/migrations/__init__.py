@@ -46,7 +46,7 @@ def ensure_current(connection: psycopg.Connection) -> None:
     Raises:
         NewerDatabaseError: the database has a later version than `HEAD`.
     """
-    version = _version(connection)
+    version = version_of(connection)
     if version == HEAD:
         return
     if version is not None and version > HEAD:
@@ -57,8 +57,8 @@ def ensure_current(connection: psycopg.Connection) -> None:
     upgrade(connection)
 
 
-def _version(connection: psycopg.Connection) -> str | None:
-    """The database's version; None where it is empty or was made before there were versions."""
+def version_of(connection: psycopg.Connection) -> str | None:
+    """The version that a database has; None where it is empty or was made before there were versions."""
     try:
         row = connection.execute(_SELECT_VERSION).fetchone()
     except errors.UndefinedTable:
