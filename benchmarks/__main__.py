@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from benchmarks import core, end_to_end, growth, ingest, late_event, load, report, start
+from benchmarks import commands, core, end_to_end, growth, ingest, late_event, load, report, start
 from benchmarks.bench import Bench
 from benchmarks.data import SEED, Cache
 from benchmarks.measure import Failed
@@ -19,6 +19,7 @@ BENCHMARKS: Mapping[str, Callable[[Bench], Iterator[Result]]] = {
     "load": load.run,
     "end_to_end": end_to_end.run,
     "start": start.run,
+    "commands": commands.run,
     "late_event": late_event.run,
     "growth": growth.run,
     "assets": end_to_end.assets,
