@@ -45,7 +45,7 @@ class Cursor:
     position: Mapping[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Slice:
     """A part of a source that is read as a whole: a file, or a range of offsets.
 

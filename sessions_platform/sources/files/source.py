@@ -100,13 +100,16 @@ class FileSource:
             patterns = [self._template.of_all()]
         else:
             patterns = sorted({self._template.of(key) for key in wanted})
-        files: dict[str, list[Slice]] = {}
+        files: dict[str, Slice] = {}
+        members: dict[str, list[Slice]] = {}  # apart, for hardly any of very many files is an archive
         skipped: dict[str, Skipped] = {}
         for pattern in patterns:
-            for slices in self._matching(pattern, wanted, skipped):
-                files[slices[0].uri] = slices
+            for file, *inside in self._matching(pattern, wanted, skipped):
+                files[file.uri] = file
+                if inside:
+                    members[file.uri] = inside
         return Found(
-            [slice_ for uri in sorted(files) for slice_ in files[uri]],
+            [slice_ for uri in sorted(files) for slice_ in (files[uri], *members.get(uri, ()))],
             sorted(skipped.values(), key=attrgetter("place", "reason")),
         )
 
@@ -257,8 +260,9 @@ class FileSource:
             place = self._uri(path).encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
             skipped[place] = Skipped(place, reason)
 
+        below = len(tree.root.rstrip("/")) + 1
         for path in tree.matching(pattern.removeprefix(self._fixed), skip):
-            place = self._place(self._fixed + path[len(tree.root) :].lstrip("/"), wanted)
+            place = self._place(self._fixed + path[below:], wanted)
             if place is None:
                 continue
             if not _is_utf8(path):

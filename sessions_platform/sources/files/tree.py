@@ -9,7 +9,7 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 from fnmatch import translate
@@ -75,16 +75,15 @@ class Tree:
             pattern: relative to the root; `**` matches any number of folders, and no wildcard a hidden name.
             skip: called for folders that can't be searched.
         """
-        names = _names(pattern)
-        folders = [_Folder(self.root, self._real, (), _open_places(names, {0}))]
+        names = _Names(pattern)
+        folders = [_Folder(self.root, self._real, (), names.start)]
         while folders:
             folder = folders.pop()
-            for path, kind in _children(folder, names, skip):
-                name = path.rpartition("/")[2]
-                places = _following(names, folder.places, name)
-                if len(names) in places:
+            for name, path, kind in _children(folder, names, skip):
+                places = names.following(folder.places, name)
+                if names.end in places:
                     yield path
-                places -= {len(names)}
+                    places -= {names.end}
                 if not places or kind is _Kind.other:
                     continue
                 if kind is _Kind.folder:
@@ -96,6 +95,8 @@ class Tree:
         """The state of a regular file; None for anything else, and for what has just vanished."""
         try:
             state = os.lstat(path)
+            if stat.S_ISREG(state.st_mode):
+                return state
             if stat.S_ISLNK(state.st_mode):
                 state = Path(path).stat()
                 if not self.is_inside(os.path.realpath(path)):
@@ -138,18 +139,63 @@ class Glob:
     """A glob of relative paths, as `Tree.matching` has it, for paths that are no files."""
 
     def __init__(self, pattern: str) -> None:
-        self._names = _names(pattern)
+        self._names = _Names(pattern)
 
     def matches(self, path: str) -> bool:
         """Whether the whole path matches; "a/b" for folders and a name."""
-        places = _open_places(self._names, {0})
+        places = self._names.start
         for name in path.split("/"):
-            places = _following(self._names, places - {len(self._names)}, name)
-        return len(self._names) in places
+            places = self._names.following(places - {self._names.end}, name)
+        return self._names.end in places
 
 
-def _names(pattern: str) -> list[Matcher]:
-    """The pattern, name by name; several `**` in a row are one."""
+class _Names:
+    """A pattern, name by name, and which places in it follow each other.
+
+    There may be very many files, and their places are mostly the same: each set of places is made once.
+
+    Attributes:
+        start: the places before the first name.
+        end: the place after the last one.
+    """
+
+    def __init__(self, pattern: str) -> None:
+        self._matchers = _matchers(pattern)
+        self.end = len(self._matchers)
+        self.start = self._open(0)
+        self._behind = [self._open(place + 1) for place in range(self.end)]
+
+    def following(self, places: frozenset[int], name: str) -> frozenset[int]:
+        """The places in the pattern after a name."""
+        following = _NOWHERE
+        for place in places:
+            if self._matches(place, name):
+                behind = self._behind[place] if self._matchers[place] is not None else self._open(place)
+                following = following | behind if following else behind
+        return following
+
+    def literal(self, places: frozenset[int]) -> list[str] | None:
+        """The names that are at these places; None where one of them has wildcards."""
+        wanted = [self._matchers[place] for place in places]
+        names = [name for name in wanted if isinstance(name, str)]
+        return names if len(names) == len(wanted) else None
+
+    def _matches(self, place: int, name: str) -> bool:
+        matcher = self._matchers[place]
+        if isinstance(matcher, str):
+            return matcher == name
+        if name.startswith("."):
+            return matcher is not None and matcher.pattern.startswith(r"(?s:\.") and matcher.match(name) is not None
+        return matcher is None or matcher.match(name) is not None
+
+    def _open(self, place: int) -> frozenset[int]:
+        """A place, and that after `**`, which may match no folder at all."""
+        is_any = place < self.end and self._matchers[place] is None
+        return frozenset({place, place + 1} if is_any else {place})
+
+
+def _matchers(pattern: str) -> list[Matcher]:
+    """What matches each name; several `**` in a row are one."""
     names: list[Matcher] = []
     for text in pattern.split("/"):
         if text != ANY_FOLDERS:
@@ -161,43 +207,28 @@ def _names(pattern: str) -> list[Matcher]:
     return names
 
 
-def _open_places(names: Sequence[Matcher], places: set[int]) -> frozenset[int]:
-    """Places in the pattern, with those after `**`, which may match no folder at all."""
-    return frozenset(places | {place + 1 for place in places if place < len(names) and names[place] is None})
-
-
-def _following(names: Sequence[Matcher], places: frozenset[int], name: str) -> frozenset[int]:
-    """The places in the pattern after a name; the length of the pattern is its end."""
-    is_hidden = name.startswith(".")
-    following: set[int] = set()
-    for place in places:
-        matcher = names[place]
-        if matcher is None:
-            following |= set() if is_hidden else {place}
-        elif isinstance(matcher, str):
-            following |= {place + 1} if matcher == name else set()
-        elif matcher.match(name) and (not is_hidden or matcher.pattern.startswith(r"(?s:\.")):
-            following.add(place + 1)
-    return _open_places(names, following) if following else _NOWHERE
-
-
-def _children(folder: _Folder, names: Sequence[Matcher], skip: Skip) -> Iterator[tuple[str, _Kind]]:
-    """The path and kind of each child that is needed; folders are listed for wildcards only."""
+def _children(folder: _Folder, names: _Names, skip: Skip) -> Iterator[tuple[str, str, _Kind]]:
+    """The name, path and kind of each child that is needed; folders are listed for wildcards only."""
     base = folder.path.rstrip("/")
-    wanted = [names[place] for place in folder.places]
+    literal = names.literal(folder.places)
     try:
-        if all(isinstance(name, str) for name in wanted):
-            yield from ((path, _kind(os.lstat(path).st_mode)) for path in (f"{base}/{name}" for name in wanted))
+        if literal is not None:
+            yield from ((name, f"{base}/{name}", _kind(os.lstat(f"{base}/{name}").st_mode)) for name in literal)
             return
         with os.scandir(folder.path) as entries:
             for entry in entries:
-                is_folder = entry.is_dir(follow_symlinks=False)
-                kind = _Kind.link if entry.is_symlink() else _Kind.folder if is_folder else _Kind.other
-                yield f"{base}/{entry.name}", kind
+                yield entry.name, f"{base}/{entry.name}", _kind_of(entry)
     except (FileNotFoundError, NotADirectoryError):
         return  # it vanished, or is a file
     except OSError as error:
         _skip_odd(folder.path, error, skip)
+
+
+def _kind_of(entry: os.DirEntry[str]) -> _Kind:
+    if entry.is_file(follow_symlinks=False):  # the usual case
+        return _Kind.other
+    is_folder = entry.is_dir(follow_symlinks=False)
+    return _Kind.link if entry.is_symlink() else _Kind.folder if is_folder else _Kind.other
 
 
 def _kind(mode: int) -> _Kind:
