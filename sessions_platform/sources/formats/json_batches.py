@@ -9,14 +9,16 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
 import numpy as np
+import polars as pl
 
 from sessions_platform.sources.formats.base import RecordBlock
 from sessions_platform.sources.formats.errors import CorruptDataError
 from sessions_platform.sources.formats.json_brackets import Brackets, Flags, Offsets, brackets, broken_end
-from sessions_platform.sources.formats.json_elements import ElementFinder, Found, State, quoted_key
+from sessions_platform.sources.formats.json_elements import ElementFinder, Found, State, headers_of, quoted_key
 from sessions_platform.sources.formats.text_records import line_ends, no_records, span_blocks
 
-_Span = tuple[Offsets, Offsets, list[bytes | None]]
+# Where records begin and end, and the header of each (Binary); None where there are no envelopes.
+_Span = tuple[Offsets, Offsets, pl.Series | None]
 # What may be behind the last record of a line that isn't closed, and would be lost.
 _CONTENT = re.compile(rb"[^\s,\[\]{}]")
 
@@ -55,16 +57,17 @@ class BatchSplitter:
             offset, length = len(self._held), self._held_length
             text = self._held + text
             starts, ends = np.append(0, starts + offset), np.append(length, ends + offset)
-            headers = [self._held_header, *headers] if self._has_envelopes else []
+            headers = None if headers is None else pl.concat([headers_of([self._held_header]), headers])
         last = int(starts[-1])
         if len(starts) > 1:
             preamble = self._preamble + text[: starts[0]]
-            yield from span_blocks(text, starts[:-1], ends[:-1], headers[:-1], last, preamble)
+            others = None if headers is None else headers[:-1]
+            yield from span_blocks(text, starts[:-1], ends[:-1], others, last, preamble)
             self._preamble = b""
         elif self._held is None:
             self._preamble += text[:last]
         self._held, self._held_length = text[last:], int(ends[-1]) - last
-        self._held_header = headers[-1] if self._has_envelopes else None
+        self._held_header = None if headers is None else headers[-1]
 
     def _append(self, text: bytes) -> None:
         """Bytes without a record belong to the record before them."""
@@ -75,7 +78,7 @@ class BatchSplitter:
 
     def _last(self) -> Iterator[RecordBlock]:
         if self._held is not None:
-            headers = [self._held_header] if self._has_envelopes else []
+            headers = self._header(self._held_header)
             starts, ends = np.array([0]), np.array([self._held_length])
             yield from span_blocks(self._held, starts, ends, headers, len(self._held), self._preamble)
         else:
@@ -83,7 +86,7 @@ class BatchSplitter:
 
     # Lines -----------------------------------------------------------------------------------------------
 
-    def _records(self, text: bytes) -> tuple[Offsets, Offsets, list[bytes | None]]:
+    def _records(self, text: bytes) -> _Span:
         """The records of whole lines: those of sound lines at once, of each other line by itself."""
         marks = brackets(text)
         ends = line_ends(text, ends=marks.newlines)
@@ -106,13 +109,13 @@ class BatchSplitter:
             for line in range(first, last):
                 yield from self._broken_line(text[_start(ends, line) : ends[line]], _start(ends, line))
 
-    def _joined(self, spans: list[_Span]) -> tuple[Offsets, Offsets, list[bytes | None]]:
+    def _joined(self, spans: list[_Span]) -> _Span:
         starts, ends = (np.concatenate(part) for part in ([each[0] for each in spans], [each[1] for each in spans]))
-        return starts, ends, [header for each in spans for header in each[2]]
+        headers = [each[2] for each in spans if each[2] is not None]
+        return starts, ends, pl.concat(headers) if headers else None
 
-    def _spans(self, found: Found, offset: int) -> tuple[Offsets, Offsets, list[bytes | None]]:
-        headers = [found.headers[number] for number in found.header.tolist()] if self._has_envelopes else []
-        return found.starts + offset, found.ends + offset, headers
+    def _spans(self, found: Found, offset: int) -> _Span:
+        return found.starts + offset, found.ends + offset, found.header_of_each if self._has_envelopes else None
 
     def _broken_line(self, line: bytes, offset: int) -> Iterator[_Span]:
         """The records of a line whose brackets do not match: what can't be told apart is one record."""
@@ -138,8 +141,8 @@ class BatchSplitter:
                 end = len(line.rstrip())
                 yield np.array([rest.start() + offset]), np.array([end + offset]), self._header(None)
 
-    def _header(self, header: bytes | None) -> list[bytes | None]:
-        return [header] if self._has_envelopes else []
+    def _header(self, header: bytes | None) -> pl.Series | None:
+        return headers_of([header]) if self._has_envelopes else None
 
     def _broken_end(self, line: bytes, start: int) -> int:
         if line[start : start + 1] in (b"]", b"}"):

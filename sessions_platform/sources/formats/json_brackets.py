@@ -108,8 +108,8 @@ def _bits_at(offsets: Offsets, words: int) -> Words:
 def _offsets(bits: Words) -> Offsets:
     """Where the bits are set."""
     packed = bits.view(np.uint8)
-    some = np.flatnonzero(packed)
-    within = np.flatnonzero(np.unpackbits(packed[some], bitorder="little"))
+    some = np.flatnonzero(packed != 0)  # of booleans it takes half of the time
+    within = np.flatnonzero(np.unpackbits(packed[some], bitorder="little").view(np.bool_))
     return some[within >> 3] * 8 + (within & 7)
 
 

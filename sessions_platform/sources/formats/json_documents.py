@@ -8,12 +8,13 @@ decoding one is NDJSON's (`ndjson`).
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+import polars as pl
 
 from sessions_platform.contracts.formats import FormatOptions
 from sessions_platform.sources.formats.base import Content, Decoder, RecordBlock
 from sessions_platform.sources.formats.errors import CorruptDataError
 from sessions_platform.sources.formats.json_brackets import Offsets, broken_end
-from sessions_platform.sources.formats.json_elements import ElementFinder, Found, State
+from sessions_platform.sources.formats.json_elements import ElementFinder, Found, State, headers_of
 from sessions_platform.sources.formats.json_objects import json_decoder
 from sessions_platform.sources.formats.text_records import LONGEST_LINE, no_records, span_blocks
 
@@ -131,23 +132,24 @@ class DocumentSplitter:
         starts, ends, headers = self._with_known(found)
         last = int(starts[-1])
         if len(starts) > 1:
-            yield from self._blocks(starts[:-1], ends[:-1], headers and headers[:-1], last)
+            others = None if headers is None else headers[:-1]
+            yield from self._blocks(starts[:-1], ends[:-1], others, last)
         else:
             self._preamble += self._rest[:last]
         self._rest, self._known = self._rest[last:], int(ends[-1]) - last
         header = found.headers[int(found.header[-1])]
         self._state = State(self._finder.depth, header) if found.in_array[-1] else State()
 
-    def _with_known(self, found: Found) -> tuple[Offsets, Offsets, list[bytes | None]]:
+    def _with_known(self, found: Found) -> tuple[Offsets, Offsets, pl.Series | None]:
         """The records of the rest: the known one, and those that were found behind it. Headers only if there are."""
         starts, ends = found.starts + self._known, found.ends + self._known
-        headers = [found.headers[number] for number in found.header.tolist()] if self._has_envelopes else []
+        headers = found.header_of_each if self._has_envelopes else None
         if self._known:
             starts, ends = np.append(0, starts), np.append(self._known, ends)
-            headers = [self._state.header, *headers] if self._has_envelopes else []
+            headers = None if headers is None else pl.concat([headers_of([self._state.header]), headers])
         return starts, ends, headers
 
-    def _blocks(self, starts: Offsets, ends: Offsets, headers: list[bytes | None], stop: int) -> Iterator[RecordBlock]:
+    def _blocks(self, starts: Offsets, ends: Offsets, headers: pl.Series | None, stop: int) -> Iterator[RecordBlock]:
         """Blocks of the records; the bytes up to `stop` belong to the last of them."""
         if not len(starts):
             return

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import polars as pl
 
 from sessions_platform.sources.formats.json_brackets import Brackets, Offsets, brackets
 
@@ -54,6 +55,11 @@ class Found(NamedTuple):
     broken_header: int
     broken_in_array: bool
     open_document: int | None
+
+    @property
+    def header_of_each(self) -> pl.Series:
+        """The header of each record (Binary); those of one array are one text in memory."""
+        return headers_of(self.headers).gather(self.header)
 
     def first(self, count: int) -> "Found":
         """The first records alone."""
@@ -131,23 +137,24 @@ class _Search:
         candidates = np.flatnonzero(marks.opens & marks.square & (marks.level == depth))
         if depth:
             above = [np.flatnonzero(marks.opens & (marks.level == level)) for level in range(depth)]
-            is_wanted = [self._is_led_to(each, above) for each in candidates.tolist()]
-            candidates = candidates[np.array(is_wanted, bool)]
+            candidates = self._led_to(candidates, above)
         if self._state.depth == depth + 1:
             candidates = np.append(-1, candidates)
         closing = np.append(np.flatnonzero(~marks.opens & (marks.level == depth)), _OPEN)
         return candidates, closing[np.searchsorted(closing, candidates, side="right")]
 
-    def _is_led_to(self, bracket: int, above: list[Offsets]) -> bool:
-        """Whether the keys lead to the value that this bracket opens; `above` are the opening brackets by level."""
+    def _led_to(self, brackets: Offsets, above: list[Offsets]) -> Offsets:
+        """Those brackets that open a value to which the keys lead; `above` are the opening brackets by level."""
+        outer = brackets
         for level in range(len(above) - 1, -1, -1):
-            if not self._finder.key_before(self._text, int(self._marks.at[bracket]), level):
-                return False
-            number = int(np.searchsorted(above[level], bracket)) - 1
-            if number < 0 or self._marks.square[above[level][number]]:
-                return False
-            bracket = int(above[level][number])
-        return True
+            number = np.searchsorted(above[level], outer) - 1
+            offsets = self._marks.at[outer].tolist()
+            is_led_to = [self._finder.key_before(self._text, offset, level) for offset in offsets]
+            led_to = np.array(is_led_to, bool) & (number >= 0)
+            brackets, outer = brackets[led_to], above[level][number[led_to]]
+            is_object = ~self._marks.square[outer]
+            brackets, outer = brackets[is_object], outer[is_object]
+        return brackets
 
     def _pairs(self, level: int, begun: bool) -> tuple[Offsets, Offsets]:
         """The brackets of all values at a level; `_OPEN` for one that isn't closed."""
@@ -270,6 +277,11 @@ class _Search:
             return None
         document = int(self._documents[-1])
         return -1 if document < 0 else int(self._marks.at[document])
+
+
+def headers_of(headers: Sequence[bytes | None]) -> pl.Series:
+    """Headers as a series (Binary)."""
+    return pl.Series(headers, dtype=pl.Binary)
 
 
 def quoted_key(key: str) -> bytes:

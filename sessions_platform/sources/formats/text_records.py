@@ -167,7 +167,7 @@ def no_records(text: bytes) -> RecordBlock:
 
 
 def span_blocks(
-    text: bytes, starts: Ends, ends: Ends, headers: list[bytes | None], stop: int, preamble: bytes = b""
+    text: bytes, starts: Ends, ends: Ends, headers: pl.Series | None, stop: int, preamble: bytes = b""
 ) -> Iterator[RecordBlock]:
     """Records at these offsets of a text, at most BLOCK_ROWS in a block.
 
@@ -181,6 +181,6 @@ def span_blocks(
         assert (np.diff(cuts) >= 0).all(), "records overlap"  # pyarrow would read outside of the text
         buffers = [None, pa.py_buffer(cuts), pa.py_buffer(text)]
         parts = pl.Series(pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(cuts) - 1, buffers))
-        header = pl.Series(headers[part], dtype=pl.Binary) if headers else None
+        header = None if headers is None else headers[part]
         yield RecordBlock(parts.gather_every(2), parts.gather_every(2, 1), header, preamble)
         preamble = b""
