@@ -27,6 +27,7 @@ COMMANDS = {
     "run": Entry(f"{_MODULES}.run:run", "Ingest what is pending, and refresh all stale sessions."),
     "rebuild": Entry(f"{_MODULES}.run:rebuild", "Recompute everything of a stream, and swap it in at once."),
     "erase": Entry(f"{_MODULES}.erase:erase", "Erase users from everything that is stored."),
+    "drop": Entry(f"{_MODULES}.drop:drop", "Remove a stream that is no longer wanted."),
     "preview": Entry(f"{_MODULES}.preview:preview", "Show what rows of files become; nothing is stored."),
     "check": Entry(f"{_MODULES}.check:check", "Read the files of streams, without a database."),
     "status": Entry(f"{_MODULES}.query:status", "Show what streams contain, and what is pending or stale."),

@@ -38,6 +38,19 @@ RESERVED = {
     "tableoid", "ctid", "xmin", "xmax", "cmin", "cmax",
 } - {"user_id"}  # fmt: skip
 _SCHEMAS = {"public", "information_schema", "sessions_platform"}
+# Words that PostgreSQL takes for the name of a schema only in quotes (pg_get_keywords, catcode R and T).
+SQL_WORDS = frozenset(
+    """
+    all analyse analyze and any array as asc asymmetric authorization binary both case cast check collate
+    collation column concurrently constraint create cross current_catalog current_date current_role
+    current_schema current_time current_timestamp current_user default deferrable desc distinct do else end
+    except false fetch for foreign freeze from full grant group having ilike in initially inner intersect into
+    is isnull join lateral leading left like limit localtime localtimestamp natural not notnull null offset on
+    only or order outer overlaps placing primary references returning right select session_user similar some
+    symmetric system_user table tablesample then to trailing true union unique user using variadic verbose when
+    where window with
+    """.split()  # noqa: SIM905  a list would take a line for each
+)
 _NUMERIC = {"integer", "float"}
 _REFERENCING = ("string", "integer")
 _IS_OF_TYPE: dict[str, Callable[[Any], bool]] = {
@@ -91,8 +104,13 @@ def cross_key_issues(raw: Raw) -> Iterator[Issue]:
 
 
 def _name_issues(name: Any) -> Iterator[Issue]:
-    if isinstance(name, str) and (name in _SCHEMAS or name.startswith("pg_")):
+    if not isinstance(name, str):
+        return
+    if name in _SCHEMAS or name.startswith("pg_"):
         yield Issue(("name",), f"{name!r} is the name of a schema that exists in PostgreSQL", "choose another name")
+    elif name in SQL_WORDS:
+        reason = f"{name!r} is a word of SQL, so that each query would have to quote it"
+        yield Issue(("name",), reason, f"choose another name, as {name}_events")
 
 
 def _named_column_issues(key_path: tuple[str, ...], column: Any, columns: Raw) -> Iterator[Issue]:

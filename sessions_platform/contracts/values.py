@@ -149,8 +149,13 @@ def _timezone(name: str) -> str:
     return name
 
 
+def is_identifier(name: str) -> bool:
+    """Whether a stream or a column may have this name."""
+    return bool(_IDENTIFIER.fullmatch(name))
+
+
 def _identifier(name: str) -> str:
-    if not _IDENTIFIER.match(name):
+    if not is_identifier(name):
         raise invalid(
             f"{shown(name)} can't name a table or column",
             "write lower-case letters, digits and underscores, beginning with a letter, 48 at most",

@@ -1,4 +1,5 @@
-"""The commands that need the Dagster instance: `ingest`, `run`, `rebuild`, `rejected replay`, `purge`.
+"""The commands that need the Dagster instance: `ingest`, `run`, `rebuild`, `rejected replay`, `drop`,
+`purge`.
 
 They run the same jobs as the UI, on the same instance. Here belongs which runs a command needs. Not here: what
 needs no run (`operations`), and arguments and output (`cli`).
@@ -13,7 +14,8 @@ from typing import Any
 
 import dagster as dg
 
-from sessions_platform.errors import RunFailedError
+from sessions_platform.errors import RunFailedError, UserError
+from sessions_platform.operations.drop import DroppedStream, drop
 from sessions_platform.operations.given_files import given_files
 from sessions_platform.operations.landing_files import place_files
 from sessions_platform.operations.landing_places import landing_partition
@@ -21,13 +23,17 @@ from sessions_platform.operations.repaired_rows import read_rows_by_stream
 from sessions_platform.operations.replay import replay
 from sessions_platform.operations.replay_report import Replay
 from sessions_platform.operations.status import status
+from sessions_platform.orchestration.heartbeats import end_lost_runs
 from sessions_platform.orchestration.jobs import job_name, landing_ranges, session_ranges
+from sessions_platform.orchestration.loaded_streams import STREAM
 from sessions_platform.orchestration.purge import purge
 from sessions_platform.orchestration.runs import Runner, dagster_home, runner
+from sessions_platform.orchestration.sensors import ACTIVE
 from sessions_platform.pipeline.context import StreamContext, open_contexts
 from sessions_platform.settings import Settings
 from sessions_platform.sources.base import Found
 from sessions_platform.storage.ledger.ledger import StaleWriteError
+from sessions_platform.storage.postgres.database import Database
 
 _COMMAND_LINE = "command line"
 
@@ -102,6 +108,22 @@ def replay_file(settings: Settings, file: Path, stream: str | None, *, dry_run: 
             for stream_context in pending:
                 run_pending(stream_context, runs)
     return replays
+
+
+def drop_stream(settings: Settings, dropped: DroppedStream) -> None:
+    """Remove what there is of a stream.
+
+    Raises:
+        UserError: a run or another process works on it.
+    """
+    with dg.DagsterInstance.from_config(str(dagster_home(settings, os.environ))) as instance:
+        end_lost_runs(instance, Database(settings))
+        active = instance.get_runs(dg.RunsFilter(tags={STREAM: dropped.stream}, statuses=ACTIVE), limit=1)
+        if active:
+            raise UserError(
+                f"{dropped.stream}: the run {active[0].run_id} works on it. Fix: wait until it has ended, or end it."
+            )
+        drop(settings, dropped)
 
 
 def purge_storage(settings: Settings, keep_for: timedelta, *, dry_run: bool) -> dict[str, int]:

@@ -37,7 +37,8 @@ from sessions_platform.pipeline.context import StreamContext
 
 Ranges = Callable[[StreamContext], list[tuple[str, str]]]
 
-_ACTIVE = [
+# Statuses of runs that have not ended.
+ACTIVE = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
@@ -115,7 +116,7 @@ def wanted_runs(
         since: when the ranges began to be read; what a run did after that may be missing from them.
     """
     name = job_name(stream, job)
-    runs = list(instance.get_runs(dg.RunsFilter(job_name=name, statuses=_ACTIVE)))
+    runs = list(instance.get_runs(dg.RunsFilter(job_name=name, statuses=ACTIVE)))
     if since:
         runs += instance.get_runs(dg.RunsFilter(job_name=name, updated_after=since))
     covered = [(run.tags.get(RANGE_START, ""), run.tags.get(RANGE_END, "")) for run in runs]

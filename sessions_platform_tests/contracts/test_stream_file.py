@@ -302,6 +302,7 @@ PROBLEMS: dict[str, tuple[str | bytes, str, str]] = {
     "no name of a column": (changed("page_url:", "Page-URL:"), "columns.Page-URL", "lower-case"),
     "no name of a stream": (changed("name: web", "name: My Shop"), "name", "lower-case"),
     "a name of PostgreSQL's": (changed("name: web", "name: pg_shop"), "name", "another name"),
+    "a word of SQL": (changed("name: web", "name: order"), "name", "as order_events"),
     "public": (changed("name: web", "name: public"), "name", "another name"),
     "reserved aggregate": (
         changed("total_amount:", "session_end:"),
