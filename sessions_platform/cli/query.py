@@ -18,8 +18,10 @@ def status(
 ) -> None:
     """Show what each stream contains, and what is pending or stale; of a broken one its mistakes (exit code 2)."""
     from sessions_platform.contracts.unknown_stream import notes_on
+    from sessions_platform.operations.drop import without_file
     from sessions_platform.operations.status import status as status_of
     from sessions_platform.pipeline.context import open_all
+    from sessions_platform.storage.postgres.database import Database
 
     if stream:
         (stream_context,) = contexts(stream)
@@ -28,7 +30,9 @@ def status(
     settings = Settings.from_environment()
     opened, broken = open_all(settings)
     mistakes = [{"stream": each.name, "problems": [str(problem) for problem in each.problems]} for each in broken]
-    print_document([*map(status_of, opened), *mistakes], as_json)
+    known = {*(each.stream.name for each in opened), *(each.name for each in broken)}
+    documents = [*map(status_of, opened), *mistakes, *without_file(Database(settings), known)]
+    print_document(documents, as_json)
     for note in notes_on(settings.streams):
         typer.echo(printable(note), err=True)
     if broken:

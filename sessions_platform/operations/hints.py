@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from sessions_platform.contracts.rejection_reasons import Code
+from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.values import as_percent
 from sessions_platform.operations.likely_causes import RejectedSample, likely_cause
 from sessions_platform.pipeline.context import StreamContext
@@ -20,6 +21,7 @@ _NEARLY_ALL = 0.9
 _FEWEST_ROWS = 10
 _MOST_HINTS = 3
 _SAMPLES = 20
+_LIKELY_PAGES = ("url", "page", "page_path", "page_uri", "page_location", "url_path", "uri", "path")
 
 
 def hints(context: StreamContext, found: Found, landings: Sequence[LandingVersion]) -> list[str]:
@@ -34,7 +36,30 @@ def hints(context: StreamContext, found: Found, landings: Sequence[LandingVersio
         *_nothing_found(context, found),
         *islice(_nearly_all_rejected(context, landings), _MOST_HINTS),
         *islice(_above_thresholds(context, landings), _MOST_HINTS),
+        *_old_columns(context),
+        *_no_pages(context.stream),
     ]
+
+
+def _old_columns(context: StreamContext) -> Iterator[str]:
+    with context.database.transaction(read_only=True) as connection:
+        obsolete = context.warehouse.tables.obsolete(connection)
+    if obsolete:
+        name = context.stream.name
+        yield (
+            f"{name}.sessions has columns that the stream does not have, with old values: {', '.join(obsolete)}. "
+            f"Fix: run `sessions-platform rebuild {name}`, which removes them."
+        )
+
+
+def _no_pages(stream: Stream) -> Iterator[str]:
+    """A sentence where a column is likely meant as the page, and is not called so, as after it was renamed."""
+    likely = [name for name in stream.columns if name in _LIKELY_PAGES]
+    if "page_url" not in stream.columns and likely:
+        yield (
+            "entry_page and exit_page are null, since they are read from a column page_url, which there is not. "
+            f"Fix: if {likely[0]} is the page, call that column page_url."
+        )
 
 
 def _nothing_found(context: StreamContext, found: Found) -> Iterator[str]:

@@ -209,6 +209,7 @@ def _swap(
         if not current.contains(connection, files):
             return None
         warehouse.tables.retype(connection)
+        warehouse.tables.drop_obsolete(connection)
         warehouse.tables.prepare(connection)
         before = warehouse.queries.partitions(connection)
         find = partial(find_merged_into, shadow, landings, current.loaded_sessions(connection), versions)

@@ -58,6 +58,7 @@ def test_a_dropped_stream_has_no_table_no_row_and_no_lake_file_and_its_landing_f
         what_is_dropped(settings, name)
 
 
+@pytest.mark.slow
 def test_a_stream_is_not_dropped_while_another_process_remakes_it(loaded: StreamContext, settings: Settings) -> None:
     found = what_is_dropped(settings, loaded.stream.name)
     with (
@@ -68,6 +69,7 @@ def test_a_stream_is_not_dropped_while_another_process_remakes_it(loaded: Stream
     assert what_is_dropped(settings, loaded.stream.name) == found
 
 
+@pytest.mark.slow
 def test_a_view_of_somebody_else_that_would_go_too_is_named(
     loaded: StreamContext, settings: Settings, administrator: Database
 ) -> None:
@@ -82,6 +84,7 @@ def test_a_view_of_somebody_else_that_would_go_too_is_named(
         connection.execute(SQL("drop view public.{}").format(view))
 
 
+@pytest.mark.slow
 def test_what_a_killed_drop_has_left_is_removed_by_another(loaded: StreamContext, settings: Settings) -> None:
     name = loaded.stream.name
     drop(settings, what_is_dropped(settings, name))

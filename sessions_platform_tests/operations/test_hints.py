@@ -7,6 +7,7 @@ from sessions_platform.operations.status import status
 from sessions_platform.settings import Settings
 from sessions_platform_tests.ingested import ingest_and_publish, open_folder
 from sessions_platform_tests.operations.test_likely_causes import event
+from sessions_platform_tests.streams import PLAIN
 
 
 def test_nothing_found_and_nearly_everything_rejected_are_told_until_somebody_has_decided(
@@ -51,3 +52,12 @@ def test_a_partition_above_a_threshold_is_told_until_somebody_has_decided(tmp_pa
     (record,) = find_rejected_records(context, Filter())
     discard(context, [record["rejection_id"]], "somebody", "not needed")
     assert status(context)["hints"] == []
+
+
+def test_a_page_that_is_called_otherwise_is_told(tmp_path: Path, settings: Settings) -> None:
+    columns = {name: column for name, column in PLAIN["columns"].items() if name != "page_url"}
+    (tmp_path / "2026-01-01").mkdir()
+    (tmp_path / "2026-01-01" / "a").write_text(event() + "\n")
+    assert status(open_folder(tmp_path, settings, columns=columns))["hints"] == []
+    (hint,) = status(open_folder(tmp_path, settings, columns={**columns, "url": {"nullable": True}}))["hints"]
+    assert hint.endswith("Fix: if url is the page, call that column page_url.")

@@ -149,6 +149,34 @@ def test_a_column_of_another_type_is_filled_anew(current: StreamContext) -> None
     assert table(fractions, "sessions_now")
 
 
+def test_a_session_column_that_the_stream_no_longer_has_is_told_and_removed_by_a_rebuild(
+    current: StreamContext,
+) -> None:
+    of_one = changed(current, session={"columns": {"last_type": {"last": "event_type"}}})
+    refresh(of_one)
+    renamed = changed(current, session={"columns": {"final_type": {"last": "event_type"}}})
+    refresh(renamed)
+    (hint,) = status(renamed)["hints"]
+    assert "has columns that the stream does not have, with old values: last_type. Fix: run" in hint
+    rebuild_stream(renamed)
+    assert status(renamed)["hints"] == []
+    assert {"last_type", "final_type"} & set(table(renamed)[0]) == {"final_type"}
+    assert {"last_type", "final_type"} & set(table(renamed, "sessions_now")[0]) == {"final_type"}
+
+
+def test_a_users_view_on_a_column_that_the_stream_no_longer_has_is_named(current: StreamContext) -> None:
+    of_one = changed(current, session={"columns": {"last_type": {"last": "event_type"}}})
+    of_one.prepare()
+    name = current.stream.name
+    with of_one.database.transaction() as connection, as_owner(connection):
+        connection.execute(f"create view {name}.mine as select last_type from {name}.sessions".encode())
+    with pytest.raises(
+        WarehouseError, match=r"column last_type, .* can't be dropped: view \w+\.mine depends .* Fix: drop"
+    ):
+        rebuild_stream(changed(current))
+    assert len(table(current, "mine")) == len(table(current))
+
+
 def test_a_users_view_on_a_column_of_another_type_is_named(current: StreamContext) -> None:
     name, columns = current.stream.name, {**PLAIN["columns"], **AMOUNT}
     whole = changed(current, columns=columns, session={"columns": {"most": {"max": "amount"}}})

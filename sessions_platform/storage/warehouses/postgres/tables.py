@@ -1,9 +1,10 @@
 """The warehouse's tables and views, as the stream's contract has them, and how they are created and widened.
 
 Here: columns, keys, indexes, defaults and comments, and the DDL that makes an existing schema have them. Columns are
-only added, never removed; a column of another type is an error with its fix, and `retype` is for a rebuild, which loads
-every row again. Not here: the ledger's tables, and changes to these tables that no contract asks for (migrations), the
-dead-letter queue's table and view (`dead_letters.py`), and loading (`loader.py`).
+only added; a column of another type is an error with its fix. A rebuild, which loads every row again, gives columns
+other types (`retype`) and removes those of sessions that the contract no longer has (`drop_obsolete`). Not here: the
+ledger's tables, and changes to these tables that no contract asks for (migrations), the dead-letter queue's table and
+view (`dead_letters.py`), and loading (`loader.py`).
 """
 
 from collections.abc import Mapping
@@ -202,6 +203,28 @@ class WarehouseTables:
                 with as_owner(connection):
                     connection.execute(SQL("drop view if exists {}").format(view))
                     self._retype_column(connection, table, name, _TYPES[dtype])
+
+    def obsolete(self, connection: psycopg.Connection) -> list[str]:
+        """The columns of the existing table `sessions` that the contract does not have, sorted; values are old."""
+        return sorted(set(self._existing_columns(connection, self.sessions)) - set(self.sessions.every_column))
+
+    def drop_obsolete(self, connection: psycopg.Connection) -> None:
+        """Remove the columns of the table `sessions` that the contract does not have; only for a rebuild.
+
+        Raises:
+            WarehouseError: an object that is not the platform's own, such as a user's view, depends on such a column.
+        """
+        for column in self.obsolete(connection):
+            parts = {"table": self.sessions.identifier, "column": Identifier(column)}
+            with as_owner(connection):
+                connection.execute(SQL("drop view if exists {}").format(Identifier(self.stream.name, _VIEW_NAME)))
+                try:
+                    connection.execute(SQL("alter table {table} drop column {column}").format(**parts))
+                except psycopg.errors.DependentObjectsStillExist as error:
+                    raise WarehouseError(
+                        f"{self.stream.name}.sessions: column {column}, which the stream no longer has, can't be "
+                        f"dropped: {error.diag.message_detail}. Fix: drop that, then rebuild."
+                    ) from None
 
     def index(self, connection: psycopg.Connection, table: Table) -> None:
         """Create the table's missing indexes, besides the primary key's. For a new table: after its first rows.
