@@ -21,7 +21,8 @@ def drop(
 
     dropped = what_is_dropped(Settings.from_environment(), stream)
     if not dry_run and not yes:
-        print_document(vars(dropped), as_json=False)
+        if not as_json:
+            print_document(vars(dropped), as_json)
         if typer.prompt(f"Type {stream} to remove all of that", default="", show_default=False, err=True) != stream:
             raise UserError(f"{stream}: nothing was removed. Fix: type its name, or give --yes.")
     if not dry_run:
