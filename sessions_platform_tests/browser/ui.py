@@ -17,7 +17,8 @@ from sessions_platform.storage.postgres import embedded
 from sessions_platform_tests.orchestration.dev_process import end_as_ctrl_c
 
 STREAM = "web_shop"
-ASSETS = ["raw_events", "events", "rejected_events", "sessionized_events", "sessions"]
+ASSETS = ["raw_events", "events", "rejected_events", "sessionized_events", "sessions"]  # those with partitions
+REPORT = "report"
 
 # A busy machine is slow now and then; a quiet one starts in ten seconds, answers in one, runs a day in ten.
 STARTING_SECONDS = 240
@@ -94,7 +95,7 @@ def chromium(width: int = 2400, height: int = 1000) -> Iterator[Page]:
 def open_graph(page: Page, url: str) -> None:
     """Open the asset graph; it shows the source and all assets at once, without a click."""
     page.goto(f"{url}/asset-groups")
-    for name in (STREAM, *ASSETS):
+    for name in (STREAM, *ASSETS, REPORT):
         expect(graph_text(page, name)).to_be_visible()
 
 

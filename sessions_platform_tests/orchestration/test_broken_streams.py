@@ -34,7 +34,7 @@ def test_a_broken_stream_has_a_failing_asset_and_a_failing_sensor_and_the_others
     definitions = build(home.settings)
     keys = definitions.resolve_asset_graph().get_all_asset_keys()
     assert {key.path[-1] for key in keys if key.path[0] == "unfit"} == {"stream_file"}
-    assert len({key for key in keys if key.path[0] == home.name}) == 6
+    assert len({key for key in keys if key.path[0] == home.name}) == 7
     asset = definitions.resolve_assets_def(dg.AssetKey(["unfit", "stream_file"]))
     failed = dg.materialize([asset], instance=instance, raise_on_error=False)
     (failure,) = [event.step_failure_data for event in failed.all_events if event.is_step_failure]
