@@ -22,7 +22,7 @@ def demo() -> None:
 
 def dev(port: Annotated[int, typer.Option(help="Port of the UI, on the loopback interface.")] = 3000) -> None:
     """Start the UI and the daemon, with schedules and sensors."""
-    from sessions_platform.orchestration.runs import dagster_home
+    from sessions_platform.orchestration.dagster_home import dagster_home
 
     home = dagster_home(Settings.from_environment(), os.environ)
     command = [sys.executable, "-m", "dagster", "dev", "-m", "sessions_platform.definitions"]

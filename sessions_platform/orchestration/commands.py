@@ -23,11 +23,12 @@ from sessions_platform.operations.repaired_rows import read_rows_by_stream
 from sessions_platform.operations.replay import replay
 from sessions_platform.operations.replay_report import Replay
 from sessions_platform.operations.status import status
+from sessions_platform.orchestration.dagster_home import dagster_home
 from sessions_platform.orchestration.heartbeats import end_lost_runs
 from sessions_platform.orchestration.jobs import job_name, landing_ranges, session_ranges
 from sessions_platform.orchestration.loaded_streams import STREAM
 from sessions_platform.orchestration.purge import purge
-from sessions_platform.orchestration.runs import Runner, dagster_home, runner
+from sessions_platform.orchestration.runs import Runner, runner
 from sessions_platform.orchestration.sensors import ACTIVE
 from sessions_platform.pipeline.context import StreamContext, open_contexts
 from sessions_platform.settings import Settings

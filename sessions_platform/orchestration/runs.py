@@ -1,27 +1,24 @@
 """Runs of the command line: the same jobs, on the same Dagster instance, as those of the UI and the sensors.
 
-Here belong starting a job in this process and the instance's folder. Which jobs a command runs is in `commands.py`.
+Here belongs starting a job in this process. Not here: the instance's folder (`dagster_home.py`), and which jobs a
+command runs (`commands.py`).
 """
 
 import os
-import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from sessions_platform.errors import RunFailedError
 from sessions_platform.orchestration.build import build
-from sessions_platform.orchestration.dagster_home import dagster_home_folder
+from sessions_platform.orchestration.dagster_home import dagster_home
 from sessions_platform.orchestration.heartbeats import end_lost_runs, record_process
 from sessions_platform.orchestration.jobs import range_tags
-from sessions_platform.settings import Settings, make_home, make_private_folder
+from sessions_platform.settings import Settings
 from sessions_platform.storage.postgres.database import Database
-
-_DAGSTER_YAML = Path(__file__).parents[2] / "dagster.yaml"
 
 
 class Runner:
@@ -65,17 +62,6 @@ def runner(settings: Settings) -> Iterator[Runner]:
     with dg.DagsterInstance.from_config(str(home)) as instance:
         end_lost_runs(instance, Database(settings))
         yield Runner(settings, instance)
-
-
-def dagster_home(settings: Settings, environment: Mapping[str, str]) -> Path:
-    """The folder of the Dagster instance: $DAGSTER_HOME, else one within the platform's home, created if missing."""
-    home = dagster_home_folder(settings, environment)
-    if environment.get("DAGSTER_HOME"):
-        return home
-    make_home(settings.home)
-    make_private_folder(home)
-    shutil.copyfile(_DAGSTER_YAML, home / "dagster.yaml")
-    return home
 
 
 def _cause(error: Any) -> str:

@@ -21,6 +21,8 @@ import atexit, sys
 atexit.register(lambda: print(*sorted({{name.partition(".")[0] for name in sys.modules}}), file=open({file!r}, "w")))
 sys.argv = ["sessions-platform", *{arguments!r}]
 from sessions_platform.cli import main
+import os
+os.execvpe = lambda *_: sys.exit()  # another program would take the place of this one, and end without telling
 main()
 """
 
@@ -69,3 +71,9 @@ def test_what_only_shows_imports_nothing_that_reads_files_or_runs(
 def test_checking_streams_needs_no_database(tmp_path: Path) -> None:
     packages = imported(tmp_path, "check")
     assert LARGE.intersection(packages) == {"typer", "pydantic", "polars", "yaml"}
+
+
+def test_dev_starts_dagster_without_importing_it_first(tmp_path: Path) -> None:
+    packages = imported(tmp_path, "dev")
+    assert (tmp_path / "dagster" / "dagster.yaml").exists()
+    assert {"dagster", "pandera", "pandas", "polars", "pyarrow", "psycopg"}.intersection(packages) == set()

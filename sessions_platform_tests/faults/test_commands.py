@@ -12,7 +12,7 @@ from subprocess import Popen
 import dagster as dg
 import pytest
 
-from sessions_platform.orchestration.runs import dagster_home
+from sessions_platform.orchestration.dagster_home import dagster_home
 from sessions_platform_tests.faults.commands import is_sentence, kill_at, points_drawn, run_command
 from sessions_platform_tests.faults.report import Scenario
 from sessions_platform_tests.faults.trial import Outcome, Trial, Trials, compare, finish

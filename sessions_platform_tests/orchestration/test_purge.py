@@ -10,8 +10,8 @@ import dagster as dg
 import pytest
 from sqlalchemy import text
 
+from sessions_platform.orchestration.dagster_home import dagster_home
 from sessions_platform.orchestration.purge import Purged, purge
-from sessions_platform.orchestration.runs import dagster_home
 from sessions_platform_tests.orchestration.conftest import Home
 
 pytestmark = pytest.mark.slow

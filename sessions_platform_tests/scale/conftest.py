@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 
 from sessions_platform.orchestration import resources
-from sessions_platform.orchestration.runs import dagster_home
+from sessions_platform.orchestration.dagster_home import dagster_home
 from sessions_platform.pipeline.ingest import ingest
 from sessions_platform.pipeline.publish import publish
 from sessions_platform.settings import Settings

@@ -10,7 +10,7 @@ import pytest
 
 from sessions_platform.demo.events import land_week
 from sessions_platform.operations.landing_files import place_files
-from sessions_platform.orchestration.runs import dagster_home
+from sessions_platform.orchestration.dagster_home import dagster_home
 from sessions_platform.settings import PASSABLE_FOLDER, Settings, make_home, make_private_folder
 from sessions_platform.storage.lake.spill import Spill
 from sessions_platform_tests.ingested import ingest_and_publish, open_folder
