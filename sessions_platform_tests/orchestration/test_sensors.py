@@ -137,7 +137,7 @@ def test_a_tick_that_cannot_yet_make_failed_partitions_whole_names_them(
 
 
 def test_sensors_of_a_few_streams_tick_often_and_those_of_many_take_turns() -> None:
-    assert [interval(streams) for streams in (0, 1, 2, 3, 7, 8, 100)] == [5, 5, 5, 10, 30, 30, 30]
+    assert [interval(streams) for streams in (0, 1, 2, 3, 7, 8, 100)] == [4, 4, 4, 9, 29, 29, 29]
 
 
 def test_no_op_names_a_pool_since_dagster_applies_its_limit_too_late(home: Home) -> None:
