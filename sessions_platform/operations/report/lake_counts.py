@@ -75,11 +75,11 @@ def count_silences(
     buckets = context.buckets_for(size // _SHARE)
     if buckets == 1:
         events = context.lake.scan(paths, schema, "event_timestamp", window.overlaps).filter(in_window(window))
-        return count(events)
+        return count(events.with_columns(_as_numbers(pl.col("user_id"))).collect())
     spill = context.spill(schema, buckets, pl.col("user_id").hash())
     for block in context.lake.blocks(paths, schema, "event_timestamp", window.overlaps):
         spill.add(block.filter(in_window(window)))
-    parts = (count(spill.bucket(n)) for n in range(buckets))
+    parts = (count(spill.bucket(n).with_columns(_as_numbers(pl.col("user_id")))) for n in range(buckets))
     return _sum(list(parts))
 
 
@@ -101,6 +101,11 @@ def count_delays(context: StreamContext, landings: Sequence[LandingVersion], sin
     )
     by_class = dict(counts.iter_rows())
     return Delays(sum(by_class.values()), {n: count for n, count in sorted(by_class.items(), key=str) if n is not None})
+
+
+def _as_numbers(users: pl.Expr) -> pl.Expr:
+    """A number for each user, one to one, which sorts twice as fast as the text."""
+    return users.cast(pl.Categorical(pl.Categories.random())).to_physical()
 
 
 def _windows(context: StreamContext, landings: Sequence[LandingVersion]) -> pl.LazyFrame:
