@@ -1,13 +1,15 @@
 """The commands that only read: `status`, `files`, `sql` and `reader-url`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from sessions_platform.cli.exit_codes import USER_ERROR
 from sessions_platform.cli.options import AsJson
 from sessions_platform.cli.output import contexts, print_document, print_table, printable
 from sessions_platform.cli.query_output import View, print_result
+from sessions_platform.cli.status_page import print_status
 from sessions_platform.errors import UserError
 from sessions_platform.settings import Settings
 
@@ -25,18 +27,27 @@ def status(
 
     if stream:
         (stream_context,) = contexts(stream)
-        print_document(status_of(stream_context), as_json)
+        _print_documents([status_of(stream_context)], as_json, is_list=False)
         return
     settings = Settings.from_environment()
     opened, broken = open_all(settings)
     mistakes = [{"stream": each.name, "problems": [str(problem) for problem in each.problems]} for each in broken]
     known = {*(each.stream.name for each in opened), *(each.name for each in broken)}
     documents = [*map(status_of, opened), *mistakes, *without_file(Database(settings), known)]
-    print_document(documents, as_json)
+    _print_documents(documents, as_json, is_list=True)
     for note in notes_on(settings.streams):
         typer.echo(printable(note), err=True)
+    if broken and not as_json:
+        raise typer.Exit(USER_ERROR)  # the page begins with the mistakes
     if broken:
         raise UserError("\n".join(str(each.error) for each in broken))
+
+
+def _print_documents(documents: list[dict[str, Any]], as_json: bool, *, is_list: bool) -> None:
+    if as_json:
+        print_document(documents if is_list else documents[0], as_json)
+    else:
+        print_status(documents)
 
 
 def files(

@@ -10,6 +10,7 @@ import typer
 from sessions_platform.cli.exit_codes import NEEDS_ATTENTION
 from sessions_platform.cli.options import AsJson
 from sessions_platform.cli.output import print_document, printable
+from sessions_platform.cli.status_page import print_status
 from sessions_platform.settings import Settings
 
 
@@ -68,7 +69,10 @@ def run(
 
 def _print_status(status: dict[str, Any], as_json: bool) -> None:
     """Print a status; what is likely wrong with the stream comes after it, too, where it is seen, and exits with 3."""
-    print_document(status, as_json)
+    if as_json:
+        print_document(status, as_json)
+    else:
+        print_status([status], leaves_out_hints=True)
     for hint in status["hints"]:
         typer.echo(printable(hint), err=True)
     if status["hints"]:
@@ -82,4 +86,8 @@ def rebuild(stream: Annotated[str, typer.Argument(help="The stream's name.")], a
     """
     from sessions_platform.orchestration.commands import rebuild_stream
 
-    print_document(rebuild_stream(Settings.from_environment(), stream), as_json)
+    status = rebuild_stream(Settings.from_environment(), stream)
+    if as_json:
+        print_document(status, as_json)
+    else:
+        print_status([status])
