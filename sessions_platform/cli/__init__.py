@@ -40,6 +40,7 @@ COMMANDS = {
     "purge": Entry(f"{_MODULES}.housekeeping:purge", "Delete old runs and ticks from Dagster's storage."),
     "doctor": Entry(f"{_MODULES}.doctor:doctor", "Say what the platform lacks here, and what to do."),
     "open": Entry(f"{_MODULES}.open:open_page", "Print the URL of a stream's page in the UI, and open it."),
+    "completion": Entry(f"{_MODULES}.completion:completion", "Print the script by which a shell completes."),
     "rejected": Entry(f"{_MODULES}.rejected:rejected", "The dead-letter queue: list, show, export, replay, discard."),
 }
 

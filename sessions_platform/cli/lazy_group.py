@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import click
 
 from sessions_platform.cli import terminal
+from sessions_platform.cli.examples import EXAMPLES
 from sessions_platform.cli.exit_codes import INTERRUPTED, NOBODY_READS
 
 
@@ -41,13 +42,18 @@ class LazyCommand(click.Command):
         """The command itself; its module is imported."""
         import typer
 
+        from sessions_platform.cli.completion import complete_arguments
+
         module, _, name = self.place.partition(":")
         found = getattr(importlib.import_module(module), name)
-        if isinstance(found, typer.Typer):
-            return typer.main.get_command(found)
-        app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-        app.command(self.name)(found)
-        return typer.main.get_command(app)
+        app = found
+        if not isinstance(found, typer.Typer):
+            app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+            app.command(self.name)(found)
+        command = typer.main.get_command(app)
+        complete_arguments(command)
+        _show_examples(command, self.name or "")
+        return command
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
@@ -88,3 +94,12 @@ def _ended_as_shells_expect() -> Iterator[None]:
     except BrokenPipeError:
         terminal.discard_output()
         raise click.exceptions.Exit(NOBODY_READS) from None
+
+
+def _show_examples(command: click.Command, words: str) -> None:
+    """Have the help of a command, or of those in a group, end with an example."""
+    if example := EXAMPLES.get(words):
+        command.epilog = f"\b\nExample:\n  {example}"  # \b keeps click from filling lines
+    if isinstance(command, click.Group):
+        for name, within in command.commands.items():
+            _show_examples(within, f"{words} {name}")

@@ -1,5 +1,7 @@
 """The table of commands, and the help of each."""
 
+import re
+import shlex
 from collections.abc import Iterator
 from importlib.metadata import version
 
@@ -9,6 +11,7 @@ import typer
 from click.testing import CliRunner
 
 from sessions_platform.cli import app
+from sessions_platform.cli.examples import EXAMPLES
 from sessions_platform.cli.exit_codes import INTERRUPTED
 from sessions_platform.cli.lazy_group import Entry, LazyCommand, LazyGroup
 
@@ -33,6 +36,21 @@ def test_every_command_and_all_of_its_arguments_are_explained(command: click.Com
     arguments = [one for one in command.params if isinstance(one, click.Argument)]
     assert [one.name for one in arguments if not getattr(one, "help", None)] == []
     assert all(getattr(one, "help", "").split()[0] in shown for one in arguments)
+
+
+@pytest.mark.parametrize(("words", "command"), [pytest.param(*it, id=it[0]) for it in commands()])
+def test_the_help_of_every_command_ends_with_an_example_that_it_understands(words: str, command: click.Command) -> None:
+    shown = CliRunner().invoke(command, ["--help"], terminal_width=80).output
+    assert shown.rstrip().endswith(f"Example:\n    {EXAMPLES[words]}")
+    (written,) = re.findall(r"sessions-platform ([^)]+)", EXAMPLES[words])
+    arguments = shlex.split(written)
+    within: click.Command = app
+    while isinstance(within, click.Group):
+        name, found, arguments = within.resolve_command(click.Context(within), arguments)
+        assert name is not None
+        assert found is not None
+        within = found.loaded if isinstance(found, LazyCommand) else found
+    assert within.make_context(words, arguments).command.name == command.name
 
 
 def test_no_summary_is_cut_in_eighty_columns() -> None:

@@ -52,6 +52,15 @@ def test_what_needs_no_command_imports_click_alone(arguments: list[str], tmp_pat
     assert LARGE.intersection(packages) == set()
 
 
+def test_a_shell_that_completes_imports_typer_beside(tmp_path: Path) -> None:
+    asked = {
+        "_SESSIONS_PLATFORM_COMPLETE": "bash_complete",
+        "COMP_WORDS": "sessions-platform status ",
+        "COMP_CWORD": "2",
+    }
+    assert LARGE.intersection(imported(tmp_path, **asked)) == {"typer"}
+
+
 @pytest.mark.parametrize("arguments", [["status", "--help"], ["rejected", "--help"], ["ingest"]], ids=" ".join)
 def test_the_help_of_a_command_imports_typer_beside(arguments: list[str], tmp_path: Path) -> None:
     assert LARGE.intersection(imported(tmp_path, *arguments)) == {"typer"}

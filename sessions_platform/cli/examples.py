@@ -1,0 +1,27 @@
+"""An example of each command, which is the last line of its `--help`; by the words that call it."""
+
+EXAMPLES = {
+    "demo": "sessions-platform demo",
+    "dev": "sessions-platform dev --port 3001",
+    "ingest": "sessions-platform ingest app ~/export/*.ndjson",
+    "run": "sessions-platform run app",
+    "rebuild": "sessions-platform rebuild app",
+    "erase": "sessions-platform erase app --user ann --dry-run",
+    "preview": "sessions-platform preview app ~/export/a.ndjson",
+    "check": "sessions-platform check",
+    "status": "sessions-platform status app",
+    "files": "sessions-platform files app events --json",
+    "sql": 'sessions-platform sql "select * from app.sessions" -o sessions.parquet',
+    "reader-url": 'psql "$(sessions-platform reader-url)"',
+    "verify": "sessions-platform verify app --deep",
+    "clean-up": "sessions-platform clean-up app --dry-run",
+    "purge": "sessions-platform purge --keep-for-days 30",
+    "completion": 'eval "$(sessions-platform completion bash)"',
+    "rejected list": "sessions-platform rejected list app --reason bad_timestamp",
+    "rejected show": "sessions-platform rejected show 657b279f",
+    "rejected export": "sessions-platform rejected export app --to repaired.ndjson",
+    "rejected replay": "sessions-platform rejected replay repaired.ndjson --dry-run",
+    "rejected discard": 'sessions-platform rejected discard 657b279f --because "a test of the app"',
+    "rejected reopen": "sessions-platform rejected reopen 657b279f",
+    "rejected expire": "sessions-platform rejected expire app",
+}
