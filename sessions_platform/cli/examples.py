@@ -7,6 +7,7 @@ EXAMPLES = {
     "run": "sessions-platform run app",
     "rebuild": "sessions-platform rebuild app",
     "erase": "sessions-platform erase app --user ann --dry-run",
+    "init": "sessions-platform init app ~/export/*.csv.gz",
     "preview": "sessions-platform preview app ~/export/a.ndjson",
     "check": "sessions-platform check",
     "status": "sessions-platform status app",
