@@ -11,3 +11,7 @@ class UserError(ValueError):
 
 class RunFailedError(Exception):
     """A run failed; the message names the step and the reason."""
+
+
+class RunInterruptedError(RunFailedError):
+    """A run was ended by Ctrl-C; what it had not committed is undone."""

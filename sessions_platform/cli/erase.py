@@ -7,6 +7,7 @@ import typer
 
 from sessions_platform.cli.options import AsJson, DryRun
 from sessions_platform.cli.output import contexts, print_document
+from sessions_platform.cli.progress import shown_progress
 from sessions_platform.settings import Settings
 
 
@@ -32,5 +33,6 @@ def erase(
         print_document(find(stream_context, users), as_json)
         return
     dagster = dagster_database(Settings.from_environment())
-    receipt = erase_users(stream_context, users, dagster=dagster, report=lambda line: typer.echo(line, err=True))
+    with shown_progress():
+        receipt = erase_users(stream_context, users, dagster=dagster, report=lambda line: typer.echo(line, err=True))
     print_document(receipt, as_json)

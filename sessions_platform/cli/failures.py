@@ -13,7 +13,7 @@ import click
 
 from sessions_platform.cli import terminal
 from sessions_platform.cli.exit_codes import FAILED, INTERRUPTED, NOBODY_READS, USER_ERROR
-from sessions_platform.errors import RunFailedError, UserError
+from sessions_platform.errors import RunFailedError, RunInterruptedError, UserError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -34,6 +34,8 @@ def run_command(command: Callable[[], object]) -> None:
         _repeated(command)
     except KeyboardInterrupt:
         raise SystemExit(INTERRUPTED) from None
+    except RunInterruptedError as interrupted:
+        _end(f"The run was interrupted; what it had not committed is pending again.\n{interrupted}", INTERRUPTED)
     except RunFailedError as failed:
         _end(f"The run failed.\n{failed}", FAILED)
     except Exception as error:

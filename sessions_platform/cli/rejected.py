@@ -11,6 +11,7 @@ import typer
 from sessions_platform.cli.exit_codes import NEEDS_ATTENTION
 from sessions_platform.cli.options import AsJson, DryRun, Ids, OfStatus, Partition, Reason, SomeStream, StatusChoice
 from sessions_platform.cli.output import contexts, print_document, print_table, save, user
+from sessions_platform.cli.progress import shown_progress
 from sessions_platform.settings import Settings
 
 rejected = typer.Typer(
@@ -95,7 +96,8 @@ def replay_rejected(
     """
     from sessions_platform.orchestration.commands import replay_file
 
-    replays = replay_file(Settings.from_environment(), file, stream, dry_run=dry_run)
+    with shown_progress():
+        replays = replay_file(Settings.from_environment(), file, stream, dry_run=dry_run)
     print_document({name: replayed.document for name, replayed in replays.items()}, as_json)
     if any(replayed.not_replayed for replayed in replays.values()):
         raise typer.Exit(NEEDS_ATTENTION)

@@ -10,6 +10,7 @@ import typer
 from sessions_platform.cli.exit_codes import NEEDS_ATTENTION
 from sessions_platform.cli.options import AsJson
 from sessions_platform.cli.output import print_document, printable
+from sessions_platform.cli.progress import shown_progress
 from sessions_platform.cli.status_page import print_status
 from sessions_platform.settings import Settings
 
@@ -18,7 +19,8 @@ def demo() -> None:
     """Write a week of events with planted faults, materialize every asset, and show the result."""
     from sessions_platform.demo.run import run_demo
 
-    run_demo(Settings.from_environment())
+    with shown_progress():
+        run_demo(Settings.from_environment())
 
 
 def dev(port: Annotated[int, typer.Option(help="Port of the UI, on the loopback interface.")] = 3000) -> None:
@@ -48,7 +50,9 @@ def ingest(
     """
     from sessions_platform.orchestration.commands import ingest_files
 
-    _print_status(ingest_files(Settings.from_environment(), stream, files, partition), as_json)
+    with shown_progress():
+        status = ingest_files(Settings.from_environment(), stream, files, partition)
+    _print_status(status, as_json)
 
 
 def run(
@@ -64,7 +68,9 @@ def run(
     """
     from sessions_platform.orchestration.commands import run_stream
 
-    _print_status(run_stream(Settings.from_environment(), stream, partition), as_json)
+    with shown_progress():
+        status = run_stream(Settings.from_environment(), stream, partition)
+    _print_status(status, as_json)
 
 
 def _print_status(status: dict[str, Any], as_json: bool) -> None:
@@ -86,7 +92,8 @@ def rebuild(stream: Annotated[str, typer.Argument(help="The stream's name.")], a
     """
     from sessions_platform.orchestration.commands import rebuild_stream
 
-    status = rebuild_stream(Settings.from_environment(), stream)
+    with shown_progress():
+        status = rebuild_stream(Settings.from_environment(), stream)
     if as_json:
         print_document(status, as_json)
     else:

@@ -7,6 +7,7 @@ import typer
 from sessions_platform.cli.exit_codes import NEEDS_ATTENTION
 from sessions_platform.cli.options import AsJson
 from sessions_platform.cli.output import contexts, print_document
+from sessions_platform.cli.progress import shown_progress
 
 
 def verify(
@@ -23,7 +24,8 @@ def verify(
     """
     from sessions_platform.operations.verify import verify as verify_stream
 
-    verified = [verify_stream(context, "", deep=deep, repairing=repair) for context in contexts(stream)]
+    with shown_progress():
+        verified = [verify_stream(context, "", deep=deep, repairing=repair) for context in contexts(stream)]
     documents = [one.document for one in verified]
     print_document(documents[0] if stream else documents, as_json)
     if any(one.problems for one in verified):

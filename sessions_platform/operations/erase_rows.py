@@ -16,6 +16,7 @@ from sessions_platform.contracts.events import PLACE
 from sessions_platform.contracts.polars_types import REASONS
 from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.pipeline.progress import count, steps
 from sessions_platform.pipeline.raw_files import rows_of
 from sessions_platform.pipeline.tombstones import Tombstones
 from sessions_platform.storage.lake.prefetch import prefetch
@@ -56,7 +57,9 @@ def find_rows(context: StreamContext, pattern: UserPattern) -> RawRowsOfUsers:
     """
     files = [file for file in context.ledger.files() if file.path is not None]
     paths = list(dict.fromkeys(file.stored.path for file in files))
-    named = pl.concat([pl.DataFrame(schema=NAMED), *(_named_in(context, path, pattern) for path in paths)])
+    named = pl.concat(
+        [pl.DataFrame(schema=NAMED), *(_named_in(context, path, pattern) for path in steps("searching", paths))]
+    )
     is_mention = pl.col("naming") == Naming.mention.value
     rejected = _rejected_places(context, files, named.filter(is_mention))
     erased = pl.concat([named.filter(~is_mention), named.filter(is_mention).join(rejected, on=PLACE, how="semi")])
@@ -95,7 +98,10 @@ def replace_raw_rows(
 
 def _named_in(context: StreamContext, path: str, pattern: UserPattern) -> pl.DataFrame:
     with closing(prefetch(context.lake.blocks([path], RAW_EVENTS))) as blocks:
-        named = [pattern.rows_naming(block) for block in blocks]
+        named = []
+        for block in blocks:
+            named.append(pattern.rows_naming(block))
+            count(block.height)
     return pl.concat([pl.DataFrame(schema=NAMED), *named])
 
 

@@ -23,6 +23,7 @@ from sessions_platform.operations.exclusion import remaking
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.lineage import find_merged_into
 from sessions_platform.pipeline.load import checked_sessions
+from sessions_platform.pipeline.progress import count, steps
 from sessions_platform.pipeline.publish import landing_row
 from sessions_platform.pipeline.quality import ContractCheck, ValidationChecks, check_sessionized, stop_if_failed
 from sessions_platform.pipeline.raw_files import rows_of
@@ -105,11 +106,11 @@ def _build_and_swap(
     landing_partitions = sorted({file.landing_partition for file in shadow.ledger.files() if file.path is not None})
     report(f"{len(landing_partitions)} landing partitions to validate")
     references = read_references(shadow)
-    for partition in landing_partitions:
+    for partition in steps("validating", landing_partitions):
         _validate(shadow, partition, references, run_id)
     partitions = _session_partitions(shadow)
     report(f"{len(partitions)} session partitions to compute")
-    for first in range(0, len(partitions), _PARTITIONS_AT_ONCE):
+    for first in steps("computing sessions", range(0, len(partitions), _PARTITIONS_AT_ONCE)):
         sessionize_partitions(shadow, partitions[first : first + _PARTITIONS_AT_ONCE], run_id)
     sessionized = shadow.sessionized_events(partitions)
     stop_if_failed([check_sessionized(shadow, sessionized)])
@@ -173,6 +174,7 @@ def _assigned(shadow: StreamContext, path: str, uris: Sequence[str], landing_par
 
 def _validate(shadow: StreamContext, partition: str, references: References, run_id: str) -> None:
     validated = validate_partition(shadow, partition, shadow.raw_events([partition]), references)
+    count(validated.raw_rows)
     checks = ValidationChecks(shadow)
     checks.add(validated)
     stop_if_failed(checks.results())

@@ -15,6 +15,7 @@ from sessions_platform.operations.lake_problems import Kind, Problem
 from sessions_platform.operations.quarantined_files import damaged_copies, missing_copies
 from sessions_platform.operations.repair import repair
 from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.pipeline.progress import count, steps
 from sessions_platform.storage.lake.errors import DamagedFileError, LakeFileError, MissingFileError
 from sessions_platform.storage.ledger.ledger import LakeFile, LandingVersion, SessionVersion
 
@@ -94,7 +95,8 @@ class _Examination:
         self.without_checksum = 0
 
     def problems(self) -> Iterator[Problem]:
-        for file in self._context.ledger.lake_files():
+        for file in steps("verifying", self._context.ledger.lake_files()):
+            count(file.rows)
             if problem := self.of_file(file):
                 yield problem
         for path, is_missing in self._quarantined():

@@ -27,6 +27,7 @@ from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.drift import find_drift
 from sessions_platform.pipeline.ingest import ingest
 from sessions_platform.pipeline.load import load_sessions
+from sessions_platform.pipeline.progress import steps
 from sessions_platform.pipeline.publish import Published, publish
 from sessions_platform.pipeline.quality import (
     CheckFailedError,
@@ -115,7 +116,7 @@ def _raw_events(stream: Stream) -> dg.AssetsDefinition:
     def raw_events(context: dg.AssetExecutionContext, platform: Platform) -> Dataset:
         stream_context, partitions = platform.stream_context(stream.name), context.partition_keys
         with retried_when_transient(), repairing(stream_context, context.run.run_id):
-            for partition in partitions:
+            for partition in steps("ingesting", partitions):
                 started = time.monotonic()
                 ingested = ingest(stream_context, [partition], context.run.run_id)[partition]
                 metadata = {

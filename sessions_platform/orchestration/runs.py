@@ -12,13 +12,15 @@ from typing import Any
 
 import dagster as dg
 
-from sessions_platform.errors import RunFailedError
+from sessions_platform.errors import RunFailedError, RunInterruptedError
 from sessions_platform.orchestration.build import build
 from sessions_platform.orchestration.dagster_home import dagster_home
 from sessions_platform.orchestration.heartbeats import end_lost_runs, record_process
 from sessions_platform.orchestration.jobs import range_tags
 from sessions_platform.settings import Settings
 from sessions_platform.storage.postgres.database import Database
+
+_INTERRUPTS = {"KeyboardInterrupt", "DagsterExecutionInterruptedError"}
 
 
 class Runner:
@@ -39,6 +41,7 @@ class Runner:
             The run id.
 
         Raises:
+            RunInterruptedError: Ctrl-C has ended it.
             RunFailedError: the run failed; the message has each failed step with its reason.
         """
         run_id = str(uuid.uuid4())
@@ -51,7 +54,8 @@ class Runner:
             raise_on_error=False,
         )
         if not result.success:
-            raise RunFailedError(_failure_reasons(result))
+            kind = RunInterruptedError if _is_interrupted(result) else RunFailedError
+            raise kind(_failure_reasons(result))
         return result.run_id
 
 
@@ -72,6 +76,17 @@ def _cause(error: Any) -> str:
     if error.cause and message.startswith("Exceeded max_retries"):
         return f"{message}: {_cause(error.cause)}"
     return message
+
+
+def _is_interrupted(result: dg.ExecuteInProcessResult) -> bool:
+    """Whether a step has failed since it was interrupted, within our code or Dagster's."""
+    errors = [event.step_failure_data.error for event in result.all_events if event.is_failure and event.step_key]
+    return any(_names(error) & _INTERRUPTS for error in errors)
+
+
+def _names(error: Any) -> set[str]:
+    """The names of an error and of its causes."""
+    return {error.cls_name, *_names(error.cause)} if error is not None else set()
 
 
 def _failure_reasons(result: dg.ExecuteInProcessResult) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.pipeline.progress import steps
 from sessions_platform.pipeline.raw_files import RawFileWriter
 from sessions_platform.pipeline.tombstones import read_tombstones
 from sessions_platform.sources.base import ReadWarning, Skipped, Slice, search
@@ -109,10 +110,10 @@ def _read_changed(
 
 
 def _add_changed(writer: RawFileWriter, slices: Sequence[Slice], known: Mapping[str, KnownFile]) -> None:
+    changed = [one for one in slices if one.uri in known and known[one.uri].fingerprint != one.fingerprint]
     try:
-        for slice_ in slices:
-            if slice_.uri in known and known[slice_.uri].fingerprint != slice_.fingerprint:
-                writer.add(slice_)
+        for slice_ in steps("ingesting", changed):
+            writer.add(slice_)
     finally:
         writer.flush()  # also where a slice could not be read: those before it are recorded
 

@@ -18,6 +18,7 @@ import polars as pl
 
 from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.pipeline.progress import count
 from sessions_platform.pipeline.tombstones import Tombstones
 from sessions_platform.sources.base import Cursor, Quarantine, Reading, ReadWarning, Slice, Warns, text_digest_of
 from sessions_platform.storage.lake.errors import MissingFileError
@@ -222,6 +223,7 @@ def blocks_of(reading: Reading, landing_partition: str, uri: str) -> Generator[p
     """
     size = 0
     for block in reading:
+        count(block.height)
         size += int(block.select(pl.col("payload", "line_terminator").bin.size().sum()).sum_horizontal()[0])
         yield block.with_columns(landing_partition=pl.lit(landing_partition), source_uri=pl.lit(uri))
     if reading.text_bytes not in (None, size):

@@ -11,6 +11,7 @@ from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.drift import find_drift
 from sessions_platform.pipeline.ingest import Ingested, ingest
 from sessions_platform.pipeline.load import LoadedSessions, load_sessions
+from sessions_platform.pipeline.progress import count, steps
 from sessions_platform.pipeline.publish import Published, publish
 from sessions_platform.pipeline.quality import (
     CheckResult,
@@ -102,7 +103,8 @@ def validate_partitions(
         StaleWriteError: landing files were read again meanwhile.
     """
     references = read_references(context)
-    for partition in raw_events.partitions:
+    for partition in steps("validating", list(raw_events.partitions)):
         validated = validate_partition(context, partition, raw_events, references)
         checks.add(validated)
+        count(validated.raw_rows)
         yield validated

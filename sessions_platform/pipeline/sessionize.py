@@ -16,6 +16,7 @@ from sessions_platform.contracts.sessions import sessionized_columns
 from sessions_platform.engines.base import SessionEngine
 from sessions_platform.engines.registry import open_engine
 from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.pipeline.progress import count, portions
 from sessions_platform.storage.lake.stored_file import StoredFile
 from sessions_platform.storage.ledger.ledger import SessionVersion, Snapshot, StaleWriteError
 from sessions_platform.transforms.sessionize import Sessionized
@@ -74,12 +75,14 @@ def sessionize_partitions(
     context.prepare()
     snapshot = context.ledger.snapshot()
     engine = open_engine(context.engine, context)
-    rows = [
-        row
-        for run in contiguous_runs(list(session_partitions), context.stream.session_calendar)
-        for batch in engine.batches(run, snapshot.landings)
-        for row in _sessionize(context, engine, snapshot, batch, run_id)
-    ]
+    rows: list[dict[str, object]] = []
+    with portions("computing sessions", len(session_partitions)) as is_done:
+        for run in contiguous_runs(list(session_partitions), context.stream.session_calendar):
+            for batch in engine.batches(run, snapshot.landings):
+                of_batch = _sessionize(context, engine, snapshot, batch, run_id)
+                count(sum(int(str(row["rows"])) for row in of_batch))
+                is_done(len(batch))
+                rows += of_batch
     try:
         context.ledger.write_sessions(rows)
     except StaleWriteError:
