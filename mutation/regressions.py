@@ -157,7 +157,7 @@ REGRESSIONS = (
     ),
     Regression(
         "control characters reach the terminal",
-        "cli/output.py",
+        "operations/json_text.py",
         'return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)',
         "return text",
         "cli/test_sql.py::test_no_control_character_reaches_the_terminal",

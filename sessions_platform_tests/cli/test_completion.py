@@ -1,6 +1,7 @@
 """What a shell offers for the command line, asked as the shell asks."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -75,7 +76,7 @@ def test_the_script_of_each_shell_is_accepted_by_it(shell: Shell, streams: Path)
 @pytest.mark.usefixtures("streams")
 def test_bash_completes_a_stream() -> None:
     script = f"""
-        eval "$({command("completion", "bash")[0]} completion bash)"
+        eval "$({shlex.join(command("completion", "bash"))})"
         COMP_WORDS=(sessions-platform status br) COMP_CWORD=2
         _sessions_platform_completion sessions-platform br status
         echo "${{COMPREPLY[@]}}"

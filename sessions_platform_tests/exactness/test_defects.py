@@ -24,8 +24,7 @@ Defect = Callable[[pytest.MonkeyPatch], None]
 
 def off_by_one_gap(patch: pytest.MonkeyPatch) -> None:
     """A silence one microsecond shorter than needed begins a new session."""
-    right = sessionize._is_cut
-    patch.setattr(sessionize, "_is_cut", lambda silence, of: right(silence + timedelta(microseconds=1), of))
+    patch.setattr(sessionize, "_is_cut", lambda rule: pl.col("_silence") + timedelta(microseconds=1) > rule.gap)
 
 
 def window_without_lookahead(patch: pytest.MonkeyPatch) -> None:
