@@ -203,7 +203,7 @@ def test_a_placed_file_is_found(tmp_path: Path, files: str, name: str, partition
             r"name it like events-2026-01-02-\*",
         ),
         ("in/{partition:%Y-%m-%-d}*", "2026-01-12", "2026-01-01", "does not state 2026-01-01"),
-        ("in/*/{partition}/*", "a", "2026-01-02", "folder with wildcards"),
+        ("in/*/{partition}/*", "a", "2026-01-02", "leaves open in which folder"),
         (DAILY, "a.ndjson", None, "needs a landing partition"),
     ],
 )
