@@ -121,7 +121,7 @@ def test_a_stream_that_breaks_is_shown_as_broken_and_all_others_go_on(served: Se
     assets = dev.assets()
     assert {key for key in assets if key[0] == "broken_later"} == {("broken_later", "stream_file")}
     assert "sesion: the key is not known" in assets["broken_later", "stream_file"]
-    assert len([key for key in assets if key[0] == "steady"]) == 5
+    assert len([key for key in assets if key[0] == "steady"]) == 7
     told = dev.tick_that_says("broken_later__stream_file", mistake)  # it is on without being switched on
     assert told["status"] == "FAILURE"
     status, said = dev.end_of(dev.materialize("broken_later", "stream_file"))
@@ -132,6 +132,6 @@ def test_a_stream_that_breaks_is_shown_as_broken_and_all_others_go_on(served: Se
 
     served.write("broken_later")
     dev.reload()
-    assert len([key for key in dev.assets() if key[0] == "broken_later"]) == 5
+    assert len([key for key in dev.assets() if key[0] == "broken_later"]) == 7
     served.land("broken_later", 1, "a")
     assert dev.ended_runs(1, sessions__stream="broken_later")[0]["status"] == "SUCCESS"  # its sensor is on as before

@@ -119,7 +119,12 @@ def test_ticks_go_after_their_retention_also_of_a_sensor_that_is_gone(instance: 
     insert = text("""
         insert into job_ticks (job_origin_id, selector_id, status, type, timestamp, tick_body)
         values ('gone', 'gone', :status, :kind, now() at time zone 'utc' - :days * interval '1 day', '{}')""")
-    ticks = [("SKIPPED", "SENSOR", 1), ("SKIPPED", "SENSOR", 3), ("SUCCESS", "SENSOR", 3), ("SKIPPED", "SCHEDULE", 89)]
+    ticks = [
+        ("SKIPPED", "SENSOR", 0.5),
+        ("SKIPPED", "SENSOR", 3),
+        ("SUCCESS", "SENSOR", 3),
+        ("SKIPPED", "SCHEDULE", 89),
+    ]
     with storage_of(instance).connect() as connection:
         connection.execute(insert, [dict(zip(("status", "kind", "days"), tick, strict=True)) for tick in ticks])
     assert purge(instance, MONTH, dry_run=True).ticks == 1
