@@ -112,8 +112,10 @@ class Database:
                     yield is_alone
             finally:
                 if is_alone and not connection.broken:
-                    # A closed connection gives the lock back only once its server process has noticed.
-                    connection.execute("select pg_advisory_unlock(%s)", [_lock_key(name)])
+                    # A closed connection gives the lock back only once its server process has noticed. A lost one has
+                    # given it back, which a process that was stopped may notice here first.
+                    with suppress(psycopg.OperationalError):
+                        connection.execute("select pg_advisory_unlock(%s)", [_lock_key(name)])
 
     @contextmanager
     def committing(self) -> Iterator[psycopg.Connection]:
