@@ -42,12 +42,12 @@ class Aggregate(Model):
 
 
 TimeUnit = Literal["us", "ms", "s"]
-_UNITS: dict[TimeUnit, timedelta] = {
+TIME_UNITS: dict[TimeUnit, timedelta] = {
     "us": timedelta(microseconds=1),
     "ms": timedelta(milliseconds=1),
     "s": timedelta(seconds=1),
 }
-_UNIT_NAMES = {_UNITS["us"]: "microseconds", _UNITS["ms"]: "milliseconds", _UNITS["s"]: "seconds"}
+_UNIT_NAMES = {TIME_UNITS["us"]: "microseconds", TIME_UNITS["ms"]: "milliseconds", TIME_UNITS["s"]: "seconds"}
 
 
 Turn = Literal["changes", "leaves"]
@@ -121,7 +121,7 @@ class SessionRule(Model):
     @property
     def longest_silence(self) -> timedelta:
         """No longer silence, in microseconds, is within a session: the gap, and what flooring may hide of it."""
-        return self.gap + _UNITS[self.precision] - _UNITS["us"]
+        return self.gap + TIME_UNITS[self.precision] - TIME_UNITS["us"]
 
     @property
     def open_for(self) -> timedelta:
@@ -133,7 +133,7 @@ class SessionRule(Model):
 
     @model_validator(mode="after")
     def _gap_is_measurable(self) -> Self:
-        unit = max(_UNITS[self.precision], _UNITS[self.silence_begins])
+        unit = TIME_UNITS[self.silence_begins]
         if self.gap % unit:
             reason = f"silences are measured in {_UNIT_NAMES[unit]}, and the gap is no whole number of them"
             raise invalid(reason, "correct gap, or remove precision and gap_from")

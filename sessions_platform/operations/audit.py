@@ -9,23 +9,18 @@ import sys
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 import polars as pl
 
 from sessions_platform.contracts.events import event_columns
+from sessions_platform.contracts.session_rule import TIME_UNITS
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.storage.ledger.ledger import LandingVersion
 from sessions_platform.transforms import reference_sessionizer as reference
 from sessions_platform.transforms.sort_events import IDENTITY, repeated
 
-_PRECISIONS = {
-    "us": timedelta(microseconds=1),
-    "ms": timedelta(milliseconds=1),
-    "s": timedelta(seconds=1),
-}
 Rows = dict[str, dict[str, Any]]
 Tolerances = Mapping[str, float]
 
@@ -99,7 +94,7 @@ def _recomputed_sessions(stream: Stream, events: list[reference.Event]) -> tuple
         session.max_length,
         stream.sequence,
         keeps_last,
-        _PRECISIONS[session.precision],
+        TIME_UNITS[session.precision],
         session.gap_from == "second",
         session.cut_on and session.cut_on.column,
         session.cut_on is not None and "changes" in session.cut_on.when,
