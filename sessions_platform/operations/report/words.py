@@ -3,14 +3,13 @@
 Not here: what is counted (`data.py`), and sentences (`sections.py`).
 """
 
-import re
 from collections.abc import Sequence
 from datetime import date, timedelta
 from itertools import pairwise
 
+from sessions_platform.operations.json_text import printable
+
 _LONGEST_IN_TITLE = 80
-# Control characters, and marks that change the direction in which text is read.
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 _GLUE = "\N{NO-BREAK SPACE}"
 _SPOKEN = {"day": "%Y-%m-%d", "week": "the week of %Y-%m-%d", "month": "%Y-%m"}
@@ -18,7 +17,7 @@ _SPOKEN = {"day": "%Y-%m-%d", "week": "the week of %Y-%m-%d", "month": "%Y-%m"}
 
 def text(value: str) -> str:
     """A text of events, with characters that are not seen written as escapes."""
-    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), value) or "(empty text)"
+    return printable(value).replace("\n", r"\n").replace("\t", r"\t") or "(empty text)"
 
 
 def short_text(value: str) -> str:
