@@ -19,12 +19,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sessions_platform.errors import UserError
-from sessions_platform.operations.landing_files import remove_unless_locked
+from sessions_platform.operations.landing_files import landing_of, remove_unless_locked
 from sessions_platform.operations.landing_places import SHOWN_DIGITS, landing_partition
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.settings import make_private_folder
 from sessions_platform.sources.base import is_unfinished
-from sessions_platform.sources.registry import file_landing
 
 STANDARD_INPUT = Path("-")
 _CHUNK = 1 << 20
@@ -105,9 +104,7 @@ def files_below(folder: Path, skipped: list[str]) -> Iterator[Path]:
 
 def _standard_input(context: StreamContext, partition: str | None) -> Path:
     """A file with what standard input has, named by its digest as the stream's landing files are."""
-    landing = file_landing(context.source)
-    if landing is None:
-        raise UserError(f"{context.stream.name}: it does not read files. Fix: deliver the records to its source.")
+    landing = landing_of(context)
     spooled, digest = _spooled(context.lake.scratch)
     name = landing.name_for(digest[:SHOWN_DIGITS], landing_partition(context, partition))
     path = spooled.parent / name

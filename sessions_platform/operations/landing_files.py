@@ -54,9 +54,7 @@ def place_files(
         UserError: there is no such landing partition, a file can't be read, placed or copied, or the stream does not
             read files.
     """
-    landing = file_landing(context.source)
-    if landing is None:
-        raise UserError(f"{context.stream.name}: it does not read files. Fix: deliver the records to its source.")
+    landing = landing_of(context)
     context.prepare()
     placed = placements(context, landing, files, partition, refused)
     for placement in placed:
@@ -64,6 +62,14 @@ def place_files(
     name = placed[0].path.name if placed else ""
     remove_unfinished({*(placement.path.parent for placement in placed), *_recent_folders(context, landing, name)})
     return [placement.path for placement in placed]
+
+
+def landing_of(context: StreamContext) -> FileLanding:
+    """Where the stream's landing files are. Raises UserError where it does not read files."""
+    landing = file_landing(context.source)
+    if landing is None:
+        raise UserError(f"{context.stream.name}: it does not read files. Fix: deliver the records to its source.")
+    return landing
 
 
 def _place(context: StreamContext, landing: FileLanding, placement: Placement) -> None:
