@@ -18,7 +18,7 @@ from sessions_platform.contracts.issues import KeyPath
 from sessions_platform.contracts.rejection_limits import Rejected, Thresholds
 from sessions_platform.contracts.respelling import Split, Words
 from sessions_platform.contracts.retention import Retained
-from sessions_platform.contracts.session_rule import Aggregate, SessionRule
+from sessions_platform.contracts.session_rule import Aggregate, CutOn, SessionRule
 from sessions_platform.contracts.skip import SkipRule
 from sessions_platform.contracts.sources import source_type_of
 from sessions_platform.contracts.stream import Landing, Stream
@@ -43,6 +43,7 @@ _MODELS: dict[KeyPath, type[BaseModel]] = {
     ("columns", "*", "words"): Words,
     ("columns", "*", "minus"): Duration,
     ("session", "columns", "*"): Aggregate,
+    ("session", "cut_on"): CutOn,
 }
 
 # How the value of a key that is a mapping or a list is written.
@@ -71,6 +72,8 @@ _EXAMPLES: dict[KeyPath, str] = {
     ("session",): "session: 30m, or session: {gap: 30m, split_at_midnight: true}",
     ("session", "columns"): "columns: {total_amount: {sum: amount}}",
     ("session", "columns", "*"): "{sum: amount}",
+    ("session", "cut_on"): "cut_on: {column: account, when: changes}",
+    ("session", "cut_on", "when"): "when: changes, or when: [changes, leaves]",
     ("rejected",): "rejected: {warn_above: 1%, fail_above: 20%}",
     ("rejected", "by_reason"): "by_reason: {bad_timestamp: {fail_above: 5%}}",
     ("rejected", "by_reason", "*"): "{warn_above: 1%, fail_above: 20%}",
