@@ -1,0 +1,197 @@
+"""The compiled scanner, loaded and called through ctypes. Payloads and values are Arrow views; no byte is copied."""
+
+import ctypes
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from sessions_platform.errors import UserError
+from sessions_platform.scanner.build import library_file
+from sessions_platform.settings import scanner_is_on
+
+# As in scanner.c.
+MOST_FIELDS = 64
+# Offsets in views have 32 bits.
+MOST_TEXT = 2**32 - 1
+
+_VIEW = np.dtype("V16")
+_NUMBER, _POINTER = ctypes.c_int64, ctypes.c_void_p
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """The plain rows among some payloads.
+
+    Attributes:
+        rows: their numbers, ascending.
+        texts: for each key, or field, the text of its value (String), null where it is null or absent.
+        may_be_blank: for each of them whether a text is empty, or begins with a blank.
+        shapes: for each row which order and kinds of fields it has: a number that rows alike have in common.
+    """
+
+    rows: npt.NDArray[np.int64]
+    texts: list[pl.Series]
+    may_be_blank: npt.NDArray[np.bool_]
+    shapes: npt.NDArray[np.uint8]
+
+
+class _Block(ctypes.Structure):
+    _fields_ = (
+        ("rows", _POINTER),
+        ("height", _NUMBER),
+        ("buffers", _POINTER),
+        ("sizes", _POINTER),
+        ("count", _NUMBER),
+    )
+
+
+class _Columns(ctypes.Structure):
+    _fields_ = (
+        ("texts", _POINTER),
+        ("size", _NUMBER),
+        ("used", _NUMBER),
+        ("values", _POINTER),
+        ("present", _POINTER),
+        ("stride", _NUMBER),
+        ("may_be_blank", _POINTER),
+        ("numbers", _POINTER),
+        ("shape", _POINTER),
+    )
+
+
+class _Reading:
+    """The memory of one call: payloads as scanner.c takes them, and what it writes of them."""
+
+    def __init__(self, payloads: pl.Series, fields: int) -> None:
+        arrow = payloads.rechunk().to_arrow(compat_level=pl.CompatLevel.newest())
+        _, views, *self._buffers = arrow.buffers()
+        self._addresses = np.array([buffer.address for buffer in self._buffers], np.uint64)
+        self._sizes = np.array([buffer.size for buffer in self._buffers], np.int64)
+        height = len(arrow)
+        self._values = np.empty((fields, height), _VIEW)
+        self._present = np.zeros((fields, (height + 7) // 8), np.uint8)
+        self._may_be_blank = np.zeros(fields, np.uint8)
+        self._rows, self._shapes = np.empty(height, np.int64), np.empty(height, np.uint8)
+        self._texts = np.empty(min(int(self._sizes.sum()), MOST_TEXT), np.uint8)
+        first = views.address + _VIEW.itemsize * arrow.offset
+        sizes = self._sizes.ctypes.data
+        self.block = _Block(first, height, self._addresses.ctypes.data, sizes, len(self._buffers))
+        texts = (self._texts.ctypes.data, self._texts.size, 0)
+        values = (self._values.ctypes.data, self._present.ctypes.data, self._present.shape[1])
+        rows = (self._may_be_blank.ctypes.data, self._rows.ctypes.data, self._shapes.ctypes.data)
+        self.columns = _Columns(*texts, *values, *rows)
+
+    def scanned(self, rows: int) -> Scanned:
+        """What was read, once so many rows were."""
+        import pyarrow as pa
+
+        used = self.columns.used
+        buffers = [*self._buffers, pa.py_buffer(self._texts[:used])] if used else self._buffers
+        texts = [
+            pl.Series(pa.Array.from_buffers(pa.string_view(), rows, [*map(pa.py_buffer, of_field), *buffers]))
+            for of_field in zip(self._present, self._values, strict=True)
+        ]
+        return Scanned(self._rows[:rows], texts, self._may_be_blank.astype(np.bool_), self._shapes[:rows])
+
+
+class Scanner:
+    """The library of a file. Raises OSError where it can't be loaded, AttributeError where it is another one."""
+
+    def __init__(self, file: Path) -> None:
+        library = ctypes.CDLL(str(file))
+        block, columns = ctypes.POINTER(_Block), ctypes.POINTER(_Columns)
+        self._count = _function(library.count_lines, _NUMBER, ctypes.c_char_p, _NUMBER)
+        self._has_odd = _function(library.has_odd_line, ctypes.c_int32, ctypes.c_char_p, _NUMBER, ctypes.c_uint8)
+        self._split = _function(library.split_lines, _NUMBER, ctypes.c_char_p, *[_NUMBER] * 3, *[_POINTER] * 2)
+        names = (ctypes.c_char_p, _POINTER, ctypes.c_int32)
+        self._objects = _function(library.read_objects, _NUMBER, block, *names, columns)
+        form = (ctypes.c_int32, ctypes.c_uint8, ctypes.c_uint8, ctypes.c_int32)
+        self._records = _function(library.read_records, _NUMBER, block, *form, columns)
+
+    def count_lines(self, text: bytes) -> int:
+        """How many lines a text has. A line feed ends a line; what follows the last one is a line, too."""
+        return self._count(text, len(text))
+
+    def has_odd_line(self, text: bytes, byte: int) -> bool:
+        """Whether a line of a text has an odd number of a byte."""
+        return bool(self._has_odd(text, len(text), byte))
+
+    def lines(self, text: bytes, start: int, count: int) -> tuple[pl.Series, pl.Series, int]:
+        """So many lines of a text, what ends each (Binary): LF, CR and LF, or nothing; and where the next one starts.
+
+        Args:
+            text: of at most MOST_TEXT bytes.
+            start: where the first of them starts.
+            count: no more than there are.
+        """
+        import pyarrow as pa
+
+        views = np.empty((2, count), _VIEW)
+        lines, terminators = views
+        end = self._split(text, len(text), start, count, lines.ctypes.data, terminators.ctypes.data)
+        buffers = [[None, *map(pa.py_buffer, each)] for each in ([lines, text], [terminators])]
+        payloads, ends = (pl.Series(pa.Array.from_buffers(pa.binary_view(), count, each)) for each in buffers)
+        return payloads, ends, end
+
+    def objects(self, payloads: pl.Series, keys: Sequence[str]) -> Scanned:
+        """Read the plain JSON objects.
+
+        Args:
+            payloads: the rows (Binary), without nulls.
+            keys: those that a plain row may have, from 1 to MOST_FIELDS, each once; without what JSON escapes.
+        """
+        reading, names = _Reading(payloads, len(keys)), [key.encode() for key in keys]
+        lengths = np.array(list(map(len, names)), np.int32)
+        return reading.scanned(
+            self._objects(reading.block, b"".join(names), lengths.ctypes.data, len(names), reading.columns)
+        )
+
+    def records(self, payloads: pl.Series, fields: int, separator: str, quote: str | None, *, is_json: bool) -> Scanned:
+        """Read the plain records of CSV.
+
+        Args:
+            payloads: the rows (Binary), without nulls.
+            fields: how many a plain record has, from 1 to MOST_FIELDS.
+            separator: one character of ASCII.
+            quote: another one; None where quotes are data.
+            is_json: whether texts have to be JSON strings as they are.
+        """
+        reading = _Reading(payloads, fields)
+        form = (fields, ord(separator), ord(quote or separator), is_json)
+        return reading.scanned(self._records(reading.block, *form, reading.columns))
+
+
+def _function(function: Any, result: Any, *arguments: Any) -> Callable[..., Any]:
+    function.restype, function.argtypes = result, arguments
+    return function
+
+
+def scanner() -> Scanner | None:
+    """The compiled scanner; None where it is not there, or switched off."""
+    return _loaded() if scanner_is_on(os.environ) else None
+
+
+@cache
+def _loaded() -> Scanner | None:
+    try:
+        return Scanner(library_file())
+    except (OSError, AttributeError):
+        return None
+
+
+def check(file: Path) -> None:
+    """Raise UserError where the library of a file can't be loaded, or does not read what it should."""
+    rows = [b'{"a":"x","b":1.50}', b'{"b":null,"a":"more than twelve"}', b'{"a":"\\ud800"}', b"{", b'{"c":1}']
+    try:
+        scanned = Scanner(file).objects(pl.Series(rows, dtype=pl.Binary), ["a", "b"])
+    except (OSError, AttributeError) as error:
+        raise UserError(f"it can't be loaded: {error}") from None
+    if [text.to_list() for text in scanned.texts] != [["x", "more than twelve"], ["1.50", None]]:
+        raise UserError("it does not read what it should. Fix: compile it with another compiler (CC=…)")
