@@ -11,8 +11,8 @@ import polars as pl
 
 from sessions_platform.contracts.columns import ENVELOPE
 from sessions_platform.contracts.stream import Stream
+from sessions_platform.sources.formats.envelopes import envelope_decoder
 from sessions_platform.sources.formats.errors import MalformedError
-from sessions_platform.sources.formats.json_objects import envelope_decoder
 from sessions_platform.transforms.parse.decoding import Undecodable
 from sessions_platform.transforms.parse.paths import envelope_text
 from sessions_platform.transforms.parse.templates import Slot
