@@ -7,12 +7,29 @@ divided by the rule (``transforms.sessionize``), and the columns that every sess
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    field_validator,
+    model_validator,
+)
 
 from sessions_platform.contracts.calendar import Cadence
 from sessions_platform.contracts.model import Model
 from sessions_platform.contracts.session_likes import Like, expanded
 from sessions_platform.contracts.values import Duration, Identifier, PositiveDuration, Timezone, invalid, shown
+
+
+def _listed(when: Any) -> Any:
+    return when if isinstance(when, list) else [when]
+
+
+# JSON's own scalars; a truth is told from a number, and a number from its text.
+Wanted = StrictStr | StrictBool | StrictInt | StrictFloat
 
 
 class Aggregate(Model):
@@ -25,6 +42,12 @@ class Aggregate(Model):
     max: str | None = None
     count: str | None = None
     count_distinct: str | None = None
+    most_frequent: str | None = Field(
+        None, description="The value that occurs most often; of equally frequent ones that which occurs first."
+    )
+    where: dict[str, Annotated[list[Wanted], BeforeValidator(_listed), Field(min_length=1)]] | None = Field(
+        None, description="Of which events: by column a value, or several of which it is to be one. All have to hold."
+    )
 
     @property
     def function(self) -> str:
@@ -37,8 +60,15 @@ class Aggregate(Model):
         return self._stated[1]
 
     @property
+    def in_words(self) -> str:
+        """The function, its column and of which events, for people."""
+        where = [f"{name} in {wanted}" for name, wanted in (self.where or {}).items()]
+        return f"{self.function} of {self.column}" + (f" where {' and '.join(where)}" if where else "")
+
+    @property
     def _stated(self) -> tuple[str, str]:
-        return next((name, column) for name, column in self.model_dump().items() if column is not None)
+        functions = self.model_dump(exclude={"where"})
+        return next((name, column) for name, column in functions.items() if column is not None)
 
 
 TimeUnit = Literal["us", "ms", "s"]
@@ -51,10 +81,6 @@ _UNIT_NAMES = {TIME_UNITS["us"]: "microseconds", TIME_UNITS["ms"]: "milliseconds
 
 
 Turn = Literal["changes", "leaves"]
-
-
-def _listed(when: Any) -> Any:
-    return [when] if isinstance(when, str) else when
 
 
 class CutOn(Model):
@@ -98,6 +124,17 @@ class SessionRule(Model):
     max_length: PositiveDuration | None = Field(
         None, description="The first event that is later than this after its session's start opens a session."
     )
+    passive: Annotated[list[str], Field(min_length=1)] | None = Field(
+        None, description="Event types that neither open nor extend a session, and belong to the one that goes on then."
+    )
+    id: str | None = Field(
+        None, description="A column with the tool's own session id: a session is what has one of it. Null: by the rule."
+    )
+    id_within: PositiveDuration = Field(
+        timedelta(days=1),
+        description="An id that comes back after a longer silence is another session.",
+        json_schema_extra={"default": "1d"},
+    )
     primary_action: Literal["most_frequent"] | Annotated[list[str], Field(min_length=1)] = Field(
         "most_frequent", description="Or a list of event types: the first that occurs in the session."
     )
@@ -119,17 +156,25 @@ class SessionRule(Model):
         return "s" if self.gap_from == "second" else self.precision
 
     @property
-    def longest_silence(self) -> timedelta:
-        """No longer silence, in microseconds, is within a session: the gap, and what flooring may hide of it."""
+    def longest_silence_by_rule(self) -> timedelta:
+        """No longer silence, in microseconds, is within a session without a tool's id.
+
+        The gap, and what flooring may hide of it.
+        """
         return self.gap + TIME_UNITS[self.precision] - TIME_UNITS["us"]
 
     @property
-    def open_for(self) -> timedelta:
-        """How long after its last event, floored as `silence_begins` says, a session may be continued.
+    def longest_silence(self) -> timedelta:
+        """No longer silence, in microseconds, is within any session."""
+        return max(self.longest_silence_by_rule, self.id_within) if self.id else self.longest_silence_by_rule
 
-        Including that moment; with `gap_inclusive` excluding it.
+    @property
+    def open_for(self) -> timedelta:
+        """How long after its last event, floored as `silence_begins` says, a session may be continued by the rule.
+
+        Including that moment; with `gap_inclusive` excluding it. With a tool's id it is `id_within`, and not floored.
         """
-        return self.gap if self.gap_inclusive else self.longest_silence
+        return self.gap if self.gap_inclusive else self.longest_silence_by_rule
 
     @model_validator(mode="after")
     def _gap_is_measurable(self) -> Self:

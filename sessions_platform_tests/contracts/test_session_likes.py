@@ -28,6 +28,12 @@ def test_the_keys_are_those_of_the_documentation_and_make_the_rule_that_they_mak
     )
 
 
+@pytest.mark.parametrize("name", get_args(Like))
+def test_the_documentation_says_which_are_only_documented_and_where(name: Like) -> None:
+    row = next(line for line in DOCS.read_text(encoding="utf-8").splitlines() if line.startswith(f"| `{name}` |"))
+    assert (f"Documented only: {LIKES[name].seen}" in row) == LIKES[name].is_documented_only
+
+
 def test_stated_keys_overrule_it() -> None:
     rule = SessionRule.model_validate({"like": "beam", "gap": "1h", "precision": "us"})
     assert (rule.gap, rule.precision, rule.gap_inclusive) == (timedelta(hours=1), "us", True)
