@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlencode
 
 import fastavro
 import pyarrow as pa
@@ -86,10 +87,15 @@ def _logfmt(fields: dict[str, str]) -> bytes:
     return " ".join(pairs).encode() + b"\n"
 
 
+def _query(fields: dict[str, str]) -> bytes:
+    return b"/track?" + urlencode(fields).encode() + b"\n"
+
+
 _WORDS = b"".join(map(_words, EVENTS))
 _PATTERN = r"^(?P<id>\S+) (?P<user>\S+) (?P<ts>\S+) (?P<type>\S+) (?P<url>\S+)$"
 _NDJSON = b"\n".join([*_JSON, _BROKEN_JSON, b""])
 _BATCH = b'{"sentAt": "2026-01-01T12:00:01Z", "batch": [' + b", ".join(_JSON) + b"]}\n"
+_QUERIES = _query({"app": "shop", "events": json.dumps(_OBJECTS, ensure_ascii=False)})
 _DOCUMENT = b'{"data": {"items": [\n' + b",\n".join(_JSON) + b'\n]},\n "page": 1}\n'
 _CSV = _csv(b",", [FIELDS, *EVENTS])
 
@@ -141,6 +147,11 @@ SAMPLES: dict[str, list[Sample]] = {
                {"format": "w3c", "nulls": ["-"]}, rejected=2, skipped=3),
     ],
     "logfmt": [Sample(b"".join(map(_logfmt, _OBJECTS)) + b'id="open\n', {"format": "logfmt"}, rejected=2)],
+    "query": [
+        Sample(b"".join(map(_query, _OBJECTS)) + b"no pair\n", {"format": "query"}, rejected=2),
+        Sample(_QUERIES + b"no pair\n" + _QUERIES, {"format": "query", "events": "events"},
+               rejected=3, duplicates=4, skipped=2),
+    ],
     "parquet": [Sample(_written(lambda out: pq.write_table(_TABLE, out)), {"format": "parquet"})],
     "arrow": [
         Sample(_written(_arrow(pa.ipc.new_stream)), {"format": "arrow"}),

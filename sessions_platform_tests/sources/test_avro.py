@@ -20,6 +20,7 @@ from sessions_platform.sources.formats.avro.rows import avro_rows
 from sessions_platform.sources.formats.errors import CorruptDataError
 from sessions_platform.sources.formats.typed.reader_process import ParquetProcess
 from sessions_platform_tests.ingested import reading, rows_of
+from sessions_platform_tests.typed_rows import payloads_in
 
 NODE = {
     "type": "record",
@@ -266,7 +267,7 @@ def of_process(process: ParquetProcess, folder: Path, content: bytes) -> list[An
     path = folder / "file.avro"
     path.write_bytes(content)
     with path.open("rb", buffering=0) as handle:
-        return [json.loads(row) for rows in process.rows(handle, 1 << 20, 1000) for row in rows]
+        return [json.loads(row) for rows in process.rows(handle, 1 << 20, 1000) for row in payloads_in(rows)]
 
 
 integers = st.integers(-(2**63), 2**63 - 1)

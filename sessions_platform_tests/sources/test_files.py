@@ -8,7 +8,8 @@ import pytest
 from sessions_platform.contracts.path_template import TemplateError
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.sources.base import Slice
-from sessions_platform.sources.files.source import FileSource, SourceError
+from sessions_platform.sources.files.paths import SourceError
+from sessions_platform.sources.files.source import FileSource
 
 COLUMNS = {"user_id": {}, "event_timestamp": {"formats": ["%+"]}, "event_type": {}}
 DAILY = "landing/{partition:%Y-%m-%d}/*.ndjson"

@@ -129,11 +129,82 @@ def test_each_line_is_an_envelope_of_its_own(parts: list[tuple[bytes, list[Recor
     assert (reason, [payload for payload, _ in found]) == ("", expected)
 
 
+items = st.fixed_dictionaries({"n": values}, optional={"actions": st.lists(elements, max_size=3), "z": values})
+
+
+@settings(max_examples=40)
+@given(st.lists(st.lists(items, max_size=3), max_size=4), sizes)
+def test_arrays_in_items_of_an_array_are_each_in_the_envelope_of_its_item(
+    pages: list[list[dict[str, Any]]], size: int
+) -> None:
+    found, reason = batches(b"".join(json.dumps(page).encode() + b"\n" for page in pages), ["[]", "actions"], size)
+    expected = [
+        [(action, {**visit, "actions": []}) for visit in page for action in visit.get("actions", [])]
+        if any("actions" in visit for visit in page) or not page
+        else [(page, None)]  # a line without such an array is malformed
+        for page in pages
+    ]
+    read = [(json.loads(payload), _envelope(header)) for payload, header in found]
+    assert (reason, read) == ("", list(chain.from_iterable(expected)))
+
+
+@pytest.mark.parametrize(
+    ("path", "keys"),
+    [
+        ("[]", []),
+        ("data.items", ["data", "items"]),
+        ("[].a", ["[]", "a"]),
+        ("a[].b[].c", ["a", "[]", "b", "[]", "c"]),
+    ],
+)
+def test_a_path_to_events_is_keys_and_items(path: str, keys: list[str]) -> None:
+    assert stream(source={"files": "*", "format": "ndjson", "events": path}).source.event_keys == keys
+
+
+@pytest.mark.parametrize("path", ["", "a[]", "a..b", "[]a", "a.[]", "a.[].b", "a[0].b"])
+def test_what_is_no_path_to_events_is_refused(path: str) -> None:
+    with pytest.raises(ValueError, match="is no path to an array"):
+        stream(source={"files": "*", "format": "ndjson", "events": path})
+
+
+def test_several_arrays_are_led_through_and_the_envelope_has_one_item_of_each() -> None:
+    text = (
+        b'{"r": [{"of": 1, "s": [{"in": 1, "l": [{"a":1}, {"a":2}]}, {"in": 2, "l": [{"a":3}]}], "u": "x"},\t'
+        b'{"of": [2], "s": [{"l": [{"a":4}], "in": 3}]}], "v": 0}\n{"r": []}\n{"r": [{"s": []}]}\n'
+    )
+    found, reason = batches(text, ["r", "[]", "s", "[]", "l"], 1000)
+    assert (reason, [(payload, _envelope(header)) for payload, header in found]) == (
+        "",
+        [
+            (b'{"a":1}', {"r": {"of": 1, "s": {"in": 1, "l": []}, "u": "x"}, "v": 0}),
+            (b'{"a":2}', {"r": {"of": 1, "s": {"in": 1, "l": []}, "u": "x"}, "v": 0}),
+            (b'{"a":3}', {"r": {"of": 1, "s": {"in": 2, "l": []}, "u": "x"}, "v": 0}),
+            (b'{"a":4}', {"r": {"of": [2], "s": {"l": [], "in": 3}}, "v": 0}),
+            (b'{"r": [{"s": []}]}', None),
+        ],
+    )
+
+
+def test_a_broken_line_with_arrays_in_items_is_one_record_and_costs_no_other() -> None:
+    text = b'[{"v":1,"actions":[{"a":1},{"a":2]},{"v":2,"actions":[{"a":3}]}]\n[{"v":3,"actions":[{"a":4}]}]\n'
+    found, reason = batches(text, ["[]", "actions"], 1000)
+    whole = text.split(b"\n")[0]
+    assert (reason, [payload for payload, _ in found]) == ("", [whole, b'{"a":4}'])
+
+
 HOSTILE = st.lists(
     st.sampled_from([b"{", b"}", b"[", b"]", b'"', b"\\", b",", b":", b"\n", b" ", b"1", b"a", b"\xff", b'{"batch":[{'])
     | arrays().map(lambda array: array[0]),
     max_size=12,
 ).map(b"".join)
+
+
+@given(HOSTILE | st.binary(max_size=30), st.sampled_from([["[]", "batch"], ["batch", "[]", "batch"]]), sizes)
+def test_whatever_the_bytes_none_is_lost_where_keys_lead_through_arrays(
+    text: bytes, keys: list[str], size: int
+) -> None:
+    records, _ = batches(text, keys, size)
+    assert all(payload.strip() == payload != b"" for payload, _ in records)
 
 
 @given(HOSTILE | st.binary(max_size=30), st.sampled_from([[], ["batch"]]), sizes, st.sampled_from([documents, batches]))

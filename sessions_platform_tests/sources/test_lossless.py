@@ -20,6 +20,7 @@ from sessions_platform.sources.files.reader import FileReading
 from sessions_platform.sources.formats import ndjson, text_records
 from sessions_platform.sources.formats.base import RecordBlock
 from sessions_platform.sources.formats.csv import RecordSplitter
+from sessions_platform.transforms.parse import vectorized
 from sessions_platform_tests.ingested import DAY, ingest_and_publish, open_folder, validate_file
 from sessions_platform_tests.streams import stream
 
@@ -81,6 +82,15 @@ PACKED: Sequence[Callable[[bytes], bytes]] = (
     lambda text: lzma.compress(text)[:-20],
     lambda text: lz4.frame.compress(text)[:-3],
 )
+
+
+@pytest.fixture(autouse=True, scope="module", params=["on", "off"])
+def with_and_without_the_scanner(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Also for a few rows, which would be parsed one by one otherwise."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SESSIONS_SCANNER", request.param)
+        patch.setattr(vectorized, "MIN_ROWS", 1)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from sessions_platform.sources.formats.errors import CorruptDataError
 from sessions_platform.sources.formats.registry import open_format
 from sessions_platform.sources.formats.typed.reader_process import ParquetProcess
 from sessions_platform_tests.ingested import QUARANTINED, reading, rows_of
+from sessions_platform_tests.typed_rows import payloads_in
 
 pytestmark = pytest.mark.slow
 
@@ -38,7 +39,7 @@ def written(folder: Path, rows: int, value: str = "x", **how: Any) -> Path:
 
 def rows_read(process: ParquetProcess, path: Path, block_rows: int = 1000) -> list[bytes]:
     with path.open("rb", buffering=0) as handle:
-        return [row for rows in process.rows(handle, BLOCK_BYTES, block_rows) for row in rows]
+        return [row for rows in process.rows(handle, BLOCK_BYTES, block_rows) for row in payloads_in(rows)]
 
 
 def child_of(process: ParquetProcess) -> int:
@@ -61,7 +62,7 @@ def test_a_crash_is_reported_and_another_child_reads_the_next_file(process: Parq
     path = written(tmp_path, 50_000, "x" * 100, row_group_size=1000)
     with path.open("rb", buffering=0) as handle:
         rows = process.rows(handle, BLOCK_BYTES, 1000)
-        assert len(next(rows)) == 1000
+        assert len(payloads_in(next(rows))) == 1000
         os.kill(child_of(process), signal.SIGSEGV)
         with pytest.raises(CorruptDataError, match=r"crashes the process that reads it \(signal SIGSEGV\)"):
             list(rows)

@@ -313,7 +313,7 @@ CSV_PARTS = st.sampled_from([b"a", b",", b",", b'"', b'"', b'""', b'"a"', b"\r",
 
 
 @given(st.lists(CSV_PARTS, max_size=40).map(b"".join), st.integers(1, 30), st.integers(2, 20))
-@settings(max_examples=300)
+@settings(max_examples=120)
 def test_records_are_those_of_a_plain_loop(text: bytes, size: int, longest: int) -> None:
     splitter = RecordSplitter(b",", b'"')
     with pytest.MonkeyPatch.context() as bounded:

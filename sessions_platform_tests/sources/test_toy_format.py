@@ -68,7 +68,7 @@ def _block(payloads: list[bytes], terminator: bytes) -> RecordBlock:
 def _in_the_table() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         entry = FormatEntry(f"{__name__}:QueryStrings", (".qs",), is_untyped=True)
-        patch.setitem(FORMATS, "query", entry)
+        patch.setitem(FORMATS, "query_nul", entry)
         yield
 
 
@@ -84,7 +84,7 @@ def test_a_file_becomes_sessions(tmp_path: Path, settings: Settings, compress: A
     content = b"\0".join(records)
     (tmp_path / DAY).mkdir()
     (tmp_path / DAY / "events.qs").write_bytes(compress(content))
-    context = open_folder(tmp_path, settings, source={"format": "query"})
+    context = open_folder(tmp_path, settings, source={"format": "query_nul"})
     taken = ingest_and_publish(context)
     assert joined(taken.raw) == content
     assert (taken.events.height, taken.duplicates, taken.codes()) == (52, 1, ["malformed"])
@@ -100,7 +100,7 @@ def test_a_file_becomes_sessions(tmp_path: Path, settings: Settings, compress: A
 
 def test_many_rows_without_a_layout_are_parsed_one_by_one(tmp_path: Path) -> None:
     records = [record("ann", number % 60, f"a{number}") for number in range(1000)]
-    taken = validate_file(tmp_path / "file", b"\0".join(records), stream(source={"files": "*", "format": "query"}))
+    taken = validate_file(tmp_path / "file", b"\0".join(records), stream(source={"files": "*", "format": "query_nul"}))
     assert taken.events.height == 1000
 
 
@@ -115,8 +115,8 @@ PARTS = st.sampled_from([b"a=1", b"&", b"=", b"\0", b"\0\0", b"\n", b"\xff", b"\
 
 @given(st.lists(PARTS).map(b"".join), st.integers(1, 20))
 def test_no_byte_of_a_file_is_lost(path: Path, content: bytes, block_bytes: int) -> None:
-    rows = rows_of(reading(path, content, block_bytes, format="query"))
-    assert rows_of(reading(path, content, format="query")).equals(rows)
+    rows = rows_of(reading(path, content, block_bytes, format="query_nul"))
+    assert rows_of(reading(path, content, format="query_nul")).equals(rows)
 
 
 def test_what_the_format_calls_corrupt_ends_the_file_with_a_row_that_says_why(path: Path) -> None:
@@ -126,21 +126,21 @@ def test_what_the_format_calls_corrupt_ends_the_file_with_a_row_that_says_why(pa
 
 
 def rows_of_corrupt(path: Path, content: bytes) -> pl.DataFrame:
-    return pl.concat(itertools.chain(reading(path, content, format="query")))
+    return pl.concat(itertools.chain(reading(path, content, format="query_nul")))
 
 
 def test_its_suffix_is_known(tmp_path: Path) -> None:
-    assert format_of_name("products.qs.gz") == "query"
+    assert format_of_name("products.qs.gz") == "query_nul"
     described = "name: web\nstart: 2026-01-01\nsource: {files: a, format: %s}\ncolumns:\n  user_id: {}\n"
     described += "  event_timestamp: {formats: [epoch_s]}\n  event_type: {}\n"
-    (tmp_path / "web.yaml").write_text(described % "query")
-    assert load_stream(tmp_path / "web.yaml", tmp_path).source.format == "query"
+    (tmp_path / "web.yaml").write_text(described % "query_nul")
+    assert load_stream(tmp_path / "web.yaml", tmp_path).source.format == "query_nul"
     (tmp_path / "web.yaml").write_text(described % "yaml")
-    with pytest.raises(StreamError, match=r"'yaml' is not allowed.*write 'ndjson', 'json', .* or 'query'"):
+    with pytest.raises(StreamError, match=r"'yaml' is not allowed.*write 'ndjson', 'json', .* or 'query_nul'"):
         load_stream(tmp_path / "web.yaml", tmp_path)
 
 
 def test_the_json_schema_lists_it() -> None:
     schema = Stream.model_json_schema()
     listed = schema["$defs"]["FilesSource"]["properties"]["format"]["enum"]
-    assert (listed, listed[-1]) == ([*FORMATS], "query")
+    assert (listed, listed[-1]) == ([*FORMATS], "query_nul")

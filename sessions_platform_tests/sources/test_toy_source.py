@@ -16,7 +16,7 @@ import pytest
 from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.contracts.sources import SOURCE_TYPES, SourceConfig
 from sessions_platform.contracts.stream import Stream
-from sessions_platform.contracts.stream_file import StreamError, load_stream
+from sessions_platform.contracts.stream_file import load_stream
 from sessions_platform.errors import UserError
 from sessions_platform.operations.landing_files import place_files
 from sessions_platform.operations.status import pending_landing_partitions
@@ -25,11 +25,13 @@ from sessions_platform.pipeline.ingest import ingest
 from sessions_platform.settings import Settings
 from sessions_platform.sources.base import NO_CURSORS, Cursor, Cursors, Quarantine, Slice
 from sessions_platform_tests.pipeline.steps import ingest_and_publish, refresh, table
+from sessions_platform_tests.sources.stream_files import described, mistake
 from sessions_platform_tests.streams import stream
 
 # The messages of each partition of a topic.
 TOPICS: dict[str, list[list[bytes]]] = {}
 DAY_ONE, DAY_TWO = "2026-01-01", "2026-01-02"
+pytestmark = pytest.mark.usefixtures("on_day_one")
 
 
 class ToyConfig(SourceConfig):
@@ -94,7 +96,7 @@ def message(user: str, minute: int, name: str) -> bytes:
 @pytest.fixture
 def toy(settings: Settings, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> StreamContext:
     """A stream of a name of its own, whose topic has two partitions, still empty."""
-    monkeypatch.setitem(SOURCE_TYPES, "toy", ToyConfig)
+    monkeypatch.setitem(SOURCE_TYPES, "toy", f"{__name__}:{ToyConfig.__name__}")
     name = f"toy_{hashlib.sha256(request.node.name.encode()).hexdigest()[:12]}"
     monkeypatch.setitem(TOPICS, name, [[], []])
     source = {"type": "toy", "topic": name, "format": "ndjson"}
@@ -129,6 +131,14 @@ def test_reading_continues_behind_the_cursor(toy: StreamContext) -> None:
     assert ingest(toy, [DAY_ONE, DAY_TWO], "later")[DAY_TWO].rows == 1
     assert [file.uri.rpartition("/")[2] for file in toy.ledger.files([DAY_TWO])] == ["4-5"]
     assert b"compacted away" not in toy.raw_events([DAY_ONE, DAY_TWO]).scan().collect()["payload"].to_list()
+
+
+def test_an_older_partition_takes_nothing_that_comes_after_a_cursor(toy: StreamContext) -> None:
+    TOPICS[toy.stream.name][0] += [message("ann", 0, "a00")]
+    assert ingest(toy, [DAY_ONE], "run", current=DAY_TWO)[DAY_ONE].rows == 0
+    assert toy.ledger.cursors() == {}
+    assert ingest(toy, [DAY_ONE], "run", newest=DAY_TWO)[DAY_ONE].rows == 0
+    assert ingest(toy, [DAY_TWO], "run", current=DAY_TWO)[DAY_TWO].rows == 1
 
 
 def test_a_slice_that_fails_leaves_the_cursor_before_it(toy: StreamContext, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,20 +176,21 @@ def test_a_slice_with_a_cursor_states_no_landing_partition() -> None:
 # The stream's file
 
 
-def described(folder: Path, source: str) -> Path:
-    path = folder / "web.yaml"
-    path.write_text(
-        f"name: web\nstart: 2026-01-01\nsource:\n{source}"
-        "columns:\n  user_id: {}\n  event_timestamp: {formats: [epoch_s]}\n  event_type: {}\n"
-    )
-    return path
-
-
 @pytest.mark.parametrize(
     ("source", "line", "key", "says"),
     [
-        ("  format: csv\n  type: kafka\n", 5, "source.type", "no source of type 'kafka'. Fix: write 'files' or 'toy'."),
-        ("  type: [toy]\n  format: csv\n", 4, "source.type", "no source of type ['toy']. Fix: write 'files' or 'toy'."),
+        (
+            "  format: csv\n  type: pulsar\n",
+            5,
+            "source.type",
+            "no source of type 'pulsar'. Fix: write 'files', 'postgres', 'mysql', 'http', 'kafka', 'kinesis' or 'toy'.",
+        ),
+        (
+            "  type: [toy]\n  format: csv\n",
+            4,
+            "source.type",
+            "no source of type ['toy']. Fix: write 'files', 'postgres', 'mysql', 'http', 'kafka', 'kinesis' or 'toy'.",
+        ),
         ("  type: toy\n  format: csv\n", 3, "source.topic", "the key is missing"),
         ("  type: toy\n  topic: t\n  format: xls\n", 6, "source.format", "'ndjson', 'json', 'csv'"),
         ("  type: toy\n  topic: t\n  format: csv\n  topics: t\n", 7, "source.topics", "did you mean topic?"),
@@ -191,9 +202,7 @@ def described(folder: Path, source: str) -> Path:
 def test_an_error_in_a_source_is_reported_with_its_line_and_key(
     tmp_path: Path, source: str, line: int, key: str, says: str
 ) -> None:
-    with pytest.raises(StreamError) as caught:
-        load_stream(described(tmp_path, source), tmp_path)
-    (problem,) = caught.value.problems
+    problem = mistake(tmp_path, source)
     assert (problem.line, problem.key) == (line, key)
     assert says in str(problem)
 
@@ -212,6 +221,11 @@ def test_the_json_schema_knows_each_type_in_the_table(toy: StreamContext) -> Non
     schema: dict[str, Any] = Stream.model_json_schema()
     assert schema["properties"]["source"]["anyOf"] == [
         {"$ref": "#/$defs/FilesSource"},
+        {"$ref": "#/$defs/PostgresSource"},
+        {"$ref": "#/$defs/MysqlSource"},
+        {"$ref": "#/$defs/HttpSource"},
+        {"$ref": "#/$defs/KafkaSource"},
+        {"$ref": "#/$defs/KinesisSource"},
         {"$ref": "#/$defs/ToyConfig"},
     ]
 

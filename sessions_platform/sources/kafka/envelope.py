@@ -1,0 +1,61 @@
+"""What Kafka says of a message besides its value, as JSON: its place, time, key and headers.
+
+It is the `header` of the message's raw row, so that columns are read from it as from any envelope: ``^key``,
+``^headers.trace``, ``^timestamp`` (milliseconds), ``^partition``, ``^offset``. A header that occurs twice is in it
+twice.
+"""
+
+import base64
+from datetime import UTC, datetime
+from functools import lru_cache
+from itertools import starmap
+
+import msgspec
+
+from sessions_platform.sources.kafka.messages import Message
+
+_text = msgspec.json.Encoder().encode
+_NO_TIME = 0  # confluent_kafka.TIMESTAMP_NOT_AVAILABLE
+
+
+def envelope(message: Message, beginning: bytes, said: bytes = b"") -> bytes:
+    """The JSON object of a message; `beginning` is that of its partition, and `said` further members."""
+    kind, time = message.timestamp()
+    moment = b"null" if kind == _NO_TIME else b"%d" % time
+    headers = message.headers()
+    more = b',"headers":{%b}' % b",".join(starmap(_pair, headers)) if headers else b""
+    more += said
+    if message.value() is None:
+        more += b',"value":null'
+    return b'%b%d,"timestamp":%b,"key":%b%b}' % (beginning, message.offset(), moment, _json(message.key()), more)
+
+
+def moment_of(message: Message) -> datetime | None:
+    """The time that Kafka says of a message; None if it says none that a calendar has."""
+    kind, time = message.timestamp()
+    try:
+        return None if kind == _NO_TIME else datetime.fromtimestamp(time / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def beginning_of(topic: str, partition: int) -> bytes:
+    """How the envelopes of a partition's messages begin."""
+    return b'{"topic":%b,"partition":%d,"offset":' % (_text(topic), partition)
+
+
+# Keys and headers recur.
+@lru_cache(maxsize=10_000)
+def _pair(name: str, value: bytes | None) -> bytes:
+    return b"%b:%b" % (_text(name), _json(value))
+
+
+@lru_cache(maxsize=10_000)
+def _json(value: bytes | str | None) -> bytes:
+    """Text as it is; other bytes as an object, whose `base64` they are."""
+    if value is None or isinstance(value, str):
+        return _text(value)
+    try:
+        return _text(value.decode())
+    except UnicodeDecodeError:
+        return _text({"base64": base64.b64encode(value).decode()})

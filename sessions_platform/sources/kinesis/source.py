@@ -1,0 +1,179 @@
+"""A Kinesis data stream as a source: what one request answers is a slice, whose cursor is the place in its shard.
+
+Records are known only once they were asked for, so `search` asks for them, and keeps them until they are read: some
+megabytes in each round. A run reads up to what there was when its last round began. The configuration is
+`contracts.kinesis_source.KinesisSource`.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import msgspec
+
+from sessions_platform.contracts.kinesis_source import KinesisSource
+from sessions_platform.contracts.stream import Stream
+from sessions_platform.settings import Settings
+from sessions_platform.sources.base import NO_CURSORS, Cursors, Found, Quarantine, Slice
+from sessions_platform.sources.errors import SourceUnavailableError
+from sessions_platform.sources.kinesis.aggregation import user_records
+from sessions_platform.sources.kinesis.client import Answer, DataStream, Kinesis, KinesisClient, Record, Shard
+from sessions_platform.sources.kinesis.shards import Position, lost, name_of, parents_first, positions
+from sessions_platform.sources.messages import Block, MessageReading
+from sessions_platform.sources.server import ServerRecords
+
+ROUND_BYTES = 8_000_000
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class KinesisStream(ServerRecords):
+    """The records of one data stream."""
+
+    def __init__(
+        self,
+        stream: Stream,
+        connect: Callable[[KinesisSource], Kinesis] = KinesisClient,
+        now: Callable[[], datetime] = _now,
+    ) -> None:
+        assert isinstance(stream.source, KinesisSource)
+        self._source, self._connect, self._now = stream.source, connect, now
+        self._kept: dict[str, Sequence[Record]] = {}
+        self._has_more = False
+
+    @classmethod
+    def open(cls, stream: Stream, settings: Settings) -> "KinesisStream":  # noqa: ARG003
+        """The implementation that `contracts.kinesis_source.KinesisSource` names."""
+        return cls(stream)
+
+    def search(
+        self,
+        landing_partitions: Iterable[str] | None = None,  # noqa: ARG002  records belong to whichever run reads them
+        cursors: Cursors = NO_CURSORS,
+    ) -> Found:
+        """The next records, some megabytes of them, and what was lost before them."""
+        kinesis, now = self._connect(self._source), self._now()
+        stream, stored = kinesis.stream(), positions(self._source, cursors)
+        skipped = dict(lost(self._source, stream, stored, now))
+        round_ = _Round(self._source, stream, stored, skipped.keys(), now)
+        self._has_more = round_.read(kinesis, self._now)
+        self._kept = round_.records
+        return Found(round_.slices, list(skipped.values()))
+
+    def has_more(self) -> bool:
+        """Whether the last `search` has left records for the next one."""
+        return self._has_more
+
+    def read(self, slice_: Slice, quarantine: Quarantine) -> "AnswerReading":  # noqa: ARG002
+        """A reading of records that the last `search` has returned."""
+        if slice_.uri not in self._kept:
+            raise SourceUnavailableError(f"{slice_.uri} is kept no longer. Fix: run again.")
+        return AnswerReading(self._source.stream, slice_.uri, self._kept[slice_.uri])
+
+
+class _Round:
+    """What one `search` reads: its slices, and the records of each by its uri."""
+
+    def __init__(
+        self,
+        source: KinesisSource,
+        stream: DataStream,
+        stored: dict[str, Position],
+        restarted: Iterable[str],
+        now: datetime,
+    ) -> None:
+        self.slices: list[Slice] = []
+        self.records: dict[str, Sequence[Record]] = {}
+        self._source, self._stream, self._now = source, stream, now
+        self._positions, self._restarted, self._bytes = stored, set(restarted), 0
+
+    def read(self, kinesis: Kinesis, clock: Callable[[], datetime]) -> bool:
+        """Read all shards as far as they may be read; whether there is more than one round reads."""
+        self._end_expired()
+        listed = {shard.id for shard in self._stream.shards}
+        for shard in parents_first(self._stream.shards):
+            position = self._position(shard.id)
+            if position.is_ended or any(p in listed and not self._position(p).is_ended for p in shard.parents):
+                continue
+            for answer in kinesis.answers(shard.id, position.after):
+                position = self._add(shard, position, answer)
+                if self._bytes >= ROUND_BYTES:
+                    return True
+                if not shard.is_closed and answer.behind <= clock() - self._now:
+                    break
+            self._refresh(shard.id, position)
+        return False
+
+    def _position(self, shard: str) -> Position:
+        stored = self._positions.get(shard)
+        if stored is not None and stored.created == self._stream.created:
+            return stored
+        restarts = 0 if stored is None else stored.restarts + 1
+        return Position(self._stream.created, self._now.isoformat(), restarts=restarts)
+
+    def _add(self, shard: Shard, position: Position, answer: Answer) -> Position:
+        """Make a slice of an answer that says anything; the position after it."""
+        records = answer.records
+        if not records and not answer.is_end:
+            return position
+        last = str(records[-1].sequence_number) if records else position.sequence_number
+        read_at = (self._now - answer.behind).isoformat()
+        after = replace(position, sequence_number=last, read_at=read_at, is_ended=answer.is_end)
+        first = records[0].sequence_number if records else position.after or 0
+        self._slice(shard.id, after, f"{first:056}-{int(last or 0):056}{'' if records else '-end'}", records)
+        self._bytes += sum(len(record.data) for record in records)
+        return after
+
+    def _refresh(self, shard: str, position: Position) -> None:
+        """Store that a shard was read though it has nothing new, before it looks as if it had not been read."""
+        unread = self._now - datetime.fromisoformat(position.read_at)
+        if not position.is_ended and (unread > self._stream.retention / 2 or self._is_still_lost(shard)):
+            after = replace(position, read_at=self._now.isoformat())
+            self._slice(shard, after, f"{position.after or 0:056}-read-at-{after.read_at}", ())
+
+    def _is_still_lost(self, shard: str) -> bool:
+        """Whether its stored position says so still, since there was nothing to read."""
+        name = name_of(self._source, shard)
+        return shard in self._restarted and all(one.cursor and one.cursor.name != name for one in self.slices)
+
+    def _end_expired(self) -> None:
+        """Shards that are gone have ended."""
+        listed = {shard.id for shard in self._stream.shards}
+        for shard in sorted(self._restarted - listed):
+            self._slice(shard, replace(self._positions[shard], is_ended=True), "expired", ())
+
+    def _slice(self, shard: str, after: Position, what: str, records: Sequence[Record]) -> None:
+        name = name_of(self._source, shard)
+        again = f"{after.restarts}:" if after.restarts else ""
+        uri = f"kinesis://{name}/{again}{what}"
+        self._positions[shard], self.records[uri] = after, records
+        self.slices.append(Slice(uri, "fixed", None, after.cursor(name)))
+
+
+class AnswerReading(MessageReading):
+    """One pass over the records of a slice; aggregated ones are unpacked."""
+
+    def __init__(self, stream: str, uri: str, records: Sequence[Record]) -> None:
+        super().__init__(uri)
+        self._stream, self._shard, self._records = stream, uri.split("/")[3], records
+
+    def blocks(self) -> Iterator[Block]:
+        """All records at once."""
+        rows = [row for record in self._records for row in self._rows(record)]
+        if rows:
+            payloads, headers, times = zip(*rows, strict=True)
+            yield Block(payloads, lambda: times, headers)
+
+    def _rows(self, record: Record) -> Iterator[tuple[bytes, bytes, datetime]]:
+        """The payload, the envelope and the time of arrival of each record in a record."""
+        place = {
+            "stream": self._stream,
+            "shard": self._shard,
+            "sequence_number": str(record.sequence_number),
+            "timestamp": round(record.arrived.timestamp() * 1000),
+        }
+        for number, (key, data) in enumerate(user_records(record.partition_key, record.data)):
+            header = msgspec.json.encode({**place, "sub_sequence_number": number, "partition_key": key})
+            yield data, header, record.arrived

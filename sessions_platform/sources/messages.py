@@ -1,0 +1,167 @@
+"""Raw rows of records that are no parts of a file: rows of a table, messages, elements of a page."""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from sessions_platform.contracts.raw_events import RAW_EVENTS
+from sessions_platform.sources.base import SOURCE_TIME
+
+_OF_SLICE = [name for name in RAW_EVENTS if name not in ("landing_partition", "source_uri")]
+_TIME = pl.Datetime("us", "UTC")
+Times = Sequence[datetime | None]
+
+
+def message_rows(payloads: Sequence[bytes], first: int) -> pl.DataFrame:
+    """A block of raw rows (see `sources.base.Reading`) whose positions begin with `first`."""
+    position = pl.int_range(first, first + len(payloads), dtype=pl.Int64)
+    of_rows = pl.DataFrame({"payload": payloads}, schema={"payload": pl.Binary}).with_columns(position=position)
+    return of_rows.select(
+        pl.col(name) if name in of_rows.columns else pl.lit(None, RAW_EVENTS[name]).alias(name) for name in _OF_SLICE
+    )
+
+
+class MessageDigest:
+    """A digest of records that tells where each of them ends."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+
+    def add(self, payloads: Sequence[bytes]) -> None:
+        """Add further records."""
+        self._digest.update(b"".join([part for payload in payloads for part in (b"%d\n" % len(payload), payload)]))
+
+    def hexdigest(self) -> str:
+        """SHA-256, hex."""
+        return self._digest.hexdigest()
+
+
+def digest_of(payloads: Sequence[bytes]) -> str:
+    """The digest of these records."""
+    digest = MessageDigest()
+    digest.add(payloads)
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some records of a reading.
+
+    Attributes:
+        payloads: of each record.
+        times: makes the source's time of each, where that is wanted.
+        headers: the envelope of each, if it has one.
+        positions: of each in its slice, if they do not follow each other.
+        values: of each, as it was sent, where payloads are made of them; the digest is of these.
+    """
+
+    payloads: Sequence[bytes]
+    times: Callable[[], Times] | None = None
+    headers: Sequence[bytes] | None = None
+    positions: Sequence[int] | None = None
+    values: Sequence[bytes] | None = None
+
+    def rows(self, first: int, *, with_times: bool) -> pl.DataFrame:
+        """As raw rows; positions begin with `first` where they follow each other."""
+        rows = message_rows(self.payloads, first)
+        if self.headers is not None:
+            rows = rows.with_columns(header=pl.Series(self.headers, dtype=pl.Binary))
+        if self.positions is not None:
+            rows = rows.with_columns(position=pl.Series(self.positions, dtype=pl.Int64))
+        if with_times:
+            times = self.times() if self.times else [None] * len(self.payloads)
+            rows = rows.with_columns(pl.Series(SOURCE_TIME, times, dtype=_TIME))
+        return rows
+
+
+class MessageReading(ABC):
+    """One pass over records (see `sources.base.Reading`, and `SaysTimes`).
+
+    Args:
+        place: of which the digest is, too, where records of the same bytes at another place are others.
+    """
+
+    text_bytes: int | None = None
+
+    def __init__(self, place: str = "") -> None:
+        self.digest = ""
+        self.says_times = False
+        self._place = place
+
+    @abstractmethod
+    def blocks(self) -> Iterator[Block]:
+        """The records, in order."""
+
+    def __iter__(self) -> Iterator[pl.DataFrame]:
+        read, first = MessageDigest(), 1
+        if self._place:
+            read.add([self._place.encode()])
+        for block in self.blocks():
+            read.add(block.payloads if block.values is None else block.values)
+            yield block.rows(first, with_times=self.says_times)
+            first += len(block.payloads)
+        self.digest = read.hexdigest()
+
+
+class PayloadReading(MessageReading):
+    """One pass over records that come one by one, in blocks of about `block_bytes`.
+
+    Args:
+        block_bytes: how large a block is.
+        time_field: the field of each record that is its source's time, a path with dots; None if there is none.
+    """
+
+    def __init__(self, block_bytes: int, time_field: str | None = None) -> None:
+        super().__init__()
+        self._block_bytes, self._time_field = block_bytes, time_field
+
+    @abstractmethod
+    def payloads(self) -> Iterator[bytes]:
+        """The records, in order."""
+
+    def blocks(self) -> Iterator[Block]:
+        """The records, in blocks."""
+        block: list[bytes] = []
+        size = 0
+        for payload in self.payloads():
+            block.append(payload)
+            size += len(payload)
+            if size >= self._block_bytes:
+                yield self._block(block)
+                block, size = [], 0
+        if block:
+            yield self._block(block)
+
+    def _block(self, payloads: list[bytes]) -> Block:
+        field = self._time_field
+        return Block(payloads, (lambda: times_in(payloads, field)) if field is not None else None)
+
+
+def times_in(payloads: Sequence[bytes], path: str) -> Times:
+    """The time in a field of each record, ISO 8601; without an offset it is in UTC. None where it is no time."""
+    return [_moment(value_at(payload, path)) for payload in payloads]
+
+
+def value_at(payload: bytes, path: str) -> Any:
+    """The value at a path of keys with dots, of a JSON object; None where there is none."""
+    try:
+        value = msgspec.json.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None  # it is rejected later on, with the reason
+    for key in path.split("."):
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _moment(value: Any) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(value)
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (TypeError, ValueError, OverflowError):
+        return None

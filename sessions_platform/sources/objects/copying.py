@@ -1,0 +1,149 @@
+"""Copies an object into a file of the scratch folder, in one version: never parts of two.
+
+The first answer says which version the object has. All other parts are asked for in that version (If-Match), and each
+answer's own version is compared, too, since some servers ignore the condition. Where the object was overwritten
+meanwhile, it is read anew. Not here: what the file contains (`sources.files.reader`).
+"""
+
+import errno
+import io
+import os
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sessions_platform.errors import UserError
+from sessions_platform.settings import make_private_folder
+from sessions_platform.sources.errors import SourceUnavailableError
+from sessions_platform.sources.objects.failures import Failures, OverwrittenError
+from sessions_platform.sources.objects.listing import version_of
+
+if TYPE_CHECKING:
+    from obstore import GetOptions
+    from obstore.store import ObjectStore
+
+# So much is in memory at once: as many parts of this size.
+PART_BYTES = 8 << 20
+_AT_ONCE = 4
+_ATTEMPTS = 5
+
+
+class ObjectCopy(io.FileIO):
+    """A copy that has no name, and is gone with the last process that has it open.
+
+    Attributes:
+        version: of the object, as `listing.version_of` has it.
+    """
+
+    version = ""
+
+
+class Copier:
+    """Copies objects of one store.
+
+    Args:
+        store: the bucket, once it is opened.
+        failures: by which it is asked.
+        scratch: the folder of the copies.
+    """
+
+    def __init__(self, store: "Callable[[], ObjectStore]", failures: Failures, scratch: Path) -> None:
+        self._store, self._failures, self._scratch = store, failures, scratch
+
+    def copied(self, key: str, place: str) -> ObjectCopy:
+        """A copy of an object.
+
+        Args:
+            key: of the object.
+            place: its uri.
+
+        Raises:
+            FileNotFoundError: there is no such object.
+            SourceUnavailableError: the store did not answer, or the object was overwritten again and again.
+            SourceRefusedError: the store refuses it.
+            UserError: there is no space for the copy.
+        """
+        for _ in range(_ATTEMPTS):
+            file = self._empty()
+            try:
+                self._fill(file, key, place)
+            except OverwrittenError:
+                file.close()
+            except BaseException:
+                file.close()
+                raise
+            else:
+                return file
+        raise SourceUnavailableError(
+            f"{place} was overwritten whenever it was read, {_ATTEMPTS} times. Fix: write an object once, as whole."
+        )
+
+    def version(self, key: str, place: str) -> str:
+        """Which version an object has now; errors as of `copied`."""
+        store = self._store()
+        return self._failures.asked(lambda: version_of(store.head(key)), place)
+
+    def _fill(self, file: ObjectCopy, key: str, place: str) -> None:
+        store = self._store()
+        meta, body = self._failures.asked(lambda: _beginning(store, key), place)
+        file.version = version_of(meta)
+        if body is not None:
+            self._write(file, body, 0, meta["size"], place)
+            return
+
+        def copy(start: int) -> None:
+            end = min(start + PART_BYTES, meta["size"])
+            part = self._failures.asked(lambda: _part(store, key, meta, start, end), place)
+            self._write(file, part, start, end - start, place)
+
+        _all_at_once(copy, range(0, meta["size"], PART_BYTES))
+
+    def _write(self, file: ObjectCopy, body: Any, start: int, size: int, place: str) -> None:
+        rest = memoryview(body)
+        if rest.nbytes != size:
+            raise SourceUnavailableError(f"{place}: the store gave {rest.nbytes} bytes, and {size} were expected.")
+        try:
+            while rest:
+                written = os.pwrite(file.fileno(), rest, start)
+                rest, start = rest[written:], start + written
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise UserError(
+                f"{place}: there is no space for a copy in {self._scratch}. Fix: free space there, or name another "
+                "folder in SESSIONS_SCRATCH."
+            ) from None
+
+    def _empty(self) -> ObjectCopy:
+        make_private_folder(self._scratch)
+        descriptor, path = tempfile.mkstemp(dir=self._scratch)
+        Path(path).unlink()
+        return ObjectCopy(descriptor, "r+b")
+
+
+def _beginning(store: "ObjectStore", key: str) -> tuple[Any, Any]:
+    """Which version an object has; and all of it, if it is small."""
+    answer = store.get(key)
+    return answer.meta, answer.bytes() if answer.meta["size"] <= PART_BYTES else None
+
+
+def _part(store: "ObjectStore", key: str, meta: Any, start: int, end: int) -> Any:
+    """A part of a version of an object. Raises OverwrittenError where it has another one."""
+    tag = meta["e_tag"]
+    pinned: GetOptions = {"if_match": tag} if tag and not tag.startswith("W/") else {}
+    answer = store.get(key, options={"range": (start, end), **pinned})
+    if version_of(answer.meta) != version_of(meta):
+        raise OverwrittenError(key)
+    return answer.bytes()
+
+
+def _all_at_once(copy: Callable[[int], None], starts: range) -> None:
+    """Copy several parts at a time; the first error ends the others."""
+    pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="object")
+    try:
+        for _ in pool.map(copy, starts):
+            pass
+    finally:
+        pool.shutdown(cancel_futures=True)

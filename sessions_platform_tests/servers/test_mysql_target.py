@@ -1,0 +1,199 @@
+"""Sessions are delivered to MariaDB itself: the same to the last bit, whatever happens to server and connections."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from sessions_platform.contracts.sessions import session_columns
+from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.pipeline.deliver import Delivered, deliver
+from sessions_platform.storage.ledger.ledger import Ledger
+from sessions_platform.storage.warehouses.base import Changes, LaterDeliveryError, TargetError
+from sessions_platform.storage.warehouses.mysql_tables import MysqlTables
+from sessions_platform_tests.contexts import context, open_context
+from sessions_platform_tests.pipeline.steps import ingest_and_publish, put, refresh
+from sessions_platform_tests.servers.mariadb import DATABASE, MariaDb, mariadb
+from sessions_platform_tests.storage.targets import (
+    BOTH_TABLES,
+    ONE,
+    RUN,
+    TWO,
+    add_an_event,
+    assert_equal_to_postgres,
+    in_postgres,
+    in_target,
+    load_two_days,
+    the_target,
+)
+from sessions_platform_tests.streams import stream
+
+__all__ = ["context", "open_context"]
+
+pytestmark = pytest.mark.servers
+USER, PASSWORD = "loader", "b'\"ig s3cr3t"
+
+
+@pytest.fixture(scope="module")
+def maria() -> Iterator[MariaDb]:
+    with mariadb() as server:
+        server.run(
+            "create user loader@'127.0.0.1' identified by 'b''\"ig s3cr3t'",
+            f"grant create, alter, index, select, insert, update, delete on {DATABASE}.* to loader@'127.0.0.1'",
+        )
+        yield server
+
+
+@pytest.fixture
+def loaded(
+    maria: MariaDb, open_context: Callable[..., StreamContext], monkeypatch: pytest.MonkeyPatch
+) -> StreamContext:
+    monkeypatch.setenv("LOADER_PASSWORD", PASSWORD)
+    context = open_context()
+    return load_two_days(with_target(context, maria, prefix=f"{context.stream.name}_"))
+
+
+def with_target(context: StreamContext, maria: MariaDb, **changes: Any) -> StreamContext:
+    own = {"host": "127.0.0.1", "port": maria.port, "database": DATABASE, "user": USER, "tables": BOTH_TABLES}
+    target = {**own, "password": {"env": "LOADER_PASSWORD"}, **changes}
+    other = stream(name=context.stream.name, targets={"mysql": target})
+    return StreamContext(other, context.source, context.lake, context.database)
+
+
+def delivered(context: StreamContext, **options: Any) -> Delivered:
+    return deliver(context, the_target(context), RUN, **options)
+
+
+def only_sessions_of_one(rows: pl.DataFrame) -> Callable[[str, str], Iterator[pl.DataFrame]]:
+    """The rows of a delivery that has some only for one table and day."""
+    return lambda table, key: iter([rows] if (table, key) == ("sessions", ONE) else [])
+
+
+def test_a_target_has_the_same_rows_after_changes_and_emptied_partitions(loaded: StreamContext) -> None:
+    assert delivered(loaded) == Delivered(applied=[ONE, TWO])
+    assert_equal_to_postgres(loaded)
+    add_an_event(loaded, ONE, "late \U0001f600 '\\ \\0")
+    assert delivered(loaded) == Delivered(applied=[ONE], unchanged=[TWO])
+    assert_equal_to_postgres(loaded)
+    put(loaded, TWO, [], TWO)
+    ingest_and_publish(loaded, TWO)
+    refresh(loaded)
+    assert delivered(loaded) == Delivered(applied=[TWO], unchanged=[ONE])
+    assert_equal_to_postgres(loaded)
+
+
+values = st.tuples(
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.integers(-(2**63), 2**63 - 1),
+    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20),
+)
+
+
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(st.lists(values, min_size=1, max_size=50))
+def test_values_come_back_as_they_went(loaded: StreamContext, some: list[tuple[float, int, str]]) -> None:
+    target, columns = the_target(loaded), session_columns(loaded.stream)
+    one = in_postgres(loaded)[:1].drop("duration_seconds", "event_count", "exit_page")
+    own = pl.DataFrame(some, schema=["duration_seconds", "event_count", "exit_page"], orient="row", strict=False)
+    own = own.cast({"duration_seconds": pl.Float64, "event_count": pl.Int64, "exit_page": pl.String})
+    unsigned = pl.when(duration_seconds=0).then(0.0).otherwise("duration_seconds")
+    rows = one.join(own.with_columns(duration_seconds=unsigned), how="cross").select(*columns)
+    target.apply(Changes(target.token() + 1, [ONE, TWO], only_sessions_of_one(rows)))
+    by = ["exit_page", "event_count", "duration_seconds"]
+    assert_frame_equal(in_target(target).sort(by), rows.sort(by), check_exact=True)
+
+
+def test_a_delivery_is_made_again_after_a_kill_and_what_somebody_altered_is_made_whole(
+    loaded: StreamContext, maria: MariaDb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "record_deliveries", killed)
+        with pytest.raises(KeyboardInterrupt):
+            delivered(loaded)
+    assert delivered(loaded) == Delivered(applied=[ONE, TWO], differing=[ONE, TWO])
+    table = f"{DATABASE}.{loaded.stream.name}_sessions"
+    maria.run(f"delete from {table} where session_partition = '{TWO}' limit 1", f"update {table} set event_count = 7")
+    assert delivered(loaded, verify=True).differing == [ONE, TWO]
+    assert_equal_to_postgres(loaded)
+    maria.run(f"drop table {table}")
+    assert delivered(loaded) == Delivered(applied=[ONE, TWO], differing=[ONE, TWO])
+    assert_equal_to_postgres(loaded)
+
+
+def test_a_server_that_breaks_off_in_the_middle_has_changed_nothing(loaded: StreamContext, maria: MariaDb) -> None:
+    delivered(loaded)
+    before = in_target(the_target(loaded))
+    add_an_event(loaded, ONE, "late")
+    target = the_target(loaded)
+    apply = target.apply
+
+    def killed_in_the_middle(changes: Changes) -> None:
+        def rows(table: str, partition: str) -> Iterator[pl.DataFrame]:
+            yield from changes.rows(table, partition)
+            maria.server.kill()
+
+        apply(dataclasses.replace(changes, rows=rows))
+
+    vars(target)["apply"] = killed_in_the_middle
+    with pytest.raises(TargetError, match=r"the server says .*Fix: "):
+        deliver(loaded, target, RUN)
+    with pytest.raises(TargetError, match=r"Connection refused.*Fix: start the server, or correct host and port\."):
+        delivered(loaded)
+    add_an_event(loaded, TWO, "sessions are loaded meanwhile")
+    maria.server.start()
+    assert_frame_equal(in_target(the_target(loaded)), before, check_row_order=False)
+    assert delivered(loaded).applied == [ONE, TWO]
+    assert_equal_to_postgres(loaded)
+
+
+def test_a_delivery_that_has_lost_its_turn_is_refused(loaded: StreamContext) -> None:
+    target = the_target(loaded)
+    first, second = (loaded.ledger.begin_delivery("mysql") for _ in range(2))
+    rows = in_postgres(loaded).filter(session_partition=ONE)
+    target.apply(Changes(second, [ONE], only_sessions_of_one(rows)))
+    with pytest.raises(LaterDeliveryError):
+        target.apply(Changes(first, [ONE], lambda *_: iter([])))
+    assert in_target(target).height == 2
+
+
+@pytest.mark.parametrize(
+    ("keys", "fix"),
+    [
+        ({"user": "nobody"}, "correct user and the environment variable of password"),
+        ({"database": "other"}, "grant the target's user create, alter"),
+        ({"user": "reader", "password": {"env": "READER_PASSWORD"}}, "grant the target's user create, alter"),
+    ],
+)
+def test_what_the_server_refuses_is_a_sentence_without_secrets(
+    loaded: StreamContext, maria: MariaDb, keys: dict[str, Any], fix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("READER_PASSWORD", "s3cr3t")
+    with pytest.raises(TargetError) as refused:
+        delivered(with_target(loaded, maria, **{"prefix": "refused_", **keys}))
+    assert fix in str(refused.value)
+    assert "s3cr3t" not in str(refused.value)
+
+
+def test_new_columns_are_added_and_another_type_is_a_sentence(loaded: StreamContext, maria: MariaDb) -> None:
+    delivered(loaded)
+    table = f"{DATABASE}.{loaded.stream.name}_sessions"
+    maria.run(f"alter table {table} drop column entry_page")
+    assert delivered(loaded, verify=True).differing == []  # every entry page is null
+    add_an_event(loaded, ONE, "late")
+    delivered(loaded)
+    assert_equal_to_postgres(loaded)
+    maria.run(f"alter table {table} modify column event_count varchar(9)")
+    add_an_event(loaded, ONE, "later")
+    with pytest.raises(TargetError, match=r"event_count is varchar there, and bigint in the stream\. Fix: drop"):
+        delivered(loaded)
+    assert isinstance(the_target(loaded), MysqlTables)

@@ -1,0 +1,489 @@
+"""HTTP APIs as a source, on a real server: which pages are asked for, what is read of them, and what is said."""
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sessions_platform.contracts.http_source import Since
+from sessions_platform.contracts.stream import Stream
+from sessions_platform.errors import UserError
+from sessions_platform.operations.status import pending_landing_partitions
+from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.pipeline.ingest import Ingested, ingest
+from sessions_platform.settings import Settings
+from sessions_platform.sources.base import Slice
+from sessions_platform.sources.errors import SourceRefusedError
+from sessions_platform.sources.http import source as http_source
+from sessions_platform.sources.http.source import HttpApi, PageReading
+from sessions_platform_tests.pipeline.steps import ingest_and_publish, refresh, table
+from sessions_platform_tests.sources.api_server import Api, Asked, Reply, serving
+from sessions_platform_tests.sources.stream_files import mistake
+from sessions_platform_tests.streams import stream
+
+DAY_ONE, DAY_TWO = "2026-01-01", "2026-01-02"
+pytestmark = pytest.mark.usefixtures("on_day_one")
+COLUMNS: dict[str, Any] = {
+    "event_id": {"from": "id"},
+    "user_id": {"from": "user"},
+    "event_timestamp": {"from": "at", "formats": ["%+"]},
+    "event_type": {"from": "type"},
+}
+
+
+def record(number: int, at: str | None = None) -> bytes:
+    moment = at or f"2026-01-01T12:{number:02}:00Z"
+    return json.dumps({"id": f"e{number:03}", "user": "ann", "at": moment, "type": "view"}).encode()
+
+
+RECORDS = [record(number) for number in range(25)]
+# What a JSON library would alter: white space, spellings of numbers, a key twice.
+ODD = [b'{ "id":"o1" , "n":1.10, "n":123456789012345678901234567890.5}', b'{"id":"o2","n":1e400,"s":"\\u00e9"}']
+
+
+def array(records: Sequence[bytes]) -> bytes:
+    return b"[" + b",\n ".join(records) + b"]"
+
+
+def page(records: Sequence[bytes], **more: Any) -> bytes:
+    rest = json.dumps(more).encode()[1:]
+    return b'{"data": ' + array(records) + (b", " if more else b"") + rest
+
+
+def by_link(asked: Asked) -> Reply:
+    start = int(asked.params.get("start", 0))
+    more = {"Link": f'</v1/events?start={start + 10}>; rel="next"'} if start + 10 < 25 else {}
+    return Reply(page(RECORDS[start : start + 10]), headers=more)
+
+
+def by_next_url(asked: Asked) -> Reply:
+    start = int(asked.params.get("start", 0))
+    following = f"/v1/events?start={start + 10}" if start + 10 < 25 else None
+    return Reply(page(RECORDS[start : start + 10], paging={"next": following}))
+
+
+def by_cursor(asked: Asked) -> Reply:
+    start = int(asked.params.get("after", "c0")[1:])
+    following = f"c{start + 10}" if start + 10 < 25 else None
+    return Reply(page(RECORDS[start : start + 10], next=following))
+
+
+def by_offset(asked: Asked) -> Reply:
+    start = int(asked.params["offset"])
+    return Reply(page(RECORDS[start : start + 7]))  # less than the limit that was asked for
+
+
+def by_number(asked: Asked) -> Reply:
+    start = 10 * (int(asked.params.get("page", 1)) - 1)
+    return Reply(page(RECORDS[start : start + 10]))
+
+
+@pytest.fixture
+def api() -> Iterator[Api]:
+    with serving(by_number) as served:
+        yield served
+
+
+def stream_of(api: Api, **source: Any) -> Stream:
+    stated = {"type": "http", "url": api.url, "records": "data", "give_up_after": "20s", **source}
+    return stream(name=f"api_{api.host.rpartition(':')[2]}", source=stated, columns=COLUMNS)
+
+
+def of(**keys: Any) -> pytest.MarkDecorator:
+    """The keys of the source of the test's `context`."""
+    return pytest.mark.parametrize("keys", [keys], indirect=True, ids=["-"])
+
+
+@pytest.fixture
+def keys(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return getattr(request, "param", {})
+
+
+@pytest.fixture
+def context(api: Api, settings: Settings, keys: dict[str, Any], request: pytest.FixtureRequest) -> StreamContext:
+    """A stream of this API."""
+    name = f"api_{abs(hash(request.node.nodeid)):x}"
+    made = stream_of(api, **keys).model_copy(update={"name": name})
+    return StreamContext.open(made, settings)
+
+
+def read(context: StreamContext, partition: str = DAY_ONE) -> Ingested:
+    return ingest(context, [partition], "run")[partition]
+
+
+def payloads(context: StreamContext) -> list[bytes]:
+    """All raw rows, in the order in which they were read."""
+    raw = context.raw_events([DAY_ONE, DAY_TWO]).scan().collect()
+    files = sorted(context.ledger.files(), key=lambda file: file.sequence or 0)
+    order = {file.uri: place for place, file in enumerate(files)}
+    rows = sorted(raw.iter_rows(named=True), key=lambda row: (order[row["source_uri"]], row["position"]))
+    return [row["payload"] for row in rows]
+
+
+WAYS = {
+    "link": ({"link": True}, by_link),
+    "next_url": ({"next_url": "paging.next"}, by_next_url),
+    "cursor": ({"cursor": "next", "param": "after"}, by_cursor),
+    "offset": ({"offset": "offset"}, by_offset),
+    "number": ({"number": "page"}, by_number),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_all_pages_are_read_once_and_byte_for_byte(api: Api, way: str) -> None:
+    pages, api.answering = WAYS[way]
+    source = HttpApi(stream_of(api, pages=pages, params={"limit": 10}))
+    found = source.find([DAY_ONE])
+    read = [row for slice_ in found for block in source.read(slice_, _no_quarantine) for row in block["payload"]]
+    assert read == RECORDS
+    assert all(asked.params.get("limit") == "10" or "start" in asked.params for asked in api.asked)
+
+
+def test_payloads_are_the_bytes_that_came(api: Api, context: StreamContext) -> None:
+    api.answering = lambda _: Reply(page(ODD))
+    read(context)
+    assert payloads(context) == ODD
+
+
+@of(records="")
+def test_a_bare_array_has_the_records_and_null_has_none(api: Api, context: StreamContext) -> None:
+    api.answering = lambda _: Reply(b"null")
+    assert read(context).rows == 0
+    api.answering = lambda _: Reply(array(RECORDS))
+    assert read(context).rows == 25
+
+
+@of(pages={"number": "page"})
+def test_records_become_sessions_and_are_read_once_in_a_partition(api: Api, context: StreamContext) -> None:
+    assert pending_landing_partitions(context, DAY_ONE) == [DAY_ONE]
+    ingest_and_publish(context, DAY_ONE)
+    refresh(context)
+    assert [row["event_count"] for row in table(context)] == [25]
+    before = len(api.asked)
+    assert read(context).read == 0
+    assert len(api.asked) == before
+    read(context, DAY_TWO)
+    assert len(payloads(context)) == 50
+
+
+@of(pages={"number": "page"})
+def test_a_run_that_fails_goes_on_where_it_was(
+    context: StreamContext, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_source, "ROUND_BYTES", 1)
+    whole = HttpApi.read
+
+    def failing(self: HttpApi, slice_: Slice, quarantine: Any) -> Any:
+        if slice_.uri.endswith("page=00000001"):
+            raise ConnectionError("the machine is gone")
+        return whole(self, slice_, quarantine)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(HttpApi, "read", failing)
+        with pytest.raises(ConnectionError):
+            read(context)
+    assert payloads(context) == RECORDS[:10]
+    before = len(api.asked)
+    read(context)
+    assert payloads(context) == RECORDS
+    assert [asked.params["page"] for asked in api.asked[before:]] == ["2", "3", "4"]
+
+
+class Growing:
+    """An API that gives the records of a time and later."""
+
+    def __init__(self) -> None:
+        self.records: list[bytes] = []
+        self.size = 100
+
+    def __call__(self, asked: Asked) -> Reply:
+        since = asked.params.get("since", "")
+        newer = [each for each in self.records if json.loads(each)["at"] >= since]
+        start = int(asked.params.get("offset", 0))
+        return Reply(page(newer[start : start + self.size]))
+
+
+@of(since={"param": "since", "field": "at", "lag": "5m"}, pages={"offset": "offset"})
+def test_newer_records_are_asked_for_and_late_ones_within_the_lag(api: Api, context: StreamContext) -> None:
+    api.answering = growing = Growing()
+    assert pending_landing_partitions(context, DAY_ONE) == []
+    growing.records = [record(0), record(10)]
+    read(context)
+    assert payloads(context) == [record(0), record(10)]
+    read(context)  # what lies within the lag comes once more
+    assert api.asked[-1].params["since"] == "2026-01-01T12:05:00Z"
+    seen = payloads(context)
+    assert seen == [record(0), record(10), record(10)]
+    assert read(context).read == 0
+    assert context.found().slices == ()
+    growing.records += [record(7)]
+    read(context)
+    assert record(7) in payloads(context)
+    growing.records += [record(20)]
+    read(context)
+    assert record(20) in payloads(context)
+    read(context)
+    assert read(context).read == 0
+
+
+@of(since={"param": "since", "field": "at"}, pages={"offset": "offset"})
+def test_a_sweep_of_many_pages_that_finds_nothing_newer_is_read_no_more(
+    api: Api, context: StreamContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_source, "ROUND_BYTES", 1)
+    api.answering = growing = Growing()
+    growing.size = 2
+    growing.records = [record(number, "2026-01-01T12:00:00Z") for number in range(5)]
+    assert read(context).rows == 5
+    read(context)
+    assert read(context).read == 0
+    late = record(9, "2026-01-01T12:00:00Z")
+    growing.records.append(late)
+    read(context)
+    assert late in payloads(context)
+
+
+@of(pages={"cursor": "next", "param": "after"})
+def test_an_empty_page_that_names_a_next_one_is_not_the_last(api: Api, context: StreamContext) -> None:
+    def with_a_gap(asked: Asked) -> Reply:
+        number = int(asked.params.get("after", 0))
+        records = [] if number == 1 else RECORDS[number : number + 1]
+        return Reply(page(records, next=number + 1 if number < 3 else None))
+
+    api.answering = with_a_gap
+    read(context)
+    assert payloads(context) == [RECORDS[0], RECORDS[2], RECORDS[3]]
+
+
+@of(pages={"cursor": "next", "param": "after"})
+def test_uris_have_the_order_in_which_pages_were_read(api: Api, context: StreamContext) -> None:
+    def one_by_one(asked: Asked) -> Reply:
+        start = int(asked.params.get("after", 0))
+        return Reply(page(RECORDS[start : start + 1], next=start + 1 if start < 12 else None))
+
+    api.answering = one_by_one
+    read(context)
+    assert payloads(context) == RECORDS[:13]
+    uris = [file.uri for file in sorted(context.ledger.files(), key=lambda file: file.sequence or 0)]
+    assert uris == sorted(uris)
+
+
+@of(pages={"cursor": "next", "param": "after", "resume": True})
+def test_later_runs_go_on_from_the_last_cursor(api: Api, context: StreamContext) -> None:
+    log = RECORDS[:15]
+
+    def of_log(asked: Asked) -> Reply:
+        start = int(asked.params.get("after", 0))
+        following = start + 10 if start + 10 < len(log) else None
+        return Reply(page(log[start : start + 10], next=following))
+
+    api.answering = of_log
+    read(context)
+    assert payloads(context) == RECORDS[:15]
+    assert read(context).read == 0
+    log.extend(RECORDS[15:])
+    read(context)
+    assert set(payloads(context)) == set(RECORDS)
+    assert all(asked.params.get("after") in ("10", "20") for asked in api.asked[-3:])
+
+
+def test_a_cursor_that_comes_again_ends_the_reading_and_is_told(api: Api) -> None:
+    api.answering = lambda _: Reply(page(RECORDS[:10], next="c"))
+    source = HttpApi(stream_of(api, pages={"cursor": "next", "param": "after"}))
+    found = source.search([DAY_ONE])
+    assert len(api.asked) == 2
+    assert [skipped.reason for skipped in found.skipped] == ["page 2 names a page as the next one that was read before"]
+
+
+def test_a_page_that_comes_again_ends_the_reading_and_is_told(api: Api) -> None:
+    api.answering = lambda _: Reply(page(RECORDS))
+    source = HttpApi(stream_of(api, pages={"number": "p"}))
+    found = source.search([DAY_ONE])
+    assert sum(len(list(_rows(source, slice_))) for slice_ in found.slices) == 25
+    assert "the server ignores p" in found.skipped[0].reason
+
+
+def test_no_host_is_asked_that_the_stream_does_not_name(api: Api) -> None:
+    with serving(by_link) as other:
+        link = {"Link": f'<{other.url}>; rel="next"'}
+        api.answering = lambda _: Reply(page(RECORDS[:10]), headers=link)
+        with pytest.raises(SourceRefusedError, match=r"nothing was asked there\. Fix: .* source\.hosts"):
+            HttpApi(stream_of(api, pages={"link": True})).find([DAY_ONE])
+        assert other.asked == []
+
+
+def test_a_host_that_the_stream_names_gets_no_secret(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_TOKEN", "s3cr3t")
+    with serving(lambda _: Reply(page(RECORDS[10:]))) as other:
+        elsewhere = other.url.replace("127.0.0.1", "localhost")
+        api.answering = lambda _: Reply(page(RECORDS[:10]), headers={"Link": f'<{elsewhere}>; rel="next"'})
+        keys = {"pages": {"link": True}, "hosts": ["localhost"], "auth": {"bearer": {"env": "API_TOKEN"}}}
+        assert len(HttpApi(stream_of(api, **keys)).find([DAY_ONE])) == 2
+        assert api.asked[0].headers["authorization"] == "Bearer s3cr3t"
+        assert "authorization" not in other.asked[0].headers
+
+
+def test_a_redirect_is_not_followed(api: Api) -> None:
+    api.answering = lambda _: Reply(status=302, headers={"Location": "https://elsewhere.example/?token=1"})
+    with pytest.raises(SourceRefusedError, match=r"a redirect to https://elsewhere\.example/, which is not followed"):
+        HttpApi(stream_of(api)).find([DAY_ONE])
+
+
+LATER = format_datetime(datetime.now(UTC) + timedelta(days=1), usegmt=True)
+EARLIER = format_datetime(datetime.now(UTC) - timedelta(days=1), usegmt=True)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        Reply(status=429, headers={"Retry-After": "0"}),
+        Reply(status=503, headers={"Retry-After": EARLIER}),
+        Reply(status=429, headers={"Retry-After": "soon"}),
+        Reply(status=500),
+        Reply(b'{"data": [', length=100),
+    ],
+    ids=["seconds", "date", "nonsense", "500", "cut"],
+)
+def test_what_may_pass_is_tried_again(api: Api, first: Reply) -> None:
+    answers = [first, Reply(page(RECORDS))]
+    api.answering = lambda _: answers.pop(0)
+    assert len(HttpApi(stream_of(api)).find([DAY_ONE])) == 1
+    assert len(api.asked) == 2
+
+
+@pytest.mark.parametrize("after", ["86400", LATER], ids=["seconds", "date"])
+def test_a_wait_beyond_the_bound_is_told_and_not_waited_for(api: Api, after: str) -> None:
+    api.answering = lambda _: Reply(status=429, headers={"Retry-After": after})
+    with pytest.raises(SourceRefusedError, match=r"asks to wait for .*\. Fix: run again then, or raise"):
+        HttpApi(stream_of(api)).find([DAY_ONE])
+    assert len(api.asked) == 1
+
+
+def test_a_server_that_does_not_recover_is_given_up(api: Api) -> None:
+    api.answering = lambda _: Reply(status=500)
+    with pytest.raises(SourceRefusedError, match=r"it answers 500 .*; it was tried for 1s"):
+        HttpApi(stream_of(api, give_up_after="1s")).find([DAY_ONE])
+
+
+@pytest.mark.parametrize(
+    ("reply", "says"),
+    [
+        (Reply(b"<html>log in</html>"), "a page is not the JSON that source.records says"),
+        (Reply(b'{"items": []}'), "a page has no 'data'; it has items. Fix: correct source.records."),
+        (Reply(status=401), "answers 401 Unauthorized. Fix: correct source.auth"),
+        (Reply(status=404), "answers 404 Not Found. Fix: correct source.url"),
+        (Reply(page(RECORDS * 10)), "a page is longer than 1000000 bytes"),
+    ],
+    ids=["html", "records", "401", "404", "long"],
+)
+def test_what_is_refused_is_said_with_place_and_fix(api: Api, reply: Reply, says: str) -> None:
+    long = Reply(page(RECORDS * 1000)) if "longer" in says else reply
+    api.answering = lambda _: long
+    with pytest.raises(SourceRefusedError) as caught:
+        HttpApi(stream_of(api, max_page="1MB")).find([DAY_ONE])
+    assert says in str(caught.value)
+    assert api.url in str(caught.value)
+    assert len(api.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("auth", "header", "value"),
+    [
+        ({"bearer": {"env": "API_TOKEN"}}, "authorization", "Bearer s3cr3t"),
+        ({"header": {"name": "X-Api-Key", "value": {"env": "API_TOKEN"}}}, "x-api-key", "s3cr3t"),
+        ({"basic": {"user": "ann", "password": {"env": "API_TOKEN"}}}, "authorization", "Basic YW5uOnMzY3IzdA=="),
+    ],
+    ids=["bearer", "header", "basic"],
+)
+def test_who_asks_is_said_in_a_header(
+    api: Api, monkeypatch: pytest.MonkeyPatch, auth: dict[str, Any], header: str, value: str
+) -> None:
+    source = HttpApi(stream_of(api, auth=auth))
+    monkeypatch.delenv("API_TOKEN", raising=False)
+    with pytest.raises(UserError, match=r"the environment variable API_TOKEN is not set"):
+        source.find([DAY_ONE])
+    monkeypatch.setenv("API_TOKEN", "s3cr3t")
+    (slice_,) = source.find([DAY_ONE])
+    assert api.asked[-1].headers[header] == value
+    assert "s3cr3t" not in repr(slice_)
+
+
+def test_who_asks_is_said_in_a_parameter_that_no_uri_or_cursor_has(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_TOKEN", "s3cr3t")
+    auth = {"param": {"name": "key", "value": {"env": "API_TOKEN"}}}
+    found = HttpApi(stream_of(api, auth=auth, pages={"number": "page"})).find([DAY_ONE])
+    assert {asked.params["key"] for asked in api.asked} == {"s3cr3t"}
+    assert "s3cr3t" not in repr(found)
+
+
+def test_a_token_is_fetched_and_once_more_where_it_has_expired(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_SECRET", "s3cr3t")
+    tokens: list[str] = []
+
+    def guarded(asked: Asked) -> Reply:
+        if asked.method == "POST":
+            assert b"client_secret=s3cr3t" in asked.body
+            tokens.append(f"t{len(tokens)}")
+            return Reply(json.dumps({"access_token": tokens[-1], "expires_in": 3600}).encode())
+        if asked.params["page"] == "2" and len(tokens) == 1:
+            return Reply(status=401)
+        return by_number(asked) if asked.headers["authorization"] == f"Bearer {tokens[-1]}" else Reply(status=401)
+
+    api.answering = guarded
+    oauth2 = {"token_url": api.url + "/token", "client_id": "me", "client_secret": {"env": "API_SECRET"}}
+    source = HttpApi(stream_of(api, auth={"oauth2": oauth2}, pages={"number": "page"}))
+    assert sum(len(list(_rows(source, slice_))) for slice_ in source.find([DAY_ONE])) == 25
+    assert tokens == ["t0", "t1"]
+
+
+HEAD = "  type: http\n"
+
+
+@pytest.mark.parametrize(
+    ("keys", "key", "says"),
+    [
+        ("  url: api.example.com\n", "source.url", "is no URL"),
+        ("  url: https://ann:hunter2@api.example.com\n", "source.url", "must not contain a user or password"),
+        ("  url: https://a.example/?page=1\n", "source.url", "Fix: write its parameters in params"),
+        ("  url: https://a.example/\n  auth: {}\n", "source.auth", "it needs one way"),
+        ("  url: https://a.example/\n  auth: {bearer: hunter2}\n", "source.auth.bearer", "a secret can't stand in"),
+        ("  url: https://a.example/\n  pages: {cursor: a}\n", "source.pages", "cursor and param belong together"),
+        ("  url: https://a.example/\n  pages: {link: true, number: p}\n", "source.pages", "it needs one way"),
+    ],
+)
+def test_a_mistake_in_the_file_is_reported(tmp_path: Path, keys: str, key: str, says: str) -> None:
+    problem = mistake(tmp_path, HEAD + keys)
+    assert problem.key == key
+    assert says in str(problem)
+
+
+def _no_quarantine(_: object) -> str:
+    raise AssertionError("nothing is put aside")
+
+
+def _rows(source: HttpApi, slice_: Slice) -> Iterator[bytes]:
+    for block in source.read(slice_, _no_quarantine):
+        yield from block["payload"]
+
+
+def test_a_record_of_a_page_has_the_time_of_the_field_that_is_asked_by() -> None:
+    reading = PageReading(
+        [b'{"at": "2026-01-01T12:00:00Z"}', b'{"at": 7}', b"[]"],
+        Since.model_validate({"param": "since", "field": "at"}),
+    )
+    reading.says_times = True
+    (block,) = reading
+    assert block["source_time"].to_list() == [datetime(2026, 1, 1, 12, tzinfo=UTC), None, None]
+
+
+def test_records_that_have_numbers_for_times_are_refused_where_the_time_places_them() -> None:
+    since = Since.model_validate({"param": "since", "field": "at"})
+    reading = PageReading([b'{"at": 7}', b"[]"], since)
+    reading.says_times = True
+    with pytest.raises(SourceRefusedError, match=r"at has numbers, .* Fix: remove landing\.by, or let since\.field"):
+        list(reading)
+    assert len(list(PageReading([b'{"at": 7}'], since))) == 1
