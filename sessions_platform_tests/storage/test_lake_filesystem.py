@@ -1,9 +1,10 @@
-"""The lake's file systems keep one contract, whether files are in a folder or in memory; and a lake works on either."""
+"""The lake's file systems keep one contract, in a folder and in an object store; and a lake works on either."""
 
 import errno
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -11,20 +12,26 @@ import pytest
 
 from sessions_platform.storage.lake.filesystem import Filesystem, LocalFilesystem
 from sessions_platform.storage.lake.lake import Dataset, Lake
-from sessions_platform_tests.lakes import MemoryFilesystem
+from sessions_platform_tests.lakes import object_filesystem
 
 NUMBERS: dict[str, pl.DataType] = {"number": pl.Int64()}
 
 
-@pytest.fixture(params=["folder", "memory"])
+@pytest.fixture(params=["folder", "objects"])
 def filesystem(request: pytest.FixtureRequest, tmp_path: Path) -> Filesystem:
-    return LocalFilesystem(tmp_path / "lake") if request.param == "folder" else MemoryFilesystem()
+    is_local = request.param == "folder"
+    return LocalFilesystem(tmp_path / "lake") if is_local else object_filesystem(tmp_path / "scratch")
 
 
 def put(filesystem: Filesystem, path: str, content: bytes) -> bool:
     with filesystem.draft(path.rpartition("/")[0]) as draft:
         draft.write_bytes(content)
         return filesystem.put_if_absent(path, draft)
+
+
+def read_local(filesystem: Filesystem, path: str) -> pl.DataFrame:
+    with filesystem.local(path) as local:
+        return pl.read_parquet(local)
 
 
 # The contract --------------------------------------------------------------------------------------------
@@ -37,8 +44,9 @@ def test_a_file_can_be_opened_read_measured_and_scanned(filesystem: Filesystem) 
         assert file.read() == b"89"
     assert filesystem.size("a/b/file") == 10
     assert [filesystem.read("a/b/file", *part) for part in [(0, 3), (8, 5), (20, 1)]] == [b"012", b"89", b""]
-    source = filesystem.source("a/b/file")
-    assert (source.read_bytes() if isinstance(source, Path) else source) == b"0123456789"
+    with filesystem.local("a/b/file") as local:
+        assert local.read_bytes() == b"0123456789"
+    assert filesystem.url("a/b/file").endswith("lake/a/b/file")
 
 
 def test_a_file_that_exists_is_not_replaced(filesystem: Filesystem) -> None:
@@ -60,15 +68,34 @@ def test_a_draft_is_not_listed_and_is_deleted_at_the_end(filesystem: Filesystem)
     with filesystem.draft("a") as draft:
         draft.write_bytes(b"unfinished")
         assert list(filesystem.list("a")) == []
+        (found,) = filesystem.drafts("a")
+        assert found.place == str(draft)
+        assert filesystem.drafts("b") == []
     assert not draft.exists()
+    filesystem.discard(found)
     assert list(filesystem.list("a")) == []
 
 
 def test_files_are_listed_by_folder_and_sorted(filesystem: Filesystem) -> None:
-    for path in ("a/2", "a/b/1", "a/1", "ab/1"):
+    for path in ("a/2", "a/b/1", "a/1", "ab/1", "a~next/1"):
         put(filesystem, path, b"")
     assert list(filesystem.list("a")) == ["a/1", "a/2", "a/b/1"]
+    assert list(filesystem.list("a~next")) == ["a~next/1"]
+    assert filesystem.missing("a", ["a/3", "a/1", "a/b/1"]) == ["a/3"]
+    filesystem.delete_folder("a")
+    assert list(filesystem.list("a")) == []
+    assert list(filesystem.list("ab")) == ["ab/1"]
     assert list(filesystem.list("none")) == []
+
+
+def test_files_are_listed_with_their_lengths_and_times(filesystem: Filesystem) -> None:
+    before = datetime.now(UTC) - timedelta(minutes=1)
+    for path, content in {"a/2": b"12", "a/b/1": b"", "ab/1": b"123"}.items():
+        put(filesystem, path, content)
+    files = list(filesystem.listed("a"))
+    assert [(file.path, file.size) for file in files] == [("a/2", 2), ("a/b/1", 0)]
+    assert all(before < file.written_at < before + timedelta(minutes=3) for file in files)
+    assert list(filesystem.listed("none")) == []
 
 
 def test_a_file_may_be_deleted_again_and_written_again(filesystem: Filesystem) -> None:
@@ -85,7 +112,7 @@ def test_a_file_may_be_deleted_again_and_written_again(filesystem: Filesystem) -
         pytest.param(lambda filesystem: filesystem.open("a/none"), id="open"),
         pytest.param(lambda filesystem: filesystem.read("a/none", 0, 1), id="read"),
         pytest.param(lambda filesystem: filesystem.size("a/none"), id="size"),
-        pytest.param(lambda filesystem: pl.scan_parquet(filesystem.source("a/none")).collect(), id="source"),
+        pytest.param(lambda filesystem: read_local(filesystem, "a/none"), id="local"),
     ],
 )
 def test_a_missing_file_is_an_error(filesystem: Filesystem, use: Callable[[Filesystem], object]) -> None:
@@ -119,7 +146,9 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path: Path, monkeypatch:
 
 def test_a_lake_writes_reads_and_removes_files(filesystem: Filesystem, tmp_path: Path) -> None:
     lake = Lake(filesystem, tmp_path / "scratch")
-    one, two = (lake.write("a", [pl.DataFrame({"number": rows})], NUMBERS) for rows in ([1, 2], [3]))
+    one, two = (
+        lake.write("a", [pl.DataFrame({"number": rows})], NUMBERS, statistics=("number",)) for rows in ([1, 2], [3])
+    )
     paths = [one.path, two.path]
     assert (one.rows, lake.rows(one.path), one.bytes) == (2, 2, lake.size(one.path))
     assert lake.size_in_memory(paths) > 0

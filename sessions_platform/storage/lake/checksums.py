@@ -38,6 +38,8 @@ _COUNT = struct.Struct("<I4s")
 _FOOTER_END = struct.Struct("<I4s")  # the footer's length, and Parquet's own magic bytes
 _END, _CRC = np.dtype("<u8"), np.dtype("<u4")
 _READ_BYTES = 1 << 20
+# A file's end is read at once; most have their tail in it.
+_END_BYTES = 64 << 10
 
 
 def seal(draft: Path) -> str:
@@ -83,7 +85,7 @@ class Checksums:
     """
 
     def __init__(self, checksum: str, size: int, read: Read) -> None:
-        self._read = read
+        self._read, read = read, _reader_of_end(size, read)
         tail = _tail(checksum, size, read)
         footer_bytes = _footer_bytes(size, read)
         count, _ = _COUNT.unpack_from(tail, len(tail) - footer_bytes - _COUNT.size)
@@ -128,6 +130,13 @@ def _tail(checksum: str, size: int, read: Read) -> bytes:
         if length <= size and f"{isal_zlib.crc32(tail := read(size - length, length)):08x}" == checksum:
             return tail
     raise ChecksumError("its end is not the one that was written")
+
+
+def _reader_of_end(size: int, read: Read) -> Read:
+    """Reads a file whose last bytes are kept, since each read of a file in an object store is a request."""
+    start = max(0, size - _END_BYTES)
+    end = read(start, size - start)
+    return lambda offset, length: end[offset - start :][:length] if offset >= start else read(offset, length)
 
 
 def _footer_bytes(size: int, read: Read) -> int:

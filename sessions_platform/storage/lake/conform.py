@@ -1,18 +1,20 @@
 """Lake files of an older contract, read as the current one has their columns.
 
-Here: columns that were renamed, are missing or have another type now. Not here: reading the files (`lake.py`).
+Here: columns that were renamed, are missing or have another type now, and payloads that are stored as fields. Not here:
+reading the files (`lake.py`).
 """
 
 from collections.abc import Mapping
 
 import polars as pl
 
-from sessions_platform.contracts.raw_events import RENAMED_COLUMNS
+from sessions_platform.contracts.raw_events import RENAMED_COLUMNS, fields_among
+from sessions_platform.sources.formats.typed.payloads import payloads_of
 
 
 def conformed(frame: pl.LazyFrame, schema: Mapping[str, pl.DataType]) -> pl.LazyFrame:
     """The columns of the schema, null where the frame has no such column or its type cannot be cast."""
-    frame = _renamed(frame, schema)
+    frame = _with_payloads(_renamed(frame, schema), schema)
     stored = frame.collect_schema()
     castable = {name for name, dtype in schema.items() if name in stored and _can_be_cast(stored[name], dtype)}
     columns = {
@@ -27,6 +29,19 @@ def _renamed(frame: pl.LazyFrame, schema: Mapping[str, pl.DataType]) -> pl.LazyF
     stored = frame.collect_schema()
     renamed = {old: new for new, old in RENAMED_COLUMNS.items() if new in schema and new not in stored}
     return frame.rename({old: new for old, new in renamed.items() if old in stored})
+
+
+def _with_payloads(frame: pl.LazyFrame, schema: Mapping[str, pl.DataType]) -> pl.LazyFrame:
+    """The frame with payloads made of fields, where payloads are wanted and these fields are not."""
+    fields = fields_among(frame.collect_schema().names())
+    if not fields or "payload" not in schema or schema.keys() >= set(fields):
+        return frame
+    made = pl.struct(fields).map_batches(_payloads_of, pl.Binary, is_elementwise=True)
+    return frame.with_columns(payload=pl.coalesce("payload", made))
+
+
+def _payloads_of(rows: pl.Series) -> pl.Series:
+    return payloads_of(rows.struct.unnest())
 
 
 def _can_be_cast(stored: pl.DataType, wanted: pl.DataType) -> bool:

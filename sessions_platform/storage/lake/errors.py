@@ -37,3 +37,14 @@ class DamagedFileError(LakeFileError):
 
 class ChecksumError(ValueError):
     """Bytes of a file are not those that were written; the message says which."""
+
+
+class LakeRefusedError(UserError):
+    """The lake's object store can't be used as it is configured; the message names it and the fix, and no secret."""
+
+
+class LakeUnavailableError(RuntimeError):
+    """The lake's object store has not answered for as long as it is tried. The next run does what was not recorded.
+
+    It is no ConnectionError, because steps and commands would repeat all of that time, five times.
+    """

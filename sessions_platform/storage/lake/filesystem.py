@@ -8,12 +8,13 @@ the scratch folder.
 
 import errno
 import os
+import shutil
 import uuid
-from collections.abc import Hashable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Collection, Hashable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 from sessions_platform.settings import PRIVATE_FILE, make_private_folder
 
@@ -21,13 +22,40 @@ from sessions_platform.settings import PRIVATE_FILE, make_private_folder
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
+class Draft(NamedTuple):
+    """A file that has no name: where it lies, and when it was last written to, in UTC."""
+
+    place: str
+    written_at: datetime
+
+
+class ListedFile(NamedTuple):
+    """A file as it is listed: its path, its length in bytes, and when it was written, in UTC."""
+
+    path: str
+    size: int
+    written_at: datetime
+
+
+class State(NamedTuple):
+    """A file as it is now: its length in bytes, and what is another value once its content may have changed."""
+
+    size: int
+    version: Hashable
+
+
 class Filesystem(Protocol):
     """Immutable files by name. A path is relative, and its parts are separated by slashes.
 
     A file is written once, as a draft, and gets its name by `put_if_absent`; from then on it does not change. Where
-    no file has the path, `open`, `read`, `size`, `state` and `source` (or the reader of the source) raise
+    no file has the path, `open`, `read`, `size`, `state` and `local` (or the reader of the local path) raise
     FileNotFoundError.
+
+    Attributes:
+        is_local: whether files are read where they lie, so that any number may be scanned at once.
     """
+
+    is_local: bool
 
     def draft(self, folder: str) -> AbstractContextManager[Path]:
         """A new local path, for a draft of a file of this folder; a draft that got no name is deleted at the end.
@@ -57,7 +85,7 @@ class Filesystem(Protocol):
         """The file's length in bytes."""
         ...
 
-    def state(self, path: str) -> Hashable:
+    def state(self, path: str) -> State:
         """What is another value once the content may have changed, and is cheap to get; as a file's times and size."""
         ...
 
@@ -65,20 +93,40 @@ class Filesystem(Protocol):
         """The paths of all files below a folder, drafts left out, sorted; none where there is no such folder."""
         ...
 
-    def modified_at(self, path: str) -> datetime:
-        """When the file was written, in UTC."""
+    def listed(self, folder: str) -> Iterator[ListedFile]:
+        """The same files with their lengths and times."""
         ...
 
-    def drafts(self, folder: str, before: datetime) -> Sequence[str]:
-        """The paths of drafts below a folder that killed processes left before this time; `delete` removes them."""
+    def missing(self, folder: str, paths: Collection[str]) -> Sequence[str]:
+        """Which of the paths below a folder no file has, in their order."""
+        ...
+
+    def drafts(self, folder: str) -> Sequence[Draft]:
+        """The drafts below a folder that this machine has: those being written, and those of killed processes."""
+        ...
+
+    def discard(self, draft: Draft) -> None:
+        """Remove a draft if it still exists."""
         ...
 
     def delete(self, path: str) -> None:
         """Remove the file if it exists."""
         ...
 
-    def source(self, path: str) -> str | Path | bytes:
-        """What polars.scan_parquet reads the file from: a local path, a URL or the content."""
+    def delete_folder(self, folder: str) -> None:
+        """Remove all files and drafts below a folder, as far as they can be removed."""
+        ...
+
+    def forget(self, path: str) -> None:
+        """Read the file anew the next time, where a copy of it is kept."""
+        ...
+
+    def local(self, path: str) -> AbstractContextManager[Path]:
+        """A local path with the file's content, for who reads a path; where files are not local, only meanwhile."""
+        ...
+
+    def url(self, path: str) -> str:
+        """Where readers outside of the platform find the file: its absolute path, or its URL."""
         ...
 
 
@@ -89,18 +137,13 @@ class LocalFilesystem:
     Folders that it makes, and all files, are for their owner alone: they contain what users did.
     """
 
+    is_local = True
+
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    @contextmanager
-    def draft(self, folder: str) -> Iterator[Path]:
-        parent = self.root / folder
-        make_private_folder(parent)
-        name = uuid.uuid4().hex
-        try:
-            yield parent / f"{name}.tmp"
-        finally:
-            (parent / f"{name}.tmp").unlink(missing_ok=True)
+    def draft(self, folder: str) -> AbstractContextManager[Path]:
+        return draft_in(self.root / folder)
 
     def put_if_absent(self, path: str, draft: Path) -> bool:
         target = self.root / path
@@ -121,26 +164,62 @@ class LocalFilesystem:
     def size(self, path: str) -> int:
         return (self.root / path).stat().st_size
 
-    def state(self, path: str) -> Hashable:
+    def state(self, path: str) -> State:
         state = (self.root / path).stat()
-        return state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino, state.st_dev
+        return State(state.st_size, (state.st_mtime_ns, state.st_ctime_ns, state.st_ino, state.st_dev))
 
     def list(self, folder: str) -> Iterator[str]:
         files = (path for path in (self.root / folder).rglob("*") if path.suffix != ".tmp" and path.is_file())
         yield from sorted(path.relative_to(self.root).as_posix() for path in files)
 
-    def modified_at(self, path: str) -> datetime:
-        return datetime.fromtimestamp((self.root / path).stat().st_mtime, UTC)
+    def listed(self, folder: str) -> Iterator[ListedFile]:
+        for path in self.list(folder):
+            with suppress(FileNotFoundError):  # one that is deleted meanwhile
+                state = (self.root / path).stat()
+                yield ListedFile(path, state.st_size, datetime.fromtimestamp(state.st_mtime, UTC))
 
-    def drafts(self, folder: str, before: datetime) -> Sequence[str]:
-        left = (path.relative_to(self.root).as_posix() for path in (self.root / folder).rglob("*.tmp"))
-        return sorted(path for path in left if self.modified_at(path) < before)
+    def missing(self, folder: str, paths: Collection[str]) -> Sequence[str]:  # noqa: ARG002
+        return [path for path in paths if not (self.root / path).exists()]
+
+    def drafts(self, folder: str) -> Sequence[Draft]:
+        return list(drafts_below(self.root / folder))
+
+    def discard(self, draft: Draft) -> None:
+        Path(draft.place).unlink(missing_ok=True)
 
     def delete(self, path: str) -> None:
         (self.root / path).unlink(missing_ok=True)
 
-    def source(self, path: str) -> Path:
-        return self.root / path
+    def delete_folder(self, folder: str) -> None:
+        shutil.rmtree(self.root / folder, ignore_errors=True)
+
+    def forget(self, path: str) -> None:
+        pass
+
+    @contextmanager
+    def local(self, path: str) -> Iterator[Path]:
+        yield self.root / path
+
+    def url(self, path: str) -> str:
+        return str(self.root / path)
+
+
+@contextmanager
+def draft_in(folder: Path) -> Iterator[Path]:
+    """A path in a local folder, as `Filesystem.draft` says; the folder is made where it is missing."""
+    make_private_folder(folder)
+    draft = folder / f"{uuid.uuid4().hex}.tmp"
+    try:
+        yield draft
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def drafts_below(folder: Path) -> Iterator[Draft]:
+    """The drafts below a local folder, sorted; one that gets its name, or is deleted, meanwhile is left out."""
+    for path in sorted(folder.rglob("*.tmp")):
+        with suppress(FileNotFoundError):
+            yield Draft(str(path), datetime.fromtimestamp(path.stat().st_mtime, UTC))
 
 
 def sync(path: Path) -> None:

@@ -8,27 +8,27 @@ what streams and partitions are (`contracts`, `pipeline`).
 
 import hashlib
 import uuid
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
-
 from sessions_platform.settings import PRIVATE_FILE
-from sessions_platform.storage.lake.conform import conformed
 from sessions_platform.storage.lake.errors import ChecksumError, DamagedFileError, MissingFileError
-from sessions_platform.storage.lake.filesystem import Filesystem
+from sessions_platform.storage.lake.filesystem import Filesystem, State
 from sessions_platform.storage.lake.memory import return_freed_memory
 from sessions_platform.storage.lake.stored_file import StoredFile, checksum_in
 
 if TYPE_CHECKING:
+    import polars as pl
     import pyarrow.parquet as pq
 
     from sessions_platform.storage.lake.checksums import Checksums
 
+# The columns by whose values row groups are left out when files are read, where the rows are in their order.
+READ_BY = ("event_timestamp", "source_uri", "position")
 # Polars represents each string as a view of this many bytes, besides the text itself.
 _VIEW_BYTES = 16
 
@@ -47,9 +47,15 @@ class Lake:
         self.scratch = scratch
         self._schemas: dict[str, list[tuple[str, pl.DataType]]] = {}
         self._records: list[list[str]] = []
-        self._checksums: dict[str, tuple[Hashable, Checksums]] = {}
+        self._checksums: dict[str, tuple[State, Checksums | None]] = {}
 
-    def write(self, folder: str, frames: Iterable[pl.DataFrame], schema: Mapping[str, pl.DataType]) -> StoredFile:
+    def write(
+        self,
+        folder: str,
+        frames: "Iterable[pl.DataFrame]",
+        schema: "Mapping[str, pl.DataType]",
+        statistics: Collection[str] = READ_BY,
+    ) -> StoredFile:
         """Write frames, one after the other, as a new Parquet file of the folder.
 
         The file is durable, and visible under its name, once this returns; before that it is not visible at all. A
@@ -59,13 +65,14 @@ class Lake:
             folder: a path within the lake, made if missing.
             frames: may be made while the file is written; each has all columns of the schema.
             schema: the file's columns in order; values are cast to these types.
+            statistics: of which columns each row group states the least and greatest value.
 
         Raises:
             polars.exceptions.ColumnNotFoundError: a frame lacks a column.
             polars.exceptions.InvalidOperationError: a value cannot be cast.
         """
         with self.filesystem.draft(folder) as draft:
-            rows = _parquet().write_parquet(draft, frames, schema)
+            rows = _parquet().write_parquet(draft, frames, schema, statistics)
             path = f"{folder}/{uuid.uuid4().hex}-{_parquet().seal(draft)}.parquet"
             self.filesystem.put_if_absent(path, draft)
         for written in self._records:
@@ -104,10 +111,10 @@ class Lake:
     def scan(
         self,
         paths: Sequence[str],
-        schema: Mapping[str, pl.DataType],
+        schema: "Mapping[str, pl.DataType]",
         column: str | None = None,
         test: Callable[[Any, Any], bool] = lambda _least, _greatest: True,
-    ) -> pl.LazyFrame:
+    ) -> "pl.LazyFrame":
         """All rows of the files, in the order of the paths; without paths an empty frame of the schema.
 
         Files of an older contract are conformed to the schema: a column that a file lacks is null, and so is a value
@@ -124,23 +131,28 @@ class Lake:
             MissingFileError: a file is missing.
             DamagedFileError: bytes of a file are not those that were written.
         """
+        if not self.filesystem.is_local:
+            return _parquet().scan_blocks(lambda columns: self.blocks(paths, columns, column, test), schema)
         for path in paths:
-            self._check_row_groups(path, schema, lambda footer: _parquet().row_groups(footer, column, test))
+            checksums = self._checksums_of(path)
+            if checksums is not None and not checksums.is_complete:
+                self._checked_footer(path, schema, column, test)
         wanted = list(schema.items())
         current = [path for path in paths if self._schema(path) == wanted]
         older = [path for path in paths if self._schema(path) != wanted]
-        sources: Any = [self.filesystem.source(path) for path in current]  # all of one type
-        frames = [pl.scan_parquet(sources, glob=False)] if current else []
-        frames += [conformed(self._scan_file(path), schema) for path in older]
-        return pl.concat(frames) if frames else pl.LazyFrame(schema=dict(schema))
+        with ExitStack() as stack:
+            sources = {path: stack.enter_context(self.filesystem.local(path)) for path in paths}
+            frames = [_parquet().scan([sources[path] for path in current])] if current else []
+            frames += [_parquet().conformed(_parquet().scan([sources[path]]), schema) for path in older]
+        return _parquet().concatenated(frames, schema)
 
     def blocks(
         self,
         paths: Sequence[str],
-        schema: Mapping[str, pl.DataType],
+        schema: "Mapping[str, pl.DataType]",
         column: str | None = None,
         test: Callable[[Any, Any], bool] = lambda _least, _greatest: True,
-    ) -> Iterator[pl.DataFrame]:
+    ) -> "Iterator[pl.DataFrame]":
         """The rows of the files, in order, a few row groups of one file at a time.
 
         Args:
@@ -154,10 +166,11 @@ class Lake:
             DamagedFileError: bytes that are needed are not those that were written.
         """
         for path in paths:
-            self._check_row_groups(path, schema, lambda footer: _parquet().row_groups(footer, column, test))
-            footer, rows = self._footer(path), self._scan_file(path)
-            for first, length in _parquet().read_ranges(footer, _parquet().row_groups(footer, column, test)):
-                yield conformed(rows.slice(first, length), schema).collect()
+            footer = self._checked_footer(path, schema, column, test)
+            with self._local(path) as source:
+                rows = _parquet().scan([source])
+                for first, length in _parquet().read_ranges(footer, _parquet().row_groups(footer, column, test)):
+                    yield _parquet().conformed(rows.slice(first, length), schema).collect()
 
     def size_in_memory(self, paths: Sequence[str]) -> int:
         """About how many bytes the rows take as a frame, from the footers: values, and a view of each value."""
@@ -178,6 +191,11 @@ class Lake:
         except FileNotFoundError:
             raise MissingFileError(path) from None
 
+    def columns(self, path: str) -> "dict[str, pl.DataType]":
+        """The columns that a stored file has. Raises MissingFileError and DamagedFileError."""
+        self._checksums_of(path)
+        return dict(self._schema(path))
+
     def exists(self, path: str) -> bool:
         """Whether there is such a file, whatever it contains."""
         try:
@@ -186,20 +204,34 @@ class Lake:
             return False
         return True
 
-    def check_end(self, path: str) -> bool:
+    def missing(self, folder: str, paths: Collection[str]) -> set[str]:
+        """Which of the paths below a folder no file has."""
+        return set(self.filesystem.missing(folder, paths))
+
+    def check_end(self, path: str, size: int | None = None) -> bool:
         """Compare the end of a stored file, which has its footer and all checksums, with the checksum in its name.
+
+        Args:
+            path: of the file.
+            size: how many bytes it has to have; None where that is not known.
 
         Returns:
             False for a file without a checksum.
 
         Raises:
             MissingFileError: there is no such file.
-            DamagedFileError: it ends otherwise, as one that was cut off or replaced does.
+            DamagedFileError: it has another length, or ends otherwise, as one that was cut off or replaced does.
         """
-        return self._checksums_of(path) is not None
+        checksums = self._checksums_of(path, is_read=False)
+        self._check_size(path, size)
+        return checksums is not None
 
-    def check(self, path: str) -> bool:
+    def check(self, path: str, size: int | None = None) -> bool:
         """Compare a stored file with its checksum, whole, whatever was compared before.
+
+        Args:
+            path: of the file.
+            size: how many bytes it has to have; None where that is not known.
 
         Returns:
             False for a file without a checksum, which an older version wrote: only its footer was read.
@@ -209,54 +241,81 @@ class Lake:
             DamagedFileError: its bytes are not those that were written.
         """
         self._checksums.pop(path, None)
+        self.filesystem.forget(path)
         self._footer(path)
         if checksums := self._checksums_of(path):
             with _damage_told(path):
                 checksums.check()
+        self._check_size(path, size)
         return checksums is not None
 
     def remove(self, path: str) -> None:
         """Delete the file if it exists."""
         self.filesystem.delete(path)
 
-    def _scan_file(self, path: str) -> pl.LazyFrame:
-        return pl.scan_parquet(self.filesystem.source(path), glob=False)
+    def _check_size(self, path: str, size: int | None) -> None:
+        found = self._checksums[path][0].size
+        if size not in (None, found):
+            raise DamagedFileError(path, f"it has {found} bytes of {size}")
+
+    @contextmanager
+    def _local(self, path: str) -> Iterator[Path]:
+        with ExitStack() as stack:
+            with _damage_told(path):
+                local = stack.enter_context(self.filesystem.local(path))
+            yield local
 
     def _footer(self, path: str) -> "pq.FileMetaData":
         self._checksums_of(path)
+        return self._read_footer(path)
+
+    def _read_footer(self, path: str) -> "pq.FileMetaData":
         with _damage_told(path), self.filesystem.open(path) as file:
             return _parquet().read_footer(file)
 
-    def _schema(self, path: str) -> list[tuple[str, pl.DataType]]:
+    def _schema(self, path: str) -> "list[tuple[str, pl.DataType]]":
         """The columns of a file; cached, since files never change."""
         if path not in self._schemas:
             with _damage_told(path), self.filesystem.open(path) as file:
-                self._schemas[path] = list(pl.read_parquet_schema(file).items())
+                self._schemas[path] = list(_parquet().read_schema(file).items())
         return self._schemas[path]
 
-    def _check_row_groups(
-        self, path: str, columns: Iterable[str], row_groups: "Callable[[pq.FileMetaData], Iterable[int]]"
-    ) -> None:
-        """Compare these columns of these row groups with their checksums, each once in this lake's life."""
-        checksums = self._checksums_of(path)
-        if checksums is None or checksums.is_complete:
-            return
-        footer = self._footer(path)
-        with _damage_told(path):
-            checksums.check(_parquet().column_chunks(footer, row_groups(footer), columns))
+    def _checked_footer(
+        self, path: str, columns: Iterable[str], column: str | None, test: Callable[[Any, Any], bool]
+    ) -> "pq.FileMetaData":
+        """The footer. Compares these columns of the row groups that pass the test with their checksums.
 
-    def _checksums_of(self, path: str) -> "Checksums | None":
-        """The checksums of a file, as long as it does not change; None where its name has none."""
+        Each is compared once in this lake's life.
+        """
+        checksums, footer = self._checksums_of(path), self._read_footer(path)
+        if checksums is None or checksums.is_complete:
+            return footer
+        needed = set(columns)
+        if "payload" in needed:  # which is made of the fields
+            needed.update(_parquet().fields_among(dict(self._schema(path))))
+        with _damage_told(path):
+            checksums.check(_parquet().column_chunks(footer, _parquet().row_groups(footer, column, test), needed))
+        return footer
+
+    def _checksums_of(self, path: str, *, is_read: bool = True) -> "Checksums | None":
+        """The checksums of a file, as long as it does not change; None where its name has none.
+
+        A file that is going to be read is made local first, whole, so that its end is not asked for by itself.
+        """
         with _damage_told(path):
             state = self.filesystem.state(path)
             known = self._checksums.get(path)
             if known is not None and known[0] == state:
                 return known[1]
-            if (named := checksum_in(path)) is None:
-                return None
-            checksums = _parquet().Checksums(named, self.filesystem.size(path), partial(self.filesystem.read, path))
+            with self.filesystem.local(path) if is_read else nullcontext():
+                checksums = self._read_checksums(path, state.size)
         self._checksums[path] = state, checksums
         return checksums
+
+    def _read_checksums(self, path: str, size: int) -> "Checksums | None":
+        if (named := checksum_in(path)) is None:
+            return None
+        return _parquet().Checksums(named, size, partial(self.filesystem.read, path))
 
 
 @dataclass(frozen=True)
@@ -268,7 +327,7 @@ class Dataset:
     """
 
     lake: Lake
-    schema: Mapping[str, pl.DataType]
+    schema: "Mapping[str, pl.DataType]"
     partitions: Mapping[str, tuple[StoredFile, ...]]
 
     @property
@@ -293,11 +352,11 @@ class Dataset:
         if batch:
             yield replace(self, partitions=batch)
 
-    def scan(self, partition: str | None = None) -> pl.LazyFrame:
+    def scan(self, partition: str | None = None) -> "pl.LazyFrame":
         """All rows of one partition, or of all."""
         return self.lake.scan(self._paths(partition), self.schema)
 
-    def blocks(self, partition: str | None = None) -> Iterator[pl.DataFrame]:
+    def blocks(self, partition: str | None = None) -> "Iterator[pl.DataFrame]":
         """The same rows, a few row groups at a time."""
         return self.lake.blocks(self._paths(partition), self.schema)
 
@@ -315,12 +374,10 @@ def _damage_told(path: str) -> Iterator[None]:
         raise MissingFileError(path) from None
     except ChecksumError as error:
         raise DamagedFileError(path, str(error)) from None
-    except pl.exceptions.ComputeError as error:  # of a file without checksums
-        raise DamagedFileError(path, f"it can't be read: {error}") from None
 
 
 def _parquet():
-    """What reads and writes Parquet with pyarrow. It takes longer to import than all that a small command does."""
+    """What reads and writes Parquet. It takes longer to import than all that a small command does."""
     from sessions_platform.storage.lake import parquet_files
 
     return parquet_files

@@ -8,7 +8,7 @@ time and in less memory than pyarrow needs. But it bounds a row group by rows al
 follows the size of each row group and starts again with fewer rows in each where one would become too large.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from itertools import accumulate, chain
 from pathlib import Path
@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from polars.io.plugins import register_io_source
 
 from sessions_platform.settings import PRIVATE_FILE
+from sessions_platform.storage.lake.parquet_statistics import keep_statistics
 
 # Few enough that the statistics of a row group cover a narrow span of time, many enough that a footer stays small.
 ROW_GROUP_ROWS = 64 * 1024
@@ -27,23 +28,33 @@ ROW_GROUP_BYTES = 64 * 1024 * 1024
 READ_BYTES = 16 * 1024 * 1024
 
 
-def write_parquet(path: Path, frames: Iterable[pl.DataFrame], schema: Mapping[str, pl.DataType]) -> int:
+def write_parquet(
+    path: Path, frames: Iterable[pl.DataFrame], schema: Mapping[str, pl.DataType], statistics: Collection[str]
+) -> int:
     """Write the frames, cast to the schema, as a local file that is not synced to the disk yet.
 
     Where rows turn out to be so long that a row group would not fit into memory, what was written so far is read
     back and written again in smaller row groups. A killed process may leave the earlier file next to `path`, with the
     same suffix.
 
+    Args:
+        path: of the file.
+        frames: with the columns of the schema at least.
+        schema: the columns, in order.
+        statistics: the columns of which each row group states the least and greatest value.
+
     Returns:
         The number of rows.
     """
     remaining = iter(frames)
-    row_limit = ROW_GROUP_ROWS
+    row_limit, has_statistics = ROW_GROUP_ROWS, not schema.keys().isdisjoint(statistics)
     with ExitStack() as earlier_files:
         while True:
-            attempt = _Attempt(remaining, schema, row_limit)
+            attempt = _Attempt(remaining, schema, row_limit, has_statistics=has_statistics)
             attempt.write(path)
             if attempt.rest is None:
+                if has_statistics:
+                    keep_statistics(path, statistics)
                 return attempt.rows
             earlier = path.with_stem(f"{path.stem}.by-{row_limit}")
             path.rename(earlier)
@@ -92,13 +103,17 @@ class _Attempt:
     ones, and `smaller_row_limit` is how many rows to try next. Else `rest` is None.
     """
 
-    def __init__(self, frames: Iterator[pl.DataFrame], schema: Mapping[str, pl.DataType], row_limit: int) -> None:
+    def __init__(
+        self, frames: Iterator[pl.DataFrame], schema: Mapping[str, pl.DataType], row_limit: int, *, has_statistics: bool
+    ) -> None:
         self.rows = 0
         self.rest: Iterator[pl.DataFrame] | None = None
         self.smaller_row_limit = row_limit
         self._frames = frames
         self._schema = dict(schema)
         self._row_limit = row_limit
+        self._has_statistics = has_statistics
+        self._error: BaseException | None = None
 
     def write(self, path: Path) -> None:
         path.touch(PRIVATE_FILE)
@@ -107,11 +122,27 @@ class _Attempt:
             path,
             compression="zstd",
             compression_level=1,
+            statistics=self._has_statistics,
             row_group_size=self._row_limit,
             engine="streaming",
         )
+        if self._error is not None:
+            raise self._error
 
     def _frames_that_fit(self) -> Iterator[pl.DataFrame]:
+        """The frames of this attempt; none after one that can't be made, whose error is raised later on.
+
+        Polars (2.1) passes an error on while a thread of its own still opens the file, and so makes it anew after it
+        was deleted. Where the frames end, the file is closed first.
+        """
+        try:
+            yield from self._frames_of_schema()
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            self._error = error
+
+    def _frames_of_schema(self) -> Iterator[pl.DataFrame]:
         row_group = _OpenRowGroup(self._row_limit)
         for frame in self._frames:
             if (smaller := row_group.smaller_row_limit(frame)) is not None:

@@ -35,7 +35,7 @@ class _Batch(NamedTuple):
 
 
 class Spill:
-    """Rows in buckets, in the order in which they were added: in memory up to `chunk_bytes`, beyond that on the disk.
+    """Rows in buckets, in the order in which they were added: in memory up to a bound, beyond that on the disk.
 
     The file on the disk has no name, so a process that dies leaves nothing behind. All rows are added first, and read
     afterwards, as often as needed.
@@ -46,6 +46,7 @@ class Spill:
         chunk_bytes: how many bytes, as polars estimates them, are kept in memory before they are written.
         buckets: how many there are.
         by: an unsigned integer of each row; rows with the same one share a bucket. Without it there is one bucket.
+        most_in_memory: how many bytes stay in memory before the first is written, if not `chunk_bytes`.
     """
 
     def __init__(
@@ -55,6 +56,8 @@ class Spill:
         chunk_bytes: int,
         buckets: int = 1,
         by: pl.Expr | None = None,
+        *,
+        most_in_memory: int | None = None,
     ) -> None:
         self.rows = 0
         self.bytes = 0  # of all rows in memory, as polars estimates it
@@ -62,6 +65,7 @@ class Spill:
         self._folder = folder
         self._schema = dict(schema)
         self._chunk_bytes = min(chunk_bytes, _MAX_SORTED_BYTES) if buckets > 1 and by is not None else chunk_bytes
+        self._most_in_memory = most_in_memory or self._chunk_bytes
         self._bucket = (pl.lit(0) if by is None else by) % self.buckets
         self._in_memory: list[pl.DataFrame] = []
         self._bytes_in_memory = 0
@@ -78,10 +82,11 @@ class Spill:
         if self._written and self.buckets == 1:  # keeping it in memory first would only copy it twice more
             self._write(rows, [rows.height])
             return
-        self._in_memory.append(_without_shared_buffers(rows, size))
-        self._bytes_in_memory += size
-        if self._bytes_in_memory > self._chunk_bytes:
-            self._write_chunk()
+        rows, held = _without_shared_buffers(rows, size)
+        self._in_memory.append(rows)
+        self._bytes_in_memory += held
+        if self._bytes_in_memory > (self._chunk_bytes if self._written else self._most_in_memory):
+            self._write_memory()
 
     @property
     def is_in_memory(self) -> bool:
@@ -95,6 +100,21 @@ class Spill:
         from_memory = [self._rows_in_memory(number)] if self._in_memory else []
         return pl.concat([pl.DataFrame(schema=self._schema), *from_disk, *from_memory], rechunk=True)
 
+    def take(self) -> pl.DataFrame:
+        """All rows of a single bucket in one chunk, which the spill no longer has afterwards.
+
+        Each column is copied by itself, so that not all of the rows exist twice meanwhile.
+        """
+        if not self.is_in_memory:
+            rows, self._written, self._in_memory = self.bucket(0), [], []
+            return rows
+        frames, self._in_memory, self._bytes_in_memory = self._in_memory, [], 0
+        columns = [pl.Series(name, dtype=dtype) for name, dtype in self._schema.items()]
+        for at, column in enumerate(columns):
+            columns[at] = pl.concat([column, *(frame[column.name] for frame in frames)], rechunk=True)
+            frames = [frame.drop(column.name) for frame in frames]
+        return pl.DataFrame(columns)
+
     def chunks(self) -> Iterator[pl.DataFrame]:
         """All rows, one bucket after the other, in frames of one chunk or less."""
         for number in range(self.buckets):
@@ -106,7 +126,7 @@ class Spill:
         """A bucket's rows from the disk. Once anything is there, the rest is written too before reading begins."""
         with self._writing_rest:
             if self._written and self._in_memory:
-                self._write_chunk()
+                self._write_memory()
         for batches in self._written:
             offset, length, rows = batches[number]
             if rows:
@@ -127,16 +147,18 @@ class Spill:
         table = pa.Table.from_batches(batches, self._arrow_schema)
         return pl.DataFrame(pl.from_arrow(table)).cast(pl.Schema(self._schema))
 
-    def _write_chunk(self) -> None:
-        """Write the rows that are in memory, sorted by bucket."""
+    def _write_memory(self) -> None:
+        """Write the rows that are in memory, those of each bucket together."""
+        if self.buckets == 1:
+            frames, self._in_memory, self._bytes_in_memory = self._in_memory, [], 0
+            for frame in frames:
+                self._write(frame, [frame.height])
+            return
         # Rechunked first: rows of several chunks are gathered ten times as slowly.
         rows, self._in_memory, self._bytes_in_memory = pl.concat(self._in_memory).rechunk(), [], 0
-        ends = [rows.height]
-        if self.buckets > 1:
-            bucket = self._bucket_of(rows)
-            rows = rows[np.argsort(bucket, kind="stable")]
-            ends = np.cumsum(np.bincount(bucket, minlength=self.buckets)).tolist()
-        self._write(rows, ends)
+        bucket = self._bucket_of(rows)
+        rows = rows[np.argsort(bucket, kind="stable")]
+        self._write(rows, np.cumsum(np.bincount(bucket, minlength=self.buckets)).tolist())
 
     def _write(self, rows: pl.DataFrame, ends: list[int]) -> None:
         """Write one record batch for each bucket; `ends` has the row after its last."""
@@ -167,12 +189,12 @@ class Spill:
         return frame.select(self._bucket.cast(dtype)).to_series().to_numpy()
 
 
-def _without_shared_buffers(frame: pl.DataFrame, size: int) -> pl.DataFrame:
-    """The same rows, copied if they are a small part of the buffers that they share with a larger frame.
+def _without_shared_buffers(frame: pl.DataFrame, size: int) -> tuple[pl.DataFrame, int]:
+    """The same rows, copied if they are a small part of buffers that they share with others; and their size.
 
     Otherwise those buffers, with the texts of rows that are not in the spill, would stay in memory.
     """
-    shared = frame.to_arrow(compat_level=pl.CompatLevel.newest())
-    if shared.get_total_buffer_size() <= _MAX_BUFFER_RATIO * size:
-        return frame
-    return pl.DataFrame(pl.from_arrow(frame.to_arrow(compat_level=pl.CompatLevel.oldest())), schema=frame.schema)
+    held = frame.to_arrow(compat_level=pl.CompatLevel.newest()).get_total_buffer_size()
+    if held <= _MAX_BUFFER_RATIO * size:
+        return frame, held
+    return pl.DataFrame(pl.from_arrow(frame.to_arrow(compat_level=pl.CompatLevel.oldest())), schema=frame.schema), size

@@ -1,0 +1,298 @@
+"""The lake in a bucket of S3 or Azure: an object for each file.
+
+A file is written as a local draft, and becomes an object in one request, which the store refuses where there is one of
+that name: so an object is whole or not there, and a process that is killed leaves none in parts. It is read from a
+copy, which is fetched once and compared with all of its checksums (`copies.py`). Not here: what the requests' errors
+mean (`sources.objects.failures`), and how an object is copied in one version (`sources.objects.copying`).
+"""
+
+import io
+import mmap
+import os
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from datetime import timedelta
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from sessions_platform.contracts.object_store import Objects
+from sessions_platform.errors import MissingExtraError
+from sessions_platform.sources.objects.copying import Copier
+from sessions_platform.sources.objects.failures import Failures, Wording
+from sessions_platform.sources.objects.listing import listed, version_of
+from sessions_platform.storage.lake.copies import Copies, Copy, read_at, reader, size_of
+from sessions_platform.storage.lake.errors import LakeRefusedError, LakeUnavailableError
+from sessions_platform.storage.lake.filesystem import Draft, ListedFile, State, draft_in, drafts_below
+from sessions_platform.storage.lake.stored_file import checksum_in
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+# Copies that are kept in the scratch folder, by each process.
+COPIED_BYTES, COPIED_FILES = 2 << 30, 200
+# What a store takes in one request: S3 5 GiB, Azure 5000 MiB. A larger file is sent in parts.
+SINGLE_REQUEST_BYTES = 4 << 30
+_GIVE_UP_AFTER = timedelta(minutes=2)
+SILENT_FOR, _LONGEST_REQUEST = timedelta(seconds=30), timedelta(hours=1)
+# The slowest line on which a file is sent, in bytes in a second; and for how long the library tries again by itself.
+_SLOWEST_LINE = 256 << 10
+_LONGEST_RETRIES = timedelta(minutes=3)
+# A file that is sent in parts: the bytes of one, how many are on the line at once, and how many it is read by.
+_PART_BYTES, _PARTS_AT_ONCE, _READ_BYTES = 10 << 20, 12, 8 << 20
+# How often it is asked again where a store refuses a name as taken, and has no such object.
+_ATTEMPTS = 5
+
+_IN_ENVIRONMENT = {
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment",
+    "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY in the environment",
+}
+_RIGHTS = {
+    "s3": "s3:ListBucket on the bucket, and s3:GetObject, s3:PutObject and s3:DeleteObject on its objects",
+    "az": "the role Storage Blob Data Contributor",
+}
+# The library reads it by itself, but not where it is given any other option of the client.
+_WITHOUT_TLS = {"s3": "AWS_ALLOW_HTTP", "az": "AZURE_ALLOW_HTTP"}
+_SERVER = {"s3": "AWS_ENDPOINT_URL", "az": "AZURE_STORAGE_ENDPOINT"}
+
+
+def wording(scheme: str) -> Wording:
+    """What sentences about the lake's store say of its configuration."""
+    server = _SERVER[scheme]
+    return Wording(
+        unusable="can't be used as the lake",
+        place="SESSIONS_LAKE",
+        credentials=_IN_ENVIRONMENT,
+        rights=_RIGHTS,
+        public=None,
+        endpoint=server,
+        region="AWS_REGION" if scheme == "s3" else server,
+        authority="one that this machine trusts",
+        without_tls=f"{_WITHOUT_TLS[scheme]}=true if the network is safe",
+        archived="restore it, and let no rule of the bucket archive the lake",
+        odd_key="delete that object: it is none of the lake's",
+        refused=LakeRefusedError,
+        unavailable=LakeUnavailableError,
+    )
+
+
+def open_store(objects: Objects, sending: int | None = None) -> "ObjectStore":
+    """The store of the lake's bucket, as its usual environment variables say; nothing is asked of it yet.
+
+    Args:
+        objects: the bucket.
+        sending: how many bytes its requests send; None for one whose requests send nothing.
+
+    Raises:
+        LakeRefusedError: the extra is not installed, or a variable can't be used.
+    """
+    try:
+        from obstore import exceptions
+        from obstore.store import AzureStore, S3Store
+    except ImportError:
+        raise LakeRefusedError(f"{objects.root}: {MissingExtraError('obstore', 'object-stores')}") from None
+    store: Any = {"s3": S3Store, "az": AzureStore}[objects.scheme]
+    patience, retries = _patience(sending)
+    client = {"allow_http": os.environ.get(_WITHOUT_TLS[objects.scheme], "").lower() in ("1", "true"), **patience}
+    try:
+        return store(objects.bucket, client_options=client, retry_config={"retry_timeout": retries})
+    except (exceptions.BaseError, ValueError) as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
+        fix = f"correct {_IN_ENVIRONMENT[objects.scheme]}"
+        raise LakeRefusedError(f"{objects.root} can't be used as the lake: {reason}. Fix: {fix}.") from None
+
+
+def _patience(sending: int | None) -> tuple[dict[str, timedelta], timedelta]:
+    """The client's timeouts, and for how long the library tries again within one attempt of ours.
+
+    A request that sends has no `read_timeout`: the client counts it from the first byte that it sends, so that it would
+    end each request that takes longer to be sent.
+    """
+    if sending is None:
+        return {"timeout": _LONGEST_REQUEST, "read_timeout": SILENT_FOR}, SILENT_FOR
+    timeout = SILENT_FOR + timedelta(seconds=sending / _SLOWEST_LINE)
+    return {"timeout": timeout}, min(timeout, _LONGEST_RETRIES)
+
+
+class ObjectFilesystem:
+    """A `Filesystem` of objects below a prefix.
+
+    Args:
+        objects: the bucket, and the prefix as its path; "" for none.
+        scratch: the local folder of drafts and copies; made when it is first needed.
+        store: opens the bucket, once something is asked of it.
+        give_up_after: for how long a store that does not answer is tried.
+    """
+
+    is_local = False
+
+    def __init__(
+        self,
+        objects: Objects,
+        scratch: Path,
+        store: "Callable[[], ObjectStore] | None" = None,
+        give_up_after: timedelta = _GIVE_UP_AFTER,
+    ) -> None:
+        self._objects, self._scratch = objects, scratch
+        self._store = cache(store or partial(open_store, objects))
+        self._sender = cache(partial(open_store, objects)) if store is None else lambda _: self._store()
+        self._failures = Failures(objects, give_up_after, wording(objects.scheme))
+        self._copier = Copier(self._store, self._failures, scratch)
+        self._copies = Copies(COPIED_BYTES, COPIED_FILES)
+        self._sizes: dict[str, int] = {}  # as last seen
+
+    def draft(self, folder: str) -> AbstractContextManager[Path]:
+        return draft_in(self._drafts / folder)
+
+    def put_if_absent(self, path: str, draft: Path) -> bool:
+        with io.FileIO(str(draft)) as file:
+            send = self._send_whole if size_of(file) <= SINGLE_REQUEST_BYTES else self._send_in_parts
+            version = send(path, _content(file))
+            if version is None:
+                return False
+            self._copies.keep(path, Copy(file, version))
+        return True
+
+    def open(self, path: str) -> BinaryIO:
+        return reader(self._copy(path))
+
+    def read(self, path: str, offset: int, length: int) -> bytes:
+        copy = self._copies.kept(path)
+        if copy is None:
+            size = self._sizes[path] if path in self._sizes else self.size(path)
+            return self._range(path, offset, min(length, size - offset))
+        return read_at(copy, offset, length)
+
+    def size(self, path: str) -> int:
+        return self._head(path)["size"]
+
+    def state(self, path: str) -> State:
+        meta = self._head(path)
+        version = version_of(meta)
+        self._copies.drop(path, unless_version=version)
+        return State(meta["size"], version)
+
+    def list(self, folder: str) -> Iterator[str]:
+        return (file.path for file in self.listed(folder))
+
+    def listed(self, folder: str) -> Iterator[ListedFile]:
+        start = len(self._key(""))
+        store, prefix = self._store(), self._key(folder)
+        found = self._asked(lambda: list(listed(store, prefix, is_flat=False)), folder)
+        yield from sorted(ListedFile(each.key[start:], each.size, each.written_at) for each in found)
+
+    def missing(self, folder: str, paths: Collection[str]) -> Sequence[str]:
+        """As `Filesystem.missing`; one listing takes less than a request for each path."""
+        there = set(self.list(folder)) if paths else set[str]()
+        return [path for path in paths if path not in there]
+
+    def drafts(self, folder: str) -> Sequence[Draft]:
+        return list(drafts_below(self._drafts / folder))
+
+    def discard(self, draft: Draft) -> None:
+        Path(draft.place).unlink(missing_ok=True)
+
+    def delete(self, path: str) -> None:
+        self._copies.drop(path)
+        with suppress(FileNotFoundError):  # of which S3 says nothing, and Azure this
+            self._asked(lambda: self._store().delete(self._key(path)), path)
+
+    def delete_folder(self, folder: str) -> None:
+        for path in self.list(folder):
+            self.delete(path)
+        for draft in self.drafts(folder):
+            self.discard(draft)
+
+    def forget(self, path: str) -> None:
+        self._copies.drop(path)
+
+    @contextmanager
+    def local(self, path: str) -> Iterator[Path]:
+        with self._copy(path) as copy:
+            yield Path(f"/dev/fd/{copy.fileno()}")
+
+    def url(self, path: str) -> str:
+        return f"{self._objects.root}/{self._key(path)}"
+
+    @property
+    def _drafts(self) -> Path:
+        return self._scratch / "lake"
+
+    def _key(self, path: str) -> str:
+        return f"{self._objects.path}/{path}" if self._objects.path else path
+
+    def _asked(self, work: "Callable[[], Any]", path: str) -> Any:
+        self._store()
+        return self._failures.asked(work, self.url(path))
+
+    def _head(self, path: str) -> Any:
+        meta = self._asked(lambda: self._store().head(self._key(path)), path)
+        self._sizes[path] = meta["size"]
+        return meta
+
+    def _range(self, path: str, offset: int, length: int) -> bytes:
+        if length <= 0:
+            return b""
+        return bytes(self._asked(lambda: self._store().get_range(self._key(path), start=offset, length=length), path))
+
+    def _copy(self, path: str) -> Copy:
+        return self._copies.get(path, partial(self._fetched, path))
+
+    def _fetched(self, path: str) -> Copy:
+        """A new copy. Raises ChecksumError where its bytes are not those that were written."""
+        self._store()
+        with self._copier.copied(self._key(path), self.url(path)) as file:
+            copy = Copy(file, file.version)
+        if checksum := checksum_in(path):
+            from sessions_platform.storage.lake.checksums import Checksums
+
+            Checksums(checksum, size_of(copy), partial(read_at, copy)).check()
+        return copy
+
+    def _send_whole(self, path: str, content: Any) -> str | None:
+        """Make an object in one request; its version, or None where there is one of that name."""
+        store, key = self._sender_of(len(content)), self._key(path)
+        for _ in range(_ATTEMPTS):
+            try:
+                result = self._asked(lambda: store.put(key, content, mode="create", use_multipart=False), path)
+            except FileExistsError:
+                with suppress(FileNotFoundError):  # S3 refuses, too, while the name is being deleted
+                    self._head(path)
+                    return None
+            else:
+                return version_of({**result, "size": len(content)}) if result["e_tag"] else self._version(path)
+        raise LakeUnavailableError(f"{self.url(path)}: the store refuses the name as taken, and has no such object.")
+
+    def _send_in_parts(self, path: str, content: Any) -> str | None:
+        """The same for a file that no store takes in one request. The parts of one that fails are discarded.
+
+        The name is not refused in the last request, so that of two writers at the same moment both may succeed. They
+        write the same bytes: a name contains a random number, or the digest of all bytes.
+        """
+        from obstore import open_writer
+
+        with suppress(FileNotFoundError):
+            self._head(path)
+            return None
+
+        store = self._sender_of(_PART_BYTES * _PARTS_AT_ONCE)
+
+        def send() -> None:
+            with open_writer(store, self._key(path), buffer_size=_PART_BYTES, max_concurrency=_PARTS_AT_ONCE) as writer:
+                for start in range(0, len(content), _READ_BYTES):
+                    writer.write(content[start : start + _READ_BYTES])
+
+        self._asked(send, path)
+        return self._version(path)
+
+    def _sender_of(self, size: int) -> "ObjectStore":
+        """The store for requests that send so many bytes: one for each power of two, since it keeps connections."""
+        return self._sender(1 << max(size, _READ_BYTES).bit_length())
+
+    def _version(self, path: str) -> str:
+        return version_of(self._head(path))
+
+
+def _content(file: io.FileIO) -> mmap.mmap | bytes:
+    """A file's bytes, which the system reads as they are sent; they stay until no request needs them."""
+    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size_of(file) else b""
