@@ -1,7 +1,7 @@
-"""Rows of Arrow and ORC files as canonical JSON. Runs in the child process only (`worker`).
+"""The rows of Arrow and ORC files. Runs in the child process only (`worker`).
 
-Here: how such a file is read as a whole, with what their libraries pass over in silence. How values become JSON is in
-`rows`.
+Here: how such a file is read as a whole, with what their libraries pass over in silence. What is sent of a batch is in
+`columns`, and how values become JSON is in `rows`.
 """
 
 from collections.abc import Iterator
@@ -11,14 +11,15 @@ import pyarrow as pa
 from pyarrow import orc
 
 from sessions_platform.sources.formats.errors import CorruptDataError
-from sessions_platform.sources.formats.typed.rows import corrupt_unless_outage, json_rows
+from sessions_platform.sources.formats.typed.columns import Rows, blocks
+from sessions_platform.sources.formats.typed.rows import corrupt_unless_outage
 
 _MAGIC_OF_A_FILE = b"ARROW1"
 # Ends a stream (Arrow columnar format, "IPC Streaming Format"). Readers take a stream that is cut before it for whole.
 _END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 
 
-def arrow_rows(handle: BinaryIO, block_bytes: int, block_rows: int) -> Iterator[list[bytes]]:
+def arrow_rows(handle: BinaryIO, block_bytes: int, block_rows: int) -> Iterator[Rows]:
     """The rows of Arrow IPC: of a file, or of the streams that follow one another; arguments as of `parquet_rows`.
 
     Raises:
@@ -32,7 +33,7 @@ def arrow_rows(handle: BinaryIO, block_bytes: int, block_rows: int) -> Iterator[
         handle.seek(0)
         for batch in _batches_of_file(handle) if is_file else _batches_of_streams(handle, size):
             batch.validate(full=True)  # else offsets of a broken file lead out of its memory
-            yield from _blocks(batch, block_bytes, block_rows)
+            yield from blocks(batch, batch.schema.types, block_bytes, block_rows)
 
 
 def _batches_of_file(handle: BinaryIO) -> Iterator[pa.RecordBatch]:
@@ -52,7 +53,7 @@ def _batches_of_streams(handle: BinaryIO, size: int) -> Iterator[pa.RecordBatch]
             return
 
 
-def orc_rows(handle: BinaryIO, block_bytes: int, block_rows: int) -> Iterator[list[bytes]]:
+def orc_rows(handle: BinaryIO, block_bytes: int, block_rows: int) -> Iterator[Rows]:
     """The rows of an ORC file; arguments and errors as of `arrow_rows`.
 
     A `timestamp` is a local time, that of its writer's zone, which the file does not reliably say; a `timestamp with
@@ -61,12 +62,5 @@ def orc_rows(handle: BinaryIO, block_bytes: int, block_rows: int) -> Iterator[li
     with corrupt_unless_outage("ORC"):
         file = orc.ORCFile(handle)
         for stripe in range(file.nstripes):
-            yield from _blocks(file.read_stripe(stripe), block_bytes, block_rows)
-
-
-def _blocks(batch: pa.RecordBatch, block_bytes: int, block_rows: int) -> Iterator[list[bytes]]:
-    bytes_per_row = max(1, batch.nbytes // max(1, batch.num_rows))
-    rows = max(1, min(block_rows, block_bytes // bytes_per_row))
-    for start in range(0, batch.num_rows, rows):
-        part = batch.slice(start, rows)
-        yield json_rows(part, part.schema.types)
+            batch = file.read_stripe(stripe)
+            yield from blocks(batch, batch.schema.types, block_bytes, block_rows)

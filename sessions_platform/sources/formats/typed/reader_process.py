@@ -3,7 +3,8 @@
 A broken or hostile file can crash the library that reads it, or make it take all memory or time. Here that ends the
 child only, and the file is corrupt like any other that can't be read. The child is started for the first file (half a
 second), reads one after the other, and is started again after a crash. It ends with its parent, whose end of the socket
-then closes. The child's side is `worker`; what it does with a file is in `rows`.
+then closes. The child's side is `worker`; what it does with a file is in
+`parquet`, `arrow_and_orc` and `sources.formats.avro`.
 """
 
 import os
@@ -16,9 +17,11 @@ import weakref
 from collections.abc import Iterator
 from io import FileIO
 from struct import Struct
+from typing import NamedTuple
 
 import msgspec
 
+from sessions_platform.interrupts import for_this_process_alone
 from sessions_platform.sources.formats.errors import CorruptDataError
 
 MEMORY_BYTES = 2 * 1024**3
@@ -27,9 +30,24 @@ CPU_SECONDS = 120.0  # for one block of rows
 # In both directions a message is its kind and its length, then its body.
 HEAD = Struct("<cQ")
 READ, READY, ROWS, DONE, CORRUPT, OUTAGE = b"R", b"+", b"r", b".", b"u", b"!"
+COLUMNS, STREAM = b"c", b"s"
 
 # One thread, and no memory reserved in advance: the limit counts what is reserved too.
 _FRUGAL = {"MALLOC_ARENA_MAX": "2", "ARROW_DEFAULT_MEMORY_POOL": "system", "OPENBLAS_NUM_THREADS": "1"}
+
+
+class SentColumns(NamedTuple):
+    """The columns of a block of rows, as the child sends them.
+
+    Attributes:
+        names: of the columns, distinct.
+        as_json: whether each column has the JSON of its values (text), and not these themselves.
+        stream: the columns, in this order, as an Arrow IPC stream of one batch.
+    """
+
+    names: list[str]
+    as_json: list[bool]
+    stream: bytes | bytearray
 
 
 class ParquetProcess:
@@ -43,8 +61,8 @@ class ParquetProcess:
         self._child: subprocess.Popen[bytes] | None = None
         self._close = lambda: None
 
-    def rows(self, handle: FileIO, block_bytes: int, block_rows: int) -> Iterator[list[bytes]]:
-        """The rows of an open Parquet file as canonical JSON.
+    def rows(self, handle: FileIO, block_bytes: int, block_rows: int) -> Iterator[list[bytes] | SentColumns]:
+        """The rows of an open file, in blocks: each row as canonical JSON, or all of them as columns.
 
         Args:
             handle: open for reading; the child gets a descriptor of its own.
@@ -73,7 +91,7 @@ class ParquetProcess:
         self._close()
         self._child = None
 
-    def _rows(self, handle: FileIO, block_bytes: int, block_rows: int) -> Iterator[list[bytes]]:
+    def _rows(self, handle: FileIO, block_bytes: int, block_rows: int) -> Iterator[list[bytes] | SentColumns]:
         self._start()
         order = msgspec.msgpack.encode([self._file_format, block_bytes, block_rows])
         socket.send_fds(self._socket, [HEAD.pack(READ, len(order)) + order], [handle.fileno()])
@@ -81,6 +99,9 @@ class ParquetProcess:
             kind, body = self._answer()
             if kind == ROWS:
                 yield msgspec.msgpack.decode(body, type=list[bytes])
+            elif kind == COLUMNS:
+                names, as_json = msgspec.msgpack.decode(body)
+                yield SentColumns(names, as_json, self._answer()[1])
             elif kind == CORRUPT:
                 raise CorruptDataError(body.decode())
             elif kind == OUTAGE:
@@ -88,7 +109,7 @@ class ParquetProcess:
             else:
                 return
 
-    def _answer(self) -> tuple[bytes, bytes]:
+    def _answer(self) -> tuple[bytes, bytearray]:
         try:
             return receive(self._socket)
         except (EOFError, ConnectionResetError):
@@ -104,7 +125,8 @@ class ParquetProcess:
         with child_end:
             arguments = [str(child_end.fileno()), *map(str, self._limits)]
             environment = {**os.environ, **_FRUGAL}
-            self._child = subprocess.Popen([*command, *arguments], pass_fds=[child_end.fileno()], env=environment)
+            with for_this_process_alone():
+                self._child = subprocess.Popen([*command, *arguments], pass_fds=[child_end.fileno()], env=environment)
         self._close = weakref.finalize(self, _end_child, self._child, self._socket)
         try:
             receive(self._socket)
@@ -123,13 +145,13 @@ class ParquetProcess:
         return f"it crashes the process that reads it ({died})"
 
 
-def receive(connection: socket.socket) -> tuple[bytes, bytes]:
+def receive(connection: socket.socket) -> tuple[bytes, bytearray]:
     """One message: its kind and its body. Raises EOFError where the other side is gone."""
     kind, length = HEAD.unpack(receive_exactly(connection, HEAD.size))
     return kind, receive_exactly(connection, length)
 
 
-def receive_exactly(connection: socket.socket, length: int) -> bytes:
+def receive_exactly(connection: socket.socket, length: int) -> bytearray:
     """The next `length` bytes. Raises EOFError where the other side is gone."""
     received = bytearray(length)
     view = memoryview(received)
@@ -138,7 +160,7 @@ def receive_exactly(connection: socket.socket, length: int) -> bytes:
         if count == 0:
             raise EOFError
         view = view[count:]
-    return bytes(received)
+    return received
 
 
 def _end_child(child: subprocess.Popen[bytes], connection: socket.socket) -> None:

@@ -1,6 +1,6 @@
 """The child process that reads Parquet, Arrow, ORC and Avro files for `reader_process`. It imports what it needs.
 
-Here: its limits, and the messages that it answers with. How rows become JSON is in `rows`.
+Here: its limits, and the messages that it answers with. What is sent of rows is in `columns`.
 """
 
 import resource
@@ -15,20 +15,23 @@ import msgspec
 import pyarrow as pa
 
 from sessions_platform.sources.formats.errors import CorruptDataError
+from sessions_platform.sources.formats.typed.columns import Rows
 from sessions_platform.sources.formats.typed.reader_process import (
+    COLUMNS,
     CORRUPT,
     DONE,
     HEAD,
     OUTAGE,
     READY,
     ROWS,
+    STREAM,
     receive_exactly,
 )
 
 # Import strings, each resolved when the first file of its format is read.
 _IN = "sessions_platform.sources.formats"
 _READERS = {
-    "parquet": f"{_IN}.typed.rows:parquet_rows",
+    "parquet": f"{_IN}.typed.parquet:parquet_rows",
     "arrow": f"{_IN}.typed.arrow_and_orc:arrow_rows",
     "orc": f"{_IN}.typed.arrow_and_orc:orc_rows",
     "avro": f"{_IN}.avro.rows:avro_rows",
@@ -69,7 +72,7 @@ def _serve(parent: socket.socket, cpu_seconds: float) -> None:
         with FileIO(descriptors[0]) as file:
             _limit_cpu(cpu_seconds)
             for rows in resolve_name(_READERS[file_format])(file, block_bytes, block_rows):
-                _send(parent, ROWS, msgspec.msgpack.encode(rows))
+                _send_rows(parent, rows)
                 _limit_cpu(cpu_seconds)
         _send(parent, DONE)
     except CorruptDataError as corrupt:
@@ -82,13 +85,22 @@ def _serve(parent: socket.socket, cpu_seconds: float) -> None:
     _limit_cpu(0)
 
 
+def _send_rows(parent: socket.socket, rows: Rows) -> None:
+    if isinstance(rows, list):
+        _send(parent, ROWS, msgspec.msgpack.encode(rows))
+        return
+    _send(parent, COLUMNS, msgspec.msgpack.encode([rows.names, rows.as_json]))
+    _send(parent, STREAM, rows.stream())
+
+
 def _limit_cpu(cpu_seconds: float) -> None:
     """End this process by SIGPROF once it has used this much CPU time from now on; 0 for no limit."""
     signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
 
 
-def _send(parent: socket.socket, kind: bytes, body: bytes = b"") -> None:
-    parent.sendall(HEAD.pack(kind, len(body)) + body)
+def _send(parent: socket.socket, kind: bytes, body: bytes | pa.Buffer = b"") -> None:
+    parent.sendall(HEAD.pack(kind, len(body)))
+    parent.sendall(body)
 
 
 if __name__ == "__main__":
