@@ -1,26 +1,36 @@
 """sessions → another warehouse: deliver loaded session partitions to a target.
 
-Here: which partitions a target lacks, in which order they are applied, and what the ledger records of it. Not here:
-what a target is (`storage/warehouses/base.py`), and the load into PostgreSQL, which comes first (`load.py`).
+Here: which partitions a target lacks, the order in which it is changed, read back and recorded, and which of its
+partitions somebody else has changed. Not here: what a target is (`storage/warehouses/base.py`), and the load into
+PostgreSQL, which comes first (`load.py`).
 
-A partition is applied first and recorded afterwards, so that a process that is killed between the two applies it
-again; targets are idempotent by digest. One process at a time delivers a stream to a target.
+A delivery changes the target in one transaction, reads back what it has written, and is recorded in the ledger
+afterwards. One that is killed in between is noticed by the next, which then reads all that the target has: the data may
+be others by now. One process at a time delivers a stream to a target; one that has lost its turn without noticing is
+refused by the target and by the ledger, since it has a smaller token.
 """
 
-import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import polars as pl
+import psycopg
 
-from sessions_platform.contracts.sessions import session_columns, sessionized_columns
-from sessions_platform.contracts.stream import Stream
+from sessions_platform.contracts.calendar import label
+from sessions_platform.contracts.row_digest import RowDigest
+from sessions_platform.contracts.sessions import sessionized_columns
 from sessions_platform.errors import UserError
 from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.pipeline.due import Due, StateDigest, due_partitions
 from sessions_platform.pipeline.load import whole_sessions
 from sessions_platform.storage.lake.lake import Dataset
-from sessions_platform.storage.ledger.ledger import Delivery, SessionVersion, StaleWriteError
-from sessions_platform.storage.warehouses.base import Target
-from sessions_platform.storage.warehouses.postgres.copy_encoder import CopyEncoder
+from sessions_platform.storage.ledger.ledger import Delivery
+from sessions_platform.storage.postgres.errors import in_a_sentence
+from sessions_platform.storage.warehouses.base import PARTITION, Changes, Target, TargetError
+from sessions_platform.transforms.row_digests import row_digests
 from sessions_platform.transforms.summarize import summarize
 
 
@@ -28,101 +38,176 @@ from sessions_platform.transforms.summarize import summarize
 class Delivered:
     """Session partitions by what a delivery did.
 
-    `applied` ones were new to the target, `unchanged` ones it had already, and `pending` ones were left out, because
-    another session rule made them: they have to be refreshed and loaded first.
+    `applied` ones were written, `unchanged` ones the target had already, and `pending` ones were left out, because
+    another session rule made them: they have to be refreshed and loaded first. `differing` ones were not as the ledger
+    says; they are among the applied ones.
     """
 
     applied: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
     pending: list[str] = field(default_factory=list)
+    differing: list[str] = field(default_factory=list)
 
 
-def deliver(context: StreamContext, target: Target, run_id: str) -> Delivered:
+class ReadBackError(TargetError):
+    """What a target returns is not what was written to it. Nothing is recorded, so it is delivered again."""
+
+    def __init__(self, target: Target[Any], partitions: Sequence[str]) -> None:
+        self.partitions = list(partitions)
+        reason = f"it has other rows of {label(self.partitions)} than were just written"
+        super().__init__(str(target.error(reason, "see what else writes there, and deliver again")))
+
+
+def deliver(context: StreamContext, target: Target[Any], run_id: str, *, verify: bool = False) -> Delivered:
     """Deliver the newest loaded state of every session partition to a target.
 
     A state of the same snapshot (the ledger's `deliveries.version`) and session rule as the one delivered last is not
     read again. A partition that is no longer loaded, as after a rebuild with another calendar, is applied without
-    sessions.
+    sessions. A target whose token is not that of the last recorded delivery is read as a whole, and what differs from
+    the ledger is delivered again; everything, where it has lost a delivery.
 
     Args:
         context: the stream's, whose ledger says what is loaded and what was delivered.
         target: gets the sessions; its name is the key in the ledger.
         run_id: recorded with each delivery.
+        verify: whether all that the target has is read, and delivered again where it is not what was delivered.
 
     Returns:
         The partitions by what was done, each list sorted.
 
     Raises:
-        StaleWriteError: the target has a newer state of a partition.
+        StaleWriteError: a later delivery has begun meanwhile.
+        TargetError: the target can't be reached, refuses, or returns other rows than were written. The ledger has why.
         UserError: another process is delivering this stream to this target.
     """
+    context.prepare()
     with context.database.alone(f"sessions_platform/{context.stream.name}/deliver/{target.name}") as is_alone:
         if not is_alone:
             raise UserError(
                 f"{context.stream.name}: another process is delivering to {target.name}. Fix: wait until it has ended."
             )
-        delivered = context.ledger.deliveries(target.name)
-        with context.database.transaction(read_only=True) as connection:
-            loaded = {version.session_partition: version for version in context.ledger.loaded_sessions(connection)}
-        result = Delivered()
-        for partition in sorted({*loaded, *delivered}):
-            version, last = loaded.get(partition), delivered.get(partition)
-            if version and version.session_rule_version != context.stream.session_rule_version:
-                result.pending.append(partition)
-            elif _deliver(context, target, partition, version, last, run_id):
-                result.applied.append(partition)
-            else:
-                result.unchanged.append(partition)
-        return result
+        token = context.ledger.begin_delivery(target.name)
+        try:
+            return _Delivery(context, target, run_id, token).run(verify=verify)
+        except Exception as error:
+            with suppress(Exception):  # the database may be what fails
+                context.ledger.record_failure(target.name, token, _told(error))
+            raise
 
 
-def sessions_digest(sessions: pl.DataFrame, stream: Stream) -> str:
-    """The session rule's version, a hyphen, and SHA-256 of the names and values of all columns in hexadecimal digits.
-
-    Args:
-        sessions: with the columns of the contract, sorted by session_id.
-        stream: whose contract it is.
-    """
-    columns = session_columns(stream)
-    digest = hashlib.sha256(",".join(columns).encode())
-    for chunk in CopyEncoder(columns).rows(sessions):
-        digest.update(chunk)
-    return f"{stream.session_rule_version}-{digest.hexdigest()}"
+def _told(error: Exception) -> str:
+    """Why a delivery failed, without rows."""
+    if isinstance(error, psycopg.Error):
+        return in_a_sentence(error)
+    return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 
-def _deliver(
-    context: StreamContext,
-    target: Target,
-    partition: str,
-    loaded: SessionVersion | None,
-    last: Delivery | None,
-    run_id: str,
-) -> bool:
-    """Bring one partition of the target up to date; whether it was applied. `loaded` is None if it exists no longer."""
-    stream = context.stream
-    version = loaded.snapshot if loaded else last.version if last else 0
-    if last and last.version > version:
-        raise StaleWriteError(
-            f"{stream.name}: {target.name} has a newer state of session partition {partition}: version "
-            f"{last.version}, and {version} is loaded"
+class _Delivery:
+    """One delivery, while no other process delivers."""
+
+    def __init__(self, context: StreamContext, target: Target[Any], run_id: str, token: int) -> None:
+        self._context, self._target, self._run_id, self._token = context, target, run_id, token
+
+    def run(self, *, verify: bool) -> Delivered:
+        differing = [] if self._is_as_recorded and not verify else self._differing()
+        again = self._again(differing)
+        wanted = sorted({*self._due.partitions, *again})
+        digests = {partition: self._digest_of(partition) for partition in wanted}
+        applied = [key for key in wanted if key in again or self._due.last_digest(key) != digests[key]]
+        if applied:
+            self._target.apply(Changes(self._token, applied, self._rows))
+            self._read_back({partition: digests[partition] for partition in applied})
+        is_whole = not any(key in self._due.pending for key in differing)
+        self._record(digests, has_written=bool(applied) and is_whole)
+        unchanged = self._due.unchanged_but(applied)
+        return Delivered(applied, unchanged, self._due.pending, [key for key in differing if key in applied])
+
+    @cached_property
+    def _due(self) -> Due:
+        """What is loaded and was delivered when the delivery began."""
+        return due_partitions(self._context, self._target.name)
+
+    def _again(self, differing: Sequence[str]) -> list[str]:
+        """The partitions to apply whether they have changed or not.
+
+        Where a target does not agree with the ledger, one is applied at least: they have the same token then, and parts
+        of a killed delivery are removed.
+        """
+        found = [key for key in differing if key not in self._due.pending]
+        if self._is_lost:
+            return sorted({*self._due.delivered, *found})
+        return found if self._is_as_recorded or differing else self._due.delivered[:1]
+
+    @cached_property
+    def _tokens(self) -> tuple[int, int]:
+        """That of the target, and that of the last recorded delivery that has changed it."""
+        return self._target.token(), self._context.ledger.target_state(self._target.name).delivered_token
+
+    @property
+    def _is_lost(self) -> bool:
+        """Whether the target no longer has the last delivery, as one that was removed or restored."""
+        found, recorded = self._tokens
+        return found < recorded
+
+    @cached_property
+    def _is_as_recorded(self) -> bool:
+        """Whether the target has the last recorded delivery, and nothing of one that was not recorded.
+
+        Where it has, the data may have become by now what the ledger says anyway, so that nothing is due.
+        """
+        found, recorded = self._tokens
+        return found == recorded and not self._target.is_unfinished()
+
+    def _differing(self) -> list[str]:
+        """The partitions of which the target has other rows than were delivered, or should have none."""
+        delivered = {key: StateDigest.of(last.digest) for key, last in self._due.last.items()}
+        found = self._found(None)
+        expected = {(table, key): digest.tables.get(table) for key, digest in delivered.items() for table in found}
+        pairs = {*expected, *((table, key) for table, digests in found.items() for key in digests)}
+        empty = RowDigest()
+        return sorted(
+            {key for table, key in pairs if found[table].get(key, empty) != (expected.get((table, key)) or empty)}
         )
-    if loaded and last and last.version == version and last.digest.startswith(f"{stream.session_rule_version}-"):
-        return False
-    sessions = _sessions_of(context, loaded)
-    digest = sessions_digest(sessions, stream)
-    is_new = last is None or last.digest != digest
-    if is_new:
-        target.apply(partition, sessions, digest)
-    context.ledger.record_delivery(Delivery(target.name, partition, version, digest), run_id)
-    return is_new
 
+    def _read_back(self, written: Mapping[str, StateDigest]) -> None:
+        found = self._found(list(written))
+        differing = {
+            key
+            for key, digest in written.items()
+            for table, rows in digest.tables.items()
+            if found[table].get(key, RowDigest()) != rows
+        }
+        if differing:
+            raise ReadBackError(self._target, sorted(differing))
 
-def _sessions_of(context: StreamContext, loaded: SessionVersion | None) -> pl.DataFrame:
-    """The sessions of a loaded state, made from its sessionized events as the load makes them, sorted by id."""
-    empty = pl.DataFrame(schema=session_columns(context.stream))
-    if loaded is None:
-        return empty
-    partition = loaded.session_partition
-    dataset = Dataset(context.lake, sessionized_columns(context.stream), {partition: (loaded.stored,)})
-    frames = (summarize(events, context.stream) for events in whole_sessions(dataset.blocks()))
-    return pl.concat([empty, *frames]).sort("session_id")
+    def _found(self, partitions: Sequence[str] | None) -> dict[str, dict[str, RowDigest]]:
+        """The digests of what the target has, by table and partition."""
+        return {
+            table: row_digests(self._target.read(table, partitions), columns, PARTITION)
+            for table, columns in self._target.tables.items()
+        }
+
+    def _digest_of(self, partition: str) -> StateDigest:
+        """The digest of the loaded state."""
+        tables = {
+            table: row_digests(self._rows(table, partition), columns, PARTITION).get(partition, RowDigest())
+            for table, columns in self._target.tables.items()
+        }
+        return StateDigest(self._due.rule_of(partition), tables)
+
+    def _rows(self, table: str, partition: str) -> Iterator[pl.DataFrame]:
+        """The rows of a loaded state: its sessionized events, or their sessions, made of them as the load does."""
+        loaded = self._due.loaded.get(partition)
+        if loaded is None:
+            return
+        stream = self._context.stream
+        stored = Dataset(self._context.lake, sessionized_columns(stream), {partition: (loaded.stored,)})
+        if table == "sessionized_events":
+            yield from stored.blocks()
+        else:
+            yield from (summarize(events, stream) for events in whole_sessions(stored.blocks()))
+
+    def _record(self, digests: Mapping[str, StateDigest], *, has_written: bool) -> None:
+        name = self._target.name
+        states = [Delivery(name, key, self._due.version_of(key), str(digest)) for key, digest in digests.items()]
+        self._context.ledger.record_deliveries(name, self._token, states, self._run_id, has_written=has_written)

@@ -15,7 +15,7 @@ import polars as pl
 import psycopg
 from psycopg.sql import SQL, Composable
 
-from sessions_platform.contracts.stream import Stream
+from sessions_platform.contracts.sessions import session_columns
 from sessions_platform.storage.warehouses.postgres import statements as sql
 from sessions_platform.storage.warehouses.postgres.copy_encoder import copy_rows
 from sessions_platform.storage.warehouses.postgres.erasure import ErasedRows
@@ -28,7 +28,6 @@ from sessions_platform.storage.warehouses.postgres.merge import (
     stage,
 )
 from sessions_platform.storage.warehouses.postgres.open_until import update_open_until
-from sessions_platform.storage.warehouses.postgres.queries import WarehouseQueries
 from sessions_platform.storage.warehouses.postgres.row_counts import check_count
 from sessions_platform.storage.warehouses.postgres.staged_sessions import StagedSessions, staged_sessions
 from sessions_platform.storage.warehouses.postgres.tables import WarehouseTables
@@ -37,13 +36,12 @@ from sessions_platform.storage.warehouses.postgres.tables import WarehouseTables
 class Warehouse:
     """One stream's sessions and rejected events. Methods that take a connection work inside its transaction."""
 
-    def __init__(self, stream: Stream) -> None:
-        self.stream = stream
-        self.tables = WarehouseTables(stream)
-        self.dead_letters = self.tables.dead_letters
-        self.erasure = ErasedRows(stream.name)
-        self.queries = WarehouseQueries(self.tables)
-        self._loaded_partitions = LoadedPartitions(self.tables)
+    def __init__(self, tables: WarehouseTables) -> None:
+        self.stream = tables.stream
+        self.tables = tables
+        self.dead_letters = tables.dead_letters
+        self.erasure = ErasedRows(tables.stream.name)
+        self._loaded_partitions = LoadedPartitions(tables)
 
     def staged_sessions(self, frames: Iterable[pl.DataFrame]) -> AbstractContextManager[StagedSessions]:
         """Encode sessions that are to be loaded; before the transaction begins, since making them may take minutes.
@@ -51,7 +49,7 @@ class Warehouse:
         Args:
             frames: with the columns of the contract (`session_columns`); best with the newest partitions first.
         """
-        return staged_sessions(frames, self.tables.sessions.columns, self.stream.session)
+        return staged_sessions(frames, session_columns(self.stream), self.stream.session)
 
     def stage_sessions(self, connection: psycopg.Connection, sessions: StagedSessions) -> list[str]:
         """Copy what the load will have to compare into the temporary table `staged`, before the stream is locked.
@@ -155,6 +153,7 @@ class Warehouse:
             "run_id": run_id,
             "ambiguous": list(sessions.ambiguous_users),
             "open_for": self.stream.session.open_for,
+            "id_within": self.stream.session.id_within,
         }
         table = self.tables.sessions
         try:
@@ -162,11 +161,12 @@ class Warehouse:
                 copied = copy_rows(connection, table.identifier, sessions.columns, sessions.read(session_partitions))
         except psycopg.errors.UniqueViolation:
             return 0
-        open_until = SQL(sql.open_until_of("max(session_end)", self.stream.session.silence_begins))
+        rule = self.stream.session
         parts = {
             "table": table.identifier,
+            "owner": SQL(sql.OWNERS[rule.id is not None]),
             "changes": self.tables.session_changes.identifier,
-            "open_until": open_until,
+            "open_until": SQL(sql.open_until_of(rule, "max(session_end)", "tool_session_id")),
         }
         check_count(connection, table, "inserted", rows, copied)
         logged = connection.execute(sql.LOG_APPENDED.format(**parts), values)
@@ -198,6 +198,7 @@ class Warehouse:
         values = {
             "run_id": run_id,
             "open_for": self.stream.session.open_for,
+            "id_within": self.stream.session.id_within,
             "vanished": list(merged_into),
             "merged_into": list(merged_into.values()),
         }
@@ -225,7 +226,8 @@ class Warehouse:
         if surplus:
             connection.execute("delete from staged where session_partition = any(%s)", [surplus])
         if not staged:
-            make_staging_table(connection, sessions.columns)
+            types = self.tables.sessions.every_column
+            make_staging_table(connection, {name: types[name] for name in sessions.columns})
         missing = [partition for partition in session_partitions if partition not in staged]
         copy_rows(connection, sql.STAGED, sessions.columns, sessions.read(missing))
         connection.execute("analyze staged (session_id)")

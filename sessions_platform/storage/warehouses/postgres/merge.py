@@ -15,6 +15,8 @@ import polars as pl
 import psycopg
 from psycopg.sql import SQL, Composable, Identifier
 
+from sessions_platform.contracts.column_types import StoredType
+from sessions_platform.contracts.polars_types import dtypes
 from sessions_platform.storage.warehouses.postgres import statements as sql
 from sessions_platform.storage.warehouses.postgres.copy_encoder import CopyEncoder, copy_rows
 from sessions_platform.storage.warehouses.postgres.row_counts import check_count
@@ -40,14 +42,14 @@ class Loaded:
 
 def stage(connection: psycopg.Connection, table: Table, frames: Iterable[pl.DataFrame]) -> None:
     """Copy frames with the table's columns into the temporary table `staged`. Takes no lock that others wait for."""
-    encoder = CopyEncoder(table.columns)
+    encoder = CopyEncoder(dtypes(table.columns))
     make_staging_table(connection, table.columns)
     rows = (chunk for frame in frames for chunk in encoder.rows(frame))
     copy_rows(connection, sql.STAGED, table.columns, rows)
     connection.execute("analyze staged")
 
 
-def make_staging_table(connection: psycopg.Connection, columns: Mapping[str, pl.DataType]) -> None:
+def make_staging_table(connection: psycopg.Connection, columns: Mapping[str, StoredType]) -> None:
     """Create the temporary table `staged`, empty and with these columns, in place of an earlier one."""
     connection.execute("drop table if exists pg_temp.staged")
     make = SQL("create temporary table staged ({}) on commit drop")

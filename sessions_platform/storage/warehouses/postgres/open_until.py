@@ -1,4 +1,4 @@
-"""Keep `open_until` of stored sessions correct: set for each user's last session, null for all others.
+"""Keep `open_until` of stored sessions correct: set for each owner's last session, null for all others.
 
 The rule, and its value for the sessions of one frame, is `transforms/open_until.py`. It needs all sessions of a user,
 and a load has only those of some partitions. Here it is applied again, in SQL, to the users whose sessions in other
@@ -41,8 +41,10 @@ def update_open_until(
         return
     connection.execute("analyze affected_users")
     connection.execute("drop table if exists pg_temp.open_until_updates")
-    parts = {"table": sessions.identifier, "open_until": SQL(sql.open_until_of("session_end", rule.silence_begins))}
-    found = connection.execute(sql.FIND_OPEN_UNTIL_UPDATES.format(**parts), {"open_for": rule.open_for})
+    open_until = SQL(sql.open_until_of(rule, "session_end", "tool_session_id"))
+    parts = {"table": sessions.identifier, "open_until": open_until, "owner": SQL(sql.OWNERS[rule.id is not None])}
+    times = {"open_for": rule.open_for, "id_within": rule.id_within}
+    found = connection.execute(sql.FIND_OPEN_UNTIL_UPDATES.format(**parts), times)
     with in_physical_order(connection):
         updated = connection.execute(sql.UPDATE_OPEN_UNTIL.format(table=sessions.identifier))
     check_count(connection, sessions, "updated", found.rowcount, updated.rowcount)

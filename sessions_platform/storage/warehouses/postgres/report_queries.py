@@ -7,7 +7,7 @@ Not here: what is shown of them, and which classes there are (`operations/report
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -29,17 +29,25 @@ from (
     from {sessions} group by 1, 2
 ) by_user
 group by 1 order by 1""")
-# One pass over the table for all three.
+# One pass over the table for all three. Starts are counted by pieces of an hour, in UTC, as finding the local hour of
+# each session would take as long as the rest.
 _DISTRIBUTIONS = SQL("""
-select duration, events, weekday, hour, count(*)
+select duration, events, extract(isodow from piece at time zone {timezone})::int,
+    extract(hour from piece at time zone {timezone})::int, sum(sessions)::bigint
 from (
-    select width_bucket(duration_seconds, {durations}::double precision[]) as duration,
-        width_bucket(event_count, {counts}::bigint[]) as events,
-        extract(isodow from session_start at time zone {timezone})::int as weekday,
-        extract(hour from session_start at time zone {timezone})::int as hour
-    from {sessions}
-) classified
-group by grouping sets ((duration), (events), (weekday, hour))""")
+    select duration, events, piece, count(*) as sessions
+    from (
+        select width_bucket(duration_seconds, {durations}::double precision[]) as duration,
+            width_bucket(event_count, {counts}::bigint[]) as events,
+            date_bin({length}, session_start, timestamptz '2000-01-01 00:00+00') as piece
+        from {sessions}
+    ) classified
+    group by grouping sets ((duration), (events), (piece))
+) counted
+group by 1, 2, 3, 4""")
+# Since 1980 the hours of all timezones begin at a quarter of an hour of UTC; before, at a second.
+_QUARTER, _SECOND = timedelta(minutes=15), timedelta(seconds=1)
+QUARTERS_SINCE = datetime(1980, 1, 1, tzinfo=UTC)
 _MOST_FREQUENT = SQL("""
 select {column}, count(*) as sessions, count(*) over () as values from {sessions} where {column} is not null
 group by 1 order by 2 desc, 1 limit {limit}""")
@@ -104,7 +112,11 @@ class ReportQueries:
         return self._rows(connection, _BY_PERIOD, unit=Literal(unit))
 
     def distributions(
-        self, connection: psycopg.Connection, durations: Sequence[float], counts: Sequence[int]
+        self,
+        connection: psycopg.Connection,
+        durations: Sequence[float],
+        counts: Sequence[int],
+        first_start: datetime | None,
     ) -> Distributions:
         """How many sessions are how long, have how many events, and start at which hour of the week.
 
@@ -112,9 +124,17 @@ class ReportQueries:
             connection: in a transaction.
             durations: ascending bounds of the classes of durations, in seconds.
             counts: ascending bounds of the classes of events per session.
+            first_start: of all sessions, as `totals` has it.
         """
         found = Distributions({}, {}, {})
-        rows = self._rows(connection, _DISTRIBUTIONS, durations=Literal(list(durations)), counts=Literal(list(counts)))
+        has_quarters = first_start is not None and first_start >= QUARTERS_SINCE
+        rows = self._rows(
+            connection,
+            _DISTRIBUTIONS,
+            durations=Literal(list(durations)),
+            counts=Literal(list(counts)),
+            length=Literal(_QUARTER if has_quarters else _SECOND),
+        )
         for duration, events, weekday, hour, sessions in rows:
             if duration is not None:
                 found.by_duration[duration] = sessions

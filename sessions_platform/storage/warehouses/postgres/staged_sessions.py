@@ -4,8 +4,9 @@ All sessions have been made and validated by then, the stream's lock is held for
 and a digest of each partition shows whether it is what was loaded before.
 
 `open_until` (see `transforms/open_until.py`) is computed here too, so that a first load writes each row once. It
-needs to know whether a user has sessions in newer partitions. As long as those are added first, it is enough to
-remember the hashes of their users, in a `HashSet`; where that may be wrong, the users are named in `ambiguous_users`,
+needs to know whether an owner (a user, or a user and an id of the tool) has sessions in newer partitions. As long as
+those are added first, it is enough to remember the hashes of their owners, in a `HashSet`; where that may be wrong, the
+users are named in `ambiguous_users`,
 and the loader looks at these again in the table.
 """
 
@@ -19,6 +20,7 @@ from typing import IO, Any, NamedTuple
 import polars as pl
 
 from sessions_platform.contracts.session_rule import SessionRule
+from sessions_platform.contracts.sessions import owner_columns
 from sessions_platform.storage.warehouses.postgres.copy_encoder import CopyEncoder
 from sessions_platform.transforms.open_until import starts_last, with_open_until
 
@@ -49,8 +51,8 @@ class StagedSessions:
         self._encoder = CopyEncoder(self.columns)
         self._ranges: dict[str, list[_Range]] = {}
         self._digests: dict[str, Any] = {}
-        self._users: dict[str, pl.Series] = {}  # hashes, by partition
-        self._users_of_newer = _hash_set()
+        self._owners: dict[str, pl.Series] = {}  # hashes, by partition
+        self._owners_of_newer = _hash_set()
         self._current_partition = ""
 
     def add(self, frame: pl.DataFrame) -> None:
@@ -74,29 +76,34 @@ class StagedSessions:
         return self._digests[partition].hexdigest() if partition in self._digests else None
 
     def _with_open_until(self, partition: str, sessions: pl.DataFrame) -> pl.DataFrame:
-        is_last = starts_last(sessions)
-        users = sessions["user_id"].filter(is_last)
-        self.ambiguous_users.update(users.filter(users.is_duplicated()))  # their last sessions start together
-        self._remember_users(partition, users)
-        is_last &= ~self._have_newer_sessions(partition, sessions["user_id"])
+        is_last = starts_last(sessions, self._rule)
+        owners = self._hashed_owners(sessions)
+        users, last_owners = sessions["user_id"].filter(is_last), owners.filter(is_last)
+        self.ambiguous_users.update(users.filter(last_owners.is_duplicated()))  # their last sessions start together
+        self._remember_owners(partition, users, last_owners)
+        is_last &= ~self._have_newer_sessions(partition, owners)
         return with_open_until(sessions, is_last, self._rule)
 
-    def _have_newer_sessions(self, partition: str, users: pl.Series) -> pl.Series:
-        """Whether users have sessions in newer partitions, added before; True too for a user of the same hash."""
-        if partition > self._current_partition:
-            self._users_of_newer = _hash_set()
-        elif partition < self._current_partition:
-            self._users_of_newer.add(self._users[self._current_partition])
-        self._current_partition = partition
-        return self._users_of_newer.contain(users.hash())
+    def _hashed_owners(self, sessions: pl.DataFrame) -> pl.Series:
+        """The hash of each session's owner: its user, or user and id of the tool."""
+        owner = owner_columns(self._rule)
+        return sessions[owner[0]].hash() if len(owner) == 1 else sessions.select(pl.struct(owner).hash()).to_series()
 
-    def _remember_users(self, partition: str, users: pl.Series) -> None:
-        """Users that an earlier frame of the partition has too are ambiguous, and a few others of the same hash."""
-        hashes = users.hash()
-        if partition in self._users:
-            self.ambiguous_users.update(users.filter(hashes.is_in(self._users[partition].implode())))
-            hashes = pl.concat([self._users[partition], hashes])
-        self._users[partition] = hashes
+    def _have_newer_sessions(self, partition: str, owners: pl.Series) -> pl.Series:
+        """Whether owners have sessions in newer partitions, added before; True too for an owner of the same hash."""
+        if partition > self._current_partition:
+            self._owners_of_newer = _hash_set()
+        elif partition < self._current_partition:
+            self._owners_of_newer.add(self._owners[self._current_partition])
+        self._current_partition = partition
+        return self._owners_of_newer.contain(owners)
+
+    def _remember_owners(self, partition: str, users: pl.Series, owners: pl.Series) -> None:
+        """Users of owners that an earlier frame of the partition has too are ambiguous, and a few of the same hash."""
+        if partition in self._owners:
+            self.ambiguous_users.update(users.filter(owners.is_in(self._owners[partition].implode())))
+            owners = pl.concat([self._owners[partition], owners])
+        self._owners[partition] = owners
 
     def _write(self, partition: str, rows: Iterator[bytes]) -> None:
         names = ",".join(self.columns)

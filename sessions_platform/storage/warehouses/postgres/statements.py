@@ -19,7 +19,7 @@ from typing import LiteralString
 
 from psycopg.sql import SQL
 
-from sessions_platform.contracts.session_rule import TimeUnit
+from sessions_platform.contracts.session_rule import SessionRule, TimeUnit
 
 _FLOORED: dict[TimeUnit, LiteralString] = {
     "us": "{}",
@@ -76,10 +76,19 @@ select key, key is not distinct from (
     select session_partition from {table} where session_partition >= key order by session_partition limit 1)
 from unnest(%(partitions)s::text[]) as key""")
 
-# Whether a session is its user's last can change where one of the user's sessions came, went or has moved in time.
-AFFECTED_USERS_OF_SESSIONS = """
-case when (t.user_id, t.session_start) is distinct from (n.user_id, n.session_start)
-    then array[t.user_id, n.user_id] end"""
+# Whether a session is its owner's last can change where one of the owner's sessions came, went or has moved in time,
+# or where another session rule made it: the owner of a session is its user, or its user and the tool's id.
+OWNERS: dict[bool, LiteralString] = {False: "user_id", True: "user_id, tool_session_id"}
+AFFECTED_USERS_OF_SESSIONS: dict[bool, LiteralString] = {
+    False: """
+case when (t.user_id, t.session_start, t.session_rule_version) is distinct from
+        (n.user_id, n.session_start, n.session_rule_version)
+    then array[t.user_id, n.user_id] end""",
+    True: """
+case when (t.user_id, t.session_start, t.session_rule_version, t.tool_session_id) is distinct from
+        (n.user_id, n.session_start, n.session_rule_version, n.tool_session_id)
+    then array[t.user_id, n.user_id] end""",
+}
 _AMBIGUOUS = "select unnest(%(ambiguous)s::text[]) as user_id"
 AMBIGUOUS_USERS = SQL(_AMBIGUOUS)
 USERS_AFFECTED_BY_DIFFERENCES = SQL(
@@ -91,7 +100,7 @@ select distinct user_id from {table} where session_partition = any(%(partitions)
 USERS_AFFECTED_BY_APPENDED = SQL(
     """
 select user_id from {table} where user_id in (select user_id from new_users)
-group by user_id having count(open_until) <> 1 or max(open_until) is distinct from {open_until}
+group by {owner} having count(open_until) <> 1 or max(open_until) is distinct from {open_until}
 union """
     + _AMBIGUOUS
 )
@@ -99,9 +108,9 @@ FIND_OPEN_UNTIL_UPDATES = SQL("""
 create temporary table open_until_updates on commit drop as
 select row_id, new_value
 from (
-    select ctid as row_id, open_until, case when rank() over of_user = 1 then {open_until} end as new_value
+    select ctid as row_id, open_until, case when rank() over of_owner = 1 then {open_until} end as new_value
     from {table} where user_id in (select user_id from affected_users)
-    window of_user as (partition by user_id order by session_start desc, session_end desc)
+    window of_owner as (partition by {owner} order by session_start desc, session_end desc)
 ) own
 where open_until is distinct from new_value
 order by row_id""")
@@ -143,11 +152,15 @@ from {table} t,
 group by 1, 2""")
 
 
-def open_until_of(end: LiteralString, silence_begins: TimeUnit) -> LiteralString:
+def open_until_of(rule: SessionRule, end: LiteralString, tool_session_id: LiteralString) -> LiteralString:
     """Until when a session with this end may be continued, as `transforms/open_until.py` has it.
 
     Args:
+        rule: the stream's session rule; the parameters `open_for` and `id_within` are its keys of these names.
         end: an SQL expression of type timestamptz.
-        silence_begins: of the stream's session rule; the parameter `open_for` is its key of that name.
+        tool_session_id: an SQL expression of the tool's id; only used where the rule names one.
     """
-    return _FLOORED[silence_begins].format(end) + " + %(open_for)s"
+    by_rule = _FLOORED[rule.silence_begins].format(end) + " + %(open_for)s"
+    if not rule.id:
+        return by_rule
+    return "case when " + tool_session_id + " is null then " + by_rule + " else " + end + " + %(id_within)s end"

@@ -11,14 +11,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import LiteralString
 
-import polars as pl
 import psycopg
 from psycopg.sql import SQL, Composed, Identifier
 
-from sessions_platform.contracts.events import REPEATED_EVENT_IDS
-from sessions_platform.contracts.polars_types import REASONS
-from sessions_platform.contracts.rejected_events import REJECTED_EVENTS
-from sessions_platform.contracts.sessions import ADDED_BY_WAREHOUSE, SESSION_CHANGES, session_columns
+from sessions_platform.contracts.column_types import (
+    REJECTED_EVENT_TYPES,
+    REPEATED_EVENT_ID_TYPES,
+    SESSION_CHANGE_TYPES,
+    WAREHOUSE_TYPES,
+    OwnType,
+    StoredType,
+    session_types,
+)
+from sessions_platform.contracts.columns import ColumnType
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.errors import UserError
 from sessions_platform.storage.postgres.database import lock
@@ -27,25 +32,23 @@ from sessions_platform.storage.postgres.roles import as_owner
 from sessions_platform.storage.warehouses.postgres import statements as sql
 from sessions_platform.storage.warehouses.postgres.dead_letters import DeadLetters
 
-_TYPES: dict[pl.DataType, LiteralString] = {
-    pl.String(): "text",
-    pl.Int64(): "bigint",
-    pl.Float64(): "double precision",
-    pl.Boolean(): "boolean",
-    pl.Datetime("us", "UTC"): "timestamp with time zone",
-    REASONS: "jsonb",
+_TYPES: dict[StoredType, LiteralString] = {
+    ColumnType.string: "text",
+    ColumnType.integer: "bigint",
+    ColumnType.float: "double precision",
+    ColumnType.boolean: "boolean",
+    ColumnType.timestamp: "timestamp with time zone",
+    OwnType.reasons: "jsonb",
 }
 _VIEW_NAME = "sessions_now"
 _REJECTED_VIEW_NAME = "rejected_by_day"
 # Percent of a page that new rows fill. A changed row that still fits into its page needs no new entry in any index.
 _FILLFACTOR = 66
 # What `loaded_partitions.py` records; written_by is the fingerprint of the stored rows.
-_LOADED_PARTITIONS: dict[str, pl.DataType] = {
-    "session_partition": pl.String(),
-    "digest": pl.String(),
-    "written_by": pl.String(),
-}
-_FIRST_REJECTION: dict[str, pl.DataType] = {"rejected_at": pl.Datetime("us", "UTC"), "run_id": pl.String()}
+_LOADED_PARTITIONS: dict[str, StoredType] = dict.fromkeys(
+    ("session_partition", "digest", "written_by"), ColumnType.string
+)
+_FIRST_REJECTION: dict[str, StoredType] = {"rejected_at": ColumnType.timestamp, "run_id": ColumnType.string}
 
 
 class WarehouseError(UserError):
@@ -77,8 +80,8 @@ class Table:
     schema: str
     name: str
     key: str | None
-    columns: Mapping[str, pl.DataType]
-    uncompared_columns: Mapping[str, pl.DataType]
+    columns: Mapping[str, StoredType]
+    uncompared_columns: Mapping[str, StoredType]
     btree_indexes: tuple[tuple[str, ...], ...]
     defaults: Mapping[str, LiteralString] = field(default_factory=dict)
     of_older_rows: Mapping[str, LiteralString] = field(default_factory=dict)
@@ -90,7 +93,7 @@ class Table:
     affected_users: LiteralString = "null"
 
     @property
-    def every_column(self) -> dict[str, pl.DataType]:
+    def every_column(self) -> dict[str, StoredType]:
         """All columns of the contract, and those that the warehouse adds; those of `of_older_rows` last."""
         added = {name: self.columns[name] for name in self.of_older_rows}
         before = {name: dtype for name, dtype in self.columns.items() if name not in added}
@@ -107,29 +110,29 @@ class WarehouseTables:
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
-        open_until_of_new = sql.open_until_of("n.session_end", stream.session.silence_begins)
+        open_until_of_new = sql.open_until_of(stream.session, "n.session_end", "n.tool_session_id")
         self.sessions = Table(
             stream.name,
             "sessions",
             "session_id",
-            session_columns(stream),
-            ADDED_BY_WAREHOUSE,
+            session_types(stream),
+            WAREHOUSE_TYPES,
             (("session_partition",), ("user_id", "session_start")),
             fillfactor=_FILLFACTOR,
             on_insert={"open_until": "n.open_until", "loaded_at": "now()"},
-            # A session that only ends at another time stays its user's last, or stays not the last.
+            # A session that only ends at another time stays its owner's last, or stays not the last.
             on_update=(
                 f"open_until = case when t.open_until is not null then {open_until_of_new} end",
                 "loaded_at = now()",
             ),
-            affected_users=sql.AFFECTED_USERS_OF_SESSIONS,
+            affected_users=sql.AFFECTED_USERS_OF_SESSIONS[stream.session.id is not None],
             defaults={"loaded_at": "now()"},
         )
         self.rejected_events = Table(
             stream.name,
             "rejected_events",
             "rejection_id",
-            REJECTED_EVENTS,
+            REJECTED_EVENT_TYPES,
             _FIRST_REJECTION,
             (("landing_partition",),),
             on_insert={"rejected_at": "now()", "run_id": "%(run_id)s"},
@@ -139,7 +142,7 @@ class WarehouseTables:
             stream.name,
             "session_changes",
             None,
-            SESSION_CHANGES,
+            SESSION_CHANGE_TYPES,
             {},
             (),
             brin_columns=("changed_at",),
@@ -149,7 +152,7 @@ class WarehouseTables:
             stream.name, "loaded_partitions", "session_partition", _LOADED_PARTITIONS, {}, ()
         )
         self.repeated_event_ids = Table(
-            stream.name, "repeated_event_ids", None, REPEATED_EVENT_IDS, {}, (("event_id",),)
+            stream.name, "repeated_event_ids", None, REPEATED_EVENT_ID_TYPES, {}, (("event_id",),)
         )
         self.dead_letters = DeadLetters(stream.name)
         self._tables = (
@@ -297,13 +300,13 @@ class WarehouseTables:
 
     def _existing_columns(self, connection: psycopg.Connection, table: Table) -> dict[str, str]:
         """The columns of the existing table with their types; empty where there is no table."""
-        rows = connection.execute(
-            "select column_name, data_type from information_schema.columns where table_schema = %s and table_name = %s",
-            [self.stream.name, table.name],
-        ).fetchall()
+        # Of the catalog itself: information_schema.columns takes many times as long.
+        query = """select attname, format_type(atttypid, null) from pg_attribute
+                 where attrelid = to_regclass(%s) and attnum > 0 and not attisdropped order by attnum"""
+        rows = connection.execute(query, [table.identifier.as_string()]).fetchall()
         return dict(rows)
 
-    def _missing(self, connection: psycopg.Connection, table: Table) -> dict[str, pl.DataType] | None:
+    def _missing(self, connection: psycopg.Connection, table: Table) -> dict[str, StoredType] | None:
         """Columns that the existing table lacks; None where there is no table."""
         existing = self._existing_columns(connection, table)
         if not existing:
@@ -346,6 +349,6 @@ class WarehouseTables:
             connection.execute(default.format(name, Identifier(column), SQL(table.defaults[column])))
 
 
-def definitions(columns: Mapping[str, pl.DataType]) -> Composed:
+def definitions(columns: Mapping[str, StoredType]) -> Composed:
     """Columns with their types, as in `create table`."""
     return SQL(", ").join(SQL("{} {}").format(Identifier(name), SQL(_TYPES[dtype])) for name, dtype in columns.items())

@@ -1,0 +1,182 @@
+"""The `targets` key of a stream's file: the warehouses besides PostgreSQL to which its sessions are delivered.
+
+To add a type of target, write its keys here, as a subclass of `TargetConfig`, add it to `TARGET_TYPES`, and write its
+implementation in `storage.warehouses` (see `storage.warehouses.base`). A configuration names it by an import string,
+which `storage.warehouses.registry` resolves when sessions are delivered. Not here: what is delivered, and when
+(`pipeline.deliver`).
+"""
+
+from datetime import timedelta
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
+from pydantic_core import CoreSchema, InitErrorDetails, core_schema
+
+from sessions_platform.contracts.formats import listed
+from sessions_platform.contracts.model import Model
+from sessions_platform.contracts.secrets import Secret, TextOrSecret, shown_text
+from sessions_platform.contracts.values import PositiveDuration, invalid, shown
+
+TargetTable = Literal["sessions", "sessionized_events"]
+
+
+class TargetConfig(Model):
+    """What every target states.
+
+    A subclass adds `type`, a literal with a default, and keys of its own, and sets `implementation` to the import
+    string of a class of `storage.warehouses.base.Target`.
+    """
+
+    implementation: ClassVar[str]
+
+    tables: list[TargetTable] = Field(
+        ["sessions"], min_length=1, description="What is delivered: sessions, and sessionized_events."
+    )
+
+    @property
+    def kind(self) -> str:
+        """Its type, as the UI shows it."""
+        return getattr(self, "type", "")
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people; without secrets."""
+        raise NotImplementedError
+
+
+class _InFiles(TargetConfig):
+    """A target that is a file or a folder."""
+
+    path: str = Field(min_length=1, description="Relative to the stream's file, or to ${SESSIONS_HOME}.")
+
+    @property
+    def place(self) -> str:
+        """The path."""
+        return self.path
+
+
+class DuckdbTarget(_InFiles):
+    """A DuckDB file, which each delivery replaces by a new one."""
+
+    implementation: ClassVar[str] = "sessions_platform.storage.warehouses.duckdb_file:DuckdbFile"
+
+    type: Literal["duckdb"] = Field("duckdb", description="A DuckDB file.")
+
+
+class ParquetTarget(_InFiles):
+    """A folder of Parquet files in Hive's layout, with a manifest."""
+
+    implementation: ClassVar[str] = "sessions_platform.storage.warehouses.parquet_folder:ParquetFolder"
+
+    type: Literal["parquet"] = Field("parquet", description="Parquet files in a local folder, one per partition.")
+
+
+class DeltaTarget(TargetConfig):
+    """Delta tables below one path."""
+
+    implementation: ClassVar[str] = "sessions_platform.storage.warehouses.delta_tables:DeltaTables"
+
+    type: Literal["delta"] = Field("delta", description="Delta tables in a local folder or an object store.")
+    path: str = Field(
+        min_length=1,
+        description="The folder of the tables: relative to the stream's file or to ${SESSIONS_HOME}, or a URL, as in "
+        "s3://lake/shop.",
+    )
+    options: dict[str, TextOrSecret] = Field(
+        default_factory=dict, description="How the object store is reached: the library's storage options."
+    )
+    keep_for: PositiveDuration = Field(
+        timedelta(days=7),
+        description="For how long files of superseded versions stay, for readers who have begun.",
+        json_schema_extra={"default": "7d"},
+    )
+
+    @property
+    def place(self) -> str:
+        """The path."""
+        return self.path
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it is in an object store."""
+        return "://" in self.path
+
+
+class MysqlTarget(TargetConfig):
+    """Tables of a MySQL or MariaDB database."""
+
+    implementation: ClassVar[str] = "sessions_platform.storage.warehouses.mysql_tables:MysqlTables"
+
+    type: Literal["mysql"] = Field("mysql", description="Tables of a MySQL or MariaDB database.")
+    host: TextOrSecret = Field(description="The server, or the path of its socket.")
+    port: int = Field(3306, ge=1, le=65535)
+    database: str = Field(min_length=1, description="The database, which has to be there.")
+    user: TextOrSecret = Field(description="Who may create and alter tables there, and write to them.")
+    password: Secret | None = Field(None, description="The variable that has the password.")
+    sslmode: Literal["disable", "prefer", "verify-full"] = Field(
+        "prefer", description="Whether the connection is encrypted; verify-full to be sure of the server."
+    )
+    sslrootcert: str | None = Field(None, description="With verify-full: the file of the authority's certificate.")
+    prefix: str = Field(
+        "", pattern=r"^[a-z0-9_]{0,32}$", description="What the tables' names begin with, before sessions and so on."
+    )
+
+    @property
+    def place(self) -> str:
+        """Server, database and tables; without secrets."""
+        return f"mysql://{shown_text(self.host)}:{self.port}/{self.database}/{self.prefix}*"
+
+
+TARGET_TYPES: dict[str, type[TargetConfig]] = {
+    "duckdb": DuckdbTarget,
+    "parquet": ParquetTarget,
+    "delta": DeltaTarget,
+    "mysql": MysqlTarget,
+}
+
+
+def named_types(targets: Any) -> Any:
+    """`targets` as a stream's file has them, with the type of each: its name, where it states none."""
+    if not isinstance(targets, dict):
+        return targets
+    return {name: _with_type(name, target) for name, target in targets.items()}
+
+
+def _with_type(name: str, target: Any) -> Any:
+    return {"type": name, **target} if isinstance(target, dict) and "type" not in target else target
+
+
+def target_type_of(raw: Any, name: str = "") -> type[TargetConfig] | None:
+    """The model of a target of this name as a stream's file has it; None where its type is not in the table."""
+    stated = raw.get("type", name) if isinstance(raw, dict) else name
+    return TARGET_TYPES.get(stated) if isinstance(stated, str) else None
+
+
+def _validated(raw: Any) -> TargetConfig:
+    if isinstance(raw, TargetConfig):
+        return raw
+    if not isinstance(raw, dict):
+        raise invalid(f"{shown(raw)} is not keys with values", "write {path: sessions.duckdb}")
+    model = target_type_of(raw)
+    if model is None:
+        reason = f"there is no target of type {shown(raw.get('type'))}"
+        error = invalid(reason, f"state type: {listed(list(TARGET_TYPES))}, or name the target so")
+        raise ValidationError.from_exception_data("target", [InitErrorDetails(type=error, loc=("type",), input=raw)])
+    return model.model_validate(raw)
+
+
+class _TargetUnion:
+    """The union of the models in `TARGET_TYPES`, told by `type`."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(_validated)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, _schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        for model in TARGET_TYPES.values():
+            model.model_rebuild()
+        return handler(core_schema.union_schema([model.__pydantic_core_schema__ for model in TARGET_TYPES.values()]))
+
+
+AnyTarget = Annotated[TargetConfig, _TargetUnion]
