@@ -1,31 +1,39 @@
 """An enrichment is one file and one line of the table, and sessions can use its columns."""
 
 from collections.abc import Callable
+from datetime import timedelta
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from sessions_platform.contracts.columns import ColumnType
-from sessions_platform.contracts.enrichments import ENRICHMENTS, EnrichmentEntry
+from sessions_platform.contracts import enrichment
+from sessions_platform.contracts.enrichments import ENRICHMENTS
 from sessions_platform.contracts.events import content_columns, contract_columns, event_columns
 from sessions_platform.contracts.schemas.events import events_schema
 from sessions_platform.contracts.schemas.sessions import sessionized_schema
 from sessions_platform.contracts.sessions import session_columns
+from sessions_platform.contracts.short_forms import written_out
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.stream_file import StreamError, load_stream
+from sessions_platform.contracts.web_enrichments import Campaign, Referrer
+from sessions_platform.operations.status import pending_landing_partitions
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.enrich import enrich
+from sessions_platform.settings import Settings
+from sessions_platform.transforms.enrich import campaign, distinct, hosts
+from sessions_platform.transforms.enrich.registry import open_enrichment
 from sessions_platform_tests.contexts import line
-from sessions_platform_tests.pipeline.steps import ingest_and_publish, put, refresh, table
-from sessions_platform_tests.pipeline.toy_enrichment import PageEnrichment
+from sessions_platform_tests.pipeline.steps import ingest_and_publish, put, refresh, run_pending, table
+from sessions_platform_tests.pipeline.toy_enrichment import PageEnrichment, Pages
 from sessions_platform_tests.streams import DAY_ONE, PLAIN, event, frame, stream
 
-COLUMNS = {"page_host": ColumnType.string, "page_depth": ColumnType.integer, "landed_in": ColumnType.string}
-PAGES = EnrichmentEntry("sessions_platform_tests.pipeline.toy_enrichment:PageEnrichment", 1, COLUMNS)
 SESSION = {
     "campaign": "page_host",
     "columns": {"deepest": {"max": "page_depth"}, "hosts": {"count_distinct": "page_host"}},
@@ -34,7 +42,7 @@ SESSION = {
 
 @pytest.fixture(autouse=True)
 def _table(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ENRICHMENTS, "pages", PAGES)
+    monkeypatch.setitem(ENRICHMENTS, "pages", Pages)
 
 
 def contract_frame(*events: dict[str, Any], of: Stream) -> pl.DataFrame:
@@ -44,7 +52,7 @@ def contract_frame(*events: dict[str, Any], of: Stream) -> pl.DataFrame:
 def test_sessions_can_aggregate_enriched_columns(
     open_context: Callable[..., StreamContext],
 ) -> None:
-    context = open_context(enrich=["pages"], session=SESSION)
+    context = open_context(enrich={"pages": {}}, session=SESSION)
     urls = ["https://a/x/y", "https://a/x", None, "https://b/"]
     put(context, "1", [line("ann", DAY_ONE, str(n), url=url) for n, url in enumerate(urls)], "2026-01-01")
     ingest_and_publish(context, "2026-01-01")
@@ -61,7 +69,7 @@ def test_sessions_can_aggregate_enriched_columns(
 
 def test_duplicates_whose_enriched_values_differ_do_not_conflict(open_context: Callable[..., StreamContext]) -> None:
     """In one landing partition, and across two, where each was enriched with another value."""
-    context = open_context(enrich=["pages"])
+    context = open_context(enrich={"pages": {}})
     same = line("ann", DAY_ONE, "a", url="https://a/x")
     put(context, "1", [same, same], "2026-01-01")
     put(context, "2", [same], "2026-01-02")
@@ -72,17 +80,66 @@ def test_duplicates_whose_enriched_values_differ_do_not_conflict(open_context: C
     (version,) = context.ledger.newest_sessions(["2026-01-01"])
     assert (version.duplicates_across, version.conflicts_across) == (1, 0)
     assert table(context, "rejected_events") == []
-    assert set(COLUMNS).isdisjoint(content_columns(context.stream))
+    assert set(Pages.adds).isdisjoint(content_columns(context.stream))
+
+
+WEB: dict[str, Any] = {
+    "columns": {**PLAIN["columns"], "referrer": {"from": "ref", "nullable": True}},
+    "enrich": {
+        "referrer": {"own_hosts": ["shop.example"], "ignore": ["paypal.com"]},
+        "campaign": None,
+        "channel": None,
+    },
+    "session": {"columns": {"channel": {"first": "channel"}}},
+}
+
+
+def test_a_session_has_the_channel_of_its_arrival_also_by_way_of_a_payment(
+    open_context: Callable[..., StreamContext],
+) -> None:
+    context = open_context(**written_out(WEB))
+    visit = [
+        "https://www.paypal.com/",
+        "https://www.google.com/",
+        "https://shop.example/cart",
+        "https://www.paypal.com/",
+    ]
+    lines = [line("ann", DAY_ONE + timedelta(minutes=n), str(n), ref=ref) for n, ref in enumerate(visit)]
+    marked = line("bob", DAY_ONE, "b", url="https://shop.example/?utm_source=n&utm_medium=email", ref=visit[0])
+    put(context, "1", [*lines, marked], "2026-01-01")
+    ingest_and_publish(context, "2026-01-01")
+    refresh(context)
+    assert {row["user_id"]: row["channel"] for row in table(context)} == {"ann": "Organic Search", "bob": "Email"}
+
+
+def test_newer_data_changes_the_sessions_whose_values_are_others_and_no_more(
+    open_context: Callable[..., StreamContext], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = open_context(**written_out(WEB))
+    refs = {"ann": "https://new.example/", "bob": "https://www.google.com/"}
+    put(context, "1", [line(user, DAY_ONE, user, ref=ref) for user, ref in refs.items()], "2026-01-01")
+    ingest_and_publish(context, "2026-01-01")
+    refresh(context)
+    loaded = {row["user_id"]: row["loaded_at"] for row in table(context)}
+    monkeypatch.setitem(hosts._table(), "new.example", hosts.Known("ai", "ChatGPT"))
+    monkeypatch.setattr(Referrer, "code_version", 2)
+    context = StreamContext.open(context.stream.model_copy(), settings, context.source)
+    assert pending_landing_partitions(context) == ["2026-01-01"]
+    run_pending(context)
+    rows = {row["user_id"]: row for row in table(context)}
+    assert (rows["ann"]["channel"], rows["bob"]["channel"]) == ("AI Assistants", "Organic Search")
+    assert rows["ann"]["loaded_at"] > loaded["ann"]
+    assert rows["bob"]["loaded_at"] == loaded["bob"]
 
 
 def test_the_contract_version_depends_on_the_enrichments_and_their_versions(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    without, enriched = stream().contract_version, stream(enrich=["pages"]).contract_version
-    assert stream(enrich=[]).contract_version == without
+    without, enriched = stream().contract_version, stream(enrich={"pages": {}}).contract_version
+    assert stream(enrich={}).contract_version == without
     assert enriched != without
-    monkeypatch.setitem(ENRICHMENTS, "pages", EnrichmentEntry(PAGES.implementation, 2, COLUMNS))
-    assert stream(enrich=["pages"]).contract_version not in {without, enriched}
+    monkeypatch.setattr(Pages, "code_version", 2)
+    assert stream(enrich={"pages": {}}).contract_version not in {without, enriched}
 
 
 def load(folder: Path, **changes: Any) -> Stream:
@@ -94,11 +151,22 @@ def load(folder: Path, **changes: Any) -> Stream:
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"enrich": ["page"]}, "there is no enrichment 'page'. Fix: name one of pages."),
-        ({"enrich": ["pages", "pages"]}, "pages adds the column page_host, which there is already. Fix: rename"),
+        ({"enrich": ["page"]}, "there is no enrichment 'page'. Fix: name one of user_agent,"),
+        ({"enrich": "pages"}, "Fix: write enrich: [user_agent], or"),
         (
             {"enrich": ["pages"], "columns": {**PLAIN["columns"], "page_depth": {"nullable": True}}},
             "pages adds the column page_depth, which there is already. Fix: rename",
+        ),
+        ({"enrich": ["user_agent"]}, "there is no column 'user_agent' to read from. Fix: add it to columns, or write"),
+        (
+            {"enrich": {"user_agent": "event_timestamp"}},
+            "event_timestamp is no text, but of type timestamp. Fix: name a column of text",
+        ),
+        ({"enrich": ["channel"]}, "it reads what referrer and campaign would add. Fix: write referrer and campaign"),
+        ({"enrich": {"referrer": {"from": "page_url", "own": []}}}, "enrich.referrer.own"),
+        (
+            {"enrich": {"referrer": {"from": "page_url", "own_hosts": ["https://a"]}}},
+            "'https://a' is no host. Fix: write",
         ),
         ({"session": SESSION}, "there is no column 'page_depth'. Fix: name one of"),
         ({"enrich": ["pages"], "sequence": "page_depth"}, "there is no column 'page_depth'. Fix: name one of"),
@@ -115,18 +183,56 @@ def test_a_wrong_use_of_enrichments_is_a_clear_error(tmp_path: Path, changes: di
 
 
 def test_a_stream_may_use_enriched_columns_in_its_session_rule(tmp_path: Path) -> None:
-    assert load(tmp_path, enrich=["pages"], session=SESSION).enrich == ["pages"]
+    assert load(tmp_path, enrich=["pages"], session=SESSION).enrich == {"pages": Pages()}
 
 
 def test_without_an_entry_no_name_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(ENRICHMENTS, "pages")
-    assert ENRICHMENTS == {}
     with pytest.raises(ValidationError, match="there is no enrichment 'pages'"):
-        stream(enrich=["pages"])
+        stream(enrich={"pages": {}})
+
+
+def test_what_follows_from_the_data_is_of_another_version_once_a_package_has_other_data(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def version() -> str:
+        return stream(enrich={"user_agent": {"from": "page_url"}}).contract_version
+
+    today = version()
+    monkeypatch.setattr(enrichment, "version", lambda name: f"the next {name}")
+    assert version() != today
+
+
+def test_a_package_that_is_not_installed_is_named_with_its_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def not_found(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(enrichment, "version", not_found)
+    with pytest.raises(StreamError, match=r"not installed. Fix: pip install 'sessions-platform\[enrichment\]'"):
+        load(tmp_path, enrich={"user_agent": "page_url"})
+
+
+RUNS = st.lists(st.lists(st.sampled_from(["https://a/?utm_source=x", "?gclid=1", "https://b/", "", None])), min_size=1)
+
+
+@given(runs=RUNS, remembered=st.integers(0, 3))
+def test_values_do_not_depend_on_how_events_come_in_runs(runs: list[list[str | None]], remembered: int) -> None:
+    def frames() -> list[pl.DataFrame]:
+        return [pl.DataFrame({"page_url": run}, schema={"page_url": pl.String}) for run in runs]
+
+    in_runs = open_enrichment(Campaign.model_validate({}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distinct, "REMEMBERED", remembered)
+        parts = [in_runs.enrich(run) for run in frames()]
+    expected = open_enrichment(Campaign.model_validate({})).enrich(pl.concat(frames()))
+    assert pl.concat(parts).rows() == expected.rows()
+    assert expected.select(*Campaign.adds).rows() == [campaign.values_of(url) for url in expected["page_url"]]
 
 
 def test_an_enrichment_cannot_change_the_columns_of_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
-    of = stream(enrich=["pages"])
+    of = stream(enrich={"pages": {}})
     correct = PageEnrichment.enrich
     monkeypatch.setattr(
         PageEnrichment, "enrich", lambda self, events: correct(self, events).with_columns(user_id=pl.lit("eve"))
@@ -140,7 +246,7 @@ def test_an_enrichment_cannot_change_the_columns_of_an_event(monkeypatch: pytest
     [
         lambda events: events,
         lambda events: events.with_columns(page_host=pl.lit(1), page_depth=pl.lit(1), landed_in=pl.lit("")),
-        lambda events: PageEnrichment().enrich(events).clear(),
+        lambda events: PageEnrichment(Pages()).enrich(events).clear(),
     ],
     ids=["no column", "another type", "no rows"],
 )
@@ -152,6 +258,6 @@ def test_an_enrichment_that_differs_from_its_entry_is_a_defect(
             return wrong(events)
 
     monkeypatch.setattr("sessions_platform.pipeline.enrich.open_enrichment", lambda _: Wrong())
-    of = stream(enrich=["pages"])
+    of = stream(enrich={"pages": {}})
     with pytest.raises(RuntimeError, match="the enrichment pages returned"):
         list(enrich([contract_frame(event("ann", DAY_ONE, "a"), of=of)], of))

@@ -1,4 +1,4 @@
-"""The protocol of an enrichment. Its columns and version are in its entry of ``contracts.enrichments``."""
+"""The protocol of an enrichment. Its keys, columns and version are in its model in ``contracts.enrichments``."""
 
 from typing import Protocol
 
@@ -6,12 +6,12 @@ import polars as pl
 
 
 class Enrichment(Protocol):
-    """Computes the columns of one entry of ``contracts.enrichments.ENRICHMENTS``; made without arguments."""
+    """Computes the columns of one model of ``contracts.enrichments.ENRICHMENTS``; made with an instance of it."""
 
     def enrich(self, events: pl.DataFrame) -> pl.DataFrame:
-        """Add the entry's columns.
+        """Add the model's columns.
 
-        The values of a row may depend on nothing but the row and the entry's version: events come in runs of any
+        The values of a row may depend on nothing but the row and the model's version: events come in runs of any
         size, and a rerun has to give the same values. A value that can't be computed is null, never an error.
 
         Args:
@@ -19,7 +19,7 @@ class Enrichment(Protocol):
                 that the stream names before this one.
 
         Returns:
-            As many rows in the same order, with at least the entry's columns, of the entry's types. Other columns
+            As many rows in the same order, with at least the model's columns, of the model's types. Other columns
             are ignored: an enrichment can't change existing ones.
         """
         ...

@@ -1,0 +1,59 @@
+"""What the configuration of any enrichment states; the base of the models that ``enrichments`` lists.
+
+Here: which columns an enrichment adds, which it reads, and what its version is made of. Not here: the enrichments that
+there are (``enrichments``), and how they compute (``transforms.enrich``).
+"""
+
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, ClassVar
+
+from sessions_platform.contracts.columns import ColumnType
+from sessions_platform.contracts.model import Model
+from sessions_platform.contracts.values import invalid
+
+
+class EnrichmentConfig(Model):
+    """The keys of one enrichment, as a stream's file has them below `enrich`.
+
+    `implementation` is the import string of a class that keeps `transforms.enrich.base.Enrichment`, and is made with
+    the configuration. `code_version` is raised whenever the same event could get other values. `adds` are the columns
+    that it adds, with their types; all of them may be null.
+    """
+
+    implementation: ClassVar[str]
+    code_version: ClassVar[int] = 1
+    adds: ClassVar[Mapping[str, ColumnType]]
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The columns of an event that the values depend on, all of them text."""
+        return ()
+
+    @property
+    def data_versions(self) -> Mapping[str, str]:
+        """The versions of the data that the values depend on, by name."""
+        return {}
+
+    @property
+    def version(self) -> dict[str, Any]:
+        """All that decides the values of an event: the keys, and the versions of code and data."""
+        keys = self.model_dump(mode="json", by_alias=True)
+        return {"keys": keys, "code": self.code_version, "data": dict(self.data_versions)}
+
+
+def package_versions(*names: str, extra: str) -> dict[str, str]:
+    """The installed versions of packages whose data decide values.
+
+    Args:
+        names: of distributions.
+        extra: of this project, that installs them.
+
+    Raises:
+        PydanticCustomError: one of them is not installed; with the command that installs it.
+    """
+    try:
+        return {name: version(name) for name in names}
+    except PackageNotFoundError as error:
+        reason = f"the package {error.name} is not installed"
+        raise invalid(reason, f"pip install 'sessions-platform[{extra}]'") from None
