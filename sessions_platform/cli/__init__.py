@@ -7,6 +7,7 @@ more.
 """
 
 import gc
+import os
 
 import click
 
@@ -15,9 +16,9 @@ from sessions_platform.cli.failures import run_command
 from sessions_platform.cli.lazy_group import Entry, LazyGroup
 
 _MODULES = "sessions_platform.cli"
-# Imports make hundreds of thousands of objects that stay. By Python's own threshold of 700, looking for garbage among
-# them takes a tenth of a small command's time.
-_OBJECTS_BETWEEN_COLLECTIONS = 50_000
+# Imports make tens of thousands of objects that stay. By Python's own threshold of 700, looking for garbage among them
+# takes a tenth of a small command's time.
+_OBJECTS_BETWEEN_COLLECTIONS = 200_000
 
 COMMANDS = {
     "demo": Entry(f"{_MODULES}.run:demo", "Write a week of events, materialize them, show the result."),
@@ -26,10 +27,12 @@ COMMANDS = {
     "ingest": Entry(f"{_MODULES}.run:ingest", "Ingest files, and refresh all affected sessions."),
     "run": Entry(f"{_MODULES}.run:run", "Ingest what is pending, and refresh all stale sessions."),
     "rebuild": Entry(f"{_MODULES}.run:rebuild", "Recompute everything of a stream, and swap it in at once."),
+    "deliver": Entry(f"{_MODULES}.deliver:deliver", "Deliver sessions to a stream's targets."),
     "erase": Entry(f"{_MODULES}.erase:erase", "Erase users from everything that is stored."),
     "drop": Entry(f"{_MODULES}.drop:drop", "Remove a stream that is no longer wanted."),
     "preview": Entry(f"{_MODULES}.preview:preview", "Show what rows of files become; nothing is stored."),
     "check": Entry(f"{_MODULES}.check:check", "Read the files of streams, without a database."),
+    "presets": Entry(f"{_MODULES}.presets:presets", "List the tools whose files a stream reads by a name."),
     "status": Entry(f"{_MODULES}.query:status", "Show what streams contain, and what is pending or stale."),
     "report": Entry(f"{_MODULES}.report:report", "Write a page with pictures of a stream's sessions."),
     "files": Entry(f"{_MODULES}.query:files", "List the lake files with the current rows of an asset."),
@@ -38,6 +41,9 @@ COMMANDS = {
     "verify": Entry(f"{_MODULES}.verification:verify", "Hold lake, ledger and warehouse against each other."),
     "clean-up": Entry(f"{_MODULES}.housekeeping:clean_up", "Remove what is superseded, after the retention."),
     "purge": Entry(f"{_MODULES}.housekeeping:purge", "Delete old runs and ticks from Dagster's storage."),
+    "metrics": Entry(f"{_MODULES}.metrics:metrics", "Serve metrics for Prometheus, or write them to a file."),
+    "dashboards": Entry(f"{_MODULES}.dashboards:dashboards", "Write Grafana's dashboards and Prometheus' alert rules."),
+    "alerts": Entry(f"{_MODULES}.alerts:alerts", "Tell channels what is wrong, and when it is over."),
     "doctor": Entry(f"{_MODULES}.doctor:doctor", "Say what the platform lacks here, and what to do."),
     "open": Entry(f"{_MODULES}.open:open_page", "Print the URL of a stream's page in the UI, and open it."),
     "completion": Entry(f"{_MODULES}.completion:completion", "Print the script by which a shell completes."),
@@ -77,5 +83,11 @@ app = LazyGroup(
 def main() -> None:
     """Run the command line. A failure is printed as a sentence: exit code 2 for a UserError, 1 for a failed run."""
     configure_allocator()
+    os.environ.setdefault(
+        "PYDANTIC_DISABLE_PLUGINS", "__all__"
+    )  # else it asks each installed package whether it is one
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
-    run_command(app)
+    try:
+        run_command(app)
+    finally:
+        gc.freeze()  # as it ends, Python looks for garbage once more, several times and among all objects

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from sessions_platform.cli.messages import say
 from sessions_platform.cli.options import AsJson, DryRun
 from sessions_platform.cli.output import contexts, print_document
 from sessions_platform.cli.progress import shown_progress
@@ -34,5 +35,5 @@ def erase(
         return
     dagster = dagster_database(Settings.from_environment())
     with shown_progress():
-        receipt = erase_users(stream_context, users, dagster=dagster, report=lambda line: typer.echo(line, err=True))
+        receipt = erase_users(stream_context, users, dagster=dagster, report=say)
     print_document(receipt, as_json)

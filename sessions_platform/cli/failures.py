@@ -9,10 +9,9 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
-import click
-
 from sessions_platform.cli import terminal
 from sessions_platform.cli.exit_codes import FAILED, INTERRUPTED, NOBODY_READS, USER_ERROR
+from sessions_platform.cli.messages import say
 from sessions_platform.errors import RunFailedError, RunInterruptedError, UserError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -46,7 +45,7 @@ def run_command(command: Callable[[], object]) -> None:
 
 
 def _end(message: str, code: int) -> None:
-    click.echo(message, err=True)
+    say(message, "error")
     raise SystemExit(code) from None
 
 
@@ -82,7 +81,7 @@ def _flush() -> None:
 
 
 def _report(error: Exception, attempt: int) -> None:
-    click.echo(f"{_sentence(error) or error}\nTrying again, {attempt} of 5.", err=True)
+    say(f"{_sentence(error) or error}\nTrying again, {attempt} of 5.", "warning")
 
 
 def _is_transient(error: Exception) -> bool:
@@ -95,9 +94,12 @@ def _sentence(error: Exception) -> str | None:
     """The error for people; None for a defect of the program, of which the traceback is needed."""
     import psycopg
 
+    from sessions_platform.sources.errors import SourceUnavailableError
+    from sessions_platform.storage.lake.errors import LakeUnavailableError
     from sessions_platform.storage.postgres.errors import RowsChangedMeanwhileError, in_a_sentence
 
-    if isinstance(error, UserError | RowsChangedMeanwhileError | IncompleteOutputError):
+    unavailable = (SourceUnavailableError, LakeUnavailableError)
+    if isinstance(error, (UserError, RowsChangedMeanwhileError, IncompleteOutputError, *unavailable)):
         return str(error)
     if isinstance(error, psycopg.Error):
         return in_a_sentence(error)

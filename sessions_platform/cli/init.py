@@ -82,7 +82,7 @@ def proposal_lines(proposal: "Proposal", path: Path, width: int) -> Iterator[str
         return
     yield ""
     for row in proposal.shown.rows():
-        yield from row_lines(row, width)
+        yield from row_lines(row, width, proposal.shown.fields)
     yield from count_lines(proposal.tried.counts, proposal.tried.rejected_by_reason, width)
     if proposal.silences:
         yield from silence_lines(proposal.silences, width)

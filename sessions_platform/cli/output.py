@@ -4,18 +4,33 @@ import getpass
 import json
 import os
 import sys
-from collections.abc import Iterable
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from sessions_platform.cli import terminal
+from sessions_platform.cli.messages import say
 from sessions_platform.errors import UserError
 from sessions_platform.operations.json_text import json_of, printable
 from sessions_platform.settings import Settings
 
-__all__ = ["contexts", "json_of", "print_document", "print_table", "printable", "save", "user"]
+__all__ = [
+    "contexts",
+    "json_of",
+    "one_connection",
+    "print_document",
+    "print_table",
+    "printable",
+    "save",
+    "user",
+    "wrapped",
+]
+
+_WIDEST, _NARROWEST = 100, 20  # columns: beyond the one lines are hard to read, below the other they are words
 
 if TYPE_CHECKING:
     from sessions_platform.pipeline.context import StreamContext
@@ -29,8 +44,15 @@ def contexts(stream: str | None) -> "list[StreamContext]":
         return open_contexts(Settings.from_environment(), [stream])
     opened, broken = open_all(Settings.from_environment())
     for each in broken:
-        typer.echo(str(each.error), err=True)
+        say(str(each.error), "error")
     return opened
+
+
+@contextmanager
+def one_connection(opened: "Sequence[StreamContext]") -> Iterator[None]:
+    """Have contexts that were opened together answer over one connection."""
+    with opened[0].database.kept_open() if opened else nullcontext():
+        yield
 
 
 def save(file: Path, text: str) -> None:
@@ -47,6 +69,21 @@ def user() -> str:
         return getpass.getuser()
     except (OSError, KeyError):  # a user without a name on this machine
         return f"user {os.getuid()}"
+
+
+def wrapped(text: str, columns: int | None, indent: int) -> list[str]:
+    """The lines of a text, without what a terminal would obey, so that they fit behind an indent.
+
+    Args:
+        text: may have lines.
+        columns: of the terminal; None where lines are as long as they are.
+        indent: columns that are left free.
+    """
+    lines = printable(text).splitlines() or [""]
+    if columns is None:
+        return lines
+    width = max(min(columns, _WIDEST) - indent, _NARROWEST)
+    return [piece for line in lines for piece in textwrap.wrap(line, width) or [""]]
 
 
 def print_document(document: Any, as_json: bool) -> None:

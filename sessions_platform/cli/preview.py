@@ -10,10 +10,10 @@ import typer
 
 from sessions_platform.cli.options import AsJson
 from sessions_platform.cli.output import print_document, printable
-from sessions_platform.settings import Settings
 
 _WIDEST = 120
 _NARROWEST = 40
+_WIDEST_FIELD = 30
 
 
 def preview(
@@ -29,12 +29,9 @@ def preview(
 
     Nothing is stored, and no server is started. Example: sessions-platform preview app export.ndjson --limit 20
     """
-    from sessions_platform.contracts.stream_folder import read_streams
-    from sessions_platform.operations.preview import preview as preview_of
+    from sessions_platform.api import open_stream
 
-    settings = Settings.from_environment()
-    named = read_streams(settings.streams, settings.home, settings.pseudonym_key).named(stream)
-    document = preview_of(named, settings, files or (), limit).document
+    document = open_stream(stream).preview(*(files or ()), limit=limit).document
     if as_json:
         print_document(document, as_json)
     else:
@@ -49,18 +46,25 @@ def terminal_width() -> int:
 def preview_lines(document: Mapping[str, Any], width: int) -> Iterator[str]:
     """The document of a preview as lines of at most `width` columns: each row with its values or reasons, and sums."""
     for row in document["rows"]:
-        yield from row_lines(row, width)
+        yield from row_lines(row, width, document["fields"])
     yield from count_lines(document, document["rejected_by_reason"], width)
     for note in document["notes"]:
         yield from wrapped(note, width)
 
 
-def row_lines(row: Mapping[str, Any], width: int) -> Iterator[str]:
-    """A row: its place and outcome, and below that its values that are not null, or its reasons and its beginning."""
+def row_lines(row: Mapping[str, Any], width: int, fields: Mapping[str, str] | None = None) -> Iterator[str]:
+    """A row: its place and outcome, and below that its values that are not null, or its reasons and its beginning.
+
+    Where the fields of a tool are given by column, those of a value are beside the column's name.
+    """
     yield _cut(f"{PurePosixPath(row['file']).name}:{row['position']}  {row['outcome']}", width)
     values = {name: value for name, value in row.get("values", {}).items() if value is not None}
     names = max(map(len, values), default=0)
-    yield from (_cut(f"  {name:{names}}  {value}", width) for name, value in values.items())
+    theirs = {name: _cut((fields or {}).get(name, ""), _WIDEST_FIELD) for name in values}
+    widest = max(map(len, theirs.values()), default=0)
+    for name, value in values.items():
+        beside = f"{theirs[name]:{widest}}  " if widest else ""
+        yield _cut(f"  {name:{names}}  {beside}{value}", width)
     for reason in row.get("reasons", ()):
         place = f"{reason['column']}: " if reason["column"] else ""
         value = "" if reason["value"] is None else f"; it is {reason['value']!r}"

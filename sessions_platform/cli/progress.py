@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from sessions_platform.cli import terminal
+from sessions_platform.settings import logs_are_json
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -26,7 +27,7 @@ _QUIET_SECONDS = 2.0
 @contextmanager
 def shown_progress() -> Iterator[None]:
     """Show how far the work of the block is, once it takes more than two seconds."""
-    if not terminal.is_live(sys.stderr):
+    if logs_are_json(os.environ) or not terminal.is_live(sys.stderr):
         yield
         return
     from rich.console import Console

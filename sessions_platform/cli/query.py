@@ -1,17 +1,23 @@
 """The commands that only read: `status`, `files`, `sql` and `reader-url`."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
+import click
 import typer
+import typer.core
 
 from sessions_platform.cli.exit_codes import USER_ERROR
+from sessions_platform.cli.messages import say
 from sessions_platform.cli.options import AsJson
-from sessions_platform.cli.output import contexts, print_document, print_table, printable
+from sessions_platform.cli.output import contexts, one_connection, print_document, print_table, printable
 from sessions_platform.cli.query_output import View, print_result
 from sessions_platform.cli.status_page import print_status
 from sessions_platform.errors import UserError
 from sessions_platform.settings import Settings
+
+_COMMENT = re.compile(r"--[^\s=]*\s")
 
 
 def status(
@@ -26,17 +32,20 @@ def status(
     from sessions_platform.storage.postgres.database import Database
 
     if stream:
-        (stream_context,) = contexts(stream)
-        _print_documents([status_of(stream_context)], as_json, is_list=False)
+        opened = contexts(stream)
+        with one_connection(opened):
+            _print_documents([*map(status_of, opened)], as_json, is_list=False)
         return
     settings = Settings.from_environment()
     opened, broken = open_all(settings)
     mistakes = [{"stream": each.name, "problems": [str(problem) for problem in each.problems]} for each in broken]
     known = {*(each.stream.name for each in opened), *(each.name for each in broken)}
-    documents = [*map(status_of, opened), *mistakes, *without_file(Database(settings), known)]
+    with one_connection(opened):
+        database = opened[0].database if opened else Database(settings)
+        documents = [*map(status_of, opened), *mistakes, *without_file(database, known)]
     _print_documents(documents, as_json, is_list=True)
     for note in notes_on(settings.streams):
-        typer.echo(printable(note), err=True)
+        say(printable(note), "warning")
     if broken and not as_json:
         raise typer.Exit(USER_ERROR)  # the page begins with the mistakes
     if broken:
@@ -66,7 +75,19 @@ def files(
         print_table(rows)
 
 
-def sql(
+class _SqlCommand(typer.core.TyperCommand):
+    """A command whose text may begin with a comment, which looks like an option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments; what has white space ahead of any equals sign is no option."""
+        return super().parse_args(ctx, [f" {arg}" if _COMMENT.match(arg) else arg for arg in args])
+
+
+sql = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@sql.command(cls=_SqlCommand)
+def _sql(
     query: Annotated[str, typer.Argument(help="One statement that only reads.")],
     view: Annotated[
         View | None,

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from sessions_platform.cli.exit_codes import NEEDS_ATTENTION
+from sessions_platform.cli.messages import say
 from sessions_platform.cli.options import AsJson, DryRun, Ids, OfStatus, Partition, Reason, SomeStream, StatusChoice
-from sessions_platform.cli.output import contexts, print_document, print_table, save, user
+from sessions_platform.cli.output import contexts, one_connection, print_document, print_table, save, user
 from sessions_platform.cli.progress import shown_progress
 from sessions_platform.settings import Settings
 
@@ -43,7 +44,7 @@ def list_rejected(
     if as_csv:
         write_csv(rows, table := io.StringIO(newline=""))
         save(as_csv, table.getvalue())
-        typer.echo(f"{len(rows)} rows written to {as_csv}", err=True)
+        say(f"{len(rows)} rows written to {as_csv}")
     elif as_json:
         print_document(rows, as_json)
     else:
@@ -80,7 +81,7 @@ def export_rejected(
         save(file, "".join(lines))
     left_out = len(rows) - len(lines)
     also = f"; {left_out} left out, which are unreadable files and not rows" if left_out else ""
-    typer.echo(f"{len(lines)} rows exported{also}", err=True)
+    say(f"{len(lines)} rows exported{also}")
 
 
 @rejected.command("replay")
@@ -146,11 +147,11 @@ def _rejected_records(
     stream: str | None, reason: str | None, partition: str | None, status: StatusChoice, limit: int | None
 ) -> list[dict[str, Any]]:
     from sessions_platform.operations.dead_letters import Filter, find_rejected_records
-    from sessions_platform.storage.warehouses.postgres.dead_letters import Status
 
-    of_status = None if status is StatusChoice.all else Status(status.value)
-    wanted = Filter(of_status, reason, partition, limit=limit)
-    return [row for stream_context in contexts(stream) for row in find_rejected_records(stream_context, wanted)]
+    wanted = Filter.of(status.value, reason, partition, limit)
+    opened = contexts(stream)
+    with one_connection(opened):
+        return [row for stream_context in opened for row in find_rejected_records(stream_context, wanted)]
 
 
 def _in_short(row: dict[str, Any]) -> dict[str, Any]:

@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 
 from sessions_platform.cli.options import AsJson
-from sessions_platform.cli.output import contexts, print_document
-from sessions_platform.settings import Settings
+from sessions_platform.cli.output import print_document
 
 
 def report(
@@ -29,12 +28,10 @@ def report(
 
     The page needs no network and contains no script. Example: sessions-platform report app --html app.html
     """
-    from sessions_platform.operations.report.report import report_file, write_report
+    from sessions_platform.api import open_stream
 
-    (stream_context,) = contexts(stream)
-    file = (html or report_file(Settings.from_environment(), stream)).absolute()
-    written = write_report(stream_context, file, since.date() if since else None)
+    written = open_stream(stream).report(html, since.date() if since else None)
     if as_json:
-        print_document({"file": str(file), "bytes": written.size, "sessions": written.sessions}, as_json)
+        print_document({"file": str(written.file), "bytes": written.size, "sessions": written.sessions}, as_json)
     else:
-        typer.echo(f"{file}: a report of {written.sessions:,} sessions. Open it in a browser.")
+        typer.echo(f"{written.file}: a report of {written.sessions:,} sessions. Open it in a browser.")

@@ -5,17 +5,16 @@ all of its keys, which `--json` prints.
 """
 
 import sys
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import typer
 
 from sessions_platform.cli import terminal
+from sessions_platform.cli.output import wrapped
 from sessions_platform.cli.terminal import styled
-from sessions_platform.operations.json_text import printable
+from sessions_platform.operations.skipped import were_skipped
 
-_WIDEST = 100  # columns, beyond which lines are hard to read
 _NAMED = 3  # of a list, how many are named
 _LABEL = 11  # columns of "partitions" and a space
 _KINDS = ("accepted", "rejected", "duplicates", "skipped")
@@ -48,12 +47,11 @@ def status_lines(
         says_fine: whether it says so where nothing is wrong or stale.
         coloured: whether marks and labels are in colours.
     """
-    width = None if columns is None else min(columns, _WIDEST)
     wrong = [(document, said) for document in documents for said in _wrong(document)]
     stale = [(document, said) for document in documents for said in _stale(document)]
     for items, mark, style in ((wrong, "✗", "red"), (stale, "!", "yellow")):
         for document, said in items:
-            first, *others = _wrapped(f"{document['stream']}: {said}", width, 2)
+            first, *others = wrapped(f"{document['stream']}: {said}", columns, 2)
             yield f"{styled(mark, style, coloured=coloured)} {first}"
             yield from (f"  {other}" for other in others)
     if says_fine and documents and not wrong and not stale:
@@ -63,7 +61,7 @@ def status_lines(
             yield ""
             yield styled(document["stream"], "bold", coloured=coloured)
             for label, said in _numbers(document):
-                first, *others = _wrapped(said, width, _LABEL + 2)
+                first, *others = wrapped(said, columns, _LABEL + 2)
                 yield f"  {styled(label.ljust(_LABEL), 'dim', coloured=coloured)}{first}"
                 yield from (" " * (_LABEL + 2) + other for other in others)
 
@@ -82,8 +80,16 @@ def _wrong(document: Document) -> Iterator[str]:
         found = [f"{problem['path'] or problem['partition']}, {problem['detail']}" for problem in problems]
         yield f"the last verification has left {len(problems)} problems: {_first(found)}. {repair}"
     yield from document["hints"]
-    if skipped := document["skipped_files"]["count"]:
-        yield f"{skipped} files were skipped: {_first(document['skipped_files']['first'], skipped)}"
+    yield from _skipped(document)
+
+
+def _skipped(document: Document) -> Iterator[str]:
+    """What files or objects were skipped, or what a server's source says and no hint has."""
+    count, first = document["skipped_files"]["count"], document["skipped_files"]["first"]
+    if count and (said := were_skipped(document["source"]["noun"], count)):
+        yield f"{said}: {_first(first, count)}"
+    elif count:
+        yield from (doubt for doubt in first if not any(doubt.removesuffix(".") in hint for hint in document["hints"]))
 
 
 def _stale(document: Document) -> Iterator[str]:
@@ -93,6 +99,10 @@ def _stale(document: Document) -> Iterator[str]:
         yield f"{_counted(landing, 'landing partition')} to ingest: {_first(landing)}. {run}"
     if session := pending["session"]:
         yield f"{_counted(session, 'session partition')} to refresh: {_first(session)}. {run}"
+    for name, target in document.get("targets", {}).items():
+        if behind := target["behind"]:
+            deliver = f"Fix: sessions-platform deliver {document['stream']}, or switch the sensors on"
+            yield f"{_counted(behind, 'session partition')} to deliver to {name}: {_first(behind)}. {deliver}"
     if older := document.get("validated_with_older_references"):
         yield f"{_counted(older, 'landing partition')} validated with older references: {_first(older)}"
 
@@ -105,6 +115,10 @@ def _numbers(document: Document) -> Iterator[tuple[str, str]]:
         yield "rejected", ", ".join(f"{reason} {rows:,}" for reason, rows in most)
     left_out = document["duplicates_across"] + document["conflicts_across"]
     also = f"; {left_out:,} landed again on another day" if left_out else ""
+    if outside := document["events_outside_sessions"]:
+        also += f"; {outside:,} passive ones outside of sessions"
+    if by_rule := document["events_without_tool_id"]:
+        also += f"; {by_rule:,} without an id of the tool, cut by the rule"
     yield "events", f"{document['events_in_sessions']:,} in sessions{also}"
     average = document["total_duration_seconds"] / document["sessions"] if document["sessions"] else 0
     lasting = f", {_duration(average)} each on average" if document["sessions"] else ""
@@ -113,6 +127,9 @@ def _numbers(document: Document) -> Iterator[tuple[str, str]]:
     yield "partitions", f"{partitions['landing']:,} landing, {partitions['session']:,} session; {files:,} lake files"
     yield "verified", str(document["lake"]["verified_at"] or "never")[:16]
     yield "warehouse", document["warehouse"]
+    for name, target in document.get("targets", {}).items():
+        at = str(target["delivered_at"] or "never")[:16]
+        yield "target", f"{name}, {target['place']}: {target['partitions']:,} session partitions, delivered {at}"
     for path in document.get("landing_files", ()):
         yield "landed", path
 
@@ -131,11 +148,3 @@ def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def _wrapped(text: str, width: int | None, indent: int) -> list[str]:
-    """The lines of a text, which has none that a terminal would obey; beyond its first line they are indented."""
-    lines = printable(text).splitlines() or [""]
-    if width is None:
-        return lines
-    return [piece for line in lines for piece in textwrap.wrap(line, max(width - indent, 20)) or [""]]

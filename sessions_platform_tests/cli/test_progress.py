@@ -93,6 +93,7 @@ def test_a_demo_that_is_interrupted_ends_with_130_and_the_next_one_shows_progres
     demo.interrupt()
     interrupted = demo.end()
     assert interrupted.code == 130
+    assert "Traceback" not in interrupted.text
     assert "The run was interrupted; what it had not committed is pending again." in interrupted.text
     again = in_terminal(tmp_path, "demo")
     assert again.code == 0

@@ -1,11 +1,15 @@
 """What `sessions-platform sql` and the other commands print of values that come from anywhere."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from sessions_platform.cli import app
 from sessions_platform.cli.output import json_of, print_document, print_table
+from sessions_platform.settings import Settings
 from sessions_platform.storage.postgres.database import Database
 from sessions_platform.storage.postgres.row_names import distinct
 
@@ -57,3 +61,20 @@ def test_columns_of_one_name_are_all_kept(database: Database) -> None:
         {"a": 1, "a_3": 2, "a_2": 3, "b": 4, "a_4": 5}
     ]  # fmt: skip
     assert distinct(["?column?", "?column?"]) == ["?column?", "?column?_2"]
+
+
+@pytest.mark.parametrize(
+    "query", ["-- a comment\nselect 1 as a", "--comment\nselect 1 as a", "select 1 as a", "select 1 as a -- b"]
+)
+def test_a_query_may_begin_with_a_comment(query: str, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SESSIONS_HOME", str(settings.home))
+    for arguments in ([query, "--json"], ["--format", "json", query]):
+        printed = CliRunner().invoke(app, ["sql", *arguments])
+        assert (printed.exit_code, printed.stdout) == (0, '[{"a": 1}]\n'), printed.output
+
+
+def test_an_option_that_there_is_not_is_no_query(tmp_path: Path) -> None:
+    for option in ("--formt=csv", "--formt", "--outputs=a file.csv"):
+        refused = CliRunner().invoke(app, ["sql", option, "select 1"], env={"SESSIONS_HOME": str(tmp_path)})
+        assert refused.exit_code == 2
+        assert "No such option" in refused.output

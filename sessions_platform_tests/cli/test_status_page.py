@@ -11,6 +11,7 @@ def document(stream: str = "shop", **others: Any) -> dict[str, Any]:
     """A status document of a stream with nothing wrong."""
     return {
         "stream": stream,
+        "source": {"kind": "ndjson", "noun": "file"},
         "raw_rows": 12_345,
         "accepted": 12_000,
         "rejected": 300,
@@ -22,6 +23,8 @@ def document(stream: str = "shop", **others: Any) -> dict[str, Any]:
         "sessions": 2_000,
         "users": 900,
         "events_in_sessions": 11_992,
+        "events_outside_sessions": 0,
+        "events_without_tool_id": 0,
         "total_duration_seconds": 400_000.0,
         "partitions": {"landing": 7, "session": 8},
         "pending": {"landing": [], "session": []},
@@ -55,6 +58,18 @@ def test_what_is_wrong_comes_before_what_is_stale_and_that_before_numbers() -> N
     assert "7 landing partitions to ingest: 2026-03-01, 2026-03-02, 2026-03-03 and 4 more. Fix: " in lines[4]
     assert "1 session partition to refresh: 2026-03-01. " in lines[5]
     assert lines[8] == "shop"
+
+
+def test_what_a_source_has_is_called_by_its_name_and_a_server_skips_no_file() -> None:
+    objects = document(**{**WRONG, "hints": [], "source": {"kind": "ndjson", "noun": "object"}})
+    assert next(line for line in status_lines([objects], None) if "skipped" in line).startswith("✗ shop: 12 objects ")
+    doubts = ["kafka://a/b: messages 1 to 3 are gone", "kafka://a/b: it can't be reached. Fix: start it."]
+    server = document(
+        source={"kind": "kafka", "noun": "message"},
+        skipped_files={"count": 2, "by_reason": {}, "first": doubts},
+        hints=[doubts[1]],
+    )
+    assert list(status_lines([server], None))[:3] == [f"✗ shop: {doubts[1]}", f"✗ shop: {doubts[0]}", ""]
 
 
 def test_rows_that_are_unaccounted_for_are_wrong() -> None:

@@ -6,7 +6,7 @@ pictures.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -17,6 +17,7 @@ from sessions_platform.operations.report.lake_counts import Delays, count_delays
 from sessions_platform.operations.status import pending_landing_partitions
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.storage.ledger.ledger import LandingVersion
+from sessions_platform.storage.postgres.database import exported_snapshot
 from sessions_platform.storage.warehouses.postgres.report_queries import Distributions, ReportQueries, Totals
 from sessions_platform.transforms.silences import GAPS, Silences
 
@@ -87,14 +88,17 @@ class ReportData:
     pending_landing: tuple[str, ...]
 
 
-def report_data(context: StreamContext, since: date | None = None) -> ReportData:
+def report_data(
+    context: StreamContext, since: date | None = None, meanwhile: Callable[[], None] = lambda: None
+) -> ReportData:
     """Count everything that a report shows.
 
-    The server counts sessions while this process counts events, so the two may be of states shortly after each other.
+    The server counts sessions, all as of one moment, while this process counts events: those may be of a moment before.
 
     Args:
         context: the stream's.
         since: the first day, in the stream's session timezone; everything where absent.
+        meanwhile: is called once events are counted, while the server may still count sessions.
     """
     context.prepare()
     stream = context.stream
@@ -103,6 +107,7 @@ def report_data(context: StreamContext, since: date | None = None) -> ReportData
     with ThreadPoolExecutor(1) as thread:
         asked = thread.submit(_of_sessions, context, moment)
         of_events = _of_events(context, landings, moment)
+        meanwhile()
         of_sessions = asked.result()
     return ReportData(
         *(stream, since, datetime.now(UTC)),
@@ -117,15 +122,26 @@ def report_data(context: StreamContext, since: date | None = None) -> ReportData
 def _of_sessions(
     context: StreamContext, since: datetime | None
 ) -> tuple[Totals, str, tuple[Period, ...], Distributions, dict[str, MostFrequent]]:
-    queries = ReportQueries(context.warehouse.tables, context.stream.session.timezone, since)
-    with context.database.reading() as connection:
+    """Counts of sessions, all as of one moment, by two connections: each keeps one core of the server busy."""
+    queries = ReportQueries(context.tables, context.stream.session.timezone, since)
+    with context.database.reading() as connection, ThreadPoolExecutor(1) as thread:
         queries.prepare(connection)
         totals = queries.totals(connection)
+        asked = thread.submit(_by_class, context, queries, exported_snapshot(connection), totals.first_start)
         unit = _unit((totals.last_start - totals.first_start).days if totals.first_start and totals.last_start else 0)
         periods = _periods(queries.by_period(connection, unit), unit)
-        distributions = queries.distributions(connection, DURATIONS, EVENTS)
-        lists = {name: _most_frequent(queries.most_frequent(connection, name, _LISTED)) for name in LISTS}
+        distributions, lists = asked.result()
     return totals, unit, periods, distributions, lists
+
+
+def _by_class(
+    context: StreamContext, queries: ReportQueries, snapshot: str, first_start: datetime | None
+) -> tuple[Distributions, dict[str, MostFrequent]]:
+    with context.database.reading(snapshot) as connection:
+        queries.prepare(connection)
+        distributions = queries.distributions(connection, DURATIONS, EVENTS, first_start)
+        lists = {name: _most_frequent(queries.most_frequent(connection, name, _LISTED)) for name in LISTS}
+    return distributions, lists
 
 
 def _of_events(

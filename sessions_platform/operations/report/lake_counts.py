@@ -17,6 +17,7 @@ from sessions_platform.contracts.polars_types import in_window
 from sessions_platform.engines.accepted_events import events_near
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.storage.ledger.ledger import LandingVersion
+from sessions_platform.transforms.activity import is_active
 from sessions_platform.transforms.silences import Silences, silences
 
 DELAYS = (
@@ -52,8 +53,10 @@ def count_silences(
 ) -> Silences:
     """The silences of all users, and the sessions that each gap would give, exactly, over all landing partitions.
 
+    Passive events are left out, since they neither open nor extend sessions.
+
     Args:
-        context: the stream's; `bucket_bytes` bounds the memory.
+        context: the stream's; its `memory` is what rows may take.
         landings: the published landing partitions that are read.
         since: earlier events are left out, as if there were none.
         gaps: as for `silences`.
@@ -61,8 +64,10 @@ def count_silences(
     """
     window = Window(since or datetime.min.replace(tzinfo=UTC), _ENDLESS)
     paths = events_near(landings, window)
-    schema = {name: context.event_columns[name] for name in ("user_id", "event_timestamp")}
     rule = context.stream.session
+    looked_at = ("user_id", "event_timestamp", *(["event_type"] if rule.passive else []))
+    schema = {name: context.event_columns[name] for name in looked_at}
+    wanted = in_window(window) & is_active(rule)
     count = partial(
         silences,
         gaps=gaps,
@@ -74,12 +79,12 @@ def count_silences(
     size = sum(landing.accepted for landing in landings) * _BYTES_OF_EVENT
     buckets = context.buckets_for(size // _SHARE)
     if buckets == 1:
-        events = context.lake.scan(paths, schema, "event_timestamp", window.overlaps).filter(in_window(window))
-        return count(events.with_columns(_as_numbers(pl.col("user_id"))).collect())
+        events = context.lake.scan(paths, schema, "event_timestamp", window.overlaps).filter(wanted)
+        return count(events)
     spill = context.spill(schema, buckets, pl.col("user_id").hash())
     for block in context.lake.blocks(paths, schema, "event_timestamp", window.overlaps):
-        spill.add(block.filter(in_window(window)))
-    parts = (count(spill.bucket(n).with_columns(_as_numbers(pl.col("user_id")))) for n in range(buckets))
+        spill.add(block.filter(wanted))
+    parts = (count(spill.bucket(n)) for n in range(buckets))
     return _sum(list(parts))
 
 
@@ -101,11 +106,6 @@ def count_delays(context: StreamContext, landings: Sequence[LandingVersion], sin
     )
     by_class = dict(counts.iter_rows())
     return Delays(sum(by_class.values()), {n: count for n, count in sorted(by_class.items(), key=str) if n is not None})
-
-
-def _as_numbers(users: pl.Expr) -> pl.Expr:
-    """A number for each user, one to one, which sorts twice as fast as the text."""
-    return users.cast(pl.Categorical(pl.Categories.random())).to_physical()
 
 
 def _windows(context: StreamContext, landings: Sequence[LandingVersion]) -> pl.LazyFrame:

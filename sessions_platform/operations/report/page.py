@@ -11,7 +11,9 @@ from markupsafe import Markup
 
 from sessions_platform.operations.report import charts, words
 from sessions_platform.operations.report.data import ReportData
-from sessions_platform.operations.report.sections import Section, sections, staleness
+from sessions_platform.operations.report.row_sections import staleness
+from sessions_platform.operations.report.section import Section
+from sessions_platform.operations.report.sections import sections
 
 
 def html(data: ReportData) -> str:

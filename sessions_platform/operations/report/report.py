@@ -4,12 +4,14 @@ Not here: each of these (`data.py`, `sections.py`, `page.py`), and the arguments
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 
 from sessions_platform.errors import UserError
-from sessions_platform.operations.report.data import report_data
+from sessions_platform.operations.report import charts
+from sessions_platform.operations.report.data import ReportData, report_data
 from sessions_platform.operations.report.page import html
 from sessions_platform.operations.report.sections import previews
 from sessions_platform.pipeline.context import StreamContext
@@ -18,12 +20,17 @@ from sessions_platform.settings import PRIVATE_FILE, Settings, make_private_fold
 
 @dataclass(frozen=True)
 class Report:
-    """A report that was written: its file, its size in bytes, and pictures (PNG) with the titles of what they show."""
+    """A report that was written: its file, its size in bytes, and how many sessions it is about."""
 
     file: Path
     size: int
     sessions: int
-    previews: Sequence[tuple[str, bytes]]
+    _data: ReportData = field(repr=False)
+
+    @cached_property
+    def previews(self) -> Sequence[tuple[str, bytes]]:
+        """Pictures (PNG) with the titles of what they show. They are drawn when they are asked for."""
+        return [(section.title, section.chart.png()) for section in previews(self._data) if section.chart]
 
 
 def report_file(settings: Settings, stream: str) -> Path:
@@ -42,7 +49,7 @@ def write_report(context: StreamContext, file: Path, since: date | None = None) 
     Raises:
         UserError: the file can't be written.
     """
-    data = report_data(context, since)
+    data = report_data(context, since, meanwhile=charts.start)
     page = html(data).encode()
     try:
         make_private_folder(file.parent)
@@ -52,5 +59,4 @@ def write_report(context: StreamContext, file: Path, since: date | None = None) 
         draft.replace(file)
     except OSError as error:
         raise UserError(f"{file}: it can't be written: {error.strerror}. Fix: name another file.") from None
-    pictures = [(section.title, section.chart.png()) for section in previews(data) if section.chart]
-    return Report(file, len(page), data.totals.sessions, pictures)
+    return Report(file, len(page), data.totals.sessions, data)

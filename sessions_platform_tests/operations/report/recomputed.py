@@ -15,5 +15,6 @@ def sessions_by_gap(events: list[dict[str, Any]], gaps: Iterable[timedelta], str
         gap_inclusive=rule.gap_inclusive,
         precision=timedelta(microseconds=units[rule.precision]),
         gap_from_second=rule.gap_from == "second",
+        passive=tuple(rule.passive or ()),
     )
     return {gap: len(reference.sessions_of(events, plain._replace(gap=gap))) for gap in gaps}

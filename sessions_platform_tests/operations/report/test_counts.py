@@ -6,12 +6,15 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from random import Random
 from typing import Any
+from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 
+from sessions_platform.memory_budget import MemoryBudget
 from sessions_platform.operations.report.data import DURATIONS, EVENTS, ReportData, report_data
 from sessions_platform.operations.report.report import write_report
 from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.storage.warehouses.postgres.report_queries import QUARTERS_SINCE
 from sessions_platform.transforms import reference_sessionizer as reference
 from sessions_platform_tests.contexts import line
 from sessions_platform_tests.operations.report.recomputed import sessions_by_gap
@@ -30,6 +33,7 @@ TIMEZONE = "America/New_York"
 RULES = {
     "longer than the gap ends": {},
     "the gap itself ends": {"gap_inclusive": True},
+    "passive events neither open nor extend": {"passive": ["ping"]},
     "from the second on, in milliseconds": {"precision": "ms", "gap_from": "second"},
 }
 
@@ -42,7 +46,7 @@ def lived_in(request: pytest.FixtureRequest, open_context: Any) -> StreamContext
     files: dict[int, list[bytes]] = {day: [b"{broken"] for day in range(DAYS)}
     for user, at, number in moments(random):
         day = (at - DAY_ONE).days
-        rows = [line(f"u{user}", at, f"e{number}", url=f"/{number % 3}")]
+        rows = [line(f"u{user}", at, f"e{number}", "view" if number % 4 else "ping", url=f"/{number % 3}")]
         landings = [min(DAYS - 1, day + (random.random() < 0.1) * random.randrange(1, 3))]
         landings += [min(DAYS - 1, day + 1)] * (random.random() < 0.05)  # lands again, at times within one partition
         for landing in landings:
@@ -74,8 +78,10 @@ def test_sessions_at_each_gap_equal_a_full_recomputation(lived_in: StreamContext
     gaps = counted.sessions["gap"].to_list()
     assert len(gaps) == 8
     assert dict(counted.sessions.iter_rows()) == sessions_by_gap(events, gaps, lived_in.stream)
-    assert counted.events == len(events)
-    assert counted.histogram["silences"].sum() == len(events) - 20
+    passive = lived_in.stream.session.passive or []
+    active = [event for event in events if event["event_type"] not in passive]
+    assert counted.events == len(active)
+    assert counted.histogram["silences"].sum() == len(active) - 20
     current = counted.sessions.filter(gap=lived_in.stream.session.gap)["sessions"].item()
     assert current == len(table(lived_in))
 
@@ -83,7 +89,7 @@ def test_sessions_at_each_gap_equal_a_full_recomputation(lived_in: StreamContext
 def test_in_buckets_the_counts_are_the_same(lived_in: StreamContext) -> None:
     for since in (None, date(2026, 1, 3)):
         at_once = report_data(lived_in, since).silences
-        in_buckets = report_data(replace(lived_in, bucket_bytes=500), since).silences
+        in_buckets = report_data(replace(lived_in, memory=MemoryBudget(500, 500)), since).silences
         assert in_buckets.sessions.equals(at_once.sessions)
         assert in_buckets.histogram.equals(at_once.histogram)
         assert in_buckets[2:] == at_once[2:]
@@ -159,3 +165,21 @@ def test_the_reference_knows_silences_of_exactly_the_gap() -> None:
 
 
 PLACES = {"landing_partition": "", "source_uri": "", "position": 1}
+
+
+def test_hours_of_a_clock_that_differs_by_seconds_are_right(open_context: Any) -> None:
+    context: StreamContext = open_context(
+        start="1960-01-01", end="1960-02-01", session={"timezone": "Africa/Monrovia"}, landing={"start": "1960-01-01"}
+    )  # 44 minutes and 30 seconds behind UTC
+    moments = ["1960-01-02T01:44:29Z", "1960-01-02T03:44:30Z"]
+    put(context, "file", [line("ann", at, str(n)) for n, at in enumerate(moments)], "1960-01-02")
+    run_pending(context)
+    assert report_data(context).distributions.by_hour == {(6, 0): 1, (6, 3): 1}
+
+
+def test_since_some_day_all_hours_begin_at_a_quarter_of_an_hour() -> None:
+    days = [QUARTERS_SINCE + timedelta(days=n) for n in range(0, 366 * 60, 20)]
+    for zone in map(ZoneInfo, available_timezones()):
+        assert {(day.astimezone(zone).utcoffset() or timedelta()) % timedelta(minutes=15) for day in days} == {
+            timedelta(0)
+        }, zone

@@ -2,11 +2,14 @@
 
 from collections import Counter
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 
+from sessions_platform.contracts.session_rule import CutOn
 from sessions_platform.operations.report import charts, words
 from sessions_platform.operations.report.page import html
+from sessions_platform.operations.report.section import Section
 from sessions_platform.operations.report.sections import previews, sections
 from sessions_platform_tests.operations.report.counted import HOSTILE, REASONS, counted, empty
 
@@ -97,12 +100,30 @@ def test_a_stream_without_events_has_a_report_of_sentences() -> None:
     assert "Nothing is stale: all that has arrived is in the sessions" in page.texts["h2"]
 
 
+def by_name(**rule: Any) -> dict[str, Section]:
+    """The sections of a stream with another session rule."""
+    session = counted().stream.session.model_copy(update=rule)
+    ruled = counted().stream.model_copy(update={"session": session})
+    return {section.name: section for section in sections(counted(stream=ruled))}
+
+
 def test_rules_that_are_not_applied_to_other_gaps_are_named() -> None:
-    ruled = counted().stream.model_copy(
-        update={"session": counted().stream.session.model_copy(update={"campaign": "x"})}
-    )
-    (section,) = [section for section in sections(counted(stream=ruled)) if section.name == "gaps"]
-    assert "The stream's other rules (campaign) are not applied here" in section.text
+    text = by_name(campaign="x", cut_on=CutOn(column="x", when=["changes"]))["gaps"].text
+    assert "The stream's other rules (campaign, cut_on) are not applied here" in text
+
+
+def test_that_passive_events_are_left_out_is_said_where_gaps_are_counted() -> None:
+    shown = by_name(passive=["ping", "leave"])
+    for name in ("silences", "gaps"):
+        assert "Passive events (ping, leave) are left out." in shown[name].text
+    assert "Passive" not in "".join(section.text for section in by_name().values())
+
+
+def test_where_a_tools_id_makes_the_sessions_other_gaps_do_not_apply() -> None:
+    shown = by_name(id="visit_id")
+    assert shown["gaps"].title.startswith("Other gaps do not apply, because sessions are made by the tool's own id")
+    assert shown["gaps"].chart is shown["gaps"].table is None
+    assert "ends sessions only of events without the tool's own id, visit_id" in shown["silences"].text
 
 
 def test_previews_show_no_text_of_an_event() -> None:
