@@ -19,6 +19,7 @@ from sessions_platform.contracts.polars_syntax import joined_groups
 from sessions_platform.contracts.rejection_reasons import Code
 from sessions_platform.contracts.timestamp_reading import read_timestamp
 from sessions_platform.contracts.typed_values import BYTES_PREFIX
+from sessions_platform.sources.base import FROM
 
 _EXPECTED = {
     ColumnType.integer: "a whole number of 64 bits",
@@ -26,18 +27,22 @@ _EXPECTED = {
     ColumnType.boolean: "true or false",
 }
 
+_TEXT = pl.String()
 _MICROSECONDS = {"s": Decimal(10**6), "ms": Decimal(10**3), "us": Decimal(1), "ns": Decimal("0.001")}
 # A longer duration is an error; with more digits decimals would overflow.
 _LONGEST_SECONDS = 9 * 10**9
 
 
-def cast_expr(name: str, column: Column) -> pl.Expr:
+def cast_expr(name: str, column: Column, dtype: pl.DataType = _TEXT) -> pl.Expr:
     """The column `name` (String) as the contract's type; null where it is null or the cast fails.
 
     Booleans are "true", "false" and the column's `words`, in upper or lower case; integers have 64 bits; floats must be
-    finite; timestamps are read by the first of the column's formats that fits, as UTC in microseconds. A string is the
-    text itself, unless the column says how bytes or numbers become text.
+    finite; timestamps are read by the first of the column's formats that fits, as UTC in microseconds, and floored
+    towards the past where the column says so. A string is the text itself, unless the column says how bytes or numbers
+    become text. A column that is of instants already (`dtype`) is only floored.
     """
+    if dtype != _TEXT:
+        return pl.col(name).dt.truncate(column.floor) if column.floor else pl.col(name)
     text = _text(pl.col(name), column)
     match column.type:
         case ColumnType.string:
@@ -53,14 +58,16 @@ def cast_expr(name: str, column: Column) -> pl.Expr:
         case ColumnType.timestamp:
             text = _with_date_of_file(text, column)
             moment = pl.coalesce(read_timestamp(text, fmt, column.timezone) for fmt in column.formats or [])
-            return _earlier(moment, column.minus) if column.minus else moment
+            moment = _earlier(moment, column.minus) if column.minus else moment
+            return moment.dt.truncate(column.floor) if column.floor else moment
 
 
 def _with_date_of_file(text: pl.Expr, column: Column) -> pl.Expr:
     """The text behind what the file's path states; or only that, if the column is read from no field."""
     if column.from_file_name is None:
         return text
-    stated = joined_groups(pl.col("source_uri"), column.from_file_name)
+    file = pl.col("source_uri").str.replace(f"{FROM}[0-9T-]+$", "")  # without what names a slice of a growing file
+    stated = joined_groups(file, column.from_file_name)
     return pl.concat_str(stated, text, separator=" ") if column.from_ or column.join else stated
 
 

@@ -11,7 +11,7 @@ file and position of the *original row* that it replaces, so that order and deri
 on when it was repaired.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import polars as pl
@@ -23,7 +23,7 @@ from sessions_platform.contracts.stream import Stream
 from sessions_platform.transforms.identifiers import uuids_of
 from sessions_platform.transforms.rejections import reason_expr
 from sessions_platform.transforms.same_content import compared_content
-from sessions_platform.transforms.sort_events import sort_by_time
+from sessions_platform.transforms.sort_events import PART_ROWS, rows_by_time, sort_by_time
 from sessions_platform.transforms.validate import PAYLOAD_DIGEST
 
 # Which rows are repaired rows, and which original row of a landing file each replaces. Of several for
@@ -111,12 +111,28 @@ def candidate_hashes(stream: Stream) -> dict[str, pl.Expr]:
     return {f"_hash_of_{name}": pl.when(column.is_not_null()).then(column.hash()) for name, column in columns.items()}
 
 
-def unique_events(events: pl.DataFrame, stream: Stream, file_digests: Mapping[str, str]) -> pl.DataFrame:
-    """What ``deduplicate`` returns as `events` for rows that are no candidates and have no repair; same arguments."""
+def unique_events(
+    events: pl.DataFrame, is_unique: pl.Series, stream: Stream, file_digests: Mapping[str, str]
+) -> Iterator[pl.DataFrame]:
+    """What ``deduplicate`` returns as `events` for rows that are no candidates and have no repair, in parts.
+
+    Each part is gathered when it is needed, so that not all rows exist twice. Without rows there is one part.
+
+    Args:
+        events: rows among which there are others, too.
+        is_unique: which of them are meant (Boolean).
+        stream: the contract.
+        file_digests: as for ``deduplicate``.
+    """
+    rows = is_unique.arg_true()
     if stream.derives_event_id:
-        placed, _ = _newest_of_each_place(events, _NO_REPAIRS)
-        events = _with_derived_ids(placed, file_digests)
-    return sort_by_time(events.select(*contract_columns(stream)), stream)
+        placed, _ = _newest_of_each_place(events[rows], _NO_REPAIRS)
+        events = _with_derived_ids(placed, file_digests).rechunk()
+        rows = pl.int_range(events.height, dtype=pl.UInt32, eager=True)
+    order = rows_by_time(events, stream, rows)
+    events = events.select(*contract_columns(stream))
+    for first in range(0, max(1, len(order)), PART_ROWS):
+        yield events[order.slice(first, PART_ROWS)]
 
 
 def _newest_of_each_place(events: pl.DataFrame, repairs: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -66,8 +66,8 @@ class UserPattern:
         self._respelling = [
             text.encode(written.encoding) for text in ("\\", written.escape, '""', 2 * (written.quote or "")) if text
         ]
-        has_nested_text = written.parse is not None  # which may be a list of bytes
-        self._is_any_row = _is_respelled(column) or has_nested_text or b"" in self._parts
+        # Nested text may be a list of bytes, or have escapes of its own.
+        self._is_any_row = _is_respelled(column) or written.has_nested_text or b"" in self._parts
         self._decoder = Decoder(column.decode) if column.decode else None
 
     def named_in(self, text: bytes) -> bool:
@@ -146,7 +146,7 @@ def marker(nonce: str, proof: str, file_format: str) -> bytes:
     Args:
         nonce: 16 hex digits, another one in each row.
         proof: 16 hex digits by which a marker of the platform's own is recognized.
-        file_format: of the landing file.
+        file_format: of the landing file; WITHIN_TEXT where rows are within a text, which a quote would end.
     """
     text = f"{_MARKER}{nonce}-{proof}".encode()
     return _IN_JSON % text if file_format in ("ndjson", "json") else text

@@ -36,6 +36,17 @@ class Rule(NamedTuple):
     cut_on: str | None = None  # a column whose turns open a session
     changes_cut: bool = False  # from its last value, unless that was left by a cut, to another one
     leaves_cut: bool = False  # from a value to null
+    passive: tuple[str, ...] = ()  # event types that neither open nor extend a session
+    id: str | None = None  # a column with the tool's own id: the session of all events that have one, per user
+    id_within: timedelta = timedelta(days=1)  # unless they are silent for longer
+
+
+class Column(NamedTuple):
+    """A column of the sessions table that a stream adds: a function of a column of its events."""
+
+    function: str
+    column: str
+    where: Mapping[str, Sequence[Any]] = {}  # of which events: by column the values of which it is to be one
 
 
 PLAIN = Rule()
@@ -48,11 +59,65 @@ def sessions_of(events: list[Event], rule: Rule = PLAIN) -> list[list[Event]]:
 
 def cut(events: list[Event], rule: Rule = PLAIN) -> list[tuple[str, list[Event]]]:
     """What ``sessions_of`` returns, each session preceded by its boundary reason."""
+    return _cut(events, rule)[0]
+
+
+def outside(events: list[Event], rule: Rule = PLAIN) -> list[Event]:
+    """The passive events that are in no session."""
+    return _cut(events, rule)[1]
+
+
+def _cut(events: list[Event], rule: Rule) -> tuple[list[tuple[str, list[Event]]], list[Event]]:
+    sessions: list[tuple[str, list[Event]]] = []
+    left_out: list[Event] = []
+    keys: dict[tuple[str, Any], list[Event]] = {}
+    for event in sorted((copies[0] for copies in copies_of(events, rule)), key=lambda e: order(e, rule)):
+        keys.setdefault((event["user_id"], event[rule.id] if rule.id else None), []).append(event)
+    for (_, tool_id), own in keys.items():
+        active = [event for event in own if not _is_passive(event, rule)]
+        of_key = _cut_by_rule(active, rule) if tool_id is None else _cut_by_id(active, rule)
+        left_out += _with_passive(own, of_key, rule)
+        sessions += of_key
+    return sorted(sessions, key=lambda session: order(session[1][0], rule)), left_out
+
+
+def _cut_by_id(events: list[Event], rule: Rule) -> list[tuple[str, list[Event]]]:
+    """The active events with one id of the tool, in time order."""
+    sessions: list[tuple[str, list[Event]]] = []
+    for event in events:
+        if not sessions or _ends(sessions[-1][1][-1], event, rule):
+            sessions.append(("tool", []))
+        sessions[-1][1].append(event)
+    return sessions
+
+
+def _with_passive(own: list[Event], sessions: list[tuple[str, list[Event]]], rule: Rule) -> list[Event]:
+    """Put the passive events of a key, which are in time order, into its sessions; the result is those of none.
+
+    Each belongs to the session of the last active event that is not later, if the silence since then does not end it.
+    """
+    session_of = {identity(event): session for _, session in sessions for event in session}
+    last: Event | None = None
+    left_out: list[Event] = []
+    for event in own:
+        if not _is_passive(event, rule):
+            last = event
+        elif last is None or _ends(last, event, rule):
+            left_out.append(event)
+        else:
+            session_of[identity(last)].append(event)
+    for _, session in sessions:
+        session.sort(key=lambda event: order(event, rule))
+    return left_out
+
+
+def _cut_by_rule(events: list[Event], rule: Rule) -> list[tuple[str, list[Event]]]:
+    """The active events of one user, those without an id of the tool, in time order."""
     sessions: list[tuple[str, list[Event]]] = []
     last: Event | None = None
     campaign: Any = None  # the newest of the activity chain that is not null
     value: Any = None  # that of the column `cut_on`, too
-    for event in sorted((copies[0] for copies in copies_of(events, rule)), key=lambda e: order(e, rule)):
+    for event in events:
         opens_chain = last is None or _is_silence(last, event, rule)
         if opens_chain:
             campaign = value = None
@@ -99,17 +164,22 @@ def session_id(session: list[Event]) -> str:
 
 
 def summary(
-    session: list[Event], priorities: Sequence[str] = (), columns: Mapping[str, tuple[str, str]] | None = None
+    session: list[Event],
+    priorities: Sequence[str] = (),
+    columns: Mapping[str, Column] | None = None,
+    rule: Rule = PLAIN,
 ) -> dict[str, Any]:
     """What ``transforms.summarize`` makes of a session, without session_partition and session_rule_version.
 
     Args:
         session: its events, in time order.
         priorities: event types, of which the first that occurs is the primary action; empty for the most frequent.
-        columns: the stream's own columns: by name a function, and the event column that it aggregates.
+        columns: the stream's own columns: by name how each is made of the events.
+        rule: which events are passive, and which column has the tool's id.
     """
-    start, end = session[0]["event_timestamp"], session[-1]["event_timestamp"]
-    pages = [event["page_url"] for event in session if event.get("page_url") is not None]
+    active = [event for event in session if not _is_passive(event, rule)]
+    start, end = active[0]["event_timestamp"], active[-1]["event_timestamp"]
+    pages = [event["page_url"] for event in active if event.get("page_url") is not None]
     return {
         "session_id": session_id(session),
         "user_id": session[0]["user_id"],
@@ -117,20 +187,26 @@ def summary(
         "session_end": end,
         "duration_seconds": (end - start) / timedelta(seconds=1),
         "event_count": len(session),
-        "primary_action": _primary_action(session, priorities),
+        "primary_action": _primary_action(active, priorities),
         "entry_page": pages[0] if pages else None,
         "exit_page": pages[-1] if pages else None,
-        **{name: _aggregate(function, column, session) for name, (function, column) in (columns or {}).items()},
+        **({"tool_session_id": session[0][rule.id]} if rule.id else {}),
+        **{name: _aggregate(column, session) for name, column in (columns or {}).items()},
     }
 
 
 def order(event: Event, rule: Rule) -> tuple[Any, ...]:
-    """The sort key of events: user, time, sequence (null last; or file and position), event id."""
+    """The sort key of events: user, time, passive ones last, sequence (null last; or file and position), event id."""
+    begin = (event["user_id"], event["event_timestamp"], _is_passive(event, rule))
     if rule.sequence == "position":
-        return (event["user_id"], event["event_timestamp"], event["source_uri"], event["position"], event["event_id"])
+        return (*begin, event["source_uri"], event["position"], event["event_id"])
     sequence = event[rule.sequence] if rule.sequence else None
     null_last = (sequence is None, 0 if sequence is None else sequence)
-    return (event["user_id"], event["event_timestamp"], null_last, event["event_id"])
+    return (*begin, null_last, event["event_id"])
+
+
+def _is_passive(event: Event, rule: Rule) -> bool:
+    return bool(rule.passive) and event["event_type"] in rule.passive
 
 
 def _primary_action(session: list[Event], priorities: Sequence[str]) -> str | None:
@@ -140,14 +216,18 @@ def _primary_action(session: list[Event], priorities: Sequence[str]) -> str | No
     return next(event["event_type"] for event in session if counts[event["event_type"]] == max(counts.values()))
 
 
-def _aggregate(function: str, column: str, session: list[Event]) -> Any:
-    values = [event[column] for event in session if event[column] is not None]
+def _aggregate(own: Column, session: list[Event]) -> Any:
+    function, column, where = own
+    held = [event for event in session if all(event[name] in wanted for name, wanted in where.items())]
+    values = [event[column] for event in held if event[column] is not None]
     if function == "count":
         return len(values)
     if function == "count_distinct":
         return len(set(values))
     if not values:
         return None
+    if function == "most_frequent":
+        return max(values, key=values.count)  # of equals the first
     if function in {"first", "last"}:
         return values[0] if function == "first" else values[-1]
     return {"sum": _sum, "min": min, "max": max}[function](values)
@@ -171,6 +251,14 @@ def _is_silence(last: Event, event: Event, rule: Rule) -> bool:
     silence = floored(event["event_timestamp"], rule.precision) - begin
     too_long = silence >= rule.gap if rule.gap_inclusive else silence > rule.gap
     return event["user_id"] != last["user_id"] or too_long
+
+
+def _ends(last: Event, event: Event, rule: Rule) -> bool:
+    """Whether the silence between two events of one user, and of one id of the tool, ends a session."""
+    if not rule.id or event[rule.id] is None:
+        return _is_silence(last, event, rule)
+    silence = event["event_timestamp"] - last["event_timestamp"]
+    return silence > rule.id_within or (rule.gap_inclusive and silence == rule.id_within)
 
 
 def floored(moment: datetime, unit: timedelta) -> datetime:

@@ -12,6 +12,12 @@ alone, never from stored sessions, by reading outwards until the chains end; and
 sessions of its own chain only. Where only the length of a chain matters, silences up to ``longest_silence`` are taken
 to continue it.
 
+Where the rule names the tool's own session id (``id``), the events of each user and id are a chain, in which no silence
+is longer than ``id_within``, and the chain is the session; only events without an id are cut by the other rules, among
+themselves. Passive events (``passive``) are in no chain: once the others are cut, each joins the session of the last
+active event of its key, if a silence up to it would not have ended that session. What reading needs to know of both is
+in ``transforms.activity``.
+
 Sources of the rules: a silence of exactly the gap does not end a session, as in Spark's ``session_window``. The
 default gap of 30 minutes, a new session at midnight, and one for another campaign are those of Google's Universal
 Analytics (support.google.com/analytics/answer/2731565); Google Analytics 4 has dropped the latter two, and here they
@@ -19,9 +25,10 @@ are optional.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Protocol
 
 import polars as pl
@@ -31,11 +38,23 @@ from sessions_platform.contracts.polars_types import in_window, key_expr
 from sessions_platform.contracts.session_rule import CutOn, SessionRule
 from sessions_platform.contracts.sessions import Boundary, sessionized_columns
 from sessions_platform.contracts.stream import Stream
+from sessions_platform.transforms.activity import (
+    has_same_key,
+    is_active,
+    is_by_rule,
+    keys_continuing,
+    longest_silence,
+    of_keys,
+    point_columns,
+)
 from sessions_platform.transforms.identifiers import uuids_of
+from sessions_platform.transforms.keys import by_key, with_passive_last
 from sessions_platform.transforms.same_content import compared_content
-from sessions_platform.transforms.sort_events import IDENTITY, sort_events
+from sessions_platform.transforms.sort_events import IDENTITY, SortedEvents, sort_events, sort_rows
 
 _MICROSECOND = timedelta(microseconds=1)
+_OF_SESSION = ("session_id", "session_partition", "_opened_at", "_chain_seconds")
+_OF_EVENT = ("boundary_reason", "is_new_session", "time_diff_seconds")
 _MOST_WINDOWS = 16  # of changed events; for each the files near it are read
 
 
@@ -77,19 +96,54 @@ def sessionize(events: pl.DataFrame, stream: Stream) -> pl.DataFrame:
         stream: its session rule.
 
     Returns:
-        Users one after the other, each user's events in ``time_order``, with session_id (String), session_partition
-        (String), is_new_session (Boolean), time_diff_seconds (Float64, null for a session's first event),
-        boundary_reason (String, null but for a session's first event), _opened_at (the session's start), and
-        _chain_seconds (Float64).
+        Users one after the other, each session's events together and in ``time_order`` (of one moment, passive ones
+        last), with session_id (String), session_partition (String), is_new_session (Boolean), time_diff_seconds
+        (Float64, null for a session's first event), boundary_reason (String, null but for a session's first event),
+        _opened_at (the session's start), and _chain_seconds (Float64). A passive event outside of all sessions has no
+        session_id; it is in the partition of its own time.
     """
-    return _cut(sort_events(events, stream)[0], stream)
+    return sessionize_sorted(sort_events(events, stream)[0], stream)
 
 
-def _cut(ordered: pl.DataFrame, stream: Stream) -> pl.DataFrame:
-    """What ``sessionize`` returns, for events that are in order."""
-    silence = pl.when(_same_user()).then(pl.col("event_timestamp").diff())
-    marked = ordered.with_columns(_silence=silence)
-    marked = marked.with_columns(_opens_chain=pl.col("_silence").is_null() | _is_cut(stream.session))
+def sessionize_sorted(ordered: pl.DataFrame, stream: Stream) -> pl.DataFrame:
+    """What ``sessionize`` returns, for events that are in the order of ``sort_events``; all those of each user."""
+    rule = stream.session
+    cut = _cut(_points(ordered, rule), stream)
+    events = ordered[cut["_row"]] if rule.id or rule.passive else ordered  # else nothing has moved
+    return events.hstack(cut.select(*_OF_SESSION, *_OF_EVENT))
+
+
+def _points(ordered: pl.DataFrame, rule: SessionRule) -> pl.DataFrame:
+    """What decides about sessions, and `_row`, the number of the row. All else is moved once, when all is decided."""
+    names = ["user_id", "event_timestamp", "event_id", rule.passive and "event_type", rule.id, rule.campaign]
+    named = dict.fromkeys(filter(None, [*names, rule.cut_on and rule.cut_on.column]))
+    return ordered.select(*named).with_columns(_row=pl.int_range(pl.len(), dtype=pl.UInt32))
+
+
+def _cut(points: pl.DataFrame, stream: Stream) -> pl.DataFrame:
+    """The points with the columns that ``sessionize`` adds, in its order.
+
+    Args:
+        points: ``_points``, users one after the other and each user's in ``time_order``.
+        stream: its session rule.
+    """
+    rule = stream.session
+    if rule.id:
+        points = by_key(points, rule.id)
+    points = points.with_columns(_key=(~has_same_key(rule)).fill_null(value=False).cum_sum())
+    if not rule.passive:
+        return _cut_active(points, stream)
+    points = with_passive_last(points, rule)
+    active = points.select(is_active(rule)).to_series()
+    return _with_passive(points, active, _cut_active(points.filter(active), stream), stream)
+
+
+def _cut_active(ordered: pl.DataFrame, stream: Stream) -> pl.DataFrame:
+    """What ``_cut`` returns, for active events, those of each `_key` together."""
+    rule, time, key = stream.session, pl.col("event_timestamp"), pl.col("_key")
+    marked = ordered.with_columns(_silence=pl.when(key == key.shift()).then(time.diff()))
+    ends = _ends_session(rule, time.shift(), time)
+    marked = marked.with_columns(_opens_chain=pl.col("_silence").is_null() | ends)
     marked = _with_boundaries(marked, stream).with_columns(is_new_session=pl.col("boundary_reason").is_not_null())
     openers = _openers(marked, stream)
     number = marked["is_new_session"].cum_sum() - 1
@@ -98,6 +152,32 @@ def _cut(ordered: pl.DataFrame, stream: Stream) -> pl.DataFrame:
         _chain_seconds(marked),
         time_diff_seconds=pl.when(~pl.col("is_new_session")).then(in_seconds(pl.col("_silence"))),
     ).drop("_silence", "_opens_chain")
+
+
+def _with_passive(ordered: pl.DataFrame, active: pl.Series, cut: pl.DataFrame, stream: Stream) -> pl.DataFrame:
+    """All events with the columns that ``cut`` has of the active ones, in the order of ``ordered``.
+
+    A passive event has those of the last active one before it, if that is of its key and near enough.
+    """
+    rule, time = stream.session, pl.col("event_timestamp")
+    number = active.cum_sum().cast(pl.Int64) - 1  # of the last active event, -1 before the first
+    of_active = cut.select(*_OF_SESSION, "boundary_reason", "is_new_session", _before=time, _key_before="_key")
+    last = of_active[number.clip(lower_bound=0)] if cut.height else of_active.clear(ordered.height)
+    same_key = (number >= 0) & (last["_key_before"] == ordered["_key"]).fill_null(value=False)
+    events = ordered.with_columns(last, _active=active, _same_key=same_key)
+    is_held = pl.col("_active") | (pl.col("_same_key") & ~_ends_session(rule, pl.col("_before"), time))
+    events = events.with_columns(_is_held=is_held, is_new_session=pl.col("_active") & pl.col("is_new_session"))
+    held, alone = pl.when("_is_held"), (~events["_is_held"]).arg_true()
+    own_partitions = events.select(time)[alone].select(key_expr(stream.session_calendar)).to_series()
+    events = events.with_columns(
+        held.then("session_id"),
+        events["session_partition"].scatter(alone, own_partitions),
+        held.then("_opened_at").otherwise(time).alias("_opened_at"),
+        held.then("_chain_seconds").otherwise(0.0).alias("_chain_seconds"),
+        boundary_reason=pl.when("is_new_session").then("boundary_reason"),
+        time_diff_seconds=pl.when(pl.col("_is_held") & ~pl.col("is_new_session")).then(in_seconds(time.diff())),
+    )
+    return events.select(*ordered.columns, *_OF_SESSION, *_OF_EVENT)
 
 
 def _openers(marked: pl.DataFrame, stream: Stream) -> pl.DataFrame:
@@ -133,36 +213,72 @@ def sessionize_window(window: Window, read: EventReader, stream: Stream) -> Sess
         read: reads the stream's event columns.
         stream: its session rule.
     """
-    gap = stream.session.longest_silence
-    events = read(window.start - gap, window.end)
+    ordered = _read_sorted(window, read, stream)
+    return _sessionized(ordered.frame(), ordered.duplicates, window, stream)
+
+
+def sessionize_in_parts(
+    window: Window, read: EventReader, stream: Stream, rows: int
+) -> Iterator[Callable[[], Sessionized]]:
+    """The same, in parts of whole users with about `rows` events each, so that not all rows exist twice.
+
+    All is read and sorted first. Each part is computed when it is called; several may be at the same time.
+    """
+    ordered = _read_sorted(window, read, stream)
+
+    def computed(first: int, length: int) -> Sessionized:
+        return _sessionized(ordered.frame(first, length), ordered.duplicates, window, stream)
+
+    for part in ordered.parts(rows):
+        yield partial(computed, *part)
+
+
+def _read_sorted(window: Window, read: EventReader, stream: Stream) -> SortedEvents:
+    """The events around the window that its sessions depend on."""
     rule = stream.session
+    events = read(window.start - rule.longest_silence, window.end)
     if rule.campaign or rule.cut_on or rule.max_length:
-        events = _with_beginnings(events, window.start, read, gap)
-    events = _with_endings(events, window.end, read, gap)
-    ordered, duplicates = sort_events(events, stream)
+        events = _with_beginnings(events, window.start, read, rule)
+    return sort_rows(_with_endings(events, window.end, read, rule).rechunk(), stream)
+
+
+def _sessionized(ordered: pl.DataFrame, duplicates: pl.DataFrame, window: Window, stream: Stream) -> Sessionized:
+    """The sessions of these users that start in the window. `duplicates` may be of other users, too."""
     # Events before the first that opens a session continue an earlier one, whose start was perhaps not read. They have
     # a wrong id, but the session that they seem to open does not start in the window either.
-    inside = _cut(ordered, stream).filter(in_window(window, "_opened_at"))
+    inside = sessionize_sorted(ordered, stream).filter(in_window(window, "_opened_at"))
     longest = inside.group_by("session_partition").agg(seconds=pl.max("_chain_seconds"))
     return Sessionized(inside.select(*sessionized_columns(stream)), _left_out(inside, duplicates, stream), longest)
 
 
-def _with_beginnings(events: pl.DataFrame, start: datetime, read: EventReader, gap: timedelta) -> pl.DataFrame:
-    """Add earlier events of the users whose chain at `start` may have begun before `start - gap`."""
-    edge, reach = start - gap, gap
-    crossing = pl.col("event_timestamp") < start
-    while (users := events.filter(crossing, pl.col("event_timestamp") <= edge + gap)["user_id"].unique()).len():
+def _with_beginnings(events: pl.DataFrame, start: datetime, read: EventReader, rule: SessionRule) -> pl.DataFrame:
+    """Add earlier events of the users whose chain at `start` may have begun before what was read.
+
+    Chains of a tool's id need none: no rule cuts them.
+    """
+    reach = rule.longest_silence
+    edge = start - reach
+    crossing = is_active(rule) & is_by_rule(rule) & (pl.col("event_timestamp") < start)
+    at_edge = pl.col("event_timestamp") <= edge + longest_silence(rule)
+    while (users := events.filter(crossing, at_edge)["user_id"].unique()).len():
         more = read(edge - reach, edge, users)
         events, edge, reach = pl.concat([events, more]), edge - reach, reach * 2
+        at_edge = pl.col("event_timestamp") <= edge + longest_silence(rule)
     return events
 
 
-def _with_endings(events: pl.DataFrame, end: datetime, read: EventReader, gap: timedelta) -> pl.DataFrame:
-    """Add later events of the users whose chain may continue at `end`."""
-    edge, reach = end, gap
-    while (users := events.filter(pl.col("event_timestamp") >= edge - gap)["user_id"].unique()).len():
-        more = read(edge, edge + reach, users)
+def _with_endings(events: pl.DataFrame, end: datetime, read: EventReader, rule: SessionRule) -> pl.DataFrame:
+    """Add later events of the users who have a chain that may continue at `end`.
+
+    All events of such a user are read, for which copy of an event counts shows only beside the others; but only the
+    chains that were there at `end` are followed.
+    """
+    edge, reach = end, rule.longest_silence
+    keys = keys_continuing(events, edge, rule)
+    while keys.height:
+        more = read(edge, edge + reach, keys["user_id"].unique())
         events, edge, reach = pl.concat([events, more]), edge + reach, reach * 2
+        keys = keys_continuing(of_keys(more, keys), edge, rule)
     return events
 
 
@@ -172,19 +288,22 @@ def _with_boundaries(marked: pl.DataFrame, stream: Stream) -> pl.DataFrame:
     A null campaign neither cuts nor is remembered; with a new chain the campaign before is forgotten.
     """
     rule, opens_chain = stream.session, pl.col("_opens_chain")
-    reason = pl.when(opens_chain).then(pl.lit(Boundary.inactivity.value))
+    by_rule = is_by_rule(rule)
+    silent = pl.lit(Boundary.inactivity.value)
+    opened = pl.when(by_rule).then(silent).otherwise(pl.lit(Boundary.tool.value)) if rule.id else silent
+    reason = pl.when(opens_chain).then(opened)
     if rule.split_at_midnight:
         day = pl.col("event_timestamp").dt.convert_time_zone(rule.timezone).dt.date()
-        reason = reason.when(day != day.shift()).then(pl.lit(Boundary.midnight.value))
+        reason = reason.when(by_rule & (day != day.shift())).then(pl.lit(Boundary.midnight.value))
     if rule.campaign:
         marked = marked.with_columns(_chain=opens_chain.cum_sum())
         last = pl.col(rule.campaign).forward_fill().over("_chain").shift().over("_chain")
-        reason = reason.when(pl.col(rule.campaign) != last).then(pl.lit(Boundary.campaign.value))
+        reason = reason.when(by_rule & (pl.col(rule.campaign) != last)).then(pl.lit(Boundary.campaign.value))
     if rule.cut_on:
         marked, is_turn = _turns(marked, rule.cut_on)
-        reason = reason.when(is_turn).then(pl.lit(Boundary.cut_on.value))
+        reason = reason.when(by_rule & is_turn).then(pl.lit(Boundary.cut_on.value))
     marked = marked.with_columns(boundary_reason=reason)
-    return _with_length_cuts(marked, rule.max_length) if rule.max_length else marked
+    return _with_length_cuts(marked, rule) if rule.max_length else marked
 
 
 def _turns(marked: pl.DataFrame, cut_on: CutOn) -> tuple[pl.DataFrame, pl.Expr]:
@@ -202,8 +321,8 @@ def _turns(marked: pl.DataFrame, cut_on: CutOn) -> tuple[pl.DataFrame, pl.Expr]:
     return marked, leaves | (value != last)
 
 
-def _with_length_cuts(marked: pl.DataFrame, longest: timedelta) -> pl.DataFrame:
-    """Cut what the other rules leave too long: the first event later than `longest` after a session's start opens one.
+def _with_length_cuts(marked: pl.DataFrame, rule: SessionRule) -> pl.DataFrame:
+    """Cut what the other rules leave too long: the first event more than `max_length` after a session's start.
 
     This depends on the start before, so it can't be a column expression. Only sessions that are too long are looped
     over, by bisection.
@@ -211,8 +330,10 @@ def _with_length_cuts(marked: pl.DataFrame, longest: timedelta) -> pl.DataFrame:
     micros = marked["event_timestamp"].dt.epoch("us")
     first = marked["boundary_reason"].is_not_null().arg_true()
     last = first.shift(-1, fill_value=marked.height) - 1
-    limit, cuts = longest // _MICROSECOND, []
+    limit, cuts = (rule.max_length or timedelta.max) // _MICROSECOND, []
     is_long = micros.gather(last) - micros.gather(first) > limit
+    if rule.id:
+        is_long &= marked[rule.id].gather(first).is_null()
     for start, end in zip(first.filter(is_long), last.filter(is_long), strict=True):
         cuts += _length_cuts(micros[start : end + 1].to_list(), limit, start)
     at = pl.int_range(pl.len()).is_in(pl.Series(cuts, dtype=pl.Int64).implode())
@@ -241,10 +362,9 @@ def affected_partitions(changed: pl.DataFrame, read: EventReader, stream: Stream
     """The session partitions whose sessions may change: those of all events in the activity chains of changed events.
 
     Args:
-        changed: user_id (String) and event_timestamp (Datetime, us, UTC) of the events that were added, removed or
-            changed; any order.
-        read: reads user_id and event_timestamp of the events before and after the change together. With both, a
-            chain is at least as long as it was and as it becomes.
+        changed: ``point_columns`` of the events that were added, removed or changed; any order.
+        read: reads ``point_columns`` of the events before and after the change together. With both, a chain is at
+            least as long as it was and as it becomes.
         stream: its gap and session calendar.
 
     Returns:
@@ -259,22 +379,22 @@ def affected_partitions(changed: pl.DataFrame, read: EventReader, stream: Stream
 
 
 def _chains_around(changed: pl.DataFrame, window: Window, read: EventReader, stream: Stream) -> pl.DataFrame:
-    """The events of all chains that have a changed event: user_id, event_timestamp.
+    """The events of all chains that have a changed event: ``point_columns``.
 
     Reads the window and one gap on both sides, and then further, twice as far each time, for the users whose chains
     reach the edge of what was read.
     """
-    points = ["user_id", "event_timestamp"]
+    points, rule = list(point_columns(stream)), stream.session
     changed_points = changed.select(*points, _changed=pl.lit(True))
     users = changed["user_id"].unique()
-    gap = stream.session.longest_silence
-    start, end = window.start - gap, window.end + gap
+    reach = rule.longest_silence
+    start, end = window.start - reach, window.end + reach
     events = read(start, end, users).select(*points, _changed=pl.lit(False))
-    reach = gap
+    time = pl.col("event_timestamp")
     while True:
-        chains = _changed_chains(pl.concat([changed_points, events]), gap)
-        earlier = _users_at(chains, start, start + gap)
-        later = _users_at(chains, end - gap - _MICROSECOND, end)
+        chains = _changed_chains(pl.concat([changed_points, events]), rule)
+        earlier = chains.filter(time.is_between(start, start + longest_silence(rule)))["user_id"].unique()
+        later = chains.filter(time.is_between(end - longest_silence(rule) - _MICROSECOND, end))["user_id"].unique()
         if not earlier.len() and not later.len():
             return chains
         if earlier.len():
@@ -286,16 +406,25 @@ def _chains_around(changed: pl.DataFrame, window: Window, read: EventReader, str
         reach *= 2
 
 
-def _changed_chains(points: pl.DataFrame, gap: timedelta) -> pl.DataFrame:
-    """The points of the chains that have a changed one. A silence that the rule may not cut never divides here."""
-    ordered = points.sort("user_id", "event_timestamp")
-    silence = pl.when(_same_user()).then(pl.col("event_timestamp").diff())
-    chain = (silence.is_null() | (silence > gap)).cum_sum()
+def _changed_chains(points: pl.DataFrame, rule: SessionRule) -> pl.DataFrame:
+    """The points of the chains that have a changed one. A silence that the rule may not cut never divides here.
+
+    A changed event counts as active, whatever it is or was. With a tool's id, its chains are those of all copies of
+    it: another copy may be the one that counts from now on.
+    """
+    moment = ["user_id", "event_timestamp"]
+    if rule.id:
+        points = points.with_columns(pl.col("_changed").any().over(moment))
+    ordered = points.sort(*([*moment[:1], rule.id, *moment[1:]] if rule.id else moment))
+    time, same_key = pl.col("event_timestamp"), has_same_key(rule)
+    last = time.shift()
+    if rule.passive:
+        ordered = ordered.with_columns(_key=(~same_key).fill_null(value=False).cum_sum())
+        active = pl.when(is_active(rule) | pl.col("_changed")).then(time)
+        last = active.forward_fill().shift().over("_key")
+    silence = pl.when(same_key).then(time - last)
+    chain = (silence.is_null() | (silence > longest_silence(rule))).cum_sum()
     return ordered.with_columns(_chain=chain).filter(pl.col("_changed").any().over("_chain"))
-
-
-def _users_at(chains: pl.DataFrame, start: datetime, end: datetime) -> pl.Series:
-    return chains.filter(pl.col("event_timestamp").is_between(start, end))["user_id"].unique()
 
 
 def _windows_of(changed: pl.DataFrame, stream: Stream) -> Iterator[Window]:
@@ -309,17 +438,19 @@ def _windows_of(changed: pl.DataFrame, stream: Stream) -> Iterator[Window]:
     yield from (Window(first, last + day) for first, last in spans.select("first", "last").iter_rows())
 
 
-def _is_cut(rule: SessionRule) -> pl.Expr:
-    """Whether the silence before an event, ``_silence`` to the microsecond, is one that ends a session."""
-    silence = pl.col("_silence")
+def _ends_session(rule: SessionRule, before: pl.Expr, at: pl.Expr) -> pl.Expr:
+    """Whether a session of the event's key ends by the silence from one moment to another."""
+    if not rule.id:
+        return _is_cut(rule, before, at)
+    is_longer = at - before >= rule.id_within if rule.gap_inclusive else at - before > rule.id_within
+    return pl.when(is_by_rule(rule)).then(_is_cut(rule, before, at)).otherwise(is_longer)
+
+
+def _is_cut(rule: SessionRule, before: pl.Expr, at: pl.Expr) -> pl.Expr:
+    """Whether the rule ends a session by the silence from one moment to another."""
     if rule.silence_begins != "us":
-        time = pl.col("event_timestamp")
-        silence = time.dt.truncate(f"1{rule.precision}") - time.shift().dt.truncate(f"1{rule.silence_begins}")
-    return silence >= rule.gap if rule.gap_inclusive else silence > rule.gap
-
-
-def _same_user() -> pl.Expr:
-    return pl.col("user_id") == pl.col("user_id").shift()
+        before, at = before.dt.truncate(f"1{rule.silence_begins}"), at.dt.truncate(f"1{rule.precision}")
+    return at - before >= rule.gap if rule.gap_inclusive else at - before > rule.gap
 
 
 def _left_out(inside: pl.DataFrame, duplicates: pl.DataFrame, stream: Stream) -> pl.DataFrame:

@@ -3,8 +3,9 @@
 Here: exact counts over all events that are given, by which a stream's gap is chosen. Not here: the session rule itself
 (``transforms.sessionize``), and where the events come from: a sample (``operations.preview``), or whole partitions.
 
-Only the gap is varied. The other rules (`split_at_midnight`, `campaign`, `max_length`) are left out: where a stream has
-one of them, it has more sessions than are counted here.
+Only the gap is varied. The other rules that end sessions (`split_at_midnight`, `campaign`, `cut_on`, `max_length`) are
+left out: where a stream has one of them, it has more sessions than are counted here. Passive events are the caller's to
+leave out.
 """
 
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ GAPS = tuple(timedelta(minutes=minutes) for minutes in (5, 10, 15, 20, 30, 45, 6
 BOUNDS = (timedelta(minutes=1), *GAPS, timedelta(hours=6), timedelta(days=1), timedelta(days=7))
 
 _DURATION = pl.Duration("us")
+_MOST = 2**63 - 1
 
 
 class Silences(NamedTuple):
@@ -50,8 +52,8 @@ def silences(
 ) -> Silences:
     """Count the silences between successive events of one user, and the sessions that each gap would give.
 
-    One sort and one pass over the events, whatever the number of gaps; a LazyFrame is computed by the streaming engine.
-    Exact to the microsecond. A duplicate of an event adds a silence of zero, and no session.
+    One sort and one pass over the events, whatever the number of gaps. Exact to the microsecond. A duplicate of an
+    event adds a silence of zero, and no session.
 
     Args:
         events: user_id (String) and event_timestamp (Datetime, us), none null; any order, other columns are ignored.
@@ -62,15 +64,17 @@ def silences(
         silence_begins: as of ``SessionRule``: to what the time of the event before a silence is floored.
     """
     lengths = [*gaps, *bounds]
-    ordered = events.lazy().select("user_id", "event_timestamp").sort("user_id", "event_timestamp")
-    is_same_user = pl.col("user_id") == pl.col("user_id").shift()
-    time = pl.col("event_timestamp")
-    measured = time.dt.truncate(f"1{precision}") - time.shift().dt.truncate(f"1{silence_begins}")
-    silence = pl.when(is_same_user).then(measured)
-    counts = ordered.select(_silence=silence).select(
-        pl.len(),
-        pl.count("_silence"),
-        *(_ending(length, gap_inclusive).alias(str(n)) for n, length in enumerate(lengths)),
+    is_same_user = pl.col("user") == pl.col("user").shift()
+    silence = pl.when(is_same_user).then(_floored(precision) - _floored(silence_begins).shift())
+    counts = (
+        _in_order(events)
+        .lazy()
+        .select(_silence=silence)
+        .select(
+            pl.len(),
+            pl.count("_silence"),
+            *(_ending(length, gap_inclusive).alias(str(n)) for n, length in enumerate(lengths)),
+        )
     )
     count, between, *cuts = counts.collect(engine="streaming").row(0)
     users = count - between
@@ -80,6 +84,27 @@ def silences(
         {"gap": _DURATION, "sessions": pl.Int64()},
     )
     return Silences(_histogram(bounds, [between, *of_bounds]), sessions, count, users)
+
+
+def _in_order(events: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
+    """A number of the user, as `user`, and the time, as `time`, of each event, by user and time.
+
+    Both are one integer where 63 bits have room for them, which sorts in a fifth of the time of two columns.
+    """
+    user = pl.col("user_id").cast(pl.Categorical(pl.Categories.random())).to_physical().cast(pl.Int64)
+    numbered = events.lazy().select(user=user, time="event_timestamp").collect(engine="streaming")
+    time = pl.col("time").to_physical()
+    first, last, users = numbered.select(time.min().alias("first"), time.max().alias("last"), pl.max("user")).row(0)
+    if numbered.is_empty() or (users + 1) * (last - first + 1) > _MOST:
+        return numbered.sort("user", "time")
+    span = last - first + 1
+    packed = numbered.select(_packed=pl.col("user") * span + (time - first)).to_series().sort().to_frame()
+    at = (pl.col("_packed") % span + first).cast(numbered.schema["time"])
+    return packed.select(user=pl.col("_packed") // span, time=at)
+
+
+def _floored(unit: TimeUnit) -> pl.Expr:
+    return pl.col("time").dt.truncate(f"1{unit}") if unit != "us" else pl.col("time")
 
 
 def _ending(length: timedelta, gap_inclusive: bool) -> pl.Expr:

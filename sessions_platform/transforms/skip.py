@@ -39,6 +39,8 @@ def _as_text(payloads: pl.Series) -> pl.Series:
 def _matches(rule: SkipRule) -> pl.Expr:
     """Whether a row keeps all conditions of the rule; false where the value is null."""
     text = pl.col(rule.column) if rule.column else pl.col("payload").map_batches(_as_text, pl.String)
+    if rule.missing:
+        return text.is_null()
     conditions = [text.is_not_null()]
     if rule.isin is not None:
         conditions.append(text.is_in(rule.isin))

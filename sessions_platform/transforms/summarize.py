@@ -9,13 +9,17 @@ and last event give most columns by gathering, and nothing has to be grouped. Wh
 fewest events possible.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 
+from sessions_platform.contracts.column_types import TOOL_SESSION_ID
 from sessions_platform.contracts.session_rule import Aggregate
 from sessions_platform.contracts.sessions import session_columns
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.errors import UserError
+from sessions_platform.transforms.activity import is_active
 from sessions_platform.transforms.sessionize import in_seconds
 from sessions_platform.transforms.sort_events import time_order
 
@@ -37,25 +41,53 @@ def summarize(sessionized: pl.DataFrame, stream: Stream) -> pl.DataFrame:
     Raises:
         UserError: a sum exceeds 64 bits, or the range of a double. The message names the session.
     """
+    rule = stream.session
+    sessionized = sessionized.select(_needed(sessionized.columns, stream))
+    if rule.passive:
+        sessionized = sessionized.filter(pl.col("session_id").is_not_null())
     ordered = sessionized if _is_in_order(sessionized, stream) else _in_order(sessionized, stream)
     ordered = ordered.rechunk()
     opens = _opens(ordered)
     first = opens.arg_true()
     last = first.shift(-1, fill_value=ordered.height) - 1
     numbered = ordered.with_columns((opens.cum_sum() - 1).alias(_SESSION))
+    active = ordered.select(is_active(rule)).to_series() if rule.passive else None
     time = ordered["event_timestamp"]
-    sessions = ordered.select("session_id", "user_id", "session_partition")[first].with_columns(
+    own = ["session_id", "user_id", "session_partition"]
+    tool = [pl.col(rule.id).alias(TOOL_SESSION_ID)] if rule.id else []
+    sessions = ordered.select(*own, *tool)[first].with_columns(
         time.gather(first).alias("session_start"),
-        time.gather(last).alias("session_end"),
+        time.gather(last if active is None else _last_active(active, last)).alias("session_end"),
         (last - first + 1).cast(pl.Int64).alias("event_count"),
-        *_pages(ordered, first, last),
-        _primary_actions(numbered, first, last, stream),
+        *_pages(ordered, first, last, active),
+        _primary_actions(numbered, active, first, last, stream),
         *_own_columns(numbered, stream),
         session_rule_version=pl.lit(stream.session_rule_version),
     )
     sessions = _with_sums(sessions, stream)
     length = in_seconds(pl.col("session_end") - pl.col("session_start"))
     return sessions.with_columns(duration_seconds=length).select(*session_columns(stream))
+
+
+def _needed(columns: Sequence[str], stream: Stream) -> list[str]:
+    """Those of the columns that are ordered by, or that something is computed of."""
+    rule, own = stream.session, ["session_id", "session_partition", "is_new_session"]
+    wanted = {
+        *own,
+        "user_id",
+        "event_type",
+        "page_url",
+        *time_order(stream),
+        rule.id,
+        *(column for aggregate in rule.columns.values() for column in (aggregate.column, *(aggregate.where or ()))),
+    }
+    return [name for name in columns if name in wanted]
+
+
+def _last_active(active: pl.Series, last: pl.Series) -> pl.Series:
+    """The place of each session's last active event; its first event is active."""
+    row = pl.int_range(len(active), eager=True)
+    return row.zip_with(active, pl.repeat(None, len(active), dtype=row.dtype, eager=True)).forward_fill().gather(last)
 
 
 def _opens(events: pl.DataFrame) -> pl.Series:
@@ -65,12 +97,12 @@ def _opens(events: pl.DataFrame) -> pl.Series:
 
 
 def _is_in_order(events: pl.DataFrame, stream: Stream) -> bool:
-    """Whether each session's events are consecutive and in ``time_order``, which is cheaper to check than to sort.
+    """Whether each session's events are consecutive and in order (``_order``), which is cheaper to check than to sort.
 
     Simultaneous events are compared by the further columns of that order; all others only by time.
     """
     opens = _opens(events)
-    if events["session_id"].filter(opens).is_duplicated().any():
+    if opens.sum() != events["is_new_session"].sum():  # each session has one new event, and so one run, or several
         return False
     time = events["event_timestamp"]
     inside = ~opens
@@ -79,22 +111,30 @@ def _is_in_order(events: pl.DataFrame, stream: Stream) -> bool:
     ties = inside & (time == time.shift())
     if not ties.any():
         return True
-    tied = events.select("session_id", *time_order(stream)).filter(ties | ties.shift(-1, fill_value=False))
-    return tied.equals(tied.sort(pl.col("session_id").rle_id(), *time_order(stream), nulls_last=True))
+    order = _order(stream)
+    tied = events.select("session_id", *order).filter(ties | ties.shift(-1, fill_value=False))
+    return tied.equals(tied.sort(pl.col("session_id").rle_id(), *tied.columns[1:], nulls_last=True))
 
 
 def _in_order(events: pl.DataFrame, stream: Stream) -> pl.DataFrame:
-    return events.sort("session_id", *time_order(stream), nulls_last=True)
+    return events.sort("session_id", *_order(stream), nulls_last=True)
 
 
-def _pages(ordered: pl.DataFrame, first: pl.Series, last: pl.Series) -> list[pl.Series]:
-    """The first and the last page_url of each session that is not null; null where all are."""
+def _order(stream: Stream) -> list[pl.Expr]:
+    """``time_order``, with the passive events of a moment after the active ones."""
+    time, *others = map(pl.col, time_order(stream))
+    return [time, *([(~is_active(stream.session)).alias("_passive")] if stream.session.passive else []), *others]
+
+
+def _pages(ordered: pl.DataFrame, first: pl.Series, last: pl.Series, active: pl.Series | None) -> list[pl.Series]:
+    """The first and the last page_url of each session's active events that is not null; null where all are."""
     if "page_url" not in ordered.columns:
         none = pl.repeat(None, len(first), dtype=pl.String, eager=True)
         return [none.alias("entry_page"), none.alias("exit_page")]
     pages = ordered["page_url"]
     row = pl.int_range(ordered.height, eager=True)
-    known = row.zip_with(pages.is_not_null(), pl.repeat(None, ordered.height, dtype=pl.Int64, eager=True))
+    is_known = pages.is_not_null() if active is None else pages.is_not_null() & active
+    known = row.zip_with(is_known, pl.repeat(None, ordered.height, dtype=pl.Int64, eager=True))
     entry, exit_ = known.backward_fill().gather(first), known.forward_fill().gather(last)
     none = pl.repeat(None, len(first), dtype=pl.Int64, eager=True)
     return [
@@ -103,8 +143,10 @@ def _pages(ordered: pl.DataFrame, first: pl.Series, last: pl.Series) -> list[pl.
     ]
 
 
-def _primary_actions(numbered: pl.DataFrame, first: pl.Series, last: pl.Series, stream: Stream) -> pl.Series:
-    """The primary action of each session.
+def _primary_actions(
+    numbered: pl.DataFrame, active: pl.Series | None, first: pl.Series, last: pl.Series, stream: Stream
+) -> pl.Series:
+    """The primary action of each session, of the numbered events that are active.
 
     Either the most frequent event type, and of equally frequent ones the one that occurs first; or the first of the
     stream's list that occurs. Both give each event type of a session a merit, an integer, and take the greatest.
@@ -113,34 +155,83 @@ def _primary_actions(numbered: pl.DataFrame, first: pl.Series, last: pl.Series, 
     if priorities == "most_frequent":
         actions = numbered["event_type"].gather(first)
         # of one or two events the first is among the most frequent
-        events = numbered.filter((last - first).gather(numbered[_SESSION]) > 1)
-        merit = pl.len().cast(pl.Int64) * (events.height + 1) - pl.min("_row").cast(pl.Int64)
+        is_long = ((last - first) > 1).gather(numbered[_SESSION])
+        events = numbered.select(_SESSION, action).filter(is_long if active is None else is_long & active)
+        rows, counts = _first_of_each_type(events)
+        merits = counts * (events.height + 1) - rows
     else:
         actions = pl.repeat(None, len(first), dtype=pl.String, eager=True)
-        events = numbered.filter(action.is_in(priorities))
+        is_listed = numbered.select(action.is_in(priorities)).to_series()
+        events = numbered.select(_SESSION, action).filter(is_listed if active is None else is_listed & active)
+        rows, _ = _first_of_each_type(events)
         rank = {name: -number for number, name in enumerate(priorities)}
-        merit = action.first().replace_strict(rank, default=None, return_dtype=pl.Int64)
-    by_type = events.select(_SESSION, action).with_row_index("_row").group_by(_SESSION, "event_type").agg(_merit=merit)
-    best = by_type.filter(_is_best(by_type[_SESSION].to_numpy(), by_type["_merit"].to_numpy(), len(first)))
-    return actions.scatter(best[_SESSION], best["event_type"]).alias("primary_action")
+        merits = events["event_type"].gather(rows).replace_strict(rank, return_dtype=pl.Int64).to_numpy()
+    sessions = events[_SESSION].to_numpy()[rows]
+    is_best = _is_best(sessions, merits)
+    best = events["event_type"].gather(rows[is_best])
+    return actions.scatter(sessions[is_best], best).alias("primary_action")
 
 
-def _is_best(sessions: np.ndarray, merits: np.ndarray, count: int) -> pl.Series:
-    """Whether a merit is the greatest of its session. Sessions are numbered below `count`, and have no equal merits."""
-    best = np.full(count, np.iinfo(np.int64).min)
-    np.maximum.at(best, sessions, merits)
-    return pl.Series(merits == best[sessions], dtype=pl.Boolean)
+def _first_of_each_type(events: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Of each event type of each session the row of its first event, and how many there are; sessions ascending.
+
+    Args:
+        events: the number of the session, ascending, and event_type.
+    """
+    types = events["event_type"].cast(pl.Categorical(pl.Categories.random())).to_physical().cast(pl.Int64).to_numpy()
+    key = events[_SESSION].cast(pl.Int64).to_numpy() * (types.max(initial=0) + 1) + types
+    order = np.argsort(key, kind="stable")  # a merge sort, which is quick where so much is in order already
+    starts = _starts(key[order])
+    return order[starts], np.diff(np.append(starts, len(key)))
+
+
+def _is_best(sessions: np.ndarray, merits: np.ndarray) -> np.ndarray:
+    """Whether a merit is the greatest of its session. Sessions are ascending, and have no equal merits."""
+    starts = _starts(sessions)
+    if not len(starts):
+        return np.zeros(0, bool)
+    greatest = np.maximum.reduceat(merits, starts)
+    return merits == np.repeat(greatest, np.diff(np.append(starts, len(merits))))
+
+
+def _starts(values: np.ndarray) -> np.ndarray:
+    """Where runs of equal values begin."""
+    return np.flatnonzero(np.append(True, values[1:] != values[:-1])[: len(values)])
 
 
 def _own_columns(numbered: pl.DataFrame, stream: Stream) -> list[pl.Series]:
     """The stream's own aggregates, in the order of the sessions; sums of integers as Int128, which no sum exceeds."""
-    own = {name: _aggregate(aggregate, numbered.schema) for name, aggregate in stream.session.columns.items()}
-    return numbered.group_by(_SESSION, maintain_order=True).agg(**own).drop(_SESSION).get_columns() if own else []
+    aggregates = stream.session.columns
+    if not aggregates:
+        return []
+    own = {name: _aggregate(name, aggregate, numbered.schema) for name, aggregate in aggregates.items()}
+    frequencies = {
+        _frequency(name): _holds(aggregate, numbered.schema).sum().over(_SESSION, aggregate.column)
+        for name, aggregate in aggregates.items()
+        if aggregate.function == "most_frequent"
+    }
+    sessions = numbered.with_columns(**frequencies).group_by(_SESSION, maintain_order=True).agg(**own)
+    return sessions.drop(_SESSION).get_columns()
 
 
-def _aggregate(aggregate: Aggregate, schema: pl.Schema) -> pl.Expr:
+def _frequency(name: str) -> str:
+    """The column with how often an event's value of an aggregate's column occurs in the session."""
+    return f"_frequency_{name}"
+
+
+def _holds(aggregate: Aggregate, schema: pl.Schema) -> pl.Expr:
+    """Whether an event counts for the aggregate: its value is not null, and `where` holds."""
+    wanted = {name: pl.Series(values, dtype=schema[name]) for name, values in (aggregate.where or {}).items()}
+    conditions = [pl.col(name).is_in(values.implode()) for name, values in wanted.items()]
+    return pl.all_horizontal(pl.col(aggregate.column).is_not_null(), *conditions).fill_null(value=False)
+
+
+def _aggregate(name: str, aggregate: Aggregate, schema: pl.Schema) -> pl.Expr:
     """The aggregate as in SQL: nulls are ignored, and of no values all but the counts are null."""
-    values = pl.col(aggregate.column).drop_nulls()
+    holds = _holds(aggregate, schema)
+    values = pl.col(aggregate.column).filter(holds) if aggregate.where else pl.col(aggregate.column).drop_nulls()
+    if aggregate.function == "most_frequent":
+        return pl.col(aggregate.column).filter(holds).get(pl.col(_frequency(name)).filter(holds).arg_max())
     addends = values.cast(pl.Int128) if schema[aggregate.column] == pl.Int64 else values
     functions = {
         "first": values.first(),

@@ -10,15 +10,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import polars as pl
-from pandera.errors import SchemaErrors
 
-from sessions_platform.contracts.events import PROVENANCE, Known, contract_columns, ordered_columns
+from sessions_platform.contracts.column_types import ordered_columns
+from sessions_platform.contracts.events import PROVENANCE, Known, contract_columns
 from sessions_platform.contracts.polars_types import REASON, REASONS
+from sessions_platform.contracts.raw_events import fields_among
 from sessions_platform.contracts.rejection_reasons import Code
 from sessions_platform.contracts.schemas.events import Rule, column_rules, row_schema
 from sessions_platform.contracts.stream import Stream
+from sessions_platform.sources.formats.typed.payloads import with_payloads
 from sessions_platform.transforms.cast import cast_expr, cast_rule, may_fail
 from sessions_platform.transforms.identifiers import md5_of
+from sessions_platform.transforms.parse.typed_rows import texts_of
 from sessions_platform.transforms.pseudonymize import pseudonymize
 from sessions_platform.transforms.rejections import reason_expr
 from sessions_platform.transforms.skip import without_skipped
@@ -73,12 +76,16 @@ def validate(
         RuntimeError: the typed columns do not have the contract's types, which is a defect of this program.
     """
     known = known or {}
+    if needs_payloads(stream):
+        parsed = with_payloads(parsed)
     rows = int(parsed[ROWS].sum())
-    parsed = without_skipped(parsed, stream)
+    parsed = without_skipped(texts_of(parsed, {str(rule.column) for rule in stream.skip}), stream)
     skipped = rows - int(parsed[ROWS].sum())
     # Lazily, because polars evaluates an expression that a cast repeats (a timestamp's moment) only once then.
     typed = parsed.lazy().with_row_index(_ROW)
-    casts = (cast_expr(name, column).alias(_typed_name(name)) for name, column in stream.columns.items())
+    casts = (
+        cast_expr(name, column, parsed.schema[name]).alias(_typed_name(name)) for name, column in stream.columns.items()
+    )
     typed = typed.with_columns(casts).collect()
     cast_errors = _cast_errors(typed, stream)
     reasons = _reasons_by_row(typed, cast_errors, _broken_rules(typed, stream, landing_partition, known))
@@ -86,11 +93,17 @@ def validate(
         nothing = typed.clear().select(*_RAW, reasons=pl.lit(None, REASONS))
         return ValidationResult(_as_events(typed, stream), nothing, skipped)
     is_rejected = typed[_ROW].is_in(reasons[_ROW].implode())
-    rejected = typed.select(_ROW, *_RAW).filter(is_rejected).join(reasons, on=_ROW, how="left", maintain_order="left")
+    rejected = with_payloads(typed.select(_ROW, *_RAW, *fields_among(typed.columns)).filter(is_rejected))
+    rejected = rejected.join(reasons, on=_ROW, how="left", maintain_order="left")
     # Only the columns that an event is made of: filtering all of them takes several times as long.
     needed = [*map(_typed_name, ordered_columns(stream)), "properties", *_RAW]
     accepted = typed.select(needed).filter(~is_rejected)
     return ValidationResult(_as_events(accepted, stream), rejected.select(*_RAW, "reasons"), skipped)
+
+
+def needs_payloads(stream: Stream) -> bool:
+    """Whether a row's payload is needed before it is known to be rejected: for a derived id, or a rule that skips."""
+    return stream.derives_event_id or any(rule.column is None for rule in stream.skip) or bool(stream.source.comment)
 
 
 def _typed_name(column: str) -> str:
@@ -117,17 +130,20 @@ def _cast_errors(typed: pl.DataFrame, stream: Stream) -> pl.DataFrame:
 
 
 def _broken_rules(typed: pl.DataFrame, stream: Stream, landing_partition: str, known: Known) -> pl.DataFrame:
-    """What pandera reports of the rows that have fields at all: _row, column, reason."""
+    """The rules that readable rows break: _row, column, reason."""
     has_parse_errors = typed["parse_errors"].list.len().max()
     readable = typed.filter(~_is_unreadable()) if has_parse_errors else typed
-    frame = readable.select(pl.col(_typed_name(name)).alias(name) for name in ordered_columns(stream))
-    try:
-        row_schema(stream, landing_partition, known).validate(frame, lazy=True)
-    except SchemaErrors as broken:
-        latest = stream.latest_moment(landing_partition)
-        rules = {name: column_rules(stream, name, latest, known) for name in stream.columns}
-        return _explained(broken.failure_cases, readable, rules)
-    return _NO_REASONS
+    schema = row_schema(stream, landing_partition, known)
+    frame = readable.select(pl.col(_typed_name(name)).alias(name) for name in schema.columns)
+    if not schema.has_types(frame):
+        raise RuntimeError(f"the validated frame does not have the contract's types: {dict(frame.schema)}")
+    is_broken = schema.broken_rows(frame)
+    if not is_broken.any():
+        return _NO_REASONS
+    readable, frame = texts_of(readable.filter(is_broken), stream.columns), frame.filter(is_broken)
+    latest = stream.latest_moment(landing_partition)
+    rules = {name: column_rules(stream, name, latest, known) for name in stream.columns}
+    return _explained(schema.broken_values(frame), readable, rules)
 
 
 def _is_unreadable() -> pl.Expr:
@@ -137,14 +153,7 @@ def _is_unreadable() -> pl.Expr:
 
 
 def _explained(cases: pl.DataFrame, readable: pl.DataFrame, rules: Mapping[str, list[Rule]]) -> pl.DataFrame:
-    """Turn pandera's failure cases into reasons: _row, column, reason.
-
-    A case without a row concerns the whole frame, and so is a defect. The error omits its values, because users' data
-    must not get into logs.
-    """
-    if cases["index"].null_count():
-        shown = cases.head(3).select(pl.col("column", "check").cast(pl.String)).to_dicts()
-        raise RuntimeError(f"the validated frame does not have the contract's types: {shown}")
+    """Turn ``Schema.broken_values`` into reasons: _row, column, reason."""
     reasons = [_NO_REASONS]
     for (column, number), group in cases.group_by("column", "check_number", maintain_order=True):
         name = str(column)
@@ -154,7 +163,7 @@ def _explained(cases: pl.DataFrame, readable: pl.DataFrame, rules: Mapping[str, 
         else:
             rule = rules[name][int(str(number))]
             code, text, value = rule.code, rule.text, pl.col(name)
-        rows = readable[group["index"].cast(pl.UInt32)]
+        rows = readable[group["index"]]
         reasons.append(rows.select(_ROW, column=pl.lit(name), reason=reason_expr(code, text, column=name, value=value)))
     return pl.concat(reasons)
 

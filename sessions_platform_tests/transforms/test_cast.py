@@ -1,7 +1,7 @@
 """Texts become values of their column's type exactly, or are rejected."""
 
 import math
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -167,6 +167,36 @@ def test_an_epoch_is_exact_or_rejected_and_never_wraps(unit: tuple[str, int], nu
         assert times(number, fmt) == EPOCH + exact * MICROSECOND
     elif abs(exact) > 2 * AFTER_THE_LAST:  # nearer ones are tested above
         assert times(number, fmt) == "bad_timestamp"
+
+
+# Moments that are floored
+
+
+@pytest.mark.parametrize(
+    ("floor", "text", "expected"),
+    [
+        ("1ms", "2026-01-01T12:00:59.999999Z", "2026-01-01T12:00:59.999000+00:00"),
+        ("1s", "2026-01-01T12:00:59.999999Z", "2026-01-01T12:00:59+00:00"),
+        ("1m", "2026-01-01T12:00:59.999999Z", "2026-01-01T12:00:00+00:00"),
+        ("1s", "1969-12-31T23:59:59.000001Z", "1969-12-31T23:59:59+00:00"),
+        ("1m", "1969-12-31T23:59:59.999999Z", "1969-12-31T23:59:00+00:00"),
+        ("1s", "2026-01-01T12:00:00Z", "2026-01-01T12:00:00+00:00"),
+    ],
+)
+def test_a_moment_is_floored_towards_the_past(floor: str, text: str, expected: str) -> None:
+    timed = with_columns(event_timestamp={"from": "ts", "formats": ["%+"], "floor": floor})
+    timed = timed.model_copy(update={"start": date(1900, 1, 1)})
+    validation = validated(timed, row(ts=text))
+    assert validation.events["event_timestamp"][0].isoformat() == expected
+
+
+def test_a_moment_is_floored_after_the_duration_was_subtracted() -> None:
+    minus = {"column": "took", "unit": "ms"}
+    timed = with_columns(
+        event_timestamp={"from": "ts", "formats": ["%+"], "minus": minus, "floor": "1s"}, took={"type": "integer"}
+    )
+    validation = validated(timed, row(ts="2026-01-01T12:00:01.200Z", took=300))
+    assert validation.events["event_timestamp"][0].isoformat() == "2026-01-01T12:00:00+00:00"
 
 
 # Durations that are subtracted

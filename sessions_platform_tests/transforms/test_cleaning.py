@@ -47,6 +47,14 @@ BAD_TEXT = {("bad_text", "page_url")}
         ("haproxy", "#22a#7Cb#C3#A9#zz", '"a|bé#zz'),
         ("haproxy", "{Mozilla/5.0#20(X11)}", "Mozilla/5.0 (X11)"),
         ("haproxy", "#E9", BAD_TEXT),
+        ("morgan", r"Ã© \"x\" \\ \t", 'é "x" \\ \t'),
+        ("latin_1", r"Ã© \" \x41", r"é \" \x41"),
+        ("latin_1", "日 Ã©", "日 Ã©"),
+        ("morgan", r"Ã\u0089 \u2028", r"É \u2028"),
+        ("quotes", r'é \" \x41 \\"', r'é " \x41 \"'),
+        ("morgan", "é", BAD_TEXT),
+        ("gunicorn", r'\x22 and \\" and Ã©', r"\x22 and \" and é"),
+        ("gunicorn", "é", BAD_TEXT),
     ],
 )
 def test_escapes_are_decoded(decode: str, text: str, expected: Any) -> None:
@@ -54,7 +62,8 @@ def test_escapes_are_decoded(decode: str, text: str, expected: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("decode", "text"), [("percent", "%E9"), ("nginx", r"\xE9"), ("haproxy", "#E9"), ("percent_twice", "%25E9")]
+    ("decode", "text"),
+    [("percent", "%E9"), ("nginx", r"\xE9"), ("haproxy", "#E9"), ("latin_1", "é"), ("morgan", "é"), ("gunicorn", "é")],
 )
 def test_a_byte_that_is_not_utf_8_follows_the_rule_of_the_source(decode: str, text: str) -> None:
     assert url(text, decode=decode, source={"invalid_utf8": "latin-1"}) == "é"
@@ -99,6 +108,23 @@ def test_what_a_server_escapes_is_decoded(server: Decode, text: str) -> None:
         chr(byte) if 32 <= byte < 127 and chr(byte) not in signs else form.format(byte) for byte in text.encode()
     )
     assert Decoder(server).text(escaped) == text
+
+
+@given(st.text(st.characters(codec="utf-8", min_codepoint=1), max_size=8))
+def test_headers_whose_bytes_are_characters_are_decoded(text: str) -> None:
+    """As Node and WSGI have them, and as morgan and gunicorn escape them."""
+    characters = text.encode().decode("latin-1")
+    assert Decoder("quotes").text(text.replace('"', r"\"")) == text
+    assert Decoder("latin_1").text(characters) == text
+    assert Decoder("morgan").text(characters.replace("\\", r"\\").replace('"', r"\"")) == text
+    assert Decoder("gunicorn").text(characters.replace('"', r"\"")) == text
+
+
+def test_a_default_is_the_value_where_every_field_is_null() -> None:
+    assert url("-", other=None, source={"nulls": ["-"]}, default="/", nullable=False) == "/"
+    assert url("", other="", default="/", nullable=False) == "/"
+    assert url("/a", other=None, default="/") == "/a"
+    assert url(None, other="-", default="/") == "-"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from sessions_platform.contracts.formats import WITHIN_TEXT
 from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.transforms.erasure import MARKER, UserPattern, marker
 from sessions_platform_tests.streams import stream
@@ -93,6 +94,6 @@ def test_an_id_in_another_encoding_is_found() -> None:
     assert naming("änn", "{broken änn".encode("latin-1"), encoding="latin-1") == "text"
 
 
-@pytest.mark.parametrize("file_format", ["ndjson", "csv"])
+@pytest.mark.parametrize("file_format", ["ndjson", "csv", WITHIN_TEXT])
 def test_a_marker_is_recognized(file_format: str) -> None:
     assert MARKER.fullmatch(marker("0" * 16, "f" * 16, file_format))

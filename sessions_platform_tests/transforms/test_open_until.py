@@ -10,6 +10,7 @@ from sessions_platform.contracts.session_rule import SessionRule
 from sessions_platform.transforms.open_until import starts_last, with_open_until
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+PLAIN_RULE = SessionRule.model_validate({})
 HOUR, GAP = timedelta(hours=1), timedelta(minutes=30)
 
 
@@ -21,7 +22,7 @@ def test_of_each_user_the_session_that_starts_last_has_a_value() -> None:
             for user, start, end in rows
         ]
     )
-    is_last = starts_last(sessions)
+    is_last = starts_last(sessions, PLAIN_RULE)
     assert is_last.to_list() == [False, True, True, False]
     result = with_open_until(sessions, is_last, SessionRule.model_validate({}))
     assert result["open_until"].to_list() == [None, NOON + 6 * HOUR + GAP, NOON + 3 * HOUR + GAP, None]
@@ -45,5 +46,23 @@ def test_a_session_is_open_as_long_as_silences_are_measured(rule: dict[str, Any]
 
 def test_sessions_of_a_user_that_start_together_are_both_last() -> None:
     together = pl.DataFrame({"user_id": ["ann", "ann"], "session_start": [NOON, NOON]})
-    assert starts_last(together).to_list() == [True, True]
-    assert starts_last(together.clear()).to_list() == []
+    assert starts_last(together, PLAIN_RULE).to_list() == [True, True]
+    assert starts_last(together.clear(), PLAIN_RULE).to_list() == []
+
+
+def test_with_a_tools_ids_the_last_session_of_each_id_is_open_for_as_long_as_ids_may_come_back() -> None:
+    rule = SessionRule.model_validate({"id": "sid", "id_within": "2h"})
+    rows = [("a", 0, 1), ("b", 1, 2), ("a", 4, 5), (None, 0, 1), (None, 3, 3)]
+    sessions = pl.DataFrame(
+        [
+            {
+                "user_id": "ann",
+                "tool_session_id": tool,
+                "session_start": NOON + start * HOUR,
+                "session_end": NOON + end * HOUR,
+            }
+            for tool, start, end in rows
+        ]
+    )
+    result = with_open_until(sessions, starts_last(sessions, rule), rule)
+    assert result["open_until"].to_list() == [None, NOON + 4 * HOUR, NOON + 7 * HOUR, None, NOON + 3 * HOUR + GAP]

@@ -434,7 +434,17 @@ def test_a_nul_in_csv_is_bad_text() -> None:
     ]
 
 
-@pytest.mark.parametrize(("of", "line", "header"), [(A, b'{"a": "x"}', None), (CSV, b"x", b"a"), (CSV, b'"x"', b"a")])
+@pytest.mark.parametrize(
+    ("of", "line", "header"),
+    [
+        (A, b'{"a": "x"}', None),
+        (CSV, b"x", b"a"),
+        (CSV, b'"x"', b"a"),
+        (stream({"a": {}}, format="regex", pattern="^(?<a>[a-z]+)$"), b"x", None),
+        (stream({"a": {}}, format="logfmt"), b"a=x", None),
+        (stream({"a": {}}, format="w3c"), b"x", b"#Fields: a"),
+    ],
+)
 def test_nuls_before_a_line_are_the_hole_of_a_truncated_log(of: Stream, line: bytes, header: bytes | None) -> None:
     payloads = [line, bytes(95_410) + line, *[line] * 200]  # enough for the vectorized parser
     rows = parse(raw(*payloads, header=header), of)

@@ -20,7 +20,7 @@ from sessions_platform.transforms.parse import tokens, vectorized
 from sessions_platform.transforms.parse.parse import parse_and_observe
 from sessions_platform.transforms.parse.row_parser import parse_rows
 from sessions_platform.transforms.parse.vectorized import read_vectorized
-from sessions_platform.transforms.schema_drift import observed_schema_of
+from sessions_platform.transforms.schema_drift import RowSignature, observed_schema_of
 from sessions_platform.transforms.stretches import ROWS
 
 
@@ -55,8 +55,15 @@ def raw(payloads: list[bytes], header: bytes | None = None) -> pl.DataFrame:
 
 
 def agrees(rows: pl.DataFrame, of: Stream) -> None:
-    parsed, observed = parse_and_observe(rows, of)
     columns, signatures = parse_rows(rows, of)
+    for scanner in ("on", "off"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("SESSIONS_SCANNER", scanner)
+            _agrees(rows, of, columns, signatures)
+
+
+def _agrees(rows: pl.DataFrame, of: Stream, columns: pl.DataFrame, signatures: list[RowSignature]) -> None:
+    parsed, observed = parse_and_observe(rows, of)
     expected = observed_schema_of(signatures, of)
     assert parsed.select(*RAW_EVENTS).equals(rows)
     assert parsed.drop(*RAW_EVENTS, ROWS).schema == columns.schema
@@ -68,8 +75,10 @@ def agrees(rows: pl.DataFrame, of: Stream) -> None:
 
 
 def vectorized_rows(payloads: list[bytes], of: Stream, header: bytes | None = None) -> list[int]:
-    """The numbers of the rows that are not left to the row parser."""
-    return sorted(chain.from_iterable(part.rows.tolist() for part in read_vectorized(raw(payloads, header), of)))
+    """The numbers of the rows that templates read, and that are not left to the row parser."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SESSIONS_SCANNER", "off")
+        return sorted(chain.from_iterable(part.rows.tolist() for part in read_vectorized(raw(payloads, header), of)))
 
 
 # JSON
@@ -293,8 +302,13 @@ PARTS: dict[str, dict[str, Any]] = {
     "twice": {"from": ["a", "b"], "decode": "percent_twice", "extract": "[a-c%]+"},
     "form": {"from": "b", "decode": "plus", "split": {"separator": ",", "part": -1}, "case": "lower"},
     "last": {"from": ["b", "a"], "decode": "backslash", "split": {"separator": "b", "part": 0}, "extract": "a(.)"},
+    "spelled": {"from": ["b", "a"], "decode": "morgan", "nulls": ["-"], "default": "none"},
+    "agent": {"from": "b", "decode": "gunicorn", "default": "none"},
+    "quoted": {"from": "b", "decode": "quotes"},
+    "plain": {"from": "a", "default": "none"},
+    "absent": {"default": "none"},
 }
-part_pieces = r"a b C , | - + é %41 %C3%A9 %C3 %00 %25 %2 %zz #7C #23 #E9 { } \ \xC3 \xA9 \x00 \n \0 %%34%31"
+part_pieces = r"a b C , | - + é %41 %C3%A9 %C3 %00 %25 %2 %zz #7C #23 #E9 { } \ \xC3 \xA9 \x00 \n \0 %%34%31 \" Ã ©"
 part_texts = st.lists(st.sampled_from([*part_pieces.split(" "), " ", "data:;base64,"]), max_size=4).map("".join)
 LATIN = {"invalid_utf8": "latin-1"}
 
@@ -397,6 +411,7 @@ def test_one_bad_row_does_not_keep_the_others_from_being_vectorized(bad: bytes) 
 
 @pytest.mark.parametrize("form", ["ndjson", "csv"])
 def test_long_rows_are_left_to_the_row_parser(monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    monkeypatch.setenv("SESSIONS_SCANNER", "off")
     monkeypatch.setattr(tokens, "LONGEST_ROW", 12)
     lines = [b'{"a":"1234"}', b'{"a":"12345"}'] if form == "ndjson" else [b"1234567890,2", b"1234567890,23"]
     assert vectorized_rows(lines, stream(COLUMNS, format=form), b"a,b") == [0]

@@ -1,6 +1,7 @@
 """Sessions are cut by the session rule, in any window, as the reference sessionizer cuts them."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 from typing import Any
 
 import polars as pl
@@ -11,7 +12,13 @@ from hypothesis import strategies as st
 from sessions_platform.contracts.calendar import Window
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.transforms import reference_sessionizer as reference
-from sessions_platform.transforms.sessionize import affected_partitions, sessionize, sessionize_window
+from sessions_platform.transforms.activity import point_columns
+from sessions_platform.transforms.sessionize import (
+    affected_partitions,
+    sessionize,
+    sessionize_in_parts,
+    sessionize_window,
+)
 from sessions_platform.transforms.sort_events import sort_events
 from sessions_platform.transforms.summarize import summarize
 from sessions_platform_tests.exactness.stream_variant import PRECISIONS
@@ -230,12 +237,13 @@ events = st.lists(
 DAYS = [f"2026-01-0{day}" for day in range(1, 6)]
 
 
+PRECISION = st.sampled_from([timedelta(microseconds=1), timedelta(milliseconds=1), timedelta(seconds=1)])
 rules = st.builds(
     reference.Rule,
     gap=st.just(GAP),
     sequence=st.sampled_from([None, "position"]),
     gap_inclusive=st.booleans(),
-    precision=st.sampled_from([timedelta(microseconds=1), timedelta(milliseconds=1), timedelta(seconds=1)]),
+    precision=PRECISION,
     gap_from_second=st.booleans(),
     cut_on=st.sampled_from([None, "page_url"]),
     changes_cut=st.booleans(),
@@ -243,6 +251,9 @@ rules = st.builds(
     midnight_in=st.sampled_from([None, "UTC", "Europe/Berlin", "America/Los_Angeles"]),
     campaign=st.sampled_from([None, "page_url"]),
     max_length=st.sampled_from([None, GAP, timedelta(minutes=70), timedelta(hours=26)]),
+    passive=st.sampled_from([(), ("buy",)]),
+    id=st.sampled_from([None, "page_url"]),
+    id_within=st.sampled_from([GAP, timedelta(hours=26)]),
 )
 
 
@@ -265,6 +276,8 @@ def as_stream(rule: reference.Rule) -> Stream:
             "campaign": rule.campaign,
             "cut_on": cut_on(rule),
             "max_length": rule.max_length,
+            "passive": list(rule.passive) or None,
+            **({"id": rule.id, "id_within": rule.id_within} if rule.id else {}),
         },
     )
 
@@ -276,6 +289,24 @@ TIED = [event("ann", DAY_ONE, name, position=position) for position, name in enu
 TWICE = [event("ann", DAY_ONE, "a"), event("ann", DAY_ONE, "a", landing_partition="2026-01-02", event_type="buy")]
 # Single days and several consecutive days, which are computed in one pass.
 WINDOWS = [(0, 0), (1, 1), (2, 2), (0, 4), (1, 3)]
+
+
+@settings(max_examples=60)
+@example(TWICE, GAP_RULE, (0, 0), 1)
+@given(events, rules, st.sampled_from(WINDOWS), st.integers(1, 9))
+def test_in_parts_of_users_a_window_has_the_same_rows_and_counts_as_at_once(
+    ingested: list[dict[str, Any]], rule: reference.Rule, days: tuple[int, int], length: int
+) -> None:
+    web = as_stream(rule)
+    calendar, read = web.session_calendar, reader(frame(ingested, web))
+    window = Window(calendar.window(DAYS[days[0]]).start, calendar.window(DAYS[days[1]]).end)
+    whole = sessionize_window(window, read, web)
+    parts = [compute() for compute in sessionize_in_parts(window, read, web, length)]
+    assert pl.concat([part.events for part in parts]).equals(whole.events)
+    key, left_out = "session_partition", pl.concat([part.left_out for part in parts])
+    assert left_out.group_by(key).sum().sort(key).equals(whole.left_out.sort(key))
+    longest = pl.concat([part.longest_chains for part in parts]).group_by(key).max()
+    assert longest.sort(key).equals(whole.longest_chains.sort(key))
 
 
 @settings(max_examples=80)
@@ -290,17 +321,44 @@ WINDOWS = [(0, 0), (1, 1), (2, 2), (0, 4), (1, 3)]
 def test_any_window_contains_just_the_reference_sessions_that_started_in_it(
     ingested: list[dict[str, Any]], rule: reference.Rule, days: tuple[int, int]
 ) -> None:
+    is_as_the_reference_has_it(ingested, rule, days)
+
+
+def is_as_the_reference_has_it(ingested: list[dict[str, Any]], rule: reference.Rule, days: tuple[int, int]) -> None:
     web = as_stream(rule)
     calendar = web.session_calendar
     window = Window(calendar.window(DAYS[days[0]]).start, calendar.window(DAYS[days[1]]).end)
-    rows = summarize(sessionize_window(window, reader(frame(ingested, web)), web).events, web)
-    rows = rows.drop("session_partition", "session_rule_version").sort("session_id")
+    found = sessionize_window(window, reader(frame(ingested, web)), web).events
+    rows = summarize(found, web).drop("session_partition", "session_rule_version").sort("session_id")
     expected = [
-        reference.summary(session)
+        reference.summary(session, rule=rule)
         for session in reference.sessions_of(ingested, rule)
         if window.start <= session[0]["event_timestamp"] < window.end
     ]
     assert rows.to_dicts() == sorted(expected, key=lambda row: row["session_id"])
+    outside = [e for e in reference.outside(ingested, rule) if window.start <= e["event_timestamp"] < window.end]
+    of_none = found.filter(pl.col("session_id").is_null())
+    assert sorted(map(reference.identity, of_none.to_dicts())) == sorted(map(reference.identity, outside))
+
+
+# By these rules only silences cut; they are of the gap and a little more or less, and begin anywhere in a second.
+MICROSECONDS = [-1_000_001, -1_000_000, -999_999, -600_000, -1000, -999, -1, 0, 1, 999, 1000, 600_000, 999_999]
+gap_rules = st.tuples(st.booleans(), PRECISION, st.booleans()).map(
+    lambda drawn: reference.Rule(GAP, gap_inclusive=drawn[0], precision=drawn[1], gap_from_second=drawn[2])
+)
+
+
+@settings(max_examples=50)
+@given(
+    st.lists(st.sampled_from(MICROSECONDS), min_size=2, max_size=12), st.sampled_from([0, 400_000, 999_999]), gap_rules
+)
+def test_silences_near_the_gap_cut_as_in_the_reference(more: list[int], first: int, rule: reference.Rule) -> None:
+    silences = [timedelta(microseconds=first), *(GAP + timedelta(microseconds=few) for few in more)]
+    since_start = accumulate(silences, initial=timedelta())
+    ingested = [
+        event("ann", DAY_ONE + since, str(number), position=number) for number, since in enumerate(since_start, 1)
+    ]
+    is_as_the_reference_has_it(ingested, rule, (0, 4))
 
 
 @settings(max_examples=60)
@@ -323,12 +381,86 @@ def test_what_a_change_affects_includes_every_partition_that_changes(
     web = as_stream(rule)
     late = [{**e, "landing_partition": "2026-01-09"} for e in added]
     old, new = frame(before, web), frame(before + late, web)
-    affected = affected_partitions(frame(late, web).select("user_id", "event_timestamp"), reader(new), web)
+    affected = affected_partitions(frame(late, web).select(*point_columns(web)), reader(new), web)
     every_day = Window(web.session_calendar.window(DAYS[0]).start, web.session_calendar.window(DAYS[-1]).end)
-    earlier, later = (sessionize_window(every_day, reader(events), web).events for events in (old, new))
+    found = (sessionize_window(every_day, reader(events), web).events for events in (old, new))
+    earlier, later = (events.sort("user_id", "event_timestamp", "event_id") for events in found)
     for day in DAYS:
         of_day = pl.col("session_partition") == day
         assert day in affected or earlier.filter(of_day).equals(later.filter(of_day))
+
+
+def test_a_passive_event_joins_the_session_that_goes_on_then_and_neither_opens_nor_extends_one() -> None:
+    ingested = timeline("0 10 30 31 70 100 100.1 200", "ann")
+    for place in (1, 3, 5, 6, 7):
+        ingested[place]["event_type"] = "beat"
+    web = stream(session={"passive": ["beat"]})
+    cut = sessionize(frame(ingested, web), web)
+    of_session = cut.group_by("session_id", maintain_order=True).agg("event_id")["event_id"].to_list()
+    assert of_session == [["000", "001", "002", "003"], ["004", "005"], ["006", "007"]]
+    assert cut["session_id"].null_count() == 2
+    first, second = summarize(cut, web).sort("session_start").to_dicts()
+    assert (first["event_count"], first["duration_seconds"], second["duration_seconds"]) == (4, 1800.0, 0.0)
+
+
+def test_of_one_moment_active_events_come_before_passive_ones() -> None:
+    web = stream(session={"passive": ["beat"]})
+    ingested = [event("ann", DAY_ONE, "a", event_type="beat"), event("ann", DAY_ONE, "b")]
+    cut = sessionize(frame(ingested, web), web)
+    assert cut.select("event_id", "is_new_session").rows() == [("b", True), ("a", False)]
+    assert cut["session_id"].n_unique() == 1
+
+
+def test_pages_and_the_primary_action_are_those_of_active_events_and_own_columns_of_all() -> None:
+    web = stream(session={"passive": ["beat"], "columns": {"pages": {"count": "page_url"}}})
+    at = [("view", "/a"), ("beat", "/server"), ("beat", "/server"), ("view", "/b"), ("beat", "/end")]
+    ingested = [
+        event("ann", DAY_ONE + n * timedelta(minutes=1), str(n), event_type=kind, page_url=page)
+        for n, (kind, page) in enumerate(at)
+    ]
+    (row,) = summarize(sessionize(frame(ingested, web), web), web).to_dicts()
+    assert (row["entry_page"], row["exit_page"], row["primary_action"]) == ("/a", "/b", "view")
+    assert (row["event_count"], row["pages"], row["duration_seconds"]) == (5, 5, 180.0)
+
+
+def test_the_tools_ids_are_sessions_that_may_interleave_and_events_without_one_are_cut_by_the_rule() -> None:
+    web = stream(session={"id": "page_url"})
+    ids = ["a", "b", "a", None, "b", None, "a"]
+    minutes = [0, 1, 50, 51, 52, 82, 60 * 24 + 50]
+    ingested = [
+        event("ann", DAY_ONE + minute * timedelta(minutes=1), str(n), page_url=tool)
+        for n, (minute, tool) in enumerate(zip(minutes, ids, strict=True))
+    ]
+    cut = sessionize(frame(ingested, web), web)
+    of_session = cut.group_by("session_id", maintain_order=True).agg("event_id")["event_id"].to_list()
+    assert of_session == [["0", "2", "6"], ["1", "4"], ["3"], ["5"]]
+    assert cut["boundary_reason"].drop_nulls().to_list() == ["tool", "tool", "inactivity", "inactivity"]
+    assert set(summarize(cut, web)["tool_session_id"]) == {"a", "b", None}
+
+
+def test_an_id_that_comes_back_later_than_it_may_is_another_session() -> None:
+    web = stream(session={"id": "page_url", "id_within": "1h"})
+    moments = [DAY_ONE, DAY_ONE + timedelta(hours=1), DAY_ONE + timedelta(hours=2, microseconds=1)]
+    ingested = [event("ann", moment, str(n), page_url="a") for n, moment in enumerate(moments)]
+    assert reasons(ingested, id="page_url", id_within="1h") == ["tool", None, "tool"]
+    assert sessionize(frame(ingested, web), web)["session_id"].n_unique() == 2
+
+
+def test_the_same_id_of_two_users_is_two_sessions() -> None:
+    both = [event(user, DAY_ONE, user, page_url="1772355600000") for user in ("ann", "bob")]
+    web = stream(session={"id": "page_url"})
+    assert sessionize(frame(both, web), web)["session_id"].n_unique() == 2
+
+
+def test_a_copy_with_another_id_of_the_tool_moves_the_event_however_far_that_session_began() -> None:
+    """The copy that counts may be read beyond the window only because its user is."""
+    web = stream(session={"id": "page_url"})
+    opener = event("ann", DAY_ONE + timedelta(hours=23), "open", page_url="a")
+    kept = event("ann", DAY_ONE + timedelta(hours=25), "x", page_url="b")
+    copy = {**kept, "page_url": "a", "landing_partition": "2026-01-02"}
+    window = web.session_calendar.window("2026-01-01")
+    found = sessionize_window(window, reader(frame([opener, kept, copy], web)), web).events
+    assert found["event_id"].to_list() == ["open"]
 
 
 @settings(max_examples=50)

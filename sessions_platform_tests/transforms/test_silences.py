@@ -114,3 +114,11 @@ def test_the_gap_itself_is_decided_as_the_session_rule_says(silence: timedelta, 
 def test_no_events_have_no_silences_and_no_sessions() -> None:
     counted = silences(frame([]))
     assert counted.histogram["silences"].sum() == counted.sessions["sessions"].sum() == counted.users == 0
+
+
+def test_where_users_and_times_do_not_fit_into_one_number_the_counts_are_the_same() -> None:
+    years = [timedelta(days=365 * n) for n in (-2000, 0, 7000)]  # 40 users of nine thousand years need 64 bits
+    events = [(f"user {n}", at + later) for n in range(40) for at in years for later in (timedelta(0), MICROSECOND)]
+    of_all, of_one = silences(frame(events[::-1])), silences(frame(events[:6]))
+    assert of_all.sessions["sessions"].to_list() == [40 * n for n in of_one.sessions["sessions"]] == [120] * len(GAPS)
+    assert of_all.histogram["silences"].to_list() == [40 * n for n in of_one.histogram["silences"]]

@@ -15,7 +15,7 @@ from sessions_platform.transforms import reference_sessionizer as reference
 from sessions_platform.transforms import sessionize as sessionizing
 from sessions_platform.transforms import sort_events as module
 from sessions_platform.transforms.sessionize import sessionize
-from sessions_platform.transforms.sort_events import sort_events, sort_events_reference, user_codes
+from sessions_platform.transforms.sort_events import by_user_hash, sort_events, sort_events_reference, sort_rows
 from sessions_platform.transforms.summarize import summarize
 from sessions_platform_tests.streams import DAY_ONE, PLAIN, event, frame, stream
 
@@ -104,16 +104,33 @@ def test_what_does_not_fit_into_one_integer_is_sorted_by_the_reference(ingested:
 
 def test_each_user_has_a_code_of_its_own() -> None:
     users = pl.Series(["ann", "bob", "ann", "cid", "bob", "ann"])
-    codes = user_codes(users)
-    assert pl.DataFrame({"user": users, "code": codes}).unique().height == 3
-    assert sorted(codes.unique()) == [0, 1, 2]
+    order, codes = by_user_hash(users)
+    assert pl.DataFrame({"user": users.gather(order), "code": codes}).unique().height == 3
+    assert codes.unique(maintain_order=True).to_list() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("hashed", HASHES)
+@given(ingested=events, length=st.integers(1, 12))
+def test_parts_of_sorted_events_are_whole_users_and_together_all(
+    hashed: Callable[..., pl.Series], ingested: list[dict[str, Any]], length: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "hashed", hashed)
+        ordered = sort_rows(frame(ingested, WEB), WEB)
+    parts = [ordered.frame(*part) for part in ordered.parts(length)]
+    assert pl.concat(parts).equals(ordered.frame())
+    users = [user for part in parts for user in part["user_id"].unique()]
+    assert len(users) == len(set(users))
+    assert all(length <= part.height for part in parts[:-1])
+    most = ordered.users.unique_counts().max() if len(ordered.users) else 0
+    assert all(part.height < length + int(str(most)) for part in parts if part.height)
 
 
 def test_users_of_one_hash_are_kept_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """A planted collision: if only codes were compared, ann and bob would be one user."""
     monkeypatch.setattr(module, "hashed", of_length)
     rows = frame([event(user, DAY_ONE, user) for user in ("ann", "bob")], stream())
-    assert user_codes(rows["user_id"]).to_list() == [0, 0]
+    assert by_user_hash(rows["user_id"])[1].to_list() == [0, 0]
     assert sessionize(rows, stream())["session_id"].n_unique() == 2
 
 

@@ -1,6 +1,7 @@
 """One row for each session, as the reference makes it, with aggregates as in SQL."""
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -28,11 +29,15 @@ COLUMNS: dict[str, Any] = {
     "step": {"type": "integer", "nullable": True},
 }
 TYPES = {"text": "page_url", "float": "amount", "integer": "stars", "boolean": "new", "timestamp": "seen"}
-FUNCTIONS = ["first", "last", "min", "max", "count", "count_distinct"]
-EVERY_AGGREGATE = {
+FUNCTIONS = ["first", "last", "min", "max", "count", "count_distinct", "most_frequent"]
+EVERY_AGGREGATE: dict[str, dict[str, Any]] = {
     **{f"{function}_{kind}": {function: column} for function in FUNCTIONS for kind, column in TYPES.items()},
     "sum_float": {"sum": "amount"},
     "sum_integer": {"sum": "stars"},
+    "sum_where": {"sum": "amount", "where": {"event_type": "buy"}},
+    "frequent_where": {"most_frequent": "page_url", "where": {"event_type": ["view", "buy"], "new": True}},
+    "count_where": {"count": "event_type", "where": {"stars": [1, 5], "page_url": "/a"}},
+    "last_where": {"last": "stars", "where": {"amount": [0, 0.5]}},
 }
 
 
@@ -241,14 +246,19 @@ IN_PYTHON: dict[str, Callable[[list[Any]], Any]] = {
     "sum": lambda values: pytest.approx(sum(values), abs=1e-6) if values else None,
     "count": len,
     "count_distinct": lambda values: len(set(values)),
+    "most_frequent": lambda values: next((v for v, _ in Counter(values).most_common(1)), None),
 }
 
 
 def expected_aggregates(session: list[dict[str, Any]]) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for name, aggregate in EVERY_AGGREGATE.items():
-        ((function, column),) = aggregate.items()
-        row[name] = IN_PYTHON[function]([event[column] for event in session if event[column] is not None])
+        ((function, column),) = ((key, value) for key, value in aggregate.items() if key != "where")
+        wanted = {
+            key: value if isinstance(value, list) else [value] for key, value in aggregate.get("where", {}).items()
+        }
+        held = [event for event in session if all(event[key] in values for key, values in wanted.items())]
+        row[name] = IN_PYTHON[function]([event[column] for event in held if event[column] is not None])
     return row
 
 

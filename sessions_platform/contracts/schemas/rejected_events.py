@@ -1,11 +1,12 @@
-"""The contract of rejected rows as a pandera schema."""
+"""The contract of rejected rows as a schema."""
 
-import pandera.polars as pa
+from collections.abc import Mapping, Sequence
+
 import polars as pl
 
-from sessions_platform.contracts.polars_types import REASONS
 from sessions_platform.contracts.rejected_events import REJECTED_EVENTS
 from sessions_platform.contracts.rejection_reasons import Code
+from sessions_platform.contracts.schemas.schema import ColumnSchema, Schema, ValueCheck
 from sessions_platform.contracts.stream import Stream
 
 _DESCRIPTIONS = {
@@ -21,24 +22,21 @@ _DESCRIPTIONS = {
 }
 
 
-def rejected_schema(stream: Stream) -> pa.DataFrameSchema:
+def rejected_schema(stream: Stream) -> Schema:
     """The contract of the asset rejected_events: nothing null, and at least one reason, each of a known code."""
-    columns = {name: pa.Column(dtype) for name, dtype in REJECTED_EVENTS.items()}
-    columns["rejection_id"] = pa.Column(pl.String, unique=True)
-    columns["payload_encoding"] = pa.Column(pl.String, pa.Check.isin(["utf-8", "base64"]))
-    columns["reasons"] = pa.Column(REASONS, [_is_explained()])
-    columns["rows"] = pa.Column(pl.Int64, pa.Check.ge(1))
-    columns["contract_version"] = pa.Column(pl.String, pa.Check.eq(stream.contract_version))
-    for name, column in columns.items():
-        column.description = _DESCRIPTIONS[name]
-    return pa.DataFrameSchema(columns, strict=True, name=f"{stream.name}.rejected_events")
+    checks: Mapping[str, Sequence[ValueCheck]] = {
+        "payload_encoding": [ValueCheck.isin(["utf-8", "base64"])],
+        "reasons": [ValueCheck("at least one reason, each of a known code", _is_explained)],
+        "rows": [ValueCheck.compares("ge", 1)],
+        "contract_version": [ValueCheck.compares("eq", stream.contract_version)],
+    }
+    columns = {
+        name: ColumnSchema(dtype, checks.get(name, ()), unique=name == "rejection_id", description=_DESCRIPTIONS[name])
+        for name, dtype in REJECTED_EVENTS.items()
+    }
+    return Schema(f"{stream.name}.rejected_events", columns)
 
 
-def _is_explained() -> pa.Check:
+def _is_explained(reasons: pl.Expr) -> pl.Expr:
     known = pl.element().struct.field("code").is_in([code.value for code in Code]).fill_null(value=False)
-
-    def has_known_codes(data: pa.PolarsData) -> pl.LazyFrame:
-        reasons = pl.col(data.key)
-        return data.lazyframe.select((reasons.list.len() > 0) & reasons.list.eval(known).list.all())
-
-    return pa.Check(has_known_codes, name="at least one reason, each of a known code")
+    return (reasons.list.len() > 0) & reasons.list.eval(known).list.all()

@@ -36,6 +36,11 @@ WHITE_SPACE = _BLANKS + "\x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B
 _FIRST_VISIBLE = "!"
 
 
+def is_blank(text: str) -> bool:
+    """Whether a text has nothing to be seen."""
+    return not text.strip(_BLANKS)
+
+
 @dataclass(frozen=True)
 class Cleaning:
     """How the text of a column's source fields is cleaned."""
@@ -76,16 +81,9 @@ class Cleaning:
             return [text if text is None else self._respelled(text) for text in stated]
         return [self._finished(part) for part in self._parts(stated)]
 
-    def text(self, text: str) -> Any:
-        """The same of one text."""
-        if self.takes_parts:
-            return self.values([text])[0]
-        stated = self._stated(text)
-        return stated if stated is None else self._respelled(stated)
-
     def _stated(self, text: str) -> str | None:
         text = text.strip(WHITE_SPACE) if self.trim else text
-        return None if not text.strip(_BLANKS) or text in self.nulls else text
+        return None if is_blank(text) or text in self.nulls else text
 
     def _parts(self, texts: list[str | None]) -> list[Any]:
         is_text = [text is not None and _is_plain(text) for text in texts]
@@ -107,7 +105,7 @@ class Cleaning:
         if not isinstance(part, str):
             return part
         part = part.strip(WHITE_SPACE) if self.trim else part
-        return self._respelled(part) if part.strip(_BLANKS) else None
+        return None if is_blank(part) else self._respelled(part)
 
     def _respelled(self, text: str) -> str:
         if text.startswith(BYTES_PREFIX):

@@ -19,6 +19,9 @@ _PERCENT = re.compile(rb"%([0-9A-Fa-f]{2})")
 _NGINX = re.compile(rb"\\x([0-9A-Fa-f]{2})")
 _HAPROXY = re.compile(rb"#([0-9A-Fa-f]{2})")
 _BACKSLASH = re.compile(rb"""\\(?:x([0-9A-Fa-f]{2})|([abfnrtv0"'/\\]))""")
+_ESCAPED_CONTROL = re.compile(rb"\\u00([0-9A-Fa-f]{2})")
+_BACKSLASH_OR_CONTROL = re.compile(rb"""\\(?:(?:x|u00)([0-9A-Fa-f]{2})|([abfnrtv0"'/\\]))""")
+_ESCAPED_QUOTE = b'\\"'
 _MEANINGS = dict(zip(b"abfnrtv0\"'/\\", b"\a\b\f\n\r\t\v\0\"'/\\", strict=True))
 
 
@@ -41,6 +44,23 @@ def _backslash(text: bytes) -> bytes:
     return _BACKSLASH.sub(lambda it: bytes([int(it[1], 16) if it[1] else _MEANINGS[it[2][0]]]), text)
 
 
+def _quotes(text: bytes) -> bytes:
+    return text.replace(_ESCAPED_QUOTE, b'"')
+
+
+def _morgan(text: bytes) -> bytes:
+    """Unescaped as JSON escapes, of which there is \\u only for the bytes of control characters."""
+    return _BACKSLASH_OR_CONTROL.sub(lambda it: bytes([int(it[1], 16) if it[1] else _MEANINGS[it[2][0]]]), text)
+
+
+def _latin_1(text: bytes) -> bytes:
+    """The bytes of which each is one character of the text (in UTF-8), as Node and WSGI have headers; else the same."""
+    try:
+        return text.decode().encode("latin-1")
+    except UnicodeError:
+        return text
+
+
 _AS_BYTES: dict[Decode, Callable[[bytes], bytes]] = {
     "percent": _percent,
     "percent_twice": lambda text: _percent(_percent(text)),
@@ -48,7 +68,12 @@ _AS_BYTES: dict[Decode, Callable[[bytes], bytes]] = {
     "nginx": _unescaped(_NGINX),
     "backslash": _backslash,
     "haproxy": _unescaped(_HAPROXY),
+    "latin_1": _latin_1,
+    "quotes": _quotes,
+    "morgan": lambda text: _morgan(_latin_1(text)),
+    "gunicorn": lambda text: _quotes(_latin_1(text)),
 }
+_BEYOND_ASCII = r"[^\x00-\x7F]"
 # What a text contains that a decoder may change; and what its escapes may be that are not UTF-8, or U+0000.
 _ESCAPES: dict[Decode, str] = {
     "percent": "%",
@@ -57,6 +82,10 @@ _ESCAPES: dict[Decode, str] = {
     "nginx": r"\\x",
     "backslash": r"\\",
     "haproxy": "#",
+    "quotes": r'\\"',
+    "latin_1": _BEYOND_ASCII,
+    "morgan": rf"\\|{_BEYOND_ASCII}",
+    "gunicorn": rf'\\"|{_BEYOND_ASCII}',
 }
 _HIGH = "(?:[89A-Fa-f][0-9A-Fa-f]|00)"
 _DOUBTFUL: dict[Decode, str] = {
@@ -66,6 +95,10 @@ _DOUBTFUL: dict[Decode, str] = {
     "nginx": rf"\\x{_HIGH}",
     "backslash": rf"\\x{_HIGH}|\\0",
     "haproxy": f"#{_HIGH}",
+    "quotes": "[^\\s\\S]",
+    "latin_1": _BEYOND_ASCII,
+    "morgan": rf"\\(?:x|u00){_HIGH}|\\0|{_BEYOND_ASCII}",
+    "gunicorn": _BEYOND_ASCII,
 }
 
 

@@ -24,10 +24,11 @@ from sessions_platform.contracts.polars_types import REASON, REASONS
 from sessions_platform.contracts.rejection_reasons import VALUE_SHOWN, Code, Reason
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.sources.formats.base import Decoder, Fields, decode_all
+from sessions_platform.sources.formats.envelopes import envelope_decoder
 from sessions_platform.sources.formats.errors import MalformedError
-from sessions_platform.sources.formats.json_objects import JSON_NAMES, envelope_decoder, spelling
+from sessions_platform.sources.formats.json_objects import JSON_NAMES, spelling
 from sessions_platform.sources.formats.registry import open_format
-from sessions_platform.transforms.parse.cleaning import Cleaning
+from sessions_platform.transforms.parse.cleaning import Cleaning, is_blank
 from sessions_platform.transforms.parse.decoding import Undecodable
 from sessions_platform.transforms.parse.paths import TEXT_OF, value_at
 from sessions_platform.transforms.parse.unstorable import broken_text_rule, may_contain_unstorable, texts_in
@@ -103,7 +104,7 @@ def no_parse_errors(rows: int) -> pl.Series:
 
 
 def _read(raw: pl.DataFrame, stream: Stream) -> _Rows:
-    rows = _decoded(raw, open_format(stream.source).decoder(), has_nested_text=stream.source.parse is not None)
+    rows = _decoded(raw, open_format(stream.source).decoder(), has_nested_text=stream.source.has_nested_text)
     if has_envelope_paths(stream):
         _add_envelopes(rows, raw["header"], stream)
     return rows
@@ -165,6 +166,8 @@ def _column(rows: _Rows, name: str, column: Column, cleaning: Cleaning) -> pl.Se
     values: list[Any] = (
         list(map(_joined, zip(*by_path, strict=True))) if column.join else _first_not_null(by_path, len(rows.fields))
     )
+    if column.default is not None:
+        values = [column.default if value is None else value for value in values]
     types = set(map(type, values))
     if Undecodable in types:
         _reject_undecodable(rows, name, values)
@@ -211,8 +214,7 @@ def _cleaned(values: list[Any], cleaning: Cleaning) -> list[Any]:
         texts = [TEXT_OF[type(value)](value) for value in values]
         cleaned = cleaning.values(texts)
         return [value if text is None else clean for value, text, clean in zip(values, texts, cleaned, strict=True)]
-    clean = cleaning.text
-    return [clean(value) if type(value) is str else value for value in values]
+    return [None if type(value) is str and is_blank(value) else value for value in values]
 
 
 def _first_not_null(by_path: list[list[Any]], height: int) -> list[Any]:

@@ -17,7 +17,7 @@ import polars as pl
 from sessions_platform.transforms.parse.templates import Slot
 from sessions_platform.transforms.parse.tokens import CutRows, Flags, Numbers, Tokens
 
-_UNRECOGNIZED, _NULL, _BOOLEAN, _INTEGER, _NUMBER, _TEXT = range(6)
+_UNRECOGNIZED, NULL, _BOOLEAN, _INTEGER, _NUMBER, TEXT = range(6)
 _SCALAR_TYPES = (_BOOLEAN, _INTEGER, _NUMBER)
 
 TypeCodes = npt.NDArray[np.int8]
@@ -55,7 +55,7 @@ class Values:
             if slot.null == "null":
                 self._read_scalars(slot)
             elif slot.null is not None and (is_null := self.text(slot) == slot.null).any():
-                self._types[slot.name] = np.where(is_null, np.int8(_NULL), np.int8(_TEXT))
+                self._types[slot.name] = np.where(is_null, np.int8(NULL), np.int8(TEXT))
 
     @property
     def rows(self) -> Numbers:
@@ -80,7 +80,7 @@ class Values:
     def add(self, slot: Slot, texts: pl.Series) -> None:
         """Add a slot that is in no token, with its text by row number; null where it is null."""
         own = texts.gather(self.rows)
-        self._types[slot.name] = np.where(own.is_null().to_numpy(), np.int8(_NULL), np.int8(_TEXT))
+        self._types[slot.name] = np.where(own.is_null().to_numpy(), np.int8(NULL), np.int8(TEXT))
         self._texts[slot.name] = own.fill_null(slot.null or "").alias(slot.name)
 
     def may_be_null(self, slot: Slot) -> bool:
@@ -89,7 +89,11 @@ class Values:
 
     def nulls_in(self, slot: Slot) -> int:
         """In how many rows the slot is null."""
-        return int(np.count_nonzero(self._types[slot.name] == _NULL)) if slot.name in self._types else 0
+        return int(np.count_nonzero(self._types[slot.name] == NULL)) if slot.name in self._types else 0
+
+    def may_be_blank(self, slot: Slot) -> bool:
+        """Whether a text of the slot may be blank; none of a scalar is."""
+        return slot.null != "null"
 
     def text(self, slot: Slot) -> pl.Series:
         """The slot's values as they are written (String), without quotes; null as its text."""
@@ -97,8 +101,19 @@ class Values:
             self._texts[slot.name] = self._tokens[slot.token].alias(slot.name)
         return self._texts[slot.name]
 
+    def stated(self, slot: Slot) -> pl.Series:
+        """The same, and null where the value is null."""
+        texts = self.text(slot)
+        if not self.may_be_null(slot):
+            return texts
+        return pl.select(pl.when(pl.lit(texts) != slot.null).then(pl.lit(texts))).to_series()
+
+    def instants(self, slot: Slot) -> pl.Series | None:  # noqa: ARG002
+        """The slot's values as instants (Datetime, us, UTC), where they came as such."""
+        return None
+
     def text_or_null(self, slot: Slot) -> pl.Expr:
-        """The same as an expression for ``frame``, and null where the value is null."""
+        """The same as an expression for ``frame``."""
         text = pl.col(self.text(slot).name)
         return pl.when(text != slot.null).then(text) if self.may_be_null(slot) else text
 
@@ -126,12 +141,24 @@ class Values:
         return combinations.select("row", "rows").iter_rows()
 
 
+class NullableValues(Values):
+    """Values that were not cut out of a text: they are null where they are null, and never the text that means it."""
+
+    def stated(self, slot: Slot) -> pl.Series:
+        """The slot's texts, null where the value is null."""
+        return self.text(slot)
+
+    def text_or_null(self, slot: Slot) -> pl.Expr:
+        """The same as an expression for ``frame``."""
+        return pl.col(self.text(slot).name)
+
+
 def _scalars(tokens: pl.Series, slot: Slot) -> tuple[pl.Series, TypeCodes]:
     """The scalar in each token and its type; unrecognized where it is not between the slot's literals."""
     is_value = (tokens != f"{slot.before}null{slot.after}").to_numpy()
     if is_value.all():
         return _values(tokens, slot)
-    types, value_numbers = np.full(len(tokens), _NULL, np.int8), np.zeros(len(tokens), np.uint32)
+    types, value_numbers = np.full(len(tokens), NULL, np.int8), np.zeros(len(tokens), np.uint32)
     texts, types[is_value] = _values(tokens.filter(pl.Series(is_value)), slot)
     value_numbers[is_value] = np.arange(1, len(texts) + 1)
     return pl.concat([pl.Series(["null"]), texts], rechunk=True)[pl.Series(value_numbers)], types

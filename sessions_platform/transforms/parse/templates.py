@@ -14,7 +14,7 @@ nothing of it has to be parsed. That holds for rows without backslashes and cont
 between two quotes is a valid JSON string that means what it says. The caller keeps to that (``vectorized``).
 
 A template of fields has a slot for each field of a record: those that a CSV header names, for records without quotes,
-or the named groups of a pattern.
+or the named groups of a pattern. That of a typed file has one for each of its columns.
 
 Not here: how rows are cut and compared (``tokens``), how a scalar is recognized (``scalars``).
 """
@@ -126,12 +126,21 @@ def _distinct(pairs: list[tuple[str, Any]]) -> Fields:
 class FieldsTemplate:
     """The fields of a record, in its order, by name; with `slots` and `fields` as a ``JsonTemplate`` has them.
 
-    `null` is the text that means null in a field. They always match records that are cut into as many fields.
+    `null` is the text that means null in a field; None if null is null there already. They always match records that
+    are cut into as many fields.
     """
 
-    def __init__(self, names: list[str], null: str = "") -> None:
+    def __init__(self, names: list[str], null: str | None = "") -> None:
         self.slots = [Slot(index, null=null) for index in range(len(names))]
         self.fields: Fields = dict(zip(names, self.slots, strict=True))
 
 
-Template = JsonTemplate | FieldsTemplate
+@dataclass(frozen=True)
+class TypedTemplate:
+    """The template of all rows of a typed file; with `slots` and `fields` as a ``JsonTemplate`` has them."""
+
+    slots: list[Slot]
+    fields: Fields
+
+
+Template = JsonTemplate | FieldsTemplate | TypedTemplate

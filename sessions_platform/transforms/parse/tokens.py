@@ -81,7 +81,7 @@ class Rows:
             allowed = {separator} if separator in _CONTROLS else {"\0"}
             others = "".join(control for control in _CONTROLS if control not in allowed)
             return self.only(~self.texts.str.contains(f"[{others}]"))
-        if not _buffers_have_newlines_only(self.texts):
+        if _are_few_of_their_buffers(self.texts) or not _buffers_have_newlines_only(self.texts):
             return self.only(~_has_controls(self.texts))
         kept = self.without("\n")
         inline = (kept.texts.str.len_bytes() <= _INLINE).arg_true()  # in no buffer, so not yet checked
@@ -93,15 +93,21 @@ class Rows:
 
 def readable(raw: pl.DataFrame) -> Rows:
     """The rows whose payload (Binary) is UTF-8 and whose corrupt_reason (String) is null."""
-    numbers, payloads = np.arange(raw.height), raw["payload"].rechunk()  # to gather from several chunks is slow
-    if raw["corrupt_reason"].null_count() < raw.height:
-        intact = raw["corrupt_reason"].is_null()
-        numbers, payloads = intact.arg_true().to_numpy(), payloads.filter(intact)
+    numbers, payloads = intact_payloads(raw)
     try:
         return Rows(numbers, payloads.cast(pl.String))
     except pl.exceptions.ComputeError:
         valid = pl.Series(_which_are_utf8(payloads), dtype=pl.Boolean)
         return Rows(numbers[valid.to_numpy()], payloads.filter(valid).cast(pl.String))
+
+
+def intact_payloads(raw: pl.DataFrame) -> tuple[Numbers, pl.Series]:
+    """The row numbers and payloads (Binary, one chunk) of the rows whose corrupt_reason (String) is null."""
+    payloads = raw["payload"].rechunk()  # to gather from several chunks is slow
+    if raw["corrupt_reason"].null_count() == raw.height:
+        return np.arange(raw.height), payloads
+    intact = raw["corrupt_reason"].is_null()
+    return intact.arg_true().to_numpy().astype(np.int64), payloads.filter(intact)
 
 
 def _which_are_utf8(payloads: pl.Series) -> Iterator[bool]:
@@ -123,15 +129,24 @@ def _is_utf8(text: bytes) -> bool:
     return True
 
 
-def _buffers_have_newlines_only(texts: pl.Series) -> bool:
-    """Whether the buffers of the string views have no control characters other than newlines."""
+def _buffers_of(texts: pl.Series) -> Iterator[npt.NDArray[np.uint8]]:
     for chunk in texts.get_chunks():
         for buffer in chunk.to_arrow(compat_level=pl.CompatLevel.newest()).buffers()[2:]:
-            every = np.frombuffer(buffer, np.uint8)
-            for start in range(0, len(every), _BYTES_AT_ONCE):
-                part = every[start : start + _BYTES_AT_ONCE]
-                if np.count_nonzero(part < _SPACE) > np.count_nonzero(part == _NEWLINE):
-                    return False
+            yield np.frombuffer(buffer, np.uint8)
+
+
+def _are_few_of_their_buffers(texts: pl.Series) -> bool:
+    """Whether less than a quarter of the buffers are these texts, so that it is quicker to search each of them."""
+    return 4 * int(texts.str.len_bytes().sum()) < sum(map(len, _buffers_of(texts)))
+
+
+def _buffers_have_newlines_only(texts: pl.Series) -> bool:
+    """Whether the buffers of the string views have no control characters other than newlines."""
+    for every in _buffers_of(texts):
+        for start in range(0, len(every), _BYTES_AT_ONCE):
+            part = every[start : start + _BYTES_AT_ONCE]
+            if np.count_nonzero(part < _SPACE) > np.count_nonzero(part == _NEWLINE):
+                return False
     return True
 
 
