@@ -139,6 +139,12 @@ class Calendar:
         return local + timedelta(days=7 if self.cadence is Cadence.weekly else 1)
 
 
+def newest_partition(calendar: Calendar) -> str:
+    """The partition of the current time, be it before the first one; the last one of a stream that has ended."""
+    now = datetime.now(UTC)
+    return calendar.key_of(now if calendar.end is None else min(now, calendar.end - timedelta(microseconds=1)))
+
+
 def midnight(day: date, timezone: str) -> datetime:
     """The local midnight at which a day begins."""
     return datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(timezone))

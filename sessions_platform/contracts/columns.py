@@ -108,6 +108,9 @@ class Column(Model):
         description="A regular expression (Rust syntax): its group, or all that it matches. Null without a match.",
     )
     words: Words | None = Field(None, description="Booleans: further texts that mean true and false.")
+    default: str | None = Field(
+        None, min_length=1, description="The text where every field is null, as of requests that can't be read."
+    )
     trim: bool = Field(False, description="Whether white space around the text is removed.")
     case: Literal["lower"] | None = Field(None, description="Strings: lower makes all letters lower-case.")
     unicode: Literal["NFC"] | None = Field(None, description="Strings: the normal form that text is put into.")
@@ -134,12 +137,20 @@ class Column(Model):
     minus: Duration | None = Field(
         None, description="Timestamps: what is subtracted, as the duration of a request whose end is logged."
     )
+    floor: Literal["1ms", "1s", "1m"] | None = Field(
+        None, description="Timestamps: the unit to whose last whole number the moment is set back, before all else."
+    )
 
     @property
     def bounds(self) -> dict[str, float]:
         """The bounds that are stated, by the name of their key: ge, gt, le, lt."""
         named = {"ge": self.ge, "gt": self.gt, "le": self.le, "lt": self.lt}
         return {name: bound for name, bound in named.items() if bound is not None}
+
+    @property
+    def is_optional(self) -> bool:
+        """Whether a row may lack all of its fields."""
+        return self.nullable or self.default is not None
 
     def paths(self, name: str) -> list[str]:
         """The source fields that the column is read from; its own `name` where it states none.

@@ -8,49 +8,33 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from sessions_platform.contracts.columns import Column
-from sessions_platform.contracts.enrichments import enriched_columns
-from sessions_platform.contracts.polars_types import DTYPES
+from sessions_platform.contracts.column_types import (
+    PROVENANCE_TYPES,
+    REPEATED_EVENT_ID_TYPES,
+    contract_types,
+    event_types,
+)
+from sessions_platform.contracts.polars_types import dtypes
 from sessions_platform.contracts.stream import Stream
 
-LEADING = ("event_id", "user_id", "event_timestamp", "event_type")
 PLACE = ["source_uri", "position"]  # identifies a row within its landing partition
-PROVENANCE: dict[str, pl.DataType] = {
-    "landing_partition": pl.String(),
-    "source_uri": pl.String(),
-    "position": pl.Int64(),
-}
+PROVENANCE = dtypes(PROVENANCE_TYPES)
 
 # By column with `references`, the values that its reference contains, of the column's type; as they were read once.
 Known = Mapping[str, pl.Series]
 
 # The table `repeated_event_ids`: accepted events whose id occurs with two users or two timestamps.
-REPEATED_EVENT_IDS: dict[str, pl.DataType] = {
-    "user_id": pl.String(),
-    "event_timestamp": pl.Datetime("us", "UTC"),
-    "event_id": pl.String(),
-    **PROVENANCE,
-}
-
-
-def ordered_columns(stream: Stream) -> dict[str, Column]:
-    """The stream's columns in the order in which an event has them: ``LEADING``, then as in the stream's file."""
-    leading = {name: stream.columns[name] for name in LEADING if name in stream.columns}
-    return {**leading, **stream.columns}
+REPEATED_EVENT_IDS = dtypes(REPEATED_EVENT_ID_TYPES)
 
 
 def contract_columns(stream: Stream) -> dict[str, pl.DataType]:
     """The contract columns: event_id (also where it is derived), the stream's others, properties and provenance."""
-    own = {name: DTYPES[column.type] for name, column in ordered_columns(stream).items()}
-    return {"event_id": pl.String(), **own, "properties": pl.String(), **PROVENANCE}
+    return dtypes(contract_types(stream))
 
 
 def event_columns(stream: Stream) -> dict[str, pl.DataType]:
     """The columns of the asset `events`: the contract columns, with enriched ones before properties and provenance."""
-    contract = contract_columns(stream)
-    enriched = {name: DTYPES[kind] for name, kind in enriched_columns(stream.enrich).items()}
-    last = {name: contract.pop(name) for name in ("properties", *PROVENANCE)}
-    return {**contract, **enriched, **last}
+    return dtypes(event_types(stream))
 
 
 def content_columns(stream: Stream) -> list[str]:

@@ -7,12 +7,21 @@ where records come from is in `contracts.sources`. Nothing here imports an imple
 by an import string, which `sources.formats.registry` resolves when the format is first used.
 """
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    WithJsonSchema,
+    field_validator,
+    model_serializer,
+)
 
 from sessions_platform.contracts.csv_options import CsvOptions
 from sessions_platform.contracts.field_paths import enters_value
@@ -76,6 +85,7 @@ FORMATS: dict[str, FormatEntry] = {
     "regex": FormatEntry(f"{_IN}.regex:RegexFormat", (), is_untyped=True, layout=Layout.named_groups),
     "w3c": FormatEntry(f"{_IN}.w3c:W3cFormat", (), is_untyped=True, comment="#", layout=Layout.directed),
     "logfmt": FormatEntry(f"{_IN}.logfmt:LogfmtFormat", (), is_untyped=True),
+    "query": FormatEntry(f"{_IN}.query:QueryFormat", (), is_untyped=True),
     "parquet": _columnar("ParquetFormat", ".parquet", is_rewritable=True),
     "arrow": _columnar("ArrowFormat", ".arrow", ".arrows", ".feather"),
     "orc": _columnar("OrcFormat", ".orc"),
@@ -102,13 +112,25 @@ def listed(names: list[str]) -> str:
     return f"{', '.join(first)} or {last}" if first else last
 
 
+# In the path to the events: each item of the array so far.
+EACH_ITEM = "[]"
+# In the path to the events: the value of this key is text, and the path goes on in the JSON that it means.
+WITHIN_TEXT = "json:"
+_EVENTS_PATH = re.compile(r"(?:\[\]\.)?(?:[^.\[\]]+(?:\[\])?\.)*[^.\[\]]+")
+
+
 def _events_path(events: Any) -> Any:
-    """A path of keys, or "[]", which YAML reads as an empty list."""
-    if events in ([], "[]"):
-        return "[]"
-    if not isinstance(events, str) or not all(events.split(".")):
-        raise invalid(f"{shown(events)} is no path to an array", "write its keys, as in batch or data.events, or []")
+    """A path of keys and of arrays that are passed through, or "[]", which YAML reads as an empty list."""
+    if events in ([], EACH_ITEM):
+        return EACH_ITEM
+    if not isinstance(events, str) or not _EVENTS_PATH.fullmatch(events):
+        fix = "write its keys, as in batch or data.events, with [] for each item of an array, as in visits[].actions"
+        raise invalid(f"{shown(events)} is no path to an array", fix)
     return events
+
+
+def _steps(path: str) -> list[str]:
+    return re.findall(r"\[\]|[^.\[\]]+", path)
 
 
 EventsPath = Annotated[
@@ -136,6 +158,7 @@ LATER_OPTIONS = (
     "invalid_utf8",
     "pattern",
     "parse",
+    "parts",
     "escape",
     "comment",
     "line_end",
@@ -148,10 +171,18 @@ class NestedText(Model):
     """Text within a field of each record, in a format of its own."""
 
     field: FieldPath = Field(description="The field that has the text: text, a list of bytes, or null.")
-    format: Literal["json", "logfmt", "regex"]
+    format: Literal["json", "logfmt", "query", "regex"]
     pattern: Pattern | None = Field(
         None, description="Regex: what matches the whole text, with a group for each field."
     )
+
+    encoding: Literal["base64"] | None = Field(None, description="base64: the text is the base64 of its bytes.")
+
+    @model_serializer(mode="wrap")
+    def _without_default(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the encoding where there is none, as before there was the key: it is part of contract versions."""
+        content: dict[str, Any] = serialize(self)
+        return {key: value for key, value in content.items() if key != "encoding" or value is not None}
 
     @field_validator("field")
     @classmethod
@@ -173,8 +204,10 @@ class FormatOptions(CsvOptions):
     encoding: Encoding = Field("utf-8", description="Of formats that are text.")
     events: EventsPath | None = Field(
         None,
-        description="NDJSON and JSON: the array that has the events, in each line or document, as in batch or "
-        "data.events; [] for a line or document that is the array itself.",
+        description="NDJSON, JSON and query: the array that has the events, in each line or document, as in batch or "
+        "data.events; [] for a line or document that is the array itself; visits[].actions for the arrays of each item "
+        "of an array. NDJSON: json:body.batch for an array in JSON that is text. Query: the name whose value is "
+        "a JSON array of events, as in events.",
     )
     nulls: NullTexts = Field(
         default_factory=list, description="Texts that mean null in every column that states no nulls of its own."
@@ -184,11 +217,16 @@ class FormatOptions(CsvOptions):
     )
     invalid_utf8: Literal["reject", "latin-1"] = Field(
         "reject",
-        description="NDJSON, JSON, regex, W3C and logfmt in UTF-8: what bytes mean that are none. latin-1: each is "
-        "the character of its number.",
+        description="NDJSON, JSON, regex, W3C, logfmt and query in UTF-8: what bytes mean that are none. latin-1: "
+        "each is the character of its number.",
     )
     parse: NestedText | None = Field(
         None, description="Text within a field, as an access line in a journal's JSON; its fields replace the text."
+    )
+    parts: Literal["docker", "cri"] | None = Field(
+        None,
+        description="With parse: whose records are parts of a line above 16 KiB, which are one row: Docker's, or those "
+        "of the container runtimes of Kubernetes.",
     )
     pattern: Pattern | None = Field(
         None,
@@ -203,8 +241,25 @@ class FormatOptions(CsvOptions):
 
     @property
     def event_keys(self) -> list[str]:
-        """The keys that lead to the array of events; none for a bare array, or where no array is stated."""
-        return [] if self.events in (None, "[]") else str(self.events).split(".")
+        """The steps to the array of events: keys, and `EACH_ITEM` behind an array whose items are entered.
+
+        There are none for a bare array, or where no array is stated.
+        """
+        if self.events in (None, EACH_ITEM):
+            return []
+        _, is_within, behind = str(self.events).partition(WITHIN_TEXT)
+        return _steps(behind.partition(".")[2] if is_within else str(self.events))
+
+    @property
+    def text_keys(self) -> list[str]:
+        """The keys to the text whose JSON has the array of events; none where the record itself has it."""
+        before, is_within, behind = str(self.events or "").partition(WITHIN_TEXT)
+        return [*_steps(before), behind.partition(".")[0]] if is_within else []
+
+    @property
+    def has_nested_text(self) -> bool:
+        """Whether values are read from text within a field, so that a payload spells them otherwise than they are."""
+        return self.parse is not None or bool(self.text_keys)
 
 
 # The options that decide what a payload means. Of `header_file` that are its names, which `header` has.

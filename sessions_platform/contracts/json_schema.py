@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from sessions_platform.contracts.issues import KeyPath
+from sessions_platform.contracts.presets import preset_names
 from sessions_platform.contracts.short_forms import SHORT_FORMS
+from sessions_platform.contracts.sources import SOURCE_TYPES, source_type
 from sessions_platform.contracts.stream import Stream
 
 
@@ -19,7 +21,22 @@ def json_schema() -> str:
     for key_path, form in SHORT_FORMS.items():
         holder, key = _place(schema, key_path)
         holder[key] = _with(holder[key], form.schema)
+    _allow_presets(schema)
     return json.dumps(schema, indent=2) + "\n"
+
+
+def _allow_presets(schema: dict[str, Any]) -> None:
+    """What a preset states, a file that names one need not: the columns, and the format of its source."""
+    with_preset = {"required": ["preset"]}
+    schema["required"].remove("columns")
+    in_source = {"properties": {"source": {"type": "object", **with_preset}}}
+    schema["anyOf"] = [{"required": ["columns"]}, in_source]
+    for name in SOURCE_TYPES:
+        source = schema["$defs"][source_type(name).__name__]
+        if "format" in source["required"]:
+            source["required"].remove("format")
+            source["anyOf"] = [{"required": ["format"]}, with_preset]
+        source["properties"]["preset"] |= {"anyOf": [{"enum": list(preset_names())}, {"type": "null"}]}
 
 
 def _place(schema: dict[str, Any], key_path: KeyPath) -> tuple[dict[str, Any], str]:

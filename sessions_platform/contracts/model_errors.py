@@ -15,6 +15,7 @@ from sessions_platform.contracts.columns import Column, Duration, Reference
 from sessions_platform.contracts.duplicates import Duplicates
 from sessions_platform.contracts.formats import NestedText
 from sessions_platform.contracts.issues import KeyPath
+from sessions_platform.contracts.object_store import StoreOptions
 from sessions_platform.contracts.rejection_limits import Rejected, Thresholds
 from sessions_platform.contracts.respelling import Split, Words
 from sessions_platform.contracts.retention import Retained
@@ -22,11 +23,12 @@ from sessions_platform.contracts.session_rule import Aggregate, CutOn, SessionRu
 from sessions_platform.contracts.skip import SkipRule
 from sessions_platform.contracts.sources import source_type_of
 from sessions_platform.contracts.stream import Landing, Stream
+from sessions_platform.contracts.targets import target_type_of
 from sessions_platform.contracts.values import INVALID, shown
 
 Value = TypeVar("Value")
 
-# The model of each mapping of the file but `source`; * is any name.
+# The model of each mapping of the file but `source` and `targets`; * is any name.
 _MODELS: dict[KeyPath, type[BaseModel]] = {
     (): Stream,
     ("landing",): Landing,
@@ -36,6 +38,7 @@ _MODELS: dict[KeyPath, type[BaseModel]] = {
     ("duplicates",): Duplicates,
     ("skip",): SkipRule,
     ("source", "parse"): NestedText,
+    ("source", "store"): StoreOptions,
     ("rejected", "by_reason", "*"): Thresholds,
     ("columns", "*"): Column,
     ("columns", "*", "references"): Reference,
@@ -50,6 +53,7 @@ _MODELS: dict[KeyPath, type[BaseModel]] = {
 _EXAMPLES: dict[KeyPath, str] = {
     ("source",): "source: {files: landing/*.ndjson, format: ndjson}",
     ("source", "parse"): "parse: {field: MESSAGE, format: logfmt}",
+    ("source", "store"): "store: {region: eu-central-1, access_key: {env: NAME}, secret_key: {env: NAME}}",
     ("source", "nulls"): 'nulls: ["-", "NULL"]',
     ("landing",): "landing: daily, or landing: {partition: daily, start: 2026-01-01}",
     ("owners",): "owners: [team:shop]",
@@ -73,12 +77,19 @@ _EXAMPLES: dict[KeyPath, str] = {
     ("session", "columns"): "columns: {total_amount: {sum: amount}}",
     ("session", "columns", "*"): "{sum: amount}",
     ("session", "cut_on"): "cut_on: {column: account, when: changes}",
+    ("session", "passive"): "passive: [session_end, heartbeat]",
     ("session", "cut_on", "when"): "when: changes, or when: [changes, leaves]",
     ("rejected",): "rejected: {warn_above: 1%, fail_above: 20%}",
     ("rejected", "by_reason"): "by_reason: {bad_timestamp: {fail_above: 5%}}",
     ("rejected", "by_reason", "*"): "{warn_above: 1%, fail_above: 20%}",
     ("retention",): "retention: {superseded_files: 7d}",
-    ("enrich",): "enrich: [name]",
+    ("targets",): "targets: {duckdb: {path: sessions.duckdb}}",
+    ("targets", "*"): "{path: sessions.duckdb}",
+    ("targets", "*", "tables"): "tables: [sessions, sessionized_events]",
+    ("enrich",): "enrich: [user_agent], or enrich: {user_agent: {from: agent}}",
+    ("enrich", "*"): "{from: column}",
+    ("enrich", "*", "own_hosts"): "own_hosts: [shop.example]",
+    ("enrich", "*", "ignore"): "ignore: [paypal.com]",
 }
 
 _MAPPING, _LIST = "keys with values", "a list"
@@ -139,11 +150,21 @@ def explained(details: Any, key_path: KeyPath, content: dict[str, Any]) -> tuple
 
 def _unknown_key(key_path: KeyPath, content: dict[str, Any]) -> tuple[str, str]:
     parent, key = key_path[:-1], key_path[-1]
-    model = source_type_of(content["source"]) if parent == ("source",) else _found(_MODELS, _without_index(parent))
+    model = _model_of(parent, content)
     known = [field.alias or name for name, field in model.model_fields.items() if not field.exclude] if model else []
     close = difflib.get_close_matches(key, known, n=1)
     hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"
     return "the key is not known", f"remove it, or rename it ({hint})"
+
+
+def _model_of(key_path: KeyPath, content: dict[str, Any]) -> type[BaseModel] | None:
+    """The model of a mapping of the file."""
+    match key_path:
+        case ("source",):
+            return source_type_of(content["source"])
+        case ("targets", name):
+            return target_type_of(content["targets"][name], name)
+    return _found(_MODELS, _without_index(key_path))
 
 
 def _without_index(key_path: KeyPath) -> KeyPath:

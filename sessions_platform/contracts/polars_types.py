@@ -1,30 +1,40 @@
 """What of the contracts is polars: the types of columns, and the calendar's rules as expressions.
 
 The other modules state the contract in plain Python, so that an engine of another kind can keep it;
-the columns of the assets and their pandera schemas (``schemas``) are built from the types here. Not here:
+the columns of the assets and their schemas (``schemas``) are built from the types here. Not here:
 what polars accepts as a pattern or a format, and how it reads a timestamp (``polars_syntax``).
 """
+
+from collections.abc import Mapping
 
 import polars as pl
 
 from sessions_platform.contracts.calendar import Cadence, Calendar, Window
+from sessions_platform.contracts.column_types import OwnType, StoredType
 from sessions_platform.contracts.columns import ColumnType
 
 UTC_MICROSECONDS = pl.Datetime("us", "UTC")
-
-DTYPES: dict[ColumnType, pl.DataType] = {
-    ColumnType.string: pl.String(),
-    ColumnType.integer: pl.Int64(),
-    ColumnType.float: pl.Float64(),
-    ColumnType.boolean: pl.Boolean(),
-    ColumnType.timestamp: UTC_MICROSECONDS,
-}
 
 # ``rejection_reasons.Reason`` as a value of a column, and the list of a row's reasons.
 REASON = pl.Struct({"code": pl.String, "column": pl.String, "rule": pl.String, "value": pl.String})
 REASONS = pl.List(REASON)
 
+DTYPES: dict[StoredType, pl.DataType] = {
+    ColumnType.string: pl.String(),
+    ColumnType.integer: pl.Int64(),
+    ColumnType.float: pl.Float64(),
+    ColumnType.boolean: pl.Boolean(),
+    ColumnType.timestamp: UTC_MICROSECONDS,
+    OwnType.binary: pl.Binary(),
+    OwnType.reasons: REASONS,
+}
+
 _TRUNCATION = {Cadence.daily: "1d", Cadence.weekly: "1w", Cadence.monthly: "1mo"}
+
+
+def dtypes(types: Mapping[str, StoredType]) -> dict[str, pl.DataType]:
+    """The columns, in the same order, with their polars types."""
+    return {name: DTYPES[kind] for name, kind in types.items()}
 
 
 def key_expr(calendar: Calendar, column: str = "event_timestamp") -> pl.Expr:

@@ -4,20 +4,33 @@ The same columns serve every source. Of a text file, the preamble and then paylo
 order of position, are the decompressed text again. These three file columns, ``preamble``, ``line_terminator`` and
 ``header``, are null for a source that is not files, such as a log of messages. Not here: how a source is read
 (``sources``) and how a payload becomes an event (``transforms.parse``).
+
+Of a file with types, such as Parquet, a row may have the file's own columns instead of a payload: its *fields*. Its
+payload is made of these where it is needed (``sources.formats.typed.payloads``), and is always the same.
 """
+
+from collections.abc import Iterable, Mapping
 
 import polars as pl
 
-RAW_EVENTS: dict[str, pl.DataType] = {
-    "landing_partition": pl.String(),
-    "source_uri": pl.String(),  # the file, or the slice of another source: the URI that the source gives it
-    "position": pl.Int64(),  # of the record in its slice, from 1; a CSV header is not a record
-    "preamble": pl.Binary(),  # in a file's first row: the bytes before it (a BOM, a CSV header); else null
-    "payload": pl.Binary(),  # the record; where the bytes are corrupt, the URI of their quarantined copy
-    "line_terminator": pl.Binary(),  # of a text file: LF, CR LF, or empty at the end of the file; else null
-    "header": pl.Binary(),  # of a CSV file: the header that names the row's fields; else null
-    "corrupt_reason": pl.String(),  # why the slice, or the rest of it, could not be read; else null
-}
+from sessions_platform.contracts.column_types import RAW_EVENT_TYPES
+from sessions_platform.contracts.polars_types import dtypes
+
+RAW_EVENTS = dtypes(RAW_EVENT_TYPES)
+
+# Fields are columns with one of these before their own name: with values of a type, or with the JSON of values that are
+# lists, structures or maps.
+FIELD, JSON_FIELD = "field.", "json."
 
 # Columns of lake files that were written under another name: the name today, and the one in the file.
 RENAMED_COLUMNS = {"line_terminator": "line_end", "corrupt_reason": "unreadable"}
+
+
+def fields_among(columns: Iterable[str]) -> list[str]:
+    """The columns that are fields, in their order."""
+    return [name for name in columns if name.startswith((FIELD, JSON_FIELD))]
+
+
+def with_fields_of(columns: Mapping[str, pl.DataType]) -> dict[str, pl.DataType]:
+    """`RAW_EVENTS`, and the fields among these columns."""
+    return {**RAW_EVENTS, **{name: columns[name] for name in fields_among(columns)}}

@@ -3,18 +3,7 @@
 Not here: the codes of reasons (``rejection_reasons``), and how the rows are made (``transforms.rejections``).
 """
 
-import polars as pl
+from sessions_platform.contracts.column_types import REJECTED_EVENT_TYPES
+from sessions_platform.contracts.polars_types import dtypes
 
-from sessions_platform.contracts.polars_types import REASONS
-
-REJECTED_EVENTS: dict[str, pl.DataType] = {
-    "rejection_id": pl.String(),
-    "landing_partition": pl.String(),
-    "source_uri": pl.String(),
-    "position": pl.Int64(),
-    "payload": pl.String(),
-    "payload_encoding": pl.String(),
-    "reasons": REASONS,
-    "contract_version": pl.String(),
-    "rows": pl.Int64(),
-}
+REJECTED_EVENTS = dtypes(REJECTED_EVENT_TYPES)

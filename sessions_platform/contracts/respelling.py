@@ -16,7 +16,9 @@ from sessions_platform.contracts.values import Pattern, invalid, shown
 # What YAML 1.1 reads as true or false when it is not quoted.
 _YAML_WORDS = {True: ("true", "yes", "on"), False: ("false", "no", "off")}
 
-Decode = Literal["percent", "percent_twice", "plus", "nginx", "backslash", "haproxy"]
+Decode = Literal[
+    "percent", "percent_twice", "plus", "nginx", "backslash", "haproxy", "quotes", "latin_1", "morgan", "gunicorn"
+]  # fmt: skip
 
 
 class Split(Model):

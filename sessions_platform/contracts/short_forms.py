@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sessions_platform.contracts.calendar import Cadence
+from sessions_platform.contracts.enrichments import ENRICHMENTS
 from sessions_platform.contracts.formats import format_of_name
 from sessions_platform.contracts.issues import KeyPath, Raw
 
@@ -47,6 +48,15 @@ def _one_text(value: Any) -> Any:
     return [value] if isinstance(value, str) else None
 
 
+def _by_name(value: Any) -> Any:
+    is_names = isinstance(value, list) and all(isinstance(name, str) for name in value)
+    return {name: {} for name in value} if is_names else None
+
+
+def _from_column(value: Any) -> Any:
+    return {} if value is None else _text_as("from")(value)
+
+
 def _one_rule(value: Any) -> Any:
     return [value] if isinstance(value, dict) else None
 
@@ -66,6 +76,8 @@ SHORT_FORMS: dict[KeyPath, ShortForm] = {
     ),
     ("columns", "*", "formats"): _LIST_OF_ONE,
     ("columns", "*", "isin"): _LIST_OF_ONE,
+    ("enrich",): ShortForm(_by_name, {"type": "array", "items": _TEXT}),
+    **{("enrich", name): ShortForm(_from_column, {"anyOf": [_TEXT, {"type": "null"}]}) for name in ENRICHMENTS},
 }
 
 

@@ -4,7 +4,7 @@ Such rows are neither events nor rejected: they are counted as skipped. Not here
 (``transforms.skip``).
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -27,7 +27,7 @@ _Texts = Annotated[
 class SkipRule(Model):
     """One rule: a row is skipped if all of its conditions hold. The value of a column is its text, ahead of its type.
 
-    A null value fulfills no condition.
+    A null value fulfills `missing` alone.
     """
 
     column: str | None = Field(None, description="A column of the stream whose text decides.")
@@ -37,14 +37,17 @@ class SkipRule(Model):
     isin: _Texts | None = Field(None, description="The column's text is one of these.")
     not_in: _Texts | None = Field(None, description="The column's text is none of these.")
     pattern: Pattern | None = Field(None, description="A regular expression (Rust syntax) that the text contains.")
+    missing: Literal[True] | None = Field(None, description="The column is null, as in lines of another kind.")
 
     @model_validator(mode="after")
     def _has_conditions(self) -> "SkipRule":
-        conditions = [stated for stated in (self.isin, self.not_in, self.pattern) if stated is not None]
+        conditions = [stated for stated in (self.isin, self.not_in, self.pattern, self.missing) if stated is not None]
         if (self.column is None) == (self.payload is None):
             raise invalid("it takes a column or a payload", "name one of the two, as in {column: status, isin: [404]}")
         if self.column is not None and not conditions:
-            raise invalid(f"nothing says which {self.column} is skipped", "add isin, not_in or pattern")
+            raise invalid(f"nothing says which {self.column} is skipped", "add isin, not_in, pattern or missing")
         if self.payload is not None and conditions:
-            raise invalid("isin, not_in and pattern are for a column", "remove them")
+            raise invalid("isin, not_in, pattern and missing are for a column", "remove them")
+        if self.missing and len(conditions) > 1:
+            raise invalid(f"{self.column} can't be null and fulfill another condition", "make two rules of it")
         return self

@@ -1,43 +1,49 @@
-"""The table of source types, and the `source` key of a stream's file for each of them.
+"""The table of source types, and the `source` key of a stream's file for landing files.
 
-To add a source, write its configuration here, add it to `SOURCE_TYPES`, and write its implementation in one file of
-`sources` (see the protocol in `sources.base`). Nothing here imports an implementation: a configuration names it by an
-import string, which `sources.registry` resolves when a stream is opened. Not here: how records are written (`formats`).
+To add a source, write its configuration, as a subclass of `source_config.SourceConfig`, add it to `SOURCE_TYPES`, and
+write its implementation in `sources` (see the protocol in `sources.base`). The table has import strings, so that a
+stream costs the models of its own source alone. Nothing here imports an implementation: a configuration names it by an
+import string, too, which `sources.registry` resolves when a stream is opened. Not here: the keys of servers
+(`server_source`, and a module for each), and how records are written (`formats`).
 """
 
-from typing import Annotated, Any, ClassVar, Literal
+from pkgutil import resolve_name
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError, field_validator
+from pydantic import (
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import CoreSchema, InitErrorDetails, core_schema
 
-from sessions_platform.contracts.formats import FormatOptions, listed
+from sessions_platform.contracts.formats import listed
+from sessions_platform.contracts.object_store import Objects, StoreOptions, objects_of
 from sessions_platform.contracts.path_template import PLACEHOLDER
+from sessions_platform.contracts.source_config import SourceConfig
 from sessions_platform.contracts.values import Size, invalid, shown
 
 # The type of a source that states none.
 DEFAULT_TYPE = "files"
 
 
-class SourceConfig(FormatOptions):
-    """What every source states: how its records are written.
-
-    A subclass adds `type`, the literal that its stream files write, and keys of its own, and sets
-    `implementation` to the import string of a callable that takes the stream and the settings and
-    returns a `sources.base.Source`.
-    """
-
-    implementation: ClassVar[str]
-
-
 class FilesSource(SourceConfig):
-    """Landing files: where they are and how they are written."""
+    """Landing files, local ones or objects of a store: where they are and how they are written."""
 
     implementation: ClassVar[str] = "sessions_platform.sources.files.source:FileSource.open"
+    implementation_of_objects: ClassVar[str] = "sessions_platform.sources.objects.source:ObjectSource.open"
 
     type: Literal["files"] = Field("files", description="Where records come from: files is the default.")
     files: str = Field(
         description="A path with wildcards. {partition:%Y-%m-%d} stands for the landing partition; without it "
-        "a file belongs to the landing partition that first saw it. Relative to the stream's file."
+        "a file belongs to the landing partition that first saw it. Relative to the stream's file; or of objects, "
+        "as in s3://bucket/landing/*.ndjson, gs:// or az://."
+    )
+    store: StoreOptions | None = Field(
+        None, description="How the object store is reached; without it, as its usual environment variables say."
     )
     max_unpacked: Size = Field(
         16 * 10**9,
@@ -73,6 +79,7 @@ class FilesSource(SourceConfig):
             raise invalid(f"{files!r} has a placeholder that is not known", "write {partition:%Y-%m-%d}")
         if not files.strip():
             raise invalid("it names no files", "write a path, as in landing/{partition:%Y-%m-%d}/*.csv")
+        objects_of(files)
         return files
 
     @field_validator("archive")
@@ -82,19 +89,83 @@ class FilesSource(SourceConfig):
             raise invalid(f"{shown(archive)} names no member", 'write a path within the archive, as in "**/*.json.gz"')
         return archive
 
+    @model_validator(mode="after")
+    def _store_fits_files(self) -> Self:
+        objects = self.objects
+        if objects is None and self.store is not None:
+            raise invalid("store belongs to objects", "remove it, or write files: s3://BUCKET/landing/*.ndjson")
+        if objects and self.store and (key := self.store.foreign_key(objects.scheme)):
+            raise invalid(f"store.{key} is no key of {objects.scheme}://", "remove it")
+        if objects and self.rewrite_on_erasure == "all":
+            raise invalid("objects are not rewritten", "remove rewrite_on_erasure")
+        return self
+
+    @property
+    def objects(self) -> Objects | None:
+        """Where the objects are, if the files are objects of a store."""
+        return objects_of(self.files)
+
+    @property
+    def store_options(self) -> StoreOptions:
+        """How the object store is reached."""
+        return self.store or StoreOptions.model_validate({})
+
+    @property
+    def opened_by(self) -> str:
+        """The import string of what opens it."""
+        return self.implementation_of_objects if self.objects else self.implementation
+
+    @property
+    def about(self) -> dict[str, str]:
+        """The files, and the bucket of objects."""
+        return {"files": self.files, **({"bucket": self.objects.root} if self.objects else {})}
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people."""
+        return self.files
+
+    @property
+    def noun(self) -> str:
+        """What people call one of the things that it has."""
+        return "object" if self.objects else "file"
+
     @property
     def dated(self) -> bool:
         """Whether a file's path states its landing partition."""
         return bool(PLACEHOLDER.search(self.files))
 
 
-SOURCE_TYPES: dict[str, type[SourceConfig]] = {"files": FilesSource}
+# By these keys files are divided into rows, or refused as a whole: where one of them changes, files are read again.
+# (`archive` changes the fingerprints of archives alone.)
+DIVIDING_KEYS = {
+    "format", "preset", "encoding", "events", "max_unpacked",
+    "separator", "quote", "escape", "comment", "line_end", "header", "parts",
+}  # fmt: skip
+# Keys that came later count only where they are stated, so that nothing is read again for there being one more.
+LATER_DIVIDING_KEYS = {"parts"}
+
+
+_IN = "sessions_platform.contracts"
+SOURCE_TYPES = {
+    "files": f"{_IN}.sources:FilesSource",
+    "postgres": f"{_IN}.postgres_source:PostgresSource",
+    "mysql": f"{_IN}.mysql_source:MysqlSource",
+    "http": f"{_IN}.http_source:HttpSource",
+    "kafka": f"{_IN}.kafka_source:KafkaSource",
+    "kinesis": f"{_IN}.kinesis_source:KinesisSource",
+}
+
+
+def source_type(name: str) -> type[SourceConfig]:
+    """The model of a type of the table."""
+    return resolve_name(SOURCE_TYPES[name])
 
 
 def source_type_of(raw: Any) -> type[SourceConfig] | None:
     """The model for a `source` as a stream's file has it; None where its type is not in the table."""
     name = raw.get("type", DEFAULT_TYPE) if isinstance(raw, dict) else DEFAULT_TYPE
-    return SOURCE_TYPES.get(name) if isinstance(name, str) else None
+    return source_type(name) if isinstance(name, str) and name in SOURCE_TYPES else None
 
 
 def _validated(raw: Any) -> SourceConfig:
@@ -121,7 +192,10 @@ class _SourceUnion:
 
     @classmethod
     def __get_pydantic_json_schema__(cls, _schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return handler(core_schema.union_schema([model.__pydantic_core_schema__ for model in SOURCE_TYPES.values()]))
+        models = [source_type(name) for name in SOURCE_TYPES]
+        for model in models:
+            model.model_rebuild()
+        return handler(core_schema.union_schema([model.__pydantic_core_schema__ for model in models]))
 
 
 AnySource = Annotated[SourceConfig, _SourceUnion]

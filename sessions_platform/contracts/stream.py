@@ -1,8 +1,8 @@
 """A stream: what its events are, where they come from and what a session is.
 
-One YAML file states all of it, once. The pandera schemas, the Dagster column schemas, the warehouse's tables
+One YAML file states all of it, once. The schemas of rows, the Dagster column schemas, the warehouse's tables
 and the JSON schema in `docs/` derive from this model and those of its keys: ``sources``, ``formats``,
-``columns``, ``skip``, ``duplicates``, ``session_rule``, ``rejection_limits`` and ``retention``. Not here:
+``columns``, ``skip``, ``duplicates``, ``session_rule``, ``rejection_limits``, ``retention`` and ``targets``. Not here:
 reading the file (``stream_file``), and rules that relate two of its keys (``stream_checks``).
 """
 
@@ -13,22 +13,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from sessions_platform.contracts.calendar import Cadence, Calendar, midnight
 from sessions_platform.contracts.columns import Column, ColumnType, Reference
 from sessions_platform.contracts.duplicates import Duplicates
-from sessions_platform.contracts.enrichments import EnrichmentName, enrichment_versions
+from sessions_platform.contracts.enrichments import Enrichments, enrichment_versions
 from sessions_platform.contracts.formats import FORMATS, LATER_OPTIONS, VERSIONED_OPTIONS, FormatOptions
-from sessions_platform.contracts.model import Model
+from sessions_platform.contracts.model import Model, no_keys
 from sessions_platform.contracts.pseudonyms import Pseudonym, key_fingerprint
 from sessions_platform.contracts.rejection_limits import Rejected
 from sessions_platform.contracts.retention import Retained
 from sessions_platform.contracts.session_rule import SessionRule
 from sessions_platform.contracts.skip import SkipRule
 from sessions_platform.contracts.sources import AnySource
-from sessions_platform.contracts.values import Day, Identifier, Owner
+from sessions_platform.contracts.targets import AnyTarget, named_types
+from sessions_platform.contracts.values import Day, Identifier, Owner, invalid
 
 # The value of `sequence` for the order in the file. A column can't have this name, which is one of the platform's.
 BY_POSITION = "position"
@@ -36,8 +37,11 @@ BY_POSITION = "position"
 # How a record spells the times that its file has a type for: an instant, a local time and a date.
 TYPED_FORMATS = ("%+", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d")
 # Keys of columns that came after the first versions were stored: where they are not stated, versions stay the same.
-_LATER_KEYS = ("bytes", "number", "minus", "from_file_name", "decode", "split", "extract", "words")
-_LATER_RULES = ("precision", "gap_from", "cut_on")
+_LATER_KEYS = (
+    "bytes", "number", "minus", "from_file_name", "decode", "split", "extract", "words", "floor", "default",
+)  # fmt: skip
+_LATER_RULES = ("precision", "gap_from", "cut_on", "passive", "id", "id_within")
+_LATER_OF_AGGREGATES = ("most_frequent", "where")
 _IDENTIFYING = ("event_id", "user_id", "event_type")
 
 
@@ -46,6 +50,11 @@ class Landing(Model):
 
     partition: Cadence = Cadence.daily
     start: Day | None = Field(None, description="First landing partition; the stream's start where absent.")
+    by: Literal["read", "source_time"] = Field(
+        "read",
+        description="Of a server's records: whether they are in the partition of the run that reads them, or in that "
+        "of the time that the server has of each.",
+    )
 
 
 class Stream(Model):
@@ -57,7 +66,7 @@ class Stream(Model):
     start: Day = Field(description="First session partition; earlier events are rejected as before_start.")
     end: Day | None = Field(None, description="Of a stream that is over: the day after its last.")
     source: AnySource
-    landing: Landing = Field(default_factory=lambda: Landing.model_validate({}))
+    landing: Landing = Field(default_factory=no_keys, validate_default=True)
     columns: dict[Identifier, Column]
     extra_columns: Literal["keep", "reject", "drop"] = Field(
         "keep", description="What becomes of source fields that no column names; kept ones go to `properties`."
@@ -69,12 +78,18 @@ class Stream(Model):
     pseudonymize: dict[Identifier, Pseudonym] = Field(
         default_factory=dict, description="Columns whose values are replaced before they are stored, and how."
     )
-    duplicates: Duplicates = Field(default_factory=lambda: Duplicates.model_validate({}))
-    session: SessionRule = Field(default_factory=lambda: SessionRule.model_validate({}))
-    rejected: Rejected = Field(default_factory=lambda: Rejected.model_validate({}))
-    retention: Retained = Field(default_factory=lambda: Retained.model_validate({}))
-    # Left out of the JSON schema, and so of the documented keys, while the table of enrichments is empty.
-    enrich: SkipJsonSchema[list[EnrichmentName]] = Field(default_factory=list)
+    duplicates: Duplicates = Field(default_factory=no_keys, validate_default=True)
+    session: SessionRule = Field(default_factory=no_keys, validate_default=True)
+    rejected: Rejected = Field(default_factory=no_keys, validate_default=True)
+    retention: Retained = Field(default_factory=no_keys, validate_default=True)
+    targets: dict[Identifier, AnyTarget] = Field(
+        default_factory=dict,
+        description="Warehouses besides PostgreSQL to which sessions are delivered, by a name; their type where it is "
+        "one.",
+    )
+    enrich: Enrichments = Field(
+        default_factory=dict, description="What is computed of each accepted event: further columns, by enrichment."
+    )
 
     # Where the stream was read from; source paths are relative to its folder. Not keys of the file.
     path: SkipJsonSchema[Path] = Field(Path("stream.yaml"), exclude=True)
@@ -87,6 +102,33 @@ class Stream(Model):
         if isinstance(columns, dict) and isinstance(columns.get("event_timestamp"), dict):
             return {**columns, "event_timestamp": {"type": "timestamp", **columns["event_timestamp"]}}
         return columns
+
+    @field_validator("landing")
+    @classmethod
+    def _source_says_times(cls, landing: Landing, info: ValidationInfo) -> Landing:
+        source = info.data.get("source")
+        if landing.by == "source_time" and source is not None and not source.says_times:
+            raise invalid(
+                "this source says no time of its records",
+                "remove by; Kafka and Kinesis say one, an API with since, and a table with a cursor and a lag of time",
+            )
+        return landing
+
+    @field_validator("columns")
+    @classmethod
+    def _read_twice_is_one_event(cls, columns: dict[str, Column], info: ValidationInfo) -> dict[str, Column]:
+        landing, source = info.data.get("landing"), info.data.get("source")
+        if landing is None or landing.by == "read" or source is None or source.has_envelope:
+            return columns
+        if "event_id" not in columns or columns["event_id"].nullable:
+            reason = "with landing.by: source_time what this source gives twice comes into one partition"
+            raise invalid(reason, "add event_id, not nullable, by which it is one event")
+        return columns
+
+    @field_validator("targets", mode="before")
+    @classmethod
+    def _targets_have_types(cls, targets: Any) -> Any:
+        return named_types(targets)
 
     @model_validator(mode="before")
     @classmethod
@@ -155,12 +197,23 @@ class Stream(Model):
     @property
     def required_fields(self) -> dict[str, list[str]]:
         """The source fields that each column may be read from which can't be null."""
-        return {name: column.fields(name) for name, column in self.columns.items() if not column.nullable}
+        return {name: column.fields(name) for name, column in self.columns.items() if not column.is_optional}
 
     @property
     def derives_event_id(self) -> bool:
         """Whether event ids are made from the rows, because the source has none, or may have none in a row."""
         return "event_id" not in self.columns or self.columns["event_id"].nullable
+
+    @property
+    def no_past(self) -> str:
+        """Why a backfill is not possible, with the fix, as clauses; empty where it is."""
+        if self.source.no_past:
+            return f"{self.source.no_past}. Fix: none; a run reads all that the source gives"
+        if self.landing.by == "read":
+            return "its records are in the partition of their reading. Fix: state landing: {by: source_time}"
+        if self.derives_event_id:
+            return "what was read before would be counted twice. Fix: give the stream a column event_id, not nullable"
+        return ""
 
     @property
     def orders_by_position(self) -> bool:
@@ -197,7 +250,7 @@ class Stream(Model):
         for column in definition["columns"].values():
             column.pop("description")
         definition |= self._stated_pseudonyms
-        return _digest({**definition, "enrich": enrichment_versions(self.enrich)})
+        return _digest(definition)
 
     @property
     def contract_version(self) -> str:
@@ -207,6 +260,7 @@ class Stream(Model):
         rejected row: if it changes, every landing partition is pending.
         """
         contract = self.model_dump(mode="json", include={"start", "end", "landing", "columns", "extra_columns"})
+        del contract["landing"]["by"]  # rows are validated alike, in whichever partition they are
         contract["source"] = self.source.model_dump(mode="json", include=VERSIONED_OPTIONS)
         for name in LATER_OPTIONS:  # so that no stored row is of another contract only because there is an option more
             if contract["source"][name] == FormatOptions.model_fields[name].default:
@@ -232,6 +286,9 @@ class Stream(Model):
         """
         rule = self.session.model_dump(mode="json", exclude={"like", "max_future", *_LATER_RULES})
         rule |= self.session.model_dump(mode="json", include=set(_LATER_RULES), exclude_defaults=True)
+        for aggregate in rule["columns"].values():
+            for key in (key for key in _LATER_OF_AGGREGATES if aggregate[key] is None):
+                del aggregate[key]
         return _digest({"session": rule, "sequence": self.sequence, **self._stated_duplicates})
 
     @property

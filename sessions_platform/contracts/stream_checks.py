@@ -13,18 +13,24 @@ from datetime import date
 from typing import Any
 
 from sessions_platform.contracts.calendar import Cadence, Calendar, midnight
+from sessions_platform.contracts.column_types import (
+    RAW_EVENT_TYPES,
+    SESSION_TYPES,
+    SESSIONIZED_TYPES,
+    WAREHOUSE_TYPES,
+)
 from sessions_platform.contracts.columns import ColumnType
-from sessions_platform.contracts.enrichments import ENRICHMENTS, column_clashes, enriched_columns
+from sessions_platform.contracts.enrichments import added_by, enrichment_issues
 from sessions_platform.contracts.format_checks import format_issues
 from sessions_platform.contracts.issues import Issue, KeyPath, Raw, mapping
 from sessions_platform.contracts.path_template import PLACEHOLDER, PathTemplate, TemplateError
-from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.contracts.row_checks import duplicates_issues, skip_issues
+from sessions_platform.contracts.session_checks import session_issues
 from sessions_platform.contracts.session_rule import Aggregate
-from sessions_platform.contracts.sessions import ADDED_BY_WAREHOUSE, SESSIONIZED, SESSIONS
 from sessions_platform.contracts.stream import BY_POSITION, is_typed
+from sessions_platform.contracts.target_checks import target_issues
 from sessions_platform.contracts.timestamp_checks import file_name_issues, minus_issues, timestamp_issues
-from sessions_platform.contracts.values import as_day, as_share, is_timezone
+from sessions_platform.contracts.values import as_day, as_share, is_timezone, shown
 
 REQUIRED_COLUMNS = ("user_id", "event_timestamp", "event_type")
 _TYPES = {
@@ -33,7 +39,7 @@ _TYPES = {
 }
 # Names of columns that the platform, or PostgreSQL, adds to a row, an event or a session.
 RESERVED = {
-    *RAW_EVENTS, "parse_errors", "reasons", "properties", *SESSIONIZED, *SESSIONS, *ADDED_BY_WAREHOUSE,
+    *RAW_EVENT_TYPES, "parse_errors", "reasons", "properties", *SESSIONIZED_TYPES, *SESSION_TYPES, *WAREHOUSE_TYPES,
     "is_open", "is_first",
     "tableoid", "ctid", "xmin", "xmax", "cmin", "cmax",
 } - {"user_id"}  # fmt: skip
@@ -84,7 +90,7 @@ def cross_key_issues(raw: Raw) -> Iterator[Issue]:
         yield from file_name_issues(("columns", str(name)), _kind(name, column), column)
         if mapping(raw, "source").get("format") == "orc":
             yield from _local_time_issues(name, mapping(columns, name))
-    enriched = {name: {"type": kind.value} for name, kind in _enriched_columns(raw).items()}
+    enriched = {name: {"type": kind.value} for name, kind in added_by(raw.get("enrich")).items()}
     for name, aggregate in mapping(session, "columns").items():
         yield from _aggregate_issues(name, aggregate, {**columns, **enriched})
     yield from _named_column_issues(("sequence",), raw.get("sequence"), {**columns, BY_POSITION: {}})
@@ -94,9 +100,9 @@ def cross_key_issues(raw: Raw) -> Iterator[Issue]:
     yield from _named_column_issues(("session", "campaign"), session.get("campaign"), {**columns, **enriched})
     cutting = mapping(session, "cut_on").get("column")
     yield from _named_column_issues(("session", "cut_on", "column"), cutting, {**columns, **enriched})
-    for name, column in column_clashes(raw.get("enrich"), columns):
-        reason = f"{name} adds the column {column}, which there is already"
-        yield Issue(("enrich",), reason, "rename the column, or remove the enrichment")
+    yield from session_issues(session, {**columns, **enriched})
+    yield from enrichment_issues(raw.get("enrich"), columns)
+    yield from target_issues(mapping(raw, "targets"))
     yield from _threshold_issues(mapping(raw, "rejected"))
     yield from _day_issues(raw)
     yield from _landing_issues(raw)
@@ -116,12 +122,6 @@ def _name_issues(name: Any) -> Iterator[Issue]:
 def _named_column_issues(key_path: tuple[str, ...], column: Any, columns: Raw) -> Iterator[Issue]:
     if isinstance(column, str) and column not in columns:
         yield Issue(key_path, f"there is no column {column!r}", f"name one of {', '.join(columns)}")
-
-
-def _enriched_columns(raw: Raw) -> dict[str, ColumnType]:
-    named = raw.get("enrich")
-    known = [name for name in named if isinstance(name, str) and name in ENRICHMENTS] if isinstance(named, list) else []
-    return enriched_columns(known)
 
 
 # Columns -------------------------------------------------------------------------------------------------
@@ -164,6 +164,7 @@ def _local_time_issues(name: str, column: Raw) -> Iterator[Issue]:
 # By key, the types of the columns that may state it, and what that means.
 _KEYS_OF_TYPES: dict[str, tuple[tuple[str, ...], str]] = {
     "formats": (("timestamp",), "only a timestamp has formats"),
+    "floor": (("timestamp",), "only a timestamp is floored"),
     "number": (("string", "integer"), "only strings and integers have it"),
     "bytes": (("string",), "only strings are made of bytes"),
     "words": (("boolean",), "only booleans have words"),
@@ -181,8 +182,17 @@ def _misplaced_rules(key_path: KeyPath, kind: str, stated: set[str]) -> Iterator
     for key, (kinds, reason) in _KEYS_OF_TYPES.items():
         if key in stated and kind not in kinds:
             yield Issue((*key_path, key), f"{reason}, this is {kind}", "remove it")
+    if "default" in stated:
+        yield from _default_issues(key_path, kind)
     if "bytes" in stated and (keys := {"decode", "split", "extract"} & stated):
         yield Issue((*key_path, min(keys)), "bytes become text only after it", "remove it, or bytes")
+
+
+def _default_issues(key_path: KeyPath, kind: str) -> Iterator[Issue]:
+    """A text for what a row lacks, in a column by which users, rows or moments are told apart."""
+    if key_path[-1] in ("user_id", "event_id") or kind == "timestamp":
+        reason = f"all rows without {key_path[-1]} would have the same one"
+        yield Issue((*key_path, "default"), reason, "remove it; such rows are rejected, or skipped by a rule of skip")
 
 
 def _listed_issues(key_path: KeyPath, kind: str, listed: Any) -> Iterator[Issue]:
@@ -253,16 +263,42 @@ def _aggregate_issues(name: str, aggregate: Any, columns: Raw) -> Iterator[Issue
     key_path = ("session", "columns", name)
     if name in RESERVED or name == "user_id":
         yield Issue(key_path, "the sessions table has a column of that name", "choose another name")
-    if not isinstance(aggregate, dict) or len(aggregate) != 1 or None in aggregate.values():
+    functions = (
+        {key: value for key, value in aggregate.items() if key != "where"} if isinstance(aggregate, dict) else {}
+    )
+    if len(functions) != 1 or None in functions.values():
         yield Issue(key_path, "it takes one function and its column", "write it as in {sum: amount}")
         return
-    ((function, column),) = aggregate.items()
+    yield from _where_issues((*key_path, "where"), mapping(aggregate, "where"), columns)
+    ((function, column),) = functions.items()
     if function not in Aggregate.model_fields or not isinstance(column, str):
         return
     if column not in {*columns, "event_id"}:
         yield Issue((*key_path, function), f"there is no column {column!r}", f"name one of {', '.join(columns)}")
     elif function == "sum" and _kind(column, mapping(columns, column)) not in {None, *_NUMERIC}:
         yield Issue((*key_path, function), f"{column} is not a number", "sum a column of type integer or float")
+
+
+_PYTHON_TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "boolean": (bool,),
+    "integer": (int,),
+    "float": (int, float),
+}
+
+
+def _where_issues(key_path: KeyPath, where: Raw, columns: Raw) -> Iterator[Issue]:
+    for name, wanted in where.items():
+        kind = _kind(name, mapping(columns, name))
+        if name not in columns:
+            yield Issue(key_path, f"there is no column {name!r}", f"name one of {', '.join(columns)}")
+        elif kind not in _PYTHON_TYPES:
+            yield Issue(key_path, f"{name} is a {kind}", f"name a column of type {', '.join(_PYTHON_TYPES)}")
+        else:
+            for value in wanted if isinstance(wanted, list) else [wanted]:
+                if type(value) not in _PYTHON_TYPES[kind]:
+                    fix = "quote it" if kind == "string" else "write it without quotes"
+                    yield Issue(key_path, f"{shown(value)} is no {kind}, as {name} is", fix)
 
 
 # Rejections ----------------------------------------------------------------------------------------------

@@ -2,8 +2,8 @@
 
 PyYAML reads the file (YAML 1.1) into nodes first, because nodes have the lines of keys, and show repeated keys. Not
 here: the rules themselves, of one key (the modules of the models, ``values``) and of two (``stream_checks``), what is
-said of a value of the wrong kind (``model_errors``), short forms (``short_forms``), and all streams of a folder
-(``stream_folder``).
+said of a value of the wrong kind (``model_errors``), short forms and presets (``short_forms``, ``presets``), and all
+streams of a folder (``stream_folder``).
 """
 
 import re
@@ -19,10 +19,11 @@ from yaml.reader import ReaderError
 from sessions_platform.contracts.header_file import with_header_names
 from sessions_platform.contracts.issues import Issue, KeyPath
 from sessions_platform.contracts.model_errors import explained
+from sessions_platform.contracts.presets import Merged, with_preset
 from sessions_platform.contracts.pseudonym_checks import pseudonym_issues
-from sessions_platform.contracts.short_forms import written_out
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.stream_checks import cross_key_issues
+from sessions_platform.contracts.wrappers import inside_issues, unwrapped
 from sessions_platform.errors import UserError
 
 _TEXT = "tag:yaml.org,2002:str"
@@ -71,20 +72,23 @@ def load_stream(path: Path, home: Path, pseudonym_key: str | None = None) -> Str
     Raises:
         StreamError: with every problem of the file, in the order of its lines.
     """
-    lines, stated = _read_yaml(path)
-    raw = written_out(stated)
+    lines, merged = _read_merged(path)
+    if merged.issues:
+        raise StreamError([_problem(path, lines, merged, issue) for issue in merged.issues])
+    raw = merged.content
     named, header_issues = with_header_names(raw, path.parent, home)
     content = {**named, "path": path, "home": home, "pseudonym_key": pseudonym_key}
     issues = [*header_issues, *cross_key_issues(raw), *pseudonym_issues(raw, pseudonym_key)]
     reported = {issue.key_path for issue in issues}
-    issues += [issue for issue in _model_issues(content, lines) if issue.key_path not in reported]
-    if issues:
-        problems = [
-            ConfigProblem(path, _line_of(lines, key_path), _dotted(key_path), reason, fix)
-            for key_path, reason, fix in issues
-        ]
+    try:
+        stream = Stream.model_validate(content)
+    except ValidationError as error:
+        stream = None
+        issues += [issue for issue in _model_issues(error, content, lines) if issue.key_path not in reported]
+    if issues or stream is None:
+        problems = [_problem(path, lines, merged, issue) for issue in issues]
         raise StreamError(sorted(problems, key=lambda problem: problem.line or 0))
-    return Stream.model_validate(content)
+    return stream
 
 
 def line_of(path: Path, key_path: KeyPath) -> int | None:
@@ -92,8 +96,30 @@ def line_of(path: Path, key_path: KeyPath) -> int | None:
 
     Raises StreamError where the file can't be read.
     """
-    lines, _ = _read_yaml(path)
+    lines, _ = _read_merged(path)
     return _line_of(lines, key_path)
+
+
+def expanded_content(path: Path) -> Merged:
+    """The keys of a stream's file with those of its preset and its short forms written out. Raises StreamError."""
+    return _read_merged(path)[1]
+
+
+def _read_merged(path: Path) -> tuple[dict[KeyPath, int], Merged]:
+    """The line of each key, those of a preset at the line that names it, and the keys of both. Raises StreamError."""
+    lines, stated = _read_yaml(path)
+    merged = with_preset(stated)
+    issues = (*merged.issues, *inside_issues(merged.content))
+    merged = merged._replace(content=unwrapped(merged.content), issues=issues)
+    preset_line = lines.get(("source", "preset"), 1)
+    return {**dict.fromkeys(merged.of_preset, preset_line), **lines}, merged
+
+
+def _problem(path: Path, lines: dict[KeyPath, int], merged: Merged, issue: Issue) -> ConfigProblem:
+    key_path, reason, fix = issue
+    if _stated_part(key_path, lines) in merged.of_preset:
+        reason += f" (the key is of the preset {merged.preset})"
+    return ConfigProblem(path, _line_of(lines, key_path), _dotted(key_path), reason, fix)
 
 
 # YAML ----------------------------------------------------------------------------------------------------
@@ -258,17 +284,14 @@ def _line_of(lines: dict[KeyPath, int], key_path: KeyPath) -> int | None:
 # Pydantic's errors ---------------------------------------------------------------------------------------
 
 
-def _model_issues(content: dict[str, Any], lines: dict[KeyPath, int]) -> Iterator[Issue]:
-    try:
-        Stream.model_validate(content)
-    except ValidationError as error:
-        reported: set[tuple[KeyPath, Any]] = set()
-        for details in error.errors():
-            location = details["loc"]
-            key_path = tuple(str(part) for part in location)
-            if details["type"] not in {"missing", "extra_forbidden"}:  # else it also names union members and indices
-                key_path = _stated_part(key_path, lines)
-            index = next((part for part in location[len(key_path) :] if isinstance(part, int)), None)
-            if (key_path, index) not in reported:  # a union reports each of its members
-                reported.add((key_path, index))
-                yield Issue(key_path, *explained(details, key_path, content))
+def _model_issues(error: ValidationError, content: dict[str, Any], lines: dict[KeyPath, int]) -> Iterator[Issue]:
+    reported: set[tuple[KeyPath, Any]] = set()
+    for details in error.errors():
+        location = details["loc"]
+        key_path = tuple(str(part) for part in location)
+        if details["type"] not in {"missing", "extra_forbidden"}:  # else it also names union members and indices
+            key_path = _stated_part(key_path, lines)
+        index = next((part for part in location[len(key_path) :] if isinstance(part, int)), None)
+        if (key_path, index) not in reported:  # a union reports each of its members
+            reported.add((key_path, index))
+            yield Issue(key_path, *explained(details, key_path, content))

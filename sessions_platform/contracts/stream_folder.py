@@ -51,6 +51,14 @@ class Streams:
     broken: Mapping[str, BrokenStream]
     folders: Sequence[Path] = ()
 
+    def has(self, name: str) -> bool:
+        """Whether a file states the name, be it broken or not."""
+        return name in self.usable or name in self.broken
+
+    def may_have_target(self, name: str, target: str) -> bool:
+        """Whether a stream has a target; a broken one may have any."""
+        return name in self.broken or (name in self.usable and target in self.usable[name].targets)
+
     def named(self, name: str) -> Stream:
         """The stream of a name. Raises StreamError if it is broken, UserError if there is none."""
         if name in self.broken:

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, Wi
 from pydantic_core import PydanticCustomError
 
 from sessions_platform.contracts.field_paths import PathError, alternatives, steps_of
+from sessions_platform.contracts.plain_syntax import UTC
 from sessions_platform.contracts.polars_syntax import format_problem, knows_timezone, pattern_problem
 from sessions_platform.contracts.timestamps import EPOCHS
 
@@ -57,13 +58,13 @@ def _duration(text: Any) -> timedelta:
 
 def _at_most_a_year(duration: timedelta) -> timedelta:
     if duration > _LONGEST:
-        raise invalid("the duration is longer than a year", f"write {_spelled(_LONGEST)} at most")
+        raise invalid("the duration is longer than a year", f"write {spelled(_LONGEST)} at most")
     return duration
 
 
 def _at_most_a_century(duration: timedelta) -> timedelta:
     if duration > _LONGEST_RETENTION:
-        raise invalid("the duration is longer than a century", f"write {_spelled(_LONGEST_RETENTION)} at most")
+        raise invalid("the duration is longer than a century", f"write {spelled(_LONGEST_RETENTION)} at most")
     return duration
 
 
@@ -73,9 +74,14 @@ def _positive(duration: timedelta) -> timedelta:
     return duration
 
 
-def _spelled(duration: timedelta) -> str:
+def spelled(duration: timedelta) -> str:
+    """A duration as a stream's file would state it: 30m, 1500ms."""
     milliseconds = duration // timedelta(milliseconds=1)
     return next(f"{milliseconds // ms}{unit}" for unit, ms in _MILLISECONDS if milliseconds % ms == 0)
+
+
+def _lag(lag: Any) -> Any:
+    return lag if isinstance(lag, int) and not isinstance(lag, bool) else str(lag)
 
 
 def _size(text: Any) -> int:
@@ -140,7 +146,7 @@ def shown(value: Any) -> str:
 
 def is_timezone(name: Any) -> bool:
     """Whether a value is an IANA timezone that both Python and polars have."""
-    return isinstance(name, str) and name in available_timezones() and knows_timezone(name)
+    return name == UTC or (isinstance(name, str) and name in available_timezones() and knows_timezone(name))
 
 
 def _timezone(name: str) -> str:
@@ -239,17 +245,19 @@ Duration = Annotated[
     timedelta,
     BeforeValidator(_duration),
     AfterValidator(_at_most_a_year),
-    PlainSerializer(_spelled, when_used="json"),
+    PlainSerializer(spelled, when_used="json"),
     WithJsonSchema({"type": "string", "examples": ["30m"]}),
 ]
 Size = Annotated[int, BeforeValidator(_size), WithJsonSchema({"type": "string", "examples": ["16GB"]})]
 PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
+# How far before a cursor value is read again: a duration, or a number where the cursor is one.
+Lag = Annotated[Annotated[int, Field(strict=True, ge=0)] | Duration, BeforeValidator(_lag)]
 Retention = Annotated[
     timedelta,
     BeforeValidator(_duration),
     AfterValidator(_positive),
     AfterValidator(_at_most_a_century),
-    PlainSerializer(_spelled, when_used="json"),
+    PlainSerializer(spelled, when_used="json"),
     WithJsonSchema({"type": "string", "examples": ["400d"]}),
 ]
 Share = Annotated[

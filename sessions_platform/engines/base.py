@@ -8,15 +8,18 @@ versions must yield the same rows: those of ``transforms.reference_sessionizer``
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import polars as pl
 
 from sessions_platform.contracts.stream import Stream
+from sessions_platform.memory_budget import MemoryBudget
 from sessions_platform.storage.lake.lake import Lake
-from sessions_platform.storage.lake.spill import Spill
 from sessions_platform.storage.ledger.ledger import LandingVersion
 from sessions_platform.transforms.sessionize import Sessionized
+
+if TYPE_CHECKING:
+    from sessions_platform.storage.lake.spill import Spill
 
 
 class EngineContext(Protocol):
@@ -29,11 +32,11 @@ class EngineContext(Protocol):
     def lake(self) -> Lake: ...
 
     @property
-    def bucket_bytes(self) -> int:
-        """The size of a bucket: bytes of rows that are processed at once."""
+    def memory(self) -> MemoryBudget:
+        """How many bytes of rows may be in memory together."""
         ...
 
-    def spill(self, schema: Mapping[str, pl.DataType], buckets: int = 1, by: pl.Expr | None = None) -> Spill:
+    def spill(self, schema: Mapping[str, pl.DataType], buckets: int = 1, by: pl.Expr | None = None) -> "Spill":
         """Storage on disk for rows with these columns, divided into buckets by the hash `by` (UInt64)."""
         ...
 

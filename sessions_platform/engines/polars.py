@@ -1,13 +1,14 @@
-"""The polars engine: sessions computed in this process, in as much memory as a bucket takes.
+"""The polars engine: sessions computed in this process, within its memory budget.
 
 Here: how much is read and computed at once. The session rule is in ``transforms.sessionize``, which knows no files.
 
-Neighbouring session partitions are computed together as long as their events fit into one bucket of
-``bucket_bytes``: one pass over the lake then serves them all. A partition that does not fit is
-computed in several parts, each with the users of one bucket: no session has events of two users, so
-no part needs another. To fill the buckets, events are read once in file order, from one longest
-silence before the window (which shows what continues an earlier session) up to where the last
-activity chain that crosses the window's end may end, and spilled to disk by the hash of their user.
+Neighbouring session partitions are computed together as long as their events fit into one bucket: one pass over the
+lake then serves them all. A partition is computed in parts of whole users, of which one is written while the next is
+computed: no session has events of two users, so no part needs another. While its events fit into memory
+(``memory.at_once``), they are read and sorted once; else each part has the users of one bucket.
+To fill the buckets, events are read once in file order, from one longest silence before the window (which shows what
+continues an earlier session) up to where the last activity chain that crosses the window's end may end, and spilled to
+disk by the hash of their user.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +24,9 @@ from sessions_platform.engines.accepted_events import event_reader, events_near
 from sessions_platform.engines.base import EngineContext
 from sessions_platform.storage.lake.prefetch import prefetch, prefetch_map
 from sessions_platform.storage.ledger.ledger import LandingVersion
-from sessions_platform.transforms.sessionize import EventReader, Sessionized, sessionize_window
+from sessions_platform.transforms.activity import key_columns, keys_continuing, of_keys, point_columns
+from sessions_platform.transforms.sessionize import EventReader, Sessionized, sessionize_in_parts, sessionize_window
+from sessions_platform.transforms.sort_events import PART_ROWS
 
 _TIME = "event_timestamp"
 _OpenReader = Callable[[], EventReader]
@@ -43,7 +46,7 @@ class PolarsEngine:
             return
         near = events_near(landings, self._stream.session_calendar.window_of(partitions))
         size = self._context.lake.size_in_memory(near)
-        if size <= self._context.bucket_bytes:
+        if size <= self._context.memory.bucket:
             yield partitions
             return
         counts = self._count_events(near)
@@ -52,7 +55,7 @@ class PolarsEngine:
         batch_bytes = 0
         for partition in partitions:
             partition_bytes = counts.get(partition, 0) * size // rows
-            if batch and batch_bytes + partition_bytes > self._context.bucket_bytes:
+            if batch and batch_bytes + partition_bytes > self._context.memory.bucket:
                 yield batch
                 batch, batch_bytes = [], 0
             batch.append(partition)
@@ -71,27 +74,28 @@ class PolarsEngine:
         if len(partitions) > 1:  # such a batch fits into one bucket
             yield sessionize_window(window, read, self._stream)
             return
-        readers = self._bucket_readers(landings, window, read)
+        early = Window(window.start - self._stream.session.longest_silence, window.end)
+        size = self._context.lake.size_in_memory(events_near(landings, early))
+        if size <= self._context.memory.at_once:
+            parts = sessionize_in_parts(window, read, self._stream, PART_ROWS)
+            yield from prefetch_map(lambda compute: compute(), parts)
+            return
+        readers = self._bucket_readers(landings, window, early, self._context.buckets_for(size))
         yield from prefetch_map(lambda open_reader: sessionize_window(window, open_reader(), self._stream), readers)
 
     def _bucket_readers(
-        self, landings: Sequence[LandingVersion], window: Window, read: EventReader
+        self, landings: Sequence[LandingVersion], window: Window, early: Window, buckets: int
     ) -> Iterator[_OpenReader]:
         """For each bucket of users a function that loads it and returns a reader of these users' events."""
-        gap = self._stream.session.longest_silence
-        early = Window(window.start - gap, window.end)
-        near = events_near(landings, early)
-        buckets = self._context.buckets_for(self._context.lake.size_in_memory(near))
-        if buckets == 1:
-            yield lambda: read
-            return
+        read, near = event_reader(self._context.lake, self._columns, landings), events_near(landings, early)
         by_user = self._context.spill(self._columns, buckets, pl.col("user_id").hash())
-        late = [pl.DataFrame(schema={"user_id": pl.String})]
+        late = [pl.DataFrame(schema={name: self._columns[name] for name in key_columns(self._stream.session)})]
         for events in self._events_in(near, early):
             by_user.add(events)
-            late.append(events.filter(pl.col(_TIME) >= window.end - gap).select("user_id").unique())
-        open_users = pl.concat(late)["user_id"].unique()
-        beyond = Window(window.end, self._end_of_chains(landings, window.end, open_users))
+            late.append(keys_continuing(events, window.end, self._stream.session))
+        open_keys = pl.concat(late).unique()
+        open_users = open_keys["user_id"].unique()
+        beyond = Window(window.end, self._end_of_chains(landings, window.end, open_keys))
         for events in self._events_in(events_near(landings, beyond), beyond):
             by_user.add(events.filter(pl.col("user_id").is_in(open_users.implode())))
         for number in range(buckets):
@@ -102,14 +106,15 @@ class PolarsEngine:
             for block in blocks:
                 yield block.filter(in_window(window))
 
-    def _end_of_chains(self, landings: Sequence[LandingVersion], end: datetime, users: pl.Series) -> datetime:
-        """A time after which the activity chains of these users that cross `end` have ended."""
-        read = event_reader(self._context.lake, self._columns, landings, columns=["user_id", _TIME])
-        edge, reach = end, self._stream.session.longest_silence
-        while users.len():
-            more = read(edge, edge + reach, users)
+    def _end_of_chains(self, landings: Sequence[LandingVersion], end: datetime, keys: pl.DataFrame) -> datetime:
+        """A time after which the activity chains of these keys that cross `end` have ended."""
+        rule = self._stream.session
+        read = event_reader(self._context.lake, self._columns, landings, columns=point_columns(self._stream))
+        edge, reach = end, rule.longest_silence
+        while keys.height:
+            more = read(edge, edge + reach, keys["user_id"].unique())
             edge, reach = edge + reach, reach * 2
-            users = more.filter(pl.col(_TIME) >= edge - self._stream.session.longest_silence)["user_id"].unique()
+            keys = keys_continuing(of_keys(more, keys), edge, rule)
         return edge
 
 

@@ -6,14 +6,18 @@ may ask of any source. Not here: which sources there are and how a stream's file
 decoded (`sources.formats`), and what has been read already (`storage.ledger`).
 """
 
+import hashlib
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from io import FileIO
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-import polars as pl
+if TYPE_CHECKING:
+    import polars as pl
 
 # Stores the bytes of a slice that can't be read, or has no rows, and returns their path; equal bytes have one path.
 Quarantine = Callable[[Iterable[bytes]], str]
@@ -21,6 +25,9 @@ Quarantine = Callable[[Iterable[bytes]], str]
 # The stored position of each of a source's cursors, by name.
 Cursors = Mapping[str, Mapping[str, Any]]
 NO_CURSORS: Cursors = MappingProxyType({})
+
+# The column with the time that a source says of each record (`SaysTimes`).
+SOURCE_TIME = "source_time"
 
 # Between the uri of an archive and the name of a member, as in Java's URLs of jar files.
 IN_ARCHIVE = "!/"
@@ -46,6 +53,54 @@ class Cursor:
 
 
 @dataclass(frozen=True, slots=True)
+class Extent:
+    """Where in a file that may go on growing the rows of a slice lie, and which of them are settled.
+
+    A row is settled once no text that is appended can change it: it has its line end, and no quote is open. All
+    numbers count from the file's beginning, so that the next slice of the file begins where `settled_*` says.
+
+    Attributes:
+        first_row, first_byte: how many rows and bytes of the file are before the slice.
+        read_bytes: how long the file was when it was read.
+        settled_rows, settled_bytes: how many rows are settled, and where the last of them ends.
+        settled_digest: SHA-256 of the file's bytes up to there, hex.
+    """
+
+    first_row: int
+    first_byte: int
+    read_bytes: int
+    settled_rows: int
+    settled_bytes: int
+    settled_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Which rows of a growing file a slice is: those after `first_row` and `first_byte`, up to the byte `end`.
+
+    `end` is None where it is the end of the file.
+    """
+
+    first_row: int = 0
+    first_byte: int = 0
+    end: int | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing in it."""
+        return self.end is not None and self.end <= self.first_byte
+
+
+# Between the uri of a growing file and the landing partition in which a later slice of it was found.
+FROM = "#from="
+
+
+def file_uri(uri: str) -> str:
+    """The uri of the file that a slice is part of."""
+    return uri.partition(FROM)[0]
+
+
+@dataclass(frozen=True, slots=True)
 class Slice:
     """A part of a source that is read as a whole: a file, or a range of offsets.
 
@@ -57,6 +112,7 @@ class Slice:
             newest of the landing partitions that are being ingested when `find` first returns it.
         cursor: where the source continues once this slice is recorded; None for a source that needs none, such as
             files. A slice with a cursor has no landing partition, so that no slice before the cursor is left behind.
+        span: of a growing file the rows that are meant; None for all of it.
 
     Raises:
         ValueError: it has both a landing partition and a cursor.
@@ -66,10 +122,29 @@ class Slice:
     fingerprint: str
     landing_partition: str | None
     cursor: Cursor | None = None
+    span: Span | None = None
 
     def __post_init__(self) -> None:
         if self.cursor is not None and self.landing_partition is not None:
             raise ValueError(f"{self.uri}: a slice with a cursor can't state its landing partition")
+
+
+# Ends the part of a fingerprint that says of which state the content is; behind it is how it was divided into rows.
+_DIVIDED = ":"
+
+
+def divided_as(options: Mapping[str, Any]) -> str:
+    """What ends a fingerprint of content that these options divide into rows; any JSON."""
+    return _DIVIDED + hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def divided_alike(recorded: str | None, fingerprint: str) -> bool:
+    """Whether content of this fingerprint is divided into rows as it was when the recorded one was.
+
+    Fingerprints from before this was part of them count as alike.
+    """
+    before = (recorded or "").partition(_DIVIDED)[2]
+    return not before or before == fingerprint.partition(_DIVIDED)[2]
 
 
 @dataclass(frozen=True)
@@ -106,7 +181,7 @@ class Reading(Protocol):
     digest: str
     text_bytes: int | None
 
-    def __iter__(self) -> Iterator[pl.DataFrame]:
+    def __iter__(self) -> "Iterator[pl.DataFrame]":
         """Blocks of raw rows: the columns of RAW_EVENTS but landing_partition and source_uri.
 
         `position` counts from 1 through the slice. `preamble`, `line_terminator` and `header` describe rows of a
@@ -129,6 +204,45 @@ class Unpacking(Protocol):
 def text_digest_of(reading: Reading) -> str:
     """The digest of what a reading has unpacked; that of the bytes where it does not unpack anything."""
     return reading.text_digest if isinstance(reading, Unpacking) else reading.digest
+
+
+@runtime_checkable
+class Extending(Protocol):
+    """The optional capability of a reading to say where in a growing file its rows lie; final like `text_digest`.
+
+    None where the file can't be taken up again amid its text, as where it is compressed.
+    """
+
+    extent: Extent | None
+
+
+def extent_of(reading: Reading) -> Extent | None:
+    """Where the rows of a reading lie, if it can be taken up again where it ended."""
+    return reading.extent if isinstance(reading, Extending) else None
+
+
+@runtime_checkable
+class KeepsFields(Protocol):
+    """The optional capability of a reading to leave payloads to be made later of the rows' fields.
+
+    Attributes:
+        keeps_fields: False unless it is set before the first block is taken. Then blocks of a file with types may have
+            fields (`contracts.raw_events`), and null instead of payloads.
+    """
+
+    keeps_fields: bool
+
+
+@runtime_checkable
+class SaysTimes(Protocol):
+    """The optional capability of a reading to say the time that the source has of each record.
+
+    Attributes:
+        says_times: False unless it is set before the first block is taken. Then blocks have the column SOURCE_TIME
+            (Datetime, us, UTC) as well, null where the source says none.
+    """
+
+    says_times: bool
 
 
 @runtime_checkable
@@ -204,6 +318,28 @@ class FileLanding(Protocol):
 
 
 @runtime_checkable
+class Growing(Protocol):
+    """The optional capability of a source to have slices that go on growing, and to read spans of them."""
+
+    @property
+    def may_grow(self) -> bool:
+        """Whether what is appended to its files later may be a slice of its own."""
+        ...
+
+    def beginnings(self, uri: str, sizes: Sequence[int]) -> tuple[list[str | None], int]:
+        """The SHA-256 (hex) of the first so many bytes of a file, and its size now.
+
+        Args:
+            uri: of the file.
+            sizes: in rising order. Of one that is longer than the file the digest is None.
+
+        Raises:
+            OSError: there is no such file now.
+        """
+        ...
+
+
+@runtime_checkable
 class Searching(Protocol):
     """The optional capability of a source to say what it skips; its `find` returns the slices alone."""
 
@@ -223,6 +359,50 @@ class Locating(Protocol):
     def near(self) -> str:
         """A sentence: where slices are looked for, what is there instead, and what to do."""
         ...
+
+
+@runtime_checkable
+class InRounds(Protocol):
+    """The optional capability of a source whose slices are known only once they were asked for, as pages are."""
+
+    def has_more(self) -> bool:
+        """Whether the last `find` left slices for another one, which is to follow once those it found are recorded."""
+        ...
+
+
+@dataclass(frozen=True)
+class Past:
+    """A time that a source is asked for: from `start` on and before `end` (UTC); `name` is that of its partition."""
+
+    name: str
+    start: datetime
+    end: datetime
+
+
+@runtime_checkable
+class KnowsPast(Protocol):
+    """The optional capability of a source to find the records of a time by its own clock, be they read or not."""
+
+    def search_past(self, past: Past, cursors: Cursors) -> Found:
+        """The slices of that time which are new since it was asked for last, with cursors of their own.
+
+        They move no cursor of `Source.find`. Where `InRounds.has_more` says so, others follow.
+        """
+        ...
+
+
+@runtime_checkable
+class CountsUnread(Protocol):
+    """The optional capability of a source to say, without reading them, how many records were not read."""
+
+    def unread(self, cursors: Cursors, most: int) -> int | None:
+        """How many records come after the stored positions; `most` if there are more. None where it can't be said."""
+        ...
+
+
+def unread(source: Source, cursors: Cursors, most: int) -> int | None:
+    """As of `CountsUnread`; None of a source that can't say it."""
+    return source.unread(cursors, most) if isinstance(source, CountsUnread) else None
 
 
 def search(source: Source, landing_partitions: Iterable[str] | None = None, cursors: Cursors = NO_CURSORS) -> Found:

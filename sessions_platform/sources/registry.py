@@ -13,7 +13,7 @@ from sessions_platform.sources.base import FileLanding, Source
 
 def open_source(stream: Stream, settings: Settings) -> Source:
     """The source that `stream.source` configures."""
-    return resolve_name(stream.source.implementation)(stream, settings)
+    return resolve_name(stream.source.opened_by)(stream, settings)
 
 
 def file_landing(source: Source) -> FileLanding | None:

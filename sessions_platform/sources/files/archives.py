@@ -7,6 +7,7 @@ a member that is read like any landing file. Names, limits and bytes of members 
 import io
 import os
 import tempfile
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -62,12 +63,18 @@ class Archives:
 
     def listing(self, handle: io.FileIO, name: str, fingerprint: str) -> Listing | None:
         """What is in an open file of this name; None where it is no archive."""
-        key = (fingerprint, name, self._pattern, self._limits)
-        if (known := _REMEMBERED.get(key)) is not None:
+        if (known := self.remembered(name, fingerprint)) is not None:
             return known.listing
         listing = self._listed(handle, name)
-        _REMEMBERED.put(key, _Known(listing))
+        _REMEMBERED.put(self._key(name, fingerprint), Known(listing))
         return listing
+
+    def remembered(self, name: str, fingerprint: str) -> "Known | None":
+        """What this process knows of a file of this name that it has listed; None where it has not."""
+        return _REMEMBERED.get(self._key(name, fingerprint))
+
+    def _key(self, name: str, fingerprint: str) -> object:
+        return (fingerprint, name, self._pattern, self._limits)
 
     def member_file(self, handle: io.FileIO, name: str, fingerprint: str, member_name: str) -> MemberFile:
         """A copy of a member. Raises FileNotFoundError where the archive has none of this name."""
@@ -166,12 +173,10 @@ class _Descriptor:
 
     def __init__(self, handle: io.FileIO) -> None:
         self._descriptor = os.dup(handle.fileno())
+        weakref.finalize(self, os.close, self._descriptor)  # also where Python ends, which has taken `os` apart then
 
     def fileno(self) -> int:
         return self._descriptor
-
-    def __del__(self) -> None:
-        os.close(self._descriptor)
 
 
 def _kind_of(handle: io.FileIO, name: str) -> _Kind | None:
@@ -205,7 +210,9 @@ def _size(handle: io.FileIO | _Descriptor) -> int:
 
 
 @dataclass(frozen=True)
-class _Known:
+class Known:
+    """What is known of a file: what is in it, or that it is no archive."""
+
     listing: Listing | None
 
 
@@ -213,17 +220,17 @@ class _Remembered:
     """The listings that this process has made last: to list a compressed tar takes as long as to unpack it."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[object, _Known] = OrderedDict()
+        self._known: OrderedDict[object, Known] = OrderedDict()
         self._members = 0
         self._lock = Lock()
 
-    def get(self, key: object) -> _Known | None:
+    def get(self, key: object) -> Known | None:
         with self._lock:
             if key in self._known:
                 self._known.move_to_end(key)
             return self._known.get(key)
 
-    def put(self, key: object, known: _Known) -> None:
+    def put(self, key: object, known: Known) -> None:
         with self._lock:
             if key not in self._known:
                 self._known[key] = known
@@ -232,7 +239,7 @@ class _Remembered:
                 self._members -= _weight(self._known.popitem(last=False)[1])
 
 
-def _weight(known: _Known) -> int:
+def _weight(known: Known) -> int:
     return 1 + (len(known.listing.members) if known.listing else 0)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sessions_platform.contracts.sources import FilesSource
+from sessions_platform.sources.base import Span
 from sessions_platform.sources.files.encoding_doubt import EncodingDoubt
 from sessions_platform.sources.formats.compression import Codec, codec_of, decompressed
 from sessions_platform.sources.formats.errors import CorruptDataError
@@ -39,11 +40,20 @@ class FileContent:
 
     It may be read several times; each byte is hashed when it is first read, and so is each byte of decompressed text.
     `preamble` is the BOM that `text` leaves out, and `text_bytes` the size of the text that has been read; None where
-    `text` wasn't called.
+    `text` wasn't called. Of a span the bytes before it are read, too, since they may name its fields. `open_bytes`
+    and `has_open_head` are set by the format: how many bytes at the text's end are records that later text might
+    change, and whether it might change the header above them all.
     """
 
-    def __init__(self, handle: io.FileIO, source: FilesSource, block_bytes: int, name: str = "") -> None:
-        self.size = os.fstat(handle.fileno()).st_size
+    def __init__(
+        self, handle: io.FileIO, source: FilesSource, block_bytes: int, name: str = "", span: Span | None = None
+    ) -> None:
+        size = os.fstat(handle.fileno()).st_size
+        self.size = size if span is None or span.end is None else min(size, span.end)
+        self.first_byte = span.first_byte if span else 0
+        self.open_bytes = 0
+        self.has_open_head = False
+        self.is_packed = False
         self.max_bytes = source.max_unpacked
         self.preamble = b""
         self.text_bytes: int | None = None
@@ -70,6 +80,14 @@ class FileContent:
         for _ in self.chunks(1 << 20, self._hashed):
             pass
         return self._sha256.hexdigest()
+
+    def digest_between(self, start: int, end: int) -> str:
+        """SHA-256 in hex, of some of the file's bytes, which are read again."""
+        sha256 = hashlib.sha256()
+        while start < end and (chunk := os.pread(self._handle.fileno(), min(1 << 20, end - start), start)):
+            start += len(chunk)
+            sha256.update(chunk)
+        return sha256.hexdigest()
 
     def text_digest(self) -> str:
         """SHA-256 in hex, of the decompressed text, BOM included; of the file where that is it, or could not be read.
@@ -114,6 +132,7 @@ class FileContent:
         start = next(self.chunks(SIGNATURE_BYTES), b"")
         refuse_foreign(start, in_archive=self._member is not None)
         codec = codec_of(start, self._name)
+        self.is_packed = codec is not None
         chunks = self._unpacked(codec) if codec else self.chunks(min(_CHUNK_BYTES, self._block_bytes))
         for chunk in self._hashing(chunks) if codec else chunks:
             self.text_bytes += len(chunk)

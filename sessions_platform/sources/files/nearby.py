@@ -62,7 +62,7 @@ def _content(folders: Sequence[Path], missing: str | None) -> str:
     files = list(islice((path for folder in folders for path in _files_below(folder)), _MOST_LOOKED_AT))
     parts = [_missing_folder(folders[0], missing)] if missing and not has_magic(missing) else []
     if files:
-        parts.append(_files(files, folders))
+        parts.append(names_shown(files, folders, _MOST_LOOKED_AT))
     elif not parts:
         parts.append("has no file in it or below" if _folders_in(folders[0]) else "is empty")
     return ", and ".join(parts)
@@ -77,10 +77,16 @@ def _missing_folder(folder: Path, missing: str) -> str:
     return f"has no folder {missing}{meant}"
 
 
-def _files(files: Sequence[Path], folders: Sequence[Path]) -> str:
-    """How many files there are of which names, and where the first one is if it is deeper than the folder."""
+def names_shown(files: Sequence[Path], folders: Sequence[Path], most: int) -> str:
+    """How many files there are of which names, and where the first one is if it is deeper than the folder.
+
+    Args:
+        files: at least one.
+        folders: those that were looked into.
+        most: if there are as many files, there may be more.
+    """
     kinds = Counter(_kind(path.name) for path in files).most_common(_KINDS_SHOWN)
-    several = "or more " if len(files) == _MOST_LOOKED_AT else ""
+    several = "or more " if len(files) == most else ""
     listed = ", ".join(f"{count:,} {several}{'files' if count > 1 else 'file'} named {kind}" for kind, count in kinds)
     deeper = [path for path in files if path.parent not in folders]
     return f"has {listed}" + (f", as {deeper[0]}" if len(deeper) == len(files) else "")

@@ -55,25 +55,30 @@ class RecordBlock(NamedTuple):
     """Records of a file, in its order.
 
     Attributes:
-        payloads: the records, Binary, not null.
+        payloads: the records, Binary; not null, unless there are `fields`.
         terminators: the bytes behind each record, up to the next record or the end of the text; Binary, not null.
             None where records are not parts of a text.
         header: the header of these records: one of all, or one for each (Binary, null where it has none). None where
             the format has none.
         preamble: the bytes before the first record of the file, such as a header. Empty in every block that has
             a record before it.
+        fields: the fields of the records of a file with types (`contracts.raw_events`), of which their payloads are
+            made; None where they have payloads.
     """
 
     payloads: pl.Series
     terminators: pl.Series | None
     header: bytes | pl.Series | None = None
     preamble: bytes = b""
+    fields: pl.DataFrame | None = None
 
 
 class Content(Protocol):
     """An open landing file, as a format reads it: either its text, or the file itself."""
 
     max_bytes: int
+    open_bytes: int  # set by a format of whose last records more is unsettled than one without a line end
+    has_open_head: bool  # set by one that reads a head of lines, while that might be cut off
 
     def text(self) -> Iterator[bytes]:
         """The decompressed text without its BOM, in chunks. Raises CorruptDataError where the rest is not readable."""

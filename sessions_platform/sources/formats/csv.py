@@ -23,7 +23,9 @@ from sessions_platform.sources.formats.errors import CorruptDataError, Malformed
 from sessions_platform.sources.formats.text_records import (
     LF,
     Ends,
+    are_records,
     line_ends,
+    lines,
     positions_of,
     record_blocks,
     whole_lines,
@@ -56,9 +58,9 @@ class CsvFormat:
         if self._options.line_end == "auto":
             line_end, chunks = line_end_of(chunks, self._separators, self._quote, self._escape)
         splitter = self._splitter(line_end)
-        blocks = splitter.split(whole_lines(chunks, block_bytes, line_end))
+        blocks = splitter.split(whole_lines(chunks, block_bytes, line_end), content)
         if self._options.header is True:
-            return self._below_header(blocks, splitter)
+            return self._below_header(blocks, splitter, content)
         return blocks
 
     def _splitter(self, line_end: bytes) -> "RecordSplitter":
@@ -71,7 +73,9 @@ class CsvFormat:
             self._separators, self._quote, are_runs=is_run, escapes=escapes, comment=self._comment, line_end=line_end
         )
 
-    def _below_header(self, blocks: Iterator[RecordBlock], splitter: "RecordSplitter") -> Iterator[RecordBlock]:
+    def _below_header(
+        self, blocks: Iterator[RecordBlock], splitter: "RecordSplitter", content: Content
+    ) -> Iterator[RecordBlock]:
         size = 0  # of the comments above the header, which have to fit into a row
         for block in blocks:
             payloads, terminators = block.payloads, block.terminators
@@ -86,6 +90,7 @@ class CsvFormat:
                 continue
             header = payloads[first]
             is_whole = splitter.is_whole(header)
+            content.has_open_head = not (is_whole and terminators[first])
             check_header(header, self._options, self._required if is_whole else {})
             yield RecordBlock(payloads[:0], terminators[:0], header, above + header + terminators[first])
             if not is_whole:
@@ -174,15 +179,28 @@ class RecordSplitter:
         """Whether a record's quoted fields are all closed, with nothing between the closing quote and the separator."""
         return self._quote is None or self._whole.fullmatch(self._masked(record)) is not None
 
-    def split(self, texts: Iterable[bytes]) -> Iterator[RecordBlock]:
-        """The records of texts each of which is whole lines. A record may go on in the next text."""
-        open_rest = b""
-        for more in self._escapes.unbroken(texts) if self._escapes else texts:
+    def split(self, texts: Iterable[bytes], content: Content | None = None) -> Iterator[RecordBlock]:
+        """The records of texts each of which is whole lines. A record may go on in the next text.
+
+        `content` is told how many bytes at the end are records that more text might change, since a quote is open or
+        the last line has no end.
+        """
+        text = open_rest = b""
+        for more in self._escapes.unbroken(texts) if self._escapes else _unfinished_apart(texts, self._line_end):
             text = open_rest + more
-            ends, decided = self._record_ends(self._masked(text))
-            yield from record_blocks(text, ends, self._line_end)
+            records, decided = self._records(text)
+            yield from records
             open_rest = text[decided:]
+        if content is not None:
+            content.open_bytes = len(open_rest) if text.endswith(self._line_end) else len(text)
         yield from record_blocks(open_rest, line_ends(self._masked(open_rest), self._line_end), self._line_end)
+
+    def _records(self, text: bytes) -> tuple[Iterator[RecordBlock], int]:
+        """The records of a text, and how much of it they are: the rest begins with one that may yet be closed."""
+        if self._escapes is None and are_records(text, self._quote, self._line_end):
+            return lines(text), len(text)
+        ends, decided = self._record_ends(self._masked(text))
+        return record_blocks(text, ends, self._line_end), decided
 
     def _masked(self, text: bytes) -> bytes:
         return self._escapes.masked(text) if self._escapes else text
@@ -227,6 +245,17 @@ class RecordSplitter:
             if not self._stays_open.fullmatch(text, ends[line - 1], ends[line]):
                 is_closed = self._closes.fullmatch(text, ends[line - 1], ends[line]) is not None
                 return line + is_closed, is_closed
+
+
+def _unfinished_apart(texts: Iterable[bytes], line_end: bytes) -> Iterator[bytes]:
+    """The same texts; a last line without its end is one by itself."""
+    for text in texts:
+        end = text.rfind(line_end) + 1
+        if 0 < end < len(text):
+            yield text[:end]
+            yield text[end:]
+        else:
+            yield text
 
 
 def _compiled(pattern: str) -> re.Pattern[bytes]:

@@ -12,81 +12,28 @@ import numpy as np
 import polars as pl
 
 from sessions_platform.sources.formats.base import RecordBlock
-from sessions_platform.sources.formats.errors import CorruptDataError
+from sessions_platform.sources.formats.held_records import HeldRecords, Spans
 from sessions_platform.sources.formats.json_brackets import Brackets, Flags, Offsets, brackets, broken_end
 from sessions_platform.sources.formats.json_elements import ElementFinder, Found, State, headers_of, quoted_key
-from sessions_platform.sources.formats.text_records import line_ends, no_records, span_blocks
+from sessions_platform.sources.formats.text_records import line_ends
 
-# Where records begin and end, and the header of each (Binary); None where there are no envelopes.
-_Span = tuple[Offsets, Offsets, pl.Series | None]
 # What may be behind the last record of a line that isn't closed, and would be lost.
 _CONTENT = re.compile(rb"[^\s,\[\]{}]")
 
 
 class BatchSplitter:
-    """Splits lines into the elements of their arrays.
-
-    The last record that is found stays in memory until the next one is, for what is between them belongs to it.
-    """
+    """Splits lines into the elements of their arrays."""
 
     def __init__(self, keys: list[str]) -> None:
         self._finder = ElementFinder(keys)
         self._has_envelopes = bool(keys)
         self._array_sign = quoted_key(keys[-1]) if keys else b"["
-        self._held: bytes | None = None  # the last record, its length and header, and what is behind it
-        self._held_length = 0
-        self._held_header: bytes | None = None
-        self._preamble = b""
 
     def split(self, texts: Iterable[bytes]) -> Iterator[RecordBlock]:
         """The records of texts each of which is whole lines."""
-        try:
-            for text in texts:
-                yield from self._but_the_last(text)
-        except CorruptDataError:
-            yield from self._last()
-            raise
-        yield from self._last()
+        return HeldRecords(self.records_of).split(texts)
 
-    def _but_the_last(self, text: bytes) -> Iterator[RecordBlock]:
-        starts, ends, headers = self._records(text)
-        if not len(starts):
-            self._append(text)
-            return
-        if self._held is not None:
-            offset, length = len(self._held), self._held_length
-            text = self._held + text
-            starts, ends = np.append(0, starts + offset), np.append(length, ends + offset)
-            headers = None if headers is None else pl.concat([headers_of([self._held_header]), headers])
-        last = int(starts[-1])
-        if len(starts) > 1:
-            preamble = self._preamble + text[: starts[0]]
-            others = None if headers is None else headers[:-1]
-            yield from span_blocks(text, starts[:-1], ends[:-1], others, last, preamble)
-            self._preamble = b""
-        elif self._held is None:
-            self._preamble += text[:last]
-        self._held, self._held_length = text[last:], int(ends[-1]) - last
-        self._held_header = None if headers is None else headers[-1]
-
-    def _append(self, text: bytes) -> None:
-        """Bytes without a record belong to the record before them."""
-        if self._held is None:
-            self._preamble += text
-        else:
-            self._held += text
-
-    def _last(self) -> Iterator[RecordBlock]:
-        if self._held is not None:
-            headers = self._header(self._held_header)
-            starts, ends = np.array([0]), np.array([self._held_length])
-            yield from span_blocks(self._held, starts, ends, headers, len(self._held), self._preamble)
-        else:
-            yield no_records(self._preamble)
-
-    # Lines -----------------------------------------------------------------------------------------------
-
-    def _records(self, text: bytes) -> _Span:
+    def records_of(self, text: bytes) -> Spans:
         """The records of whole lines: those of sound lines at once, of each other line by itself."""
         marks = brackets(text)
         ends = line_ends(text, ends=marks.newlines)
@@ -98,7 +45,7 @@ class BatchSplitter:
             is_broken[np.searchsorted(ends, found.unpaired, side="right")] = True
         return self._joined(list(self._line_by_line(text, ends, is_broken)))
 
-    def _line_by_line(self, text: bytes, ends: Offsets, is_broken: Flags) -> Iterator[_Span]:
+    def _line_by_line(self, text: bytes, ends: Offsets, is_broken: Flags) -> Iterator[Spans]:
         changes = np.flatnonzero(np.diff(is_broken)) + 1
         for first, last in pairwise([0, *changes.tolist(), len(ends)]):
             start, end = _start(ends, first), int(ends[last - 1])
@@ -109,17 +56,20 @@ class BatchSplitter:
             for line in range(first, last):
                 yield from self._broken_line(text[_start(ends, line) : ends[line]], _start(ends, line))
 
-    def _joined(self, spans: list[_Span]) -> _Span:
+    def _joined(self, spans: list[Spans]) -> Spans:
         starts, ends = (np.concatenate(part) for part in ([each[0] for each in spans], [each[1] for each in spans]))
         headers = [each[2] for each in spans if each[2] is not None]
         return starts, ends, pl.concat(headers) if headers else None
 
-    def _spans(self, found: Found, offset: int) -> _Span:
+    def _spans(self, found: Found, offset: int) -> Spans:
         return found.starts + offset, found.ends + offset, found.header_of_each if self._has_envelopes else None
 
-    def _broken_line(self, line: bytes, offset: int) -> Iterator[_Span]:
-        """The records of a line whose brackets do not match: what can't be told apart is one record."""
-        if self._array_sign not in line:  # the usual case, and there may be millions of them
+    def _broken_line(self, line: bytes, offset: int) -> Iterator[Spans]:
+        """The records of a line whose brackets do not match: what can't be told apart is one record.
+
+        That is the whole line where the keys lead through arrays.
+        """
+        if self._array_sign not in line or self._finder.passed:  # the usual case, and there may be millions of them
             if content := line.strip():
                 start = line.index(content) + offset
                 yield np.array([start]), np.array([start + len(content)]), self._header(None)

@@ -5,14 +5,16 @@ costs no other record where it can be told where the next one begins. Which valu
 decoding one is NDJSON's (`ndjson`).
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 import polars as pl
 
-from sessions_platform.contracts.formats import FormatOptions
+from sessions_platform.contracts.formats import EACH_ITEM, FormatOptions
 from sessions_platform.sources.formats.base import Content, Decoder, RecordBlock
 from sessions_platform.sources.formats.errors import CorruptDataError
+from sessions_platform.sources.formats.held_records import HeldRecords, Spans
 from sessions_platform.sources.formats.json_brackets import Offsets, broken_end
 from sessions_platform.sources.formats.json_elements import ElementFinder, Found, State, headers_of
 from sessions_platform.sources.formats.json_objects import json_decoder
@@ -32,7 +34,9 @@ class JsonFormat:
 
     def records(self, content: Content, block_bytes: int) -> Iterator[RecordBlock]:
         """The elements of each document's array; documents without one are records too."""
-        return DocumentSplitter(self._options.event_keys, block_bytes).split(content.text())
+        keys = self._options.event_keys
+        splitter = PassingSplitter if EACH_ITEM in keys else DocumentSplitter
+        return splitter(keys, block_bytes).split(content.text())
 
     def decoder(self) -> Decoder:
         """A function from a record to the fields of its object."""
@@ -61,6 +65,7 @@ class DocumentSplitter:
         try:
             for chunk in _joined(chunks, self._block_bytes):
                 self._rest += chunk
+                del chunk  # as large as a block, and the records are views of another copy
                 yield from self._decided(final=False)
                 if len(self._rest) > LONGEST_LINE + self._block_bytes:
                     raise CorruptDataError(_TOO_LONG)
@@ -87,7 +92,10 @@ class DocumentSplitter:
                 if found.open_document is not None or found.broken is not None:
                     raise CorruptDataError(_CUT_OFF)
                 return
-            yield from self._but_the_last(found, text)
+            if len(found.ends) and _may_go_on(text, int(found.ends[-1])):
+                found = found.first(len(found.ends) - 1)
+            del text  # a copy of the block, while others wait for its records
+            yield from self._but_the_last(found)
             self._window = min(self._window * 4, LONGEST_LINE * 2)
             if is_last:
                 return
@@ -123,10 +131,8 @@ class DocumentSplitter:
         self._state = State(self._finder.depth, header) if found.broken_in_array else State()
         self._known, self._window = end - found.broken, _AFTER_BROKEN
 
-    def _but_the_last(self, found: Found, text: bytes) -> Iterator[RecordBlock]:
+    def _but_the_last(self, found: Found) -> Iterator[RecordBlock]:
         """All records but the last, with which the rest then begins."""
-        if len(found.ends) and _may_go_on(text, int(found.ends[-1])):
-            found = found.first(len(found.ends) - 1)
         if not len(found.starts):
             return
         starts, ends, headers = self._with_known(found)
@@ -158,6 +164,53 @@ class DocumentSplitter:
         yield from span_blocks(self._rest, starts, ends, headers, stop, preamble)
 
 
+class PassingSplitter:
+    """Splits one text into the elements of arrays that the keys lead to through other arrays.
+
+    Each document is held as a whole. A text that is one array has its items as documents.
+    """
+
+    def __init__(self, keys: list[str], block_bytes: int) -> None:
+        self._documents = DocumentSplitter([], block_bytes)
+        self._finder = ElementFinder(keys[1:] if keys[0] == EACH_ITEM else keys)
+
+    def split(self, chunks: Iterable[bytes]) -> Iterator[RecordBlock]:
+        """The records. Raises CorruptDataError as `DocumentSplitter` does."""
+        found: deque[Spans] = deque()
+
+        def texts() -> Iterator[bytes]:
+            for block in self._documents.split(chunks):
+                text, spans = self._of_block(block)
+                found.append(spans)
+                yield text
+
+        return HeldRecords(lambda _: found.popleft()).split(texts())
+
+    def _of_block(self, block: RecordBlock) -> tuple[bytes, Spans]:
+        """The text of some documents and what is between them, and where its records are."""
+        assert block.terminators is not None
+        parts, at = [block.preamble], len(block.preamble)
+        spans = [_no_spans()]
+        for document, terminator in zip(block.payloads, block.terminators, strict=True):
+            starts, ends, headers = self._of_document(document)
+            spans.append((starts + at, ends + at, headers))
+            parts += [document, terminator]
+            at += len(document) + len(terminator)
+        starts, ends, headers = zip(*spans, strict=True)
+        return b"".join(parts), (np.concatenate(starts), np.concatenate(ends), pl.concat(headers))
+
+    def _of_document(self, document: bytes) -> tuple[Offsets, Offsets, pl.Series]:
+        found = self._finder.find(document, State())
+        if found.broken is not None or found.open_document is not None:
+            return np.array([0]), np.array([len(document)]), headers_of([None])
+        return found.starts, found.ends, found.header_of_each
+
+
+def _no_spans() -> tuple[Offsets, Offsets, pl.Series]:
+    nothing = np.array([], np.int64)
+    return nothing, nothing, headers_of([])
+
+
 def _may_go_on(text: bytes, end: int) -> bool:
     """Whether a record that ends here may be longer: a number at the end of the text, for example."""
     return end >= len(text) and text[-1:] not in (b"}", b"]")
@@ -172,8 +225,8 @@ def _joined(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
             parts.append(chunk)
             length += len(chunk)
             if length >= size:
-                yield b"".join(parts)
-                parts, length = [], 0
+                parts, length = [b"".join(parts)], 0
+                yield parts.pop()  # not kept while it is used
     except CorruptDataError:
         yield b"".join(parts)
         raise

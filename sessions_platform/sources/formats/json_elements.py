@@ -1,18 +1,21 @@
 """The records of a text that are elements of JSON arrays, found for a whole block of text at once.
 
 A *document* is a JSON value that is in no other. Its array is found by the keys that lead to it; the record of a
-document without such an array is the document. What is between records (brackets, commas, the fields of an envelope)
-is not validated: commas may lack. How a text is cut into blocks is in `json_documents` and `json_batches`.
+document without such an array is the document. Where the keys lead through another array (`EACH_ITEM`), each of its
+items has an array of records, and an envelope of its own. What is between records (brackets, commas, the fields of an
+envelope) is not validated: commas may lack. How a text is cut into blocks is in `json_documents` and `json_batches`.
 """
 
 import json
 import re
 from collections.abc import Iterator, Sequence
+from itertools import pairwise, starmap
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
+from sessions_platform.contracts.formats import EACH_ITEM
 from sessions_platform.sources.formats.json_brackets import Brackets, Offsets, brackets
 
 _BETWEEN = np.zeros(256, bool)
@@ -68,12 +71,17 @@ class Found(NamedTuple):
 
 
 class ElementFinder:
-    """Finds the elements of the arrays that these keys lead to; without keys, of documents that are arrays."""
+    """Finds the elements of the arrays that these keys lead to; without keys, of documents that are arrays.
+
+    Attributes:
+        passed: the levels of the arrays that the keys lead through, outermost first.
+    """
 
     def __init__(self, keys: Sequence[str]) -> None:
         self._depth = len(keys)
         self._keys = [re.compile(rb"[{,]\s*" + re.escape(quoted_key(key)) + rb"\s*:\s*\Z") for key in keys]
         self._key_bytes = [len(quoted_key(key)) + 2 * _KEY_SPACE for key in keys]
+        self.passed = [level for level, key in enumerate(keys) if key == EACH_ITEM]
 
     @property
     def depth(self) -> int:
@@ -90,8 +98,13 @@ class ElementFinder:
         return _Search(text, found, state, self, stray).found()
 
     def key_before(self, text: bytes, at: int, level: int) -> bool:
-        """Whether the key in front of this offset is the one that leads from this level to the next."""
-        return self._keys[level].search(text[max(0, at - self._key_bytes[level]) : at]) is not None
+        """Whether the key in front of this offset is the one that leads from this level to the next.
+
+        An item of an array has none.
+        """
+        return (
+            level in self.passed or self._keys[level].search(text[max(0, at - self._key_bytes[level]) : at]) is not None
+        )
 
 
 class _Search:
@@ -134,14 +147,18 @@ class _Search:
     def _array_brackets(self) -> tuple[Offsets, Offsets]:
         """The brackets that open and close the arrays; -1 where one is open from the beginning, `_OPEN` to the end."""
         marks, depth = self._marks, self._finder.depth - 1
-        candidates = np.flatnonzero(marks.opens & marks.square & (marks.level == depth))
-        if depth:
-            above = [np.flatnonzero(marks.opens & (marks.level == level)) for level in range(depth)]
-            candidates = self._led_to(candidates, above)
+        candidates = self._arrays_at(depth)
         if self._state.depth == depth + 1:
             candidates = np.append(-1, candidates)
         closing = np.append(np.flatnonzero(~marks.opens & (marks.level == depth)), _OPEN)
         return candidates, closing[np.searchsorted(closing, candidates, side="right")]
+
+    def _arrays_at(self, level: int) -> Offsets:
+        """The opening brackets of the arrays at a level to which the keys lead."""
+        marks = self._marks
+        candidates = np.flatnonzero(marks.opens & marks.square & (marks.level == level))
+        above = [np.flatnonzero(marks.opens & (marks.level == each)) for each in range(level)]
+        return self._led_to(candidates, above)
 
     def _led_to(self, brackets: Offsets, above: list[Offsets]) -> Offsets:
         """Those brackets that open a value to which the keys lead; `above` are the opening brackets by level."""
@@ -152,8 +169,8 @@ class _Search:
             is_led_to = [self._finder.key_before(self._text, offset, level) for offset in offsets]
             led_to = np.array(is_led_to, bool) & (number >= 0)
             brackets, outer = brackets[led_to], above[level][number[led_to]]
-            is_object = ~self._marks.square[outer]
-            brackets, outer = brackets[is_object], outer[is_object]
+            is_entered = self._marks.square[outer] == (level in self._finder.passed)
+            brackets, outer = brackets[is_entered], outer[is_entered]
         return brackets
 
     def _pairs(self, level: int, begun: bool) -> tuple[Offsets, Offsets]:
@@ -171,19 +188,36 @@ class _Search:
         if self._finder.depth == 1:
             return [None], np.zeros(len(self._arrays), np.int64)
         document = np.searchsorted(self._documents, self._arrays, side="right") - 1
-        headers: list[bytes | None] = [None]
-        headers += [self._header(*each) for each in zip(self._arrays, self._array_ends, document, strict=True)]
+        bounds = list(zip(*(each.tolist() for each in self._around_passed()), strict=True)) or [()] * len(document)
+        arrays = zip(self._arrays.tolist(), self._array_ends.tolist(), document.tolist(), bounds, strict=True)
+        headers: list[bytes | None] = [None, *starmap(self._header, arrays)]
         return headers, np.arange(1, len(self._arrays) + 1)
 
-    def _header(self, opening: int, closing: int, document: int) -> bytes | None:
-        start, end = self._documents[document], self._document_ends[document]
+    def _header(self, opening: int, closing: int, document: int, left_out: tuple[int, ...]) -> bytes | None:
+        start, end = int(self._documents[document]), int(self._document_ends[document])
         if start < 0:
             return self._state.header
         at = self._marks.at
-        above = self._text[at[start] : at[opening] + 1]
         if _OPEN in (end, closing):
-            return above + b"]" + b"}" * (self._finder.depth - 1)
-        return above + self._text[at[closing] : at[end] + 1]
+            return self._text[at[start] : at[opening] + 1] + b"]" + b"}" * (self._finder.depth - 1)
+        half = len(left_out) // 2
+        bounds = [at[start], *left_out[:half], at[opening] + 1, at[closing], *left_out[half:], at[end] + 1]
+        return b"".join(self._text[first:second] for first, second in list(pairwise(bounds))[::2])
+
+    def _around_passed(self) -> list[Offsets]:
+        """What is left out of the envelope of each array, as bounds: the other items of arrays that are led through."""
+        pairs = [(self._brackets_around(level), self._brackets_around(level + 1)) for level in self._finder.passed]
+        before = [bounds for array, item in pairs for bounds in (array[0], item[0])]
+        behind = [bounds + 1 for array, item in reversed(pairs) for bounds in (item[1], array[1])]
+        return before + behind
+
+    def _brackets_around(self, level: int) -> tuple[Offsets, Offsets]:
+        """The offsets of the brackets of the value at this level that each array is in; any where that isn't closed."""
+        marks, at_level = self._marks, self._marks.level == level
+        opening, closing = np.flatnonzero(marks.opens & at_level), np.flatnonzero(~marks.opens & at_level)
+        before = opening[np.searchsorted(opening, self._arrays) - 1]
+        behind = np.append(closing, 0)[np.searchsorted(closing, self._arrays)]
+        return marks.at[before], marks.at[behind]
 
     # Records ---------------------------------------------------------------------------------------------
 
@@ -196,12 +230,16 @@ class _Search:
         return opening[inside], closing[inside], array[inside]
 
     def _without_array(self) -> tuple[Offsets, Offsets]:
-        """The brackets of documents in which there is no array."""
+        """The brackets of documents in which there is no array, nor an empty one that leads to it."""
         known = self._documents >= 0
         opening, closing = self._documents[known], self._document_ends[known]
         following = np.searchsorted(self._arrays, opening)
         next_array = np.append(self._arrays, _OPEN)[following]
         without = next_array >= closing
+        if self._finder.passed:
+            passed = self._arrays_at(self._finder.passed[0])
+            empty = passed[~np.append(self._marks.opens, True)[passed + 1]]
+            without &= np.append(empty, _OPEN)[np.searchsorted(empty, opening)] >= closing
         return opening[without], closing[without]
 
     def _spans(self, opening: Offsets, closing: Offsets) -> tuple[Offsets, Offsets]:

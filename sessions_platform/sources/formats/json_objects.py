@@ -10,7 +10,6 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import accumulate
 from types import NoneType
 from typing import Any
@@ -50,7 +49,7 @@ _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 def json_decoder(options: FormatOptions) -> Decoder:
     """A function from a record to the fields of its object. With keys to an array, only elements are records."""
-    as_utf8 = _utf8_of(options)
+    as_utf8 = utf8_of(options)
     nulls = options.non_finite == "null"
 
     def decode(payload: bytes, header: bytes | None) -> Fields:
@@ -62,26 +61,13 @@ def json_decoder(options: FormatOptions) -> Decoder:
     return decode
 
 
-def _utf8_of(options: FormatOptions) -> Callable[[bytes], bytes]:
+def utf8_of(options: FormatOptions) -> Callable[[bytes], bytes]:
     """A function from a payload to the same text in UTF-8."""
     is_checked_later = options.encoding == "utf-8" and options.invalid_utf8 == "reject"
     if is_checked_later or not FORMATS[options.format].is_text:
         return lambda payload: payload
     text = text_decoder(options)
     return lambda payload: text(payload).encode()
-
-
-def envelope_decoder(options: FormatOptions) -> Callable[[bytes], Fields]:
-    """A function from the header of a record to the fields of its envelope. It raises MalformedError."""
-    decode = json_decoder(options)
-
-    def envelope(header: bytes) -> Fields:
-        try:
-            return decode(header, header)
-        except MalformedError as broken:
-            raise MalformedError(f"its envelope {broken}") from None
-
-    return lru_cache(maxsize=1024)(envelope)
 
 
 def json_object(payload: bytes, *, non_finite_as_null: bool = False) -> Fields:

@@ -7,12 +7,10 @@ a quote within a bare value, makes the line malformed. Lines are decoded one by 
 
 import re
 from collections.abc import Iterator
-from itertools import chain
 
-from sessions_platform.contracts.formats import FormatOptions
-from sessions_platform.sources.formats.base import Content, Decoder, Fields, RecordBlock
+from sessions_platform.sources.formats.base import Fields
 from sessions_platform.sources.formats.errors import MalformedError
-from sessions_platform.sources.formats.text_records import lines, text_decoder, whole_lines
+from sessions_platform.sources.formats.line_format import LineFormat
 
 _SPACE = r"\x00-\x20"
 _SPACES = re.compile(f"[{_SPACE}]*")
@@ -29,27 +27,15 @@ _ESCAPE = re.compile(
 _LETTERS = {**dict(zip("abfnrtv", "\a\b\f\n\r\t\v", strict=True)), **{mark: mark for mark in "\"\\/'"}}
 
 
-class LogfmtFormat:
-    """Lines of pairs, in the encoding that a stream states."""
+class LogfmtFormat(LineFormat):
+    """Lines of pairs; values are text, True or None."""
 
-    def __init__(self, options: FormatOptions) -> None:
-        self._options = options
-
-    def records(self, content: Content, block_bytes: int) -> Iterator[RecordBlock]:
-        """Each line, the empty ones too."""
-        return chain.from_iterable(map(lines, whole_lines(content.text(), block_bytes)))
-
-    def decoder(self) -> Decoder:
-        """A function from a line to its pairs; values are text, True or None."""
-        text_of = text_decoder(self._options)
-
-        def decode(payload: bytes, header: bytes | None) -> Fields:  # noqa: ARG001
-            fields = dict(_pairs(text_of(payload)))
-            if not fields:
-                raise MalformedError("is an empty line")
-            return fields
-
-        return decode
+    def fields(self, text: str) -> Fields:
+        """The pairs of a line."""
+        fields = dict(_pairs(text))
+        if not fields:
+            raise MalformedError("is an empty line")
+        return fields
 
 
 def _pairs(text: str) -> Iterator[tuple[str, str | bool | None]]:

@@ -4,6 +4,8 @@ Any format may be around it. The text is replaced by an object of its fields, so
 (``MESSAGE.status``) and the fields around it stay where they are. Which bytes are a record, the outer format decides.
 """
 
+import base64
+import binascii
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -34,7 +36,7 @@ class NestedFormat:
 
     def decoder(self) -> "NestedDecoder":
         """A function from a record to its fields, among them an object instead of the text."""
-        return NestedDecoder(self._outer.decoder(), self._inner.decoder(), self._nested.field)
+        return NestedDecoder(self._outer.decoder(), self._inner.decoder(), self._nested)
 
 
 def nested_options(options: FormatOptions, nested: NestedText) -> FormatOptions:
@@ -46,9 +48,10 @@ def nested_options(options: FormatOptions, nested: NestedText) -> FormatOptions:
 class NestedDecoder(BlockDecoder):
     """Decodes records, one or many at once. Where the field is absent or null there is nothing to cut."""
 
-    def __init__(self, outer: Decoder, inner: Decoder, field: str) -> None:
-        self._outer, self._inner, self._field = outer, inner, field
-        self._steps = names_of(field)
+    def __init__(self, outer: Decoder, inner: Decoder, nested: NestedText) -> None:
+        self._outer, self._inner, self._field = outer, inner, nested.field
+        self._is_base64 = nested.encoding == "base64"
+        self._steps = names_of(nested.field)
 
     def many(self, payloads: Sequence[bytes], headers: Sequence[bytes | None]) -> Iterator[Fields | MalformedError]:
         """The fields of each record, or why it has none."""
@@ -66,10 +69,15 @@ class NestedDecoder(BlockDecoder):
         """The text in bytes; None where there is none, or the record itself is malformed."""
         holder, key = (None, "") if isinstance(fields, MalformedError) else self._holder(fields)
         value = holder.get(key) if isinstance(holder, dict) else None
-        text = _bytes_of(value)
+        text = bytes_of(value)
         if value is not None and text is None:
             return MalformedError(f"{self._field}: it is {JSON_NAMES[type(value)]}, no text")
-        return text
+        if text is None or not self._is_base64:
+            return text
+        try:
+            return base64.b64decode(text, validate=True).removesuffix(b"\n")
+        except binascii.Error:
+            return MalformedError(f"{self._field}: it is not base64")
 
     def _holder(self, fields: Fields) -> tuple[Any, str]:
         """The object that has the text, and the key at which it is. A key that is the path itself takes precedence."""
@@ -88,7 +96,7 @@ class NestedDecoder(BlockDecoder):
         return fields
 
 
-def _bytes_of(value: Any) -> bytes | None:
+def bytes_of(value: Any) -> bytes | None:
     """A text, or a list of bytes as journald writes what is not UTF-8, without the line end; None for anything else."""
     if isinstance(value, list) and all(type(byte) is int and 0 <= byte < 256 for byte in value):
         text = bytes(value)

@@ -10,33 +10,24 @@ row only where a named group has them.
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from itertools import chain
 
 import polars as pl
 
 from sessions_platform.contracts.formats import FormatOptions
 from sessions_platform.contracts.polars_syntax import group_names, pattern_problem
-from sessions_platform.sources.formats.base import BlockDecoder, Content, Fields, RecordBlock
+from sessions_platform.sources.formats.base import BlockDecoder, Fields
 from sessions_platform.sources.formats.errors import MalformedError
+from sessions_platform.sources.formats.line_format import Lines
 from sessions_platform.sources.formats.text_records import (
     STAND_IN,
     has_stand_ins,
-    lines,
     text_decoder,
-    whole_lines,
     with_stand_ins,
 )
 
 
-class RegexFormat:
+class RegexFormat(Lines):
     """Lines in the encoding that a stream states, cut by its `pattern`."""
-
-    def __init__(self, options: FormatOptions) -> None:
-        self._options = options
-
-    def records(self, content: Content, block_bytes: int) -> Iterator[RecordBlock]:
-        """Each line, the empty ones too."""
-        return chain.from_iterable(map(lines, whole_lines(content.text(), block_bytes)))
 
     def decoder(self) -> "RegexDecoder":
         """A function from a line to its named groups, all of them text or None."""

@@ -9,6 +9,7 @@ from pkgutil import resolve_name
 
 from sessions_platform.contracts.formats import FORMATS, FormatOptions
 from sessions_platform.sources.formats.base import Format, NamingFields
+from sessions_platform.sources.formats.line_parts import SYNTAXES, PartsFormat
 from sessions_platform.sources.formats.nested import NestedFormat, nested_options
 
 
@@ -25,4 +26,6 @@ def open_format(options: FormatOptions, required: Mapping[str, Sequence[str]] | 
         opened = opened.requiring({**required, **nested})
     if options.parse is None:
         return opened
+    if options.parts:
+        opened = PartsFormat(opened, SYNTAXES[options.parts](options.parse.field))
     return NestedFormat(opened, open_format(nested_options(options, options.parse)), options.parse)

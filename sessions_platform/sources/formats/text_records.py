@@ -8,12 +8,13 @@ quotes join lines, is for the formats (`ndjson`, `csv`).
 import codecs
 import re
 from collections.abc import Callable, Iterable, Iterator
+from itertools import accumulate, pairwise
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 
 from sessions_platform.contracts.formats import FormatOptions
+from sessions_platform.scanner.library import MOST_TEXT, Scanner, scanner
 from sessions_platform.sources.formats.base import RecordBlock
 from sessions_platform.sources.formats.errors import CorruptDataError, MalformedError
 
@@ -119,7 +120,27 @@ def whole_lines(chunks: Iterable[bytes], size: int, line_end: bytes = LF) -> Ite
 
 def lines(text: bytes, line_end: bytes = LF) -> Iterator[RecordBlock]:
     """The lines of a text. LF ends a line, with the CR before it, or CR alone; the other byte is data."""
-    return record_blocks(text, line_ends(text, line_end), line_end)
+    library = _scanner_for(text, line_end)
+    if library is None:
+        return record_blocks(text, line_ends(text, line_end), line_end)
+    return _scanned_lines(text, library)
+
+
+def are_records(text: bytes, quote: bytes | None, line_end: bytes) -> bool:
+    """Whether no line has an odd number of quotes, so that each is a record; False where the scanner can't tell."""
+    library = _scanner_for(text, line_end)
+    return library is not None and (quote is None or not library.has_odd_line(text, ord(quote)))
+
+
+def _scanner_for(text: bytes, line_end: bytes) -> Scanner | None:
+    return scanner() if line_end == LF and len(text) <= MOST_TEXT else None
+
+
+def _scanned_lines(text: bytes, library: Scanner) -> Iterator[RecordBlock]:
+    start = 0
+    for first, end in pairwise(_equal_parts(library.count_lines(text))):
+        payloads, terminators, start = library.lines(text, start, end - first)
+        yield RecordBlock(payloads, terminators)
 
 
 def line_ends(text: bytes, line_end: bytes = LF, ends: Ends | None = None) -> Ends:
@@ -139,10 +160,17 @@ def record_blocks(text: bytes, ends: Ends, line_end: bytes = LF) -> Iterator[Rec
     They are views of the text and keep it in memory. Blocks are of equal size, because a small one costs nearly
     as much as a large one.
     """
-    start, blocks = 0, -(-len(ends) // BLOCK_ROWS)
-    for block_ends in np.array_split(ends, blocks) if blocks else ():
-        yield _record_block(text, start, block_ends, line_end)
-        start = block_ends[-1]
+    start = 0
+    for first, end in pairwise(_equal_parts(len(ends))):
+        yield _record_block(text, start, ends[first:end], line_end)
+        start = ends[end - 1]
+
+
+def _equal_parts(rows: int) -> list[int]:
+    """Where blocks of at most BLOCK_ROWS begin and end, the longer ones first; nowhere if there are no rows."""
+    blocks = -(-rows // BLOCK_ROWS)
+    size, longer = divmod(rows, blocks or 1)
+    return list(accumulate((size + (number < longer) for number in range(blocks)), initial=0))
 
 
 def _record_block(text: bytes, start: int, ends: Ends, line_end: bytes) -> RecordBlock:
@@ -155,8 +183,7 @@ def _record_block(text: bytes, start: int, ends: Ends, line_end: bytes) -> Recor
     cuts[0] = start
     cuts[1::2] = ends - newline - carriage_return
     cuts[2::2] = ends
-    buffers = [None, pa.py_buffer(cuts), pa.py_buffer(text)]
-    parts = pl.Series(pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(cuts) - 1, buffers))
+    parts = _parts(text, cuts)
     return RecordBlock(parts.gather_every(2), parts.gather_every(2, 1))
 
 
@@ -179,8 +206,15 @@ def span_blocks(
         cuts = np.empty(2 * len(starts[part]) + 1, np.int64)
         cuts[:-1:2], cuts[1::2], cuts[-1] = starts[part], ends[part], following[part][-1]
         assert (np.diff(cuts) >= 0).all(), "records overlap"  # pyarrow would read outside of the text
-        buffers = [None, pa.py_buffer(cuts), pa.py_buffer(text)]
-        parts = pl.Series(pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(cuts) - 1, buffers))
+        parts = _parts(text, cuts)
         header = None if headers is None else headers[part]
         yield RecordBlock(parts.gather_every(2), parts.gather_every(2, 1), header, preamble)
         preamble = b""
+
+
+def _parts(text: bytes, cuts: Ends) -> pl.Series:
+    """The parts of a text between these offsets (Int64), as Binary that shares the text's memory."""
+    import pyarrow as pa  # not loaded by what only knows how records are divided
+
+    buffers = [None, pa.py_buffer(cuts), pa.py_buffer(text)]
+    return pl.Series(pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(cuts) - 1, buffers))

@@ -12,7 +12,8 @@ from fastavro import schemaless_reader
 from sessions_platform.sources.formats.avro.container import Block, blocks
 from sessions_platform.sources.formats.avro.values import readable_schema
 from sessions_platform.sources.formats.errors import CorruptDataError
-from sessions_platform.sources.formats.typed.rows import corrupt_unless_outage, json_row
+from sessions_platform.sources.formats.typed.json_text import json_row
+from sessions_platform.sources.formats.typed.rows import corrupt_unless_outage
 
 
 def avro_rows(handle: BinaryIO, block_bytes: int, block_rows: int) -> Iterator[list[bytes]]:

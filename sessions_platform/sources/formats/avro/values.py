@@ -1,8 +1,8 @@
 """How values of Avro's types become JSON, with nothing lost: what JSON can't represent becomes text, as in Parquet.
 
 fastavro decodes a value by its schema and calls the reader of its logical type. So here a file's schema gets logical
-types of our own, which say how each is written, for every type whose values JSON hasn't. Runs in the child process
-only.
+types of our own, which say how each is written, for every type whose values JSON hasn't. Used in the child process
+that reads files, and for messages of Kafka.
 """
 
 import base64
