@@ -26,7 +26,7 @@ def platform() -> dg.Definitions:
 def _built(settings: Settings) -> dg.Definitions:
     """Built once a process, because for one run Dagster asks six times for the same definitions."""
     with _excluded_from_garbage_collection():
-        from sessions_platform.orchestration.build import build  # brings pandera, and with it pandas
+        from sessions_platform.orchestration.build import build  # brings polars and all of the platform
 
         return build(settings)
 
@@ -35,7 +35,7 @@ def _built(settings: Settings) -> dg.Definitions:
 def _excluded_from_garbage_collection() -> Iterator[None]:
     """Exclude all objects that exist at the end, above all modules, from later garbage collection.
 
-    Dagster, polars, pandera and pandas create hundreds of thousands of objects that live as long as the process. To
+    Dagster, polars and pydantic create hundreds of thousands of objects that live as long as the process. To
     traverse them while they are created, during the run and at its end takes a good part of a small run's time.
     """
     gc.disable()

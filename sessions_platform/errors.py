@@ -9,6 +9,13 @@ class UserError(ValueError):
     """Something that the user can correct. The message says where, why, and what the fix is."""
 
 
+class MissingExtraError(UserError):
+    """What was asked takes packages that are installed with an extra only."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"{package} is not installed. Fix: pip install 'sessions-platform[{extra}]'.")
+
+
 class RunFailedError(Exception):
     """A run failed; the message names the step and the reason."""
 

@@ -26,7 +26,7 @@ def run_demo(settings: Settings) -> None:
 
 
 def _materialize(settings: Settings, console: Console) -> None:
-    from sessions_platform.operations.status import newest_partition
+    from sessions_platform.contracts.calendar import newest_partition
     from sessions_platform.orchestration.jobs import job_name
     from sessions_platform.orchestration.runs import runner
     from sessions_platform.pipeline.context import open_contexts

@@ -46,12 +46,12 @@ def audit_sample(context: StreamContext, size: int, generator: random.Random) ->
         generator: draws the users.
     """
     context.prepare()
-    ledger, warehouse = context.ledger, context.warehouse
+    ledger, queries = context.ledger, context.queries
     with context.database.transaction(read_only=True) as connection:
         landings = ledger.current(connection)
-        drawn = warehouse.queries.sample_users(connection, size // 2, str(uuid.UUID(int=generator.getrandbits(128))))
+        drawn = queries.sample_users(connection, size // 2, str(uuid.UUID(int=generator.getrandbits(128))))
         users = sorted({*drawn, *_users_of_events(context, landings, size - size // 2, generator)})
-        stored = {row["session_id"]: row for row in warehouse.queries.sessions_of(connection, users)}
+        stored = {row["session_id"]: row for row in queries.sessions_of(connection, users)}
         stale = set(ledger.stale_partitions_in(connection, context.stream.session_rule_version))
     of_users = pl.col("user_id").is_in(users)
     paths = [landing.events_path for landing in landings]
@@ -99,15 +99,20 @@ def _recomputed_sessions(stream: Stream, events: list[reference.Event]) -> tuple
         session.cut_on and session.cut_on.column,
         session.cut_on is not None and "changes" in session.cut_on.when,
         session.cut_on is not None and "leaves" in session.cut_on.when,
+        tuple(session.passive or ()),
+        session.id,
+        session.id_within,
     )
     priorities = () if session.primary_action == "most_frequent" else session.primary_action
-    columns = {name: (aggregate.function, aggregate.column) for name, aggregate in session.columns.items()}
+    columns = {
+        name: reference.Column(own.function, own.column, own.where or {}) for name, own in session.columns.items()
+    }
     rows: Rows = {}
     tolerances: dict[str, Tolerances] = {}
     for events_of_session in reference.sessions_of(events, rule):
         partition = stream.session_calendar.key_of(events_of_session[0]["event_timestamp"])
         versions = {"session_partition": partition, "session_rule_version": stream.session_rule_version}
-        summary = reference.summary(events_of_session, priorities, columns)
+        summary = reference.summary(events_of_session, priorities, columns, rule)
         session_id = reference.session_id(events_of_session)
         rows[session_id] = {**summary, **versions}
         tolerances[session_id] = _tolerances(stream, events_of_session)

@@ -4,7 +4,7 @@ Not here: the rules of a stream's file (``contracts``), and what a stream contai
 is not looked at, since that takes the database.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.stream_file import line_of
 from sessions_platform.contracts.stream_folder import BrokenStream, read_streams
 from sessions_platform.errors import UserError
+from sessions_platform.operations.page_column import page_sentence
+from sessions_platform.operations.presets import expanded_text
 from sessions_platform.settings import Settings
 from sessions_platform.sources.base import Locating
 from sessions_platform.sources.registry import open_source
@@ -29,12 +31,19 @@ class CheckedStream:
         file: its YAML file; None where several claim to be it.
         problems: sentences, each with file, line, key, reason and fix; empty for a stream that can be used.
         notes: what hinders nothing, and may be meant otherwise, such as a landing path without files.
+        session: the session rule with the keys of what it is like; without those that have their defaults, but for gap.
     """
 
     name: str
     file: Path | None
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    session: Mapping[str, Any] | None = None
+
+    @property
+    def expanded(self) -> str | None:
+        """The stream's file with all that it and what it names state; None for a stream that can't be used."""
+        return expanded_text(self.file) if self.file and not self.problems else None
 
     @property
     def document(self) -> dict[str, Any]:
@@ -44,6 +53,7 @@ class CheckedStream:
             "file": str(self.file) if self.file else None,
             "problems": list(self.problems),
             "notes": list(self.notes),
+            "session": self.session,
         }
 
 
@@ -71,15 +81,17 @@ def _broken(stream: BrokenStream) -> CheckedStream:
 
 
 def _usable(stream: Stream, settings: Settings) -> CheckedStream:
-    notes: tuple[str, ...] = ()
+    notes = [sentence] if (sentence := page_sentence(stream)) else []
     problems = list(_reference_problems(stream))
     try:
         source = open_source(stream, settings)
         if isinstance(source, Locating) and source.is_empty():
-            notes = (source.near(),)
+            notes.append(source.near())
     except (UserError, OSError) as error:
         problems.append(_at(stream, ("source",), str(error)))
-    return CheckedStream(stream.name, stream.path, tuple(problems), notes)
+    stated = stream.session.model_dump(mode="json", exclude_defaults=True)
+    session = {"gap": stream.session.model_dump(mode="json", include={"gap"})["gap"], **stated}
+    return CheckedStream(stream.name, stream.path, tuple(problems), tuple(notes), session)
 
 
 def _reference_problems(stream: Stream) -> Iterator[str]:

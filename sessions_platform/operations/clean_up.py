@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 from sessions_platform.errors import UserError
 from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.storage.lake.filesystem import ListedFile
 
 
 @dataclass(frozen=True)
@@ -50,28 +51,30 @@ def clean_up(context: StreamContext, *, dry_run: bool = False, now: datetime | N
             raise UserError(f"{context.stream.name}: another clean-up is running. Fix: wait until it has ended.")
         before = (now or datetime.now(UTC)) - context.stream.retention.superseded_files
         files = list(_superseded_files(context, before))
-        drafts = context.lake.filesystem.drafts(context.stream.name, before)
-        size = sum(map(context.lake.size, files))
+        filesystem = context.lake.filesystem
+        drafts = [draft for draft in filesystem.drafts(context.stream.name) if draft.written_at < before]
         if not dry_run:
-            for path in (*files, *drafts):
-                context.lake.remove(path)
+            for file in files:
+                context.lake.remove(file.path)
+            for draft in drafts:
+                filesystem.discard(draft)
         versions, changes = (_count_rows if dry_run else _remove_rows)(context)
-    return CleanUp(len(files), size, len(drafts), versions, changes)
+    return CleanUp(len(files), sum(file.size for file in files), len(drafts), versions, changes)
 
 
-def _superseded_files(context: StreamContext, before: datetime) -> Iterator[str]:
-    """The paths of lake files that were written before this time, and are not needed.
+def _superseded_files(context: StreamContext, before: datetime) -> Iterator[ListedFile]:
+    """The lake files that were written before this time, and are not needed.
 
     The files are listed first: one that is published in between is not among them, or is needed by then.
     """
     lake, retained = context.lake, context.stream.retention
-    listed = [path for path in lake.filesystem.list(context.stream.name) if path.endswith(".parquet")]
+    listed = [file for file in lake.filesystem.listed(context.stream.name) if file.path.endswith(".parquet")]
     needed, of_versions, reread = context.ledger.needed_files(retained.superseded_files)
     reread_folders = {context.folder("raw_events", partition) for partition in reread}
-    for path in listed:
-        was_never_published = path not in of_versions and path.rpartition("/")[0] in reread_folders
-        if path not in needed and not was_never_published and lake.filesystem.modified_at(path) < before:
-            yield path
+    for file in listed:
+        was_never_published = file.path not in of_versions and file.path.rpartition("/")[0] in reread_folders
+        if file.path not in needed and not was_never_published and file.written_at < before:
+            yield file
 
 
 def _count_rows(context: StreamContext) -> tuple[int, int]:
@@ -81,7 +84,7 @@ def _count_rows(context: StreamContext) -> tuple[int, int]:
     if retained.session_changes is None:
         return versions, 0
     with context.database.transaction(read_only=True) as connection:
-        return versions, context.warehouse.queries.changes_older_than(connection, retained.session_changes)
+        return versions, context.queries.changes_older_than(connection, retained.session_changes)
 
 
 def _remove_rows(context: StreamContext) -> tuple[int, int]:

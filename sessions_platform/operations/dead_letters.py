@@ -51,6 +51,14 @@ class Filter:
         if self.code is not None and self.code not in codes:
             raise UserError(f"--reason: there is no code {self.code!r}. Fix: write one of {', '.join(codes)}.")
 
+    @classmethod
+    def of(cls, status: str, code: str | None, landing_partition: str | None, limit: int | None = None) -> "Filter":
+        """The filter of what people write; the status `all` does not restrict. A status that is none is a UserError."""
+        statuses = [each.value for each in Status if each is not Status.expired]
+        if status not in (*statuses, "all"):
+            raise UserError(f"there is no status {status!r}. Fix: write one of {', '.join(statuses)}, all.")
+        return cls(None if status == "all" else Status(status), code, landing_partition, limit=limit)
+
 
 @dataclass(frozen=True)
 class Decided:
@@ -63,7 +71,7 @@ class Decided:
 def find_rejected_records(context: StreamContext, wanted: Filter) -> list[RejectedRecord]:
     """Rows of the queue, each with its stream and status, in the order of the queue."""
     context.prepare()
-    queue = context.warehouse.dead_letters
+    queue = context.dead_letters
     with context.database.transaction(read_only=True) as connection:
         rows = queue.find(connection, **vars(wanted))
     return [{"stream": context.stream.name, **row} for row in rows]
@@ -73,7 +81,7 @@ def rejected_records_of(
     connection: psycopg.Connection, context: StreamContext, ids: Sequence[str]
 ) -> dict[str, RejectedRecord]:
     """The rows of these ids that are in the queue now, by rejection id."""
-    return {row["rejection_id"]: row for row in context.warehouse.dead_letters.find(connection, ids=ids)}
+    return {row["rejection_id"]: row for row in context.dead_letters.find(connection, ids=ids)}
 
 
 def rejected_record(contexts: Sequence[StreamContext], rejection_id: str) -> RejectedRecord:
@@ -83,7 +91,7 @@ def rejected_record(contexts: Sequence[StreamContext], rejection_id: str) -> Rej
         UserError: no row, or several, have such an id.
     """
     context, row = _only_one(contexts, rejection_id)
-    queue = context.warehouse.dead_letters
+    queue = context.dead_letters
     with context.database.transaction(read_only=True) as connection:
         history = queue.history(connection, [row["rejection_id"]])
         repairs = queue.repairs(connection, [row["rejection_id"]])
@@ -157,7 +165,7 @@ def _decide(
     if not because.strip():
         raise UserError("--because: it gives no reason. Fix: write in a sentence why.")
     context.prepare()
-    queue = context.warehouse.dead_letters
+    queue = context.dead_letters
     with context.database.transaction() as connection:
         context.ledger.lock(connection)
         rows = {row["rejection_id"]: Status(row["status"]) for row in queue.find(connection, ids=rejection_ids)}
@@ -209,7 +217,7 @@ def expire(context: StreamContext, keep_for: timedelta, by: str) -> dict[str, in
         How many rows were removed, by status.
     """
     context.prepare()
-    queue = context.warehouse.dead_letters
+    queue = context.dead_letters
     with context.database.transaction() as connection:
         context.ledger.lock(connection)
         return queue.expire(connection, keep_for, by)

@@ -1,6 +1,7 @@
 """Whether this installation can work: its environment, folders, disk, database and streams, each finding with its fix.
 
-Nothing is made and no server is started. Not here: Dagster's instance and daemon (`orchestration/doctor.py`), what is
+Nothing is made and no server is started, but for an object that is written to the lake's bucket, where it has one, and
+deleted again. Not here: Dagster's instance and daemon (`orchestration/doctor.py`), what is
 stored (`verify.py`), and how findings are shown (`cli`).
 """
 
@@ -14,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from sessions_platform.errors import UserError
-from sessions_platform.settings import Settings
+from sessions_platform.settings import ALERT_URL, Settings, scanner_is_on
 
 _PYTHONS = ((3, 11), (3, 13))
 _PACKAGES = ("sessions-platform", "dagster", "dagster-webserver", "polars", "psycopg", "pyarrow", "pandera", "pydantic")
@@ -65,6 +66,7 @@ def examine(environment: Mapping[str, str], more: Examination = lambda _: iter((
         yield _failed("settings", error)
         return
     yield from _variables(environment)
+    yield _scanner(environment)
     yield from _folders(settings)
     yield from _disks(settings)
     yield from _database(settings)
@@ -99,13 +101,53 @@ def _variables(environment: Mapping[str, str]) -> Iterator[Finding]:
     names = {*_SECRETS, *_URLS, *(name for name in environment if name.startswith("SESSIONS_"))}
     for name in sorted(names):
         if value := environment.get(name, "").strip():
-            yield Finding(name, Outcome.ok, "set" if name in {*_SECRETS, *_URLS} else value)
+            is_secret = name in {*_SECRETS, *_URLS} or name.startswith(ALERT_URL)
+            yield Finding(name, Outcome.ok, "set" if is_secret else value)
+
+
+def _scanner(environment: Mapping[str, str]) -> Finding:
+    """Whether the compiled scanner is there, which nothing needs, but for speed."""
+    from sessions_platform.scanner.build import library_file
+    from sessions_platform.scanner.library import check
+
+    if not scanner_is_on(environment):
+        return Finding("scanner", Outcome.ok, "switched off by SESSIONS_SCANNER")
+    file = library_file()
+    fix = f"{sys.executable} -m sessions_platform.scanner, with a C compiler (gcc, clang or the package ziglang)"
+    if not file.exists():
+        return Finding(
+            "scanner", Outcome.warn, "it is not compiled: NDJSON is read more slowly, with the same result", fix
+        )
+    try:
+        check(file)
+    except UserError as error:
+        return Finding("scanner", Outcome.warn, f"{file}: {error}", f"remove the file, then {fix}")
+    return Finding("scanner", Outcome.ok, str(file))
 
 
 def _folders(settings: Settings) -> Iterator[Finding]:
     yield _written_folder("home", settings.home, "SESSIONS_HOME")
-    yield _written_folder("lake", settings.lake, "SESSIONS_LAKE")
+    if settings.lake_url is None:
+        yield _written_folder("lake", settings.lake, "SESSIONS_LAKE")
+    else:
+        yield _lake_in_store(settings, settings.lake_url)
     yield _written_folder("scratch", settings.scratch, "SESSIONS_SCRATCH")
+
+
+def _lake_in_store(settings: Settings, url: str) -> Finding:
+    """Whether an object can be written there, is not overwritten, and can be read, listed and deleted."""
+    from sessions_platform.storage.lake.errors import LakeUnavailableError
+    from sessions_platform.storage.lake.opening import open_filesystem
+    from sessions_platform.storage.lake.probe import probe
+
+    try:
+        refuses = probe(open_filesystem(settings))
+    except (UserError, ConnectionError, LakeUnavailableError) as error:
+        return _failed("lake", error)
+    if not refuses:
+        fix = "use a store that supports conditional writes (If-None-Match)"
+        return Finding("lake", Outcome.warn, f"{url} overwrites an object where it was asked not to", fix)
+    return Finding("lake", Outcome.ok, f"{url}, which can be written, read, listed and deleted")
 
 
 def _written_folder(what: str, folder: Path, variable: str) -> Finding:

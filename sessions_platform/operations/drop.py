@@ -5,11 +5,9 @@ stays: landing files, which are not the platform's, and who was erased, so that 
 Not here: whether a run of Dagster works on it (`orchestration/commands.py`).
 """
 
-import shutil
 from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 import psycopg
 from psycopg.sql import SQL, Identifier
@@ -17,6 +15,7 @@ from psycopg.sql import SQL, Identifier
 from sessions_platform.contracts.values import is_identifier
 from sessions_platform.errors import UserError
 from sessions_platform.settings import Settings
+from sessions_platform.storage.lake.opening import open_filesystem
 from sessions_platform.storage.postgres.database import Database, lock
 from sessions_platform.storage.postgres.migrations import ensure_current
 from sessions_platform.storage.postgres.roles import as_owner
@@ -70,7 +69,7 @@ def what_is_dropped(settings: Settings, name: str) -> DroppedStream:
     Raises:
         UserError: there is nothing of the name, or a view outside of its schema reads from it.
     """
-    database, folder = Database(settings), settings.lake / name
+    database, filesystem = Database(settings), open_filesystem(settings)
     with database.transaction() as connection:
         ensure_current(connection)
     with database.transaction(read_only=True) as connection:
@@ -78,9 +77,8 @@ def what_is_dropped(settings: Settings, name: str) -> DroppedStream:
         tables = [table for (table,) in connection.execute(_OBJECTS, [name]).fetchall()] if rows else []
         if tables:
             _refuse_dependents(connection, name)
-    has_folder = is_identifier(name) and folder.is_dir()
-    files = sum(path.is_file() for path in folder.rglob("*")) if has_folder else 0
-    dropped = DroppedStream(name, tables, rows, str(folder) if has_folder else None, files)
+    files = [*filesystem.list(name), *filesystem.drafts(name)] if is_identifier(name) else []
+    dropped = DroppedStream(name, tables, rows, filesystem.url(name) if files else None, len(files))
     if dropped.is_nothing:
         known = ", ".join(streams_with_data(database)) or "none"
         raise UserError(f"{name}: there is no data of such a stream. Fix: name one that has some: {known}.")
@@ -93,7 +91,7 @@ def drop(settings: Settings, dropped: DroppedStream) -> None:
     Raises:
         UserError: another process works on the stream.
     """
-    database, name = Database(settings), dropped.stream
+    database, name, filesystem = Database(settings), dropped.stream, open_filesystem(settings)
     with ExitStack() as stack:
         for what in ("rebuild", "clean_up"):
             if not stack.enter_context(database.alone(f"sessions_platform/{name}/{what}")):
@@ -108,7 +106,7 @@ def drop(settings: Settings, dropped: DroppedStream) -> None:
                 with as_owner(connection):
                     connection.execute(SQL("drop schema if exists {} cascade").format(Identifier(name)))
         for folder in (name, f"{name}~next"):
-            shutil.rmtree(Path(settings.lake, folder), ignore_errors=True)
+            filesystem.delete_folder(folder)
 
 
 def streams_with_data(database: Database) -> list[str]:

@@ -8,10 +8,11 @@ removed. Each step can be repeated: an erasure that was killed is completed by r
 """
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from sessions_platform.contracts.targets import TargetTable
 from sessions_platform.errors import UserError
 from sessions_platform.operations.erase_landing import rewrite_landing_files
 from sessions_platform.operations.erase_leftovers import (
@@ -25,14 +26,17 @@ from sessions_platform.operations.erase_rows import RawRowsOfUsers, find_rows, r
 from sessions_platform.operations.exclusion import remaking
 from sessions_platform.operations.status import unpublished_landing_partitions
 from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.pipeline.deliver import deliver
 from sessions_platform.pipeline.load import load_sessions
 from sessions_platform.pipeline.publish import publish
 from sessions_platform.pipeline.quality import ValidationChecks, check_sessionized, stop_if_failed
 from sessions_platform.pipeline.run import validate_partitions
 from sessions_platform.pipeline.sessionize import sessionize_partitions
 from sessions_platform.pipeline.tombstones import Tombstones, read_tombstones, tombstones_of
-from sessions_platform.storage.ledger.ledger import Erasure
+from sessions_platform.storage.lake.lake import Lake
+from sessions_platform.storage.ledger.ledger import Erasure, StaleWriteError
 from sessions_platform.storage.postgres.database import Database
+from sessions_platform.storage.warehouses.registry import open_target
 from sessions_platform.transforms.erasure import UserPattern
 
 Receipt = dict[str, Any]
@@ -44,9 +48,16 @@ _MAY_REMAIN = [
     "Backups of the lake, of the database and of the landing files, and files outside of the landing folder.",
     "PostgreSQL: freed pages until they are written again, the write-ahead log, and replicas.",
     "Dagster: log lines and what you have put into metadata, tags or a run's configuration yourself.",
-    "Other warehouses that sessions were delivered to, until the next delivery.",
+    "Targets: earlier versions of their tables and freed blocks of their files, as docs/targets.md says of each.",
     "Reports that were written, which quote the most frequent pages.",
     "The SHA-256 of landing files as they were delivered, in the ledger, by which a redelivery is recognized.",
+]
+
+_MAY_REMAIN_OF_OBJECTS = [
+    "The lake's bucket: noncurrent versions and soft-deleted objects, where it keeps such, until its lifecycle rules "
+    "remove them.",
+    "Drafts of killed processes on other machines: run clean-up there once they are older than the retention, or "
+    "remove the folder lake in the scratch folder while nothing runs.",
 ]
 
 
@@ -109,12 +120,25 @@ def users_in(file: Path) -> list[str]:
         ) from None
 
 
+def _has_rows(context: StreamContext, target: str, table: TargetTable) -> bool:
+    """Whether a table of a target has rows, or may have, since it can't be read."""
+    try:
+        return any(not rows.is_empty() for rows in open_target(context.stream, target, [table]).read(table, None))
+    except UserError:
+        return True
+
+
 def _pattern(context: StreamContext, users: Sequence[str]) -> UserPattern:
     if not users or not all(user.strip() for user in users):
         raise UserError("--user: it names nobody. Fix: write the user's id, as it is in the column user_id.")
     if broken := [user for user in users if "\0" in user or not user.isprintable()]:
         raise UserError(f"--user: {broken[0]!r} can't be an id. Fix: write it as it is in the column user_id.")
     return UserPattern(users, context.stream)
+
+
+def may_remain(lake: Lake) -> list[str]:
+    """Where copies of erased rows may be that the platform can't reach, a sentence each."""
+    return _MAY_REMAIN if lake.filesystem.is_local else [*_MAY_REMAIN, *_MAY_REMAIN_OF_OBJECTS]
 
 
 class _Erasing:
@@ -139,6 +163,7 @@ class _Erasing:
         self._report("validating what is left")
         landing_partitions = self._publish(erasure)
         session_partitions, sessionized = self._refresh(erasure)
+        undelivered = self._deliver(erasure)
         self._report("rewriting landing files, and removing copies")
         corrupt = quarantined_naming(context, self._pattern)
         self._refuse_files(tombstones, corrupt)
@@ -174,8 +199,13 @@ class _Erasing:
                 "corrupt_landing_files": landing.deleted,
             },
             "redacted": {"decisions": decisions, "dagster_records": self._redact_dagster()},
-            "left": self._left(found, landing.left, removed.being_written),
-            "may_remain": _MAY_REMAIN,
+            "targets": [name for name in context.stream.targets if name not in undelivered],
+            "left": [
+                *self._left(found, landing.left, removed.being_written),
+                *undelivered.values(),
+                *self._no_longer_delivered(undelivered),
+            ],
+            "may_remain": may_remain(context.lake),
         }
         context.ledger.finish_erasure(erasure, receipt)
         return receipt
@@ -219,6 +249,34 @@ class _Erasing:
             stop_if_failed([check_sessionized(context, sessionized)])
             load_sessions(context, sessionized, erasure.run_id)
         return partitions, looked_at
+
+    def _deliver(self, erasure: Erasure) -> dict[str, str]:
+        """Let all targets have the sessions that are left, and return why those could not that have failed, by name."""
+        context, failed = self._context, dict[str, str]()
+        for name in context.stream.targets:
+            self._report(f"delivering to {name}")
+            try:
+                deliver(context, open_target(context.stream, name), erasure.run_id)
+            except (UserError, StaleWriteError) as error:
+                failed[name] = f"The target {name} has them until it is delivered to: {error}"
+        return failed
+
+    def _no_longer_delivered(self, undelivered: Collection[str]) -> list[str]:
+        """Where deliveries were made once that the stream's file no longer states, a sentence each."""
+        context = self._context
+        tables = [
+            f"The target {name} has a table {table}, which is no longer delivered to it, and may have them. "
+            "Fix: remove the table there."
+            for name, config in context.stream.targets.items()
+            for table in get_args(TargetTable)
+            if name not in undelivered and table not in config.tables and _has_rows(context, name, table)
+        ]
+        gone = [name for name in context.ledger.known_targets() if name not in context.stream.targets]
+        return tables + [
+            f"The target {name}, which has left {context.stream.path.name}, may have them. "
+            "Fix: remove what was delivered to it, or state it again and erase again."
+            for name in gone
+        ]
 
     def _remove_history(self, session_ids: set[str], erasure: Erasure) -> tuple[int, int]:
         context, removal = self._context, self._context.warehouse.erasure

@@ -6,11 +6,12 @@ which landing files are rewritten, and how. Not here: which rows are refused (`p
 files (`erase_rows.py`).
 """
 
+import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
@@ -19,13 +20,14 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sessions_platform.contracts.formats import FORMATS
+from sessions_platform.contracts.formats import FORMATS, WITHIN_TEXT
 from sessions_platform.contracts.sources import FilesSource
 from sessions_platform.operations.landing_places import is_named_by_digest, sha256
 from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.pipeline.growth import parts_of
 from sessions_platform.pipeline.tombstones import Tombstones
 from sessions_platform.settings import PRIVATE_FILE
-from sessions_platform.sources.base import FileLanding, Slice
+from sessions_platform.sources.base import Extent, FileLanding, Slice, file_uri
 from sessions_platform.sources.files.archives import texts_in_archive
 from sessions_platform.sources.formats.compression import (
     Codec,
@@ -68,16 +70,24 @@ def rewrite_landing_files(
         corrupt: digests of files that can't be read, and name a user.
     """
     result, landing = RewrittenFiles(), file_landing(context.source)
-    if landing is None:
-        return result
     known = {file.uri: file for file in context.ledger.files()}
     wanted = {*erasure.progress.get("landing_files", []), *(uri for uri, file in known.items() if file.refused_rows)}
+    if landing is None:
+        if isinstance(context.stream.source, FilesSource):
+            result.left += [f"{uri}: objects are not rewritten. Fix: remove the user's rows." for uri in sorted(wanted)]
+        return result
+    of_file: dict[str, list[str]] = {}
+    for uri in known:
+        for name in {uri, file_uri(uri)}:
+            of_file.setdefault(name, []).append(uri)
+    wanted |= {file_uri(uri) for uri in wanted}
     for slice_ in context.source.find():
         file = known.get(slice_.uri)
         is_unread = file is None or file.fingerprint != slice_.fingerprint
         if slice_.uri in wanted or is_unread or (file is not None and file.digest in corrupt):
             result.looked_at += 1
-            _Rewriting(context, landing, slice_, file, pattern, tombstones, result).run()
+            uris = of_file.get(slice_.uri, [])
+            _Rewriting(context, landing, slice_, file, pattern, tombstones, result, uris).run()
     return result
 
 
@@ -92,6 +102,7 @@ class _Rewriting:
     pattern: UserPattern
     tombstones: Tombstones
     result: RewrittenFiles
+    uris: Sequence[str]  # of all slices of the file
 
     @property
     def path(self) -> Path:
@@ -117,7 +128,8 @@ class _Rewriting:
         elif self._rewrite():
             self.result.rows += rows
             self.result.rewritten += 1
-        self.context.ledger.record_refused(self.slice_.uri, 0)
+        for uri in self.uris:
+            self.context.ledger.record_refused(uri, 0)
 
     def _blocks(self) -> Iterator[tuple[pl.DataFrame, pl.Series]]:
         """The file's rows, and which of them are to be erased."""
@@ -154,28 +166,36 @@ class _Rewriting:
         draft = path.with_name(
             f".{path.name}.erasing.tmp"
         )  # one name, so that a killed erasure leaves one draft at most
-        digest = sha256(path)
+        digest, parts = sha256(path), parts_of(self.context.source, self.context.ledger, self.slice_)
+        ends = {end for part in parts for end in (part.extent.settled_bytes, part.extent.read_bytes)}
         draft.unlink(missing_ok=True)
         draft.touch(PRIVATE_FILE)
+        moved: dict[int, int] = {}
         if FORMATS[self.context.stream.source.format].is_text:
-            self._write_text(path, draft, digest)
+            moved = self._write_text(path, draft, digest, ends)
         else:
             self._write_parquet(path, draft)
         shutil.copystat(path, draft)
         with suppress(PermissionError):
             os.chown(draft, path.stat().st_uid, path.stat().st_gid)
         sync(draft)
-        if self.file is not None and self.file.has_content(digest):
+        is_known = self.file is not None and self.file.has_content(digest)
+        if is_known and not parts:
             self.context.ledger.record_redacted(self.slice_.uri, sha256(draft))
+        for part in parts:
+            extent = _moved(part.extent, moved, draft)
+            own = _digest_between(draft, extent.first_byte, extent.read_bytes)
+            self.context.ledger.record_redacted_slice(part.file.uri, own, part.extent, extent)
         if self._current() != [self.slice_]:
             draft.unlink()
             self.result.left.append(f"{self.slice_.uri}: it was written to meanwhile. Fix: erase again.")
             return False
         draft.replace(path)
         sync(path.parent)
-        if self.file is not None and self.file.has_content(digest):
-            for slice_ in self._current():
-                self.context.ledger.record_unchanged(slice_.uri, slice_.fingerprint)
+        read = [part.file.uri for part in parts if part.file.fingerprint == self.slice_.fingerprint]
+        for slice_ in self._current():
+            for uri in read if parts else [slice_.uri] if is_known else []:
+                self.context.ledger.record_unchanged(uri, slice_.fingerprint)
         return True
 
     def _current(self) -> list[Slice]:
@@ -184,15 +204,26 @@ class _Rewriting:
         slices = self.context.source.find(None if partition is None else [partition])
         return [slice_ for slice_ in slices if slice_.uri == self.slice_.uri]
 
-    def _write_text(self, path: Path, draft: Path, digest: str) -> None:
-        file_format = self.context.stream.source.format
+    def _write_text(self, path: Path, draft: Path, digest: str, ends: Collection[int]) -> dict[int, int]:
+        """Write the text anew; where each of these ends of rows in the old text, as bytes before it, is in the new."""
+        before = after = 0
+        moved = {0: 0}
+        source = self.context.stream.source
+        form = WITHIN_TEXT if source.text_keys else source.format
         with draft.open("wb") as file, _compressing(file, _codec_of(path)) as out:
             for block, erased in self._blocks():
                 payloads = block["payload"].to_list()
+                lengths = _lengths(block)
                 for index in erased.arg_true():
-                    payloads[index] = self.tombstones.marker(digest, block["position"][index], file_format)
+                    payloads[index] = self.tombstones.marker(digest, block["position"][index], form)
                 parts = zip(block["preamble"], payloads, block["line_terminator"], strict=True)
-                out.write(b"".join(part for row in parts for part in row if part))
+                texts = [b"".join(part for part in row if part) for row in parts]
+                out.write(b"".join(texts))
+                for length, text in zip(lengths, texts, strict=True):
+                    before, after = before + length, after + len(text)
+                    if before in ends:
+                        moved[before] = after
+        return moved
 
     def _write_parquet(self, path: Path, draft: Path) -> None:
         erased = pl.concat([block.filter(mask)["position"] for block, mask in self._blocks()])
@@ -208,6 +239,37 @@ class _Rewriting:
                     position += batch.num_rows
                     taken = pa.Table.from_batches([batch]).take(pa.array(rows, pa.int64()))
                     out.write_table(taken.cast(schema))
+
+
+def _lengths(block: pl.DataFrame) -> list[int]:
+    """How many bytes of the text each row is."""
+    parts = pl.col("preamble", "payload", "line_terminator").bin.size().fill_null(0)
+    return block.select(pl.sum_horizontal(parts).alias("bytes"))["bytes"].to_list()
+
+
+def _moved(extent: Extent, moved: Mapping[int, int], draft: Path) -> Extent:
+    """Where the rows of a slice lie in a file that was rewritten.
+
+    A last row that has gone on since it was read ends nowhere; its end is any after that of the settled rows.
+    """
+    settled = moved[extent.settled_bytes]
+    return replace(
+        extent,
+        first_byte=moved[extent.first_byte],
+        read_bytes=moved.get(extent.read_bytes, settled + 1),
+        settled_bytes=settled,
+        settled_digest=_digest_between(draft, 0, settled),
+    )
+
+
+def _digest_between(path: Path, start: int, end: int) -> str:
+    """SHA-256 of some of a file's bytes, hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        file.seek(start)
+        while chunk := file.read(min(_CHUNK, end - file.tell())):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 @contextmanager

@@ -6,11 +6,10 @@ what a stream's tables contain (`storage/warehouses/postgres/erasure.py`).
 """
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -23,14 +22,13 @@ from sessions_platform.operations.erase_landing import holds_text
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.raw_files import QUARANTINED_FILES
 from sessions_platform.storage.lake.errors import DamagedFileError, MissingFileError
-from sessions_platform.storage.lake.filesystem import LocalFilesystem
 from sessions_platform.storage.lake.prefetch import prefetch
 from sessions_platform.storage.postgres.database import Database
 from sessions_platform.transforms.erasure import Naming, UserPattern
 from sessions_platform.transforms.rejections import payload_bytes
 
 # An unfinished file that nobody has written to for so long belongs to a process that was killed.
-_ABANDONED_SECONDS = 3600
+_ABANDONED = timedelta(hours=1)
 _USER: dict[str, pl.DataType] = {"user_id": pl.String()}
 _SESSIONS: dict[str, pl.DataType] = {**_USER, "session_id": pl.String()}
 
@@ -89,11 +87,12 @@ def quarantined_naming(context: StreamContext, pattern: UserPattern) -> list[str
     """The digests of quarantined files whose bytes name the users."""
     folder = f"{context.stream.name}/{QUARANTINED_FILES}"
     paths = list(context.lake.filesystem.list(folder))
-    return [
-        path.rpartition("/")[2]
-        for path in paths
-        if holds_text(Path(str(context.lake.filesystem.source(path))), pattern, context.lake.scratch)
-    ]
+    return [path.rpartition("/")[2] for path in paths if _holds_text(context, path, pattern)]
+
+
+def _holds_text(context: StreamContext, path: str, pattern: UserPattern) -> bool:
+    with context.lake.filesystem.local(path) as copy:
+        return holds_text(copy, pattern, context.lake.scratch)
 
 
 def remove_quarantined(context: StreamContext, digest: str) -> None:
@@ -186,22 +185,16 @@ def _is_of(
 ) -> bool:
     rows = context.lake.scan([path], columns).filter(pl.col("user_id").is_in(list(pattern.stored))).collect()
     if "session_id" in columns:
-        removed.session_ids.update(rows["session_id"])
+        removed.session_ids.update(rows["session_id"].drop_nulls())
     return rows.height > 0
 
 
 def _remove_abandoned(context: StreamContext, removed: RemovedFiles) -> None:
     """Delete the drafts of killed processes, which no reader of the lake sees, and count those being written."""
     filesystem = context.lake.filesystem
-    if not isinstance(filesystem, LocalFilesystem):
-        return
-    for draft in (filesystem.root / context.stream.name).rglob("*.tmp"):
-        try:
-            age = time.time() - draft.stat().st_mtime
-        except FileNotFoundError:
-            continue
-        if age > _ABANDONED_SECONDS:
-            draft.unlink(missing_ok=True)
+    for draft in filesystem.drafts(context.stream.name):
+        if datetime.now(UTC) - draft.written_at > _ABANDONED:
+            filesystem.discard(draft)
             removed.unfinished += 1
         else:
             removed.being_written += 1

@@ -8,6 +8,7 @@ import atexit
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -28,6 +29,8 @@ from sessions_platform.sources.base import is_unfinished
 STANDARD_INPUT = Path("-")
 _CHUNK = 1 << 20
 _SPOOL = "standard-input-"
+# How a path says that it is an object: one slash is left of the two.
+_OBJECT = re.compile(r"(s3|gs|az):/")
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,31 @@ def given_files(context: StreamContext, named: Sequence[Path], partition: str | 
     return GivenFiles(list(files), frozenset(file for file, in_folder in files.items() if in_folder), skipped)
 
 
+def in_folders(named: Sequence[Path]) -> list[Path]:
+    """The files that are named, and for each folder those below it that are not hidden. Raises UserError for none."""
+    if uri := next((each for each in named if _OBJECT.match(str(each))), None):
+        raise UserError(
+            f"{uri}: it is no file of this machine. Fix: name a copy of the object, and write where the objects are in "
+            "source.files of the stream's file."
+        )
+    files = [file for each in named for file in (files_below(each, []) if each.is_dir() else [each])]
+    if named and not files:
+        raise UserError(f"{named[0]}: there is no file in this folder. Fix: name files, or another folder.")
+    return files
+
+
+def real_path(file: Path) -> Path:
+    """The path of a file without links. Raises UserError where it is none that can be read."""
+    try:
+        path = file.resolve(strict=True)
+        if not path.is_file():
+            raise UserError(f"{file}: it is no file. Fix: name the files themselves.")
+        with path.open("rb"):
+            return path
+    except OSError as error:
+        raise UserError(f"{file}: it can't be read: {error.strerror}. Fix: name an existing file.") from None
+
+
 def files_below(folder: Path, skipped: list[str]) -> Iterator[Path]:
     """All files below a folder, by path; hidden and unfinished ones are added to `skipped`. Links are not entered."""
 
@@ -120,22 +148,25 @@ def _spooled(scratch: Path) -> tuple[Path, str]:
     for left in scratch.glob(f"{_SPOOL}*"):
         _remove_left(left)
     folder = Path(tempfile.mkdtemp(prefix=_SPOOL, dir=scratch))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     path = folder / "spooled"
     file = path.open("xb")
+    atexit.register(_remove_spool, folder, file)
     fcntl.flock(file, fcntl.LOCK_EX)
     digest = hashlib.sha256()
     for chunk in iter(lambda: sys.stdin.buffer.read(_CHUNK), b""):
         file.write(chunk)
         digest.update(chunk)
     file.flush()
-    _open_spools.append(file)
     if not path.stat().st_size:
         raise UserError("standard input is empty. Fix: name a file, or write events to standard input.")
     return path, digest.hexdigest()
 
 
-_open_spools: list[BinaryIO] = []  # a closed file loses its lock
+def _remove_spool(folder: Path, file: BinaryIO) -> None:
+    """Remove the file as the process ends, and only then close it, by which it loses its lock."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):  # the disk was full, and what is not yet written would be
+        file.close()
 
 
 def _remove_left(folder: Path) -> None:

@@ -6,22 +6,26 @@ Here belongs which streams and landing partitions a hint is given about. Not her
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from sessions_platform.contracts.rejection_reasons import Code
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.values import as_percent
-from sessions_platform.operations.likely_causes import RejectedSample, likely_cause
+from sessions_platform.operations.page_column import likely_page, page_sentence
+from sessions_platform.operations.skipped import were_skipped
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.sources.base import Found, Locating
 from sessions_platform.storage.ledger.ledger import LandingVersion
 from sessions_platform.storage.warehouses.postgres.dead_letters import Status
 from sessions_platform.transforms.thresholds import threshold_violations
 
+if TYPE_CHECKING:
+    from sessions_platform.operations.likely_causes import RejectedSample
+
 _NEARLY_ALL = 0.9
 _FEWEST_ROWS = 10
 _MOST_HINTS = 3
 _SAMPLES = 20
-_LIKELY_PAGES = ("url", "page", "page_path", "page_uri", "page_location", "url_path", "uri", "path")
 
 
 def hints(context: StreamContext, found: Found, landings: Sequence[LandingVersion]) -> list[str]:
@@ -43,7 +47,7 @@ def hints(context: StreamContext, found: Found, landings: Sequence[LandingVersio
 
 def _old_columns(context: StreamContext) -> Iterator[str]:
     with context.database.transaction(read_only=True) as connection:
-        obsolete = context.warehouse.tables.obsolete(connection)
+        obsolete = context.tables.obsolete(connection)
     if obsolete:
         name = context.stream.name
         yield (
@@ -54,20 +58,17 @@ def _old_columns(context: StreamContext) -> Iterator[str]:
 
 def _no_pages(stream: Stream) -> Iterator[str]:
     """A sentence where a column is likely meant as the page, and is not called so, as after it was renamed."""
-    likely = [name for name in stream.columns if name in _LIKELY_PAGES]
-    if "page_url" not in stream.columns and likely:
-        yield (
-            "entry_page and exit_page are null, since they are read from a column page_url, which there is not. "
-            f"Fix: if {likely[0]} is the page, call that column page_url."
-        )
+    if likely_page(stream) and (sentence := page_sentence(stream)):
+        yield sentence
 
 
 def _nothing_found(context: StreamContext, found: Found) -> Iterator[str]:
     if found.slices:
         return
     if found.skipped:
-        first = found.skipped[0]
-        yield f"no landing file can be read; the first of {len(found.skipped)}, {first.place}: {first.reason}."
+        first, noun, count = found.skipped[0], context.stream.source.noun, len(found.skipped)
+        beginning = f"no {noun} can be read; the first of {count}, " if were_skipped(noun, count) else ""
+        yield f"{beginning}{first.place}: {first.reason.removesuffix('.')}."
     elif isinstance(context.source, Locating):
         yield context.source.near()
 
@@ -112,16 +113,20 @@ def _where(affected: Sequence[LandingVersion], code: str) -> str:
     return f"{rows:,} of {first.raw_rows:,} rows of {first.landing_partition}{besides} are rejected as {code}"
 
 
-def _cause(context: StreamContext, landing: LandingVersion, code: str, samples: Sequence[RejectedSample]) -> str:
+def _cause(context: StreamContext, landing: LandingVersion, code: str, samples: "Sequence[RejectedSample]") -> str:
+    from sessions_platform.operations.likely_causes import likely_cause  # needed where something is wrong
+
     fields = context.ledger.observed_fields(landing.landing_partition)
     return likely_cause(code, samples, context.stream, fields)
 
 
-def _samples(context: StreamContext, landing_partition: str, code: str | None) -> list[RejectedSample]:
+def _samples(context: StreamContext, landing_partition: str, code: str | None) -> "list[RejectedSample]":
     """The first open rows of a partition, of a code or of any; none where somebody has decided about them all."""
+    from sessions_platform.operations.likely_causes import RejectedSample
+
     wanted = {"status": Status.open, "code": code, "landing_partition": landing_partition, "limit": _SAMPLES}
     with context.database.transaction(read_only=True) as connection:
-        rows = context.warehouse.dead_letters.find(connection, **wanted)
+        rows = context.dead_letters.find(connection, **wanted)
     return [RejectedSample(_text(row["payload"], row["payload_encoding"]), row["reasons"]) for row in rows]
 
 

@@ -12,17 +12,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from sessions_platform.contracts.presets import preset_named
 from sessions_platform.contracts.rejection_reasons import Code
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.stream_file import StreamError, load_stream
 from sessions_platform.contracts.stream_folder import read_streams
 from sessions_platform.errors import UserError
-from sessions_platform.operations.inference.draft import Draft, drafted
+from sessions_platform.operations.given_files import in_folders
+from sessions_platform.operations.inference.draft import Draft, drafted, start_before
 from sessions_platform.operations.inference.kind import Kind, kind_of_files, without_headers
+from sessions_platform.operations.inference.known_tools import ANY_START, drafted_by, reasons_of
 from sessions_platform.operations.inference.landing import Template, landing_template, relative_to
 from sessions_platform.operations.inference.sample import Sample, sample_of
 from sessions_platform.operations.inference.stream_text import stream_text
-from sessions_platform.operations.preview import Preview, in_folders, preview
+from sessions_platform.operations.preview import Preview, preview
 from sessions_platform.settings import DEMO_STREAMS, Settings, make_private_folder
 from sessions_platform.transforms.silences import Silences, silences
 
@@ -84,8 +87,8 @@ def propose(name: str, files: Sequence[Path], settings: Settings, folder: Path |
     if not sample.rows:
         why = f": {sample.reason}" if sample.reason else ""
         raise UserError(f"{named[0]}: it seems to be {kind.says}, but no row can be decoded{why}.")
-    draft = drafted(name, kind.source, sample, datetime.now(UTC))
     paths = [Path(os.path.normpath(each.absolute())) for each in named]
+    draft = _drafted(name, kind, sample, paths, folder, settings)
     if draft.missing:
         return _proposal(draft.at(_template(name, paths, folder)), kind, sample)
     fitting, tried = _fitting(name, draft, paths, folder, settings)
@@ -98,13 +101,28 @@ def propose(name: str, files: Sequence[Path], settings: Settings, folder: Path |
     return replace(proposal, warnings=warnings, shown=shown, tried=tried, silences=counted)
 
 
+def _drafted(
+    name: str, kind: Kind, sample: Sample, paths: Sequence[Path], folder: Path | None, settings: Settings
+) -> Draft:
+    """The stream that names the preset of a tool, or all keys that were inferred."""
+    if kind.preset is None:
+        return drafted(name, kind.source, sample, datetime.now(UTC))
+    draft = drafted_by(preset_named(kind.preset), name, kind.source)
+    events = _tried(name, draft.at(_template(name, paths, folder)), paths, folder, settings).events
+    first = events["event_timestamp"].min()
+    start = start_before(first if isinstance(first, datetime) else datetime.now(UTC))
+    return replace(draft, keys={**draft.keys, "start": max(start, ANY_START)})
+
+
 def _proposal(draft: Draft, kind: Kind, sample: Sample) -> Proposal:
     """What is known without a preview."""
     rows = f"{len(sample.rows):,} of {sample.read:,} rows" + ("" if sample.is_whole else " of its first blocks")
     header = (f"Made by `sessions-platform init`. The files: {kind.says}.", f"Inferred from a sample of {rows}.")
     text = stream_text(draft.keys, header, draft.reasons, draft.missing)
-    columns = {name: draft.reasons.get(f"columns.{name}") for name in draft.keys["columns"]}
+    columns = {name: draft.reasons.get(f"columns.{name}") for name in draft.keys.get("columns", ())}
     reasons = {name: given[0] for name, given in columns.items() if given}
+    if kind.preset:
+        reasons = reasons_of(preset_named(kind.preset), draft)
     warnings = (*kind.notes, *draft.warnings)
     return Proposal(draft.keys["name"], text, kind.says, reasons, tuple(draft.missing.values()), warnings, sample)
 
@@ -177,7 +195,7 @@ def _fitting(
     for candidate in _candidates(name, draft, paths, folder):
         corrected = candidate
         tried = _tried(name, corrected, paths, folder, settings)
-        if wrong := _unfit(tried, corrected):
+        if "columns" in corrected.keys and (wrong := _unfit(tried, corrected)):
             corrected = corrected.without(wrong)
             tried = _tried(name, corrected, paths, folder, settings)
         if tried.rejected_by_reason.get(Code.future_timestamp, 0) <= _FEW * tried.raw_rows:
@@ -188,7 +206,7 @@ def _fitting(
 
 
 def _candidates(name: str, draft: Draft, paths: Sequence[Path], folder: Path | None) -> Iterator[Draft]:
-    """The draft with the dates in names as they are, as days of another zone, and not used."""
+    """The draft with the hours or dates in names as they are, as those of another zone, and not used."""
     dated = draft.at(_template(name, paths, folder))
     yield dated
     yield dated.with_future("1d")

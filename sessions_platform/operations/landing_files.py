@@ -18,9 +18,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
 
+from sessions_platform.contracts.calendar import newest_partition
+from sessions_platform.contracts.sources import FilesSource
 from sessions_platform.errors import UserError
 from sessions_platform.operations.landing_places import Placement, Refused, placements
-from sessions_platform.operations.status import newest_partition
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.settings import PRIVATE_FILE, make_private_folder
 from sessions_platform.sources.base import FileLanding
@@ -66,7 +67,12 @@ def place_files(
 
 def landing_of(context: StreamContext) -> FileLanding:
     """Where the stream's landing files are. Raises UserError where it does not read files."""
-    landing = file_landing(context.source)
+    landing, source = file_landing(context.source), context.stream.source
+    if landing is None and isinstance(source, FilesSource):
+        raise UserError(
+            f"{context.stream.name}: its landing files are objects, and are not written here. Fix: copy the files to "
+            f"{source.place}, then run `sessions-platform run {context.stream.name}`."
+        )
     if landing is None:
         raise UserError(f"{context.stream.name}: it does not read files. Fix: deliver the records to its source.")
     return landing

@@ -9,11 +9,11 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
-from sessions_platform.contracts.calendar import Calendar
+from sessions_platform.contracts.calendar import Calendar, newest_partition
 from sessions_platform.errors import UserError
-from sessions_platform.operations.status import newest_partition
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.sources.base import FileLanding
 from sessions_platform.sources.formats.compression import codec_of, decompressed
@@ -215,6 +215,23 @@ def landing_partition(context: StreamContext, partition: str | None) -> str:
             f"--partition: there is no landing partition {partition!r}. Fix: name one from {first} to {newest}."
         )
     return partition or newest
+
+
+def partitions_of(calendar: Calendar, since: datetime, until: datetime) -> tuple[str, str]:
+    """The first and the last landing partition that have any of a time; those that have not begun are left out.
+
+    Raises:
+        UserError: there are none.
+    """
+    first, newest = calendar.first_key, newest_partition(calendar)
+    begin = max(calendar.key_of(since), first)
+    end = min(calendar.key_of(until - timedelta(microseconds=1)), newest)
+    if until <= since or begin > end:
+        raise UserError(
+            f"from {since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} there are no landing partitions. Fix: state a time "
+            f"within {first} to {newest}."
+        )
+    return begin, end
 
 
 def _is_key(calendar: Calendar, key: str) -> bool:

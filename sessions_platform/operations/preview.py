@@ -17,23 +17,26 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from sessions_platform.contracts.calendar import newest_partition
 from sessions_platform.contracts.events import PLACE, PROVENANCE, Known, event_columns
 from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.contracts.rejected_events import REJECTED_EVENTS
 from sessions_platform.contracts.sources import FilesSource
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.errors import UserError
-from sessions_platform.operations.given_files import files_below
-from sessions_platform.operations.status import newest_partition
+from sessions_platform.operations.given_files import in_folders, real_path
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.deduplicate import validate_rows
 from sessions_platform.pipeline.enrich import enrich
 from sessions_platform.pipeline.raw_files import blocks_of
 from sessions_platform.pipeline.raw_rows import RawRows
 from sessions_platform.pipeline.reference_data import read_references
+from sessions_platform.pipeline.sessionize import count_simultaneous
 from sessions_platform.settings import BLOCK_BYTES, Settings
 from sessions_platform.sources.base import Slice, text_digest_of
+from sessions_platform.sources.files.paths import LandingPaths
 from sessions_platform.sources.files.source import FileSource
+from sessions_platform.sources.objects.paths import ObjectPaths
 from sessions_platform.storage.lake.lake import Dataset
 from sessions_platform.transforms.rejections import rejections
 
@@ -41,6 +44,8 @@ _NEWEST_FILES = 3
 # Small blocks where few rows are wanted of each file: a block is parsed as a whole.
 _SMALL_BLOCK = 1 << 18
 _FEW_ROWS = 1000
+# The share of events with another of their user at the same moment from which on that is told.
+_MANY_TIES = 0.1
 _NO_ROWS = pl.DataFrame(schema=RAW_EVENTS)
 _NO_REJECTIONS = pl.DataFrame(schema=REJECTED_EVENTS)
 
@@ -58,7 +63,8 @@ class Preview:
         events: the accepted ones, with the columns ``contracts.events.event_columns``.
         rejected: the rejected ones, with the columns of REJECTED_EVENTS; one may stand for several rows.
         places: source_uri and position of every row, in order.
-        notes: sentences on what could not be looked at, or would not be ingested.
+        notes: sentences on what could not be looked at, would not be ingested, or has no order in time.
+        fields: of a stream with a preset: by column the tool's fields that it is read from.
     """
 
     stream: str
@@ -70,6 +76,7 @@ class Preview:
     rejected: pl.DataFrame
     places: pl.DataFrame
     notes: tuple[str, ...]
+    fields: Mapping[str, str]
 
     @property
     def rejected_rows(self) -> int:
@@ -128,6 +135,7 @@ class Preview:
             **self.counts,
             "rejected_by_reason": self.rejected_by_reason,
             "notes": list(self.notes),
+            "fields": dict(self.fields),
             "rows": list(self.rows()),
         }
 
@@ -154,25 +162,39 @@ def preview(
         UserError: a file can't be read, there is no landing file, the stream reads no files, or a reference can't be
             read.
     """
-    landing = _landing_source(stream, settings)
-    found = [_slices(stream, settings, landing, file, limit) for file in in_folders(files) or _newest(stream, landing)]
+    landing = _landing_paths(stream)
+    named = in_folders(files) or _newest(stream, settings)
+    found = [_slices(stream, settings, landing, file, limit) for file in named]
     readings = [each for slices, _ in found for each in slices]
     known, unknown = _references(stream, settings)
     blocks, digests = _read(readings, limit, in_order=in_order)
     parts = {partition: pl.concat([_NO_ROWS, *of_partition]) for partition, of_partition in blocks.items()}
-    context = StreamContext.open(stream, settings, landing)
+    context = StreamContext.open(stream, settings)
     results = [_validated(context, partition, rows, digests, known) for partition, rows in parts.items()]
+    events = pl.concat([pl.DataFrame(schema=event_columns(stream)), *(result.events for result in results)])
     return Preview(
         stream.name,
         tuple(dict.fromkeys(each.uri for each in readings)),
         sum(rows.height for rows in parts.values()),
         sum(result.duplicates for result in results),
         sum(result.skipped for result in results),
-        pl.concat([pl.DataFrame(schema=event_columns(stream)), *(result.events for result in results)]),
+        events,
         pl.concat([_NO_REJECTIONS, *(result.rejected for result in results)]),
         pl.concat([_NO_ROWS, *parts.values()]).select(*PLACE),
-        (*(note for _, notes in found for note in notes), *unknown),
+        (*(note for _, notes in found for note in notes), *unknown, *_ties(events, stream)),
+        _fields_of_tool(stream),
     )
+
+
+def _fields_of_tool(stream: Stream) -> dict[str, str]:
+    """By column the fields that it is read from, where they are a tool's; its own name where nothing else is stated."""
+    if stream.source.preset is None:
+        return {}
+    return {
+        name: " + ".join(column.join) if column.join else ", ".join(column.from_ or [name])
+        for name, column in stream.columns.items()
+        if column.from_file_name is None
+    }
 
 
 class _Readable(NamedTuple):
@@ -182,14 +204,6 @@ class _Readable(NamedTuple):
     slice_: Slice
     partition: str
     uri: str
-
-
-def in_folders(named: Sequence[Path]) -> list[Path]:
-    """The files that are named, and for each folder those below it that are not hidden. Raises UserError for none."""
-    files = [file for each in named for file in (files_below(each, []) if each.is_dir() else [each])]
-    if named and not files:
-        raise UserError(f"{named[0]}: there is no file in this folder. Fix: name files, or another folder.")
-    return files
 
 
 def source_of_file(stream: Stream, path: Path, scratch: Path, block_bytes: int = BLOCK_BYTES) -> FileSource:
@@ -205,26 +219,18 @@ def source_of_file(stream: Stream, path: Path, scratch: Path, block_bytes: int =
     return FileSource(stream.model_copy(update={"source": source}), block_bytes, scratch)
 
 
-def real_path(file: Path) -> Path:
-    """The path of a file without links. Raises UserError where it is none that can be read."""
-    try:
-        path = file.resolve(strict=True)
-        if not path.is_file():
-            raise UserError(f"{file}: it is no file. Fix: name the files themselves.")
-        with path.open("rb"):
-            return path
-    except OSError as error:
-        raise UserError(f"{file}: it can't be read: {error.strerror}. Fix: name an existing file.") from None
-
-
-def _landing_source(stream: Stream, settings: Settings) -> FileSource:
+def _landing_paths(stream: Stream) -> LandingPaths:
     if not isinstance(stream.source, FilesSource):
         raise UserError(f"{stream.name}: it does not read files. Fix: name a stream whose source has the type files.")
-    return FileSource.open(stream, settings)
+    return ObjectPaths(stream) if stream.source.objects else LandingPaths(stream)
 
 
-def _newest(stream: Stream, landing: FileSource) -> list[Path]:
+def _newest(stream: Stream, settings: Settings) -> list[Path]:
     """The stream's newest landing files: those of the latest landing partitions, and of these the last written."""
+    if isinstance(stream.source, FilesSource) and stream.source.objects:
+        fix = "name a file behind the stream, such as a copy of one of them"
+        raise UserError(f"{stream.name}: its landing files are objects, which are not copied for this. Fix: {fix}.")
+    landing = FileSource.open(stream, settings)
     partitions = {landing.path_of(each.uri): each.landing_partition or "" for each in landing.find()}
     if not partitions:
         pattern = getattr(stream.source, "files", "")
@@ -233,7 +239,7 @@ def _newest(stream: Stream, landing: FileSource) -> list[Path]:
 
 
 def _slices(
-    stream: Stream, settings: Settings, landing: FileSource, file: Path, limit: int | None
+    stream: Stream, settings: Settings, landing: LandingPaths, file: Path, limit: int | None
 ) -> tuple[list[_Readable], list[str]]:
     """What is to be read of a file, and notes on what is not."""
     path = real_path(file)
@@ -246,7 +252,7 @@ def _slices(
     return slices, [*notes, *(f"{skip.place}: {skip.reason}" for skip in found.skipped)]
 
 
-def _placed(stream: Stream, landing: FileSource, path: Path) -> tuple[str, str, list[str]]:
+def _placed(stream: Stream, landing: LandingPaths, path: Path) -> tuple[str, str, list[str]]:
     """The landing partition and the uri that `ingest` would give a file, and a note where it would refuse it."""
     own = landing.uri_of(path)
     if stated := landing.partition_of(own):
@@ -290,6 +296,17 @@ def _read(
                 break
         digests[uri] = uri if left == 0 else text_digest_of(reading)
     return rows, digests
+
+
+def _ties(events: pl.DataFrame, stream: Stream) -> list[str]:
+    """A note where many events share user and moment, and nothing but their ids orders them."""
+    count = count_simultaneous(events.sort("user_id", "event_timestamp"))
+    if stream.sequence is not None or count < max(1, _MANY_TIES * events.height):
+        return []
+    return [
+        f"{count:,} of {events.height:,} events are at the moment of another of their user, and in the order of their "
+        "ids. Fix: sequence: position, if that of the file is theirs."
+    ]
 
 
 class _Validated(NamedTuple):

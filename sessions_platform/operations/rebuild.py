@@ -210,10 +210,10 @@ def _swap(
         ledger.lock(connection)
         if not current.contains(connection, files):
             return None
-        warehouse.tables.retype(connection)
-        warehouse.tables.drop_obsolete(connection)
-        warehouse.tables.prepare(connection)
-        before = warehouse.queries.partitions(connection)
+        context.tables.retype(connection)
+        context.tables.drop_obsolete(connection)
+        context.tables.prepare(connection)
+        before = context.queries.partitions(connection)
         find = partial(find_merged_into, shadow, landings, current.loaded_sessions(connection), versions)
         partitions = list(dict.fromkeys([*before["session_partition"], *sessionized.partitions]))
         changed = warehouse.load_sessions(connection, sessions, partitions, run_id, find)

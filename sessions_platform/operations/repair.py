@@ -24,13 +24,14 @@ from sessions_platform.operations.lake_problems import QUARANTINED, Problem
 from sessions_platform.operations.landing_places import digest_of
 from sessions_platform.operations.quarantined_files import copy_again
 from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.pipeline.growth import recorded
 from sessions_platform.pipeline.publish import publish
 from sessions_platform.pipeline.quality import CheckFailedError, ValidationChecks, stop_if_failed
 from sessions_platform.pipeline.raw_files import blocks_of, quarantine_of, rows_of
 from sessions_platform.pipeline.sessionize import sessionize_again
 from sessions_platform.pipeline.tombstones import Tombstones, read_tombstones
 from sessions_platform.pipeline.validate import ValidatedPartition, validate_partition
-from sessions_platform.sources.base import Slice
+from sessions_platform.sources.base import Slice, file_uri
 from sessions_platform.sources.registry import file_landing
 from sessions_platform.storage.lake.errors import LakeFileError
 from sessions_platform.storage.lake.stored_file import StoredFile
@@ -144,7 +145,8 @@ class _Repair:
         for slice_ in self._slices_like(known):
             if stored := self._read_again(slice_, known):
                 return stored, f"read again from {slice_.uri}"
-        for other in self._known:
+        is_whole = file_uri(known.uri) == known.uri  # a later slice's rows are not numbered from 1
+        for other in self._known if is_whole else ():
             if other.digest == known.digest and other.uri != known.uri and other.path:
                 with suppress(LakeFileError):
                     stored = self._written(known, self._reassigned(other.path, other.uri, known))
@@ -161,12 +163,15 @@ class _Repair:
 
     @cached_property
     def _slices(self) -> dict[str, Slice]:
-        return {slice_.uri: slice_ for slice_ in self._context.source.find()}
+        context = self._context
+        return {slice_.uri: slice_ for slice_ in recorded(context.source, context.ledger, context.source.find())}
 
     def _slices_like(self, known: KnownFile) -> Iterator[Slice]:
         """Slices that may have the same bytes: the one itself, those that had them, and files that none has read."""
         if known.uri in self._slices:
             yield self._slices[known.uri]
+        if file_uri(known.uri) != known.uri:
+            return
         others = {file.uri: file.digest for file in self._known if file.uri != known.uri}
         yield from (slice_ for uri, slice_ in self._slices.items() if uri in others and others[uri] == known.digest)
         if landing := file_landing(self._context.source):

@@ -90,7 +90,7 @@ def decided_outcomes(
     Raises:
         UserError: a row can't be repaired at all.
     """
-    queue, ids = context.warehouse.dead_letters, [row.rejection_id for row in rows]
+    queue, ids = context.dead_letters, [row.rejection_id for row in rows]
     decided = {decision["rejection_id"]: Status(decision["status"]) for decision in queue.history(connection, ids)}
     replayed = {(repair["rejection_id"], repair["payload_digest"]) for repair in queue.repairs(connection, ids)}
     pending = queue.pending_repairs(connection, ids)

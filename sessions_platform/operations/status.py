@@ -6,20 +6,20 @@ which session partitions an event invalidates (`pipeline/invalidation.py`).
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
 from sessions_platform.contracts.calendar import Calendar, contiguous_runs
+from sessions_platform.errors import UserError
 from sessions_platform.operations.hints import hints
+from sessions_platform.operations.skipped import skipped_files
+from sessions_platform.operations.target_status import target_hints, target_statuses
 from sessions_platform.pipeline.context import StreamContext
-from sessions_platform.pipeline.reference_data import read_references
-from sessions_platform.sources.base import Found
+from sessions_platform.pipeline.growth import divided
+from sessions_platform.sources.base import Found, Skipped
 from sessions_platform.storage.ledger.ledger import LandingVersion
 
 _RANGES = 8
-_SKIPPED_SHOWN = 10
-_SKIPPED_IN_SENTENCE = 3
 
 
 def status(context: StreamContext, found: Found | None = None) -> dict[str, Any]:
@@ -30,17 +30,17 @@ def status(context: StreamContext, found: Found | None = None) -> dict[str, Any]
         found: what there is in the source, where somebody has just looked; searched here by default.
     """
     context.prepare()
-    found = found or context.found()
+    found = found or _found_or_told(context)
     landings = context.ledger.landings()
     by_reason: Counter[str] = Counter()
     for landing in landings:
         by_reason.update(landing.rejected_by_reason)
-    warehouse = context.warehouse
     with context.database.transaction(read_only=True) as connection:
         loaded = context.ledger.loaded_sessions(connection)
-        totals = warehouse.queries.totals(connection)
+        totals = context.queries.totals(connection)
     return {
         "stream": context.stream.name,
+        "source": {"kind": context.stream.source.kind, "noun": context.stream.source.noun},
         "raw_rows": sum(landing.raw_rows for landing in landings),
         "accepted": sum(landing.accepted for landing in landings),
         "rejected": sum(landing.rejected for landing in landings),
@@ -51,6 +51,8 @@ def status(context: StreamContext, found: Found | None = None) -> dict[str, Any]
         "duplicates_across": sum(version.duplicates_across for version in loaded),
         "conflicts_across": sum(version.conflicts_across for version in loaded),
         "simultaneous_events": sum(version.simultaneous_events for version in loaded),
+        "events_outside_sessions": sum(version.events_outside_sessions for version in loaded),
+        "events_without_tool_id": sum(version.events_without_tool_id for version in loaded),
         **totals,
         "partitions": {"landing": len(landings), "session": len(loaded)},
         "pending": {
@@ -59,44 +61,29 @@ def status(context: StreamContext, found: Found | None = None) -> dict[str, Any]
         },
         "validated_with_older_references": validated_with_older_references(context),
         "skipped_files": skipped_files(found),
-        "hints": hints(context, found, landings),
+        "targets": target_statuses(context),
+        "hints": [*hints(context, found, landings), *target_hints(context)],
         "lake": _lake(context),
         "warehouse": context.database.shown,
     }
 
 
-def skipped_files(found: Found) -> dict[str, Any]:
-    """How many files were skipped, in all and by reason, and a few of them with each reason."""
-    by_reason = Counter(skip.reason for skip in found.skipped)
-    first = _first_skipped(found, _SKIPPED_SHOWN)
-    return {"count": len(found.skipped), "by_reason": dict(sorted(by_reason.items())), "first": first}
-
-
-def skipped_sentence(found: Found) -> str:
-    """How many files were skipped, with a few of them and why; empty where none was."""
-    if not found.skipped:
-        return ""
-    first = "; ".join(_first_skipped(found, _SKIPPED_IN_SENTENCE))
-    return f"{len(found.skipped)} files were skipped, which `status` lists: {first}"
-
-
-def _first_skipped(found: Found, most: int) -> list[str]:
-    """The first files with each reason, then the second ones, and so on; those shown are in order."""
-    seen: Counter[str] = Counter()
-    numbered: list[tuple[int, str]] = []
-    for skip in found.skipped:
-        seen[skip.reason] += 1
-        numbered.append((seen[skip.reason], f"{skip.place}: {skip.reason}"))
-    return sorted(text for _, text in sorted(numbered)[:most])
+def _found_or_told(context: StreamContext) -> Found:
+    """What there is in the source; or why it can't be said: a server doesn't answer or refuses, a secret is missing."""
+    try:
+        return context.found()
+    except UserError as refused:
+        return Found((), [Skipped(context.stream.source.place, str(refused))])
 
 
 def _lake(context: StreamContext) -> dict[str, Any]:
     """How many files with current rows are not there now, and what the last verification has left."""
     files = context.ledger.lake_files()
+    missing = context.lake.missing(context.stream.name, [file.path for file in files])
     last = context.ledger.verification()
     return {
         "files": len(files),
-        "missing_files": [file.path for file in files if not context.lake.exists(file.path)],
+        "missing_files": [file.path for file in files if file.path in missing],
         "verified_at": last.verified_at if last else None,
         "problems": last.problems if last else [],
     }
@@ -109,7 +96,8 @@ def pending_landing_partitions(
 
     Args:
         context: the stream's.
-        newest: the landing partition of files that are new and whose name gives none; without it they are left out.
+        newest: the landing partition of files that are new and whose name gives none, and of what was appended to
+            known ones; without it they are left out.
         found: what there is in the source; searched here by default.
     """
     context.prepare()
@@ -117,8 +105,9 @@ def pending_landing_partitions(
     known, read = context.ledger.fingerprints(), context.ledger.newest_sequences()
     published = _published(context)  # after what was read, so that none seems read later that is published meanwhile
     pending: set[str] = set()
-    for file in found.slices:
+    for file in divided(context.source, context.ledger, found, newest).slices:
         partition, fingerprint = known.get(file.uri, (file.landing_partition or newest, None))
+        partition = newest if file.cursor else partition
         if partition and fingerprint != file.fingerprint:
             pending.add(partition)
     pending |= _unpublished(read, published)
@@ -148,15 +137,12 @@ def validated_with_older_references(context: StreamContext) -> list[str]:
     They are not pending, since a table of products that grows each day would have the whole history validated again
     each day. To validate their rows with the current values, materialize them.
     """
-    digests = read_references(context).digests
-    published = context.ledger.landings() if digests else []
+    if not context.stream.references:
+        return []
+    from sessions_platform.pipeline.reference_data import read_references  # most streams have none
+
+    digests, published = read_references(context).digests, context.ledger.landings()
     return [landing.landing_partition for landing in published if landing.reference_digests != digests]
-
-
-def newest_partition(calendar: Calendar) -> str:
-    """The partition of the current time, be it before the first one; the last one of a stream that has ended."""
-    now = datetime.now(UTC)
-    return calendar.key_of(now if calendar.end is None else min(now, calendar.end - timedelta(microseconds=1)))
 
 
 def covering_ranges(partitions: Sequence[str], calendar: Calendar, most: int = _RANGES) -> list[tuple[str, str]]:

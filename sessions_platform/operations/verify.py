@@ -77,7 +77,8 @@ def verify(context: StreamContext, run_id: str, *, deep: bool = False, repairing
 def problems_of(context: StreamContext, error: LakeFileError) -> list[Problem]:
     """The file that an error names as a problem, and with it all files that are missing."""
     files = context.ledger.lake_files()
-    missing = [file for file in files if not context.lake.exists(file.path)]
+    paths = context.lake.missing(context.stream.name, [file.path for file in files])
+    missing = [file for file in files if file.path in paths]
     damaged = [file for file in files if file.path == error.path and file not in missing]
     return [
         *(_of(file, Kind.missing, "there is no such file") for file in missing),
@@ -109,21 +110,16 @@ class _Examination:
         self.files += 1
         lake = self._context.lake
         try:
-            size, has_checksum = lake.size(file.path), self._compare(file.path)
+            has_checksum = (lake.check if self._deep else lake.check_end)(file.path, file.bytes)
             rows = lake.rows(file.path) if self._deep else file.rows
         except MissingFileError:
             return _of(file, Kind.missing, "there is no such file")
         except DamagedFileError as error:
             return _of(file, Kind.damaged, error.what)
         self.without_checksum += not has_checksum
-        if file.bytes not in (None, size):
-            return _of(file, Kind.damaged, f"it has {size} bytes of {file.bytes}")
         if rows != file.rows:
             return _of(file, Kind.damaged, f"it has {rows} rows of {file.rows}")
         return None
-
-    def _compare(self, path: str) -> bool:
-        return self._context.lake.check(path) if self._deep else self._context.lake.check_end(path)
 
     def _quarantined(self) -> Iterator[tuple[str, bool]]:
         yield from ((path, True) for path in missing_copies(self._context))
@@ -134,7 +130,7 @@ class _Examination:
         context, ledger = self._context, self._context.ledger
         with context.database.transaction(read_only=True) as connection:
             landings, loaded = ledger.current(connection), ledger.loaded_sessions(connection)
-            in_warehouse = context.warehouse.queries.counts(connection)
+            in_warehouse = context.queries.counts(connection)
         raw = Counter[str]()
         newest = Counter[str]()
         for file in ledger.files():
@@ -151,8 +147,9 @@ class _Examination:
 
     def _session_counts(self, version: SessionVersion, in_warehouse: tuple[int, int]) -> Iterator[Problem]:
         sessions, events = in_warehouse
-        if events != version.rows:
-            detail = f"the sessions in the warehouse have {events} events, and those that were loaded {version.rows}"
+        loaded = version.rows - version.events_outside_sessions
+        if events != loaded:
+            detail = f"the sessions in the warehouse have {events} events, and those that were loaded {loaded}"
             yield _differ("sessions", version.session_partition, version.rows, detail)
         elif self._deep and (counted := self._sessions_in(version)) not in (None, sessions):
             detail = f"the warehouse has {sessions} sessions, and the lake's events make {counted}"
@@ -162,7 +159,7 @@ class _Examination:
         """How many sessions the stored events have; None where their file can't be read, which is reported already."""
         try:
             rows = self._context.lake.scan([version.path], sessionized_columns(self._context.stream))
-            return int(rows.select("session_id").unique().collect(engine="streaming").height)
+            return int(rows.select("session_id").drop_nulls().unique().collect(engine="streaming").height)
         except (MissingFileError, DamagedFileError):
             return None
 

@@ -14,18 +14,19 @@ from sessions_platform.contracts.schemas.events import events_schema
 from sessions_platform.contracts.schemas.raw_events import raw_schema
 from sessions_platform.contracts.schemas.rejected_events import rejected_schema
 from sessions_platform.contracts.schemas.sessions import sessionized_schema, sessions_schema
-from sessions_platform.contracts.sources import FilesSource
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.orchestration.checks import check_results, check_specs
 from sessions_platform.orchestration.failures import TRANSIENT, retried_when_transient
+from sessions_platform.orchestration.jobs import PAST
 from sessions_platform.orchestration.metadata import as_table
 from sessions_platform.orchestration.partitions import partitions_definition
 from sessions_platform.orchestration.resources import Platform
+from sessions_platform.orchestration.sources import source_key, source_metadata
 from sessions_platform.orchestration.types import column_schema, dataset_type
 from sessions_platform.orchestration.verification import repairing
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.drift import find_drift
-from sessions_platform.pipeline.ingest import ingest
+from sessions_platform.pipeline.ingest import ingest, ingest_past
 from sessions_platform.pipeline.load import load_sessions
 from sessions_platform.pipeline.progress import steps
 from sessions_platform.pipeline.publish import Published, publish
@@ -48,6 +49,7 @@ from sessions_platform.pipeline.records import (
 )
 from sessions_platform.pipeline.run import validate_partitions
 from sessions_platform.pipeline.sessionize import sessionize_partitions
+from sessions_platform.pipeline.tool_sessions import check_tool_sessions
 from sessions_platform.pipeline.unpublished import removing_unpublished
 from sessions_platform.pipeline.validate import ValidatedPartition
 from sessions_platform.storage.lake.lake import Dataset
@@ -67,21 +69,17 @@ def stream_assets(stream: Stream) -> list[dg.AssetsDefinition | dg.AssetSpec]:
 
 
 def source_asset(stream: Stream) -> dg.AssetSpec:
-    """Where the stream's events come from, which no run makes.
-
-    It bears the stream's name, because the lineage page shows only the last part of a key: without it the pipelines of
-    two streams would look the same.
-    """
+    """Where the stream's events come from, which no run makes."""
     source = stream.source
-    place = f": `{source.files}`" if isinstance(source, FilesSource) else ""
+    place = f": `{source.place}`" if source.place else ""
     return dg.AssetSpec(
-        dg.AssetKey([stream.name]),
+        source_key(stream),
         description=f"The source of this stream{place}. It is outside of Dagster; `raw_events` reads it.",
         group_name=GROUP,
-        kinds={source.format},
+        kinds={source.kind},
         owners=stream.owners,
         tags=tags(stream),
-        metadata={"stream_file": dg.MetadataValue.path(str(stream.path))},
+        metadata=source_metadata(stream),
     )
 
 
@@ -101,7 +99,7 @@ def _raw_events(stream: Stream) -> dg.AssetsDefinition:
     @dg.asset(
         key=key(stream, "raw_events"),
         description="Rows as they were delivered, with file and position; not validated.",
-        deps=[dg.AssetKey([stream.name])],
+        deps=[source_key(stream)],
         group_name=GROUP,
         tags=tags(stream, "landing"),
         kinds={stream.source.format, "parquet"},
@@ -118,7 +116,11 @@ def _raw_events(stream: Stream) -> dg.AssetsDefinition:
         with retried_when_transient(), repairing(stream_context, context.run.run_id):
             for partition in steps("ingesting", partitions):
                 started = time.monotonic()
-                ingested = ingest(stream_context, [partition], context.run.run_id)[partition]
+                run_id, newest = context.run.run_id, max(partitions)
+                if context.run.tags.get(PAST):
+                    ingested = ingest_past(stream_context, partition, run_id)
+                else:
+                    ingested = ingest(stream_context, [partition], run_id, newest=newest)[partition]
                 metadata = {
                     "dagster/row_count": ingested.rows,
                     "files": ingested.files,
@@ -162,7 +164,11 @@ def _validated_events(stream: Stream) -> dg.AssetsDefinition:
             ),
             "rejected_events": dg.AssetOut(
                 key=rejected,
-                description="The dead-letter queue: rows that broke the contract, whole, with every reason.",
+                description=(
+                    "The dead-letter queue: rows that broke the contract, whole, with every reason. "
+                    f"`sessions-platform rejected list {stream.name}` shows them all; the jobs `replay_rejected` and "
+                    "`discard_rejected` decide about them."
+                ),
                 kinds={"polars", "parquet", "postgres"},
                 dagster_type=dataset_type(rejected_schema(stream)),
                 metadata={"dagster/column_schema": column_schema(rejected_schema(stream))},
@@ -235,12 +241,16 @@ def _sessionized_events(stream: Stream) -> dg.AssetsDefinition:
             versions = sessionize_partitions(stream_context, partitions, context.run.run_id)
             dataset = stream_context.sessionized_events(partitions)
             results = [check_sessionized(stream_context, dataset), check_activity_chains(versions.values())]
+            if stream.session.id:
+                results.append(check_tool_sessions(stream_context, dataset))
             for partition, version in versions.items():
                 metadata = {
                     "dagster/row_count": version.rows,
                     "duplicates_across": version.duplicates_across,
                     "conflicts_across": version.conflicts_across,
                     "simultaneous_events": version.simultaneous_events,
+                    "events_outside_sessions": version.events_outside_sessions,
+                    "events_without_tool_id": version.events_without_tool_id,
                     "snapshot": version.snapshot,
                     "seconds_of_run": _since(started),
                 }

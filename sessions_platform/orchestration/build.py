@@ -11,11 +11,13 @@ import dagster as dg
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.stream_file import ConfigProblem
 from sessions_platform.contracts.stream_folder import BrokenStream
+from sessions_platform.orchestration.alert_sensor import alert_sensor
 from sessions_platform.orchestration.assets import LAKE, stream_assets
 from sessions_platform.orchestration.broken_streams import broken_asset, broken_sensor
 from sessions_platform.orchestration.checks import sample_recomputation
 from sessions_platform.orchestration.clean_up import clean_up_job
 from sessions_platform.orchestration.dead_letters import dead_letter_jobs
+from sessions_platform.orchestration.deliveries import deliver_job, target_asset, target_is_behind
 from sessions_platform.orchestration.erase import erase_job
 from sessions_platform.orchestration.io_managers import LakeIOManager
 from sessions_platform.orchestration.jobs import stream_jobs
@@ -25,7 +27,8 @@ from sessions_platform.orchestration.purge import purge_job, purge_weekly
 from sessions_platform.orchestration.report import report_asset
 from sessions_platform.orchestration.resources import Platform, streams_of
 from sessions_platform.orchestration.schedules import stream_schedules
-from sessions_platform.orchestration.sensors import interval, new_files, stale_sessions
+from sessions_platform.orchestration.sensors import interval, new_events, stale_sessions
+from sessions_platform.orchestration.sources import check_source_hourly, check_source_job, source_is_fresh
 from sessions_platform.orchestration.verification import verify_job, verify_nightly
 from sessions_platform.settings import Settings
 
@@ -57,7 +60,7 @@ def build(settings: Settings) -> dg.Definitions:
         assets=[asset for part in parts for asset in part.assets],
         asset_checks=[check for part in parts for check in part.asset_checks],
         jobs=[*(job for part in parts for job in part.jobs), purge_job()],
-        sensors=[sensor for part in parts for sensor in part.sensors],
+        sensors=[*(sensor for part in parts for sensor in part.sensors), alert_sensor()],
         schedules=[*(schedule for part in parts for schedule in part.schedules), purge_weekly()],
         resources={"platform": platform, LAKE: LakeIOManager(platform=platform, base_dir=str(settings.lake))},
         loggers={"json": json_lines, "progress": progress},
@@ -69,14 +72,21 @@ def build(settings: Settings) -> dg.Definitions:
 def _definitions_of(stream: Stream, sensor_seconds: int) -> StreamDefinitions:
     try:
         return StreamDefinitions(
-            assets=[*stream_assets(stream), report_asset(stream)],
-            asset_checks=[sample_recomputation(stream)],
+            assets=[
+                *(*stream_assets(stream), report_asset(stream)),
+                *(target_asset(stream, target) for target in stream.targets),
+            ],
+            asset_checks=[sample_recomputation(stream), source_is_fresh(stream)],
             jobs=[
                 *(*stream_jobs(stream), *dead_letter_jobs(stream)),
-                *(clean_up_job(stream), verify_job(stream), erase_job(stream)),
+                *(clean_up_job(stream), verify_job(stream), erase_job(stream), check_source_job(stream)),
+                *(deliver_job(stream, target) for target in stream.targets),
             ],
-            sensors=[new_files(stream, sensor_seconds), stale_sessions(stream, sensor_seconds)],
-            schedules=[*stream_schedules(stream), verify_nightly(stream)],
+            sensors=[
+                *(new_events(stream, sensor_seconds), stale_sessions(stream, sensor_seconds)),
+                *(target_is_behind(stream, target) for target in stream.targets),
+            ],
+            schedules=[*stream_schedules(stream), verify_nightly(stream), check_source_hourly(stream)],
         )
     except Exception as error:  # whatever it is, the other streams go on
         reason = f"its definitions can't be made: {type(error).__name__}: {error}"

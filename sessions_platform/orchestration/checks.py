@@ -6,17 +6,24 @@ commit, because a separate check would run after it.
 """
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import dagster as dg
 
+from sessions_platform.contracts.schemas.events import events_schema
+from sessions_platform.contracts.schemas.rejected_events import rejected_schema
+from sessions_platform.contracts.schemas.schema import Schema
+from sessions_platform.contracts.schemas.sessions import sessionized_schema, sessions_schema
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.operations.audit import audit_sample
 from sessions_platform.orchestration.failures import TRANSIENT, retried_when_transient
 from sessions_platform.orchestration.metadata import as_table
 from sessions_platform.orchestration.resources import Platform
+from sessions_platform.orchestration.types import broken_contract
 from sessions_platform.pipeline.quality import LONG_ACTIVITY_CHAIN, CheckResult, Severity
+from sessions_platform.pipeline.tool_sessions import TOOL_SESSIONS
 
+KEEPS_CONTRACT = "keeps_contract"
 SAMPLE_RECOMPUTATION = "sample_recomputation"
 _SAMPLE = 20
 _CASES_SHOWN = 20
@@ -24,25 +31,33 @@ _CASES_SHOWN = 20
 _CONTRACT = "Every row keeps the contract that the stream's file states."
 _COUNTS = "In each landing partition, raw rows = accepted + rejected + duplicates + skipped."
 _RATE = "In no landing partition is a greater share of the rows rejected than the stream's file allows."
-_DRIFT = "No field of the landing files is new, missing or of another type than its column."
+_DRIFT = "No field of the rows is new, missing or of another type than its column."
 _CHAINS = f"No user is active for more than {LONG_ACTIVITY_CHAIN.days} days without a pause; a robot is."
 _ONCE = "Each accepted event with a timestamp in these partitions is in one session, and in one only."
 _STALE = "No session partition is stale."
+_TOOL = "The sessions of the tool's own ids are those that the rule would make. Where a tool knows more, they are not."
 
 # By asset: the check's name, its description, and whether it is blocking.
 _CHECKS = {
     "events": [
-        ("keeps_contract", _CONTRACT, True),
+        (KEEPS_CONTRACT, _CONTRACT, True),
         ("row_counts_reconcile", _COUNTS, True),
         ("schema_drift", _DRIFT, False),
     ],
-    "rejected_events": [("keeps_contract", _CONTRACT, True), ("rejection_rate", _RATE, True)],
-    "sessionized_events": [("keeps_contract", _CONTRACT, True), ("long_activity_chains", _CHAINS, False)],
+    "rejected_events": [(KEEPS_CONTRACT, _CONTRACT, True), ("rejection_rate", _RATE, True)],
+    "sessionized_events": [(KEEPS_CONTRACT, _CONTRACT, True), ("long_activity_chains", _CHAINS, False)],
     "sessions": [
-        ("keeps_contract", _CONTRACT, True),
+        (KEEPS_CONTRACT, _CONTRACT, True),
         ("every_event_once", _ONCE, False),
         ("no_stale_partitions", _STALE, False),
     ],
+}
+# By asset: the contract that is kept.
+_SCHEMAS: Mapping[str, Callable[[Stream], Schema]] = {
+    "events": events_schema,
+    "rejected_events": rejected_schema,
+    "sessionized_events": sessionized_schema,
+    "sessions": sessions_schema,
 }
 _SEVERITIES = {Severity.error: dg.AssetCheckSeverity.ERROR, Severity.warning: dg.AssetCheckSeverity.WARN}
 
@@ -52,8 +67,13 @@ def check_specs(stream: Stream, *assets: str) -> list[dg.AssetCheckSpec]:
     return [
         dg.AssetCheckSpec(name, asset=dg.AssetKey([stream.name, asset]), description=description, blocking=blocking)
         for asset in assets
-        for name, description, blocking in _CHECKS[asset]
+        for name, description, blocking in [*_CHECKS[asset], *_checks_of_tool(stream, asset)]
     ]
+
+
+def _checks_of_tool(stream: Stream, asset: str) -> list[tuple[str, str, bool]]:
+    """Those that only a stream has whose sessions are a tool's."""
+    return [(TOOL_SESSIONS, _TOOL, False)] if stream.session.id and asset == "sessionized_events" else []
 
 
 def check_results(stream: Stream, results: Iterable[CheckResult]) -> Iterator[dg.AssetCheckResult]:
@@ -65,6 +85,8 @@ def check_results(stream: Stream, results: Iterable[CheckResult]) -> Iterator[dg
         }
         for name, records in result.tables.items():
             metadata |= as_table(name, records)
+        if result.name == KEEPS_CONTRACT and not result.passed:
+            metadata["contract"] = broken_contract(_SCHEMAS[result.asset](stream))
         yield dg.AssetCheckResult(
             asset_key=dg.AssetKey([stream.name, result.asset]),
             check_name=result.name,

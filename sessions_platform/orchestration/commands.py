@@ -1,4 +1,4 @@
-"""The commands that need the Dagster instance: `ingest`, `run`, `rebuild`, `rejected replay`, `drop`,
+"""The commands that need the Dagster instance: `ingest`, `run`, `rebuild`, `deliver`, `rejected replay`, `drop`,
 `purge`.
 
 They run the same jobs as the UI, on the same instance. Here belongs which runs a command needs. Not here: what
@@ -8,22 +8,24 @@ needs no run (`operations`), and arguments and output (`cli`).
 import os
 import uuid
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from sessions_platform.errors import RunFailedError, UserError
+from sessions_platform.errors import RunFailedError, RunInterruptedError, UserError
 from sessions_platform.operations.drop import DroppedStream, drop
 from sessions_platform.operations.given_files import given_files
 from sessions_platform.operations.landing_files import place_files
-from sessions_platform.operations.landing_places import landing_partition
+from sessions_platform.operations.landing_places import landing_partition, partitions_of
 from sessions_platform.operations.repaired_rows import read_rows_by_stream
 from sessions_platform.operations.replay import replay
 from sessions_platform.operations.replay_report import Replay
 from sessions_platform.operations.status import status
+from sessions_platform.operations.target_status import target_status
 from sessions_platform.orchestration.dagster_home import dagster_home
+from sessions_platform.orchestration.deliveries import deliver_job_name, delivery_config, partitions_behind
 from sessions_platform.orchestration.heartbeats import end_lost_runs
 from sessions_platform.orchestration.jobs import job_name, landing_ranges, session_ranges
 from sessions_platform.orchestration.loaded_streams import STREAM
@@ -31,10 +33,12 @@ from sessions_platform.orchestration.purge import purge
 from sessions_platform.orchestration.runs import Runner, runner
 from sessions_platform.orchestration.sensors import ACTIVE
 from sessions_platform.pipeline.context import StreamContext, open_contexts
+from sessions_platform.pipeline.ingest import past_source
 from sessions_platform.settings import Settings
 from sessions_platform.sources.base import Found
 from sessions_platform.storage.ledger.ledger import StaleWriteError
 from sessions_platform.storage.postgres.database import Database
+from sessions_platform.storage.warehouses.registry import open_target
 
 _COMMAND_LINE = "command line"
 
@@ -62,6 +66,33 @@ def ingest_files(settings: Settings, name: str, files: Sequence[Path], partition
     return {**document, "not_placed": given.skipped} if given.skipped else document
 
 
+def backfill(settings: Settings, name: str, since: datetime, until: datetime) -> dict[str, Any]:
+    """Ask a stream's source for the records of a time, refresh the sessions, and deliver them.
+
+    Args:
+        settings: the platform's.
+        name: the stream's.
+        since, until: the time, with zones, the end not included; the whole landing partitions that it touches.
+
+    Returns:
+        The stream's status afterwards, with the first and last partition as `backfilled`.
+
+    Raises:
+        UserError: the source can't be asked for the past, or there are no landing partitions of that time.
+        RunFailedError: a run failed.
+    """
+    (stream_context,) = open_contexts(settings, [name])
+    past_source(stream_context)
+    partitions = partitions_of(stream_context.stream.landing_calendar, since, until)
+    with runner(settings) as runs:
+        runs.run(job_name(stream_context.stream, "backfill_source"), partitions)
+        for others in landing_ranges(stream_context, Found(())):  # that have got rows, too
+            runs.run(job_name(stream_context.stream, "ingest_events"), others)
+        _refresh(stream_context, runs, session_ranges(stream_context))
+        _deliver_behind(stream_context, runs)
+    return {"backfilled": list(partitions), **status(stream_context)}
+
+
 def run_stream(settings: Settings, name: str, partition: str | None) -> dict[str, Any]:
     """Run what is pending of a stream, or one landing partition, pending or not, and the sessions that it affects.
 
@@ -79,6 +110,7 @@ def run_stream(settings: Settings, name: str, partition: str | None) -> dict[str
             return status(stream_context, run_pending(stream_context, runs))
         runs.run(job_name(stream_context.stream, "ingest_events"), (chosen, chosen))
         _refresh(stream_context, runs, session_ranges(stream_context, chosen))
+        _deliver_behind(stream_context, runs)
     return status(stream_context)
 
 
@@ -87,7 +119,50 @@ def rebuild_stream(settings: Settings, name: str) -> dict[str, Any]:
     (stream_context,) = open_contexts(settings, [name])
     with runner(settings) as runs:
         runs.run(job_name(stream_context.stream, "rebuild"))
+        _deliver_behind(stream_context, runs)
     return status(stream_context)
+
+
+def deliver_stream(settings: Settings, name: str, targets: Sequence[str], *, verify: bool) -> dict[str, Any]:
+    """Deliver to targets of a stream what they lack.
+
+    Args:
+        settings: the platform's.
+        name: the stream's.
+        targets: their names; all where there is none.
+        verify: whether all that they have is read, and made whole.
+
+    Returns:
+        What the status says of these targets afterwards.
+
+    Raises:
+        UserError: the stream has no target of a name, or none.
+        RunFailedError: deliveries failed; the others were made.
+    """
+    (stream_context,) = open_contexts(settings, [name])
+    chosen = _named_targets(stream_context, targets)
+    stream_context.prepare()
+    failures: list[str] = []
+    with runner(settings) as runs:
+        for target in chosen:
+            try:
+                _deliver(stream_context, runs, target, verify=verify)
+            except RunInterruptedError:
+                raise
+            except RunFailedError as failed:
+                failures.append(str(failed))
+    if failures:
+        raise RunFailedError("\n".join(failures))
+    return {target: target_status(stream_context, target) for target in chosen}
+
+
+def _named_targets(stream_context: StreamContext, targets: Sequence[str]) -> list[str]:
+    stream = stream_context.stream
+    if not stream.targets:
+        raise UserError(f"{stream.name}: it has no targets. Fix: add targets to {stream.path.name}.")
+    for target in targets:
+        open_target(stream, target)
+    return list(dict.fromkeys(targets)) or list(stream.targets)
 
 
 def replay_file(settings: Settings, file: Path, stream: str | None, *, dry_run: bool) -> dict[str, Replay]:
@@ -143,10 +218,31 @@ def run_pending(stream_context: StreamContext, runs: Runner) -> Found:
     found = stream_context.found()
     for partitions in landing_ranges(stream_context, found):
         runs.run(job_name(stream_context.stream, "ingest_events"), partitions)
+    for partitions in landing_ranges(stream_context, found):  # the last line of a growing file has left its partition
+        runs.run(job_name(stream_context.stream, "ingest_events"), partitions)
     _refresh(stream_context, runs, session_ranges(stream_context))
+    _deliver_behind(stream_context, runs)
     return found
 
 
 def _refresh(stream_context: StreamContext, runs: Runner, ranges: Sequence[tuple[str, str]]) -> None:
     for partitions in ranges:
         runs.run(job_name(stream_context.stream, "refresh_sessions"), partitions)
+
+
+def _deliver_behind(stream_context: StreamContext, runs: Runner) -> None:
+    """Deliver to the targets that lack something, or have failed. One that fails holds nothing else back."""
+    for target in stream_context.stream.targets:
+        if partitions_behind(stream_context, target) or stream_context.ledger.target_state(target).failure:
+            try:
+                _deliver(stream_context, runs, target)
+            except RunInterruptedError:
+                raise
+            except RunFailedError:
+                continue
+
+
+def _deliver(stream_context: StreamContext, runs: Runner, target: str, *, verify: bool = False) -> None:
+    stream = stream_context.stream
+    config = delivery_config(stream, target, verify=verify)
+    runs.run(job_name(stream, deliver_job_name(target)), config=config)

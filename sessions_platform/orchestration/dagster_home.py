@@ -7,9 +7,9 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from sessions_platform.settings import Settings, make_home, make_private_folder
+from sessions_platform.settings import Settings, SettingsError, make_home, make_private_folder
 
-_DAGSTER_YAML = Path(__file__).parents[2] / "dagster.yaml"
+_DAGSTER_YAML = Path(__file__).with_name("dagster.yaml")
 
 
 def dagster_home_folder(settings: Settings, environment: Mapping[str, str]) -> Path:
@@ -18,9 +18,17 @@ def dagster_home_folder(settings: Settings, environment: Mapping[str, str]) -> P
 
 
 def dagster_home(settings: Settings, environment: Mapping[str, str]) -> Path:
-    """The folder of the Dagster instance: $DAGSTER_HOME, else one within the platform's home, created if missing."""
+    """The folder of the Dagster instance: $DAGSTER_HOME, else one within the platform's home, created if missing.
+
+    Raises:
+        SettingsError: $DAGSTER_HOME names no folder, or no absolute path; Dagster takes no other.
+    """
     home = dagster_home_folder(settings, environment)
     if environment.get("DAGSTER_HOME"):
+        if not (home.is_absolute() and home.is_dir()):
+            raise SettingsError(
+                f"DAGSTER_HOME: {home} is no absolute path of a folder. Fix: make the folder, or unset DAGSTER_HOME."
+            )
         return home
     make_home(settings.home)
     make_private_folder(home)

@@ -98,7 +98,11 @@ def replay_job(stream: Stream) -> dg.JobDefinition:
         metadata["not_replayed"] = _outcome_table(replayed.not_replayed)
         raise dg.Failure(replayed.summary, metadata=metadata, allow_retries=False)
 
-    description = "Replace rejected rows by repaired ones; those that would be rejected again are reported."
+    description = (
+        f"Replace rejected rows by repaired ones: `sessions-platform rejected export {stream.name} --to FILE` writes "
+        "the rows, and once their payloads are edited, `repaired: {file: {path: FILE}}` is the configuration. Rows "
+        "that would be rejected again are reported."
+    )
     return job_of(stream, "replay_rejected", replay_rows, description)
 
 

@@ -20,6 +20,11 @@ _START = "run `sessions-platform dev`, for sensors and schedules"
 def examine_dagster(settings: Settings) -> Iterator[Finding]:
     """The home of the Dagster instance, and the newest heartbeat of its daemon; no home is made."""
     home = dagster_home_folder(settings, os.environ)
+    if os.environ.get("DAGSTER_HOME") and not home.is_dir():
+        yield Finding(
+            "dagster home", Outcome.fail, f"DAGSTER_HOME: {home} is no folder", "make it, or unset DAGSTER_HOME"
+        )
+        return
     if not (home / "dagster.yaml").exists():
         yield Finding("dagster home", Outcome.ok, f"{home}, made when it is needed")
         return

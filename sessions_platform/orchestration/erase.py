@@ -10,7 +10,6 @@ import dagster as dg
 from pydantic import Field
 
 from sessions_platform.contracts.stream import Stream
-from sessions_platform.operations.erase import erase, users_in
 from sessions_platform.orchestration.failures import TRANSIENT, retried_when_transient
 from sessions_platform.orchestration.jobs import job_of
 from sessions_platform.orchestration.resources import Platform
@@ -29,6 +28,8 @@ def erase_job(stream: Stream) -> dg.JobDefinition:
 
     @dg.op(name=f"{stream.name}__erase_users", retry_policy=TRANSIENT)
     def erase_users(context: dg.OpExecutionContext, platform: Platform, config: EraseConfig) -> None:
+        from sessions_platform.operations.erase import erase, users_in  # brings pyarrow, and few runs erase
+
         with retried_when_transient():
             receipt = erase(
                 platform.stream_context(stream.name),

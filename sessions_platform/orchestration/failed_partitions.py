@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import dagster as dg
 
 from sessions_platform.contracts.stream import Stream
-from sessions_platform.orchestration.jobs import RANGE_END, RANGE_START
+from sessions_platform.orchestration.jobs import PAST, RANGE_END, RANGE_START
 from sessions_platform.orchestration.partitions import partitions_definition
 
 _PARTITION = "dagster/partition"
@@ -28,14 +28,18 @@ class FailedPartitions:
         self._none_since: object = None  # the last failure, at which there was no failed partition
 
     def of(self, instance: dg.DagsterInstance) -> list[str]:
-        """The keys of the partitions that at least one of the assets has as failed, in order."""
+        """The keys of the partitions that at least one of the assets has as failed, in order.
+
+        Those of failed backfills are left out: an ordinary run would make them whole without asking for the past.
+        """
         records = instance.get_run_records(_FAILED, limit=_RUNS_SEEN, order_by="update_timestamp")
         if not records:
             return []
         last = (records[0].dagster_run.run_id, records[0].update_timestamp)
         if last == self._none_since:
             return []
-        tried = sorted({key for record in records for key in self._tried(record.dagster_run.tags)})
+        tags = [record.dagster_run.tags for record in records]
+        tried = sorted({key for each in tags if PAST not in each for key in self._tried(each)})
         failed = {key for asset in self._keys for key in self._failed(instance, asset, tried)}
         self._none_since = None if failed else last
         return sorted(failed)

@@ -4,6 +4,7 @@ Here belong where it is, and what differs from Dagster's own: a canceled run sta
 line belongs to the code location. Not here: the platform's own ledger and tables (`storage`).
 """
 
+import os
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Self
@@ -17,7 +18,7 @@ from dagster._core.remote_origin import (  # noqa: TID251  Dagster exports them 
 from dagster_postgres import DagsterPostgresStorage, PostgresRunStorage
 from sqlalchemy import make_url
 
-from sessions_platform.settings import Settings
+from sessions_platform.settings import Settings, logs_are_json
 from sessions_platform.storage.postgres import embedded
 from sessions_platform.storage.postgres.roles import OWNER
 
@@ -44,13 +45,25 @@ class _RunStorage(PostgresRunStorage):
             repository = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(LOCATION), REPOSITORY)
             origin = RemoteJobOrigin(repository, dagster_run.job_name)
             dagster_run = dagster_run.with_job_origin(origin).with_tags({**_NOT_RESTARTED, **dagster_run.tags})
-        return super().add_run(dagster_run)
+        return super().add_run(_with_json_lines(dagster_run))
 
     def handle_run_event(self, run_id: str, event: dg.DagsterEvent, update_timestamp: datetime | None = None) -> None:
         """Change a run's status as the event says, unless the run was canceled before."""
         canceled = dg.RunsFilter(run_ids=[run_id], statuses=[dg.DagsterRunStatus.CANCELED])
         if not self.get_runs(canceled):
             super().handle_run_event(run_id, event, update_timestamp)
+
+
+def _with_json_lines(run: dg.DagsterRun) -> dg.DagsterRun:
+    """With `SESSIONS_LOG=json`, a run of the platform that names no logger has the one that writes JSON lines.
+
+    Dagster knows no default of it: a run of assets that are chosen in the UI would write text.
+    """
+    origin = run.remote_job_origin
+    is_ours = origin is not None and origin.location_name == LOCATION
+    if not (is_ours and logs_are_json(os.environ)) or "loggers" in run.run_config:
+        return run
+    return run._replace(run_config={**run.run_config, "loggers": {"json": {}}})
 
 
 class InstanceStorage(DagsterPostgresStorage):

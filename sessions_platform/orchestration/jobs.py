@@ -5,15 +5,16 @@ when a job is started (`sensors.py`, `schedules.py`), the jobs of the dead-lette
 pending (`operations/status.py`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 import dagster as dg
 
-from sessions_platform.contracts.calendar import Calendar
+from sessions_platform.contracts.calendar import Calendar, newest_partition
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.operations.audit import repeated_event_ids
 from sessions_platform.operations.rebuild import Rebuilt, rebuild
-from sessions_platform.operations.status import covering_ranges, newest_partition, pending_landing_partitions
+from sessions_platform.operations.status import covering_ranges, pending_landing_partitions
 from sessions_platform.orchestration.checks import SAMPLE_RECOMPUTATION
 from sessions_platform.orchestration.failures import TRANSIENT, retried_when_transient
 from sessions_platform.orchestration.loaded_streams import STREAM
@@ -24,14 +25,29 @@ from sessions_platform.sources.base import Found
 
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
+PAST = "sessions_platform/past"  # of runs that ask the source for the time of their partitions
 
 LANDING_ASSETS = ("raw_events", "events", "rejected_events")
 SESSION_ASSETS = ("sessionized_events", "sessions")
 
 
 def ingest_events_job(stream: Stream):
-    """From landing files to published events and rejected events."""
-    return _job(stream, "ingest_events", LANDING_ASSETS, "Ingest landing files: raw, accepted and rejected events.")
+    """From the source to published events and rejected events."""
+    return _job(stream, "ingest_events", LANDING_ASSETS, "Ingest what is new: raw, accepted and rejected events.")
+
+
+def backfill_source_job(stream: Stream):
+    """From what the source has of the time of each partition; None where it can't be asked for that."""
+    if stream.no_past:
+        return None
+    return _job(
+        stream,
+        "backfill_source",
+        LANDING_ASSETS,
+        "Ask the source for the records of the time of each landing partition, be they read or not; what was read is a "
+        "duplicate.",
+        tags={PAST: "true"},
+    )
 
 
 def refresh_sessions_job(stream: Stream):
@@ -99,9 +115,9 @@ def rebuild_job(stream: Stream) -> dg.JobDefinition:
 def stream_jobs(stream: Stream):
     """All jobs of a stream but those of its dead-letter queue."""
     both = [ingest_events_job(stream), refresh_sessions_job(stream)]
-    whole = materialize_all_job(stream)
+    whole, backfill = materialize_all_job(stream), backfill_source_job(stream)
     rare = [audit_sample_job(stream), audit_event_ids_job(stream), rebuild_job(stream)]
-    return [*both, *([whole] if whole else []), *rare]
+    return [*both, *(job for job in (whole, backfill) if job), *rare]
 
 
 def job_name(stream: Stream, job: str) -> str:
@@ -180,7 +196,11 @@ def _rebuilt_partitions(rebuilt: Rebuilt) -> Iterator[tuple[str, str, int]]:
         yield "sessions", version.session_partition, rebuilt.sessions[version.session_partition]
 
 
-def _job(stream: Stream, job: str, assets: tuple[str, ...], description: str):
+def _job(
+    stream: Stream, job: str, assets: tuple[str, ...], description: str, tags: Mapping[str, str] = MappingProxyType({})
+):
     keys = [dg.AssetKey([stream.name, name]) for name in assets]
     selection = dg.AssetSelection.assets(*keys) - _sample_check(stream)
-    return dg.define_asset_job(job_name(stream, job), selection=selection, description=description, tags=_tags(stream))
+    return dg.define_asset_job(
+        job_name(stream, job), selection=selection, description=description, tags={**_tags(stream), **tags}
+    )

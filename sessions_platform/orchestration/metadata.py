@@ -14,7 +14,13 @@ def as_table(name: str, records: Records) -> dict[str, dg.MetadataValue]:
     """Metadata of this name that the UI shows as a table of at most 100 rows; none where there are no records."""
     if not records:
         return {}
-    types = {str: "string", int: "int", float: "float"}
-    columns = [dg.TableColumn(column, types[type(value)]) for column, value in records[0].items()]
+    columns = [dg.TableColumn(column, _type_of(records, column)) for column in records[0]]
     shown = [dg.TableRecord(dict(record)) for record in records[:_ROWS_SHOWN]]
     return {name: dg.MetadataValue.table(shown, schema=dg.TableSchema(columns))}
+
+
+def _type_of(records: Records, column: str) -> str:
+    """The type of a column by its first value that is not null."""
+    types = {str: "string", int: "int", float: "float"}
+    value = next((record[column] for record in records if record[column] is not None), "")
+    return types[type(value)]

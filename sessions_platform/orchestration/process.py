@@ -13,8 +13,8 @@ import dagster as dg
 def prepare_process() -> None:
     """Silence warnings about beta features, and have Dagster store events in batches. To repeat it does nothing.
 
-    `backfill_policy` of an asset and dagster-pandera's types are in beta in the locked version; tests cover both. A
-    range of a thousand partitions reports for each that it is materialized: in batches that takes a third of the time.
+    `backfill_policy` of an asset is in beta in the locked version; tests cover it. A range of a thousand
+    partitions reports for each that it is materialized: in batches that takes a third of the time.
     """
     if not any(category is dg.BetaWarning for _, _, category, _, _ in warnings.filters):
         warnings.filterwarnings("ignore", category=dg.BetaWarning)

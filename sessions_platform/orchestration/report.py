@@ -6,15 +6,18 @@ stands in the page (`operations/report`).
 
 import base64
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from sessions_platform.contracts.stream import Stream
-from sessions_platform.operations.report.report import Report, report_file, write_report
 from sessions_platform.orchestration.assets import EVERY_PARTITION, GROUP, key, tags
 from sessions_platform.orchestration.failures import TRANSIENT, retried_when_transient
 from sessions_platform.orchestration.resources import Platform
 from sessions_platform.settings import Settings
+
+if TYPE_CHECKING:
+    from sessions_platform.operations.report.report import Report
 
 
 def report_asset(stream: Stream) -> dg.AssetsDefinition:
@@ -22,7 +25,7 @@ def report_asset(stream: Stream) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=key(stream, "report"),
-        description="One HTML page of the sessions, with pictures; for people, and in no job.",
+        description="One HTML page of the sessions, with pictures. Materialize it when you want one: no job does.",
         deps=[dg.AssetDep(key(stream, "sessions"), partition_mapping=EVERY_PARTITION)],
         group_name=GROUP,
         tags=tags(stream),
@@ -32,6 +35,9 @@ def report_asset(stream: Stream) -> dg.AssetsDefinition:
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def report(platform: Platform) -> dg.MaterializeResult:
+        # What draws is large, and no other process needs it.
+        from sessions_platform.operations.report.report import report_file, write_report
+
         with retried_when_transient():
             file = report_file(Settings.from_environment(), stream.name)
             written = write_report(platform.stream_context(stream.name), file)
@@ -47,7 +53,7 @@ def report_asset(stream: Stream) -> dg.AssetsDefinition:
     return report
 
 
-def _previews(written: Report) -> Iterator[str]:
+def _previews(written: "Report") -> Iterator[str]:
     """Pictures with their titles, which show counts only: Dagster keeps them, and nobody erases users there."""
     for title, png in written.previews:
         yield f"**{title}**"

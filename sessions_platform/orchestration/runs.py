@@ -6,7 +6,7 @@ command runs (`commands.py`).
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,7 +17,8 @@ from sessions_platform.orchestration.build import build
 from sessions_platform.orchestration.dagster_home import dagster_home
 from sessions_platform.orchestration.heartbeats import end_lost_runs, record_process
 from sessions_platform.orchestration.jobs import range_tags
-from sessions_platform.settings import Settings
+from sessions_platform.orchestration.step_logs import shield_helpers
+from sessions_platform.settings import Settings, logs_are_json
 from sessions_platform.storage.postgres.database import Database
 
 _INTERRUPTS = {"KeyboardInterrupt", "DagsterExecutionInterruptedError"}
@@ -28,14 +29,16 @@ class Runner:
 
     def __init__(self, settings: Settings, instance: dg.DagsterInstance) -> None:
         self._instance = instance
+        shield_helpers(instance)
         self._definitions = build(settings)
 
-    def run(self, job: str, partitions: tuple[str, str] | None = None) -> str:
+    def run(self, job: str, partitions: tuple[str, str] | None = None, config: Mapping[str, Any] | None = None) -> str:
         """Run a job to its end.
 
         Args:
             job: its name, with the stream.
             partitions: first and last of the range to run for; None for a job without partitions.
+            config: of its ops, by name.
 
         Returns:
             The run id.
@@ -50,7 +53,10 @@ class Runner:
             instance=self._instance,
             run_id=run_id,
             tags=range_tags(*partitions) if partitions else {},
-            run_config={"loggers": {"progress": {}}},
+            run_config={
+                "loggers": {"json" if logs_are_json(os.environ) else "progress": {}},
+                "ops": dict(config or {}),
+            },
             raise_on_error=False,
         )
         if not result.success:

@@ -1,22 +1,22 @@
 """Sensors: runs for pending landing partitions and stale session partitions, as soon as there are any.
 
-Here belongs when a run is requested, and the back-off after failures. Sensors have no cursor: what is pending is read
-from the ledger each time, so that nothing is missed. Not here: what is pending (`operations/status.py`), its ranges
-(`jobs.py`), which partitions Dagster shows as failed (`failed_partitions.py`), evaluations that outlast a tick
-(`background.py`), whether the stream's file is still the one that was loaded (`loaded_streams.py`), and runs at fixed
-times (`schedules.py`).
+Here belongs when a run is requested, and the back-off after failures. What is pending is read from the ledger each
+time, so that nothing is missed; the only cursor is that of `new_records`, which says when a server was asked. Not here:
+what is pending (`operations/status.py`), its ranges (`jobs.py`), when a server is asked (`looks.py`), which partitions
+Dagster shows as failed (`failed_partitions.py`), evaluations that outlast a tick (`background.py`), whether the
+stream's file is still the one that was loaded (`loaded_streams.py`), and runs at fixed times (`schedules.py`).
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
-from typing import NamedTuple
 
 import dagster as dg
 
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.errors import UserError
-from sessions_platform.operations.status import skipped_sentence
+from sessions_platform.operations.skipped import skipped_sentence
 from sessions_platform.orchestration.background import Evaluations, Unfinished
 from sessions_platform.orchestration.failed_partitions import failed_partitions
 from sessions_platform.orchestration.failures import read_again
@@ -32,7 +32,10 @@ from sessions_platform.orchestration.jobs import (
     session_ranges,
 )
 from sessions_platform.orchestration.loaded_streams import STREAM, STREAM_VERSION, changed_since_loading
+from sessions_platform.orchestration.looks import Pending, back_off, pending_records
 from sessions_platform.orchestration.resources import Platform
+from sessions_platform.orchestration.sensor_names import NEW_FILES, NEW_RECORDS, STALE_SESSIONS, of_source
+from sessions_platform.orchestration.sources import source_key
 from sessions_platform.pipeline.context import StreamContext
 
 Ranges = Callable[[StreamContext], list[tuple[str, str]]]
@@ -45,7 +48,6 @@ ACTIVE = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
-_FIRST_BACK_OFF, _LONGEST_BACK_OFF = timedelta(minutes=1), timedelta(minutes=30)
 _FAILURES_COUNTED = 6  # from then on the back-off is the longest
 _WAIT_SECONDS = 25.0  # of a tick for what is pending; Dagster gives up a tick after 60
 _LONGEST_EVALUATION = timedelta(minutes=10)
@@ -57,11 +59,19 @@ _FAILED_SHOWN = 3
 _evaluations = Evaluations()
 
 
-class Pending(NamedTuple):
-    """Ranges of partitions that need a run, and a sentence on files that were skipped, if any."""
+@dataclass(frozen=True)
+class Tick:
+    """What a tick knows before it reads what is pending.
 
-    ranges: list[tuple[str, str]]
-    skipped: str = ""
+    Attributes:
+        failed: partitions that Dagster shows as failed.
+        cursor: of the sensor.
+        is_running: whether a run of the sensor's job has not ended.
+    """
+
+    failed: Sequence[str]
+    cursor: str | None
+    is_running: bool
 
 
 class NoAnswerError(UserError):
@@ -74,24 +84,40 @@ def interval(streams: int) -> int:
     return min(_SHORTEST_INTERVAL * max(streams - 1, 1), _LONGEST_INTERVAL) - 1
 
 
+def new_events(stream: Stream, seconds: int = _LONGEST_INTERVAL) -> dg.SensorDefinition:
+    """The sensor of a stream's source: `new_records` of a server, else `new_files`."""
+    return new_records(stream, seconds) if of_source(stream) == NEW_RECORDS else new_files(stream, seconds)
+
+
+def new_records(stream: Stream, seconds: int = _LONGEST_INTERVAL) -> dg.SensorDefinition:
+    """Requests runs that read the new records of a server, as often as the stream states; says if it doesn't answer."""
+    return _sensor(stream, NEW_RECORDS, "ingest_events", _pending_records, seconds)
+
+
 def new_files(stream: Stream, seconds: int = _LONGEST_INTERVAL) -> dg.SensorDefinition:
     """Requests runs that ingest landing files that are new or have changed; says which files are skipped."""
-    return _sensor(stream, "new_files", "ingest_events", _pending_landing, seconds)
+    return _sensor(stream, NEW_FILES, "ingest_events", _pending_landing, seconds)
 
 
 def stale_sessions(stream: Stream, seconds: int = _LONGEST_INTERVAL) -> dg.SensorDefinition:
     """Requests runs that refresh session partitions that changed events have made stale."""
-    return _sensor(stream, "stale_sessions", "refresh_sessions", _stale_sessions, seconds)
+    return _sensor(stream, STALE_SESSIONS, "refresh_sessions", _stale_sessions, seconds)
 
 
-def _pending_landing(stream_context: StreamContext, failed: Sequence[str]) -> Pending:
+def _pending_records(stream_context: StreamContext, tick: Tick) -> Pending:
+    return pending_records(stream_context, tick.failed, tick.cursor, is_read=tick.is_running)
+
+
+def _pending_landing(stream_context: StreamContext, tick: Tick) -> Pending:
     stream_context.prepare()
     found = stream_context.found()
-    return Pending(landing_ranges(stream_context, found, failed), skipped_sentence(found))
+    return Pending(
+        landing_ranges(stream_context, found, tick.failed), skipped_sentence(found, stream_context.stream.source.noun)
+    )
 
 
-def _stale_sessions(stream_context: StreamContext, failed: Sequence[str]) -> Pending:
-    return Pending(session_ranges(stream_context, also=failed))
+def _stale_sessions(stream_context: StreamContext, tick: Tick) -> Pending:
+    return Pending(session_ranges(stream_context, also=tick.failed))
 
 
 def wanted_runs(
@@ -125,12 +151,12 @@ def wanted_runs(
     for first, last in ranges:
         tags = range_tags(first, last)
         overlaps = any(a <= last and first <= b for a, b in covered)
-        if not overlaps and not _backs_off(instance, name, tags, version, now or datetime.now(UTC)):
+        if not overlaps and not backs_off(instance, name, tags, version, now or datetime.now(UTC)):
             yield dg.RunRequest(job_name=name, tags={**tags, STREAM: stream.name, STREAM_VERSION: version})
 
 
 def _sensor(
-    stream: Stream, name: str, job: str, pending_in: Callable[[StreamContext, Sequence[str]], Pending], seconds: int
+    stream: Stream, name: str, job: str, pending_in: Callable[[StreamContext, Tick], Pending], seconds: int
 ) -> dg.SensorDefinition:
     sensor_name = f"{stream.name}__{name}"
     lands = job == "ingest_events"
@@ -148,20 +174,33 @@ def _sensor(
             return dg.SkipReason(changed)
         if rest := _evaluations.rest(sensor_name):
             return dg.SkipReason(f"to read what is pending takes long, so it is read again in {rest:.0f} s")
-        stream_context, failed = platform.stream_context(stream.name), failed_of.of(context.instance)
+        stream_context, instance = platform.stream_context(stream.name), context.instance
+        tick = Tick(failed_of.of(instance), context.cursor, _is_running(instance, stream, job))
         pending = _evaluations.result(
-            sensor_name, lambda: read_again(lambda: pending_in(stream_context, failed)), _WAIT_SECONDS
+            sensor_name, lambda: read_again(lambda: pending_in(stream_context, tick)), _WAIT_SECONDS
         )
         if isinstance(pending, Unfinished):
             return _not_yet(stream, pending.seconds)
-        ranges, skipped = pending.value
-        runs = list(wanted_runs(context.instance, stream, job, ranges, since=pending.began_at))
-        if not runs:
-            found = f"{len(ranges)} ranges are active or backing off" if ranges else "nothing to do"
-            return dg.SkipReason("; ".join(said for said in (found, _failed_sentence(failed), skipped) if said))
-        return dg.SensorResult(run_requests=runs)
+        ranges, said, cursor, _ = pending.value
+        runs = list(wanted_runs(instance, stream, job, ranges, since=pending.began_at))
+        if runs:
+            return dg.SensorResult(run_requests=runs, cursor=cursor, asset_events=_observed(stream, pending.value))
+        found = f"{len(ranges)} ranges are active or backing off" if ranges else "nothing to do"
+        reason = "; ".join(part for part in (found, _failed_sentence(tick.failed), said) if part)
+        return dg.SensorResult(skip_reason=reason, cursor=cursor)
 
     return watch
+
+
+def _is_running(instance: dg.DagsterInstance, stream: Stream, job: str) -> bool:
+    return bool(instance.get_runs(dg.RunsFilter(job_name=job_name(stream, job), statuses=ACTIVE), limit=1))
+
+
+def _observed(stream: Stream, pending: Pending) -> list[dg.AssetObservation]:
+    """What a server had for the runs that are requested, where it has said so."""
+    if pending.unread is None:
+        return []
+    return [dg.AssetObservation(source_key(stream), metadata={"unread_records": pending.unread})]
 
 
 def _failed_sentence(failed: Sequence[str]) -> str:
@@ -179,13 +218,8 @@ def _not_yet(stream: Stream, seconds: float) -> dg.SkipReason:
     return dg.SkipReason(f"what is pending is being read, for {seconds:.0f} s so far; a later tick takes the result")
 
 
-def back_off(failures: int) -> timedelta:
-    """How long to wait after this many failures in a row: 1, 2, 4, 8, 16 minutes, then 30."""
-    return min(_FIRST_BACK_OFF * 2 ** (failures - 1), _LONGEST_BACK_OFF)
-
-
-def _backs_off(instance: dg.DagsterInstance, job: str, tags: dict[str, str], version: str, now: datetime) -> bool:
-    """Whether the last run of these partitions failed, less than the back-off ago.
+def backs_off(instance: dg.DagsterInstance, job: str, tags: dict[str, str], version: str, now: datetime) -> bool:
+    """Whether the last run of a job with these tags failed, less than the back-off ago.
 
     Runs that were requested for another state of the stream's file do not count: what failed then may succeed now.
     """

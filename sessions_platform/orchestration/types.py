@@ -1,22 +1,21 @@
 """The contracts as Dagster types and column schemas, so that the UI shows columns and rules.
 
-Not here: whether stored rows keep a contract (`pipeline/quality.py`).
+dagster-pandera shows a contract that rows have broken. The types of assets are made here in the same form, because it
+makes them for pandas frames, and brings pandas into each process that loads the definitions. Not here: whether stored
+rows keep a contract (`pipeline/quality.py`).
 """
 
 import dagster as dg
-import pandera.polars as pa
-from dagster_pandera import pandera_schema_to_dagster_type
 
+from sessions_platform.contracts.schemas.schema import Schema
 from sessions_platform.storage.lake.lake import Dataset
 
 
-def dataset_type(schema: pa.DataFrameSchema) -> dg.DagsterType:
+def dataset_type(schema: Schema) -> dg.DagsterType:
     """The type of an asset whose rows keep the schema: a `Dataset` with its columns, in order.
 
-    dagster-pandera types polars schemas as pandas frames, which dagster-polars does not accept, so its metadata is kept
-    and its Python type replaced. The rows themselves are checked by `keeps_contract`.
+    The rows themselves are checked by `keeps_contract`.
     """
-    described = pandera_schema_to_dagster_type(schema)
     names = list(schema.columns)
 
     def has_columns(_context: dg.TypeCheckContext, value: object) -> dg.TypeCheck:
@@ -25,15 +24,30 @@ def dataset_type(schema: pa.DataFrameSchema) -> dg.DagsterType:
 
     return dg.DagsterType(
         has_columns,
-        name=(schema.name or "dataset").replace(".", "_"),
-        description=schema.description,
+        name=schema.name.replace(".", "_"),
         typing_type=Dataset,
-        metadata=described.metadata,
+        metadata={"schema": dg.MetadataValue.table_schema(column_schema(schema))},
     )
 
 
-def column_schema(schema: pa.DataFrameSchema) -> dg.TableSchema:
+def column_schema(schema: Schema) -> dg.TableSchema:
     """The columns, types and rules of a schema as the UI shows them."""
-    metadata = pandera_schema_to_dagster_type(schema).metadata["schema"]
-    assert isinstance(metadata, dg.TableSchemaMetadataValue)
-    return metadata.schema
+    columns = [
+        dg.TableColumn(
+            name,
+            str(column.dtype),
+            column.description,
+            dg.TableColumnConstraints(column.nullable, column.unique, [check.text for check in column.checks]),
+        )
+        for name, column in schema.columns.items()
+    ]
+    return dg.TableSchema(columns, dg.TableConstraints(other=[check.text for check in schema.checks]))
+
+
+def broken_contract(schema: Schema) -> dg.TableSchemaMetadataValue:
+    """The columns and rules of a contract that rows have broken, as dagster-pandera shows pandera's schema."""
+    from dagster_pandera import pandera_schema_to_dagster_type  # brings pandas, a second where all is well
+
+    shown = pandera_schema_to_dagster_type(schema.pandera).metadata["schema"]
+    assert isinstance(shown, dg.TableSchemaMetadataValue)
+    return shown

@@ -1,7 +1,8 @@
 """`StreamContext`: one stream together with its source, lake, ledger and warehouse.
 
-Here belong opening a context, preparing its tables, and the stored state of each asset as a `Dataset`. Not here: any
-change of that state, which is made by the stages of the pipeline, and the meaning of settings (`settings`).
+Here belong opening a context, preparing its tables, and the stored state of each asset as a `Dataset`. What works on
+rows is imported where rows are worked on: `status` and the like need neither polars nor pyarrow. Not here: any change
+of that state, which is made by the stages of the pipeline, and the meaning of settings (`settings`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,28 +11,28 @@ from functools import cached_property
 from threading import Event
 from typing import TYPE_CHECKING
 
-import polars as pl
-
-from sessions_platform.contracts.events import event_columns
-from sessions_platform.contracts.raw_events import RAW_EVENTS
-from sessions_platform.contracts.rejected_events import REJECTED_EVENTS
-from sessions_platform.contracts.sessions import sessionized_columns
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.stream_folder import BrokenStream, read_streams
-from sessions_platform.settings import BUCKET_BYTES, Settings
-from sessions_platform.sources.base import Found, Source, search
+from sessions_platform.memory_budget import MemoryBudget
+from sessions_platform.settings import Settings
+from sessions_platform.sources.base import Found, Source, search, unread
 from sessions_platform.sources.registry import open_source
 from sessions_platform.storage.erasure_key import ErasureKey
-from sessions_platform.storage.lake.filesystem import LocalFilesystem
 from sessions_platform.storage.lake.lake import Dataset, Lake
+from sessions_platform.storage.lake.opening import open_filesystem
 from sessions_platform.storage.lake.stored_file import StoredFile
 from sessions_platform.storage.ledger.files import raw_files
 from sessions_platform.storage.ledger.ledger import KnownFile, LandingVersion, Ledger, Snapshot
 from sessions_platform.storage.postgres.database import Database
-from sessions_platform.storage.warehouses.postgres.loader import Warehouse
+from sessions_platform.storage.warehouses.postgres.queries import WarehouseQueries
+from sessions_platform.storage.warehouses.postgres.tables import WarehouseTables
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from sessions_platform.storage.lake.spill import Spill
+    from sessions_platform.storage.warehouses.postgres.dead_letters import DeadLetters
+    from sessions_platform.storage.warehouses.postgres.loader import Warehouse
     from sessions_platform.transforms.sessionize import EventReader
 
 
@@ -47,18 +48,21 @@ class StreamContext:
     lake: Lake
     database: Database
     ledger_shadow: bool = False  # of a shadow build: its rows in the ledger are those of a shadow stream
-    bucket_bytes: int = BUCKET_BYTES  # of rows that are processed at once
+    memory: MemoryBudget = field(default_factory=MemoryBudget.default)
     engine: str = "polars"  # of engines.registry
     erasure_key: ErasureKey = field(default_factory=ErasureKey)
     _prepared: Event = field(default_factory=Event, init=False, repr=False, compare=False)
 
     @classmethod
-    def open(cls, stream: Stream, settings: Settings, source: Source | None = None) -> "StreamContext":
+    def open(
+        cls, stream: Stream, settings: Settings, source: Source | None = None, database: Database | None = None
+    ) -> "StreamContext":
         """A context with the lake and database that the settings name; tests pass a source of their own."""
         source = source or open_source(stream, settings)
-        lake = Lake(LocalFilesystem(settings.lake), settings.scratch)
+        lake = Lake(open_filesystem(settings), settings.scratch)
         key = ErasureKey(settings.erasure_key, settings.home / "erasure.key")
-        return cls(stream, source, lake, Database(settings), bucket_bytes=settings.bucket_bytes, erasure_key=key)
+        database = database or Database(settings)
+        return cls(stream, source, lake, database, memory=settings.memory, erasure_key=key)
 
     def prepare(self) -> None:
         """Create or upgrade the tables of the ledger and of the stream; further calls do nothing.
@@ -74,7 +78,7 @@ class StreamContext:
         self.ledger.prepare(self.stream.calendars)
         if not self.ledger_shadow:
             with self.database.transaction() as connection:
-                self.warehouse.tables.prepare(connection)
+                self.tables.prepare(connection)
         self._prepared.set()
 
     @cached_property
@@ -84,28 +88,54 @@ class StreamContext:
         return ledger.shadow if self.ledger_shadow else ledger
 
     @cached_property
-    def warehouse(self) -> Warehouse:
-        """The stream's tables of sessions and rejected events."""
-        return Warehouse(self.stream)
+    def tables(self) -> WarehouseTables:
+        """The stream's tables and views in the warehouse."""
+        return WarehouseTables(self.stream)
 
     @property
-    def event_columns(self) -> dict[str, pl.DataType]:
+    def dead_letters(self) -> "DeadLetters":
+        """The stream's dead-letter queue in the warehouse."""
+        return self.tables.dead_letters
+
+    @cached_property
+    def queries(self) -> WarehouseQueries:
+        """What is read from the tables."""
+        return WarehouseQueries(self.tables)
+
+    @cached_property
+    def warehouse(self) -> "Warehouse":
+        """What loads sessions and rejected events into the tables."""
+        from sessions_platform.storage.warehouses.postgres.loader import Warehouse
+
+        return Warehouse(self.tables)
+
+    @property
+    def event_columns(self) -> "dict[str, pl.DataType]":
         """The columns of the stream's events, in order."""
+        from sessions_platform.contracts.events import event_columns
+
         return event_columns(self.stream)
 
     def folder(self, asset: str, partition: str) -> str:
         """The folder in the lake of one partition of an asset."""
         return f"{self.stream.name}/{asset}/{partition}"
 
-    def spill(self, schema: Mapping[str, pl.DataType], buckets: int = 1, by: pl.Expr | None = None) -> "Spill":
-        """Rows that leave memory for the scratch folder beyond `bucket_bytes`; arguments as for `Spill`."""
-        from sessions_platform.storage.lake.spill import Spill  # brings pyarrow, which a small command does without
+    def spill(
+        self, schema: "Mapping[str, pl.DataType]", buckets: int = 1, by: "pl.Expr | None" = None, *, keep: bool = False
+    ) -> "Spill":
+        """Rows that leave memory for the scratch folder beyond a bucket's size; other arguments as for `Spill`.
 
-        return Spill(self.lake.scratch, schema, self.bucket_bytes, buckets, by)
+        Args:
+            keep: they stay in memory up to what is worked on at once. For the rows of a partition, not for more.
+        """
+        from sessions_platform.storage.lake.spill import Spill
+
+        most = self.memory.at_once if keep else None
+        return Spill(self.lake.scratch, schema, self.memory.bucket, buckets, by, most_in_memory=most)
 
     def buckets_for(self, size: int) -> int:
         """How many buckets a size in bytes is divided into; at least one."""
-        return 1 + size // self.bucket_bytes
+        return 1 + size // self.memory.bucket
 
     def stale_session_partitions(self) -> list[str]:
         """Session partitions to refresh: events changed, or another session rule computed them."""
@@ -115,10 +145,16 @@ class StreamContext:
         """What there is in the source after the stored cursors. Looking at a hundred thousand files takes seconds."""
         return search(self.source, cursors=self.ledger.cursors())
 
+    def unread(self, most: int) -> int | None:
+        """How many records were not read, as of `sources.base.unread`."""
+        return unread(self.source, self.ledger.cursors(), most)
+
     # The stored state of each asset, as the ledger records it ------------------------------------------------
 
     def raw_events(self, landing_partitions: Sequence[str]) -> Dataset:
         """What was last read of the slices of these partitions, published or not."""
+        from sessions_platform.contracts.raw_events import RAW_EVENTS
+
         files: dict[str, list[KnownFile]] = {partition: [] for partition in landing_partitions}
         for known in self.ledger.files(landing_partitions):
             files[known.landing_partition].append(known)
@@ -136,6 +172,8 @@ class StreamContext:
 
     def sessionized_events(self, session_partitions: Sequence[str]) -> Dataset:
         """The newest sessionized events, loaded or not."""
+        from sessions_platform.contracts.sessions import sessionized_columns
+
         files: dict[str, tuple[StoredFile, ...]] = dict.fromkeys(session_partitions, ())
         for version in self.ledger.newest_sessions(session_partitions):
             files[version.session_partition] = (version.stored,)
@@ -156,8 +194,10 @@ class StreamContext:
         return event_reader(self.lake, self.event_columns, snapshot.landings, unpublished, columns)
 
     def _published(self, landing_partitions: Sequence[str], asset: str) -> Dataset:
+        from sessions_platform.contracts.rejected_events import REJECTED_EVENTS
+
         wanted = set(landing_partitions)
-        schema = event_columns(self.stream) if asset == "events" else REJECTED_EVENTS
+        schema = self.event_columns if asset == "events" else REJECTED_EVENTS
         files = {
             landing.landing_partition: (self._published_file(landing, asset),)
             for landing in self.ledger.landings()
@@ -172,18 +212,21 @@ class StreamContext:
 
 
 def open_contexts(settings: Settings, names: Sequence[str] | None = None) -> list[StreamContext]:
-    """Contexts of the streams of these names, by default of all that are not broken.
+    """Contexts of the streams of these names, by default of all that are not broken; they share a `Database`.
 
     Raises:
         UserError: there is no stream of a name, or its file has problems; those of other streams do not matter.
     """
     streams = read_streams(settings.streams, settings.home, settings.pseudonym_key)
-    wanted = streams.usable.values() if names is None else map(streams.named, names)
-    return [StreamContext.open(stream, settings) for stream in wanted]
+    return _opened(streams.usable.values() if names is None else map(streams.named, names), settings)
 
 
 def open_all(settings: Settings) -> tuple[list[StreamContext], list[BrokenStream]]:
     """The contexts of all streams that can be used, and those that can't, from one reading of their files."""
     streams = read_streams(settings.streams, settings.home, settings.pseudonym_key)
-    opened = [StreamContext.open(stream, settings) for stream in streams.usable.values()]
-    return opened, list(streams.broken.values())
+    return _opened(streams.usable.values(), settings), list(streams.broken.values())
+
+
+def _opened(streams: Iterable[Stream], settings: Settings) -> list[StreamContext]:
+    database = Database(settings)
+    return [StreamContext.open(stream, settings, database=database) for stream in streams]

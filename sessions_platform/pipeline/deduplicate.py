@@ -1,9 +1,9 @@
-"""Validate and deduplicate the rows of one landing partition, in as much memory as a bucket takes.
+"""Validate and deduplicate the rows of one landing partition, within the run's memory budget.
 
-Here: how the work is divided. Rows are parsed and validated block by block; the accepted ones are
-spilled to disk together with hashes of the values that no two of them may share. If they fit into
-one bucket, they are deduplicated at once. If not, the hashes (8 bytes a row) show which rows share a
-value with any other: only these few *candidates* are brought together, and all others are unique.
+Here: how the work is divided. Rows are parsed and validated block by block; the accepted ones are kept in memory while
+they fit (``memory.at_once``), and else spilled to disk, together with hashes of the values that no two of them may
+share. Few rows are deduplicated as they are. Of many, the hashes (8 bytes a row) show which rows share a value with any
+other: only these few *candidates* are brought together, and all others are unique.
 What a duplicate or a conflict is belongs to ``transforms.deduplicate``, what a valid row is to
 ``transforms.validate``; writing and publishing the result is in ``pipeline.validate``.
 """
@@ -11,6 +11,7 @@ What a duplicate or a conflict is belongs to ``transforms.deduplicate``, what a 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -20,14 +21,16 @@ from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.raw_rows import RawRows
 from sessions_platform.pipeline.repairs import find_current
 from sessions_platform.storage.lake.prefetch import prefetch, prefetch_map
-from sessions_platform.storage.lake.spill import Spill
 from sessions_platform.storage.ledger.ledger import Repair
 from sessions_platform.transforms.deduplicate import candidate_hashes, deduplicate, unique_events
 from sessions_platform.transforms.parse.parse import parse_and_observe
 from sessions_platform.transforms.schema_drift import NOTHING_OBSERVED, ObservedSchema
-from sessions_platform.transforms.sort_events import repeated
+from sessions_platform.transforms.sort_events import PART_ROWS, repeated
 from sessions_platform.transforms.stretches import NO_BREAKS, ROWS, collapsed, joined
 from sessions_platform.transforms.validate import ValidationResult, accepted_columns, validate
+
+if TYPE_CHECKING:
+    from sessions_platform.storage.lake.spill import Spill
 
 _RAW = {**PROVENANCE, "payload": pl.Binary()}
 _REJECTED = {**_RAW, "reasons": REASONS, ROWS: pl.Int64()}
@@ -67,7 +70,7 @@ class ValidatedRows:
         self._candidate_hashes = candidate_hashes(context.stream)
         hash_columns = dict.fromkeys(self._candidate_hashes, pl.UInt64())
         self._hashed_columns = {**accepted_columns(context.stream), **hash_columns}
-        self._accepted = context.spill(self._hashed_columns)
+        self._accepted = context.spill(self._hashed_columns, keep=True)
         self._rejected = context.spill(_REJECTED)
         buckets = context.buckets_for(raw.rows * _HASH_BYTES)
         self._hashes = {name: context.spill({name: pl.UInt64()}, buckets, pl.col(name)) for name in hash_columns}
@@ -86,15 +89,22 @@ class ValidatedRows:
     def events(self) -> Iterator[pl.DataFrame]:
         """Unique events with the contract columns, in runs that are each in the order of time.
 
-        There is one run where the accepted rows fit into a bucket.
+        There is one run where the accepted rows are few. Where they fit into memory, all runs but the last,
+        which has the candidates, follow each other in time.
         """
-        runs = [self._deduplicated(self._accepted.bucket(0))] if self._accepted.is_in_memory else self._runs()
+        runs = [self._deduplicated(self._accepted.bucket(0))] if self._are_few else self._runs()
         for run in runs:
             if run.height:
                 times = run["event_timestamp"]
                 self.first_event = min(times[0], self.first_event or times[0])
                 self.last_event = max(times[-1], self.last_event or times[-1])
                 yield run
+
+    @property
+    def _are_few(self) -> bool:
+        """Whether the accepted rows are so few that it does not pay to find the candidates among them first."""
+        rows = self._accepted
+        return rows.is_in_memory and rows.rows <= PART_ROWS and rows.bytes <= self._context.memory.bucket
 
     def rejected(self) -> Iterator[pl.DataFrame]:
         """The rejected rows (provenance, payload, reasons, ``ROWS``); those that conflict with others come last."""
@@ -114,10 +124,10 @@ class ValidatedRows:
         by = pl.col(*repeated_hashes) if len(repeated_hashes) == 1 and self._repairs.is_empty() else None
         buckets = self._context.buckets_for(self._accepted.bytes)
         candidates = self._context.spill(self._hashed_columns, buckets, by)
-        for chunk in self._accepted.chunks():
+        for chunk in [self._accepted.take()] if self._accepted.is_in_memory else self._accepted.chunks():
             is_candidate = self._is_candidate(chunk, repeated_hashes)
             candidates.add(chunk.filter(is_candidate))
-            yield unique_events(chunk.filter(~is_candidate), self._context.stream, self._digests)
+            yield from unique_events(chunk, ~is_candidate, self._context.stream, self._digests)
         for number in range(candidates.buckets):
             yield self._deduplicated(candidates.bucket(number))
 
@@ -139,7 +149,7 @@ class ValidatedRows:
         return chunk.select(is_candidate).to_series()
 
 
-def _repeated_in(hashes: Spill) -> pl.Series:
+def _repeated_in(hashes: "Spill") -> pl.Series:
     """The hashes that occur more than once."""
     repeats = (repeated(hashes.bucket(number).to_series()) for number in range(hashes.buckets))
     return pl.concat([pl.Series(dtype=pl.UInt64), *repeats])

@@ -12,10 +12,10 @@ import polars as pl
 from sessions_platform.contracts.calendar import Window
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.storage.ledger.ledger import LandingVersion, Snapshot
+from sessions_platform.transforms.activity import key_columns, longest_silence, of_keys, point_columns
 from sessions_platform.transforms.sessionize import affected_partitions
 
 _TIME = pl.Datetime("us", "UTC")
-_POINTS = {"user_id": pl.String(), "event_timestamp": _TIME}
 _INSTANT = timedelta(microseconds=1)
 # Of the first and the last event; None where there is none.
 Span = tuple[datetime | None, datetime | None]
@@ -49,56 +49,61 @@ def affected_by(
     affected = {keys[count - 1] for counts in begun for count in counts}
     crossing = _users_at_edges(context, landings, new, affected)
     near_edges = [points.join(crossing, on="user_id", how="semi") for points in changed()]
-    read = context.reader(Snapshot(0, tuple(landings)), [new], _POINTS)
-    near = pl.concat([pl.DataFrame(schema=_POINTS), *near_edges])
+    points = point_columns(context.stream)
+    read = context.reader(Snapshot(0, tuple(landings)), [new], points)
+    near = pl.concat([pl.DataFrame(schema=points), *near_edges])
     return sorted(affected | affected_partitions(near, read, context.stream))
 
 
 def _users_at_edges(
     context: StreamContext, landings: Sequence[LandingVersion], new: str, affected: Iterable[str]
 ) -> pl.DataFrame:
-    """The users who have events within the longest silence on both sides of an edge of these partitions.
+    """The users who have events of one key within the longest silence on both sides of an edge of these partitions.
 
     Sessions of all other users stay within the partitions of their events. Only events near an edge are read,
     however far apart the partitions are.
     """
-    gap, windows = context.stream.session.longest_silence, map(context.stream.session_calendar.window, affected)
+    rule, points_of = context.stream.session, point_columns(context.stream)
+    gap, windows = rule.longest_silence, map(context.stream.session_calendar.window, affected)
     edges = sorted({edge for window in windows for edge in (window.start, window.end)})
 
     def is_near(first: datetime | None, last: datetime | None) -> bool:
         return any(Window(edge - gap, edge + gap + _INSTANT).overlaps(first, last) for edge in edges)
 
     files = [landing.events_path for landing in landings if is_near(landing.first_event, landing.last_event)]
-    at = pl.Series(edges, dtype=_TIME)
+    at, keys = pl.Series(edges, dtype=_TIME), key_columns(rule)
     sides: tuple[list[pl.DataFrame], list[pl.DataFrame]] = ([], [])
-    for points in context.lake.blocks([*files, new], _POINTS, "event_timestamp", is_near):
+    for points in context.lake.blocks([*files, new], points_of, "event_timestamp", is_near):
         time = points["event_timestamp"]
         behind = at.search_sorted(time, side="right")
         to_next = at.gather(behind.clip(0, len(edges) - 1)) - time
         since_last = time - at.gather((behind.cast(pl.Int64) - 1).clip(0))
-        for side, distance in zip(sides, (to_next, since_last), strict=True):
-            side.append(points.filter((distance >= timedelta(0)) & (distance <= gap)).select("user_id").unique())
-    no_users = pl.DataFrame(schema={"user_id": pl.String})
-    before, after = (pl.concat([no_users, *side]).unique() for side in sides)
-    return before.join(after, on="user_id", how="semi")
+        distances = points.with_columns(_before=to_next, _after=since_last)
+        for side, name in zip(sides, ("_before", "_after"), strict=True):
+            is_within = (pl.col(name) >= timedelta(0)) & (pl.col(name) <= longest_silence(rule))
+            side.append(distances.filter(is_within).select(keys).unique())
+    no_keys = pl.DataFrame(schema={name: points_of[name] for name in keys})
+    before, after = (pl.concat([no_keys, *side]).unique() for side in sides)
+    return of_keys(before, after).select("user_id").unique()
 
 
 def _changed(context: StreamContext, old: Sequence[str], new: str) -> Callable[[], Iterator[pl.DataFrame]]:
-    """A function that yields user_id and event_timestamp of events that only one side has, or that differ.
+    """A function that yields ``point_columns`` of events that only one side has, or that differ.
 
     It may be called several times. Provenance counts as a difference, because it decides which duplicate is kept.
     """
+    points = point_columns(context.stream)
     if not old:
-        return lambda: context.lake.blocks([new], _POINTS)
+        return lambda: context.lake.blocks([new], points)
     schema = context.event_columns
     buckets = context.buckets_for(context.lake.size_in_memory([*old, new]))
     before, after = (context.spill(schema, buckets, pl.col("user_id").hash()) for _ in range(2))
     for spill, paths in ((before, old), (after, [new])):
         for block in context.lake.blocks(paths, schema):
             spill.add(block)
-    changed = context.spill(_POINTS)
+    changed = context.spill(points)
     for number in range(buckets):
         one, other = before.bucket(number), after.bucket(number)
-        changed.add(one.join(other, on=list(schema), how="anti", nulls_equal=True).select(*_POINTS))
-        changed.add(other.join(one, on=list(schema), how="anti", nulls_equal=True).select(*_POINTS))
+        changed.add(one.join(other, on=list(schema), how="anti", nulls_equal=True).select(*points))
+        changed.add(other.join(one, on=list(schema), how="anti", nulls_equal=True).select(*points))
     return changed.chunks

@@ -13,6 +13,7 @@ from sessions_platform.contracts.calendar import contiguous_runs
 from sessions_platform.contracts.sessions import sessionized_columns
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.storage.ledger.ledger import LandingVersion, SessionVersion, Snapshot
+from sessions_platform.transforms.activity import point_columns
 from sessions_platform.transforms.sessionize import affected_partitions, sessionize_window
 from sessions_platform.transforms.sort_events import IDENTITY, time_order
 
@@ -37,13 +38,14 @@ def find_merged_into(
         Session id by vanished session id; none where no event survives.
     """
     schema, order = sessionized_columns(context.stream), time_order(context.stream)
-    columns = list(dict.fromkeys([*IDENTITY, *order]))
+    columns = list(dict.fromkeys([*IDENTITY, *order, *point_columns(context.stream)]))
     before = context.lake.scan([version.path for version in old], schema)
     lost = before.filter(pl.col("session_id").is_in(list(vanished)))
     events = lost.select(*columns, _vanished="session_id").collect()
     loaded = _sessions_loaded(context, [version.path for version in new], events)
     elsewhere = _sessions_elsewhere(context, landings, events.join(loaded, on=IDENTITY, how="anti"))
     survivors = pl.concat([loaded, events.join(elsewhere, on=IDENTITY)]).sort(order, nulls_last=True)
+    survivors = survivors.filter(pl.col("session_id").is_not_null())  # a passive event may be in no session now
     first = survivors.unique("_vanished", keep="first", maintain_order=True)
     return dict(first.select("_vanished", "session_id").iter_rows())
 
@@ -68,7 +70,7 @@ def _sessions_elsewhere(context: StreamContext, landings: Sequence[LandingVersio
         return read_all(start, end, affected_users if users is None else users)
 
     sessions = [pl.DataFrame(schema={name: lost.schema[name] for name in IDENTITY} | {"session_id": pl.String})]
-    affected = affected_partitions(lost.select("user_id", "event_timestamp"), read, stream)
+    affected = affected_partitions(lost.select(*point_columns(stream)), read, stream)
     for run in contiguous_runs(sorted(affected), stream.session_calendar):
         window = stream.session_calendar.window_of(run)
         sessions.append(sessionize_window(window, read, stream).events.select(*IDENTITY, "session_id"))

@@ -118,12 +118,19 @@ def checked_sessions(stream: Stream, sessionized: Dataset, check: ContractCheck)
 
 def whole_sessions(blocks: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
     """The same events in frames that never divide a session; in `blocks` a session's events are contiguous."""
+    return whole_groups(blocks, "session_id")
+
+
+def whole_groups(blocks: Iterable[pl.DataFrame], column: str) -> Iterator[pl.DataFrame]:
+    """The same rows in frames that never divide those of one value of the column; in `blocks` they are contiguous."""
     begun: pl.DataFrame | None = None
     for block in blocks:
-        events = block if begun is None else pl.concat([begun, block])
-        is_last = events["session_id"] == events["session_id"].last()
-        begun = events.filter(is_last)
-        if begun.height < events.height:
-            yield events.filter(~is_last)
+        rows = block if begun is None else pl.concat([begun, block])
+        if rows.is_empty():
+            continue
+        is_last = rows.select(pl.col(column).eq_missing(pl.col(column).last())).to_series()
+        begun = rows.filter(is_last)
+        if begun.height < rows.height:
+            yield rows.filter(~is_last)
     if begun is not None:
         yield begun

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from sessions_platform.contracts.events import PLACE
-from sessions_platform.contracts.raw_events import RAW_EVENTS
+from sessions_platform.contracts.raw_events import RAW_EVENTS, with_fields_of
+from sessions_platform.sources.formats.typed.payloads import with_payloads
 from sessions_platform.storage.lake.lake import Dataset
 
 
@@ -34,12 +35,17 @@ class RawRows:
         def may_contain(first: int, last: int) -> bool:
             return positions.is_between(first, last).any()
 
-        for rows in self.stored.lake.blocks(paths, RAW_EVENTS, "position", may_contain):
-            yield rows.join(places, on=PLACE, how="semi", maintain_order="left")
+        for path in paths:
+            for rows in self.stored.lake.blocks([path], self._columns(path), "position", may_contain):
+                yield with_payloads(rows.join(places, on=PLACE, how="semi", maintain_order="left"))
         yield self.more.join(places, on=PLACE, how="semi", maintain_order="left")
 
     def blocks(self) -> Iterator[pl.DataFrame]:
-        """All rows, with the columns ``RAW_EVENTS``, in frames that fit into memory."""
-        yield from self.stored.blocks(self.landing_partition)
+        """All rows, with the columns ``RAW_EVENTS`` and their files' fields, in frames that fit into memory."""
+        for file in self.stored.partitions[self.landing_partition]:
+            yield from self.stored.lake.blocks([file.path], self._columns(file.path))
         if self.more.height:
             yield self.more
+
+    def _columns(self, path: str) -> dict[str, pl.DataType]:
+        return with_fields_of(self.stored.lake.columns(path))

@@ -16,7 +16,7 @@ from sessions_platform.transforms.schema_drift import Drift
 from sessions_platform.transforms.thresholds import ThresholdViolation
 
 Record = dict[str, str | float]
-Records = Sequence[Mapping[str, str | float]]
+Records = Sequence[Mapping[str, str | float | None]]
 
 _TEXT_SHOWN = 200
 

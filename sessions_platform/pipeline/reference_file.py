@@ -13,8 +13,8 @@ from sessions_platform.contracts.columns import Column, Reference
 from sessions_platform.contracts.sources import FilesSource
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.errors import UserError
+from sessions_platform.sources.files.paths import path_of
 from sessions_platform.sources.files.reader import FileReading
-from sessions_platform.sources.files.source import path_of
 from sessions_platform.sources.formats.registry import open_format
 from sessions_platform.transforms.parse.parse import parse
 

@@ -24,6 +24,7 @@ from sessions_platform.pipeline.quality import (
 )
 from sessions_platform.pipeline.reference_data import read_references
 from sessions_platform.pipeline.sessionize import sessionize_partitions
+from sessions_platform.pipeline.tool_sessions import check_tool_sessions
 from sessions_platform.pipeline.unpublished import removing_unpublished
 from sessions_platform.pipeline.validate import ValidatedPartition, validate_partition
 from sessions_platform.storage.lake.lake import Dataset
@@ -85,6 +86,8 @@ def _run(
     versions = sessionize_partitions(context, stale, run_id)
     sessionized = context.sessionized_events(stale)
     results += [check_sessionized(context, sessionized), check_activity_chains(versions.values())]
+    if context.stream.session.id:
+        results.append(check_tool_sessions(context, sessionized))
     stop_if_failed(results)
 
     # sessionized_events → sessions, checked before the load and counted after it

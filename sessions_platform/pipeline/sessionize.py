@@ -29,9 +29,12 @@ _SAME_AS_BEFORE = pl.all_horizontal(pl.col(name) == pl.col(name).shift() for nam
 class _Stats:
     """What the ledger records of a session partition, summed over the engine's parts."""
 
+    tool_id: str | None
     duplicates_across: int = 0
     conflicts_across: int = 0
     simultaneous_events: int = 0
+    events_outside_sessions: int = 0
+    events_without_tool_id: int = 0
     longest_activity_chain_seconds: float = 0.0
     times: list[datetime] = field(default_factory=list)
 
@@ -43,6 +46,9 @@ class _Stats:
         longest = part.longest_chains.filter(of_partition)["seconds"]
         self.longest_activity_chain_seconds = max([self.longest_activity_chain_seconds, *longest])
         self.simultaneous_events += count_simultaneous(events)
+        self.events_outside_sessions += events["session_id"].null_count()
+        if self.tool_id:
+            self.events_without_tool_id += events[self.tool_id].null_count()
         if events.height:
             self.times += events.select(first=pl.min(_TIME), last=pl.max(_TIME)).row(0)
 
@@ -104,7 +110,7 @@ def _sessionize(
     context: StreamContext, engine: SessionEngine, snapshot: Snapshot, batch: list[str], run_id: str
 ) -> list[dict[str, object]]:
     """Compute and write the partitions of a batch; a row for the ledger for each."""
-    stats = {partition: _Stats() for partition in batch}
+    stats = {partition: _Stats(context.stream.session.id) for partition in batch}
     parts = engine.sessionize(batch, snapshot.landings)
     if len(batch) == 1:
         frames = {batch[0]: _events_of(parts, batch[0], stats[batch[0]])}  # written part by part
@@ -139,7 +145,8 @@ def _write(
     run_id: str,
 ) -> dict[str, object]:
     folder = context.folder("sessionized_events", partition)
-    stored = context.lake.write(folder, frames, sessionized_columns(context.stream))
+    # No statistics: users are in the order of their hashes, so each row group is of all times.
+    stored = context.lake.write(folder, frames, sessionized_columns(context.stream), statistics=())
     return {
         "session_partition": partition,
         "path": stored.path,
@@ -148,6 +155,8 @@ def _write(
         "duplicates_across": stats.duplicates_across,
         "conflicts_across": stats.conflicts_across,
         "simultaneous_events": stats.simultaneous_events,
+        "events_outside_sessions": stats.events_outside_sessions,
+        "events_without_tool_id": stats.events_without_tool_id,
         "first_event": min(stats.times, default=None),
         "last_event": max(stats.times, default=None),
         "longest_activity_chain_seconds": stats.longest_activity_chain_seconds,

@@ -93,7 +93,7 @@ def validate_partition(
         events = lake.write(context.folder("events", landing_partition), enrich(runs, stream), event_columns(stream))
     tally = _RejectionTally()
     blocks = (tally.add(rejections(block, stream)) for block in rows.rejected())
-    rejected = lake.write(context.folder("rejected_events", landing_partition), blocks, REJECTED_EVENTS)
+    rejected = lake.write(context.folder("rejected_events", landing_partition), blocks, REJECTED_EVENTS, statistics=())
     return ValidatedPartition(
         landing_partition,
         max((file.sequence or 0 for file in files), default=0),

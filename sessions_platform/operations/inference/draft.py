@@ -6,7 +6,7 @@ and whether the stream accepts the rows (`operations.init`).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from sessions_platform.operations.inference.columns import other_columns, trimmed
@@ -42,7 +42,10 @@ class Draft:
         if template.in_place:
             comments += (f"to read files where they are: files: {template.in_place}",)
         source = {"files": template.files, **{k: v for k, v in self.keys["source"].items() if k != "files"}}
-        return replace(self, keys={**self.keys, "source": source}, reasons={**self.reasons, "source.files": comments})
+        keys = {name: value for name, value in self.keys.items() if name != "landing"}
+        if template.is_hourly:
+            keys = {**keys, "landing": "hourly"}
+        return replace(self, keys={**keys, "source": source}, reasons={**self.reasons, "source.files": comments})
 
     def without(self, names: Sequence[str]) -> "Draft":
         """The draft with these columns as strings, whatever their values; and ids made from the rows for event_id."""
@@ -55,7 +58,7 @@ class Draft:
 
     def with_future(self, duration: str) -> "Draft":
         """The draft with events accepted that lie so far behind the end of their landing partition."""
-        session = {**self.keys["session"], "max_future": duration}
+        session = {**self.keys.get("session", {}), "max_future": duration}
         why = ("events of the sample lie so far behind the day in their file's name",)
         return replace(
             self, keys={**self.keys, "session": session}, reasons={**self.reasons, "session.max_future": why}
@@ -84,7 +87,8 @@ def drafted(name: str, options: Mapping[str, Any], sample: Sample, now: datetime
     source: dict[str, Any] = {"files": "", **options}
     if nulls:
         source["nulls"] = nulls
-    keys: dict[str, Any] = {"name": name, "start": _start(roles.time, now), "source": source, "columns": columns}
+    first = roles.time.time.first if roles.time.time else now
+    keys: dict[str, Any] = {"name": name, "start": start_before(first), "source": source, "columns": columns}
     skip = _skip(columns)
     if skip:
         keys["skip"] = skip
@@ -98,9 +102,8 @@ def drafted(name: str, options: Mapping[str, Any], sample: Sample, now: datetime
     )
 
 
-def _start(time: Role, now: datetime) -> Any:
+def start_before(first: datetime) -> date:
     """The first of the month of a week before the earliest event."""
-    first = time.time.first if time.time else now
     return (first - _BEFORE_FIRST).date().replace(day=1)
 
 

@@ -14,6 +14,11 @@ import msgspec
 
 from sessions_platform.contracts.columns import ENVELOPE
 
+# How lists of named values are spelled, as Google Analytics has `event_params`: the key's name, the value's name.
+_KEYS, _VALUES = ("key", "name", "k"), ("value", "val", "v")
+_KEY = re.compile(r"\[[^\[\]=]+=([^\[\]]*)\]")
+_NO_KEY = re.compile(r"[\[\](|]|^$")
+_OF_TYPE = re.compile(r"(?P<of>.*\]\.(?:.*\.)?)(?P<type>[a-z]+)_value")
 _MOST_FIELDS = 400
 _DEEPEST = 6
 _IN_QUOTES = re.compile(r"[.\[\]]|^json:|^\^")
@@ -43,7 +48,9 @@ class Field:
 
     @property
     def name(self) -> str:
-        """The last name of the path, without quotes."""
+        """The last name of the path, without quotes; of a value in a list of named ones, its name there."""
+        if keys := _KEY.findall(self.path):
+            return keys[-1]
         return self.path.rpartition('."')[2].strip('"') if self.path.endswith('"') else self.path.rpartition(".")[2]
 
     @property
@@ -119,7 +126,25 @@ def fields_of(rows: Sequence[dict[str, Any]]) -> list[Field]:
             elif value is not None and (text := _text(value)).strip():
                 texts[path].append(text)
                 of_path[_kind(value)] += 1
-    return [Field(path, len(rows), tuple(texts[path]), kinds[path]) for path in texts if path not in unusable]
+    found = [Field(path, len(rows), tuple(texts[path]), kinds[path]) for path in texts if path not in unusable]
+    return _of_any_type(found)
+
+
+def _of_any_type(fields: Sequence[Field]) -> list[Field]:
+    """The fields, those of one key that differ in the type of their values, as `string_value`, as one."""
+    groups: dict[str, list[Field]] = {}
+    for each in fields:
+        match = _OF_TYPE.fullmatch(each.path)
+        groups.setdefault(match["of"] if match else each.path, []).append(each)
+    return [_joined(of, [each for each in group if each.texts] or group[:1]) for of, group in groups.items()]
+
+
+def _joined(of: str, group: Sequence[Field]) -> Field:
+    if len(group) == 1:
+        return group[0]
+    types = [match["type"] for each in group if (match := _OF_TYPE.fullmatch(each.path))]
+    texts = tuple(text for each in group for text in each.texts)
+    return Field(f"{of}({'|'.join(types)})_value", group[0].rows, texts, sum((each.kinds for each in group), Counter()))
 
 
 def _scalars(value: dict[str, Any], above: str, depth: int) -> Iterator[tuple[str, Any]]:
@@ -134,6 +159,20 @@ def _scalars(value: dict[str, Any], above: str, depth: int) -> Iterator[tuple[st
                 yield from _scalars(item, path, depth + 1)
         else:
             yield path, item
+            if isinstance(item, list):
+                yield from _named_values(item, path, depth)
+
+
+def _named_values(items: list[Any], path: str, depth: int) -> Iterator[tuple[str, Any]]:
+    """The scalar values in a list of objects that have a key and a value each; nothing of any other list."""
+    key = next((name for name in _KEYS if all(isinstance(each, dict) and each.get(name) for each in items)), None)
+    if key is None or depth >= _DEEPEST:
+        return
+    for each in items:
+        value = next((name for name in _VALUES if name in each), None)
+        if value is None or not isinstance(each[key], str) or _NO_KEY.search(each[key]):
+            continue
+        yield from _scalars({value: each[value]}, f"{path}[{key}={each[key]}]", depth + 1)
 
 
 def _step(key: str) -> str:

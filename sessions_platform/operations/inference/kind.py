@@ -12,9 +12,11 @@ from typing import Any
 
 from sessions_platform.contracts.header_file import with_header_names
 from sessions_platform.errors import UserError
+from sessions_platform.operations.inference.known_tools import KnownTool, known_tool
 from sessions_platform.operations.inference.landing import suffix_of
 from sessions_platform.operations.inference.opened import OpenedFile, open_files
 from sessions_platform.operations.inference.text_formats import TextFormat, text_format
+from sessions_platform.operations.inference.wrapped import IN_WORDS
 
 _MOST_FILES = 5
 _HEADER_FILES = "column_headers*.tsv"
@@ -32,6 +34,7 @@ class Kind:
         source: the keys of a stream's source.
         says: what they are, in words.
         notes: sentences on files that are of another kind.
+        preset: the name of the tool's whose files they are; None where that is not known.
     """
 
     files: tuple[OpenedFile, ...]
@@ -39,21 +42,40 @@ class Kind:
     source: dict[str, Any]
     says: str
     notes: tuple[str, ...]
+    preset: str | None = None
 
 
 def kind_of_files(files: Sequence[Path], scratch: Path) -> Kind:
     """Of which kind a few of the files are, from the first to the last; the first one decides.
 
+    A file that is a tool's is of the kind that its preset states, whatever else it looks like.
+
     Raises:
         UserError: one can't be read, or the first is in no format that is known.
     """
     opened = open_files(_spread(files), scratch, _MOST_FILES)
+    if known := known_tool(opened[0]):
+        return _of_preset(opened, known)
     found, others = _format_of(opened)
     alike = tuple(each for each in opened if each not in others)
     if any(each.encoding != "utf-8" for each in alike):
         found = replace(found, options={**found.options, "encoding": "cp1252"})
     notes = tuple(f"{each.member or each.file.name} is of another format, and was left out." for each in others)
     return Kind(alike, found.options, _source_options(found, alike), _says(alike, found), (*found.notes, *notes))
+
+
+def _of_preset(opened: Sequence[OpenedFile], known: KnownTool) -> Kind:
+    """The kind of files of a tool."""
+    preset, options, inside = known
+    source: dict[str, Any] = {"preset": preset.name, **({"inside": inside} if inside else {})}
+    stated = preset.stream["source"]
+    if "header_file" in stated:
+        source["header_file"] = str(opened[0].file.absolute().parent / stated["header_file"])
+    if "archive" not in stated:
+        source |= _archive_option(opened)
+    within = f", inside of {IN_WORDS[inside]}" if inside else ""
+    says = _says(opened, TextFormat({}, f"{preset.tool}, by the preset {preset.name}{within}"))
+    return Kind(tuple(opened), options.model_dump(exclude_unset=True), source, says, (), preset.name)
 
 
 def without_headers(files: Sequence[Path]) -> list[Path]:
@@ -113,11 +135,15 @@ def _source_options(found: TextFormat, opened: Sequence[OpenedFile]) -> dict[str
     options = dict(found.options)
     if "header_file" in options:
         del options["header"]
-    members = [each for each in opened if each.member is not None]
-    if members:
-        suffixes = {suffix_of(each.member or "") for each in members}
-        options["archive"] = f"**/*{suffixes.pop()}" if len(suffixes) == 1 else "**"
-    return options
+    return options | _archive_option(opened)
+
+
+def _archive_option(opened: Sequence[OpenedFile]) -> dict[str, Any]:
+    """The key of the source by which members of archives are files; nothing where there are none."""
+    suffixes = {suffix_of(each.member) for each in opened if each.member is not None}
+    if not suffixes:
+        return {}
+    return {"archive": f"**/*{suffixes.pop()}" if len(suffixes) == 1 else "**"}
 
 
 def _says(opened: Sequence[OpenedFile], found: TextFormat) -> str:

@@ -19,6 +19,13 @@ _DATES = (
     (re.compile(r"(?<!\d)(?P<y>(?:19|20)\d{2})\.(?P<m>\d{2})\.(?P<d>\d{2})(?!\d)"), "%Y.%m.%d"),
     (re.compile(r"(?<!\d)(?P<y>(?:19|20)\d{2})(?P<m>\d{2})(?P<d>\d{2})(?!\d)"), "%Y%m%d"),
 )
+# With the hour behind the date; digits that count files look alike, so all names have to have one, and not the same.
+_HOURS = tuple(
+    (re.compile(rf"(?<!\d)(?P<y>(?:19|20)\d{{2}}){dash}(?P<m>\d{{2}}){dash}(?P<d>\d{{2}}){between}(?P<h>[01]\d|2[0-3])(?!\d)"),
+     f"%Y{spelled}%m{spelled}%d{said}%H")
+    for dash, spelled in (("-", "-"), ("_", "_"), (r"\.", "."), ("", ""))
+    for between, said in (("-", "-"), ("_", "_"), ("T", "T"), (r"\.", "."), ("", ""))
+)  # fmt: skip
 _IN_FOLDERS = (
     re.compile(r"(?<=/)(?P<y>(?:19|20)\d{2})/(?P<m>\d{2})/(?P<d>\d{2})(?=/)"),
     "%Y/%m/%d",
@@ -34,11 +41,13 @@ class Template:
         files: as `source.files` states it.
         says: where the landing partition comes from.
         in_place: an absolute path that finds the files where they are, where their folders have dates; else None.
+        is_hourly: whether the placeholder has an hour, so that landing partitions are hours.
     """
 
     files: str
     says: str
     in_place: str | None = None
+    is_hourly: bool = False
 
 
 def landing_template(name: str, files: Sequence[Path], *, by_file_name: bool = True) -> Template:
@@ -50,6 +59,9 @@ def landing_template(name: str, files: Sequence[Path], *, by_file_name: bool = T
         by_file_name: whether dates in the names of files may state the landing partition.
     """
     names = [file.name for file in files]
+    if by_file_name and (hourly := _hourly_name(names)):
+        says = "the date and the hour in a file's name are its landing partition; if what looks like an hour is none, "
+        return Template(f"landing/{name}/{hourly}", f"{says}remove landing, and write * for it", is_hourly=True)
     dated = _dated_name(names) if by_file_name else None
     if dated:
         return Template(f"landing/{name}/{dated}", "the date in a file's name is its landing partition")
@@ -57,9 +69,18 @@ def landing_template(name: str, files: Sequence[Path], *, by_file_name: bool = T
     return Template(f"landing/{name}/{_DAILY}/*{_common_suffix(names)}", says, _in_place(files))
 
 
-def _dated_name(names: Sequence[str]) -> str | None:
+def _hourly_name(names: Sequence[str]) -> str | None:
+    """The names as one template of hours; None where not all have one, or none differs from the others."""
+    for pattern, fmt in _HOURS:
+        found = [_last(pattern, name) for name in names]
+        if len({match["h"] for match in found if match}) > 1 and (template := _dated_name(names, ((pattern, fmt),))):
+            return template
+    return None
+
+
+def _dated_name(names: Sequence[str], dates: Sequence[tuple[re.Pattern[str], str]] = _DATES) -> str | None:
     """The names as one template; None where not all of them have a date in one spelling."""
-    for pattern, fmt in _DATES:
+    for pattern, fmt in dates:
         found = [_last(pattern, name) for name in names]
         matches = [match for match in found if match]
         if len(matches) == len(names):

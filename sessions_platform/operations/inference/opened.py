@@ -15,7 +15,8 @@ from typing import Any
 from sessions_platform.contracts.sources import FilesSource
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.errors import UserError
-from sessions_platform.operations.preview import real_path, source_of_file
+from sessions_platform.operations.given_files import real_path
+from sessions_platform.operations.preview import source_of_file
 from sessions_platform.sources.base import Slice
 from sessions_platform.sources.files.content import SIGNATURE_BYTES, FileContent
 from sessions_platform.sources.files.source import FileSource

@@ -4,7 +4,6 @@ Here: which rows are read, within bounds. Not here: which format they are in (`t
 contain (`fields`).
 """
 
-import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,11 +12,12 @@ from typing import Any
 
 import polars as pl
 
-from sessions_platform.contracts.columns import ENVELOPE
 from sessions_platform.contracts.sources import FilesSource
 from sessions_platform.operations.inference.opened import OpenedFile
 from sessions_platform.sources.files.reader import FileReading
+from sessions_platform.sources.files.told_by import envelope_of
 from sessions_platform.sources.formats.base import Decoder, Fields, decode_all
+from sessions_platform.sources.formats.envelopes import envelope_decoder
 from sessions_platform.sources.formats.errors import MalformedError
 from sessions_platform.sources.formats.registry import open_format
 
@@ -63,7 +63,7 @@ def sample_of(files: Sequence[OpenedFile], options: dict[str, Any]) -> Sample:
                 if number == _BLOCKS:
                     sample.is_whole = False
                     break
-                _add(sample, decode, block, FIRST_ROWS if number == 0 else _RANDOM_ROWS, number, chosen)
+                _add(sample, source, decode, block, FIRST_ROWS if number == 0 else _RANDOM_ROWS, number, chosen)
     return sample
 
 
@@ -71,7 +71,15 @@ def _reopened(handle: Any, _: Any) -> Any:
     return handle
 
 
-def _add(sample: Sample, decode: Decoder, block: pl.DataFrame, most: int, number: int, chosen: random.Random) -> None:
+def _add(
+    sample: Sample,
+    source: FilesSource,
+    decode: Decoder,
+    block: pl.DataFrame,
+    most: int,
+    number: int,
+    chosen: random.Random,
+) -> None:
     """Decode the first rows of the first block, or some of a further one."""
     sample.read += block.height
     rows = block.filter(pl.col("corrupt_reason").is_null())
@@ -79,22 +87,11 @@ def _add(sample: Sample, decode: Decoder, block: pl.DataFrame, most: int, number
         rows = rows.head(most)
     elif rows.height > most:
         rows = rows[sorted(chosen.sample(range(rows.height), most))]
-    headers = rows["header"].to_list()
+    headers, envelope = rows["header"].to_list(), envelope_decoder(source)
     decoded = decode_all(decode, rows["payload"].to_list(), headers)
     for fields, header in zip(decoded, headers, strict=True):
         if not isinstance(fields, MalformedError):
-            sample.rows.append(fields | _of_envelope(header))
+            sample.rows.append(fields | envelope_of(header, envelope))
         elif "comment" not in str(fields):
             sample.malformed += 1
             sample.reason = sample.reason or str(fields)
-
-
-def _of_envelope(header: bytes | None) -> Fields:
-    """The fields of an envelope, each with ^ before its name; none where the header is no JSON object."""
-    if not header or not header.lstrip().startswith(b"{"):
-        return {}
-    try:
-        envelope = json.loads(header)
-    except ValueError:
-        return {}
-    return {f"{ENVELOPE}{key}": value for key, value in envelope.items()} if isinstance(envelope, dict) else {}

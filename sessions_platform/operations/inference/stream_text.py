@@ -11,6 +11,17 @@ import yaml
 _WIDTH = 110
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes text with line ends, such as a verbose pattern, in double quotes, where they are escapes."""
+
+
+def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _text)
+
+
 def stream_text(
     draft: Mapping[str, Any], header: Sequence[str], reasons: Mapping[str, Sequence[str]], missing: Mapping[str, str]
 ) -> str:
@@ -51,5 +62,5 @@ def _nested(above: str, values: Mapping[str, Any], reasons: Mapping[str, Sequenc
 
 def scalar(value: Any) -> str:
     """A value in one line of YAML, lists and mappings in brackets; text is quoted where it would be read otherwise."""
-    text = yaml.safe_dump(value, default_flow_style=True, width=100_000, allow_unicode=True, sort_keys=False)
+    text = yaml.dump(value, None, _Dumper, default_flow_style=True, width=100_000, allow_unicode=True, sort_keys=False)
     return text.removesuffix("\n").removesuffix("\n...").replace("\n", " ")

@@ -6,12 +6,13 @@ how rows are recognized when they land (``pipeline.tombstones``).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import psycopg
 from psycopg.types.json import Jsonb
 
+from sessions_platform.sources.base import Extent
 from sessions_platform.storage.ledger.files import LandingFiles, MovedRows
 
 # How the run_id of an erasure begins; by it the ledger recognizes the landing versions that erasures have published.
@@ -140,6 +141,14 @@ class Erasures(LandingFiles):
         sql = "update sessions_platform.landing_files set redacted_digest = %s where stream = %s and uri = %s"
         with self._writing() as connection:
             connection.execute(sql, [redacted_digest, self.stream, uri])
+
+    def record_redacted_slice(self, uri: str, redacted_digest: str, before: Extent, after: Extent) -> None:
+        """The same of a slice of a growing file, and where its rows lie: in the file as it is, and once rewritten."""
+        sql = """update sessions_platform.landing_files
+                 set redacted_digest = %s, extent = %s, redacted_extent = %s where stream = %s and uri = %s"""
+        extents = [Jsonb(asdict(extent)) for extent in (before, after)]
+        with self._writing() as connection:
+            connection.execute(sql, [redacted_digest, *extents, self.stream, uri])
 
     def record_refused(self, uri: str, rows: int) -> None:
         """Record how many rows a landing file has whose users were erased; they are not among its raw rows."""

@@ -4,28 +4,38 @@ Here: landing files, the cursors of their sources, and repairs, whose rows are l
 here: what was accepted of them (``landings``); the files themselves (``sources``) and their rows (``storage.lake``).
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
 from psycopg.types.json import Jsonb
 
-from sessions_platform.sources.base import Cursor
+from sessions_platform.sources.base import FROM, Cursor, Extent, file_uri
 from sessions_platform.storage.lake.stored_file import StoredFile
-from sessions_platform.storage.ledger.stream_ledger import StaleWriteError, StreamLedger
+from sessions_platform.storage.ledger.stream_ledger import StaleCursorError, StaleWriteError, StreamLedger
 
 # The fingerprint of a file of repaired rows, which is in no source.
 _REPLAY = "replay"
 
+# Sequences are taken before the join, whose order may be any: files have them in the order in which they were read.
 _READ = """
+with r as materialized (
+    select *, nextval('sessions_platform.version') as sequence
+    from unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::text[])
+        as file (uri, fingerprint, digest, text_digest, rows, extent))
 update sessions_platform.landing_files f
 set fingerprint = r.fingerprint, digest = r.digest, text_digest = r.text_digest, path = %s, rows = r.rows, bytes = %s,
-    run_id = %s, read_at = now(), redacted_digest = null, sequence = nextval('sessions_platform.version')
-from unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[])
-    as r (uri, fingerprint, digest, text_digest, rows)
-where f.stream = %s and f.uri = r.uri"""
+    run_id = %s, read_at = now(), redacted_digest = null, sequence = r.sequence, extent = r.extent::jsonb,
+    redacted_extent = null
+from r where f.stream = %s and f.uri = r.uri"""
+# Of slices with a cursor: where they belong is recorded with their rows, whatever a run that ended before has recorded.
+_ASSIGN_READ = """
+insert into sessions_platform.landing_files (stream, uri, landing_partition)
+select %s, uri, partition from unnest(%s::text[], %s::text[]) as given (uri, partition)
+on conflict (stream, uri) do update set landing_partition = excluded.landing_partition"""
 _MOVE = "update sessions_platform.landing_files set path = %s, bytes = %s where stream = %s and uri = any(%s)"
 _UNCHANGED = """
 update sessions_platform.landing_files f set fingerprint = r.fingerprint
@@ -58,6 +68,16 @@ class KnownFile:
     refused_rows: int = 0  # that were left out when it was read, because their users were erased
     text_digest: str | None = None  # of what it unpacks to; None where it was read before this was recorded
     placed_digest: str | None = None  # of the bytes that `ingest` has put there
+    extent: dict[str, Any] | None = None  # where its rows lie, in a file that may grow
+    redacted_extent: dict[str, Any] | None = None  # the same, where an erasure has rewritten the file
+
+    @classmethod
+    def unread(cls, uri: str, landing_partition: str) -> "KnownFile":
+        """One that a run has just found."""
+        now = datetime.now(UTC)
+        return cls(
+            uri, landing_partition, now, fingerprint=None, digest=None, path=None, rows=None, bytes=None, sequence=None
+        )
 
     @property
     def stored(self) -> StoredFile:
@@ -75,12 +95,18 @@ class KnownFile:
         """Whether a reading of this digest is what was read last: as it was delivered, or as an erasure left it."""
         return digest in (self.digest, self.redacted_digest)
 
+    @property
+    def extents(self) -> list[Extent]:
+        """Where its rows lie in its file: as an erasure has left it, or is about to, and as it was read."""
+        return [Extent(**extent) for extent in (self.redacted_extent, self.extent) if extent is not None]
+
 
 @dataclass(frozen=True)
 class ReadFile:
     """A landing file that was read: its digest, how many rows it has, and the raw file that had them before.
 
-    `text_digest` is of what it unpacks to; None where that is its bytes.
+    `text_digest` is of what it unpacks to; None where that is its bytes. `extent` is where its rows lie in a file that
+    may grow. `landing_partition` is that of a slice with a cursor; None where it was assigned before.
     """
 
     uri: str
@@ -89,6 +115,8 @@ class ReadFile:
     rows: int
     replaces: str | None
     text_digest: str | None = None
+    extent: Extent | None = None
+    landing_partition: str | None = None
 
 
 @dataclass(frozen=True)
@@ -102,7 +130,7 @@ class MovedRows:
 
 @dataclass(frozen=True)
 class ReadBatch:
-    """What is recorded in one transaction of landing files of one partition.
+    """What is recorded in one transaction of landing files; but for `dated`, of one partition.
 
     Attributes:
         read: files whose rows were read.
@@ -111,7 +139,9 @@ class ReadBatch:
         moved: the other files of the raw files that files of `read` had before.
         cursors: where the source continues, in the order in which they were reached.
         refused: how many rows of each file were left out, because their users were erased, by uri.
+        dated: raw files, and the landing files whose rows each has; of any partitions.
         tombstones: how many the reading has regarded.
+        cursors_before: the position of each cursor when the slices were found, by name; none for a new one.
     """
 
     read: Sequence[ReadFile] = ()
@@ -120,7 +150,9 @@ class ReadBatch:
     moved: Sequence[MovedRows] = ()
     cursors: Sequence[Cursor] = ()
     refused: Mapping[str, int] = field(default_factory=dict)
+    dated: Sequence[tuple[StoredFile, Sequence[ReadFile]]] = ()
     tombstones: int = 0
+    cursors_before: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def raw_files(files: Iterable[KnownFile]) -> list[StoredFile]:
@@ -154,6 +186,10 @@ class Repair:
     rows: int = 1
 
 
+def _json_of(extent: Extent | None) -> str | None:
+    return None if extent is None else json.dumps(asdict(extent))
+
+
 class LandingFiles(StreamLedger):
     """The part of a stream's ledger that knows its landing files, cursors and repairs."""
 
@@ -168,11 +204,35 @@ class LandingFiles(StreamLedger):
         """The landing files of these partitions, or of all, by uri."""
         sql = """select uri, landing_partition, coalesce(read_at, first_seen_at) as seen_at,
                         fingerprint, digest, path, rows, bytes, sequence, redacted_digest, refused_rows,
-                        text_digest, placed_digest
+                        text_digest, placed_digest, extent, redacted_extent
                  from sessions_platform.landing_files
                  where stream = %s and (%s::text[] is null or landing_partition = any(%s)) order by uri"""
         wanted = list(landing_partitions) if landing_partitions is not None else None
         return self._read(KnownFile, sql, [self.stream, wanted, wanted])
+
+    def slices_of_changed(self, fingerprints: Mapping[str, str]) -> dict[str, list[KnownFile]]:
+        """The known slices, in the order of their rows, of files that have several or another fingerprint, by uri.
+
+        Args:
+            fingerprints: of files that may go on growing, by uri.
+        """
+        sql = """with changed as (
+                     select distinct g.uri from unnest(%s::text[], %s::text[]) as g (uri, fingerprint)
+                     join sessions_platform.landing_files f on split_part(f.uri, %s, 1) = g.uri
+                     where f.stream = %s and (f.uri <> g.uri or f.fingerprint is distinct from g.fingerprint))
+                 select f.uri, landing_partition, coalesce(read_at, first_seen_at) as seen_at,
+                        fingerprint, digest, path, rows, bytes, sequence, redacted_digest, refused_rows,
+                        text_digest, placed_digest, extent, redacted_extent
+                 from sessions_platform.landing_files f join changed c on split_part(f.uri, %s, 1) = c.uri
+                 where f.stream = %s and f.fingerprint is distinct from %s"""
+        uris, marks = list(fingerprints), list(fingerprints.values())
+        values = [uris, marks, FROM, self.stream, FROM, self.stream, _REPLAY]
+        slices: dict[str, list[KnownFile]] = {}
+        for file in self._read(KnownFile, sql, values):
+            slices.setdefault(file_uri(file.uri), []).append(file)
+        return {
+            uri: sorted(files, key=lambda file: (file.landing_partition, file.uri)) for uri, files in slices.items()
+        }
 
     def fingerprints(self) -> dict[str, tuple[str, str | None]]:
         """Landing partition and last fingerprint of every landing file, by uri; no more, as there may be very many."""
@@ -181,6 +241,13 @@ class LandingFiles(StreamLedger):
             return {
                 uri: (partition, fingerprint) for uri, partition, fingerprint in connection.execute(sql, [self.stream])
             }
+
+    def last_read(self) -> datetime | None:
+        """When records were read last; None where none were."""
+        sql = "select max(read_at) from sessions_platform.landing_files where stream = %s and rows > 0"
+        with self.database.transaction(read_only=True) as connection:
+            row = connection.execute(sql, [self.stream]).fetchone()
+            return row[0] if row else None
 
     def newest_sequences(self) -> dict[str, int]:
         """The highest sequence of the files of each landing partition that has any that was read."""
@@ -217,64 +284,45 @@ class LandingFiles(StreamLedger):
         sql = "select uri, sequence from sessions_platform.landing_files where stream = %s and uri = any(%s) for share"
         return dict(connection.execute(sql, [self.stream, list(uris)]).fetchall())
 
-    def record_file(
-        self, uri: str, fingerprint: str, digest: str, stored: StoredFile, run_id: str, cursor: Cursor | None = None
-    ) -> None:
-        """Record what was read of a landing file, and where its source continues, in one transaction.
-
-        A later reading has a higher sequence.
-
-        Args:
-            uri: a file that is assigned to a landing partition.
-            fingerprint: the source's, by which it recognizes the same content.
-            digest: SHA-256 of the file's bytes, hex.
-            stored: its raw rows in the lake.
-            run_id: the run that read it.
-            cursor: where the source continues; None leaves all cursors as they are.
-        """
-        sql = """update sessions_platform.landing_files
-                 set fingerprint = %s, digest = %s, path = %s, rows = %s, bytes = %s, run_id = %s, read_at = now(),
-                     text_digest = %s, redacted_digest = null, sequence = nextval('sessions_platform.version')
-                 where stream = %s and uri = %s"""
-        values = [fingerprint, digest, stored.path, stored.rows, stored.bytes, run_id, digest, self.stream, uri]
-        with self._writing() as connection:
-            connection.execute(sql, values)
-            self._record_cursor(connection, cursor, run_id)
-
     def record_batch(self, batch: ReadBatch, run_id: str) -> None:
-        """Record what was read of several landing files, in one transaction; each gets a sequence as by `record_file`.
+        """Record what was read of several landing files, and where their source continues, in one transaction.
+
+        A later reading has a higher sequence. Files that were not read keep theirs, and other cursors theirs.
 
         Raises:
+            StaleCursorError: another run has moved one of the cursors meanwhile.
             StaleWriteError: another run has read one of them meanwhile, so that it is in another raw file than it was;
                 or users were erased meanwhile, whose rows may be among these.
         """
-        paths: dict[str, str | None] = {file.uri: file.replaces for file in batch.read}
+        read = [*batch.read, *(file for _, files in batch.dated for file in files)]
+        paths: dict[str, str | None] = {file.uri: file.replaces for file in read}
         paths |= {uri: moved.replaces for moved in batch.moved for uri in moved.uris}
-        with self._writing() as connection:
+        # Rows of a partition that other runs may read, too: one that is committed later with an earlier sequence than
+        # theirs would not be pending.
+        with self._writing_in_turn() if batch.dated else self._writing() as connection:
             self._require_tombstones(connection, batch.tombstones)
+            for cursor in {cursor.name: cursor for cursor in batch.cursors}.values():  # the last of each name
+                self._move_cursor(connection, cursor, batch.cursors_before.get(cursor.name), run_id)
+            placed = {file.uri: file.landing_partition for file in read if file.landing_partition}
+            connection.execute(_ASSIGN_READ, [self.stream, list(placed), list(placed.values())])
             self._check_paths(connection, paths)
             if batch.stored:
                 self._record_read(connection, batch.read, batch.stored, run_id)
+            for stored, files in batch.dated:
+                self._record_read(connection, files, stored, run_id)
             self.move_rows(connection, batch.moved)
             connection.execute(_UNCHANGED, [list(batch.unchanged), list(batch.unchanged.values()), self.stream])
             connection.execute(_REFUSED, [list(batch.refused), list(batch.refused.values()), self.stream])
-            for cursor in {cursor.name: cursor for cursor in batch.cursors}.values():  # the last of each name
-                self._record_cursor(connection, cursor, run_id)
 
     def move_rows(self, connection: psycopg.Connection, moved: Iterable[MovedRows]) -> None:
         """Record that the rows of landing files, which stay the same, are in another raw file."""
         for rows in moved:
             connection.execute(_MOVE, [rows.stored.path, rows.stored.bytes, self.stream, list(rows.uris)])
 
-    def record_unchanged(self, uri: str, fingerprint: str, run_id: str = "", cursor: Cursor | None = None) -> None:
-        """Record a new fingerprint of a landing file whose content is the same; it keeps its sequence.
-
-        `cursor` is stored in the same transaction, as by `record_file`.
-        """
-        sql = "update sessions_platform.landing_files set fingerprint = %s where stream = %s and uri = %s"
+    def record_unchanged(self, uri: str, fingerprint: str) -> None:
+        """Record a new fingerprint of a landing file whose content is the same; it keeps its sequence."""
         with self._writing() as connection:
-            connection.execute(sql, [fingerprint, self.stream, uri])
-            self._record_cursor(connection, cursor, run_id)
+            connection.execute(_UNCHANGED, [[uri], [fingerprint], self.stream])
 
     def cursors(self) -> dict[str, dict[str, Any]]:
         """The position of each of the source's cursors, by name."""
@@ -337,16 +385,23 @@ class LandingFiles(StreamLedger):
     def _record_read(
         self, connection: psycopg.Connection, read: Sequence[ReadFile], stored: StoredFile, run_id: str
     ) -> None:
-        rows = ((f.uri, f.fingerprint, f.digest, f.text_digest or f.digest, f.rows) for f in read)
+        rows = ((f.uri, f.fingerprint, f.digest, f.text_digest or f.digest, f.rows, _json_of(f.extent)) for f in read)
         columns = zip(*rows, strict=True)
-        values = [stored.path, stored.bytes, run_id, *map(list, columns), self.stream]
+        values = [*map(list, columns), stored.path, stored.bytes, run_id, self.stream]
         connection.execute(_READ, values)
 
-    def _record_cursor(self, connection: psycopg.Connection, cursor: Cursor | None, run_id: str) -> None:
-        if cursor is None:
-            return
-        sql = """insert into sessions_platform.source_cursors (stream, name, position, run_id)
-                 values (%s, %s, %s, %s)
-                 on conflict (stream, name) do update
-                 set position = excluded.position, run_id = excluded.run_id, updated_at = now()"""
-        connection.execute(sql, [self.stream, cursor.name, Jsonb(dict(cursor.position)), run_id])
+    def _move_cursor(
+        self, connection: psycopg.Connection, cursor: Cursor, before: Mapping[str, Any] | None, run_id: str
+    ) -> None:
+        """Store a cursor's position, if the one before it is the stored one still."""
+        values = [Jsonb(dict(cursor.position)), run_id, self.stream, cursor.name]
+        if before is None:
+            sql = """insert into sessions_platform.source_cursors (position, run_id, stream, name)
+                     values (%s, %s, %s, %s) on conflict (stream, name) do nothing"""
+            moved = connection.execute(sql, values)
+        else:
+            sql = """update sessions_platform.source_cursors set position = %s, run_id = %s, updated_at = now()
+                     where stream = %s and name = %s and position = %s"""
+            moved = connection.execute(sql, [*values, Jsonb(dict(before))])
+        if not moved.rowcount:
+            raise StaleCursorError(f"{self.stream}: {cursor.name} was read further by another run meanwhile")

@@ -4,8 +4,8 @@ It is in the warehouse database, so that one transaction publishes a landing par
 a refresh, together with its record in the ledger.
 
 Here: the whole ledger as one class, and how a rebuilt stream replaces the current one. Not here:
-its parts, which are in ``files``, ``erasures``, ``landings`` and ``sessions``; its locks and transactions, which
-are in ``stream_ledger``; its tables, which are in ``storage.postgres.migrations``.
+its parts, which are in ``files``, ``erasures``, ``landings``, ``sessions`` and ``deliveries``; its locks and
+transactions, which are in ``stream_ledger``; its tables, which are in ``storage.postgres.migrations``.
 """
 
 from collections.abc import Sequence
@@ -13,12 +13,13 @@ from collections.abc import Sequence
 import psycopg
 from psycopg.sql import SQL, Identifier
 
+from sessions_platform.storage.ledger.deliveries import Deliveries, Delivery, TargetState
 from sessions_platform.storage.ledger.erasures import ERASURE_RUN, Erasure, Erasures, ReplacedRows, Tombstone
 from sessions_platform.storage.ledger.files import KnownFile, Repair
 from sessions_platform.storage.ledger.lake_files import LakeFile, LakeFiles, Verification
 from sessions_platform.storage.ledger.landings import Landings, LandingVersion, Snapshot
-from sessions_platform.storage.ledger.sessions import Delivery, SessionVersion, SessionVersions
-from sessions_platform.storage.ledger.stream_ledger import CalendarChangedError, StaleWriteError
+from sessions_platform.storage.ledger.sessions import SessionVersion, SessionVersions
+from sessions_platform.storage.ledger.stream_ledger import CalendarChangedError, StaleCursorError, StaleWriteError
 from sessions_platform.storage.ledger.superseded import SupersededVersions
 from sessions_platform.storage.postgres.migrations import ensure_current
 
@@ -35,7 +36,9 @@ __all__ = [
     "ReplacedRows",
     "SessionVersion",
     "Snapshot",
+    "StaleCursorError",
     "StaleWriteError",
+    "TargetState",
     "Tombstone",
     "Verification",
 ]
@@ -46,16 +49,16 @@ _REBUILT_TABLES = tuple(
 )
 # A rebuild changes neither how far sources were read nor what other warehouses contain.
 _OTHER_TABLES = tuple(
-    Identifier("sessions_platform", table) for table in ("source_cursors", "deliveries", "verifications")
+    Identifier("sessions_platform", table) for table in ("source_cursors", "deliveries", "targets", "verifications")
 )
 _DELETE = SQL("delete from {table} where stream = %(stream)s")
 _RENAME = SQL("update {table} set stream = %(stream)s where stream = %(rebuilt)s")
 _TRANSFER_FILE = """
 insert into sessions_platform.landing_files
     (stream, uri, landing_partition, first_seen_at, fingerprint, digest, path, rows, bytes, sequence, run_id, read_at,
-    redacted_digest, refused_rows, text_digest, placed_digest)
+    redacted_digest, refused_rows, text_digest, placed_digest, extent, redacted_extent)
 select %(stream)s, uri, %(partition)s, first_seen_at, fingerprint, digest, %(path)s, rows, bytes, sequence, run_id,
-    read_at, redacted_digest, refused_rows, text_digest, placed_digest
+    read_at, redacted_digest, refused_rows, text_digest, placed_digest, extent, redacted_extent
 from sessions_platform.landing_files where stream = %(source)s and uri = %(uri)s"""
 _TRANSFER_REPAIRS = """
 insert into sessions_platform.repairs
@@ -66,7 +69,7 @@ select %(stream)s, rejection_id, payload_digest, %(partition)s, uri, position, o
 from sessions_platform.repairs where stream = %(source)s and uri = %(uri)s"""
 
 
-class Ledger(Erasures, Landings, SessionVersions, LakeFiles, SupersededVersions):
+class Ledger(Erasures, Landings, SessionVersions, Deliveries, LakeFiles, SupersededVersions):
     """All of one stream's ledger."""
 
     @property

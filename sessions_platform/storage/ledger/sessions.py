@@ -1,7 +1,7 @@
-"""Session partitions in the ledger: which versions were written, loaded and delivered, and which are stale.
+"""Session partitions in the ledger: which versions were written and loaded, and which are stale.
 
-Here: session versions, stale partitions, and deliveries to warehouses besides the database. Not
-here: the sessions themselves (``storage.warehouses``) and their events (``storage.lake``).
+Not here: the sessions themselves (``storage.warehouses``), their events (``storage.lake``), and what was delivered to
+warehouses besides the database (``deliveries``).
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,8 @@ where stream = %(stream)s and is_current and (session_rule_version <> %(rule)s o
     where stream = %(stream)s and session_rule_version <> %(rule)s))
 order by 1"""
 _COLUMNS = """session_partition, version, path, rows, bytes, duplicates_across, conflicts_across,
-    simultaneous_events, first_event, last_event, longest_activity_chain_seconds, snapshot, session_rule_version"""
+    simultaneous_events, events_outside_sessions, events_without_tool_id, first_event, last_event,
+    longest_activity_chain_seconds, snapshot, session_rule_version"""
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class SessionVersion:
     """One written state of one session partition, loaded into the warehouse or not.
 
     `snapshot` is the newest landing version that it was made of, 0 where there was none. `simultaneous_events` is 0 of
-    versions that were written before they were counted.
+    versions that were written before they were counted. `events_outside_sessions` are passive ones that no session
+    holds; `events_without_tool_id` those whose session the rule decided, in a stream that takes sessions from a tool.
     """
 
     session_partition: str
@@ -43,6 +45,8 @@ class SessionVersion:
     duplicates_across: int
     conflicts_across: int
     simultaneous_events: int
+    events_outside_sessions: int
+    events_without_tool_id: int
     first_event: datetime | None
     last_event: datetime | None
     longest_activity_chain_seconds: float
@@ -53,24 +57,6 @@ class SessionVersion:
     def stored(self) -> StoredFile:
         """Its sessionized events in the lake."""
         return StoredFile(self.path, self.rows, self.bytes)
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """The sessions of one partition as they were last delivered to a target besides the warehouse database.
-
-    Attributes:
-        target: the name of the target.
-        session_partition: the key of the partition.
-        version: the *snapshot* of the session version that was delivered, not that version's own number: by the
-            snapshot the load, too, decides which of two states is newer. A partition that is no longer loaded keeps it.
-        digest: of the session rule and of all rows (`pipeline.deliver.sessions_digest`).
-    """
-
-    target: str
-    session_partition: str
-    version: int
-    digest: str
 
 
 class SessionVersions(StreamLedger):
@@ -171,20 +157,3 @@ class SessionVersions(StreamLedger):
                  where stream = %s and landing_partition = %s order by session_partition"""
         with self.database.transaction(read_only=True) as connection:
             return [key for (key,) in connection.execute(sql, [self.stream, landing_partition]).fetchall()]
-
-    def deliveries(self, target: str) -> dict[str, Delivery]:
-        """What was last delivered to a target, by session partition."""
-        sql = """select target, session_partition, version, digest from sessions_platform.deliveries
-                 where stream = %s and target = %s order by session_partition"""
-        return {row.session_partition: row for row in self._read(Delivery, sql, [self.stream, target])}
-
-    def record_delivery(self, delivery: Delivery, run_id: str) -> None:
-        """Record what a target contains now, in a transaction of its own; `run_id` is the run that delivered it."""
-        sql = """insert into sessions_platform.deliveries (stream, target, session_partition, version, digest, run_id)
-                 values (%s, %s, %s, %s, %s, %s)
-                 on conflict (stream, target, session_partition) do update
-                 set version = excluded.version, digest = excluded.digest, run_id = excluded.run_id,
-                     delivered_at = now()"""
-        row = [delivery.target, delivery.session_partition, delivery.version, delivery.digest]
-        with self._writing() as connection:
-            connection.execute(sql, [self.stream, *row, run_id])

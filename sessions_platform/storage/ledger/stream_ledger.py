@@ -28,6 +28,10 @@ class StaleWriteError(RuntimeError):
     """A newer state of the same partition was published meanwhile; this one must not replace it."""
 
 
+class StaleCursorError(StaleWriteError):
+    """A source was read further by another run meanwhile, so that slices found before may be read twice."""
+
+
 class StreamLedger:
     """The ledger of one stream. Its parts extend this class, and ``ledger.Ledger`` has all of them.
 
@@ -98,6 +102,13 @@ class StreamLedger:
         """A transaction that writes, during which no rebuild replaces the stream."""
         with self.database.transaction() as connection:
             self._check_calendars(connection)
+            yield connection
+
+    @contextmanager
+    def _writing_in_turn(self) -> Iterator[psycopg.Connection]:
+        """The same under the stream's lock, so that sequences are drawn in the order in which they are committed."""
+        with self.database.transaction() as connection:
+            self.lock(connection)
             yield connection
 
     def _read(self, row: type[Row], sql: LiteralString, values: list[Any]) -> list[Row]:

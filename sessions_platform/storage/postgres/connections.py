@@ -50,7 +50,7 @@ def open_connection(url: str, where: str, *, reads: bool = False) -> psycopg.Con
         SettingsError: libpq can't parse the URL.
     """
     try:
-        return psycopg.connect(make_conninfo(**_parameters(url, _FOR_READERS if reads else _FOR_WRITERS)))
+        return psycopg.connect(conninfo(url, reads=reads))
     except psycopg.OperationalError as error:
         raise UnreachableError(
             where, str(error).strip()
@@ -61,6 +61,15 @@ def open_connection(url: str, where: str, *, reads: bool = False) -> psycopg.Con
             "SESSIONS_WAREHOUSE_URL: PostgreSQL can't parse this URL. Fix: write postgresql://user@host/database, and "
             "percent-encode special characters of the password."
         ) from None
+
+
+def conninfo(url: str, *, reads: bool = False) -> str:
+    """What libpq connects by: the URL's parameters, and the platform's for what it does not say.
+
+    Raises:
+        psycopg.ProgrammingError: libpq can't parse the URL.
+    """
+    return make_conninfo(**_parameters(url, _FOR_READERS if reads else _FOR_WRITERS))
 
 
 def _parameters(url: str, defaults: Mapping[str, str]) -> dict[str, str]:

@@ -6,19 +6,21 @@ Here: everything that is true of any table. Not here: how a connection is opened
 
 import hashlib
 import os
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import IsolationLevel, errors
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.sql import SQL, Composable, Literal
 
 from sessions_platform.errors import UserError
 from sessions_platform.settings import Settings
 from sessions_platform.storage.postgres import embedded
-from sessions_platform.storage.postgres.connections import open_connection
+from sessions_platform.storage.postgres.connections import conninfo, open_connection
 from sessions_platform.storage.postgres.errors import (
     QueryError,
     UnreachableError,
@@ -29,8 +31,11 @@ from sessions_platform.storage.postgres.errors import (
 from sessions_platform.storage.postgres.interrupts import canceled_when_interrupted
 from sessions_platform.storage.postgres.liveness import kept_alive
 from sessions_platform.storage.postgres.results import Result, Values, reading
-from sessions_platform.storage.postgres.roles import LOADER, OWNER, READER, become_reader
+from sessions_platform.storage.postgres.roles import BECOME_READER, LOADER, OWNER, READER, become_reader
 from sessions_platform.storage.postgres.row_names import rows_by_distinct_names
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["Database", "QueryError", "UnreachableError", "is_transient", "lock"]
 
@@ -45,6 +50,7 @@ class Database:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._last_reached: dict[bool, tuple[int, str]] = {}  # for readers or not: by which process, at which URL
+        self._kept = threading.local()  # `idle`: the connections that are kept open, where any are
 
     @property
     def url(self) -> str:
@@ -88,7 +94,7 @@ class Database:
             psycopg.Error: a statement failed; the message quotes no rows.
         """
         try:
-            with self._connect() as connection:
+            with self._for_a_transaction() as connection:
                 if read_only:
                     _read_only(connection)
                 with canceled_when_interrupted(connection):
@@ -96,6 +102,23 @@ class Database:
         except psycopg.Error as error:
             error.args = (self._explained(error),)
             raise
+
+    @contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """Have the transactions of this thread that follow each other share a connection, until the block ends.
+
+        For commands that ask many small questions, of which each is answered sooner than a connection is made.
+        Temporary tables and settings of the session stay from one to the next.
+        """
+        if hasattr(self._kept, "idle"):
+            yield
+            return
+        self._kept.idle = []
+        try:
+            yield
+        finally:
+            for connection in self._kept.__dict__.pop("idle"):
+                connection.close()
 
     @contextmanager
     def alone(self, name: str) -> Iterator[bool]:
@@ -150,11 +173,17 @@ class Database:
             yield result
 
     @contextmanager
-    def reading(self) -> Iterator[psycopg.Connection]:
-        """A transaction of the reader, which sees the database as of one moment; errors as `query` states them."""
+    def reading(self, snapshot: str | None = None) -> Iterator[psycopg.Connection]:
+        """A transaction of the reader, which sees the database as of one moment; errors as `query` states them.
+
+        Args:
+            snapshot: that another transaction has exported, which is still open: the moment is that one's.
+        """
         try:
             with self._connect(reads=True) as connection:
                 _read_only(connection)
+                if snapshot:
+                    connection.execute(SQL("set transaction snapshot {}").format(Literal(snapshot)))
                 if self._settings.warehouse_url and not self._settings.reader_url:
                     become_reader(connection)
                 with canceled_when_interrupted(connection):
@@ -167,10 +196,40 @@ class Database:
         except psycopg.Error as error:
             raise QueryError(str(error).strip()) from None
 
+    @contextmanager
+    def arrow(self, query: Composable) -> "Iterator[pa.RecordBatchReader]":
+        """The result of a query of the platform's own tables as Arrow batches; it runs as the reader, like `query`.
+
+        Raises:
+            UnreachableError: the database can't be connected to.
+            QueryError: PostgreSQL rejected the query, or it took too long.
+        """
+        from sessions_platform.storage.postgres.arrow import arrow_batches
+
+        takes_role = self._settings.warehouse_url and not self._settings.reader_url
+        where = conninfo(self._url(reads=True), reads=True)
+        before = BECOME_READER.as_string() if takes_role else None
+        with arrow_batches(where, self.shown, query.as_string(), before) as batches:
+            yield batches
+
     def _url(self, *, reads: bool) -> str:
         if self._settings.warehouse_url is None:
             return embedded.attach(self._settings.home).url(role=READER if reads else LOADER)
         return (self._settings.reader_url if reads else None) or self._settings.warehouse_url
+
+    @contextmanager
+    def _for_a_transaction(self) -> Iterator[psycopg.Connection]:
+        """A connection that is committed at the end; closed then, too, or kept open for the next transaction."""
+        idle: list[psycopg.Connection] | None = getattr(self._kept, "idle", None)
+        connection = idle.pop() if idle else self._connect()
+        with ExitStack() as closing:
+            closing.enter_context(connection)
+            yield connection
+            if idle is not None and not connection.closed:
+                connection.commit()
+                connection.read_only = connection.isolation_level = None
+                closing.pop_all()
+                idle.append(connection)
 
     def _connect(self, *, reads: bool = False) -> psycopg.Connection:
         """Connect at the last URL that worked; asking the embedded server for its URL takes as long as connecting."""
@@ -200,6 +259,13 @@ def dagster_database(settings: Settings) -> Database:
 def _read_only(connection: psycopg.Connection) -> None:
     connection.read_only = True
     connection.isolation_level = IsolationLevel.REPEATABLE_READ
+
+
+def exported_snapshot(connection: psycopg.Connection) -> str:
+    """What the transaction sees, for others that shall see the same, by its name; they begin before it ends."""
+    row = connection.execute("select pg_export_snapshot()").fetchone()
+    assert row is not None
+    return row[0]
 
 
 def lock(connection: psycopg.Connection, name: str) -> None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
+from psycopg.sql import SQL
 
 OWNER = "sessions_owner"
 LOADER = "sessions_loader"
@@ -25,10 +26,11 @@ _BECOME_OWNER = """
 select set_config('role', rolname, %s) from pg_roles
 where rolname = %s and rolname <> current_user and pg_has_role(oid, 'MEMBER')
     and has_database_privilege(oid, current_database(), 'CREATE')"""
-_BECOME_READER = """
+BECOME_READER = SQL("""
 select set_config('role', rolname, true) from pg_roles
-where rolname = %s and pg_has_role(oid, 'MEMBER') and exists (
-    select from pg_namespace s where nspname = 'sessions_platform' and has_schema_privilege(rolname, s.oid, 'USAGE'))"""
+where rolname = {} and pg_has_role(oid, 'MEMBER') and exists (
+    select from pg_namespace s where nspname = 'sessions_platform' and has_schema_privilege(rolname, s.oid, 'USAGE'))
+""").format(READER)
 
 
 def make_roles(connection: psycopg.Connection) -> bool:
@@ -71,4 +73,4 @@ def become_owner(connection: psycopg.Connection) -> None:
 
 def become_reader(connection: psycopg.Connection) -> None:
     """Read as the reader until the transaction ends, where this login may. The role can be left by who wants to."""
-    connection.execute(_BECOME_READER, [READER])
+    connection.execute(BECOME_READER)
