@@ -195,18 +195,18 @@ def assert_payloads_kept(raw: pl.DataFrame, rejected: pl.DataFrame) -> None:
 # Without a lake or a ledger, so that many files can be tried
 
 
-def validate_file(path: Path, content: bytes, of: Stream) -> PartitionContents:
+def validate_file(path: Path, content: bytes, of: Stream, partition: str = DAY) -> PartitionContents:
     """Read and validate one file; check that no byte and no row of it was lost, and the contracts."""
     described = of.source.model_dump(exclude={"max_unpacked"})
     raw = rows_of(reading(path, content, block_bytes=64, **described))
-    raw = raw.select(pl.lit(DAY).alias("landing_partition"), pl.lit("a").alias("source_uri"), pl.all())
-    validation = validate(parse(raw, of), of, DAY)
+    raw = raw.select(pl.lit(partition).alias("landing_partition"), pl.lit("a").alias("source_uri"), pl.all())
+    validation = validate(parse(raw, of), of, partition)
     events, conflicting, duplicates, _ = deduplicate(validation.events, of, {"a": ""})
     place = ["source_uri", "position"]
     conflicts = raw.select(*PROVENANCE, "payload", pl.lit(1, pl.Int64).alias(ROWS)).join(conflicting, on=place)
     rejected = rejections(pl.concat([validation.rejected, conflicts]).sort(place), of)
     assert_each_once(raw, events, rejected, duplicates + validation.skipped)
     assert_payloads_kept(raw, rejected)
-    events_schema(of, DAY).validate(events, lazy=True)
+    events_schema(of, partition).validate(events, lazy=True)
     rejected_schema(of).validate(rejected, lazy=True)
     return PartitionContents(raw, events, rejected, duplicates, validation.skipped)

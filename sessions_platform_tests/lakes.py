@@ -1,63 +1,48 @@
-"""Lakes for tests: a file system in memory, a lake in a local folder, and where that folder is."""
+"""Lakes for tests: an object store in memory, a lake in a local folder, and where that folder is."""
 
-import io
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, Any
 
+import pytest
+
+from sessions_platform.contracts.object_store import Objects
+from sessions_platform.pipeline import context
+from sessions_platform.settings import Settings
 from sessions_platform.storage.lake.filesystem import LocalFilesystem
 from sessions_platform.storage.lake.lake import Lake
+from sessions_platform.storage.lake.object_store import ObjectFilesystem
+
+if TYPE_CHECKING:
+    from obstore.store import MemoryStore
 
 
-class MemoryFilesystem:
-    """Files as bytes by path, as an object store keeps them: there are no folders, and drafts are local files."""
+class Counting:
+    """A store that writes down what it is asked for."""
 
-    def __init__(self) -> None:
-        self.files: dict[str, bytes] = {}
-        self._written: dict[str, datetime] = {}
+    def __init__(self, store: "MemoryStore") -> None:
+        self._store, self.asked = store, list[str]()
 
-    @contextmanager
-    def draft(self, folder: str) -> Iterator[Path]:  # noqa: ARG002
-        with tempfile.TemporaryDirectory() as scratch:
-            yield Path(scratch) / "draft.tmp"
+    def __getattr__(self, name: str) -> Any:
+        self.asked.append(name)
+        return getattr(self._store, name)
 
-    def put_if_absent(self, path: str, draft: Path) -> bool:
-        content = draft.read_bytes()
-        self._written.setdefault(path, datetime.now(UTC))
-        return self.files.setdefault(path, content) is content
 
-    def open(self, path: str) -> BinaryIO:
-        return io.BytesIO(self.source(path))
+def object_filesystem(scratch: Path) -> ObjectFilesystem:
+    """An empty file system in a bucket that is in memory."""
+    store = pytest.importorskip("obstore.store")
+    return ObjectFilesystem(Objects("s3", "bucket", "some/lake"), scratch, store.MemoryStore)
 
-    def read(self, path: str, offset: int, length: int) -> bytes:
-        return self.source(path)[offset : offset + length]
 
-    def size(self, path: str) -> int:
-        return len(self.source(path))
+@pytest.fixture
+def lakes_in_memory(monkeypatch: pytest.MonkeyPatch) -> "MemoryStore":
+    """The bucket, in memory, of the lakes of all contexts that the test opens."""
+    bucket = pytest.importorskip("obstore.store").MemoryStore()
 
-    def state(self, path: str) -> int:
-        return hash(self.source(path))
+    def opened(settings: Settings) -> ObjectFilesystem:
+        return ObjectFilesystem(Objects("s3", "bucket", "lake"), settings.scratch, lambda: bucket)
 
-    def list(self, folder: str) -> Iterator[str]:
-        yield from sorted(path for path in self.files if path.startswith(f"{folder}/"))
-
-    def modified_at(self, path: str) -> datetime:
-        return self._written[path]
-
-    def drafts(self, folder: str, before: datetime) -> Sequence[str]:  # noqa: ARG002
-        return []
-
-    def delete(self, path: str) -> None:
-        self.files.pop(path, None)
-
-    def source(self, path: str) -> bytes:
-        try:
-            return self.files[path]
-        except KeyError:
-            raise FileNotFoundError(path) from None
+    monkeypatch.setattr(context, "open_filesystem", opened)
+    return bucket
 
 
 def local_lake(folder: Path) -> Lake:

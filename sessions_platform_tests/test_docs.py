@@ -6,16 +6,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from sessions_platform.cli import app
 from sessions_platform.cli.rejected import rejected
+from sessions_platform.contracts.enrichments import ENRICHMENTS
+from sessions_platform.contracts.http_source import Auth, HttpSource, Pages, Since
 from sessions_platform.contracts.json_schema import json_schema
+from sessions_platform.contracts.kafka_source import KafkaSource
+from sessions_platform.contracts.kinesis_source import KinesisSource
+from sessions_platform.contracts.mysql_source import MysqlSource
+from sessions_platform.contracts.object_store import StoreOptions
+from sessions_platform.contracts.postgres_source import Incremental, PostgresSource
 from sessions_platform.contracts.rejection_reasons import Code
+from sessions_platform.contracts.source_config import SourceConfig
 from sessions_platform.contracts.stream_file import load_stream
+from sessions_platform.contracts.targets import TARGET_TYPES
 
 PROJECT = Path(__file__).parents[1]
 README = PROJECT / "README.md"
 STREAMS = PROJECT / "docs" / "streams.md"
+SOURCES = PROJECT / "docs" / "sources.md"
+TARGETS = PROJECT / "docs" / "targets.md"
 PAGES = [README, PROJECT / "CHANGELOG.md", *sorted((PROJECT / "docs").rglob("*.md"))]
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -30,8 +42,9 @@ def in_code(cells: list[str]) -> set[str]:
     return {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
 
 
-def test_every_test_that_verifies_a_promise_exists() -> None:
-    named = re.findall(r"`([\w/]+\.py)::(\w+)`", README.read_text())
+@pytest.mark.parametrize("page", [README, PROJECT / "docs" / "sources-compared.md"], ids=lambda page: page.name)
+def test_every_test_that_verifies_a_promise_exists(page: Path) -> None:
+    named = re.findall(r"`([\w/]+\.py)::(\w+)`", page.read_text())
     missing = [
         f"{path}::{name}" for path, name in named if f"def {name}(" not in (Path(__file__).parent / path).read_text()
     ]
@@ -81,6 +94,44 @@ def test_every_key_of_a_stream_is_explained() -> None:
     models = [schema, *(schema["$defs"][name] for name in MODELS)]
     keys = {key for model in models for key in model["properties"]} - {"path", "home"}
     assert keys - in_code(first_cells(STREAMS)) == set()
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        PostgresSource,
+        Incremental,
+        MysqlSource,
+        HttpSource,
+        Auth,
+        Pages,
+        Since,
+        KafkaSource,
+        KinesisSource,
+        StoreOptions,
+    ],
+    ids=lambda model: model.__name__,
+)
+def test_every_key_of_a_server_is_explained(model: type[BaseModel]) -> None:
+    of_every_source = set(SourceConfig.model_fields)
+    keys = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`\n]+)`", SOURCES.read_text()))))
+    assert set(model.model_fields) - of_every_source - keys == set()
+
+
+def test_every_key_and_column_of_an_enrichment_is_explained() -> None:
+    explained = set(re.findall(r"`(\w+)`", (PROJECT / "docs" / "enrichment.md").read_text()))
+    for name, model in ENRICHMENTS.items():
+        keys = {field.alias or key for key, field in model.model_fields.items()}
+        assert {name, *keys, *model.adds} - explained == set()
+
+
+@pytest.mark.parametrize("kind", TARGET_TYPES)
+def test_every_key_of_a_target_is_explained(kind: str) -> None:
+    text = TARGETS.read_text()
+    general = text.partition("\n## What is promised")[0]
+    own = re.split(r"^## ", text.partition(f"\n## {kind}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
+    keys = in_code(re.findall(r"^\| (`[^|]+) \|", general + own, re.MULTILINE))
+    assert set(TARGET_TYPES[kind].model_fields) == keys
 
 
 def test_every_explained_code_exists() -> None:

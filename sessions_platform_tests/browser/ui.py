@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -62,11 +62,18 @@ def environment(home: Path) -> dict[str, str]:
 @contextmanager
 def served(home: Path, log: Path) -> Iterator[str]:
     """The UI's address, once it answers. At the end its processes and their database are gone."""
+    with served_by(program("dev"), environment(home), log, home) as url:
+        yield url
+
+
+@contextmanager
+def served_by(command: Sequence[str], variables: Mapping[str, str], log: Path, home: Path) -> Iterator[str]:
+    """The same of a `dev` that is called otherwise; `home` is the platform's."""
     port = _free_port()
     with log.open("wb") as output:
         process = subprocess.Popen(
-            program("dev", "--port", str(port)),
-            env=environment(home),
+            [*command, "--port", str(port)],
+            env=dict(variables),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

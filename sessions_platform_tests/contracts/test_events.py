@@ -3,18 +3,18 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pandera.polars as pa
 import polars as pl
 import pytest
-from pandera.errors import SchemaErrors
 
 from sessions_platform.contracts.events import PROVENANCE, content_columns, event_columns
 from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.contracts.rejected_events import REJECTED_EVENTS
 from sessions_platform.contracts.rejection_reasons import Code
 from sessions_platform.contracts.schemas.events import column_rules, events_schema, row_schema
+from sessions_platform.contracts.schemas.in_pandera import broken_values
 from sessions_platform.contracts.schemas.raw_events import raw_schema
 from sessions_platform.contracts.schemas.rejected_events import rejected_schema
+from sessions_platform.contracts.schemas.schema import Schema
 from sessions_platform.contracts.schemas.sessions import sessionized_schema, sessions_schema
 from sessions_platform.contracts.sessions import session_columns, sessionized_columns
 from sessions_platform.transforms.sessionize import sessionize
@@ -32,6 +32,7 @@ EVERY_RULE: dict[str, Any] = {
 }
 STRICT = stream(columns=EVERY_RULE)
 LANDING = "2026-01-01"
+PANDERAS_NAMES = {"ge": "greater_than_or_equal_to", "lt": "less_than", "le": "less_than_or_equal_to"}
 UTC_MICROSECONDS = pl.Datetime("us", "UTC")
 
 
@@ -44,13 +45,11 @@ def stored(*rows: dict[str, Any]) -> pl.DataFrame:
     return pl.DataFrame(list(rows), schema=event_columns(STRICT))
 
 
-def broken_checks(schema: pa.DataFrameSchema, rows: pl.DataFrame) -> set[tuple[str, str]]:
-    """Columns, and the checks that fail on them."""
-    try:
-        schema.validate(rows, lazy=True)
-    except SchemaErrors as broken:
-        return set(broken.failure_cases.select("column", "check").rows())
-    return set()
+def broken_checks(schema: Schema, rows: pl.DataFrame) -> set[tuple[str, str]]:
+    """Columns, and the checks that fail on them, of which polars and pandera say the same."""
+    cases = broken_values(schema, rows)
+    assert schema.is_kept_by(rows) == (cases is None)
+    return set() if cases is None else set(cases.select("column", "check").rows())
 
 
 def test_events_begin_with_who_when_and_what_and_end_with_where_from() -> None:
@@ -88,9 +87,11 @@ def test_events_of_one_id_are_compared_by_all_columns_but_provenance() -> None:
 def test_each_check_of_the_schema_has_the_number_of_its_rule(landing_partition: str | None) -> None:
     """Pandera reports the number of the check that failed; the reason is looked up by it."""
     latest = STRICT.latest_moment(landing_partition) if landing_partition else None
-    for name, column in row_schema(STRICT, landing_partition).columns.items():
+    schema = row_schema(STRICT, landing_partition)
+    for name, column in schema.pandera.columns.items():
         rules = column_rules(STRICT, name, latest)
-        assert [check.name for check in column.checks] == [rule.check.name for rule in rules]
+        named = [rule.check.builtin[0] if rule.check.builtin else rule.check.text for rule in rules]
+        assert [PANDERAS_NAMES.get(each, each) for each in named] == [check.name for check in column.checks]
 
 
 def test_rules_read_as_the_stream_states_them() -> None:

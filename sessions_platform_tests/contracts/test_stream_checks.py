@@ -33,6 +33,12 @@ def test_a_valid_file_has_no_issue() -> None:
     assert issues() == []
 
 
+@pytest.mark.parametrize(("file_format", "broken"), [("ndjson", []), ("json", []), ("query", ["source.events"])])
+def test_json_is_taken_apart_through_arrays(file_format: str, broken: list[str]) -> None:
+    source = {"files": "landing/*", "format": file_format, "events": "[].actionDetails"}
+    assert keys_of(issues(source=source)) == broken
+
+
 def test_whatever_the_keys_are_no_rule_fails() -> None:
     for value in (None, 1, "x", [], {}):
         for key in (
@@ -47,6 +53,7 @@ def test_whatever_the_keys_are_no_rule_fails() -> None:
             "sequence",
             "duplicates",
             "skip",
+            "targets",
         ):
             assert isinstance(issues(**{key: value}), list)
 
@@ -157,6 +164,9 @@ REFERENCE = {"file": "a.csv", "column": "id"}
         ({"decode": "percent", "split": {"separator": ",", "part": -1}, "extract": "a(b)"}, []),
         ({"type": "integer", "decode": "plus", "bytes": "hex"}, ["bytes", "decode"]),
         ({"bytes": "hex", "extract": "a"}, ["extract"]),
+        ({"default": "none"}, []),
+        ({"type": "integer", "default": "0"}, []),
+        ({"type": "timestamp", "formats": ["%+"], "default": "x"}, ["default"]),
         ({"type": "boolean", "words": {"true": [1]}}, []),
         ({"words": {"true": [1]}}, ["words"]),
         ({"type": "integer", "case": "lower"}, ["case"]),
@@ -210,6 +220,13 @@ def test_reserved_names_are_those_that_rows_events_sessions_and_postgresql_have(
         ({}, [""]),
         ({"sum": "amount", "max": "amount"}, [""]),
         ("amount", [""]),
+        ({"most_frequent": "page"}, []),
+        ({"sum": "amount", "where": {"page": "/a", "count": [1, 2], "amount": 1}}, []),
+        ({"where": {"page": "/a"}}, [""]),
+        ({"sum": "amount", "where": {"missing": 1}}, [".where"]),
+        ({"sum": "amount", "where": {"count": ["1"]}}, [".where"]),
+        ({"sum": "amount", "where": {"count": True}}, [".where"]),
+        ({"sum": "amount", "where": {"event_timestamp": "2026-01-01"}}, [".where"]),
     ],
 )
 def test_an_aggregate_has_one_function_of_one_column(aggregate: object, broken: list[str]) -> None:
@@ -416,6 +433,33 @@ def test_columns_read_what_the_nested_pattern_has_groups_for() -> None:
 
 
 @pytest.mark.parametrize(
+    ("session", "key", "reason"),
+    [
+        ({"id": "sid"}, None, None),
+        ({"id": "sid", "id_within": "2h", "passive": ["view"]}, None, None),
+        ({"id": "missing"}, "id", "there is no column 'missing'"),
+        ({"id": "amount"}, "id", "amount is no id, but a float"),
+        ({"id": "user_id"}, "id", "user_id is no session's id"),
+        ({"id_within": "2h"}, "id_within", "it is how long an id may be silent, and the rule names no id"),
+        (
+            {"id": "sid", "columns": {"tool_session_id": {"first": "sid"}}},
+            "columns.tool_session_id",
+            "the sessions table has a column of that name, with the tool's id",
+        ),
+        ({"passive": ["other"]}, "passive", "event_type is never 'other', for isin does not list it"),
+        ({"passive": ["view", "buy"]}, "passive", "no event could open a session"),
+    ],
+)
+def test_a_tools_id_is_a_column_of_ids_and_passive_types_are_some_of_the_types(
+    session: dict[str, Any], key: str | None, reason: str | None
+) -> None:
+    more = {"sid": {"type": "integer"}, "amount": {"type": "float"}, "event_type": {"isin": ["view", "buy"]}}
+    found = issues(columns={**VALID["columns"], **more}, session=session)
+    expected = [] if reason is None else [(f"session.{key}", reason)]
+    assert [(".".join(issue.key_path), issue.reason) for issue in found] == expected
+
+
+@pytest.mark.parametrize(
     ("minus", "reason"),
     [
         ({"column": "took", "unit": "s"}, None),
@@ -429,6 +473,10 @@ def test_what_is_subtracted_is_a_column_of_durations(minus: dict[str, str], reas
     timed = {**VALID["columns"], **more, "event_timestamp": {"formats": ["%+"], "minus": minus}}
     expected = [] if reason is None else [("columns.event_timestamp.minus.column", reason)]
     assert [(".".join(issue.key_path), issue.reason) for issue in issues(columns=timed)] == expected
+
+
+def test_only_a_timestamp_is_floored() -> None:
+    assert issues_of_column({"floor": "1s"}) == [("floor", "only a timestamp is floored, this is string")]
 
 
 def test_only_of_a_timestamp_a_duration_is_subtracted() -> None:
@@ -445,3 +493,26 @@ def test_only_a_timestamp_is_read_from_the_files_name_by_a_group() -> None:
     ]
     of_file = {"event_timestamp": {"formats": ["%Y%m%d"], "from_file_name": "(x)"}}
     assert pattern_issues("(?P<a>x)", {"user_id": {"from": "a"}, "event_type": {"from": "a"}, **of_file}) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_free"),
+    [
+        ({"path": "out"}, {"path": "other"}, True),
+        ({"path": "out"}, {"path": "out/more"}, True),
+        ({"path": "out"}, {"path": "out"}, False),
+        ({"path": "out"}, {"path": "./out/"}, False),
+        ({"path": "a/../out"}, {"path": "out"}, False),
+        ({"path": "s3://lake/shop"}, {"path": "s3://lake/shop/"}, False),
+        ({"path": "s3://lake/shop"}, {"path": "s3://lake/web"}, True),
+        ({"host": "db", "database": "shop"}, {"host": "db", "database": "web"}, True),
+        ({"host": "db", "database": "shop"}, {"host": "db", "database": "shop", "prefix": "b_"}, True),
+        ({"host": "db", "database": "shop"}, {"host": "db", "database": "shop", "port": 3307}, True),
+        ({"host": "db", "database": "shop"}, {"host": "db", "database": "shop", "port": 3306, "prefix": ""}, False),
+        ({"host": {"env": "DB"}, "database": "shop"}, {"host": {"env": "DB"}, "database": "shop"}, False),
+        ({"host": "db"}, {"host": "db"}, True),  # the models say what is missing
+        ({"path": 1}, {"path": 1}, True),
+    ],
+)
+def test_two_targets_have_two_places(one: dict[str, Any], other: dict[str, Any], is_free: bool) -> None:
+    assert keys_of(issues(targets={"a": one, "b": other})) == ([] if is_free else ["targets.b"])

@@ -15,7 +15,7 @@ from sessions_platform.contracts.stream_file import load_stream
 from sessions_platform_tests.streams import PLAIN
 
 THREADS, READINGS = 3, 6
-FORMATS = ["%+", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S%.f%z"]
+FORMATS = ["%+", "%A, %d %B %Y %H:%M:%S", "%d-%b-%y %I:%M:%S %p %z"]  # of which polars is asked
 
 
 def test_a_warning_in_another_thread_is_no_error_while_streams_are_read(tmp_path: Path) -> None:

@@ -5,14 +5,18 @@ The totals were counted by running the engines; which sessions they were is comp
 
 import gzip
 import json
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
+from sessions_platform.transforms.cast import as_typed
 from sessions_platform.transforms.sessionize import sessionize
-from sessions_platform_tests.streams import event, frame, stream
+from sessions_platform.transforms.summarize import summarize
+from sessions_platform_tests.streams import PLAIN, event, frame, stream
 
 pytestmark = pytest.mark.data
 
@@ -33,6 +37,11 @@ def sessions_of(rows: list[dict[str, Any]], unit: int, *, equal_cuts: bool) -> s
     return {frozenset(session) for session in sessions}
 
 
+def awkward_rows(data: Path) -> list[dict[str, Any]]:
+    with gzip.open(data / "awkward_edges" / "events.ndjson.gz") as lines:
+        return [json.loads(line) for line in lines]
+
+
 @pytest.mark.parametrize(
     ("rule", "unit", "total"),
     [
@@ -44,8 +53,7 @@ def sessions_of(rows: list[dict[str, Any]], unit: int, *, equal_cuts: bool) -> s
     ],
 )
 def test_the_sessions_are_those_of_other_engines(data: Path, rule: dict[str, Any], unit: int, total: int) -> None:
-    with gzip.open(data / "awkward_edges" / "events.ndjson.gz") as lines:
-        rows = [json.loads(line) for line in lines]
+    rows = awkward_rows(data)
     web = stream(session=rule, start="1900-01-01")
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
     ingested = [event(row["user"], epoch + timedelta(microseconds=row["us"]), row["id"]) for row in rows]
@@ -53,3 +61,21 @@ def test_the_sessions_are_those_of_other_engines(data: Path, rule: dict[str, Any
     ours = {frozenset(ids) for ids in cut.group_by("session_id").agg("event_id")["event_id"].to_list()}
     assert len(ours) == total
     assert ours == sessions_of(rows, unit, equal_cuts="gap_inclusive" in rule)
+
+
+def test_with_floored_times_the_sessions_start_and_end_as_those_of_segments_package(data: Path) -> None:
+    rows = awkward_rows(data)
+    timed = {"from": "ts", "formats": ["epoch_us"], "floor": "1s"}
+    columns = {**PLAIN["columns"], "event_timestamp": timed}
+    web = stream(columns=columns, session={"like": "segment_dbt"}, start="1900-01-01")
+    moments = as_typed(pl.Series("ts", [str(row["us"]) for row in rows]), web.columns["event_timestamp"])
+    ingested = [event(row["user"], at, row["id"]) for row, at in zip(rows, moments, strict=True)]
+    sessions = summarize(sessionize(frame(ingested, web), web), web)
+    whole = {row["id"]: row["us"] // S for row in rows}
+    expected = Counter(
+        (min(whole[name] for name in ids), max(whole[name] for name in ids), len(ids))
+        for ids in sessions_of(rows, S, equal_cuts=False)
+    )
+    ours = sessions.select(pl.col("session_start", "session_end").dt.epoch("s"), "event_count")
+    assert sessions.height == 533
+    assert Counter(ours.iter_rows()) == expected

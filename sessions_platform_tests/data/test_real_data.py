@@ -103,10 +103,10 @@ class Case(NamedTuple):
 
 
 CASES = [Case(file, rule) for file in STREAM_OF for rule in GAP_INCLUSIVE]
-LONG = {"git_by_author_time", "git_by_commit_time"}  # 19 years of partitions
+QUICK = {"github_activities"}  # the others take several times as long
 every_case = pytest.mark.parametrize(
     "case",
-    [pytest.param(case, marks=pytest.mark.slow) if STREAM_OF[case.file] in LONG else case for case in CASES],
+    [case if STREAM_OF[case.file] in QUICK else pytest.param(case, marks=pytest.mark.slow) for case in CASES],
     ids=" ".join,
 )
 every_edgar_case = pytest.mark.parametrize("name", EDGAR)
@@ -160,6 +160,7 @@ def test_shuffled_rows_in_ten_files_make_the_known_sessions(
     assert found(stream, status) == case.answer(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", GAP_INCLUSIVE)
 def test_sessions_equal_those_that_the_shop_has_labelled(rule: str, whole: Callable[[Case], Whole]) -> None:
     stream, _ = whole(Case("retentioneering_ecom/ecom.csv.gz", rule))

@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import pandera.polars as pa
 import polars as pl
 import pytest
 from pandera.errors import SchemaError, SchemaErrors
@@ -16,6 +15,7 @@ from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.contracts.schemas.events import events_schema
 from sessions_platform.contracts.schemas.raw_events import raw_schema
 from sessions_platform.contracts.schemas.rejected_events import rejected_schema
+from sessions_platform.contracts.schemas.schema import Schema
 from sessions_platform.contracts.schemas.sessions import sessionized_schema, sessions_schema
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.stream_file import StreamError, load_stream
@@ -30,10 +30,10 @@ NULLABLE = {"preamble", "line_terminator", "header", "corrupt_reason"}
     ids=lambda f: f.__name__,
 )
 def test_a_contract_allows_no_additional_and_no_missing_column(
-    schema_of: Callable[[Stream], pa.DataFrameSchema],
+    schema_of: Callable[[Stream], Schema],
 ) -> None:
     schema = schema_of(stream())
-    frame = pl.DataFrame(schema={name: column.dtype.type for name, column in schema.columns.items()})
+    frame = pl.DataFrame(schema={name: column.dtype for name, column in schema.columns.items()})
     schema.validate(frame)
     for wrong in (frame.with_columns(more=pl.lit(1)), frame.drop(frame.columns[0])):
         with pytest.raises((SchemaError, SchemaErrors)):
@@ -76,7 +76,7 @@ def test_runs_of_adjacent_partitions_begin_anew_after_each_gap() -> None:
 
 
 @pytest.mark.parametrize("schema_of", [events_schema, sessionized_schema, sessions_schema], ids=lambda f: f.__name__)
-def test_the_platforms_own_columns_are_described(schema_of: Callable[[Stream], pa.DataFrameSchema]) -> None:
+def test_the_platforms_own_columns_are_described(schema_of: Callable[[Stream], Schema]) -> None:
     columns = schema_of(stream()).columns
     assert [name for name, column in columns.items() if not column.description and name != "page_url"] == []
 

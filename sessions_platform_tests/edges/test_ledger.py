@@ -19,6 +19,7 @@ from sessions_platform.storage.ledger.ledger import (
     StaleWriteError,
 )
 from sessions_platform.storage.postgres.database import Database
+from sessions_platform_tests.ledgers import record_file
 
 ONE, TWO, THREE, FOUR = "2026-01-01", "2026-01-02", "2026-01-03", "2026-01-04"
 RULE, OLD_RULE = "a session rule", "the session rule before"
@@ -131,10 +132,10 @@ def test_recording_a_file_changes_no_other_file_and_no_other_stream(
     for ledger in (one, two):
         ledger.assign(["a", "b"], ONE)
         for uri in ("a", "b"):
-            ledger.record_file(uri, "print 1", "digest", STORED, "a run")
+            record_file(ledger, uri, "print 1", "digest", STORED)
     before = one.files()[1], two.files()
     one.record_unchanged("a", "print 2")
-    one.record_file("a", "print 3", "digest 2", STORED, "a run")
+    record_file(one, "a", "print 3", "digest 2", STORED)
     assert (one.files()[1], two.files()) == before
     assert one.files()[0].fingerprint == "print 3"
 
@@ -235,7 +236,7 @@ def test_no_file_is_recorded_until_a_comparison_or_a_repair_has_ended(ledger: Le
 
 def test_files_whose_sequence_was_read_are_not_recorded_before_the_transaction_ends(ledger: Ledger) -> None:
     ledger.assign(["a", "b"], ONE)
-    ledger.record_file("a", "print", "digest", STORED, "a run")
+    record_file(ledger, "a", "print", "digest", STORED)
     update = "update sessions_platform.landing_files set rows = 0 where stream = %s and uri = %s"
     with ledger.database.transaction() as connection:
         assert list(ledger.sequences(connection, ["a"])) == ["a"]

@@ -7,6 +7,7 @@ from datetime import timedelta
 import polars as pl
 import pytest
 
+from sessions_platform.memory_budget import MemoryBudget
 from sessions_platform.pipeline import load as loading
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.ingest import Ingested, ingest
@@ -29,7 +30,7 @@ OpenContext = Callable[..., StreamContext]
 
 @pytest.fixture(params=["whole", "in buckets"])
 def sized_context(context: StreamContext, request: pytest.FixtureRequest) -> StreamContext:
-    return context if request.param == "whole" else replace(context, bucket_bytes=SMALL)
+    return context if request.param == "whole" else replace(context, memory=MemoryBudget(SMALL, SMALL))
 
 
 def sizes(context: StreamContext) -> list[tuple[str, int]]:

@@ -32,7 +32,8 @@ class ReferenceEngine:
         events = self._lake.scan(paths, event_columns(self._stream)).collect().to_dicts() if paths else []
         duplicates = {reference.identity(copies[0]): copies for copies in reference.copies_of(events, self._rule)}
         chains = self._chains(events)
-        for reason, session in reference.cut(events, self._rule):
+        of_none = [(None, [event]) for event in reference.outside(events, self._rule)]
+        for reason, session in [*reference.cut(events, self._rule), *of_none]:
             key = self._stream.session_calendar.key_of(session[0]["event_timestamp"])
             if key in partitions:
                 yield self._part(key, reason, session, duplicates, chains)
@@ -53,21 +54,29 @@ class ReferenceEngine:
             session.cut_on and session.cut_on.column,
             session.cut_on is not None and "changes" in session.cut_on.when,
             session.cut_on is not None and "leaves" in session.cut_on.when,
+            tuple(session.passive or ()),
+            session.id,
+            session.id_within,
         )
 
     def _chains(self, events: list[Event]) -> dict[Any, float]:
-        """By event, how many seconds its activity chain lasts."""
+        """By event, how many seconds its activity chain lasts; a passive one outside of all has none."""
         chains = reference.sessions_of(
             events, self._rule._replace(midnight_in=None, campaign=None, cut_on=None, max_length=None, keeps_last=False)
         )
-        return {
-            reference.identity(event): (chain[-1]["event_timestamp"] - chain[0]["event_timestamp"]).total_seconds()
-            for chain in chains
-            for event in chain
-        }
+        seconds = dict.fromkeys(map(reference.identity, reference.outside(events, self._rule)), 0.0)
+        for chain in chains:
+            times = [event["event_timestamp"] for event in chain if event["event_type"] not in self._rule.passive]
+            seconds |= dict.fromkeys(map(reference.identity, chain), (times[-1] - times[0]).total_seconds())
+        return seconds
 
     def _part(
-        self, key: str, reason: str, session: list[Event], duplicates: dict[Any, list[Event]], chains: dict[Any, float]
+        self,
+        key: str,
+        reason: str | None,
+        session: list[Event],
+        duplicates: dict[Any, list[Event]],
+        chains: dict[Any, float],
     ) -> Sessionized:
         content = content_columns(self._stream)
         rows, same, different = [], 0, 0
@@ -75,8 +84,8 @@ class ReferenceEngine:
             rows.append(
                 {
                     **event,
-                    "session_id": reference.session_id(session),
-                    "is_new_session": before is None,
+                    "session_id": reason and reference.session_id(session),
+                    "is_new_session": before is None and reason is not None,
                     "time_diff_seconds": before and _seconds(event, before),
                     "boundary_reason": reason if before is None else None,
                     "session_partition": key,

@@ -11,8 +11,10 @@ import pytest
 from sessions_platform.engines.polars import PolarsEngine
 from sessions_platform.engines.registry import ENGINES
 from sessions_platform.errors import UserError
+from sessions_platform.memory_budget import MemoryBudget
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.sessionize import sessionize_partitions
+from sessions_platform.storage.lake.spill import Spill
 from sessions_platform_tests.contexts import line
 from sessions_platform_tests.engines.reference_engine import ReferenceEngine
 from sessions_platform_tests.pipeline.steps import RUN, ingest_and_publish, load, put, refresh, stale, table
@@ -31,6 +33,7 @@ RULES: dict[str, dict[str, Any]] = {
         "max_length": "2h",
         "gap_inclusive": True,
     },
+    "a tool's ids, and passive events": {"id": "page_url", "passive": ["beat"], "max_length": "2h"},
 }
 IN_BUCKETS = 400  # bytes, so that users are divided
 
@@ -44,7 +47,7 @@ def fill(context: StreamContext) -> None:
     """Three days of three users: exact gaps, midnights, long sessions, campaigns, and duplicates across days."""
     minutes = {"ann": [0, 30, 61, 1430, 1440, 1470, 1500], "bob": range(1300, 3000, 25), "eve": [2880, 2880, 2900]}
     events = [
-        (day, line(user, DAY_ONE + at * MINUTE, f"{user}{number}", url=[None, "x", "y"][number % 3]))
+        (day, line(user, DAY_ONE + at * MINUTE, f"{user}{number}", _kind(number), url=[None, "x", "y"][number % 3]))
         for user, times in minutes.items()
         for number, at in enumerate(times)
         for day in [DAYS[min(int(at // 1440), 2)]]
@@ -54,6 +57,10 @@ def fill(context: StreamContext) -> None:
         of_day = [payload for landed, payload in events if landed == day]
         put(context, f"{day}.ndjson", [*of_day, *(repeated if day == DAYS[2] else [])], day)
     ingest_and_publish(context, *DAYS)
+
+
+def _kind(number: int) -> str:
+    return "beat" if number % 5 == 4 else "view"
 
 
 def stored(context: StreamContext) -> dict[str, list[dict[str, Any]]]:
@@ -78,15 +85,15 @@ def stored(context: StreamContext) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-@pytest.mark.parametrize("bucket_bytes", [None, IN_BUCKETS], ids=["at once", "in buckets"])
+@pytest.mark.parametrize("memory", [None, MemoryBudget(IN_BUCKETS, IN_BUCKETS)], ids=["at once", "in buckets"])
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 @pytest.mark.parametrize("sequence", [None, "position"])
 def test_another_engine_gives_the_same_rows(
-    open_context: Callable[..., StreamContext], rule: dict[str, Any], bucket_bytes: int | None, sequence: str | None
+    open_context: Callable[..., StreamContext], rule: dict[str, Any], memory: MemoryBudget | None, sequence: str | None
 ) -> None:
     columns = {"pages": {"count_distinct": "page_url"}}
     context = open_context(columns=PLAIN["columns"], session={**rule, "columns": columns}, sequence=sequence)
-    context = replace(context, bucket_bytes=bucket_bytes or context.bucket_bytes)
+    context = replace(context, memory=memory or context.memory)
     fill(context)
     refresh(context)
     by_polars = stored(context)
@@ -125,7 +132,7 @@ def test_an_engine_that_does_not_exist_is_a_clear_error(context: StreamContext) 
 
 
 def test_the_parts_of_an_engine_are_whole_sessions(context: StreamContext) -> None:
-    context = replace(context, bucket_bytes=IN_BUCKETS)
+    context = replace(context, memory=MemoryBudget(IN_BUCKETS, IN_BUCKETS))
     fill(context)
     landings = context.ledger.snapshot().landings
     for name in ENGINES:
@@ -135,10 +142,22 @@ def test_the_parts_of_an_engine_are_whole_sessions(context: StreamContext) -> No
         assert ids["session_id"].is_unique().all()
 
 
+def test_a_partition_that_fits_into_memory_needs_no_temporary_file(
+    context: StreamContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(context)
+    monkeypatch.setattr(Spill, "_write", lambda *_: pytest.fail("a temporary file is written"))
+    beyond_a_bucket = replace(context, memory=MemoryBudget(1 << 30, IN_BUCKETS))
+    (part,) = PolarsEngine(beyond_a_bucket).sessionize([DAYS[0]], context.ledger.snapshot().landings)
+    assert part.events.height
+
+
 def test_partitions_that_do_not_fit_together_are_batches_of_their_own(context: StreamContext) -> None:
     fill(context)
     landings = context.ledger.landings()
-    assert list(PolarsEngine(replace(context, bucket_bytes=1)).batches(DAYS, landings)) == [[day] for day in DAYS]
+    assert list(PolarsEngine(replace(context, memory=MemoryBudget(1, 1))).batches(DAYS, landings)) == [
+        [day] for day in DAYS
+    ]
     assert list(PolarsEngine(context).batches(DAYS, landings)) == [DAYS]
 
 

@@ -138,7 +138,7 @@ class Comparison:
         self.version = Version(variant, self._open(variant))
 
     def _open(self, variant: StreamVariant) -> StreamContext:
-        settings = replace(self.environment.settings, bucket_bytes=variant.bucket_bytes)
+        settings = replace(self.environment.settings, memory=variant.memory)
         return StreamContext.open(variant.stream(self.name), settings, self.source)
 
     def uri(self, landing_partition: str, name: str) -> str:
@@ -382,7 +382,7 @@ class Comparison:
             for session_id, row in expected.session_rows(key, partition, self.variant).items()
         }
         for session in (session for partition in self._partitions.values() for session in partition.sessions):
-            rows[reference.session_id(session)]["is_first"] = expected.is_first(session, accepted)
+            rows[reference.session_id(session)]["is_first"] = expected.is_first(session, accepted, self.variant)
         for session_id, until in expected.open_until(accepted, self.variant).items():
             rows[session_id] |= {"open_until": until, "is_open": expected.is_open(until, newest, self.variant)}
         view = self.environment.connection.execute(
@@ -405,9 +405,16 @@ class Comparison:
             "sessions": len(sessions),
             "users": len({session[0]["user_id"] for session in sessions}),
             "events_in_sessions": sum(map(len, sessions)),
+            "events_outside_sessions": sum(len(partition.outside) for partition in self._partitions.values()),
+            "events_without_tool_id": self._without_tool_id(),
             "pending": {"landing": [], "session": []},
         }
         assert {name: reported[name] for name in should} == should
+
+    def _without_tool_id(self) -> int:
+        """Events of which the rule decides the session, though the stream takes sessions from a tool."""
+        kept = [copies[0] for copies in reference.copies_of(self.accepted, self.variant.rule)]
+        return sum(event["campaign"] is None for event in kept) if self.variant.by_tool else 0
 
     def _compare_rejected(self, draft: Draft) -> None:
         sql = SQL("select * from {} where landing_partition = %s").format(Identifier(self.name, "rejected_events"))

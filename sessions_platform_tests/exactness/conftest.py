@@ -7,6 +7,9 @@ from psycopg.rows import DictRow, dict_row
 from sessions_platform.settings import Settings
 from sessions_platform.storage.postgres.database import Database
 from sessions_platform_tests.exactness.comparison import Environment
+from sessions_platform_tests.lakes import lakes_in_memory
+
+__all__ = ["environment", "lakes_in_memory"]
 
 
 @pytest.fixture(scope="session")

@@ -138,15 +138,16 @@ def _give_ids(events: list[Event], files: Mapping[str, Sequence[bytes]]) -> None
 
 
 class Partition(NamedTuple):
-    """The sessions that started in one session partition."""
+    """The sessions that started in one session partition, and its passive events that are in none."""
 
     sessions: list[list[Event]]
     reasons: list[str]  # why each of them opened
     duplicates: int
     conflicts: int
+    outside: list[Event]
 
 
-NOTHING = Partition([], [], 0, 0)
+NOTHING = Partition([], [], 0, 0, [])
 
 
 def partitions(events: list[Event], variant: StreamVariant) -> dict[str, Partition]:
@@ -158,10 +159,16 @@ def partitions(events: list[Event], variant: StreamVariant) -> dict[str, Partiti
     found: dict[str, Partition] = {}
     for reason, session in reference.cut(events, variant.rule):
         key = partition_of(session[0]["event_timestamp"], variant.partition, variant.timezone)
-        sessions, reasons, duplicates, conflicts = found.get(key, NOTHING)
+        sessions, reasons, duplicates, conflicts, _ = found.get(key, NOTHING)
         duplicates += sum(counts[reference.identity(event)][0] for event in session)
         conflicts += sum(counts[reference.identity(event)][1] for event in session)
-        found[key] = Partition([*sessions, session], [*reasons, reason], duplicates, conflicts)
+        found[key] = Partition([*sessions, session], [*reasons, reason], duplicates, conflicts, [])
+    for event in reference.outside(events, variant.rule):
+        key = partition_of(event["event_timestamp"], variant.partition, variant.timezone)
+        sessions, reasons, duplicates, conflicts, outside = found.get(key, NOTHING)
+        duplicates += counts[reference.identity(event)][0]
+        conflicts += counts[reference.identity(event)][1]
+        found[key] = Partition(sessions, reasons, duplicates, conflicts, [*outside, event])
     return found
 
 
@@ -189,14 +196,17 @@ def sessionized_rows(key: str, partition: Partition) -> list[Row]:
                 }
             )
             last = event
-    return rows
+    of_none = {"session_id": None, "is_new_session": False, "time_diff_seconds": None, "boundary_reason": None}
+    return rows + [{**event, **of_none, "session_partition": key} for event in partition.outside]
 
 
 def session_rows(key: str, partition: Partition, variant: StreamVariant) -> dict[str, Row]:
     """The rows of the table `sessions` by their ids, without the columns that describe the rule and the load."""
     return {
         reference.session_id(session): {
-            **reference.summary(session, variant.priorities, {name: AGGREGATES[name] for name in variant.columns}),
+            **reference.summary(
+                session, variant.priorities, {name: AGGREGATES[name] for name in variant.columns}, variant.rule
+            ),
             "session_partition": key,
         }
         for session in partition.sessions
@@ -204,32 +214,44 @@ def session_rows(key: str, partition: Partition, variant: StreamVariant) -> dict
 
 
 def open_until(events: list[Event], variant: StreamVariant) -> dict[str, datetime | None]:
-    """Of each session. A user's last session is open until the gap has passed; all others are over.
+    """Of each session. An owner's last session is open until the gap has passed; all others are over.
 
-    Of sessions that begin and end at one moment none has ended the other.
+    The owner is the user; where the tool's ids make sessions, a user and an id. Of sessions that begin and end at one
+    moment none has ended the other.
     """
     sessions = reference.sessions_of(events, variant.rule)
-    span = {id(s): (s[0]["event_timestamp"], s[-1]["event_timestamp"]) for s in sessions}
-    last = {session[0]["user_id"]: span[id(session)] for session in sessions}
+    span = {id(s): (s[0]["event_timestamp"], _end(s, variant)) for s in sessions}
+    last = {_owner(session, variant): span[id(session)] for session in sessions}
     return {
-        reference.session_id(s): open_until_of(s, variant) if span[id(s)] == last[s[0]["user_id"]] else None
+        reference.session_id(s): open_until_of(s, variant) if span[id(s)] == last[_owner(s, variant)] else None
         for s in sessions
     }
 
 
+def _owner(session: list[Event], variant: StreamVariant) -> tuple[Any, ...]:
+    return session[0]["user_id"], session[0]["campaign"] if variant.by_tool else None
+
+
+def _end(session: list[Event], variant: StreamVariant) -> datetime:
+    return max(event["event_timestamp"] for event in session if event["event_type"] not in variant.passive_types)
+
+
 def open_until_of(session: list[Event], variant: StreamVariant) -> datetime:
     """The last moment at which an event would continue the session; with `gap_inclusive` the first that would not."""
-    rule = variant.rule
-    begin = reference.floored(session[-1]["event_timestamp"], rule.precision)
+    rule, end = variant.rule, _end(session, variant)
+    if variant.by_tool and session[0]["campaign"] is not None:
+        return end + variant.id_within
+    begin = reference.floored(end, rule.precision)
     if rule.gap_from_second:
         begin = reference.floored(begin, timedelta(seconds=1))
     return begin + rule.gap if rule.gap_inclusive else begin + rule.gap + rule.precision - timedelta(microseconds=1)
 
 
-def is_first(session: list[Event], events: list[Event]) -> bool:
+def is_first(session: list[Event], events: list[Event], variant: StreamVariant) -> bool:
     """Whether no session of the user began before."""
     user, start = session[0]["user_id"], session[0]["event_timestamp"]
-    return all(event["event_timestamp"] >= start for event in events if event["user_id"] == user)
+    active = [event for event in events if event["event_type"] not in variant.passive_types]
+    return all(event["event_timestamp"] >= start for event in active if event["user_id"] == user)
 
 
 def is_open(until: datetime | None, newest: datetime | None, variant: StreamVariant) -> bool:

@@ -24,9 +24,9 @@ from hypothesis.stateful import (
 )
 
 from sessions_platform.contracts.calendar import Calendar
-from sessions_platform.settings import BUCKET_BYTES
+from sessions_platform.memory_budget import MemoryBudget
 from sessions_platform_tests.exactness.comparison import Comparison, Draft, Environment, Work
-from sessions_platform_tests.exactness.stream_variant import AGGREGATES, StreamVariant, partition_of, turn_before
+from sessions_platform_tests.exactness.stream_variant import AGGREGATES, AMPLE, StreamVariant, partition_of, turn_before
 from sessions_platform_tests.exactness.through_assets import AssetComparison
 
 MICROSECOND = timedelta(microseconds=1)
@@ -177,6 +177,9 @@ rules: st.SearchStrategy[Fields] = st.fixed_dictionaries(
         "by_campaign": st.booleans(),
         "cut_on": st.sampled_from([(), (), ("leaves",), ("changes",), ("changes", "leaves")]),
         "max_length": st.sampled_from([None, timedelta(minutes=30), timedelta(hours=7), timedelta(hours=26)]),
+        "passive": st.sampled_from([(), (), ("login",), ("login", "buy")]),
+        "by_tool": st.sampled_from([False, False, True]),
+        "id_within": st.sampled_from([timedelta(minutes=30), timedelta(hours=5), timedelta(hours=30)]),
         "sequence": st.sampled_from([None, "seq", "position"]),
         "priorities": st.sampled_from([(), ("buy", "view")]),
         "columns": st.sampled_from([(), tuple(AGGREGATES), ("total", "kinds")]),
@@ -193,7 +196,7 @@ def variant(draw: st.DrawFn) -> StreamVariant:
         partition=cadence,
         timezone="UTC" if cadence == "hourly" else draw(st.sampled_from(ZONES)),
         has_ids=draw(st.sampled_from([True, True, False])),
-        bucket_bytes=draw(st.sampled_from([BUCKET_BYTES, 1500])),
+        memory=draw(st.sampled_from([AMPLE, MemoryBudget(1 << 30, 1500), MemoryBudget(1500, 1500)])),
         max_future=draw(st.sampled_from([timedelta(days=days) for days in (366, 366, 366, 0)])),
         **draw(contracts),
         **draw(rules),
@@ -298,7 +301,7 @@ class ExactSessions(RuleBasedStateMachine):
 
     @rule(session=rules)
     def change_the_session_rule(self, session: Fields) -> None:
-        self.at.change(replace(self.at.variant, **session))
+        self.at.change(self.possible(replace(self.at.variant, **session)))
 
     @rule(other=variant())
     def rebuild(self, other: StreamVariant) -> None:
@@ -417,6 +420,13 @@ class ExactInterleavings(ExactSessions):
     @rule(place=st.integers(0, 9), behind=st.integers(0, 2))
     def load_interrupted(self, place: int, behind: int) -> None:
         self.at.load_interrupted(self.at.sessionize(*self._range(place, 0, behind)))
+
+
+class ExactSessionsOfTools(ExactInterleavings):
+    """All by a tool's ids, which are followed much further than the gap."""
+
+    def possible(self, variant: StreamVariant) -> StreamVariant:
+        return replace(variant, by_tool=True, gap=timedelta(minutes=30), id_within=timedelta(hours=30))
 
 
 class ExactSessionsThroughAssets(ExactSessions):

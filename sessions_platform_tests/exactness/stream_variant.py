@@ -6,21 +6,25 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from sessions_platform.contracts.stream import Stream
-from sessions_platform.settings import BUCKET_BYTES
-from sessions_platform.transforms.reference_sessionizer import Rule
+from sessions_platform.memory_budget import MemoryBudget
+from sessions_platform.transforms.reference_sessionizer import Column, Rule
 
 # Columns of the sessions table that a stream may ask for.
-AGGREGATES: dict[str, tuple[str, str]] = {
-    "total": ("sum", "amount"),
-    "least": ("min", "amount"),
-    "greatest": ("max", "amount"),
-    "came_by": ("first", "campaign"),
-    "last_page": ("last", "page_url"),
-    "pages": ("count", "page_url"),
-    "kinds": ("count_distinct", "event_type"),
+AGGREGATES: dict[str, Column] = {
+    "total": Column("sum", "amount"),
+    "least": Column("min", "amount"),
+    "greatest": Column("max", "amount"),
+    "came_by": Column("first", "campaign"),
+    "last_page": Column("last", "page_url"),
+    "pages": Column("count", "page_url"),
+    "kinds": Column("count_distinct", "event_type"),
+    "bought": Column("sum", "amount", {"event_type": ["buy"]}),
+    "usual_page": Column("most_frequent", "page_url"),
 }
 
 PRECISIONS = {"us": timedelta(microseconds=1), "ms": timedelta(milliseconds=1), "s": timedelta(seconds=1)}
+
+AMPLE = MemoryBudget(1 << 30, 1 << 25)
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class StreamVariant:
     has_ids: bool = True
     ids_nullable: bool = False  # a row without id has one derived
     max_future: timedelta = timedelta(days=366)
-    bucket_bytes: int = BUCKET_BYTES  # how much is processed at once; no result may depend on it
+    memory: MemoryBudget = AMPLE  # how much is processed at once; no result may depend on it
     # the contract
     allowed: tuple[str, ...] | None = None  # event types
     at_least: float | None = None  # amount
@@ -48,10 +52,18 @@ class StreamVariant:
     split_at_midnight: bool = False
     by_campaign: bool = False
     cut_on: tuple[str, ...] = ()  # turns of the page
+    passive: tuple[str, ...] = ()
+    by_tool: bool = False  # the column `campaign` has the tool's own session id
+    id_within: timedelta = timedelta(days=1)
     max_length: timedelta | None = None
     sequence: str | None = None  # "seq" or "position"
     priorities: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
+
+    @property
+    def passive_types(self) -> tuple[str, ...]:
+        """Those that the contract allows: a rule that names others is refused."""
+        return tuple(name for name in self.passive if not self.allowed or name in self.allowed)
 
     @property
     def rule(self) -> Rule:
@@ -68,6 +80,9 @@ class StreamVariant:
             "page_url" if self.cut_on else None,
             "changes" in self.cut_on,
             "leaves" in self.cut_on,
+            self.passive_types,
+            "campaign" if self.by_tool else None,
+            self.id_within,
         )
 
     @property
@@ -101,8 +116,10 @@ class StreamVariant:
             "campaign": self.rule.campaign,
             "cut_on": {"column": "page_url", "when": list(self.cut_on)} if self.cut_on else None,
             "max_length": _spelled(self.max_length) if self.max_length else None,
+            "passive": list(self.passive_types) or None,
+            **({"id": "campaign", "id_within": _spelled(self.id_within)} if self.by_tool else {}),
             "primary_action": list(self.priorities) or "most_frequent",
-            "columns": {column: dict([AGGREGATES[column]]) for column in self.columns},
+            "columns": {name: _as_key(AGGREGATES[name]) for name in self.columns},
             "max_future": _spelled(self.max_future),
         }
         return {
@@ -157,3 +174,7 @@ def last_moment(landing_partition: str, variant: StreamVariant) -> datetime:
     is_monthly = variant.landing == "monthly"
     end = (start + timedelta(days=32)).replace(day=1) if is_monthly else start + lengths[variant.landing]
     return end + variant.max_future
+
+
+def _as_key(own: Column) -> dict[str, Any]:
+    return {own.function: own.column, **({"where": dict(own.where)} if own.where else {})}

@@ -1,4 +1,4 @@
-"""The machine detects six planted defects, each of which has occurred in other sessionizers."""
+"""The machine detects planted defects: six that have occurred in other sessionizers, and four of tools' sessions."""
 
 import json
 from collections.abc import Callable
@@ -9,13 +9,15 @@ import pytest
 from psycopg.sql import SQL
 
 from sessions_platform.contracts.polars_types import key_expr
+from sessions_platform.contracts.session_rule import SessionRule
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.pipeline import invalidation
 from sessions_platform.storage.warehouses.postgres import merge, statements
 from sessions_platform.transforms import sessionize, sort_events
 from sessions_platform.transforms.sessionize import EventReader
+from sessions_platform.transforms.sort_events import SortedEvents
 from sessions_platform_tests.exactness.comparison import Comparison, Environment
-from sessions_platform_tests.exactness.machine import run_machine
+from sessions_platform_tests.exactness.machine import ExactInterleavings, ExactSessionsOfTools, run_machine
 from sessions_platform_tests.exactness.stream_variant import StreamVariant
 from sessions_platform_tests.streams import DAY_ONE
 
@@ -24,7 +26,7 @@ Defect = Callable[[pytest.MonkeyPatch], None]
 
 def off_by_one_gap(patch: pytest.MonkeyPatch) -> None:
     """A silence one microsecond shorter than needed begins a new session."""
-    patch.setattr(sessionize, "_is_cut", lambda rule: pl.col("_silence") + timedelta(microseconds=1) > rule.gap)
+    patch.setattr(sessionize, "_is_cut", lambda rule, before, at: at - before + timedelta(microseconds=1) > rule.gap)
 
 
 def window_without_lookahead(patch: pytest.MonkeyPatch) -> None:
@@ -55,9 +57,12 @@ def stale_id_left_behind(patch: pytest.MonkeyPatch) -> None:
 
 def event_counted_twice(patch: pytest.MonkeyPatch) -> None:
     """An event delivered in two landing partitions is two events."""
-    patch.setattr(
-        sessionize, "sort_events", lambda events, _: (events.sort("user_id", "event_timestamp"), events.clear())
-    )
+
+    def sort_rows(events: pl.DataFrame, _: Stream) -> SortedEvents:
+        rows = events.select(pl.arg_sort_by("user_id", "event_timestamp")).to_series()
+        return SortedEvents(events, rows, events["user_id"].gather(rows), events.clear())
+
+    patch.setattr(sessionize, "sort_rows", sort_rows)
 
 
 DEFECTS: list[Defect] = [
@@ -68,12 +73,43 @@ DEFECTS: list[Defect] = [
     stale_id_left_behind,
     event_counted_twice,
 ]
+
+
+def alternating_ids_cut(patch: pytest.MonkeyPatch) -> None:
+    """A session ends where another id follows, as if sessions of one user did not overlap."""
+    patch.setattr(sessionize, "by_key", lambda ordered, _: ordered)
+
+
+def ids_followed_as_far_as_the_gap(patch: pytest.MonkeyPatch) -> None:
+    """What is read for a partition reaches no further than without a tool's ids."""
+    patch.setattr(SessionRule, "longest_silence", SessionRule.longest_silence_by_rule)
+
+
+def passive_events_extend(patch: pytest.MonkeyPatch) -> None:
+    """A passive event keeps a session alive, as any other, once one is open."""
+    patch.setattr(sessionize, "_ends_session", lambda *_: pl.lit(value=False))
+
+
+def passive_events_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """A passive event that no session holds is left out."""
+    cut = sessionize._with_passive
+    patch.setattr(sessionize, "_with_passive", lambda *given: cut(*given).filter(pl.col("session_id").is_not_null()))
+
+
+DEFECTS_OF_IDS: list[Defect] = [alternating_ids_cut, ids_followed_as_far_as_the_gap]
+DEFECTS_OF_TOOLS: list[Defect] = [
+    *DEFECTS_OF_IDS,
+    passive_events_extend,
+    passive_events_forgotten,
+]
 each_defect = pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.__name__)
+each_defect_of_tools = pytest.mark.parametrize("defect", DEFECTS_OF_TOOLS, ids=lambda defect: defect.__name__)
+each_of_all = pytest.mark.parametrize("defect", DEFECTS + DEFECTS_OF_TOOLS, ids=lambda defect: defect.__name__)
 
 
-def line(user: str, minute: float, name: str) -> bytes:
+def line(user: str, minute: float, name: str, kind: str = "view", **more: str) -> bytes:
     moment = DAY_ONE + timedelta(minutes=minute)
-    return json.dumps({"id": name, "user": user, "ts": moment.isoformat(), "type": "view"}).encode()
+    return json.dumps({"id": name, "user": user, "ts": moment.isoformat(), "type": kind, **more}).encode()
 
 
 def run_scenario(environment: Environment) -> None:
@@ -92,6 +128,20 @@ def run_scenario(environment: Environment) -> None:
         comparison.close()
 
 
+def run_scenario_of_tools(environment: Environment) -> None:
+    """Ids of a tool that take turns and come back the next day, and passive events in and outside of sessions."""
+    comparison = Comparison(environment, StreamVariant(by_tool=True, passive=("beat",)))
+    try:
+        turns = [line("ann", 1380 + n, f"a{n}", campaign=tool) for n, tool in enumerate("xyxy")]
+        beats = [line("bob", minute, f"b{minute}", "beat") for minute in (610, 625, 645, 700)]
+        _put_and_refresh(comparison, "2026-01-01", [*turns, line("bob", 600, "b"), *beats])
+        back = [line("ann", 2200, "a4", campaign="x"), line("ann", 2201, "a5", "beat", campaign="y")]
+        _put_and_refresh(comparison, "2026-01-02", [*back, line("bob", 2100, "b5", "beat")])
+        _put_and_refresh(comparison, "2026-01-03", [line("bob", 2090, "b6"), line("ann", 1390, "a6", campaign="y")])
+    finally:
+        comparison.close()
+
+
 def _put_and_refresh(comparison: Comparison, landing_partition: str, lines: list[bytes]) -> None:
     comparison.put(f"{landing_partition}/a", lines, landing_partition)
     comparison.ingest_and_publish(landing_partition)
@@ -101,8 +151,10 @@ def _put_and_refresh(comparison: Comparison, landing_partition: str, lines: list
     comparison.check()
 
 
-def test_the_scenario_passes_without_a_defect(environment: Environment) -> None:
+@pytest.mark.slow
+def test_the_scenarios_pass_without_a_defect(environment: Environment) -> None:
     run_scenario(environment)
+    run_scenario_of_tools(environment)
 
 
 @each_defect
@@ -114,11 +166,21 @@ def test_the_scenario_detects_each_defect(
         run_scenario(environment)
 
 
-@pytest.mark.slow
-@each_defect
-def test_the_machine_finds_each_defect(
+@each_defect_of_tools
+def test_the_scenario_of_tools_detects_each_of_their_defects(
     environment: Environment, monkeypatch: pytest.MonkeyPatch, defect: Defect
 ) -> None:
     defect(monkeypatch)
     with pytest.raises(AssertionError):
-        run_machine(environment, examples=100, steps=20, seed=1, shrinks=False)
+        run_scenario_of_tools(environment)
+
+
+@pytest.mark.slow
+@each_of_all
+def test_the_machine_finds_each_defect(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch, defect: Defect
+) -> None:
+    defect(monkeypatch)
+    machine = ExactSessionsOfTools if defect in DEFECTS_OF_IDS else ExactInterleavings
+    with pytest.raises(AssertionError):
+        run_machine(environment, examples=100, steps=20, seed=1, shrinks=False, machine=machine)

@@ -33,6 +33,12 @@ def test_the_warehouse_equals_one_sort_of_all_events_in_many_examples(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("lakes_in_memory")
+def test_the_warehouse_equals_one_sort_of_all_events_with_the_lake_in_an_object_store(environment: Environment) -> None:
+    run_machine(environment, examples=10, steps=15, seed=secrets.randbits(32))
+
+
+@pytest.mark.slow
 def test_the_warehouse_equals_one_sort_of_all_events_through_dagsters_assets(environment: Environment) -> None:
     run_machine(
         environment, examples=5, steps=10, seed=secrets.randbits(32), shrinks=False, machine=ExactSessionsThroughAssets
@@ -66,6 +72,21 @@ def test_of_two_sessions_that_start_at_one_moment_the_second_is_open(environment
         comparison.check()
         is_open = {row["session_id"] for row in comparison.table().values() if row["open_until"]}
         assert is_open == {row["session_id"] for row in comparison.table().values() if row["event_count"] == 2}
+
+
+@pytest.mark.parametrize("by_tool", [True, False])
+def test_a_rule_under_which_other_sessions_are_their_owners_last_opens_and_closes_them(
+    environment: Environment, by_tool: bool
+) -> None:
+    """Sessions stay the same, but are a user's before or after, and a user's and an id's otherwise."""
+    with comparison_class(environment, StreamVariant(by_tool=by_tool)) as comparison:
+        events = [line("bob", 0, "a", campaign="x"), line("bob", 300, "b", campaign="y")]
+        comparison.put("2026-01-01/a", events, "2026-01-01")
+        comparison.catch_up()
+        comparison.change(replace(comparison.variant, by_tool=not by_tool))
+        comparison.catch_up()
+        comparison.check()
+        assert sum(row["open_until"] is not None for row in comparison.table().values()) == (1 if by_tool else 2)
 
 
 def test_partitions_made_by_an_old_session_rule_are_not_loaded_by_a_new_one(environment: Environment) -> None:

@@ -93,7 +93,8 @@ class AssetComparison(Comparison):
         run = self._run("refresh_sessions", (min(work.written), max(work.written)))
         should = {p: written.expected.sessions for p, written in work.written.items()}
         counts = {("sessions", p): len(sessions) for p, sessions in should.items()}
-        counts |= {("sessionized_events", p): sum(map(len, sessions)) for p, sessions in should.items()}
+        outside = {p: len(written.expected.outside) for p, written in work.written.items()}
+        counts |= {("sessionized_events", p): sum(map(len, should[p])) + outside[p] for p in should}
         assert reported_rows(run) == counts
         return run.run_id, set(should)
 

@@ -17,7 +17,7 @@ _SITE = Path(__file__).parent / "site"
 
 def start_command(trial: Trial, *arguments: str, **variables: str) -> Popen[str]:
     """Start `sessions-platform` with these arguments."""
-    kept = {name: value for name, value in os.environ.items() if name == "SESSIONS_BUCKET_MB"}
+    kept = {name: value for name, value in os.environ.items() if name == "SESSIONS_MEMORY"}
     return trial.python("-m", "sessions_platform", *arguments, **kept, **variables)
 
 

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -28,6 +29,12 @@ WATCHED: list[tuple[Any, str]] = [
     (psycopg.Copy, "finish"),
     (psycopg.Connection, "commit"),
 ]
+
+
+with suppress(ImportError):  # it is in an extra
+    from obstore.store import S3Store
+
+    WATCHED += [(S3Store, "put"), (S3Store, "delete")]
 
 
 class CommitPoints:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 import psycopg
 import pytest
 
-from sessions_platform.operations import status
+from sessions_platform.contracts import calendar
 from sessions_platform_tests.faults.report import Scenario
 from sessions_platform_tests.faults.trial import Trial, Trials, compare
 from sessions_platform_tests.faults.workload import COMMANDS
@@ -60,8 +60,8 @@ def test_a_host_clock_that_is_wrong_changes_no_result(
     expected = trials.expected("replay")
     with trials.trial("replay") as trial:
         monkeypatch.setattr(_Wrong, "shift", timedelta(days=days))
-        monkeypatch.setattr(status, "datetime", _Wrong)
-        assert abs(status.datetime.now(UTC) - datetime.now(UTC)) > timedelta(days=3000)
+        monkeypatch.setattr(calendar, "datetime", _Wrong)
+        assert abs(calendar.datetime.now(UTC) - datetime.now(UTC)) > timedelta(days=3000)
         trial.run("replay")
         scenario.add(f"{days} days", compare(expected, trial.state()), reported=not any(trial.pending().values()))
     scenario.check()

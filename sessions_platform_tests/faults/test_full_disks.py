@@ -73,7 +73,7 @@ def test_a_full_disk_of_temporary_files_is_told_and_nothing_is_lost(
     trials: Trials, scenario: Scenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The temporary files' disk full."""
-    monkeypatch.setenv("SESSIONS_BUCKET_MB", "1")
+    monkeypatch.setenv("SESSIONS_MEMORY", "16MiB")
     with trials.trial() as undisturbed, trials.trial() as trial:
         for each in (undisturbed, trial):
             _write_many(each.folder / "new" / "many.ndjson")

@@ -27,6 +27,7 @@ from psycopg.sql import SQL, Identifier, Literal
 from sessions_platform.operations.status import status
 from sessions_platform.pipeline.context import StreamContext, open_contexts
 from sessions_platform.settings import Settings
+from sessions_platform.storage.lake.opening import open_filesystem
 from sessions_platform.storage.postgres import embedded
 from sessions_platform_tests.faults.small_disks import small_disk
 from sessions_platform_tests.faults.workload import STREAM, first, run
@@ -63,7 +64,7 @@ class Trial:
         own = {
             "TRIAL": str(self.folder),
             "SESSIONS_HOME": str(self.settings.home),
-            "SESSIONS_LAKE": str(self.settings.lake),
+            "SESSIONS_LAKE": self.settings.lake_url or str(self.settings.lake),
             "SESSIONS_SCRATCH": str(self.settings.scratch),
             "SESSIONS_STREAMS": str(self.folder / "streams"),
             "SESSIONS_WAREHOUSE_URL": self.settings.warehouse_url or "",
@@ -154,10 +155,17 @@ def _as_text(row: dict[str, Any]) -> str:
 
 
 class Trials:
-    """Makes trials on one server. Each begins as a copy of a stream with two days, loaded, or on an empty database."""
+    """Makes trials on one server. Each begins as a copy of a stream with two days, loaded, or on an empty database.
 
-    def __init__(self, folder: Path, server: Settings) -> None:
+    Args:
+        folder: of the trials.
+        server: where PostgreSQL is.
+        lakes_url: the URL below which the trials' lakes are, where these are in an object store.
+    """
+
+    def __init__(self, folder: Path, server: Settings, lakes_url: str | None = None) -> None:
         self._folder = folder
+        self._lakes_url = lakes_url
         self.server_home = server.home
         self._databases = Settings.from_environment({"SESSIONS_HOME": str(server.home)})
         self._expected: dict[str, State] = {}
@@ -271,7 +279,10 @@ class Trials:
             streams=(folder / "streams",),
             warehouse_url=self.url(name),
             dagster_postgres_url=self.url(name),
+            lake_url=f"{self._lakes_url}/{name}" if self._lakes_url else None,
         )
+        if template and self._lakes_url:
+            _copy_lake(template.settings, settings)
         return Trial(folder, settings)
 
     def _delete(self, trial: Trial) -> None:
@@ -282,6 +293,14 @@ class Trials:
     def _administrate(self, statement: Any) -> None:
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             connection.execute(statement)
+
+
+def _copy_lake(source: Settings, target: Settings) -> None:
+    here, there = open_filesystem(source), open_filesystem(target)
+    for path in here.list(STREAM):
+        with here.local(path) as local, there.draft(path.rpartition("/")[0]) as draft:
+            shutil.copyfile(local, draft)
+            there.put_if_absent(path, draft)
 
 
 def write_stream(folder: Path) -> None:

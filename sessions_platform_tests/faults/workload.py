@@ -1,5 +1,7 @@
 """The commands that are disturbed, on a small stream: ingest on an empty database, ingest, replay and rebuild.
 
+Besides, on a stream with a growing file: ingesting what was appended to it.
+
 Each is what the command line does, through the same functions, without Dagster's runs, which take five times as long;
 `test_commands.py` disturbs the real ones. Run as `python -m sessions_platform_tests.faults.workload COMMAND POINT
 [SIGNAL]`, with the SESSIONS_… variables of a trial: the process sends itself the signal at that commit point, and with
@@ -13,6 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from sessions_platform.contracts.calendar import newest_partition
 from sessions_platform.errors import UserError
 from sessions_platform.operations import repaired_rows
 from sessions_platform.operations.dead_letters import Filter, exported, find_rejected_records
@@ -63,19 +66,28 @@ def rebuild_all(context: StreamContext, _folder: Path) -> None:
     rebuild(context, RUN, lambda _: None)
 
 
+def grow(context: StreamContext, _folder: Path) -> None:
+    """Ingest what was appended to a growing file; then the partition that has given up an unfinished line."""
+    newest = newest_partition(context.stream.landing_calendar)
+    while pending := pending_landing_partitions(context, newest):
+        run_pipeline(context, pending, RUN)
+
+
 COMMANDS: dict[str, Callable[[StreamContext, Path], None]] = {
     "first": first,
     "ingest": ingest,
     "replay": replay_rejected,
     "rebuild": rebuild_all,
 }
+# Which need a stream of their own.
+_OTHERS = {"grow": grow}
 
 
 def run(command: str, context: StreamContext, folder: Path) -> None:
     """Run a command to its end; what Dagster's steps would retry is tried again."""
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            COMMANDS[command](context, folder)
+            (COMMANDS | _OTHERS)[command](context, folder)
             return
         except Exception as error:
             if attempt == _ATTEMPTS or not (is_transient(error) or isinstance(error, StaleWriteError)):

@@ -96,10 +96,12 @@ def in_tables(context: StreamContext, word: str = ANN) -> list[str]:
     found = []
     for schema in (context.stream.name, "sessions_platform"):
         names = context.database.query(
-            f"select table_name from information_schema.tables where table_schema = '{schema}'"
+            "select table_name, bool_or(column_name = 'stream') as of_streams from information_schema.columns "
+            f"where table_schema = '{schema}' group by table_name"
         )
         for row in names:
-            of_stream = f"where stream = '{context.stream.name}'" if schema == "sessions_platform" else ""
+            is_shared = schema == "sessions_platform" and row["of_streams"]
+            of_stream = f"where stream = '{context.stream.name}'" if is_shared else ""
             if row["table_name"] in ("schema_version", "run_heartbeats"):
                 continue
             rows = context.database.query(f"select t::text from {schema}.{row['table_name']} t {of_stream}")

@@ -15,6 +15,8 @@ from sessions_platform_tests.contexts import line
 from sessions_platform_tests.pipeline.steps import ingest_and_publish, put, refresh, stale
 from sessions_platform_tests.streams import DAY_ONE, PLAIN
 
+pytestmark = pytest.mark.slow  # each case makes a stream's whole history anew
+
 MINUTE = timedelta(minutes=1)
 COLUMNS = {**PLAIN["columns"], "amount": {"type": "float", "nullable": True}}
 USERS = [f"user{number}" for number in range(8)]

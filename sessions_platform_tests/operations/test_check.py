@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from sessions_platform.cli import app
@@ -22,6 +23,7 @@ columns:
   user_id: {from: u}
   event_timestamp: {from: t, formats: [epoch_ms]}
   event_type: {from: e, references: {file: types.csv, column: name}}
+  page_url: {from: p, nullable: true}
 """
 
 
@@ -50,6 +52,16 @@ def test_a_stream_that_can_be_used_is_ok_and_nothing_is_made(folder: Path) -> No
     assert sorted(folder.rglob("*")) == before
 
 
+def test_a_rule_like_another_programs_is_shown_with_its_keys(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "web.yaml").write_text(STREAM + "session: {like: amplitude, gap: 20m}\n")
+    (checked,) = check_streams(settings_of(folder))
+    assert checked.document["session"] == {"gap": "20m", "like": "amplitude", "passive": ["session_end"]}
+    monkeypatch.setenv("SESSIONS_HOME", str(folder / "home"))
+    monkeypatch.setenv("SESSIONS_STREAMS", str(folder))
+    shown = CliRunner().invoke(app, ["check", "web"]).output
+    assert '  session: like amplitude, which is {"gap": "20m", "passive": ["session_end"]}\n' in shown
+
+
 def test_a_landing_path_without_a_file_is_a_note_that_says_what_lies_near(folder: Path) -> None:
     (folder / "landing" / "a.ndjson").rename(folder / "landing" / "a.json")
     (checked,) = check_streams(settings_of(folder))
@@ -57,6 +69,25 @@ def test_a_landing_path_without_a_file_is_a_note_that_says_what_lies_near(folder
     (note,) = checked.notes
     assert note.startswith("no file matches landing/*.ndjson")
     assert ".json" in note
+
+
+@pytest.mark.parametrize(
+    ("column", "fix"),
+    [
+        ("seite: {from: p, nullable: true}", "call the column of the page page_url."),
+        ("seite: {from: page_location, nullable: true}", "if seite is the page, call that column page_url."),
+        ("landing_url: {from: p, nullable: true}", "if landing_url is the page, call that column page_url."),
+        ("referrer_url: {from: p, nullable: true}", "call the column of the page page_url."),
+    ],
+)
+def test_a_page_that_is_called_otherwise_is_a_note_since_entry_pages_would_be_null(
+    folder: Path, column: str, fix: str
+) -> None:
+    (folder / "web.yaml").write_text(STREAM.replace("page_url: {from: p, nullable: true}", column))
+    (checked,) = check_streams(settings_of(folder))
+    (note,) = checked.notes
+    assert note.startswith("entry_page and exit_page are null, since they are read from a column page_url, ")
+    assert note.endswith(f"Fix: {fix}")
 
 
 @pytest.mark.parametrize(
@@ -103,3 +134,24 @@ def test_the_command_exits_with_2_where_a_stream_has_problems(folder: Path) -> N
     (document,) = json.loads(shown.output)
     assert (shown.exit_code, document["stream"], len(document["problems"])) == (2, "web", 1)
     assert run().output.splitlines()[:1] == ["web: 1 problem"]
+
+
+def test_a_stream_is_shown_with_the_keys_of_its_preset_and_of_the_program_that_it_is_like(folder: Path) -> None:
+    (folder / "shop.yaml").write_text(
+        "name: shop\nstart: 2026-01-01\nsource: {preset: segment_http, files: landing/*}\n"
+        "session: {like: posthog, gap: 1h}\n"
+    )
+    environment = {"SESSIONS_STREAMS": str(folder), "SESSIONS_HOME": str(folder / "home")}
+    shown = CliRunner().invoke(app, ["check", "shop", "--expanded"], env=environment, catch_exceptions=False).output
+    keys = yaml.safe_load(shown)
+    assert keys["source"]["events"] == "batch"
+    assert keys["columns"]["event_id"] == {"from": "messageId"}
+    assert keys["session"] == {"gap": "1h", "max_length": "24h"}
+    assert "preset segment_http" in shown
+
+
+def test_a_broken_stream_is_not_expanded(folder: Path) -> None:
+    (folder / "web.yaml").write_text(STREAM + "session: {gap: 3}\n")
+    (checked,) = check_streams(settings_of(folder))
+    assert checked.problems
+    assert checked.expanded is None

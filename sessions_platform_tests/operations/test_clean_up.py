@@ -50,7 +50,7 @@ def age(context: StreamContext, by: timedelta = MONTH) -> None:
             "update sessions_platform.landing_files set read_at = read_at - %s where stream = %s",
         ):
             connection.execute(text, [by, context.stream.name])
-        changes = context.warehouse.tables.session_changes.identifier
+        changes = context.tables.session_changes.identifier
         connection.execute(b"update " + changes.as_bytes() + b" set changed_at = changed_at - %s", [by])
 
 

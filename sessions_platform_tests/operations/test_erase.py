@@ -77,6 +77,29 @@ def test_a_user_is_erased_from_everything_and_others_keep_every_row(
 
 
 @pytest.mark.slow
+def test_an_event_of_a_batch_in_a_text_is_erased_and_the_others_of_its_line_stay(
+    tmp_path: Path, settings: Settings
+) -> None:
+    def logged(*users: str) -> bytes:
+        events = [json.loads(line(user, at(1, n), f"{user}{n}")) for n, user in enumerate(users)]
+        return json.dumps({"at": 1, "body": json.dumps({"batch": events, "sent": "now"})}).encode()
+
+    lines = [logged("bob", ANN, "bob"), logged(ANN), logged("bob", ANN)]
+    (tmp_path / "landing").mkdir()
+    file = write(tmp_path / "landing", "a.ndjson", lines)
+    source = {"files": "landing/{partition:%Y-%m-%d}/*", "format": "ndjson", "events": "json:body.batch", **ALL}
+    context = open_folder(tmp_path, settings, source=source)
+    run_pending(context)
+    should = without_ann(contents(context)["sessions"])
+    assert erase(context, [ANN])["left"] == []
+    assert contents(context)["sessions"] == should
+    assert holding(tmp_path) == []
+    assert [set(json.loads(each)) for each in file.read_bytes().splitlines()] == [{"at", "body"}] * 3
+    rebuild(context, "a-rebuild", lambda _: None)
+    assert contents(context)["sessions"] == should
+
+
+@pytest.mark.slow
 def test_a_pseudonymized_user_is_erased_by_the_id_that_came(
     open_landed: Callable[..., StreamContext], tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -122,3 +123,15 @@ def test_standard_input_without_a_byte_is_an_error(dated: StreamContext, monkeyp
     from_standard_input(monkeypatch, b"")
     with pytest.raises(UserError, match=r"standard input is empty\. Fix: "):
         placed(dated, STANDARD_INPUT)
+
+
+def test_the_file_of_standard_input_is_removed_and_closed_as_the_process_ends(tmp_path: Path) -> None:
+    program = (
+        "import pathlib; from sessions_platform.operations.given_files import _spooled;"
+        "path, _ = _spooled(pathlib.Path('scratch')); assert path.read_bytes() == b'a'"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-X", "dev", "-c", program], input=b"a", cwd=tmp_path, capture_output=True, check=True
+    )
+    assert ended.stderr == b""  # -X dev: a file that nobody closes is a warning
+    assert list((tmp_path / "scratch").iterdir()) == []

@@ -21,9 +21,7 @@ def test_nothing_found_and_nearly_everything_rejected_are_told_until_somebody_ha
     (tmp_path / "in" / "2026-02-30").mkdir()
     (tmp_path / "in" / "2026-02-30" / "a.ndjson").write_text("")
     (hint,) = status(context)["hints"]
-    assert hint.startswith(
-        "no landing file can be read; the first of 1, in/2026-02-30/a.ndjson: its name states no sta"
-    )
+    assert hint.startswith("no file can be read; the first of 1, in/2026-02-30/a.ndjson: its name states no sta")
 
     for day in ("2026-01-01", "2026-01-02"):
         (tmp_path / "in" / day).mkdir()
@@ -61,3 +59,18 @@ def test_a_page_that_is_called_otherwise_is_told(tmp_path: Path, settings: Setti
     assert status(open_folder(tmp_path, settings, columns=columns))["hints"] == []
     (hint,) = status(open_folder(tmp_path, settings, columns={**columns, "url": {"nullable": True}}))["hints"]
     assert hint.endswith("Fix: if url is the page, call that column page_url.")
+
+
+def test_a_renamed_page_column_is_told_and_a_stream_of_something_else_is_not(
+    tmp_path: Path, settings: Settings
+) -> None:
+    def hints_of(**columns: dict[str, object]) -> list[str]:
+        others = {name: column for name, column in PLAIN["columns"].items() if name != "page_url"}
+        context = open_folder(tmp_path, settings, columns={**others, **columns})
+        (tmp_path / "2026-01-01").mkdir(exist_ok=True)
+        (tmp_path / "2026-01-01" / "a.ndjson").touch()
+        return status(context)["hints"]
+
+    (renamed,) = hints_of(seite={"from": "url", "nullable": True})
+    assert renamed.endswith("Fix: if seite is the page, call that column page_url.")
+    assert hints_of(amount={"type": "float", "nullable": True}) == []

@@ -163,6 +163,28 @@ def test_files_in_dated_folders_below_the_streams_are_read_where_they_are(tmp_pa
     assert found.events["landing_partition"].to_list() == ["2026-01-05"] * 2
 
 
+def test_a_parameter_in_a_list_is_a_column_and_the_page(tmp_path: Path) -> None:
+    settings, files = settings_of(tmp_path), made(tmp_path, "ndjson with parameters in a list")
+    proposal = propose("shop", files, settings)
+    assert "  page_url: {from: 'event_params[key=page_location].value.string_value'" in proposal.text
+    assert "  value: {from: 'event_params[key=value].value.double_value', type: float, nullable: true}" in proposal.text
+    assert proposal.tried
+    assert set(proposal.tried.events["page_url"]) == {visit.url for visit in visits()}
+    assert set(proposal.tried.events["value"].drop_nulls()) == {visit.amount for visit in visits()} - {None}
+
+
+def test_hours_in_names_are_landing_partitions(tmp_path: Path) -> None:
+    lines = {hour: f"user,ts,event\nann,2026-01-05T{hour}:10:00Z,view\nbob,2026-01-05T{hour}:20:00Z,buy\n"
+             for hour in ("08", "09", "17")}  # fmt: skip
+    files = [file for hour, text in lines.items() for file in written(tmp_path / f"e-2026-01-05-{hour}.csv", text)]
+    settings = settings_of(tmp_path)
+    path = new_stream_path("shop", settings)
+    write_stream(path, propose("shop", files, settings, path.parent).text)
+    assert "\nlanding: hourly\n" in path.read_text()
+    seen = preview(load_stream(path, settings.home), settings, files)
+    assert sorted(set(seen.events["landing_partition"])) == [f"2026-01-05T{hour}" for hour in lines]
+
+
 def test_a_stream_that_exists_is_not_replaced_and_a_name_has_to_be_one(tmp_path: Path) -> None:
     settings = settings_of(tmp_path)
     settings.streams[-1].mkdir()

@@ -91,6 +91,18 @@ def test_a_file_elsewhere_has_the_place_that_ingest_would_give_it_and_nothing_is
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.parametrize(("sequence", "told"), [(None, ["2 of 4 events are at the moment"]), ("position", [])])
+def test_many_events_of_one_moment_are_told_where_only_their_ids_order_them(
+    tmp_path: Path, sequence: str | None, told: list[str]
+) -> None:
+    named, settings = of_file(tmp_path)
+    at = ["10:00:00", "10:00:00", "10:00:01", "10:00:02"]
+    rows = [{**GOOD, "id": str(number), "ts": f"2026-01-01T{time}Z"} for number, time in enumerate(at)]
+    file = written(tmp_path / "export.ndjson", *rows)
+    notes = preview(named.model_copy(update={"sequence": sequence}), settings, [file]).notes
+    assert [note[:31] for note in notes if "moment" in note] == told
+
+
 def test_a_limit_is_shared_by_the_files_and_each_is_read_from_its_beginning(tmp_path: Path) -> None:
     named, settings = of_file(tmp_path)
     files = [written(tmp_path / f"{name}.ndjson", *({**GOOD, "id": f"{name}{n}"} for n in range(9))) for name in "ab"]

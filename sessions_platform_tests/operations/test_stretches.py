@@ -10,6 +10,7 @@ import pytest
 
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.errors import UserError
+from sessions_platform.memory_budget import MemoryBudget
 from sessions_platform.operations.dead_letters import Filter, discard, find_rejected_records
 from sessions_platform.operations.erase import erase
 from sessions_platform.operations.rebuild import rebuild
@@ -84,7 +85,7 @@ def test_counts_are_of_rows(open_context: Callable[..., StreamContext]) -> None:
 def test_a_rebuild_with_smaller_blocks_and_buckets_has_the_same_rows(context: StreamContext) -> None:
     land(context, [good(0), *[BROKEN] * 40, b"", b"", good(1)])
     before = [{**row, "rejected_at": None} for row in queue(context)]
-    assert rebuild(replace(context, bucket_bytes=64), RUN, lambda _: None).rejected.changed == 0
+    assert rebuild(replace(context, memory=MemoryBudget(64, 64)), RUN, lambda _: None).rejected.changed == 0
     assert [{**row, "rejected_at": None} for row in queue(context)] == before
 
 

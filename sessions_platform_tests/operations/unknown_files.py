@@ -275,3 +275,21 @@ def arrow_with_epochs_in_integers(folder: Path) -> list[Path]:
     with pa.ipc.new_stream(content, table.schema) as writer:
         writer.write_table(table)
     return _written(folder, "batch.arrows", content.getvalue())
+
+
+@maker
+def ndjson_with_parameters_in_a_list(folder: Path) -> list[Path]:
+    """As Google Analytics 4 exports events to BigQuery."""
+
+    def row(visit: Visit) -> str:
+        params: list[dict[str, Any]] = [
+            {"key": "page_location", "value": {"string_value": visit.url}},
+            {"key": "engagement", "value": {"int_value": str(visit.at.second)}},
+        ]
+        if visit.amount is not None:
+            params.append({"key": "value", "value": {"double_value": visit.amount}})
+        micros = int(visit.at.timestamp() * 1e6)
+        event = {"event_date": f"{visit.at:%Y%m%d}", "event_timestamp": str(micros), "event_name": visit.kind}
+        return json.dumps({**event, "event_params": params, "user_pseudo_id": visit.user})
+
+    return _written(folder, "events_20260105.json", _lines(row(visit) for visit in visits()))

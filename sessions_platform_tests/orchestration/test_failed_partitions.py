@@ -3,8 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 
+from sessions_platform.orchestration.failed_partitions import FailedPartitions, failed_partitions
+from sessions_platform.orchestration.jobs import PAST, RANGE_END, RANGE_START
 from sessions_platform_tests.orchestration.conftest import Home
 from sessions_platform_tests.orchestration.dev import WatchedDev
 from sessions_platform_tests.orchestration.dev_process import served
@@ -24,7 +27,7 @@ def test_a_partition_that_failed_although_it_was_whole_is_green_after_the_next_r
         refused = dev.launch("ingest_events", DAY, **requested)
         assert dev.ended(refused) == "FAILURE"
         watched = WatchedDev(dev, log)
-        assert failed(watched, home) == 1
+        watched.until("the partition is shown as failed", lambda: failed(watched, home) == 1 or None)
         watched.start_sensor(f"{home.name}__new_files")
         watched.until("the partition is whole", lambda: failed(watched, home) == 0 or None)
 
@@ -32,3 +35,15 @@ def test_a_partition_that_failed_although_it_was_whole_is_green_after_the_next_r
 def failed(dev: WatchedDev, home: Home) -> int:
     stats: dict[str, Any] = dev.ask(STATUSES, key={"path": [home.name, "events"]})["assetNodeOrError"]["partitionStats"]
     return stats["numFailed"]
+
+
+def test_partitions_of_failed_backfills_stay_red(
+    home: Home, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An ordinary run would make them green without asking the source for the past."""
+    monkeypatch.setattr(FailedPartitions, "_failed", lambda _self, _instance, _asset, tried: list(tried))
+    definition = home.definitions.resolve_job_def(f"{home.name}__ingest_events")
+    for day, of_past in ((DAY, {}), ("2026-01-02", {PAST: "true"})):
+        tags = {**of_past, RANGE_START: day, RANGE_END: day}
+        instance.create_run_for_job(definition, tags=tags, status=dg.DagsterRunStatus.FAILURE)
+    assert failed_partitions(home.stream_context.stream, ["events"], landing=True).of(instance) == [DAY]

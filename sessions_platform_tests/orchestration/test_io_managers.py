@@ -112,11 +112,11 @@ values = {
     pl.List(pl.Struct({"code": pl.String})): st.lists(st.fixed_dictionaries({"code": st.none() | st.text(max_size=3)})),
 }
 frames = st.lists(
-    st.fixed_dictionaries({f"column_{n}": st.none() | value for n, value in enumerate(values.values())}), max_size=4
+    st.fixed_dictionaries({f"column_{n}": st.none() | value for n, value in enumerate(values.values())}), max_size=12
 ).map(lambda rows: pl.DataFrame(rows, schema={f"column_{n}": dtype for n, dtype in enumerate(values)}))
 
 
-@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])  # each is a run of Dagster
 @given(frames, st.booleans())
 def test_any_frame_is_read_back_as_it_was_written(
     run: Callable[..., dg.ExecuteInProcessResult], frame: pl.DataFrame, lazily: bool

@@ -255,7 +255,7 @@ def test_payloads_reach_no_log_line_and_no_error(
         assert "validated_events" in err
         assert SECRET not in out + err
         if "json" in loggers:
-            logged = {json.loads(line).get("event") for line in err.splitlines()}
+            logged = {json.loads(line).get("type") for line in err.splitlines()}
             assert {"ASSET_CHECK_EVALUATION", "ASSET_MATERIALIZATION", "STEP_FAILURE"} <= logged
     assert SECRET in str(metadata_by_partition(instance, home, "rejected_events")[DAY]["samples"])
 

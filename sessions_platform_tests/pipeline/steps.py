@@ -10,13 +10,13 @@ from typing import Any
 
 import polars as pl
 
-from sessions_platform.contracts.stream import Stream
 from sessions_platform.operations.status import pending_landing_partitions
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.load import LoadedSessions, load_sessions
 from sessions_platform.pipeline.run import run_pipeline
 from sessions_platform.pipeline.validate import ValidatedPartition, validate_partition
 from sessions_platform.storage.warehouses.postgres.loader import Warehouse
+from sessions_platform.storage.warehouses.postgres.tables import WarehouseTables
 from sessions_platform_tests.memory_source import MemorySource
 
 RUN = "a-run"
@@ -69,8 +69,8 @@ def table(context: StreamContext, name: str = "sessions") -> list[dict[str, Any]
 
 
 class _Interrupted(Warehouse):
-    def __init__(self, stream: Stream, between: Callable[[], None]) -> None:
-        super().__init__(stream)
+    def __init__(self, tables: WarehouseTables, between: Callable[[], None]) -> None:
+        super().__init__(tables)
         self._between = between
 
     def staged_sessions(self, frames: Iterable[pl.DataFrame]) -> AbstractContextManager[Any]:
@@ -85,5 +85,5 @@ class _Interrupted(Warehouse):
 def interrupted(context: StreamContext, between: Callable[[], None]) -> StreamContext:
     """The same context, whose loads call `between` once they have computed sessions, before they are loaded."""
     other = replace(context)
-    vars(other)["warehouse"] = _Interrupted(context.stream, between)
+    vars(other)["warehouse"] = _Interrupted(context.tables, between)
     return other

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sessions_platform.operations.status import pending_landing_partitions, skipped_files, skipped_sentence, status
+from sessions_platform.operations.skipped import skipped_files, skipped_sentence
+from sessions_platform.operations.status import pending_landing_partitions, status
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.ingest import ingest
 from sessions_platform.pipeline.raw_files import QUARANTINED_FILES
@@ -163,8 +164,10 @@ def test_files_whose_names_state_no_partition_are_counted_and_named(tmp_path: Pa
     assert skipped["by_reason"] == {early: 20, nowhere: 1}
     assert len(skipped["first"]) == 10
     assert f"2026-13-45/a: {nowhere}" in skipped["first"]
-    assert skipped_sentence(found).startswith("21 files were skipped, which `status` lists: 2025-12-10/a: it is dated")
-    assert skipped_sentence(Found(found.slices)) == ""
+    assert skipped_sentence(found, "file").startswith(
+        "21 files were skipped, which `status` lists: 2025-12-10/a: it is dated"
+    )
+    assert skipped_sentence(Found(found.slices), "file") == ""
 
 
 # CSV and Parquet whose columns are not those of yesterday

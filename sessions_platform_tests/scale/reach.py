@@ -45,9 +45,9 @@ def bytes_read() -> int:
 
 
 def _blanked(path: Path, content: bytes, start: datetime, end: datetime, reach: Reach) -> bytes:
-    footer, masked = pq.read_metadata(path), bytearray(content)
-    groups = [footer.row_group(place) for place in range(footer.num_row_groups)]
-    near = [group for group in groups if _overlaps(group, start, end)]
+    file, masked = pq.ParquetFile(path), bytearray(content)
+    groups = [file.metadata.row_group(place) for place in range(file.num_row_groups)]
+    near = [group for place, group in enumerate(groups) if _overlaps(file, place, start, end)]
     reach.all_row_groups += len(groups)
     reach.all_bytes += len(content)
     reach.row_groups += len(near)
@@ -59,10 +59,12 @@ def _blanked(path: Path, content: bytes, start: datetime, end: datetime, reach: 
     return bytes(masked)
 
 
-def _overlaps(group: pq.RowGroupMetaData, start: datetime, end: datetime) -> bool:
-    columns = [group.column(place) for place in range(group.num_columns)]
-    times = [column.statistics for column in columns if column.path_in_schema == "event_timestamp"]
-    return any(time is None or (time.min < end and start <= time.max) for time in times)
+def _overlaps(file: pq.ParquetFile, place: int, start: datetime, end: datetime) -> bool:
+    """Whether a row group has an event from `start` to `end`; by its rows, since not all files have statistics."""
+    if "event_timestamp" not in file.schema_arrow.names:
+        return False
+    times = file.read_row_group(place, ["event_timestamp"])["event_timestamp"].to_pylist()
+    return min(times) < end and start <= max(times)
 
 
 def _spans(group: pq.RowGroupMetaData) -> list[tuple[int, int]]:

@@ -41,7 +41,7 @@ def frame() -> pl.DataFrame:
 
 
 def written(lake: Lake) -> tuple[StoredFile, Path]:
-    stored = lake.write("web/events/2026-01-01", [frame()], SCHEMA)
+    stored = lake.write("web/events/2026-01-01", [frame()], SCHEMA, statistics=("number",))
     return stored, folder_of(lake) / stored.path
 
 

@@ -15,6 +15,7 @@ from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.settings import Settings, SettingsError
 from sessions_platform.storage.postgres.database import Database, lock
 from sessions_platform.storage.postgres.errors import in_a_sentence
+from sessions_platform.storage.postgres.migrations import ensure_current
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -178,3 +179,65 @@ def test_a_stopped_worker_loses_its_lock_and_publishes_nothing_once_it_goes_on(
         worker.wait()
     assert out == "IdleInTransactionSessionTimeout True\n"
     assert database.query("select from sessions_platform.streams where stream = 'zombie'") == []
+
+
+# Kept open -----------------------------------------------------------------------------------------------
+
+
+def backend(database: Database, **options: bool) -> int:
+    with database.transaction(**options) as connection:
+        return connection.info.backend_pid
+
+
+def test_transactions_share_a_connection_while_it_is_kept_open(database: Database) -> None:
+    with database.kept_open():
+        assert len({backend(database), backend(database, read_only=True), backend(database)}) == 1
+    assert len({backend(database), backend(database)}) == 2
+
+
+ADD = "insert into sessions_platform.streams values (%s, '{}')"
+
+
+def has(database: Database, stream: str) -> bool:
+    with database.transaction(read_only=True) as connection:
+        query = "select from sessions_platform.streams where stream = %s"
+        return connection.execute(query, [stream]).rowcount == 1
+
+
+def test_a_transaction_that_writes_may_follow_one_that_only_reads(database: Database) -> None:
+    with database.kept_open():
+        with database.transaction() as connection:
+            ensure_current(connection)
+        with pytest.raises(errors.ReadOnlySqlTransaction), database.transaction(read_only=True) as connection:
+            connection.execute(ADD, ["kept"])
+        assert not has(database, "kept")
+        with database.transaction() as connection:
+            connection.execute(ADD, ["kept"])
+        assert has(database, "kept")
+    assert has(database, "kept")
+
+
+def test_a_transaction_within_another_has_a_connection_of_its_own(database: Database) -> None:
+    with database.kept_open(), database.transaction() as outer, database.transaction() as inner:
+        assert outer.info.backend_pid != inner.info.backend_pid
+
+
+def test_what_an_error_leaves_is_rolled_back_and_not_kept(database: Database) -> None:
+    with database.transaction() as connection:
+        ensure_current(connection)
+    with database.kept_open():
+        kept = backend(database)
+        with pytest.raises(errors.DivisionByZero), database.transaction() as connection:  # noqa: PT012  both statements are meant
+            connection.execute(ADD, ["unkept"])
+            connection.execute("select 1 / 0")
+        assert backend(database) != kept
+        assert not has(database, "unkept")
+
+
+def test_no_connection_is_left_behind(database: Database) -> None:
+    with database.kept_open():
+        with database.transaction() as outer, database.transaction() as inner:
+            pass
+        assert not outer.closed
+    assert outer.closed
+    assert inner.closed

@@ -22,7 +22,7 @@ from psycopg.sql import SQL, Identifier
 
 from sessions_platform.errors import UserError
 from sessions_platform.storage.ledger.ledger import StaleWriteError
-from sessions_platform.storage.postgres.database import Database, QueryError, is_transient, lock
+from sessions_platform.storage.postgres.database import Database, QueryError, exported_snapshot, is_transient, lock
 
 SECRET = "card-4111-1111"
 
@@ -227,6 +227,24 @@ def test_a_query_is_read_only(database: Database, administrator: Database, state
     with pytest.raises(QueryError, match=r"\w"):
         database.query(statement.format(table))
     assert database.query(f"select * from {table}") == [{"number": 1}]
+
+
+def test_a_reader_with_the_snapshot_of_another_sees_what_that_one_sees(
+    database: Database, administrator: Database
+) -> None:
+    with administrator.transaction() as connection:
+        connection.execute("create table public.at_one_moment (n int)")
+        connection.execute("grant select on public.at_one_moment to public")
+    with database.reading() as first:
+        snapshot = exported_snapshot(first)
+        with administrator.transaction() as connection:
+            connection.execute("insert into public.at_one_moment values (1)")
+        with database.reading(snapshot) as second, database.reading() as later:
+            readers = first, second, later
+            counts = [reader.execute("select count(*) from public.at_one_moment").fetchone() for reader in readers]
+    with administrator.transaction() as connection:
+        connection.execute("drop table public.at_one_moment")
+    assert counts == [(0,), (0,), (1,)]
 
 
 def test_an_empty_query_has_no_rows(database: Database) -> None:

@@ -2,8 +2,10 @@
 
 import dataclasses
 import itertools
+import random
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -13,6 +15,7 @@ from psycopg import errors
 from sessions_platform.contracts.rejection_reasons import Code
 from sessions_platform.sources.base import Cursor
 from sessions_platform.storage.lake.stored_file import StoredFile
+from sessions_platform.storage.ledger.files import ReadBatch, ReadFile
 from sessions_platform.storage.ledger.ledger import (
     CalendarChangedError,
     Delivery,
@@ -24,6 +27,7 @@ from sessions_platform.storage.ledger.ledger import (
     StaleWriteError,
 )
 from sessions_platform.storage.postgres.database import Database, is_transient
+from sessions_platform_tests.ledgers import record_file
 from sessions_platform_tests.streams import DAY_ONE
 
 ONE, TWO, THREE = "2026-01-01", "2026-01-02", "2026-01-03"
@@ -163,19 +167,28 @@ def test_a_file_that_was_assigned_is_known_and_not_read(ledger: Ledger) -> None:
 
 def test_a_later_reading_has_a_higher_sequence(ledger: Ledger) -> None:
     ledger.assign(["a", "b"], ONE)
-    ledger.record_file("a", "print 1", "digest 1", STORED, "a run")
-    ledger.record_file("b", "print 1", "digest 2", STORED, "a run")
+    record_file(ledger, "a", "print 1", "digest 1", STORED)
+    record_file(ledger, "b", "print 1", "digest 2", STORED)
     first = {file.uri: file.sequence or 0 for file in ledger.files()}
-    ledger.record_file("a", "print 2", "digest 3", StoredFile("raw/b.parquet", 4, 100), "a run")
+    record_file(ledger, "a", "print 2", "digest 3", StoredFile("raw/b.parquet", 4, 100))
     a, b = ledger.files()
     assert (a.fingerprint, a.digest, a.stored) == ("print 2", "digest 3", StoredFile("raw/b.parquet", 4, 100))
     assert first["a"] < first["b"] < (a.sequence or 0)
     assert b.sequence == first["b"]
 
 
+def test_files_that_are_recorded_together_have_sequences_in_the_order_of_reading(ledger: Ledger) -> None:
+    uris = [f"{number:04}" for number in range(500)]
+    shuffled = random.Random(1).sample(uris, len(uris))
+    ledger.assign(uris, ONE)
+    read = [ReadFile(uri, "print", "digest", 1, None) for uri in shuffled]
+    ledger.record_batch(ReadBatch(read, STORED), "a run")
+    assert [file.uri for file in sorted(ledger.files(), key=lambda file: file.sequence or 0)] == shuffled
+
+
 def test_a_file_with_the_same_content_keeps_its_sequence(ledger: Ledger) -> None:
     ledger.assign(["a"], ONE)
-    ledger.record_file("a", "print 1", "digest", STORED, "a run")
+    record_file(ledger, "a", "print 1", "digest", STORED)
     (before,) = ledger.files()
     ledger.record_unchanged("a", "print 2")
     (after,) = ledger.files()
@@ -186,11 +199,12 @@ def test_a_cursor_is_stored_with_its_slice(open_ledger: Callable[[], Ledger]) ->
     ledger, other = open_ledger(), open_ledger()
     ledger.assign(["a", "b"], ONE)
     assert ledger.cursors() == {}
-    ledger.record_file("a", "print 1", "digest 1", STORED, "a run", Cursor("orders/1", {"offset": 9}))
-    ledger.record_file("a", "print 1", "digest 1", STORED, "a run", Cursor("orders/0", {"offset": 3, "epoch": None}))
-    ledger.record_file("b", "print 1", "digest 1", STORED, "a run")
+    record_file(ledger, "a", "print 1", "digest 1", STORED, Cursor("orders/1", {"offset": 9}))
+    record_file(ledger, "a", "print 1", "digest 1", STORED, Cursor("orders/0", {"offset": 3, "epoch": None}))
+    record_file(ledger, "b", "print 1", "digest 1", STORED)
     assert ledger.cursors() == {"orders/0": {"offset": 3, "epoch": None}, "orders/1": {"offset": 9}}
-    ledger.record_unchanged("b", "print 2", "a run", Cursor("orders/1", {"offset": 10}))
+    moved = [Cursor("orders/1", {"offset": 10})]
+    ledger.record_batch(ReadBatch(unchanged={"b": "print 2"}, cursors=moved, cursors_before=ledger.cursors()), "a run")
     assert ledger.cursors()["orders/1"] == {"offset": 10}
     assert other.cursors() == {}
 
@@ -198,7 +212,7 @@ def test_a_cursor_is_stored_with_its_slice(open_ledger: Callable[[], Ledger]) ->
 def test_neither_a_cursor_nor_its_slice_is_stored_where_one_fails(ledger: Ledger) -> None:
     ledger.assign(["a"], ONE)
     with pytest.raises(psycopg.DataError):
-        ledger.record_file("a", "print", "digest", STORED, "a run", Cursor("orders/0", {"name": "\0"}))
+        record_file(ledger, "a", "print", "digest", STORED, Cursor("orders/0", {"name": "\0"}))
     (file,) = ledger.files()
     assert (file.sequence, ledger.cursors()) == (None, {})
 
@@ -413,16 +427,42 @@ def test_the_newest_version_has_the_newest_snapshot_and_of_these_was_written_las
 # Deliveries ----------------------------------------------------------------------------------------------
 
 
+def record(ledger: Ledger, target: str, *deliveries: Delivery) -> None:
+    ledger.record_deliveries(target, ledger.begin_delivery(target), deliveries, "a run")
+
+
 def test_the_last_delivery_of_each_partition_is_kept_by_target(open_ledger: Callable[[], Ledger]) -> None:
     ledger, other = open_ledger(), open_ledger()
     one, two = Delivery("lakehouse", ONE, 7, "digest 1"), Delivery("lakehouse", TWO, 8, "digest 2")
-    for delivery in (two, one, Delivery("elsewhere", ONE, 7, "digest 1")):
-        ledger.record_delivery(delivery, "a run")
+    record(ledger, "lakehouse", two, one)
+    record(ledger, "elsewhere", Delivery("elsewhere", ONE, 7, "digest 1"))
     assert ledger.deliveries("lakehouse") == {ONE: one, TWO: two}
     later = dataclasses.replace(one, version=9, digest="digest 3")
-    ledger.record_delivery(later, "a run")
+    record(ledger, "lakehouse", later)
     assert ledger.deliveries("lakehouse") == {ONE: later, TWO: two}
     assert other.deliveries("lakehouse") == ledger.deliveries("nowhere") == {}
+
+
+def test_tokens_of_deliveries_grow_and_begin_with_the_time(ledger: Ledger) -> None:
+    """A ledger that is made anew gives greater ones than the one before it, which a target may remember."""
+    before = datetime.now(UTC) - timedelta(minutes=1)
+    tokens = [ledger.begin_delivery("lakehouse") for _ in range(3)]
+    assert before.timestamp() * 1_000_000 < tokens[0] < tokens[1] < tokens[2]
+
+
+def test_a_delivery_is_recorded_only_while_no_later_one_has_begun(ledger: Ledger) -> None:
+    first = ledger.begin_delivery("lakehouse")
+    second = ledger.begin_delivery("lakehouse")
+    with pytest.raises(StaleWriteError, match="a later delivery to lakehouse has begun"):
+        ledger.record_deliveries("lakehouse", first, [Delivery("lakehouse", ONE, 7, "older")], "a run")
+    ledger.record_failure("lakehouse", first, "of the older one")
+    assert ledger.deliveries("lakehouse") == {}
+    ledger.record_failure("lakehouse", second, "it is down")
+    state = ledger.target_state("lakehouse")
+    assert (state.failure, state.delivered_token) == ("it is down", 0)
+    ledger.record_deliveries("lakehouse", second, [], "a run")
+    state = ledger.target_state("lakehouse")
+    assert (state.failure, state.failed_at, state.delivered_token) == (None, None, second)
 
 
 # A stream that is rebuilt --------------------------------------------------------------------------------
@@ -432,8 +472,8 @@ def test_a_rebuild_keeps_the_cursors_and_deliveries(ledger: Ledger) -> None:
     """It changes neither how far sources were read nor what other warehouses contain."""
     delivery = Delivery("lakehouse", ONE, 7, "digest 1")
     ledger.assign(["a"], ONE)
-    ledger.record_file("a", "print", "digest", STORED, "a run", Cursor("orders/0", {"offset": 3}))
-    ledger.record_delivery(delivery, "a run")
+    record_file(ledger, "a", "print", "digest", STORED, Cursor("orders/0", {"offset": 3}))
+    record(ledger, "lakehouse", delivery)
     shadow = ledger.shadow
     shadow.prepare(CALENDARS)
     for file in ledger.files():

@@ -54,6 +54,8 @@ NEW_TABLES = {
     "sessions_platform.schema_version",
     "sessions_platform.source_cursors",
     "sessions_platform.deliveries",
+    "sessions_platform.alerts",
+    "sessions_platform.targets",
     "sessions_platform.run_heartbeats",
     "sessions_platform.verifications",
     "sessions_platform.erasures",
@@ -65,9 +67,15 @@ ADDED_COLUMNS = {
         "refused_rows": 0,
         "text_digest": None,
         "placed_digest": None,
+        "extent": None,
+        "redacted_extent": None,
     },
     "sessions_platform.landing_versions": {"skipped": 0, "repeated_lines": 0, "rejected_stretches": None},
-    "sessions_platform.session_versions": {"simultaneous_events": 0},
+    "sessions_platform.session_versions": {
+        "simultaneous_events": 0,
+        "events_outside_sessions": 0,
+        "events_without_tool_id": 0,
+    },
     "sessions_platform.repairs": {"rows": 1},
     "shop.rejected_events": {"rows": 1},
 }
@@ -267,14 +275,14 @@ def test_an_old_home_is_materialized_anew_and_nothing_changes(old: Settings) -> 
 def test_a_rejected_row_of_an_old_home_is_repaired(old: Settings) -> None:
     context = upgraded(old)
     with context.database.transaction(read_only=True) as connection:
-        (row,) = context.warehouse.dead_letters.find(connection, code="malformed")
+        (row,) = context.dead_letters.find(connection, code="malformed")
     payload = json.dumps({"id": "g1", "user": "gil", "ts": "2026-03-01T12:00:00Z", "type": "view"})
     line = json.dumps({"stream": "shop", "rejection_id": row["rejection_id"], "payload": payload})
     replay(context, read_repaired_rows([line], "repaired.ndjson")["shop"], "a run")
     materialize(context)
     assert "gil" in {session["user_id"] for session in all_rows(old)["shop.sessions"]}
     with context.database.transaction(read_only=True) as connection:
-        (row,) = context.warehouse.dead_letters.find(connection, code="malformed")
+        (row,) = context.dead_letters.find(connection, code="malformed")
     assert row["status"] == "resolved"
 
 
@@ -328,7 +336,7 @@ def test_the_tables_of_a_stream_are_not_widened_before_the_upgrade(old: Settings
     """A renamed column would be added under its new name, and the values of the old one be lost."""
     before, context = all_rows(old), opened(old)
     with context.database.transaction() as connection:
-        context.warehouse.tables.prepare(connection)
+        context.tables.prepare(connection)
     after = all_rows(old)
     assert version(old) == HEAD
     assert {name: rows for name, rows in after.items() if name not in NEW_TABLES} == in_todays_terms(before)

@@ -100,5 +100,5 @@ def test_rejected_rows_that_are_lost_are_told(context: StreamContext) -> None:
 def test_rows_that_somebody_else_changed_meanwhile_are_loaded_by_another_attempt(context: StreamContext) -> None:
     context.prepare()
     with context.database.transaction() as connection, pytest.raises(RowsChangedMeanwhileError) as caught:
-        check_count(connection, context.warehouse.tables.sessions, "updated", 2, 1)
+        check_count(connection, context.tables.sessions, "updated", 2, 1)
     assert is_transient(caught.value)

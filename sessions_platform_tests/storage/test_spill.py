@@ -1,6 +1,7 @@
 """Spilled rows are read back in their order and bucket, whether they stayed in memory or were written."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -10,6 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from sessions_platform.contracts.polars_types import REASONS
+from sessions_platform.memory_budget import MemoryBudget
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.settings import Settings
 from sessions_platform.storage.lake.spill import Spill
@@ -36,11 +38,11 @@ frames = st.lists(
 
 
 @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(frames, st.integers(1, 4), st.sampled_from([1, 200, 1_000, 1 << 30]))
+@given(frames, st.integers(1, 4), st.sampled_from([1, 200, 1_000, 1 << 30]), st.sampled_from([None, 500, 1 << 30]))
 def test_every_row_is_read_back_in_its_bucket(
-    tmp_path: Path, added: list[pl.DataFrame], buckets: int, chunk_bytes: int
+    tmp_path: Path, added: list[pl.DataFrame], buckets: int, chunk_bytes: int, most_in_memory: int | None
 ) -> None:
-    spill = Spill(tmp_path, SCHEMA, chunk_bytes, buckets, pl.col("key"))
+    spill = Spill(tmp_path, SCHEMA, chunk_bytes, buckets, pl.col("key"), most_in_memory=most_in_memory)
     every = pl.concat([pl.DataFrame(schema=SCHEMA), *added])
     for frame in added:
         spill.add(frame)
@@ -49,6 +51,8 @@ def test_every_row_is_read_back_in_its_bucket(
         assert spill.bucket(number).equals(every.filter(pl.col("key") % buckets == number))
     if buckets == 1:
         assert pl.concat([every.clear(), *spill.chunks()]).equals(every)
+        assert spill.take().equals(every)
+        assert spill.take().is_empty()
 
 
 def test_the_temporary_file_has_no_name_on_the_disk(tmp_path: Path) -> None:
@@ -81,9 +85,8 @@ def test_the_scratch_folder_is_not_the_lakes(tmp_path: Path) -> None:
     home, elsewhere = {"SESSIONS_HOME": str(tmp_path)}, {"SESSIONS_SCRATCH": str(tmp_path / "elsewhere")}
     assert Settings.from_environment(home).scratch == tmp_path / "scratch"
     settings = Settings.from_environment({**home, **elsewhere})
-    context = StreamContext.open(stream(), settings, MemorySource())
+    context = StreamContext.open(stream(), replace(settings, memory=MemoryBudget(1, 1)), MemorySource())
     spill = context.spill({"key": pl.Int64()})
-    spill._chunk_bytes = 1
     spill.add(pl.DataFrame({"key": [1, 2]}))
     assert (spill.is_in_memory, spill.bucket(0).height) == (False, 2)
     assert [path.name for path in tmp_path.iterdir()] == ["elsewhere"]

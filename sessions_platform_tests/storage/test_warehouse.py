@@ -23,7 +23,8 @@ from sessions_platform.storage.ledger.ledger import Ledger
 from sessions_platform.storage.postgres.database import Database
 from sessions_platform.storage.warehouses.postgres.loader import Loaded, Warehouse
 from sessions_platform.storage.warehouses.postgres.merge import stage
-from sessions_platform.storage.warehouses.postgres.tables import WarehouseError
+from sessions_platform.storage.warehouses.postgres.queries import WarehouseQueries
+from sessions_platform.storage.warehouses.postgres.tables import WarehouseError, WarehouseTables
 from sessions_platform_tests.streams import DAY_ONE, PLAIN, stream
 
 ONE, TWO = "2026-01-01", "2026-01-02"
@@ -46,7 +47,7 @@ class Shop:
     """One stream's tables in the database that all tests share."""
 
     def __init__(self, database: Database, of: Stream) -> None:
-        self.database, self.stream, self.warehouse = database, of, Warehouse(of)
+        self.database, self.stream, self.warehouse = database, of, Warehouse(WarehouseTables(of))
 
     def prepare(self) -> "Shop":
         with self.database.transaction() as connection:
@@ -445,12 +446,13 @@ def test_the_lineage_is_not_looked_up_where_nothing_vanishes(shop: Shop) -> None
 
 
 def test_totals_are_those_of_the_table(shop: Shop) -> None:
+    queries = WarehouseQueries(shop.warehouse.tables)
     with shop.database.transaction() as connection:
-        assert set(shop.warehouse.queries.totals(connection).values()) == {0}
+        assert set(queries.totals(connection).values()) == {0}
     microsecond = shop.session("c", session_end=DAY_ONE + timedelta(microseconds=1), duration_seconds=1e-6)
     shop.load(shop.session("a"), shop.session("b", minute=60, event_count=5), {**microsecond, "user_id": "bob"})
     with shop.database.transaction() as connection:
-        totals = shop.warehouse.queries.totals(connection)
+        totals = queries.totals(connection)
     assert totals == {"sessions": 3, "users": 2, "events_in_sessions": 9, "total_duration_seconds": 600.000001}
 
 

@@ -81,7 +81,7 @@ def stored(one: Shop) -> tuple[list[Row], list[Row]]:
     return rows, sorted(one.table("session_changes", columns), key=str)
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sessions, sessions, st.integers(1, 3), st.booleans())
 @example([("ann", 0, 0, 0), ("ann", 0, 0, 1)], [("ann", 0, 0, 1), ("ann", 0, 0, 2)], 3, True)
 @example([("ann", 0, 0, 0), ("ann", 0, 0, 1)], [("ann", 0, 0, 2), ("ann", 0, 0, 1)], 1, True)
@@ -107,7 +107,7 @@ def test_copied_and_compared_sessions_end_up_the_same(
             assert {row["session_id"]: row["open_until"] for row in fast.table()} == reference_open_until(rows)
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sessions, st.permutations(DAYS))
 def test_open_until_is_right_whichever_partition_comes_first(
     pair: tuple[Shop, Shop], drawn: list[tuple[str, int, int, int]], days: list[str]
@@ -121,7 +121,7 @@ def test_open_until_is_right_whichever_partition_comes_first(
 
 
 @pytest.mark.parametrize("all_alike", [False, True], ids=["hashes", "all hashes alike"])
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sessions, st.permutations(DAYS))
 def test_open_until_is_right_in_whatever_order_one_load_has_the_partitions(
     pair: tuple[Shop, Shop], all_alike: bool, drawn: list[tuple[str, int, int, int]], days: list[str]

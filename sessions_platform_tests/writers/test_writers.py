@@ -13,7 +13,8 @@ import pytest
 
 from sessions_platform.sources.formats.avro.rows import avro_rows
 from sessions_platform.sources.formats.typed.arrow_and_orc import orc_rows
-from sessions_platform.sources.formats.typed.rows import parquet_rows
+from sessions_platform.sources.formats.typed.parquet import parquet_rows
+from sessions_platform_tests.typed_rows import payloads_in
 from sessions_platform_tests.writers.make_files import FILES, MAKERS, PROGRAMS, SPARK, UnavailableError
 
 READERS = {".parquet": parquet_rows, ".orc": orc_rows, ".avro": avro_rows}
@@ -47,7 +48,7 @@ def as_its_writer_has_it(file: str, row: dict[str, Any]) -> dict[str, Any]:
 def assert_read_as_its_writer_reads_it(path: Path) -> None:
     expected = json.loads(path.with_name(f"{path.name}.json").read_text())
     with path.open("rb") as handle:
-        rows = [json.loads(row) for block in READERS[path.suffix](handle, 1 << 20, 1000) for row in block]
+        rows = [json.loads(row) for block in READERS[path.suffix](handle, 1 << 20, 1000) for row in payloads_in(block)]
     found = [as_its_writer_has_it(path.name, row) for row in rows]
     assert found == expected
     assert json.dumps(found, sort_keys=True) == json.dumps(expected, sort_keys=True)  # True is not 1

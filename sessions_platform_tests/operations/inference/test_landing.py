@@ -32,6 +32,11 @@ def template(*names: str) -> str:
         (("order-20269999.csv",), f"{DAILY}.csv"),
         (("events-2026-01-05.csv", "events.csv"), f"{DAILY}.csv"),
         (("noending", "a.csv"), DAILY),
+        (("e-2026-01-05-00.csv", "e-2026-01-05-13.csv"), "landing/shop/e-{partition:%Y-%m-%d-%H}.csv"),
+        (("e.2026010500.gz", "e.2026010423.gz"), "landing/shop/e.{partition:%Y%m%d%H}.gz"),
+        (("a_2026-01-05T07_1.json", "b_2026-01-06T08_2.json"), "landing/shop/*{partition:%Y-%m-%dT%H}*.json"),
+        (("e-2026-01-05-13.csv", "e-2026-01-06-13.csv"), "landing/shop/e-{partition:%Y-%m-%d}*.csv"),
+        (("e-2026-01-05-23.csv", "e-2026-01-05-24.csv"), "landing/shop/e-{partition:%Y-%m-%d}*.csv"),
     ],
 )
 def test_a_date_in_all_names_is_a_placeholder(names: tuple[str, ...], expected: str) -> None:

@@ -174,6 +174,21 @@ def test_a_field_that_is_a_list_in_some_rows_is_left_out() -> None:
     assert [each.path for each in fields_of([{"a": 1, "b": 2}, {"a": [1], "b": 3}])] == ["b"]
 
 
+def test_values_in_lists_of_named_ones_are_fields_of_their_names() -> None:
+    params = [{"key": "page_location", "value": {"string_value": "/a"}}, {"key": "n", "value": {"int_value": 1}}]
+    more = [
+        {"key": "n", "value": {"string_value": None, "double_value": 1.5}},
+        {"key": "a|b", "value": {"int_value": 2}},
+    ]
+    found = fields_of([{"event_params": params}, {"event_params": more, "tags": [{"name": "x", "value": "y"}, "z"]}])
+    assert [(each.path, each.name, each.texts) for each in found] == [
+        ("event_params[key=page_location].value.string_value", "page_location", ("/a",)),
+        ("event_params[key=n].value.(int|double)_value", "n", ("1", "1.5")),
+    ]
+    plain = fields_of([{"vars": [{"name": "plan.id", "value": "pro"}]}, {"vars": []}])
+    assert [(each.path, each.name) for each in plain] == [("vars[name=plan.id].value", "plan.id")]
+
+
 def test_a_field_counts_nulls_over_all_rows() -> None:
     (found,) = fields_of([{"a": "x"}, {"a": " "}, {"a": None}, {}])
     assert isinstance(found, Field)
