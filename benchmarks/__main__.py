@@ -7,7 +7,21 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from benchmarks import commands, core, end_to_end, growth, ingest, late_event, load, report, start
+from benchmarks import (
+    commands,
+    core,
+    dev,
+    end_to_end,
+    growth,
+    ingest,
+    late_event,
+    load,
+    read,
+    report,
+    report_page,
+    rules,
+    start,
+)
 from benchmarks.bench import Bench
 from benchmarks.data import SEED, Cache
 from benchmarks.measure import Failed
@@ -15,11 +29,15 @@ from benchmarks.results import Result
 
 BENCHMARKS: Mapping[str, Callable[[Bench], Iterator[Result]]] = {
     "core": core.run,
+    "rules": rules.run,
     "ingest": ingest.run,
     "load": load.run,
+    "read": read.run,
     "end_to_end": end_to_end.run,
     "start": start.run,
     "commands": commands.run,
+    "dev": dev.run,
+    "report": report_page.run,
     "late_event": late_event.run,
     "growth": growth.run,
     "assets": end_to_end.assets,

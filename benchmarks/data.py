@@ -188,6 +188,25 @@ def _parquet(folder: Path, rows: int, seed: int, days: int = 10) -> None:
         writer.close()
 
 
+def _tool_ids(folder: Path, rows: int, seed: int) -> None:
+    """A Parquet file of events with the session id that a tool would have given them."""
+    import polars as pl
+
+    _parquet(folder, rows, seed)
+    raw = pl.read_parquet(folder / "events.parquet", memory_map=False).with_row_index("row")
+    gap, time = pl.duration(minutes=30), pl.col("event_timestamp")
+    ordered = raw.select("row", "user_id", "event_timestamp").sort("user_id", "event_timestamp", "row")
+    is_first = pl.col("user_id").ne_missing(pl.col("user_id").shift()) | (time.diff() > gap)
+    number = is_first.fill_null(value=True).cum_sum()
+    chance = pl.col("row").hash(seed)
+    tab = pl.when(pl.col("user_id").hash(seed) % 30 == 0).then(chance % 2).otherwise(0)
+    named = pl.when(chance % 20 != 0).then(pl.format("{}-{}", number, tab))
+    ids = ordered.select("row", sid=named).sort("row")
+    raw.drop("row").with_columns(ids["sid"]).write_parquet(
+        folder / "events.parquet", compression="zstd", row_group_size=122_880
+    )
+
+
 def _plain_text(schema: Any) -> Any:
     """Text as other programs write it, and no views."""
     import pyarrow as pa
@@ -243,6 +262,15 @@ def _wrapped(folder: Path, rows: int, seed: int) -> None:
     (folder / "batches.ndjson").write_bytes(b"".join(b'{"sentAt":0,"batch":[%s]}\n' % batch for batch in batches))
 
 
+def _access(folder: Path, rows: int, seed: int) -> None:
+    """The same events as lines of a server's log, and as CSV: access.log and access.csv."""
+    with (folder / "access.log").open("wb") as log, (folder / "access.csv").open("wb") as table:
+        table.write((",".join(COLUMNS) + "\n").encode())
+        for block in blocks(rows, 1, seed):
+            log.write(_joined(access_lines(block)))
+            table.write(_joined(csv_lines(block)))
+
+
 def _where_broken(first: int, size: int, rows: int, broken: str, rng: "np.random.Generator") -> "np.ndarray":
     """Before which rows a broken line stands: 0.5 % of all, spread evenly, or in one block of twenty."""
     import numpy as np
@@ -284,6 +312,19 @@ def json_lines(frame: "pl.DataFrame", rng: "np.random.Generator") -> "pl.Series"
             pl.lit("}"),
         )
     ).to_series()
+
+
+def access_lines(frame: "pl.DataFrame") -> "pl.Series":
+    """As Apache writes its combined log, with the time as ISO 8601 has it; null is a dash."""
+    import polars as pl
+
+    def text(name: str) -> pl.Expr:
+        return pl.col(name).cast(pl.String).fill_null("-")
+
+    time = pl.col("event_timestamp").dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")
+    request = (text("event_id"), text("user_id"), time, text("event_type"), text("page_url"))
+    line = '{} - {} [{}] "{} {} HTTP/1.1" 200 {} "{}" "{}"'
+    return frame.select(pl.format(line, *request, text("amount"), text("referrer"), text("device"))).to_series()
 
 
 def csv_lines(frame: "pl.DataFrame") -> "pl.Series":
@@ -387,7 +428,9 @@ def _bytes(text: str) -> bytes:
 _KINDS: dict[str, Callable[..., None]] = {
     "parquet": _parquet,
     "days": _days_of_ndjson,
+    "tool_ids": _tool_ids,
     "texts": _texts,
     "wrapped": _wrapped,
+    "access": _access,
     "sessions": _sessions,
 }

