@@ -42,7 +42,7 @@ help: ## List these targets
 	  /^[a-z-]+:.*## / { printf "  make %-8s%s\n", $$1, $$2 }' Makefile
 
 .PHONY: setup
-setup: .venv/synced ## Install everything, or bring it up to date with uv.lock
+setup: .venv/scanner ## Install everything, or bring it up to date with uv.lock
 
 .PHONY: demo
 demo: setup ## Ingest a week of events, run every asset, show the result
@@ -54,9 +54,16 @@ dev: setup ## Open the UI, with schedules and sensors, on this machine only
 
 ##@ To change it
 
+# One more than there are processors, up to four: tests wait for PostgreSQL and for other processes.
+TEST_PROCESSES := $(shell n=$$(nproc 2>/dev/null || echo 3); if [ $$n -lt 4 ]; then echo $$((n + 1)); else echo 4; fi)
+
 .PHONY: test
-test: setup ## Run the tests that are quick, in under four minutes
-	$(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal -m "not slow and not browser"
+test: setup ## Run the tests that are quick, in about five minutes
+	$(BIN)/pytest -n $(TEST_PROCESSES) --dist worksteal -m "not slow and not browser and not servers"
+
+.PHONY: servers
+servers: setup ## Read from real servers (S3, Azure, Kafka …), which the tests install from their registries
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile -m servers
 
 .PHONY: prove
 prove: setup ## Compare 500 random histories of 30 steps with one sort of all events, for half an hour or more
@@ -81,12 +88,31 @@ SOAK_MINUTES := 120
 soak: setup ## Disturb random streams for two hours, compare with one sort of all events, log to build/soak.log
 	$(BIN)/python -m sessions_platform_tests.faults.soak --minutes $(SOAK_MINUTES) --log build/soak.log
 
+# `make NEWEST=1 tools` takes the newest versions; `make ACCEPT=1 tools` commits to what was recorded.
+.PHONY: tools
+tools: setup ## Run the SDKs that events come from, and show what they do otherwise than recorded; with npm and PyPI
+	$(BIN)/python -m sessions_platform_tests.tools $(if $(NEWEST),--newest) $(if $(ACCEPT),--accept)
+
 .PHONY: sbom
 sbom: setup ## Write what is installed to build/sbom.json (CycloneDX), and the versions to build/versions.txt
 	@mkdir -p build
-	.tools/bin/uv export --quiet --frozen --no-dev --format cyclonedx1.5 --preview-features sbom-export --output-file build/sbom.json
-	.tools/bin/uv export --quiet --frozen --no-dev --no-hashes --no-emit-project --output-file build/versions.txt
+	.tools/bin/uv export --quiet --frozen --no-dev --all-extras --format cyclonedx1.5 --preview-features sbom-export --output-file build/sbom.json
+	.tools/bin/uv export --quiet --frozen --no-dev --all-extras --no-hashes --no-emit-project --output-file build/versions.txt
 	@echo "build/sbom.json, build/versions.txt. For known vulnerabilities: pip-audit -r build/versions.txt"
+
+.PHONY: build
+build: setup ## Build the wheel and the sdist into dist/
+	@rm -rf dist
+	.tools/bin/uv build --quiet --python .tools/bin/python --out-dir dist
+	@rm -f dist/.gitignore
+	@ls dist
+
+.PHONY: licences
+licences: setup ## List the licence of each package that users install, in build/licences.txt
+	@mkdir -p build
+	.tools/bin/uv export --quiet --frozen --no-dev --all-extras --no-hashes --no-annotate --no-emit-project \
+	  | $(BIN)/python -I .ci/licences.py >build/licences.txt
+	@cat build/licences.txt
 
 .PHONY: mutate
 mutate: setup ## Plant 200 defects, one at a time, and see whether the tests fail, for some hours
@@ -96,7 +122,12 @@ mutate: setup ## Plant 200 defects, one at a time, and see whether the tests fai
 
 .venv/synced: .tools/uv-$(UV_VERSION) pyproject.toml uv.lock
 	@echo "Installing what uv.lock lists into .venv ..."
-	@.tools/bin/uv sync --frozen --python .tools/bin/python
+	@.tools/bin/uv sync --frozen --all-extras --python .tools/bin/python
+	@touch $@
+
+# Compiled where there is a C compiler; one line says where there is none.
+.venv/scanner: .venv/synced sessions_platform/scanner/scanner.c sessions_platform/scanner/build.py
+	@$(BIN)/python -m sessions_platform.scanner
 	@touch $@
 
 .tools/uv-$(UV_VERSION): .tools/made-for uv-requirements.txt
