@@ -6,12 +6,11 @@ them. Here belong the fields and how a line is made. Not here: who writes it (`c
 table of fields anew.
 """
 
-import sys
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import NamedTuple
 
 from sessions_platform.operations.json_text import json_of
+from sessions_platform.operations.page_tables import write_table
 
 
 class LogField(NamedTuple):
@@ -64,22 +63,12 @@ def log_line(level: str, logger: str, event: str, at: datetime | None = None, **
     return json_of({name: said[name] for name in FIELDS if said.get(name) is not None})
 
 
-_BEGIN, _END = "<!-- log fields: begin -->", "<!-- log fields: end -->"
-
-
 def field_table() -> str:
-    """The table of docs/monitoring.md in Markdown, between the marks of its beginning and end."""
+    """The table of docs/monitoring.md in Markdown."""
     head = "| field | meaning | Datadog | Splunk | Elastic (ECS) | Loki |\n| --- | --- | --- | --- | --- | --- |"
     rows = [f"| `{name}` | {' | '.join(field)} |" for name, field in FIELDS.items()]
-    return "\n".join([_BEGIN, "", head, *rows, "", _END])
-
-
-def with_table(page: str) -> str:
-    """A page with its table anew."""
-    before, _, rest = page.partition(_BEGIN)
-    return f"{before}{field_table()}{rest.partition(_END)[2]}"
+    return "\n".join([head, *rows])
 
 
 if __name__ == "__main__":
-    page = Path(sys.argv[1])
-    page.write_text(with_table(page.read_text(encoding="utf-8")), encoding="utf-8")
+    write_table("log fields", field_table())

@@ -4,7 +4,6 @@ Run as `python -m sessions_platform.operations.presets docs/tools.md` it writes 
 and how they are merged (``contracts.presets``).
 """
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,8 @@ from sessions_platform.contracts.presets import Preset, preset_named, preset_nam
 from sessions_platform.contracts.session_likes import expanded
 from sessions_platform.contracts.stream_file import expanded_content
 from sessions_platform.operations.inference.stream_text import stream_text
+from sessions_platform.operations.page_tables import write_table
 
-_BEGIN, _END = "<!-- presets: begin -->", "<!-- presets: end -->"
 _PROVEN = {"run": "the tool, run", "sample": "a sample of it", "documentation": "its documentation alone"}
 _KINDS = {"sdk": "What SDKs send", "export": "Exports", "log": "Logs"}
 
@@ -28,10 +27,10 @@ def listed_presets() -> list[dict[str, str]]:
 
 
 def preset_table() -> str:
-    """The tables of docs/tools.md, one for each kind, in Markdown, between the marks of its beginning and end."""
+    """The tables of docs/tools.md, one for each kind, in Markdown."""
     presets = [preset_named(name) for name in preset_names()]
     parts = [_of_kind(title, [each for each in presets if each.kind == kind]) for kind, title in _KINDS.items()]
-    return "\n\n".join([_BEGIN, *filter(None, parts), _END])
+    return "\n\n".join(filter(None, parts))
 
 
 def _of_kind(title: str, presets: list[Preset]) -> str:
@@ -47,12 +46,6 @@ def _of_kind(title: str, presets: list[Preset]) -> str:
 
 def _proofs(preset: Preset) -> str:
     return "; ".join(f"{_PROVEN[each.by]}: {each.what} ({each.on})" for each in preset.proven)
-
-
-def with_table(page: str) -> str:
-    """A page with its table anew."""
-    before, _, rest = page.partition(_BEGIN)
-    return f"{before}{preset_table()}{rest.partition(_END)[2]}"
 
 
 def expanded_text(path: Path) -> str:
@@ -79,5 +72,4 @@ def _outermost(paths: frozenset[tuple[str, ...]]) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    file = Path(sys.argv[1])
-    file.write_text(with_table(file.read_text(encoding="utf-8")), encoding="utf-8")
+    write_table("presets", preset_table())

@@ -6,7 +6,6 @@ sessions_platform.orchestration.metrics docs/monitoring.md` it writes the table 
 (`storage/ledger/metrics.py`, `dagster_metrics.py`), and how metrics are served and written (`cli/metrics.py`).
 """
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from sessions_platform.contracts.stream_folder import Streams, read_streams
 from sessions_platform.errors import UserError
+from sessions_platform.operations.page_tables import write_table
 from sessions_platform.orchestration.dagster_metrics import DAGSTER_METRICS
 from sessions_platform.orchestration.sensor_names import may_exist
 from sessions_platform.settings import Settings
@@ -212,24 +212,14 @@ def _families(found: list[Sample]) -> Iterator[GaugeMetricFamily]:
     yield from families.values()
 
 
-_BEGIN, _END = "<!-- metrics: begin -->", "<!-- metrics: end -->"
-
-
 def metric_table() -> str:
-    """The table of docs/monitoring.md in Markdown, between the marks of its beginning and end."""
+    """The table of docs/monitoring.md in Markdown."""
     rows = [
         f"| `{metric.full_name}` | {', '.join(f'`{label}`' for label in labels)} | {metric.help} |"
         for metric, labels in described()
     ]
-    return "\n".join([_BEGIN, "", "| metric | labels | meaning |", "| --- | --- | --- |", *rows, "", _END])
-
-
-def with_table(page: str) -> str:
-    """A page with its table anew."""
-    before, _, rest = page.partition(_BEGIN)
-    return f"{before}{metric_table()}{rest.partition(_END)[2]}"
+    return "\n".join(["| metric | labels | meaning |", "| --- | --- | --- |", *rows])
 
 
 if __name__ == "__main__":
-    page = Path(sys.argv[1])
-    page.write_text(with_table(page.read_text(encoding="utf-8")), encoding="utf-8")
+    write_table("metrics", metric_table())

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from sessions_platform.cli.messages import say
-from sessions_platform.operations.log_lines import FIELDS, log_line, with_table
+from sessions_platform.operations.log_lines import FIELDS, field_table, log_line
+from sessions_platform.operations.page_tables import with_table
 from sessions_platform.settings import Settings, SettingsError
 
 PAGE = Path(__file__).parents[2] / "docs" / "monitoring.md"
@@ -29,7 +30,9 @@ def test_a_field_that_the_documentation_lacks_is_refused() -> None:
 
 def test_the_page_has_every_field() -> None:
     page = PAGE.read_text()
-    assert with_table(page) == page, "run python -m sessions_platform.operations.log_lines docs/monitoring.md"
+    assert with_table(page, "log fields", field_table()) == page, (
+        "run python -m sessions_platform.operations.log_lines docs/monitoring.md"
+    )
     assert len(FIELDS) == 12
 
 

@@ -14,8 +14,9 @@ from prometheus_client import generate_latest, start_http_server
 from prometheus_client.parser import text_string_to_metric_families
 
 from sessions_platform.cli import app
+from sessions_platform.operations.page_tables import with_table
 from sessions_platform.operations.status import status
-from sessions_platform.orchestration.metrics import described, registry, with_table
+from sessions_platform.orchestration.metrics import described, metric_table, registry
 from sessions_platform.orchestration.runs import runner
 from sessions_platform.settings import Settings
 from sessions_platform_tests.orchestration.conftest import Home
@@ -155,7 +156,9 @@ def test_names_follow_prometheus_and_every_metric_has_a_name_of_its_own() -> Non
 
 def test_the_page_has_every_metric() -> None:
     page = PAGE.read_text()
-    assert with_table(page) == page, "run python -m sessions_platform.orchestration.metrics docs/monitoring.md"
+    assert with_table(page, "metrics", metric_table()) == page, (
+        "run python -m sessions_platform.orchestration.metrics docs/monitoring.md"
+    )
 
 
 def test_metrics_are_served_over_http_and_written_to_a_file(home: Home, tmp_path: Path) -> None:

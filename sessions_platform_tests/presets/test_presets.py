@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from sessions_platform.cli import app
 from sessions_platform.contracts.presets import preset_named, preset_names
 from sessions_platform.contracts.stream_file import load_stream
+from sessions_platform.operations.page_tables import with_table
 from sessions_platform.operations.presets import expanded_text, preset_table
 from sessions_platform_tests.presets.samples import FOLDER, differences, expected_of, file_of, read, stream_of
 
@@ -55,8 +56,9 @@ def test_no_sample_is_of_no_preset() -> None:
 
 
 def test_the_page_has_the_table_that_the_presets_give() -> None:
-    assert preset_table() in TOOLS.read_text(encoding="utf-8"), (
-        "Fix: python -m sessions_platform.operations.presets docs/tools.md"
+    page = TOOLS.read_text(encoding="utf-8")
+    assert with_table(page, "presets", preset_table()) == page, (
+        "run python -m sessions_platform.operations.presets docs/tools.md"
     )
 
 
