@@ -93,6 +93,10 @@ soak: setup ## Disturb random streams for two hours, compare with one sort of al
 tools: setup ## Run the SDKs that events come from, and show what they do otherwise than recorded; with npm and PyPI
 	$(BIN)/python -m sessions_platform_tests.tools $(if $(NEWEST),--newest) $(if $(ACCEPT),--accept)
 
+.PHONY: site
+site: setup ## Build the documentation as a site into build/site, without a broken link
+	.tools/bin/uv run --quiet --frozen --isolated --only-group docs --python .tools/bin/python zensical build --strict
+
 .PHONY: sbom
 sbom: setup ## Write what is installed to build/sbom.json (CycloneDX), and the versions to build/versions.txt
 	@mkdir -p build
