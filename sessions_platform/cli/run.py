@@ -14,18 +14,31 @@ from sessions_platform.cli.options import AsJson
 from sessions_platform.cli.output import print_document, printable
 from sessions_platform.cli.progress import shown_progress
 from sessions_platform.cli.status_page import print_status
+from sessions_platform.demo.served_by import ServedBy
 from sessions_platform.errors import UserError
 from sessions_platform.settings import Settings, logs_are_json
 
 _TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
 
 
-def demo() -> None:
-    """Write a week of events with planted faults, materialize every asset, and show the result."""
+def demo(
+    source: Annotated[
+        ServedBy | None,
+        typer.Option(
+            help="Read the week from a server that is started for it, and not from files.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Write a week of events with planted faults, materialize every asset, and show the result.
+
+    With --source, the events come from a server on this machine, as the stream web_shop_SOURCE. PostgreSQL and the HTTP
+    API are there; Kafka has to be installed (KAFKA_HOME, or kafka-server-start.sh on the path, and Java), and so has
+    SeaweedFS for S3 (weed on the path).
+    """
     from sessions_platform.demo.run import run_demo
 
     with shown_progress():
-        run_demo(Settings.from_environment())
+        run_demo(Settings.from_environment(), source)
 
 
 def dev(port: Annotated[int, typer.Option(help="Port of the UI, on the loopback interface.")] = 3000) -> None:

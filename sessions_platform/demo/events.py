@@ -74,15 +74,21 @@ def land_week(folder: Path, events: int = 60_000, seed: int = 7) -> Planted:
     Raises:
         ValueError: there are too few events for every variant.
     """
+    lines, planted = lines_of_week(events, seed)
+    for path, of_file in files_of(folder, lines):
+        _write_if_changed(path, of_file)
+    return planted
+
+
+def lines_of_week(events: int = 60_000, seed: int = 7) -> tuple[list[ArrivedLine], Planted]:
+    """The lines that `land_week` writes, in the order of their arrival; arguments and errors as there."""
     rng = Random(seed)
     week = list(islice(visits(rng, events), events))
     variants = draw_variants(rng, week)
     delivered = [
         line for number, event in enumerate(week) for line in variants.get(number, ON_TIME).deliver(rng, event)
     ]
-    for path, lines in _files(folder, delivered):
-        _write_if_changed(path, lines)
-    return _planted(week, variants, len(delivered))
+    return sorted(delivered, key=lambda line: line.ms), _planted(week, variants, len(delivered))
 
 
 def _planted(week: list[Event], variants: dict[int, Variant], lines: int) -> Planted:
@@ -97,18 +103,23 @@ def _planted(week: list[Event], variants: dict[int, Variant], lines: int) -> Pla
     )
 
 
-def _files(folder: Path, delivered: Iterable[ArrivedLine]) -> Iterator[tuple[Path, list[str]]]:
-    """Every file of the week, with its lines in the order of their arrival."""
+def files_of(folder: Path, arrived: Iterable[ArrivedLine]) -> Iterator[tuple[Path, list[str]]]:
+    """Every file of the week, with its lines in the order of their arrival, as `lines_of_week` has them."""
     files: list[list[str]] = [[] for _ in range(WEEK // FILE_SPAN)]
-    for ms, line in sorted(delivered, key=lambda line: line.ms):
+    for ms, line in arrived:
         files[ms // FILE_SPAN].append(line)
     for number, lines in enumerate(files):
         opened = moment(number * FILE_SPAN)
         yield folder / f"{opened:%Y-%m-%d}" / f"events-{opened:%H}.ndjson.gz", lines
 
 
+def compressed(lines: Iterable[str]) -> bytes:
+    """The content of a landing file."""
+    return gzip.compress("".join(f"{line}\n" for line in lines).encode(), compresslevel=4, mtime=0)
+
+
 def _write_if_changed(path: Path, lines: list[str]) -> None:
-    content = gzip.compress("".join(f"{line}\n" for line in lines).encode(), compresslevel=4, mtime=0)
+    content = compressed(lines)
     if path.exists() and path.read_bytes() == content:
         return
     make_private_folder(path.parent)
