@@ -35,6 +35,8 @@ NOT_RUN_BLOCKS = {
         "operations.md",
         "pip install 'sessions-platform[object-stores]'",
     ): "it needs a bucket; tests in servers have one",
+    ("embedding.md", "import dagster as dg"): "it is of a project of the reader's; test_embedding merges the same",
+    ("embedding.md", "streams = sessions_platform"): "the same",
     ("sources.md", "alter table public.events"): "it is for the server of the source, which has the table",
     ("sources.md", "sessions-platform ingest shop --from"): "it asks a server; test_backfill does",
 }

@@ -57,6 +57,7 @@ _EXAMPLES: dict[KeyPath, str] = {
     ("source", "nulls"): 'nulls: ["-", "NULL"]',
     ("landing",): "landing: daily, or landing: {partition: daily, start: 2026-01-01}",
     ("owners",): "owners: [team:shop]",
+    ("upstream",): "upstream: [lake/landed_files]",
     ("columns",): "columns: {user_id: {from: user}, page_url: {from: url, nullable: true}}",
     ("columns", "*"): "{from: field, type: integer}, or the field alone",
     ("columns", "*", "from"): "from: field, or from: [field, fallback]",

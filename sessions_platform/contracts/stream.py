@@ -29,7 +29,7 @@ from sessions_platform.contracts.session_rule import SessionRule
 from sessions_platform.contracts.skip import SkipRule
 from sessions_platform.contracts.sources import AnySource
 from sessions_platform.contracts.targets import AnyTarget, named_types
-from sessions_platform.contracts.values import Day, Identifier, Owner, invalid
+from sessions_platform.contracts.values import AssetKeyText, Day, Identifier, Owner, invalid
 
 # The value of `sequence` for the order in the file. A column can't have this name, which is one of the platform's.
 BY_POSITION = "position"
@@ -63,6 +63,9 @@ class Stream(Model):
     name: Identifier = Field(description="Names the assets and the warehouse's schema.")
     description: str = ""
     owners: list[Owner] = Field(default_factory=list, description="E-mail addresses, or team:name.")
+    upstream: list[AssetKeyText] = Field(
+        default_factory=list, description="Keys of other Dagster assets, as a/b, that land the files of the source."
+    )
     start: Day = Field(description="First session partition; earlier events are rejected as before_start.")
     end: Day | None = Field(None, description="Of a stream that is over: the day after its last.")
     source: AnySource
@@ -91,10 +94,12 @@ class Stream(Model):
         default_factory=dict, description="What is computed of each accepted event: further columns, by enrichment."
     )
 
-    # Where the stream was read from; source paths are relative to its folder. Not keys of the file.
+    # Where the stream was read from; source paths are relative to its folder. `key_prefix` is what the keys of its
+    # Dagster assets begin with in another project. Not keys of the file.
     path: SkipJsonSchema[Path] = Field(Path("stream.yaml"), exclude=True)
     home: SkipJsonSchema[Path] = Field(Path(), exclude=True)
     pseudonym_key: SkipJsonSchema[str | None] = Field(None, exclude=True, repr=False)
+    key_prefix: SkipJsonSchema[tuple[str, ...]] = Field((), exclude=True)
 
     @field_validator("columns", mode="before")
     @classmethod
@@ -102,6 +107,14 @@ class Stream(Model):
         if isinstance(columns, dict) and isinstance(columns.get("event_timestamp"), dict):
             return {**columns, "event_timestamp": {"type": "timestamp", **columns["event_timestamp"]}}
         return columns
+
+    @field_validator("upstream")
+    @classmethod
+    def _upstream_is_of_others(cls, upstream: list[str], info: ValidationInfo) -> list[str]:
+        for stated in upstream:
+            if info.data.get("name") in stated.split("/")[-2:]:
+                raise invalid(f"{stated} is an asset of this stream", "name the asset that lands the files")
+        return upstream
 
     @field_validator("landing")
     @classmethod

@@ -31,6 +31,7 @@ _TABLE = re.compile(r"^[^.\s]+\.[^.\s]+$")
 _FIRST_DAY, _LAST_DAY = date(1900, 1, 1), date(2199, 12, 31)
 _IDENTIFIER = re.compile(r"^[a-z][a-z0-9_]{0,47}$")
 _OWNER = re.compile(r"^(team:[A-Za-z0-9_-]+|[^@\s]+@[^@\s]+\.[^@\s]+)$")
+_ASSET_KEY = re.compile(r"[^/\s]+(/[^/\s]+)*")
 _NOT_LINEAR = ("look-around", "backreferences")
 _SYNTAX = "\n,;\t\"'"  # what a reader of CSV and NDJSON looks for, byte by byte
 _LETTERS = "éяא中あ한"  # of six scripts, each of which some encoding shifts to
@@ -175,6 +176,14 @@ def _owner(owner: str) -> str:
     return owner
 
 
+def _asset_key(text: str) -> str:
+    if not _ASSET_KEY.fullmatch(text):
+        raise invalid(
+            f"{shown(text)} is not the key of an asset", "write its parts with / between them, as in lake/raw"
+        )
+    return text
+
+
 def _pattern(pattern: str) -> str:
     if reason := pattern_problem(pattern):
         linear = "write it without that (Rust syntax, which has only what takes linear time): [^x]* is all up to an x"
@@ -271,6 +280,7 @@ Day = Annotated[date, BeforeValidator(_day)]
 Timezone = Annotated[str, AfterValidator(_timezone), WithJsonSchema({"type": "string", "examples": ["UTC"]})]
 Identifier = Annotated[str, AfterValidator(_identifier)]
 Owner = Annotated[str, AfterValidator(_owner)]
+AssetKeyText = Annotated[str, AfterValidator(_asset_key)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
 TimestampFormat = Annotated[str, AfterValidator(_format)]
 Encoding = Annotated[str, AfterValidator(_encoding)]

@@ -15,13 +15,14 @@ from sessions_platform.contracts.schemas.raw_events import raw_schema
 from sessions_platform.contracts.schemas.rejected_events import rejected_schema
 from sessions_platform.contracts.schemas.sessions import sessionized_schema, sessions_schema
 from sessions_platform.contracts.stream import Stream
+from sessions_platform.orchestration.asset_keys import key, source_key, upstream_keys
 from sessions_platform.orchestration.checks import check_results, check_specs
 from sessions_platform.orchestration.failures import TRANSIENT, retried_when_transient
 from sessions_platform.orchestration.jobs import PAST
 from sessions_platform.orchestration.metadata import as_table
 from sessions_platform.orchestration.partitions import partitions_definition
 from sessions_platform.orchestration.resources import Platform
-from sessions_platform.orchestration.sources import source_key, source_metadata
+from sessions_platform.orchestration.sources import source_metadata
 from sessions_platform.orchestration.types import column_schema, dataset_type
 from sessions_platform.orchestration.verification import repairing
 from sessions_platform.pipeline.context import StreamContext
@@ -88,18 +89,13 @@ def tags(stream: Stream, axis: str = "") -> dict[str, str]:
     return {"stream": stream.name, **({"axis": axis} if axis else {})}
 
 
-def key(stream: Stream, name: str) -> dg.AssetKey:
-    """The key of one of a stream's assets."""
-    return dg.AssetKey([stream.name, name])
-
-
 def _raw_events(stream: Stream) -> dg.AssetsDefinition:
     schema = raw_schema(stream)
 
     @dg.asset(
         key=key(stream, "raw_events"),
         description="Rows as they were delivered, with file and position; not validated.",
-        deps=[source_key(stream)],
+        deps=[source_key(stream), *upstream_keys(stream)],
         group_name=GROUP,
         tags=tags(stream, "landing"),
         kinds={stream.source.format, "parquet"},

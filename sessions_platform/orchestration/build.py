@@ -4,6 +4,8 @@ Here belongs which definitions there are. Not here: the definitions themselves, 
 """
 
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -33,6 +35,13 @@ from sessions_platform.orchestration.verification import verify_job, verify_nigh
 from sessions_platform.settings import Settings
 
 
+@cache
+def resources(lake: Path) -> dict[str, Any]:
+    """What the definitions need; once, because definitions merge only where each has the same objects."""
+    platform = Platform()
+    return {"platform": platform, LAKE: LakeIOManager(platform=platform, base_dir=str(lake))}
+
+
 @dataclass(frozen=True)
 class StreamDefinitions:
     """The definitions of one stream."""
@@ -53,45 +62,49 @@ def build(settings: Settings) -> dg.Definitions:
     prepare_process()
     streams = streams_of(settings)
     seconds = interval(len(streams.usable))
-    parts = [_definitions_of(stream, seconds) for stream in streams.usable.values()]
+    parts = [_or_stand_ins(stream, seconds) for stream in streams.usable.values()]
     parts += [_stand_ins_of(broken) for broken in streams.broken.values()]
-    platform = Platform()
     return dg.Definitions(
         assets=[asset for part in parts for asset in part.assets],
         asset_checks=[check for part in parts for check in part.asset_checks],
         jobs=[*(job for part in parts for job in part.jobs), purge_job()],
         sensors=[*(sensor for part in parts for sensor in part.sensors), alert_sensor()],
         schedules=[*(schedule for part in parts for schedule in part.schedules), purge_weekly()],
-        resources={"platform": platform, LAKE: LakeIOManager(platform=platform, base_dir=str(settings.lake))},
+        resources=resources(settings.lake),
         loggers={"json": json_lines, "progress": progress},
         # A process for each step would cost seconds and gain nothing, because polars uses all cores.
         executor=dg.in_process_executor,
     )
 
 
-def _definitions_of(stream: Stream, sensor_seconds: int) -> StreamDefinitions:
+def _or_stand_ins(stream: Stream, sensor_seconds: int) -> StreamDefinitions:
     try:
-        return StreamDefinitions(
-            assets=[
-                *(*stream_assets(stream), report_asset(stream)),
-                *(target_asset(stream, target) for target in stream.targets),
-            ],
-            asset_checks=[sample_recomputation(stream), source_is_fresh(stream)],
-            jobs=[
-                *(*stream_jobs(stream), *dead_letter_jobs(stream)),
-                *(clean_up_job(stream), verify_job(stream), erase_job(stream), check_source_job(stream)),
-                *(deliver_job(stream, target) for target in stream.targets),
-            ],
-            sensors=[
-                *(new_events(stream, sensor_seconds), stale_sessions(stream, sensor_seconds)),
-                *(target_is_behind(stream, target) for target in stream.targets),
-            ],
-            schedules=[*stream_schedules(stream), verify_nightly(stream), check_source_hourly(stream)],
-        )
+        return definitions_of(stream, sensor_seconds)
     except Exception as error:  # whatever it is, the other streams go on
         reason = f"its definitions can't be made: {type(error).__name__}: {error}"
         problem = ConfigProblem(stream.path, None, "file", reason, "correct the file")
         return _stand_ins_of(BrokenStream(stream.name, (problem,)))
+
+
+def definitions_of(stream: Stream, sensor_seconds: int) -> StreamDefinitions:
+    """The definitions of a stream, whose sensors are evaluated every so many seconds."""
+    return StreamDefinitions(
+        assets=[
+            *(*stream_assets(stream), report_asset(stream)),
+            *(target_asset(stream, target) for target in stream.targets),
+        ],
+        asset_checks=[sample_recomputation(stream), source_is_fresh(stream)],
+        jobs=[
+            *(*stream_jobs(stream), *dead_letter_jobs(stream)),
+            *(clean_up_job(stream), verify_job(stream), erase_job(stream), check_source_job(stream)),
+            *(deliver_job(stream, target) for target in stream.targets),
+        ],
+        sensors=[
+            *(new_events(stream, sensor_seconds), stale_sessions(stream, sensor_seconds)),
+            *(target_is_behind(stream, target) for target in stream.targets),
+        ],
+        schedules=[*stream_schedules(stream), verify_nightly(stream), check_source_hourly(stream)],
+    )
 
 
 def _stand_ins_of(broken: BrokenStream) -> StreamDefinitions:

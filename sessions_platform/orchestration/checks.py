@@ -16,6 +16,7 @@ from sessions_platform.contracts.schemas.schema import Schema
 from sessions_platform.contracts.schemas.sessions import sessionized_schema, sessions_schema
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.operations.audit import audit_sample
+from sessions_platform.orchestration.asset_keys import key
 from sessions_platform.orchestration.failures import TRANSIENT, retried_when_transient
 from sessions_platform.orchestration.metadata import as_table
 from sessions_platform.orchestration.resources import Platform
@@ -65,7 +66,7 @@ _SEVERITIES = {Severity.error: dg.AssetCheckSeverity.ERROR, Severity.warning: dg
 def check_specs(stream: Stream, *assets: str) -> list[dg.AssetCheckSpec]:
     """The checks of these assets of a stream, which the steps that materialize them run."""
     return [
-        dg.AssetCheckSpec(name, asset=dg.AssetKey([stream.name, asset]), description=description, blocking=blocking)
+        dg.AssetCheckSpec(name, asset=key(stream, asset), description=description, blocking=blocking)
         for asset in assets
         for name, description, blocking in [*_CHECKS[asset], *_checks_of_tool(stream, asset)]
     ]
@@ -88,7 +89,7 @@ def check_results(stream: Stream, results: Iterable[CheckResult]) -> Iterator[dg
         if result.name == KEEPS_CONTRACT and not result.passed:
             metadata["contract"] = broken_contract(_SCHEMAS[result.asset](stream))
         yield dg.AssetCheckResult(
-            asset_key=dg.AssetKey([stream.name, result.asset]),
+            asset_key=key(stream, result.asset),
             check_name=result.name,
             passed=result.passed,
             metadata=metadata,
@@ -100,7 +101,7 @@ def sample_recomputation(stream: Stream) -> dg.AssetChecksDefinition:
     """A check of a random sample of users. It reads the whole lake, so it has a job and a schedule of its own."""
 
     @dg.asset_check(
-        asset=dg.AssetKey([stream.name, "sessions"]),
+        asset=key(stream, "sessions"),
         name=SAMPLE_RECOMPUTATION,
         description=f"The sessions of {_SAMPLE} users, drawn at random each time, equal those that the reference "
         "implementation computes from all of their accepted events.",

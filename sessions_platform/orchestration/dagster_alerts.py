@@ -11,6 +11,7 @@ import psycopg
 
 from sessions_platform.contracts.stream_folder import Streams
 from sessions_platform.operations.alerts import Alert, Kind
+from sessions_platform.orchestration.dagster_metrics import STREAM_OF_CHECK
 from sessions_platform.orchestration.sensor_names import may_exist
 from sessions_platform.settings import AlertSettings
 
@@ -29,7 +30,7 @@ _FAILED_RUNS = f"""
 with tagged as ({_RANGE_OF_RUNS}),
 ended as (
     select run_id, status, coalesce(end_time, extract(epoch from update_timestamp)) as ended, pipeline_name as job,
-        coalesce(stream, run_body::jsonb #>> '{{asset_selection,__frozenset__,0,path,0}}', '') as stream,
+        coalesce(stream, run_body::jsonb #>> '{{asset_selection,__frozenset__,0,path,-2}}', '') as stream,
         coalesce(first, '') as first, coalesce(last, '') as last, coalesce(is_tried_again, false) as is_tried_again
     from runs left join tagged using (run_id)
     where status in ('SUCCESS', 'FAILURE') and update_timestamp > now() at time zone 'UTC' - interval '30 days')
@@ -56,7 +57,7 @@ newest as (
     from (select * from asset_check_executions where execution_status in ('SUCCEEDED', 'FAILED')
           order by id desc limit 5000) as evaluated
     order by asset_key, check_name, id desc)
-select run_id, asset_key::jsonb ->> 0, asset_key::jsonb ->> -1, check_name,
+select run_id, {STREAM_OF_CHECK}, asset_key::jsonb ->> -1, check_name,
     evaluation_event::jsonb #>> '{{dagster_event,event_specific_data,severity,__enum__}}' = 'AssetCheckSeverity.WARN',
     evaluation_event::jsonb #>> '{{dagster_event,event_specific_data,description}}',
     coalesce(first, ''), coalesce(last, '')

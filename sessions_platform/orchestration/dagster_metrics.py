@@ -7,8 +7,14 @@ is imported, so that a scrape is quick. Times without a zone are UTC there. Not 
 
 from sessions_platform.storage.metric_query import Metric, MetricQuery
 
-# Jobs and steps are named STREAM__NAME, where NAME may have such a separator, too, as in sessions__TARGET. Runs that
-# somebody started by hand for chosen assets have Dagster's job.
+# Keys of assets may have a prefix, then the stream's name, then the asset's; that of a source ends with the stream's.
+STREAM_OF_CHECK = """case when check_name = 'source_is_fresh' then asset_key::jsonb ->> -1
+        else coalesce(asset_key::jsonb ->> -2, asset_key::jsonb ->> -1) end"""
+# Jobs and steps are named STREAM__NAME, where NAME may have such a separator, too, as in sessions__TARGET; steps may
+# have a prefix. Runs that somebody started by hand for chosen assets have Dagster's job, and no tag that says a stream.
+_STREAM_AND_STEP = """coalesce(tag.value, split_part(step_key, '__', 1)),
+        regexp_replace(step_key, coalesce('^(.*__)?' || tag.value || '__', '^.*?__'), '')"""
+_TAGS = "left join run_tags tag on tag.run_id = event_logs.run_id and tag.key = 'sessions/stream'"
 _RUNS = MetricQuery(
     """
     select coalesce(tag.value, ''), regexp_replace(pipeline_name, '^[a-z][a-z0-9_]*?__', ''), lower(status), count(*),
@@ -22,22 +28,24 @@ _RUNS = MetricQuery(
     ),
 )
 _STEPS = MetricQuery(
-    """
-    select split_part(step_key, '__', 1), regexp_replace(step_key, '^.*?__', ''),
-        ((array_agg(event order by id desc))[1]::jsonb
-            #>> '{dagster_event,event_specific_data,duration_ms}')::double precision / 1000
-    from (select id, step_key, event from event_logs where dagster_event_type = 'STEP_SUCCESS' and step_key is not null
-          order by id desc limit 1000) as newest
+    f"""
+    select {_STREAM_AND_STEP},
+        ((array_agg(event order by event_logs.id desc))[1]::jsonb
+            #>> '{{dagster_event,event_specific_data,duration_ms}}')::double precision / 1000
+    from (select id, run_id, step_key, event from event_logs
+          where dagster_event_type = 'STEP_SUCCESS' and step_key is not null
+          order by id desc limit 1000) as event_logs {_TAGS}
     group by 1, 2""",
     ("stream", "step"),
     (Metric("step_duration_seconds", "How long the step took when it last succeeded, of the newest thousand steps."),),
 )
 _FAILED_STEPS = MetricQuery(
-    """
-    select split_part(step_key, '__', 1), regexp_replace(step_key, '^.*?__', ''),
+    f"""
+    select {_STREAM_AND_STEP},
         count(*) filter (where dagster_event_type = 'STEP_FAILURE'),
         count(*) filter (where dagster_event_type = 'STEP_UP_FOR_RETRY')
-    from event_logs where dagster_event_type in ('STEP_FAILURE', 'STEP_UP_FOR_RETRY') and step_key is not null
+    from event_logs {_TAGS}
+    where dagster_event_type in ('STEP_FAILURE', 'STEP_UP_FOR_RETRY') and step_key is not null
     group by 1, 2""",
     ("stream", "step"),
     (
@@ -46,8 +54,8 @@ _FAILED_STEPS = MetricQuery(
     ),
 )
 _CHECKS = MetricQuery(
-    """
-    select distinct on (asset_key, check_name) asset_key::jsonb ->> 0, asset_key::jsonb ->> -1, check_name,
+    f"""
+    select distinct on (asset_key, check_name) {STREAM_OF_CHECK}, asset_key::jsonb ->> -1, check_name,
         (execution_status = 'SUCCEEDED')::int
     from (select * from asset_check_executions where execution_status in ('SUCCEEDED', 'FAILED')
           order by id desc limit 5000) as newest

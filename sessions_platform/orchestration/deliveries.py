@@ -13,7 +13,8 @@ import dagster as dg
 
 from sessions_platform.contracts.calendar import label
 from sessions_platform.contracts.stream import Stream
-from sessions_platform.orchestration.assets import EVERY_PARTITION, GROUP, key, tags
+from sessions_platform.orchestration.asset_keys import key
+from sessions_platform.orchestration.assets import EVERY_PARTITION, GROUP, tags
 from sessions_platform.orchestration.failures import TRANSIENT, read_again, retried_when_transient
 from sessions_platform.orchestration.jobs import job_name
 from sessions_platform.orchestration.loaded_streams import STREAM, STREAM_VERSION, changed_since_loading

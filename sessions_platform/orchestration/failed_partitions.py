@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import dagster as dg
 
 from sessions_platform.contracts.stream import Stream
+from sessions_platform.orchestration.asset_keys import key
 from sessions_platform.orchestration.jobs import PAST, RANGE_END, RANGE_START
 from sessions_platform.orchestration.partitions import partitions_definition
 
@@ -23,7 +24,7 @@ class FailedPartitions:
     """The failed partitions of some assets, looked for again only after a run has failed or while there are any."""
 
     def __init__(self, stream: Stream, assets: Sequence[str], definition: dg.TimeWindowPartitionsDefinition) -> None:
-        self._keys = [dg.AssetKey([stream.name, asset]) for asset in assets]
+        self._keys = [key(stream, asset) for asset in assets]
         self._definition = definition
         self._none_since: object = None  # the last failure, at which there was no failed partition
 

@@ -49,10 +49,11 @@ class LakeIOManager(dg.ConfigurableIOManager):
         self._frame_files.handle_output(context, obj)
 
     def _load_input(self, context: dg.InputContext) -> Any:
-        stream, asset = context.asset_key.path[0], context.asset_key.path[-1]
-        if asset not in _STORED_BY_PLATFORM or not self.platform.has(stream):
+        asset = context.asset_key.path[-1]
+        stream = self.platform.stream_of(context.asset_key) if asset in _STORED_BY_PLATFORM else None
+        if stream is None:
             return self._frame_files.load_input(context)
-        stream_context = self.platform.stream_context(stream)
+        stream_context = self.platform.stream_context(stream.name)
         stream_context.prepare()
         dataset = getattr(stream_context, asset)(context.asset_partition_keys)
         return _as_asked(dataset, context.dagster_type.typing_type)

@@ -15,6 +15,7 @@ from sessions_platform.contracts.stream import Stream
 from sessions_platform.operations.audit import repeated_event_ids
 from sessions_platform.operations.rebuild import Rebuilt, rebuild
 from sessions_platform.operations.status import covering_ranges, pending_landing_partitions
+from sessions_platform.orchestration.asset_keys import key
 from sessions_platform.orchestration.checks import SAMPLE_RECOMPUTATION
 from sessions_platform.orchestration.failures import TRANSIENT, retried_when_transient
 from sessions_platform.orchestration.loaded_streams import STREAM
@@ -99,8 +100,8 @@ def rebuild_job(stream: Stream) -> dg.JobDefinition:
         with retried_when_transient():
             rebuilt = rebuild(stream_context, context.run_id, context.log.info)
         for asset, partition, rows in _rebuilt_partitions(rebuilt):
-            key = dg.AssetKey([stream.name, asset])
-            context.log_event(dg.AssetMaterialization(key, partition=partition, metadata={"dagster/row_count": rows}))
+            metadata = {"dagster/row_count": rows}
+            context.log_event(dg.AssetMaterialization(key(stream, asset), partition=partition, metadata=metadata))
         changed = rebuilt.changed
         counts = {"inserted": changed.inserted, "updated": changed.updated, "deleted": changed.deleted}
         context.add_output_metadata({"sessions": sum(rebuilt.sessions.values()), **counts})
@@ -183,7 +184,7 @@ def _ranges(partitions: list[str], calendar: Calendar) -> list[tuple[str, str]]:
 
 
 def _sample_check(stream: Stream) -> dg.AssetSelection:
-    return dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey([stream.name, "sessions"]), SAMPLE_RECOMPUTATION))
+    return dg.AssetSelection.checks(dg.AssetCheckKey(key(stream, "sessions"), SAMPLE_RECOMPUTATION))
 
 
 def _rebuilt_partitions(rebuilt: Rebuilt) -> Iterator[tuple[str, str, int]]:
@@ -199,7 +200,7 @@ def _rebuilt_partitions(rebuilt: Rebuilt) -> Iterator[tuple[str, str, int]]:
 def _job(
     stream: Stream, job: str, assets: tuple[str, ...], description: str, tags: Mapping[str, str] = MappingProxyType({})
 ):
-    keys = [dg.AssetKey([stream.name, name]) for name in assets]
+    keys = [key(stream, name) for name in assets]
     selection = dg.AssetSelection.assets(*keys) - _sample_check(stream)
     return dg.define_asset_job(
         job_name(stream, job), selection=selection, description=description, tags={**_tags(stream), **tags}

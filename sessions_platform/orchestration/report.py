@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from sessions_platform.contracts.stream import Stream
-from sessions_platform.orchestration.assets import EVERY_PARTITION, GROUP, key, tags
+from sessions_platform.orchestration.asset_keys import key
+from sessions_platform.orchestration.assets import EVERY_PARTITION, GROUP, tags
 from sessions_platform.orchestration.failures import TRANSIENT, retried_when_transient
 from sessions_platform.orchestration.resources import Platform
 from sessions_platform.settings import Settings

@@ -17,6 +17,7 @@ import dagster as dg
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.errors import UserError
 from sessions_platform.operations.skipped import skipped_sentence
+from sessions_platform.orchestration.asset_keys import source_key
 from sessions_platform.orchestration.background import Evaluations, Unfinished
 from sessions_platform.orchestration.failed_partitions import failed_partitions
 from sessions_platform.orchestration.failures import read_again
@@ -35,7 +36,6 @@ from sessions_platform.orchestration.loaded_streams import STREAM, STREAM_VERSIO
 from sessions_platform.orchestration.looks import Pending, back_off, pending_records
 from sessions_platform.orchestration.resources import Platform
 from sessions_platform.orchestration.sensor_names import NEW_FILES, NEW_RECORDS, STALE_SESSIONS, of_source
-from sessions_platform.orchestration.sources import source_key
 from sessions_platform.pipeline.context import StreamContext
 
 Ranges = Callable[[StreamContext], list[tuple[str, str]]]

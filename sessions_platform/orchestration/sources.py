@@ -7,6 +7,7 @@ import dagster as dg
 
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.operations.freshness import Freshness, freshness
+from sessions_platform.orchestration.asset_keys import source_key
 from sessions_platform.orchestration.failures import TRANSIENT, retried_when_transient
 from sessions_platform.orchestration.jobs import job_name
 from sessions_platform.orchestration.loaded_streams import STREAM
@@ -14,15 +15,6 @@ from sessions_platform.orchestration.resources import Platform
 
 SOURCE_IS_FRESH = "source_is_fresh"
 _DESCRIPTION = "The newest event that was read is not older than `source.fresh_within` of the stream's file."
-
-
-def source_key(stream: Stream) -> dg.AssetKey:
-    """The key of a stream's source.
-
-    It is the stream's name, because the lineage page shows only the last part of a key: without it the pipelines of
-    two streams would look the same.
-    """
-    return dg.AssetKey([stream.name])
 
 
 def source_metadata(stream: Stream) -> dict[str, dg.MetadataValue]:

@@ -3,12 +3,15 @@
 Within one process; `test_edited_streams.py` does the same with a code server, a daemon and its runs.
 """
 
+from dataclasses import replace
+
 import dagster as dg
 import pytest
 
 from sessions_platform.contracts.stream_file import StreamError
 from sessions_platform.orchestration import resources, sensors
 from sessions_platform.orchestration.background import Unfinished
+from sessions_platform.settings import Settings
 from sessions_platform_tests.orchestration.conftest import Home
 
 DAY = "2026-01-02"
@@ -90,3 +93,12 @@ def test_a_sensor_whose_evaluation_does_not_end_says_so_and_fails_after_ten_minu
     assert "is being read, for 25 s so far" in (sensors._not_yet(stream, Unfinished(25.2).seconds).skip_message or "")
     with pytest.raises(sensors.NoAnswerError, match=r"has taken 601 s and has not ended\. Fix: "):
         sensors._not_yet(stream, 601)
+
+
+def test_a_sensor_reads_the_file_of_a_stream_with_pseudonyms_with_their_key(
+    home: Home, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SESSIONS_PSEUDONYM_KEY", "k" * 40)
+    home = replace(home, settings=Settings.from_environment())
+    home.write_stream(pseudonymize={"user_id": "hmac"})
+    assert "has changed" not in (tick(home, home.definitions, "new_files", instance).skip_message or "")
