@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from sessions_platform.contracts.columns import Column, ColumnType
 from sessions_platform.contracts.enrichments import enriched_columns
+from sessions_platform.contracts.session_outcomes import outcome_types
 from sessions_platform.contracts.session_rule import Aggregate
 
 if TYPE_CHECKING:
@@ -111,11 +112,12 @@ def event_types(stream: "Stream") -> dict[str, StoredType]:
 
 
 def session_types(stream: "Stream") -> dict[str, StoredType]:
-    """The columns of a session, in order: the general ones, with the stream's own aggregates before the last two."""
-    of_event = event_types(stream)
-    tool = {TOOL_SESSION_ID: of_event[stream.session.id]} if stream.session.id else {}
-    own = {name: _aggregate_type(aggregate, of_event) for name, aggregate in stream.session.columns.items()}
-    return {**_FIRST_OF_SESSION, **tool, **own, **_LAST_OF_SESSION}
+    """The columns of a session, in order: the general ones, with those that the stream defines before the last two."""
+    of_event, rule = event_types(stream), stream.session
+    tool = {TOOL_SESSION_ID: of_event[rule.id]} if rule.id else {}
+    own = {name: _aggregate_type(aggregate, of_event) for name, aggregate in rule.aggregates.items()}
+    outcomes = outcome_types(engaged=rule.engaged is not None, bounce=rule.bounce is not None)
+    return {**_FIRST_OF_SESSION, **tool, **own, **outcomes, **_LAST_OF_SESSION}
 
 
 def _aggregate_type(aggregate: Aggregate, of_event: Mapping[str, StoredType]) -> StoredType:

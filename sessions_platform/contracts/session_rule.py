@@ -21,12 +21,16 @@ from pydantic import (
 from sessions_platform.contracts.calendar import Cadence
 from sessions_platform.contracts.model import Model
 from sessions_platform.contracts.session_likes import Like, expanded
+from sessions_platform.contracts.session_outcomes import (
+    Bounce,
+    Conversion,
+    Engaged,
+    EventTypes,
+    conversion_columns,
+    conversion_types,
+    listed,
+)
 from sessions_platform.contracts.values import Duration, Identifier, PositiveDuration, Timezone, invalid, shown
-
-
-def _listed(when: Any) -> Any:
-    return when if isinstance(when, list) else [when]
-
 
 # JSON's own scalars; a truth is told from a number, and a number from its text.
 Wanted = StrictStr | StrictBool | StrictInt | StrictFloat
@@ -42,10 +46,11 @@ class Aggregate(Model):
     max: str | None = None
     count: str | None = None
     count_distinct: str | None = None
+    any: str | None = Field(None, description="Of a boolean: whether it is true of an event.")
     most_frequent: str | None = Field(
         None, description="The value that occurs most often; of equally frequent ones that which occurs first."
     )
-    where: dict[str, Annotated[list[Wanted], BeforeValidator(_listed), Field(min_length=1)]] | None = Field(
+    where: dict[str, Annotated[list[Wanted], BeforeValidator(listed), Field(min_length=1)]] | None = Field(
         None, description="Of which events: by column a value, or several of which it is to be one. All have to hold."
     )
 
@@ -89,7 +94,7 @@ class CutOn(Model):
     column: str
     when: Annotated[
         list[Turn],
-        BeforeValidator(_listed, json_schema_input_type=Turn | list[Turn]),
+        BeforeValidator(listed, json_schema_input_type=Turn | list[Turn]),
         Field(
             min_length=1,
             description="changes: from a value to another one; leaves: from a value to null.",
@@ -139,6 +144,16 @@ class SessionRule(Model):
         "most_frequent", description="Or a list of event types: the first that occurs in the session."
     )
     columns: dict[Identifier, Aggregate] = Field(default_factory=dict)
+    views: EventTypes | None = Field(None, description="Event types that are views, for `engaged` and `bounce`.")
+    conversions: dict[Identifier, Conversion] = Field(
+        default_factory=dict, description="By name: what a session is wanted for. Adds NAME_count and NAME_value."
+    )
+    engaged: Engaged | None = Field(None, description="Adds is_engaged, by the rule of the tool that is named.")
+    bounce: Bounce | None = Field(
+        None,
+        description="Adds is_bounce: of sessions with one active event, with at most one view and no conversion, or "
+        "that are not engaged.",
+    )
     max_future: Duration = Field(
         timedelta(minutes=5),
         description="How far an event may lie beyond the end of its landing partition.",
@@ -149,6 +164,18 @@ class SessionRule(Model):
     @classmethod
     def _is_like(cls, session: Any) -> Any:
         return expanded(session)
+
+    @property
+    def aggregates(self) -> dict[str, Aggregate]:
+        """The columns that are aggregates of events: the stream's own, then those of its conversions."""
+        found = dict(self.columns)
+        for name, (count, value) in conversion_columns(self.conversions).items():
+            conversion = self.conversions[name]
+            where = {"event_type": conversion_types({name: conversion})}
+            found[count] = Aggregate.model_validate({"count": "event_type", "where": where})
+            if conversion.value is not None:
+                found[value] = Aggregate.model_validate({"sum": conversion.value, "where": where})
+        return found
 
     @property
     def silence_begins(self) -> TimeUnit:
@@ -175,6 +202,15 @@ class SessionRule(Model):
         Including that moment; with `gap_inclusive` excluding it. With a tool's id it is `id_within`, and not floored.
         """
         return self.gap if self.gap_inclusive else self.longest_silence_by_rule
+
+    @model_validator(mode="after")
+    def _outcomes_have_what_they_count(self) -> Self:
+        if self.bounce == "not_engaged" and self.engaged is None:
+            raise invalid("a bounce is what is not engaged, and nothing says what that is", "add engaged: ga4")
+        if self.views is None and (self.engaged is not None or self.bounce == "one_view"):
+            key = "engaged" if self.engaged is not None else "bounce"
+            raise invalid(f"{key} counts views, and no event type is one", "add views, as in views: [page_view]")
+        return self
 
     @model_validator(mode="after")
     def _gap_is_measurable(self) -> Self:

@@ -44,7 +44,7 @@ def sessionized_columns(stream: Stream) -> dict[str, pl.DataType]:
 
 
 def session_columns(stream: Stream) -> dict[str, pl.DataType]:
-    """The columns of a session, in order: the general ones, with the stream's own aggregates before the last two."""
+    """The columns of a session, in order: the general ones, with those that the stream defines before the last two."""
     return dtypes(session_types(stream))
 
 

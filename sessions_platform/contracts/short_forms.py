@@ -57,6 +57,10 @@ def _from_column(value: Any) -> Any:
     return {} if value is None else _text_as("from")(value)
 
 
+def _conversion(value: Any) -> Any:
+    return {} if value is None else _text_as("event_type")(value)
+
+
 def _one_rule(value: Any) -> Any:
     return [value] if isinstance(value, dict) else None
 
@@ -70,6 +74,9 @@ SHORT_FORMS: dict[KeyPath, ShortForm] = {
     ("source",): ShortForm(_files, _TEXT),
     ("landing",): ShortForm(_cadence, {"enum": [cadence.value for cadence in Cadence]}),
     ("session",): ShortForm(_text_as("gap"), {"type": "string", "examples": ["30m"]}),
+    ("session", "conversions"): ShortForm(_by_name, {"type": "array", "items": _TEXT}),
+    ("session", "conversions", "*"): ShortForm(_conversion, {"anyOf": [_TEXT, {"type": "null"}]}),
+    ("session", "engaged"): ShortForm(_text_as("like"), {"enum": ["ga4"]}),
     ("skip",): ShortForm(_one_rule, {"$ref": "#/$defs/SkipRule"}),
     ("columns", "*"): ShortForm(
         _column, {"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1}, {"type": "null"}]}

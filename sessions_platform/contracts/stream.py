@@ -40,8 +40,10 @@ TYPED_FORMATS = ("%+", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d")
 _LATER_KEYS = (
     "bytes", "number", "minus", "from_file_name", "decode", "split", "extract", "words", "floor", "default",
 )  # fmt: skip
-_LATER_RULES = ("precision", "gap_from", "cut_on", "passive", "id", "id_within")
-_LATER_OF_AGGREGATES = ("most_frequent", "where")
+_LATER_RULES = (
+    "precision", "gap_from", "cut_on", "passive", "id", "id_within", "views", "conversions", "engaged", "bounce",
+)  # fmt: skip
+_LATER_OF_AGGREGATES = ("most_frequent", "any", "where")
 _IDENTIFYING = ("event_id", "user_id", "event_type")
 
 

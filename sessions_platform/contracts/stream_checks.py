@@ -275,6 +275,8 @@ def _aggregate_issues(name: str, aggregate: Any, columns: Raw) -> Iterator[Issue
         return
     if column not in {*columns, "event_id"}:
         yield Issue((*key_path, function), f"there is no column {column!r}", f"name one of {', '.join(columns)}")
+    elif function == "any" and _kind(column, mapping(columns, column)) != "boolean":
+        yield Issue((*key_path, function), f"{column} is not a truth", "name a column of type boolean, or use where")
     elif function == "sum" and _kind(column, mapping(columns, column)) not in {None, *_NUMERIC}:
         yield Issue((*key_path, function), f"{column} is not a number", "sum a column of type integer or float")
 

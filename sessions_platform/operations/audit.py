@@ -9,12 +9,14 @@ import sys
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import polars as pl
 
 from sessions_platform.contracts.events import event_columns
-from sessions_platform.contracts.session_rule import TIME_UNITS
+from sessions_platform.contracts.session_outcomes import conversion_types
+from sessions_platform.contracts.session_rule import TIME_UNITS, SessionRule
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.storage.ledger.ledger import LandingVersion
@@ -105,18 +107,31 @@ def _recomputed_sessions(stream: Stream, events: list[reference.Event]) -> tuple
     )
     priorities = () if session.primary_action == "most_frequent" else session.primary_action
     columns = {
-        name: reference.Column(own.function, own.column, own.where or {}) for name, own in session.columns.items()
+        name: reference.Column(own.function, own.column, own.where or {}) for name, own in session.aggregates.items()
     }
+    outcomes = _outcomes(session)
     rows: Rows = {}
     tolerances: dict[str, Tolerances] = {}
     for events_of_session in reference.sessions_of(events, rule):
         partition = stream.session_calendar.key_of(events_of_session[0]["event_timestamp"])
         versions = {"session_partition": partition, "session_rule_version": stream.session_rule_version}
-        summary = reference.summary(events_of_session, priorities, columns, rule)
+        summary = reference.summary(events_of_session, priorities, columns, rule, outcomes)
         session_id = reference.session_id(events_of_session)
         rows[session_id] = {**summary, **versions}
         tolerances[session_id] = _tolerances(stream, events_of_session)
     return rows, tolerances
+
+
+def _outcomes(rule: SessionRule) -> reference.Outcomes:
+    engaged = rule.engaged
+    return reference.Outcomes(
+        rule.views or (),
+        conversion_types(rule.conversions),
+        engaged.after if engaged and engaged.like == "ga4" else None,
+        (engaged and engaged.pings) or (),
+        engaged.heartbeat if engaged else timedelta(seconds=10),
+        rule.bounce,
+    )
 
 
 def _tolerances(stream: Stream, events: list[reference.Event]) -> Tolerances:
@@ -126,7 +141,7 @@ def _tolerances(stream: Stream, events: list[reference.Event]) -> Tolerances:
     floating point summation", 1993), however much of the sum cancels out.
     """
     tolerances: dict[str, float] = {}
-    for name, aggregate in stream.session.columns.items():
+    for name, aggregate in stream.session.aggregates.items():
         values = [event[aggregate.column] for event in events if isinstance(event[aggregate.column], float)]
         if aggregate.function == "sum" and values:
             tolerances[name] = len(values) * sum(abs(value) * sys.float_info.epsilon for value in values)

@@ -49,6 +49,17 @@ class Column(NamedTuple):
     where: Mapping[str, Sequence[Any]] = {}  # of which events: by column the values of which it is to be one
 
 
+class Outcomes(NamedTuple):
+    """What says whether a session is engaged, and a bounce: event types, and times."""
+
+    views: Sequence[str] = ()
+    conversions: Sequence[str] = ()
+    engaged_after: timedelta | None = None  # GA4's rule: a session of this duration is engaged
+    pings: Sequence[str] = ()  # Snowplow's rule: pings in three heartbeats
+    heartbeat: timedelta = timedelta(seconds=10)
+    bounce: str | None = None  # one_event, one_view or not_engaged
+
+
 PLAIN = Rule()
 
 
@@ -168,6 +179,7 @@ def summary(
     priorities: Sequence[str] = (),
     columns: Mapping[str, Column] | None = None,
     rule: Rule = PLAIN,
+    outcomes: Outcomes | None = None,
 ) -> dict[str, Any]:
     """What ``transforms.summarize`` makes of a session, without session_partition and session_rule_version.
 
@@ -176,6 +188,7 @@ def summary(
         priorities: event types, of which the first that occurs is the primary action; empty for the most frequent.
         columns: the stream's own columns: by name how each is made of the events.
         rule: which events are passive, and which column has the tool's id.
+        outcomes: by what is_engaged and is_bounce are told, where sessions have them.
     """
     active = [event for event in session if not _is_passive(event, rule)]
     start, end = active[0]["event_timestamp"], active[-1]["event_timestamp"]
@@ -192,6 +205,7 @@ def summary(
         "exit_page": pages[-1] if pages else None,
         **({"tool_session_id": session[0][rule.id]} if rule.id else {}),
         **{name: _aggregate(column, session) for name, column in (columns or {}).items()},
+        **(_outcomes(session, active, outcomes) if outcomes else {}),
     }
 
 
@@ -216,6 +230,29 @@ def _primary_action(session: list[Event], priorities: Sequence[str]) -> str | No
     return next(event["event_type"] for event in session if counts[event["event_type"]] == max(counts.values()))
 
 
+def _outcomes(session: list[Event], active: list[Event], by: Outcomes) -> dict[str, bool]:
+    types = [event["event_type"] for event in session]
+    views = sum(kind in by.views for kind in types)
+    converts = any(kind in by.conversions for kind in types)
+    found: dict[str, bool] = {}
+    if by.pings or by.engaged_after is not None:
+        found["is_engaged"] = views >= 2 or converts or _stays(session, active, by)
+    if by.bounce == "one_event":
+        found["is_bounce"] = len(active) == 1
+    elif by.bounce == "one_view":
+        found["is_bounce"] = views < 2 and not converts
+    elif by.bounce == "not_engaged":
+        found["is_bounce"] = not found["is_engaged"]
+    return found
+
+
+def _stays(session: list[Event], active: list[Event], by: Outcomes) -> bool:
+    if by.engaged_after is not None:
+        return active[-1]["event_timestamp"] - active[0]["event_timestamp"] >= by.engaged_after
+    pings = [event["event_timestamp"] for event in session if event["event_type"] in by.pings]
+    return len({floored(moment, by.heartbeat) for moment in pings}) >= 3
+
+
 def _aggregate(own: Column, session: list[Event]) -> Any:
     function, column, where = own
     held = [event for event in session if all(event[name] in wanted for name, wanted in where.items())]
@@ -230,7 +267,7 @@ def _aggregate(own: Column, session: list[Event]) -> Any:
         return max(values, key=values.count)  # of equals the first
     if function in {"first", "last"}:
         return values[0] if function == "first" else values[-1]
-    return {"sum": _sum, "min": min, "max": max}[function](values)
+    return {"sum": _sum, "min": min, "max": max, "any": any}[function](values)
 
 
 def _sum(numbers: list[Any]) -> int | float:

@@ -20,6 +20,7 @@ from sessions_platform.contracts.sessions import session_columns
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.errors import UserError
 from sessions_platform.transforms.activity import is_active
+from sessions_platform.transforms.outcomes import counts, with_outcomes
 from sessions_platform.transforms.sessionize import in_seconds
 from sessions_platform.transforms.sort_events import time_order
 
@@ -66,7 +67,8 @@ def summarize(sessionized: pl.DataFrame, stream: Stream) -> pl.DataFrame:
     )
     sessions = _with_sums(sessions, stream)
     length = in_seconds(pl.col("session_end") - pl.col("session_start"))
-    return sessions.with_columns(duration_seconds=length).select(*session_columns(stream))
+    sessions = with_outcomes(sessions, rule).with_columns(duration_seconds=length)
+    return sessions.select(*session_columns(stream))
 
 
 def _needed(columns: Sequence[str], stream: Stream) -> list[str]:
@@ -79,7 +81,7 @@ def _needed(columns: Sequence[str], stream: Stream) -> list[str]:
         "page_url",
         *time_order(stream),
         rule.id,
-        *(column for aggregate in rule.columns.values() for column in (aggregate.column, *(aggregate.where or ()))),
+        *(column for aggregate in rule.aggregates.values() for column in (aggregate.column, *(aggregate.where or ()))),
     }
     return [name for name in columns if name in wanted]
 
@@ -200,11 +202,15 @@ def _starts(values: np.ndarray) -> np.ndarray:
 
 
 def _own_columns(numbered: pl.DataFrame, stream: Stream) -> list[pl.Series]:
-    """The stream's own aggregates, in the order of the sessions; sums of integers as Int128, which no sum exceeds."""
-    aggregates = stream.session.columns
-    if not aggregates:
-        return []
+    """The stream's own aggregates, and what outcomes are told by, in the order of the sessions.
+
+    Sums of integers are Int128, which no sum exceeds.
+    """
+    aggregates = stream.session.aggregates
     own = {name: _aggregate(name, aggregate, numbered.schema) for name, aggregate in aggregates.items()}
+    own |= counts(stream.session)
+    if not own:
+        return []
     frequencies = {
         _frequency(name): _holds(aggregate, numbered.schema).sum().over(_SESSION, aggregate.column)
         for name, aggregate in aggregates.items()
@@ -239,6 +245,7 @@ def _aggregate(name: str, aggregate: Aggregate, schema: pl.Schema) -> pl.Expr:
         "sum": pl.when(values.len() > 0).then(addends.sum()),
         "min": values.min(),
         "max": values.max(),
+        "any": values.max(),
         "count": values.len().cast(pl.Int64),
         "count_distinct": values.n_unique().cast(pl.Int64),
     }
@@ -247,7 +254,7 @@ def _aggregate(name: str, aggregate: Aggregate, schema: pl.Schema) -> pl.Expr:
 
 def _with_sums(sessions: pl.DataFrame, stream: Stream) -> pl.DataFrame:
     """The sessions with sums of the contract's type, once each is a number of that type."""
-    sums = {name: own.column for name, own in stream.session.columns.items() if own.function == "sum"}
+    sums = {name: own.column for name, own in stream.session.aggregates.items() if own.function == "sum"}
     types = session_columns(stream)
     for name, column in sums.items():
         is_sum = (

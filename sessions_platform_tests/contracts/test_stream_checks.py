@@ -221,6 +221,7 @@ def test_reserved_names_are_those_that_rows_events_sessions_and_postgresql_have(
         ({"sum": "amount", "max": "amount"}, [""]),
         ("amount", [""]),
         ({"most_frequent": "page"}, []),
+        ({"any": "page"}, [".any"]),
         ({"sum": "amount", "where": {"page": "/a", "count": [1, 2], "amount": 1}}, []),
         ({"where": {"page": "/a"}}, [""]),
         ({"sum": "amount", "where": {"missing": 1}}, [".where"]),
@@ -236,6 +237,31 @@ def test_an_aggregate_has_one_function_of_one_column(aggregate: object, broken: 
     for name in ("user_id", "session_id"):
         taken = issues(columns=columns, session={"columns": {name: {"sum": "amount"}}})
         assert keys_of(taken) == [f"session.columns.{name}"]
+
+
+@pytest.mark.parametrize(
+    ("session", "broken"),
+    [
+        ({"views": "view", "conversions": {"buy": {"value": "amount"}}, "engaged": {"like": "ga4"}}, []),
+        ({"views": ["view", "see"]}, ["views"]),
+        ({"conversions": {"sale": {}}}, ["conversions.sale"]),
+        ({"conversions": {"sale": {"event_type": ["buy", "sold"]}}}, ["conversions.sale"]),
+        ({"conversions": {"buy": {"value": "missing"}}}, ["conversions.buy.value"]),
+        ({"conversions": {"buy": {"value": "page"}}}, ["conversions.buy.value"]),
+        ({"conversions": {"buy": {}}, "columns": {"buy_count": {"count": "page"}}}, ["conversions.buy"]),
+        ({"conversions": {"event": {"event_type": "buy"}}}, ["conversions.event"]),
+        ({"engaged": {"like": "snowplow", "pings": ["ping"]}}, ["engaged.pings"]),
+        ({"bounce": "one_event", "columns": {"is_bounce": {"count": "page"}}}, ["columns.is_bounce"]),
+        ({"columns": {"is_bounce": {"count": "page"}}}, []),
+        ({"views": {"a": 1}, "conversions": [1], "engaged": "ga4", "bounce": 3}, ["views"]),
+    ],
+)
+def test_what_sessions_led_to_is_told_by_event_types_and_columns_that_there_are(
+    session: dict[str, object], broken: list[str]
+) -> None:
+    columns = {**VALID["columns"], "amount": {"type": "float"}, "page": {}}
+    columns["event_type"] = {**columns["event_type"], "isin": ["view", "buy"]}
+    assert keys_of(issues(columns=columns, session=session)) == [f"session.{key}" for key in broken]
 
 
 def test_the_column_whose_turns_cut_is_one_of_the_streams() -> None:

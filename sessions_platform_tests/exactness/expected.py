@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 from sessions_platform.transforms import reference_sessionizer as reference
 from sessions_platform.transforms.reference_sessionizer import Event
 from sessions_platform_tests.exactness.stream_variant import (
-    AGGREGATES,
     StreamVariant,
     first_moment,
     last_moment,
@@ -204,9 +203,7 @@ def session_rows(key: str, partition: Partition, variant: StreamVariant) -> dict
     """The rows of the table `sessions` by their ids, without the columns that describe the rule and the load."""
     return {
         reference.session_id(session): {
-            **reference.summary(
-                session, variant.priorities, {name: AGGREGATES[name] for name in variant.columns}, variant.rule
-            ),
+            **reference.summary(session, variant.priorities, variant.aggregates, variant.rule, variant.outcomes),
             "session_partition": key,
         }
         for session in partition.sessions

@@ -183,6 +183,9 @@ rules: st.SearchStrategy[Fields] = st.fixed_dictionaries(
         "sequence": st.sampled_from([None, "seq", "position"]),
         "priorities": st.sampled_from([(), ("buy", "view")]),
         "columns": st.sampled_from([(), tuple(AGGREGATES), ("total", "kinds")]),
+        "engaged": st.sampled_from([None, "ga4", "snowplow"]),
+        "bounce": st.sampled_from([None, "one_event", "one_view", "not_engaged"]),
+        "converts": st.booleans(),
     }
 )
 

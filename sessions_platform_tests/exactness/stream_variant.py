@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.memory_budget import MemoryBudget
-from sessions_platform.transforms.reference_sessionizer import Column, Rule
+from sessions_platform.transforms.reference_sessionizer import Column, Outcomes, Rule
 
 # Columns of the sessions table that a stream may ask for.
 AGGREGATES: dict[str, Column] = {
@@ -20,6 +20,13 @@ AGGREGATES: dict[str, Column] = {
     "kinds": Column("count_distinct", "event_type"),
     "bought": Column("sum", "amount", {"event_type": ["buy"]}),
     "usual_page": Column("most_frequent", "page_url"),
+}
+# Conversions that a stream may state, and the columns that they add; how long a heartbeat of its pings is.
+HEARTBEAT = timedelta(minutes=20)
+CONVERSIONS = {"order": {"event_type": ["buy"], "value": "amount"}}
+OF_CONVERSIONS = {
+    "order_count": Column("count", "event_type", {"event_type": ["buy"]}),
+    "order_value": Column("sum", "amount", {"event_type": ["buy"]}),
 }
 
 PRECISIONS = {"us": timedelta(microseconds=1), "ms": timedelta(milliseconds=1), "s": timedelta(seconds=1)}
@@ -59,6 +66,31 @@ class StreamVariant:
     sequence: str | None = None  # "seq" or "position"
     priorities: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
+    engaged: str | None = None  # "ga4" or "snowplow"
+    bounce: str | None = None
+    converts: bool = False
+
+    @property
+    def aggregates(self) -> dict[str, Column]:
+        """The columns of the sessions table that are made of events, by name."""
+        return {name: AGGREGATES[name] for name in self.columns} | (OF_CONVERSIONS if self.converts else {})
+
+    @property
+    def outcomes(self) -> Outcomes:
+        snowplow = self.engaged == "snowplow"
+        return Outcomes(
+            views=("view",),
+            conversions=("buy",) if self.converts else (),
+            engaged_after=timedelta(minutes=30) if self.engaged == "ga4" else None,
+            pings=self.pings if snowplow else (),
+            heartbeat=HEARTBEAT,
+            bounce=self.bounce if self.engaged or self.bounce != "not_engaged" else None,
+        )
+
+    @property
+    def pings(self) -> tuple[str, ...]:
+        """Where the contract allows them logins, which are no views."""
+        return ("login", "view") if not self.allowed or "login" in self.allowed else ("view",)
 
     @property
     def passive_types(self) -> tuple[str, ...]:
@@ -120,6 +152,10 @@ class StreamVariant:
             **({"id": "campaign", "id_within": _spelled(self.id_within)} if self.by_tool else {}),
             "primary_action": list(self.priorities) or "most_frequent",
             "columns": {name: _as_key(AGGREGATES[name]) for name in self.columns},
+            "views": ["view"],
+            "conversions": CONVERSIONS if self.converts else {},
+            "engaged": self._engaged,
+            "bounce": self.outcomes.bounce,
             "max_future": _spelled(self.max_future),
         }
         return {
@@ -135,6 +171,12 @@ class StreamVariant:
             },
             "session": session,
         }
+
+    @property
+    def _engaged(self) -> dict[str, Any] | None:
+        if self.engaged == "snowplow":
+            return {"like": "snowplow", "pings": list(self.pings), "heartbeat": _spelled(HEARTBEAT)}
+        return {"like": "ga4", "after": _spelled(timedelta(minutes=30))} if self.engaged else None
 
 
 def _spelled(duration: timedelta) -> str:

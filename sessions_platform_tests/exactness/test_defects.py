@@ -1,4 +1,4 @@
-"""The machine detects planted defects: six that have occurred in other sessionizers, and four of tools' sessions."""
+"""The machine detects planted defects: seven that have occurred in other sessionizers, and four of tools' sessions."""
 
 import json
 from collections.abc import Callable
@@ -9,11 +9,11 @@ import pytest
 from psycopg.sql import SQL
 
 from sessions_platform.contracts.polars_types import key_expr
-from sessions_platform.contracts.session_rule import SessionRule
+from sessions_platform.contracts.session_rule import Aggregate, SessionRule
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.pipeline import invalidation
 from sessions_platform.storage.warehouses.postgres import merge, statements
-from sessions_platform.transforms import sessionize, sort_events
+from sessions_platform.transforms import sessionize, sort_events, summarize
 from sessions_platform.transforms.sessionize import EventReader
 from sessions_platform.transforms.sort_events import SortedEvents
 from sessions_platform_tests.exactness.comparison import Comparison, Environment
@@ -65,6 +65,16 @@ def event_counted_twice(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(sessionize, "sort_rows", sort_rows)
 
 
+def attribute_from_the_wrong_end(patch: pytest.MonkeyPatch) -> None:
+    """A session came by the campaign of its last event."""
+    take = summarize._aggregate
+
+    def wrong(name: str, own: Aggregate, schema: pl.Schema) -> pl.Expr:
+        return take(name, Aggregate.model_validate({"last": own.first}) if own.first else own, schema)
+
+    patch.setattr(summarize, "_aggregate", wrong)
+
+
 DEFECTS: list[Defect] = [
     off_by_one_gap,
     window_without_lookahead,
@@ -72,6 +82,7 @@ DEFECTS: list[Defect] = [
     unstable_tie,
     stale_id_left_behind,
     event_counted_twice,
+    attribute_from_the_wrong_end,
 ]
 
 
@@ -114,12 +125,13 @@ def line(user: str, minute: float, name: str, kind: str = "view", **more: str) -
 
 def run_scenario(environment: Environment) -> None:
     """A few events, among them one for each of the defects."""
-    comparison = Comparison(environment, StreamVariant())
+    comparison = Comparison(environment, StreamVariant(columns=("came_by",), engaged="ga4", bounce="one_view"))
     try:
-        tied_then_just_in_time = [line("ann", 0, "b"), line("ann", 0, "a"), line("ann", 30, "c")]
+        by_mail, by_ads = line("ann", 0, "a", campaign="mail"), line("ann", 30, "c", campaign="ads")
+        tied_then_just_in_time = [line("ann", 0, "b"), by_mail, by_ads]
         over_midnight = [line("bob", 1430, "d"), line("bob", 1450, "e")]
         _put_and_refresh(comparison, "2026-01-01", [*tied_then_just_in_time, *over_midnight, line("eve", 720, "f")])
-        _put_and_refresh(comparison, "2026-01-02", [line("ann", 0, "a")])  # a duplicate
+        _put_and_refresh(comparison, "2026-01-02", [by_mail])  # a duplicate
         _put_and_refresh(
             comparison, "2026-01-03", [line("bob", 1470, "g")]
         )  # late, for a session that began the day before

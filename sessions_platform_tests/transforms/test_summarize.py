@@ -32,6 +32,7 @@ TYPES = {"text": "page_url", "float": "amount", "integer": "stars", "boolean": "
 FUNCTIONS = ["first", "last", "min", "max", "count", "count_distinct", "most_frequent"]
 EVERY_AGGREGATE: dict[str, dict[str, Any]] = {
     **{f"{function}_{kind}": {function: column} for function in FUNCTIONS for kind, column in TYPES.items()},
+    "any_boolean": {"any": "new"},
     "sum_float": {"sum": "amount"},
     "sum_integer": {"sum": "stars"},
     "sum_where": {"sum": "amount", "where": {"event_type": "buy"}},
@@ -244,6 +245,7 @@ IN_PYTHON: dict[str, Callable[[list[Any]], Any]] = {
     "min": lambda values: min(values, default=None),
     "max": lambda values: max(values, default=None),
     "sum": lambda values: pytest.approx(sum(values), abs=1e-6) if values else None,
+    "any": lambda values: any(values) if values else None,
     "count": len,
     "count_distinct": lambda values: len(set(values)),
     "most_frequent": lambda values: next((v for v, _ in Counter(values).most_common(1)), None),

@@ -23,6 +23,8 @@ _DESCRIPTIONS = {
     "entry_page": "The first page of the session.",
     "exit_page": "The last page of the session.",
     "tool_session_id": "The tool's own id of the session; null where its events had none, and the rule decided.",
+    "is_engaged": "Whether it is engaged, by the rule of the tool that the stream names.",
+    "is_bounce": "Whether it is a bounce, as the stream says.",
     "session_rule_version": "The version of the session rule that it was made by.",
 }
 
@@ -54,7 +56,7 @@ def sessionized_schema(stream: Stream) -> Schema:
 
 def sessions_schema(stream: Stream) -> Schema:
     """The contract of the table sessions, without the columns that the warehouse adds."""
-    own_columns = {name: a.in_words for name, a in stream.session.columns.items()}
+    own_columns = {name: a.in_words for name, a in stream.session.aggregates.items()}
     descriptions = {**_DESCRIPTIONS, **own_columns}
     checks = {
         "duration_seconds": [ValueCheck.compares("ge", 0)],
