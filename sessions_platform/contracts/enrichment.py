@@ -16,19 +16,34 @@ from sessions_platform.contracts.values import invalid
 class EnrichmentConfig(Model):
     """The keys of one enrichment, as a stream's file has them below `enrich`.
 
-    `implementation` is the import string of a class that keeps `transforms.enrich.base.Enrichment`, and is made with
-    the configuration. `code_version` is raised whenever the same event could get other values. `adds` are the columns
-    that it adds, with their types; all of them may be null.
+    `implementation` is the import string of a `transforms.enrich.base.Maker`, which is called with the configuration.
+    `code_version` is raised whenever the same event could get other values. `adds` are the columns that it adds, with
+    their types; all of them may be null. `reads_types` are the types that a column to read may have. One with `repeats`
+    may be stated several times, as a list. With `shows_inputs` inputs without a value are listed in metadata, which is
+    not for what identifies people.
     """
 
     implementation: ClassVar[str]
     code_version: ClassVar[int] = 1
-    adds: ClassVar[Mapping[str, ColumnType]]
+    adds: ClassVar[Mapping[str, ColumnType]] = {}
+    reads_types: ClassVar[tuple[ColumnType, ...]] = (ColumnType.string,)
+    repeats: ClassVar[bool] = False
+    shows_inputs: ClassVar[bool] = False
+
+    @property
+    def added(self) -> Mapping[str, ColumnType]:
+        """The columns that it adds with these keys: `adds`, unless the keys name them."""
+        return self.adds
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """The columns of an event that the values depend on, all of them text."""
+        """The columns of an event that the values depend on, besides its time."""
         return ()
+
+    @property
+    def reads_time(self) -> bool:
+        """Whether the values depend on `event_timestamp`, too."""
+        return False
 
     @property
     def data_versions(self) -> Mapping[str, str]:

@@ -10,15 +10,16 @@ Enriched columns are stored with the event and may be used by the session rule a
 decide whether two events conflict: only the contract's columns do.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter, ValidationError
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter, ValidationError, ValidationInfo
 from pydantic_core import CoreSchema, InitErrorDetails, core_schema
 
 from sessions_platform.contracts.columns import ColumnType
 from sessions_platform.contracts.enrichment import EnrichmentConfig
 from sessions_platform.contracts.issues import Issue, Raw, mapping
+from sessions_platform.contracts.lookups import Lookup
 from sessions_platform.contracts.values import INVALID, invalid, shown
 from sessions_platform.contracts.web_enrichments import Campaign, Channel, Referrer, UserAgent
 
@@ -28,23 +29,34 @@ ENRICHMENTS: dict[str, type[EnrichmentConfig]] = {
     "referrer": Referrer,
     "campaign": Campaign,
     "channel": Channel,
+    "lookup": Lookup,
 }
 
 
-def _validated(raw: Any) -> dict[str, EnrichmentConfig]:
+def _stated(enrich: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    """Name, kind and keys of each enrichment: those of a list are named lookup, lookup_2 and so on."""
+    for kind, keys in enrich.items():
+        if isinstance(keys, list) and kind in ENRICHMENTS and ENRICHMENTS[kind].repeats:
+            yield from ((f"{kind}_{place}" if place > 1 else kind, kind, each) for place, each in enumerate(keys, 1))
+        else:
+            yield kind, kind, keys
+
+
+def _validated(raw: Any, info: ValidationInfo) -> dict[str, EnrichmentConfig]:
     keys = TypeAdapter(dict[str, Any]).validate_python(raw)
     problems: list[InitErrorDetails] = []
     configs: dict[str, EnrichmentConfig] = {}
-    for name, value in keys.items():
-        if name not in ENRICHMENTS:
-            fix = f"name one of {', '.join(ENRICHMENTS)}" if ENRICHMENTS else "remove it"
-            reason = invalid(f"there is no enrichment {shown(name)}", fix)
-            problems.append(InitErrorDetails(type=reason, loc=(name,), input=value))
-            continue
-        try:
-            configs[name] = value if isinstance(value, EnrichmentConfig) else ENRICHMENTS[name].model_validate(value)
-        except ValidationError as error:
-            problems += _located(error, name)
+    for name, kind, value in _stated(keys):
+        if isinstance(value, EnrichmentConfig):
+            configs[name] = value
+        elif kind not in ENRICHMENTS:
+            reason = invalid(f"there is no enrichment {shown(kind)}", f"name one of {', '.join(ENRICHMENTS)}")
+            problems.append(InitErrorDetails(type=reason, loc=(kind,), input=value))
+        else:
+            try:
+                configs[name] = ENRICHMENTS[kind].model_validate(value, context=info.context)
+            except ValidationError as error:
+                problems += _located(error, kind)
     if problems:
         raise ValidationError.from_exception_data("enrich", problems)
     return configs
@@ -63,7 +75,7 @@ class _ByName:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(
+        return core_schema.with_info_plain_validator_function(
             _validated, serialization=core_schema.plain_serializer_function_ser_schema(enrichment_versions)
         )
 
@@ -72,7 +84,8 @@ class _ByName:
         fields = {}
         for name, model in ENRICHMENTS.items():
             model.model_rebuild()
-            fields[name] = handler(model.__pydantic_core_schema__)
+            one = handler(model.__pydantic_core_schema__)
+            fields[name] = {"anyOf": [one, {"type": "array", "items": one}]} if model.repeats else one
         return {"type": "object", "properties": fields, "additionalProperties": False}
 
 
@@ -81,7 +94,7 @@ Enrichments = Annotated[dict[str, EnrichmentConfig], _ByName]
 
 def enriched_columns(enrich: Mapping[str, EnrichmentConfig]) -> dict[str, ColumnType]:
     """The columns that these enrichments add, in their order."""
-    return {column: kind for config in enrich.values() for column, kind in config.adds.items()}
+    return {column: kind for config in enrich.values() for column, kind in config.added.items()}
 
 
 def enrichment_versions(enrich: Mapping[str, EnrichmentConfig]) -> dict[str, Any]:
@@ -91,11 +104,25 @@ def enrichment_versions(enrich: Mapping[str, EnrichmentConfig]) -> dict[str, Any
 
 def added_by(enrich: Any) -> dict[str, ColumnType]:
     """The columns that the enrichments of a stream's file add, whatever else is wrong with them."""
-    return {column: kind for name in _known(enrich) for column, kind in ENRICHMENTS[name].adds.items()}
+    return {column: type_ for _, kind, keys in _known(enrich) for column, type_ in _added(kind, keys).items()}
 
 
-def _known(enrich: Any) -> Iterable[str]:
-    return [name for name in enrich if name in ENRICHMENTS] if isinstance(enrich, dict) else []
+def _known(enrich: Any) -> list[tuple[str, str, Any]]:
+    stated = _stated(enrich) if isinstance(enrich, dict) else ()
+    return [(name, kind, keys) for name, kind, keys in stated if kind in ENRICHMENTS]
+
+
+def _config(kind: str, keys: Any) -> EnrichmentConfig | None:
+    """None where the keys are not valid, which is reported by itself."""
+    try:
+        return ENRICHMENTS[kind].model_validate(keys)
+    except ValidationError:
+        return None
+
+
+def _added(kind: str, keys: Any) -> Mapping[str, ColumnType]:
+    config = _config(kind, keys)
+    return config.added if config else ENRICHMENTS[kind].adds
 
 
 def enrichment_issues(enrich: Any, columns: Raw) -> Iterator[Issue]:
@@ -105,23 +132,27 @@ def enrichment_issues(enrich: Any, columns: Raw) -> Iterator[Issue]:
         enrich: the key `enrich`, as YAML has read it.
         columns: the stream's columns by name, each as YAML has read it.
     """
-    kinds = {name: mapping(columns, name).get("type", "string") for name in columns}
-    kinds |= {"event_id": "string", "event_timestamp": "timestamp"}
-    for name in _known(enrich):
-        for column in ENRICHMENTS[name].adds:
+    kinds = kinds_of(columns)
+    for _, kind, keys in _known(enrich):
+        config = _config(kind, keys)
+        if config is None:
+            continue
+        for column in config.added:
             if column in kinds:
-                reason = f"{name} adds the column {column}, which there is already"
-                yield Issue(("enrich", name), reason, "rename the column, or remove the enrichment")
-        yield from _reading_issues(name, enrich[name], kinds)
-        kinds |= {column: kind.value for column, kind in ENRICHMENTS[name].adds.items()}
+                reason = f"{kind} adds the column {column}, which there is already"
+                yield Issue(("enrich", kind), reason, "rename the column, or remove the enrichment")
+        yield from _reading_issues(kind, config, kinds)
+        kinds |= {column: type_.value for column, type_ in config.added.items()}
 
 
-def _reading_issues(name: str, keys: Any, kinds: Mapping[str, Any]) -> Iterator[Issue]:
-    try:
-        reads = ENRICHMENTS[name].model_validate(keys).reads
-    except ValidationError:
-        return  # which is reported by itself
-    missing = [column for column in reads if column not in kinds]
+def kinds_of(columns: Raw) -> dict[str, Any]:
+    """The type of each column that an enrichment may read, as the stream's file states it."""
+    kinds = {name: mapping(columns, name).get("type", "string") for name in columns}
+    return kinds | {"event_id": "string", "event_timestamp": "timestamp", "landing_partition": "string"}
+
+
+def _reading_issues(name: str, config: EnrichmentConfig, kinds: Mapping[str, Any]) -> Iterator[Issue]:
+    missing = [column for column in config.reads if column not in kinds]
     makers = [maker for maker, model in ENRICHMENTS.items() if set(missing) & set(model.adds)]
     if makers:
         named = " and ".join(makers)
@@ -129,5 +160,9 @@ def _reading_issues(name: str, keys: Any, kinds: Mapping[str, Any]) -> Iterator[
     elif missing:
         reason = f"there is no column {missing[0]!r} to read from"
         yield Issue(("enrich", name), reason, f"add it to columns, or write {name}: {{from: COLUMN}}")
-    for column in (column for column in reads if kinds.get(column, "string") != "string"):
-        yield Issue(("enrich", name), f"{column} is no text, but of type {kinds[column]}", "name a column of text")
+    readable = [kind.value for kind in config.reads_types]
+    of_text = readable == [ColumnType.string.value]
+    fix = "name a column of text" if of_text else f"name one of type {' or '.join(readable)}"
+    for column in (column for column in config.reads if kinds.get(column, "string") not in readable):
+        no = "no text, but" if of_text else "not usable, for it is"
+        yield Issue(("enrich", name), f"{column} is {no} of type {kinds[column]}", fix)

@@ -89,6 +89,8 @@ _EXAMPLES: dict[KeyPath, str] = {
     ("targets", "*", "tables"): "tables: [sessions, sessionized_events]",
     ("enrich",): "enrich: [user_agent], or enrich: {user_agent: {from: agent}}",
     ("enrich", "*"): "{from: column}",
+    ("enrich", "lookup"): "{table: products.csv, key: product_id, take: [category]}, or a list of these",
+    ("enrich", "lookup", "take"): "take: [category], or take: {category: string, price: float}",
     ("enrich", "*", "own_hosts"): "own_hosts: [shop.example]",
     ("enrich", "*", "ignore"): "ignore: [paypal.com]",
 }

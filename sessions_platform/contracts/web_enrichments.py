@@ -30,7 +30,7 @@ Host = Annotated[str, AfterValidator(_host)]
 class UserAgent(EnrichmentConfig):
     """What a User-Agent header says of browser, system and device, and whether it is a bot's."""
 
-    implementation: ClassVar[str] = "sessions_platform.transforms.enrich.user_agent:UserAgents"
+    implementation: ClassVar[str] = "sessions_platform.transforms.enrich.user_agent:user_agents"
     adds: ClassVar[Mapping[str, ColumnType]] = {
         "browser": _TEXT,
         "os": _TEXT,
@@ -58,7 +58,7 @@ class UserAgent(EnrichmentConfig):
 class Referrer(EnrichmentConfig):
     """Where a visit came from, as the URL of the page before tells."""
 
-    implementation: ClassVar[str] = "sessions_platform.transforms.enrich.referrer:Referrers"
+    implementation: ClassVar[str] = "sessions_platform.transforms.enrich.referrer:referrers"
     adds: ClassVar[Mapping[str, ColumnType]] = {
         "referrer_host": _TEXT,
         "referrer_medium": _TEXT,
@@ -82,7 +82,7 @@ class Referrer(EnrichmentConfig):
 class Campaign(EnrichmentConfig):
     """The parameters of a page's URL by which campaigns and advertisers mark an arrival."""
 
-    implementation: ClassVar[str] = "sessions_platform.transforms.enrich.campaign:Campaigns"
+    implementation: ClassVar[str] = "sessions_platform.transforms.enrich.campaign:campaigns"
     adds: ClassVar[Mapping[str, ColumnType]] = {
         **dict.fromkeys(
             ("utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content", "utm_id"), ColumnType.string
@@ -113,7 +113,7 @@ class ChannelRule(Model):
 class Channel(EnrichmentConfig):
     """The channel of an arrival, by rules over its source, medium and campaign."""
 
-    implementation: ClassVar[str] = "sessions_platform.transforms.enrich.channel:Channels"
+    implementation: ClassVar[str] = "sessions_platform.transforms.enrich.channel:channels"
     adds: ClassVar[Mapping[str, ColumnType]] = {"traffic_source": _TEXT, "traffic_medium": _TEXT, "channel": _TEXT}
 
     rules: Literal["channels_2026_11"] | list[ChannelRule] = Field(

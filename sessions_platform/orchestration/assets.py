@@ -307,6 +307,7 @@ def _report_accepted(
 ) -> None:
     counts = {"duplicates": validated.duplicates, "skipped": validated.skipped}
     metadata = {"dagster/row_count": validated.events.rows, **counts, "seconds": seconds}
+    metadata |= as_table("enriched", validated.enriched)
     context.add_asset_metadata(metadata, asset_key=key(stream, "events"), partition_key=validated.landing_partition)
 
 

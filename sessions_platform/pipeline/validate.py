@@ -18,6 +18,7 @@ from sessions_platform.contracts.rejected_events import REJECTED_EVENTS
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.deduplicate import validate_rows
 from sessions_platform.pipeline.enrich import enrich
+from sessions_platform.pipeline.enrichment_tally import EnrichmentTally
 from sessions_platform.pipeline.invalidation import Span
 from sessions_platform.pipeline.raw_rows import RawRows
 from sessions_platform.pipeline.reference_data import References, read_references
@@ -47,6 +48,7 @@ class ValidatedPartition:
     repeated_lines: int  # events with a derived id whose payload occurred before in the partition
     rejected_by_reason: dict[str, int]
     samples: tuple[dict[str, Any], ...]  # a few rejected rows, whole
+    enriched: tuple[dict[str, str | float], ...]  # how far each enriched column is filled, and with what
     references: References
     observed: ObservedSchema
     first_event: datetime | None
@@ -89,8 +91,10 @@ def validate_partition(
     files = _files_of(context, landing_partition, raw)
     digests = text_digests(context, files, raw, landing_partition)
     rows = validate_rows(context, RawRows(raw, landing_partition), digests, repairs, references.known)
+    enriched = EnrichmentTally(stream)
     with closing(prefetch(rows.events())) as runs:
-        events = lake.write(context.folder("events", landing_partition), enrich(runs, stream), event_columns(stream))
+        events = enrich(runs, stream, enriched)
+        stored = lake.write(context.folder("events", landing_partition), events, event_columns(stream))
     tally = _RejectionTally()
     blocks = (tally.add(rejections(block, stream)) for block in rows.rejected())
     rejected = lake.write(context.folder("rejected_events", landing_partition), blocks, REJECTED_EVENTS, statistics=())
@@ -98,7 +102,7 @@ def validate_partition(
         landing_partition,
         max((file.sequence or 0 for file in files), default=0),
         files,
-        events,
+        stored,
         rejected,
         tally.rows,
         rows.duplicates,
@@ -106,6 +110,7 @@ def validate_partition(
         rows.repeated_lines,
         dict(sorted(tally.by_reason.items())),
         tally.samples(),
+        tuple(enriched.records()),
         references,
         rows.observed,
         rows.first_event,

@@ -30,8 +30,9 @@ from sessions_platform.settings import Settings
 from sessions_platform.transforms.enrich import campaign, distinct, hosts
 from sessions_platform.transforms.enrich.registry import open_enrichment
 from sessions_platform_tests.contexts import line
+from sessions_platform_tests.pipeline import toy_enrichment
 from sessions_platform_tests.pipeline.steps import ingest_and_publish, put, refresh, run_pending, table
-from sessions_platform_tests.pipeline.toy_enrichment import PageEnrichment, Pages
+from sessions_platform_tests.pipeline.toy_enrichment import Pages, of_pages
 from sessions_platform_tests.streams import DAY_ONE, PLAIN, event, frame, stream
 
 SESSION = {
@@ -233,10 +234,7 @@ def test_values_do_not_depend_on_how_events_come_in_runs(runs: list[list[str | N
 
 def test_an_enrichment_cannot_change_the_columns_of_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
     of = stream(enrich={"pages": {}})
-    correct = PageEnrichment.enrich
-    monkeypatch.setattr(
-        PageEnrichment, "enrich", lambda self, events: correct(self, events).with_columns(user_id=pl.lit("eve"))
-    )
+    monkeypatch.setattr(toy_enrichment, "of_pages", lambda inputs: of_pages(inputs).with_columns(user_id=pl.lit("eve")))
     (run,) = enrich([contract_frame(event("ann", DAY_ONE, "a"), of=of)], of)
     assert run["user_id"].to_list() == ["ann"]
 
@@ -244,20 +242,16 @@ def test_an_enrichment_cannot_change_the_columns_of_an_event(monkeypatch: pytest
 @pytest.mark.parametrize(
     "wrong",
     [
-        lambda events: events,
-        lambda events: events.with_columns(page_host=pl.lit(1), page_depth=pl.lit(1), landed_in=pl.lit("")),
-        lambda events: PageEnrichment(Pages()).enrich(events).clear(),
+        lambda inputs: inputs,
+        lambda inputs: inputs.with_columns(page_host=pl.lit(1), page_depth=pl.lit(1), landed_in=pl.lit("")),
+        lambda inputs: of_pages(inputs).clear(),
     ],
     ids=["no column", "another type", "no rows"],
 )
 def test_an_enrichment_that_differs_from_its_entry_is_a_defect(
     monkeypatch: pytest.MonkeyPatch, wrong: Callable[[pl.DataFrame], pl.DataFrame]
 ) -> None:
-    class Wrong:
-        def enrich(self, events: pl.DataFrame) -> pl.DataFrame:
-            return wrong(events)
-
-    monkeypatch.setattr("sessions_platform.pipeline.enrich.open_enrichment", lambda _: Wrong())
+    monkeypatch.setattr(toy_enrichment, "of_pages", wrong)
     of = stream(enrich={"pages": {}})
-    with pytest.raises(RuntimeError, match="the enrichment pages returned"):
+    with pytest.raises(RuntimeError, match=r"the enrichment .*:pages returned"):
         list(enrich([contract_frame(event("ann", DAY_ONE, "a"), of=of)], of))

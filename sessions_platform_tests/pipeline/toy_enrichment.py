@@ -7,25 +7,30 @@ import polars as pl
 
 from sessions_platform.contracts.columns import ColumnType
 from sessions_platform.contracts.enrichment import EnrichmentConfig
+from sessions_platform.transforms.enrich.base import Values
 
 
 class Pages(EnrichmentConfig):
-    implementation: ClassVar[str] = "sessions_platform_tests.pipeline.toy_enrichment:PageEnrichment"
+    implementation: ClassVar[str] = "sessions_platform_tests.pipeline.toy_enrichment:pages"
     adds: ClassVar[Mapping[str, ColumnType]] = {
         "page_host": ColumnType.string,
         "page_depth": ColumnType.integer,
         "landed_in": ColumnType.string,
     }
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return ("page_url", "landing_partition")
 
-class PageEnrichment:
-    def __init__(self, _: Pages) -> None:
-        pass
 
-    def enrich(self, events: pl.DataFrame) -> pl.DataFrame:
-        host, path = (pl.col("page_url").str.extract(r"^https?://([^/]+)(.*)$", group) for group in (1, 2))
-        return events.with_columns(
-            page_host=host,
-            page_depth=path.str.count_matches("/[^/]").cast(pl.Int64),
-            landed_in=pl.col("landing_partition"),
-        )
+def pages(_: Pages) -> Values:
+    return of_pages
+
+
+def of_pages(inputs: pl.DataFrame) -> pl.DataFrame:
+    host, path = (pl.col("page_url").str.extract(r"^https?://([^/]+)(.*)$", group) for group in (1, 2))
+    return inputs.with_columns(
+        page_host=host,
+        page_depth=path.str.count_matches("/[^/]").cast(pl.Int64),
+        landed_in=pl.col("landing_partition"),
+    )

@@ -118,7 +118,7 @@ def _enriched_schema(stream: Stream) -> dict[str, ColumnSchema]:
     return {
         column: ColumnSchema(DTYPES[kind], nullable=True, description=f"Added by the enrichment {name}.")
         for name, config in stream.enrich.items()
-        for column, kind in config.adds.items()
+        for column, kind in config.added.items()
     }
 
 

@@ -1,25 +1,15 @@
 """The protocol of an enrichment. Its keys, columns and version are in its model in ``contracts.enrichments``."""
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any
 
 import polars as pl
 
+# A function of distinct inputs: from a frame with the columns that the model reads, to one of as many rows in the same
+# order with those that it adds, of the model's types. The values of a row may depend on nothing but the row and the
+# model's version: inputs come in frames of any size, and a rerun has to give the same values. A value that can't be
+# computed is null, never an error.
+Values = Callable[[pl.DataFrame], pl.DataFrame]
 
-class Enrichment(Protocol):
-    """Computes the columns of one model of ``contracts.enrichments.ENRICHMENTS``; made with an instance of it."""
-
-    def enrich(self, events: pl.DataFrame) -> pl.DataFrame:
-        """Add the model's columns.
-
-        The values of a row may depend on nothing but the row and the model's version: events come in runs of any
-        size, and a rerun has to give the same values. A value that can't be computed is null, never an error.
-
-        Args:
-            events: accepted events without duplicates, with the contract columns and those of the enrichments
-                that the stream names before this one.
-
-        Returns:
-            As many rows in the same order, with at least the model's columns, of the model's types. Other columns
-            are ignored: an enrichment can't change existing ones.
-        """
-        ...
+# What an implementation is: it makes the function from an instance of the model. All that is slow once is done here.
+Maker = Callable[[Any], Values]

@@ -8,10 +8,9 @@ names in any case. Of several of one name the first counts that is not blank. Of
 from collections.abc import Mapping
 from urllib.parse import parse_qsl, urlsplit
 
-import polars as pl
-
 from sessions_platform.contracts.web_enrichments import Campaign
-from sessions_platform.transforms.enrich.distinct import ByDistinct, row_by_row
+from sessions_platform.transforms.enrich.base import Values
+from sessions_platform.transforms.enrich.distinct import row_by_row
 
 _UTM = ("utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content", "utm_id")
 
@@ -25,14 +24,9 @@ CLICK_IDS = (
 _LONGEST = 65_536
 
 
-class Campaigns:
+def campaigns(config: Campaign) -> Values:
     """Adds utm_source to utm_id, click_id_kind and click_id; null where the URL has none."""
-
-    def __init__(self, config: Campaign) -> None:
-        self._by_distinct = ByDistinct(config, row_by_row(config, values_of))
-
-    def enrich(self, events: pl.DataFrame) -> pl.DataFrame:
-        return self._by_distinct(events)
+    return row_by_row(config, values_of)
 
 
 def values_of(url: str | None) -> tuple[str | None, ...]:

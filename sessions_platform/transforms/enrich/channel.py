@@ -22,7 +22,7 @@ import polars as pl
 import yaml
 
 from sessions_platform.contracts.web_enrichments import Channel, ChannelRule
-from sessions_platform.transforms.enrich.distinct import ByDistinct
+from sessions_platform.transforms.enrich.base import Values
 from sessions_platform.transforms.enrich.hosts import category, data_file
 
 NOT_SET, UNASSIGNED = "(not set)", "Unassigned"
@@ -47,25 +47,21 @@ _NO_ARRIVAL = ["internal", "ignored"]
 Arrival = tuple[str | None, str | None]
 
 
-class Channels:
+def channels(config: Channel) -> Values:
     """Adds traffic_source, traffic_medium and channel; see the module for what they mean."""
+    of_table = rules_of(config.rules) if isinstance(config.rules, str) else config.rules
+    by_rule = [pl.when(_holds(rule)).then(pl.lit(rule.channel)) for rule in (*config.first, *of_table)]
+    channel = pl.coalesce(*by_rule, pl.lit(UNASSIGNED))
 
-    def __init__(self, config: Channel) -> None:
-        of_table = rules_of(config.rules) if isinstance(config.rules, str) else config.rules
-        channels = [pl.when(_holds(rule)).then(pl.lit(rule.channel)) for rule in (*config.first, *of_table)]
-        self._channel = pl.coalesce(*channels, pl.lit(UNASSIGNED))
-        self._by_distinct = ByDistinct(config, self._of_arrivals)
-
-    def enrich(self, events: pl.DataFrame) -> pl.DataFrame:
-        return self._by_distinct(events)
-
-    def _of_arrivals(self, marks: pl.DataFrame) -> pl.DataFrame:
+    def of_arrivals(marks: pl.DataFrame) -> pl.DataFrame:
         arrivals = [_arrival(**mark) for mark in marks.iter_rows(named=True)]
         schema = {"traffic_source": pl.String, "traffic_medium": pl.String}
         found = pl.DataFrame(arrivals, schema=schema, orient="row").with_columns(marks["utm_campaign"])
         source = pl.col("traffic_source")
         found = found.with_columns(category=source.map_elements(category, pl.String))
-        return found.with_columns(channel=pl.when(source.is_not_null()).then(self._channel))
+        return found.with_columns(channel=pl.when(source.is_not_null()).then(channel))
+
+    return of_arrivals
 
 
 def _arrival(

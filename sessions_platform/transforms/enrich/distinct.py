@@ -6,28 +6,45 @@ import polars as pl
 
 from sessions_platform.contracts.enrichment import EnrichmentConfig
 from sessions_platform.contracts.polars_types import DTYPES
+from sessions_platform.transforms.enrich.base import Values
 
 # How many distinct inputs are remembered from one run of events to the next: some tens of MB at most.
 REMEMBERED = 100_000
+
+
+# The column of the frames that are seen with the number of events that have these inputs; no event has such a column.
+EVENTS = "number of events"
 
 
 class ByDistinct:
     """A function of some columns, applied to each distinct combination of their values once.
 
     Args:
-        config: names the inputs, all of them text, and the columns that are added.
-        function: from distinct inputs, a column each, to as many rows with the added columns. It is pure.
+        config: names the inputs, and the columns that are added.
+        function: computes them.
     """
 
-    def __init__(self, config: EnrichmentConfig, function: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
-        self._columns = list(config.reads)
-        self._schema = {name: DTYPES[kind] for name, kind in config.adds.items()}
+    def __init__(self, config: EnrichmentConfig, function: Values) -> None:
+        self._columns = [*config.reads, *(["event_timestamp"] if config.reads_time else [])]
+        self._added = {name: DTYPES[kind] for name, kind in config.added.items()}
+        self._name = config.implementation
         self._function = function
         self._known: pl.DataFrame | None = None
 
-    def __call__(self, events: pl.DataFrame) -> pl.DataFrame:
-        """The events with the computed columns, rows and their order unchanged."""
-        known = self._with(events.select(self._columns).unique())
+    def enrich(self, events: pl.DataFrame, seen: Callable[[pl.DataFrame], None] | None = None) -> pl.DataFrame:
+        """The events with the computed columns, rows and their order unchanged.
+
+        Args:
+            events: accepted events without duplicates, with the columns that are read.
+            seen: is told the distinct inputs, their values, and as `EVENTS` how many events have them.
+
+        Raises:
+            RuntimeError: the function returned other rows or columns than the model states, which is a defect of it.
+        """
+        counted = events.group_by(self._columns).len(EVENTS)
+        known = self._with(counted.drop(EVENTS))
+        if seen:
+            seen(counted.join(known, on=self._columns, how="left", nulls_equal=True))
         return events.join(known, on=self._columns, how="left", nulls_equal=True, maintain_order="left")
 
     def _with(self, inputs: pl.DataFrame) -> pl.DataFrame:
@@ -41,19 +58,22 @@ class ByDistinct:
         return self._known
 
     def _computed(self, inputs: pl.DataFrame) -> pl.DataFrame:
-        return inputs.hstack(self._function(inputs).select(**{name: pl.col(name) for name in self._schema}))
+        values = self._function(inputs)
+        added = {name: dtype for name, dtype in values.schema.items() if name in self._added}
+        if added != self._added or values.height != inputs.height:
+            shape = f"{values.height} rows with {added}, and not {inputs.height} with {self._added}"
+            raise RuntimeError(f"the enrichment {self._name} returned {shape}")
+        return inputs.hstack(values.select(*self._added))
 
 
-def row_by_row(
-    config: EnrichmentConfig, function: Callable[..., Sequence[object]]
-) -> Callable[[pl.DataFrame], pl.DataFrame]:
+def row_by_row(config: EnrichmentConfig, function: Callable[..., Sequence[object]]) -> Values:
     """A function of single inputs as one of a frame.
 
     Args:
         config: names the columns that are added.
         function: from the inputs of one row to the values of these columns, in their order.
     """
-    schema = {name: DTYPES[kind] for name, kind in config.adds.items()}
+    schema = {name: DTYPES[kind] for name, kind in config.added.items()}
 
     def of_frame(inputs: pl.DataFrame) -> pl.DataFrame:
         return pl.DataFrame([function(*row) for row in inputs.iter_rows()], schema=schema, orient="row")

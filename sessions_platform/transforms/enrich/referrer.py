@@ -8,38 +8,33 @@ host). Without a referrer, or with one that is no URL of a host, all three are n
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-import polars as pl
-
 from sessions_platform.contracts.web_enrichments import Referrer
-from sessions_platform.transforms.enrich.distinct import ByDistinct, row_by_row
+from sessions_platform.transforms.enrich.base import Values
+from sessions_platform.transforms.enrich.distinct import row_by_row
 from sessions_platform.transforms.enrich.hosts import known, suffixes
 
 _APP = "android-app"  # the scheme by which Chrome on Android names the app that a link was opened in
 
-Values = tuple[str | None, str | None, str | None]
+_Found = tuple[str | None, str | None, str | None]
 
 
-class Referrers:
+def referrers(config: Referrer) -> Values:
     """Adds referrer_host, referrer_medium and referrer_source; see the module for what they mean."""
+    own, ignored = frozenset(config.own_hosts), frozenset(config.ignore)
+    return row_by_row(config, lambda url: _values_of(url, own, ignored))
 
-    def __init__(self, config: Referrer) -> None:
-        self._own, self._ignored = frozenset(config.own_hosts), frozenset(config.ignore)
-        self._by_distinct = ByDistinct(config, row_by_row(config, self._values_of))
 
-    def enrich(self, events: pl.DataFrame) -> pl.DataFrame:
-        return self._by_distinct(events)
-
-    def _values_of(self, url: str | None) -> Values:
-        scheme, host = origin(url)
-        if host is None:
-            return (None, None, None)
-        if _is_below(host, self._own):
-            return (host, "internal", None)
-        if _is_below(host, self._ignored):
-            return (host, "ignored", None)
-        if found := known(host):
-            return (host, found.medium, found.source)
-        return (host, "app" if scheme == _APP else "referral", None)
+def _values_of(url: str | None, own: frozenset[str], ignored: frozenset[str]) -> _Found:
+    scheme, host = origin(url)
+    if host is None:
+        return (None, None, None)
+    if _is_below(host, own):
+        return (host, "internal", None)
+    if _is_below(host, ignored):
+        return (host, "ignored", None)
+    if found := known(host):
+        return (host, found.medium, found.source)
+    return (host, "app" if scheme == _APP else "referral", None)
 
 
 def origin(url: str | None) -> tuple[str | None, str | None]:

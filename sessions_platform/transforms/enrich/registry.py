@@ -3,9 +3,9 @@
 import pkgutil
 
 from sessions_platform.contracts.enrichment import EnrichmentConfig
-from sessions_platform.transforms.enrich.base import Enrichment
+from sessions_platform.transforms.enrich.distinct import ByDistinct
 
 
-def open_enrichment(config: EnrichmentConfig) -> Enrichment:
+def open_enrichment(config: EnrichmentConfig) -> ByDistinct:
     """The implementation that a configuration names. Its module is imported at this call, not before."""
-    return pkgutil.resolve_name(config.implementation)(config)
+    return ByDistinct(config, pkgutil.resolve_name(config.implementation)(config))

@@ -25,7 +25,7 @@ from ua_parser.loaders import load_builtins
 from ua_parser.regex import Resolver
 
 from sessions_platform.contracts.web_enrichments import UserAgent
-from sessions_platform.transforms.enrich.distinct import ByDistinct
+from sessions_platform.transforms.enrich.base import Values
 
 _UNKNOWN = "Other"  # the family of what no rule of uap-core knows
 
@@ -39,14 +39,9 @@ _DESKTOP = r"windows nt|macintosh|x11|\bcros\b|linux|bsd"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9!+._ -]*")
 
 
-class UserAgents:
+def user_agents(_: UserAgent) -> Values:
     """Adds browser, os, device_class, is_bot and bot_name; see the module for what they mean."""
-
-    def __init__(self, config: UserAgent) -> None:
-        self._by_distinct = ByDistinct(config, lambda agents: of_agents(agents.to_series()))
-
-    def enrich(self, events: pl.DataFrame) -> pl.DataFrame:
-        return self._by_distinct(events)
+    return lambda agents: of_agents(agents.to_series())
 
 
 def of_agents(agents: pl.Series) -> pl.DataFrame:

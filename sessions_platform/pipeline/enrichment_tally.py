@@ -1,0 +1,88 @@
+"""What enrichments computed of a landing partition: how many events have a value, and which ones are frequent.
+
+Not here: the computing (``enrich``), and how records are shown (``records``).
+"""
+
+from collections.abc import Iterable
+
+import polars as pl
+
+from sessions_platform.contracts.stream import Stream
+from sessions_platform.transforms.enrich.distinct import EVENTS
+
+_SHOWN = 5
+_TEXT_SHOWN = 60
+# Distinct values of a column that are counted; beyond them the rarer half is forgotten, as of click ids.
+_COUNTED = 50_000
+
+
+class EnrichmentTally:
+    """Counts of the values of each enriched column, weighted by events."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._configs = dict(stream.enrich)
+        self._events = dict.fromkeys(self._configs, 0)
+        self._counts: dict[tuple[str, str], pl.DataFrame] = {}
+        self._filled: dict[tuple[str, str], int] = {}
+        self._without = dict.fromkeys(self._configs, 0)
+        self._inputs_without: dict[str, pl.DataFrame] = {}
+
+    def add(self, name: str, seen: pl.DataFrame) -> None:
+        """Count what the enrichment of this name computed.
+
+        Args:
+            name: of an enrichment, as in `Stream.enrich`.
+            seen: distinct inputs with their values, and `EVENTS`.
+        """
+        config = self._configs[name]
+        self._events[name] += int(seen[EVENTS].sum())
+        for column in config.added:
+            place = (name, column)
+            counts = _counted(seen.filter(pl.col(column).is_not_null()), column)
+            self._filled[place] = self._filled.get(place, 0) + int(counts[EVENTS].sum())
+            self._counts[place] = _together(self._counts.get(place), counts)
+        inputs, added = list(config.reads), list(config.added)
+        nothing = seen.filter(~pl.all_horizontal(pl.col(inputs).is_null()), pl.all_horizontal(pl.col(added).is_null()))
+        self._without[name] += int(nothing[EVENTS].sum())
+        if config.shows_inputs:
+            self._inputs_without[name] = _together(self._inputs_without.get(name), _counted(nothing, inputs[0]))
+
+    def records(self) -> list[dict[str, str | float]]:
+        """One record for each column that is added, in their order; all counts are of events."""
+        return [
+            {
+                "enrichment": name,
+                "column": column,
+                "filled": self._filled.get((name, column), 0),
+                "of": self._events[name],
+                "percent": _percent(self._filled.get((name, column), 0), self._events[name]),
+                "most_frequent": _most_frequent(self._counts.get((name, column))),
+                "inputs_without_value": self._without[name],
+                "such_as": _most_frequent(self._inputs_without.get(name)),
+            }
+            for name, config in self._configs.items()
+            for column in config.added
+        ]
+
+
+def _counted(seen: pl.DataFrame, column: str) -> pl.DataFrame:
+    """Each value of a column with the number of its events."""
+    return seen.group_by(pl.col(column).cast(pl.String).alias("value")).agg(pl.sum(EVENTS))
+
+
+def _together(known: pl.DataFrame | None, more: pl.DataFrame) -> pl.DataFrame:
+    known = more if known is None else pl.concat([known, more]).group_by("value").agg(pl.sum(EVENTS))
+    return _sorted(known).head(_COUNTED // 2) if known.height > _COUNTED else known
+
+
+def _sorted(counts: pl.DataFrame) -> pl.DataFrame:
+    return counts.sort(EVENTS, "value", descending=[True, False])
+
+
+def _most_frequent(counts: pl.DataFrame | None) -> str:
+    rows: Iterable[tuple[str, int]] = [] if counts is None else _sorted(counts).head(_SHOWN).iter_rows()
+    return ", ".join(f"{value[:_TEXT_SHOWN]} {events:,}" for value, events in rows)
+
+
+def _percent(filled: int, of: int) -> float:
+    return round(100 * filled / of, 2) if of else 0.0
