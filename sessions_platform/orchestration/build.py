@@ -28,6 +28,7 @@ from sessions_platform.orchestration.process import prepare_process
 from sessions_platform.orchestration.purge import purge_job, purge_weekly
 from sessions_platform.orchestration.report import report_asset
 from sessions_platform.orchestration.resources import Platform, streams_of
+from sessions_platform.orchestration.run_exports import ended_runs_sensor
 from sessions_platform.orchestration.schedules import stream_schedules
 from sessions_platform.orchestration.sensors import interval, new_events, stale_sessions
 from sessions_platform.orchestration.sources import check_source_hourly, check_source_job, source_is_fresh
@@ -68,7 +69,7 @@ def build(settings: Settings) -> dg.Definitions:
         assets=[asset for part in parts for asset in part.assets],
         asset_checks=[check for part in parts for check in part.asset_checks],
         jobs=[*(job for part in parts for job in part.jobs), purge_job()],
-        sensors=[*(sensor for part in parts for sensor in part.sensors), alert_sensor()],
+        sensors=[*(sensor for part in parts for sensor in part.sensors), alert_sensor(), *ended_runs_sensor()],
         schedules=[*(schedule for part in parts for schedule in part.schedules), purge_weekly()],
         resources=resources(settings.lake),
         loggers={"json": json_lines, "progress": progress},
