@@ -130,7 +130,7 @@ mutate: setup ## Plant 200 defects, one at a time, and see whether the tests fai
 	@touch $@
 
 # Compiled where there is a C compiler; one line says where there is none.
-.venv/scanner: .venv/synced sessions_platform/scanner/scanner.c sessions_platform/scanner/build.py
+.venv/scanner: .venv/synced $(wildcard sessions_platform/scanner/*.[ch]) sessions_platform/scanner/build.py
 	@$(BIN)/python -m sessions_platform.scanner
 	@touch $@
 

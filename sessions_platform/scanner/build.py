@@ -20,10 +20,12 @@ from pathlib import Path
 from sessions_platform.errors import UserError
 
 SOURCE = Path(__file__).with_name("scanner.c")
+DIGESTS, VIEWS = SOURCE.with_name("digests.c"), SOURCE.with_name("views.h")
 FOLDER = Path(sys.prefix) / "share" / "sessions-platform"
 # For any processor of the kind: an environment may be moved to another machine.
 FLAGS = ("-std=c11", "-O3", "-shared", "-fPIC")
 NO_COMPILER = "there is no C compiler on the PATH. Fix: install one (gcc or clang), or the package ziglang"
+_INCLUDE = f"-I{VIEWS.parent}"
 _NAMES = ("cc", "gcc", "clang")
 _SECONDS = 300  # zig makes its own C library the first time
 
@@ -40,7 +42,8 @@ def compilers() -> Iterator[list[str]]:
 @cache
 def library_file() -> Path:
     """Where the library of this version is, once it is compiled."""
-    made_of = [SOURCE.read_bytes(), *map(str.encode, [*FLAGS, platform.system(), platform.machine()])]
+    sources = [file.read_bytes() for file in (SOURCE, DIGESTS, VIEWS)]
+    made_of = [*sources, *map(str.encode, [*FLAGS, platform.system(), platform.machine()])]
     return FOLDER / f"scanner-{hashlib.sha256(b'|'.join(made_of)).hexdigest()[:16]}.so"
 
 
@@ -79,7 +82,7 @@ def _compile(made: Path) -> None:
     failed = NO_COMPILER
     for command in compilers():
         try:
-            arguments = [*command, *FLAGS, str(SOURCE), "-o", str(made)]
+            arguments = [*command, *FLAGS, _INCLUDE, str(SOURCE), str(DIGESTS), "-o", str(made)]
             done = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=_SECONDS)
         except (OSError, subprocess.TimeoutExpired) as error:
             failed = f"{command[0]} can't be run: {error}"

@@ -20,6 +20,8 @@ from sessions_platform.settings import scanner_is_on
 MOST_FIELDS = 64
 # Offsets in views have 32 bits.
 MOST_TEXT = 2**32 - 1
+_UUID_BYTES = 36
+MOST_UUIDS = MOST_TEXT // _UUID_BYTES
 
 _VIEW = np.dtype("V16")
 _NUMBER, _POINTER = ctypes.c_int64, ctypes.c_void_p
@@ -66,23 +68,30 @@ class _Columns(ctypes.Structure):
     )
 
 
+class _Texts:
+    """Texts or bytes as C takes them; what `block` leads to is there as long as this is."""
+
+    def __init__(self, values: pl.Series) -> None:
+        self._arrow = values.rechunk().to_arrow(compat_level=pl.CompatLevel.newest())
+        _, views, *self.buffers = self._arrow.buffers()
+        self._addresses = np.array([buffer.address for buffer in self.buffers], np.uint64)
+        self.sizes = np.array([buffer.size for buffer in self.buffers], np.int64)
+        first = views.address + _VIEW.itemsize * self._arrow.offset
+        places = (self._addresses.ctypes.data, self.sizes.ctypes.data)
+        self.block = _Block(first, len(self._arrow), *places, len(self.buffers))
+
+
 class _Reading:
     """The memory of one call: payloads as scanner.c takes them, and what it writes of them."""
 
     def __init__(self, payloads: pl.Series, fields: int) -> None:
-        arrow = payloads.rechunk().to_arrow(compat_level=pl.CompatLevel.newest())
-        _, views, *self._buffers = arrow.buffers()
-        self._addresses = np.array([buffer.address for buffer in self._buffers], np.uint64)
-        self._sizes = np.array([buffer.size for buffer in self._buffers], np.int64)
-        height = len(arrow)
+        self._payloads = _Texts(payloads)
+        self._buffers, self.block, height = self._payloads.buffers, self._payloads.block, len(payloads)
         self._values = np.empty((fields, height), _VIEW)
         self._present = np.zeros((fields, (height + 7) // 8), np.uint8)
         self._may_be_blank = np.zeros(fields, np.uint8)
         self._rows, self._shapes = np.empty(height, np.int64), np.empty(height, np.uint8)
-        self._texts = np.empty(min(int(self._sizes.sum()), MOST_TEXT), np.uint8)
-        first = views.address + _VIEW.itemsize * arrow.offset
-        sizes = self._sizes.ctypes.data
-        self.block = _Block(first, height, self._addresses.ctypes.data, sizes, len(self._buffers))
+        self._texts = np.empty(min(int(self._payloads.sizes.sum()), MOST_TEXT), np.uint8)
         texts = (self._texts.ctypes.data, self._texts.size, 0)
         values = (self._values.ctypes.data, self._present.ctypes.data, self._present.shape[1])
         rows = (self._may_be_blank.ctypes.data, self._rows.ctypes.data, self._shapes.ctypes.data)
@@ -114,6 +123,8 @@ class Scanner:
         self._objects = _function(library.read_objects, _NUMBER, block, *names, columns)
         form = (ctypes.c_int32, ctypes.c_uint8, ctypes.c_uint8, ctypes.c_int32)
         self._records = _function(library.read_records, _NUMBER, block, *form, columns)
+        texts = (_POINTER, ctypes.c_int32, ctypes.c_uint8)
+        self._write_uuids = _function(library.write_uuids, ctypes.c_int32, *texts, *[_POINTER] * 2)
 
     def count_lines(self, text: bytes) -> int:
         """How many lines a text has. A line feed ends a line; what follows the last one is a line, too."""
@@ -167,6 +178,22 @@ class Scanner:
         form = (fields, ord(separator), ord(quote or separator), is_json)
         return reading.scanned(self._records(reading.block, *form, reading.columns))
 
+    def uuids(self, columns: Sequence[pl.Series], separator: str) -> pl.Series:
+        """The UUID of each row (String): the MD5 over its texts, joined by a separator.
+
+        Args:
+            columns: one or more of type String, without nulls; of fewer rows than MOST_UUIDS.
+            separator: one character of ASCII.
+        """
+        import pyarrow as pa
+
+        height, texts = len(columns[0]), [_Texts(column) for column in columns]
+        uuids, views = np.empty(height * _UUID_BYTES, np.uint8), np.empty(height, _VIEW)
+        blocks = (_Block * len(texts))(*(text.block for text in texts))
+        if not self._write_uuids(blocks, len(texts), ord(separator), uuids.ctypes.data, views.ctypes.data):
+            raise RuntimeError("a text is in none of its column's buffers")
+        return pl.Series(pa.Array.from_buffers(pa.string_view(), height, [None, *map(pa.py_buffer, (views, uuids))]))
+
 
 def _function(function: Any, result: Any, *arguments: Any) -> Callable[..., Any]:
     function.restype, function.argtypes = result, arguments
@@ -186,12 +213,19 @@ def _loaded() -> Scanner | None:
         return None
 
 
+# Of a|bc and of more than twelve|
+_CHECKED_UUIDS = ["8a7d22c8-204c-8d23-ca1d-a728c29313ad", "c44e6051-f846-1a65-adbf-d4968c6de375"]
+
+
 def check(file: Path) -> None:
     """Raise UserError where the library of a file can't be loaded, or does not read what it should."""
     rows = [b'{"a":"x","b":1.50}', b'{"b":null,"a":"more than twelve"}', b'{"a":"\\ud800"}', b"{", b'{"c":1}']
     try:
-        scanned = Scanner(file).objects(pl.Series(rows, dtype=pl.Binary), ["a", "b"])
+        library = Scanner(file)
+        scanned = library.objects(pl.Series(rows, dtype=pl.Binary), ["a", "b"])
+        uuids = library.uuids([pl.Series(["a", "more than twelve"]), pl.Series(["bc", ""])], "|").to_list()
     except (OSError, AttributeError) as error:
         raise UserError(f"it can't be loaded: {error}") from None
-    if [text.to_list() for text in scanned.texts] != [["x", "more than twelve"], ["1.50", None]]:
+    texts = [text.to_list() for text in scanned.texts]
+    if texts != [["x", "more than twelve"], ["1.50", None]] or uuids != _CHECKED_UUIDS:
         raise UserError("it does not read what it should. Fix: compile it with another compiler (CC=…)")

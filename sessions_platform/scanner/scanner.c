@@ -6,11 +6,8 @@
  * characters, as many fields as are named, and quotes only around whole fields. Every other row is left out: the caller
  * has careful readers, which define what a row means. So this one may leave out any row, and what it reads must be equal
  * to what they read. Memory comes from the caller; nothing is read outside of its buffers.
- *
- * Bytes and texts are Arrow's views (Columnar format, "Variable-size Binary View Layout").
  */
-#include <stdint.h>
-#include <string.h>
+#include "views.h"
 
 #if defined(__SSE2__) && !defined(PORTABLE)
 #define VECTORS 1
@@ -19,25 +16,9 @@
 #define VECTORS 0
 #endif
 
-enum { INLINE = 12, MOST_FIELDS = 64, MOST_SHAPES = 255, MOST_INTEGER_BYTES = 18, MOST_FRACTION_BYTES = 256 };
+enum { MOST_FIELDS = 64, MOST_SHAPES = 255, MOST_INTEGER_BYTES = 18, MOST_FRACTION_BYTES = 256 };
 
 typedef enum { TEXT, INTEGER, FRACTION, BOOLEAN, NOTHING, UNKNOWN } kind;
-
-/* The bytes of a short one are in `prefix` and what follows it. */
-typedef struct {
-  uint32_t length;
-  uint8_t prefix[4];
-  uint32_t buffer, offset;
-} view;
-
-/* Rows, and the buffers that their views lead to. */
-typedef struct {
-  const view *rows;
-  int64_t height;
-  const uint8_t *const *buffers;
-  const int64_t *sizes;
-  int64_t count;
-} block;
 
 /* Where strings are written whose escapes became characters: less than 4 GiB, the buffer behind those of the block. */
 typedef struct {
@@ -418,18 +399,6 @@ static int shape_of(shapes *known, const object *read) {
   known->length[known->last] = read->count;
   memcpy(known->fields[known->last], read->fields, bytes);
   return known->last + 1;
-}
-
-static view view_of(const uint8_t *start, uint32_t length, uint32_t buffer, uint32_t offset) {
-  view made = {length, {0}, 0, 0};
-  if (length <= INLINE) {
-    memcpy((uint8_t *)&made + sizeof made.length, start, length);
-  } else {
-    memcpy(made.prefix, start, sizeof made.prefix);
-    made.buffer = buffer;
-    made.offset = offset;
-  }
-  return made;
 }
 
 /* The bytes of a row; of none if its view leads out of the buffers. */

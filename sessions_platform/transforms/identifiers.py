@@ -10,6 +10,10 @@ import hashlib
 import polars as pl
 import polars_hash as plh
 
+from sessions_platform.scanner.library import MOST_UUIDS, scanner
+
+# Of fewer rows the scanner's library is not asked for: to load it costs more.
+MIN_ROWS = 1024
 _UNIT_SEPARATOR = "\x1f"
 _GROUPS = ((0, 8), (8, 4), (12, 4), (16, 4), (20, 12))
 
@@ -23,6 +27,14 @@ def uuids_of(parts: pl.DataFrame) -> pl.Series:
     Returns:
         UUIDs in lower case with hyphens (String), in the order of the rows.
     """
+    library = scanner() if MIN_ROWS <= parts.height <= MOST_UUIDS else None
+    if library is None or any(column.has_nulls() for column in parts):
+        return uuids_by_polars(parts)
+    return library.uuids(parts.get_columns(), _UNIT_SEPARATOR)
+
+
+def uuids_by_polars(parts: pl.DataFrame) -> pl.Series:
+    """The same without the scanner's library, in eight times the time. A row with a null has none."""
     joined = parts.select(joined=pl.concat_str(pl.all(), separator=_UNIT_SEPARATOR))
     digits = joined.select(digits=plh.col("joined").nchash.md5())
     groups = (pl.col("digits").str.slice(offset, length) for offset, length in _GROUPS)

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "digests.c"
 #include "scanner.c"
 
 static const char NAMES[] = "ab\xc3\xa9user_idevent_timestamp";
@@ -99,6 +100,21 @@ static void check_records(const block *in, int fields, uint8_t separator, uint8_
   free_columns(&read);
 }
 
+/* Rows that are digested together have the UUIDs that they have one by one. */
+static void check_uuids(const block *in) {
+  size_t height = (size_t)in->height;
+  uint8_t *uuids = malloc(height * UUID + 1), alone[UUID];
+  view *views = malloc(height * sizeof(view) + 1), one;
+  block both[] = {*in, *in}, single[2];
+  expect(write_uuids(both, 2, 31, uuids, views), "a text is nowhere");
+  for (size_t row = 0; row < height; row++) {
+    single[0] = single[1] = (block){in->rows + row, 1, in->buffers, in->sizes, in->count};
+    expect(write_uuids(single, 2, 31, alone, &one) && !memcmp(alone, uuids + UUID * row, UUID), "a UUID is another one");
+    expect(views[row].length == UUID && views[row].offset == UUID * row, "a UUID is somewhere else");
+  }
+  free(uuids), free(views);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (size > LONGEST) return 0;
   memcpy(last_text, data, last_size = size);
@@ -119,6 +135,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   check_lines(rows, terminators, height, text, size);
   const uint8_t *buffers[] = {text};
   block in = {rows, height, buffers, sizes, 1};
+  check_uuids(&in);
   columns read = columns_of(height, KNOWN, (int64_t)size);
   check_columns(&in, &read, KNOWN, read_objects(&in, (const uint8_t *)NAMES, LENGTHS, KNOWN, &read));
   free_columns(&read);
@@ -150,6 +167,10 @@ static void check_guards(void) {
     columns read = columns_of(1, KNOWN, 0);
     int64_t done = read_objects(&in, names, LENGTHS, cases[number].known, &read);
     expect(done == cases[number].expected, "a guard does not hold");
+    uint8_t uuid[UUID];
+    view made;
+    expect(write_uuids(&in, 1, 31, uuid, &made) == (cases[number].buffer == 0 && cases[number].size == size),
+           "a digest is made of what is in no buffer");
     if (done < 0) expect(read_records(&in, cases[number].known, ',', '"', 0, &read) == -1, "fields are not counted");
     free_columns(&read);
   }

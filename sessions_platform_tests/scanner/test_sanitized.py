@@ -27,7 +27,7 @@ def compiled(folder: Path, source: str, *flags: str) -> Path:
     compiler = next((path for name in ("clang", "gcc", "cc") if (path := shutil.which(name))), None)
     if compiler is None:
         pytest.skip(build.NO_COMPILER)
-    command = [compiler, *SANITIZED, *flags, f"-I{folder}", str(HARNESS), "-o", str(program)]
+    command = [compiler, *SANITIZED, *flags, f"-I{folder}", build._INCLUDE, str(HARNESS), "-o", str(program)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode and ("sanitize" in done.stderr or "asan" in done.stderr):
         pytest.skip(f"{compiler} has no sanitizers: {done.stderr[-300:]}")
