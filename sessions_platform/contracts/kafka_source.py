@@ -67,6 +67,11 @@ class KafkaSource(MessageSource):
         return True
 
     @property
+    def place_of_record(self) -> list[str]:
+        """Partition and offset."""
+        return ["^partition", "^offset"]
+
+    @property
     def says_times(self) -> bool:
         """True: each message has one."""
         return True

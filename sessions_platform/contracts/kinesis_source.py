@@ -39,9 +39,9 @@ class KinesisSource(MessageSource):
         return True
 
     @property
-    def no_past(self) -> str:
-        """Shards are read from where they begin."""
-        return "Kinesis is read from the first record that it keeps"
+    def place_of_record(self) -> list[str]:
+        """Shard, sequence number, and the number within a packed record."""
+        return ["^shard", "^sequence_number", "^sub_sequence_number"]
 
     @property
     def about(self) -> dict[str, str]:

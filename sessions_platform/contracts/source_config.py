@@ -52,6 +52,11 @@ class SourceConfig(FormatOptions):
         return "record"
 
     @property
+    def place_of_record(self) -> list[str]:
+        """The fields of the envelope that name each record of the source; none where nothing does."""
+        return []
+
+    @property
     def says_times(self) -> bool:
         """Whether it has a time of each record that is no part of what the stream's columns read."""
         return False

@@ -227,7 +227,11 @@ class Stream(Model):
         if self.landing.by == "read":
             return "its records are in the partition of their reading. Fix: state landing: {by: source_time}"
         if self.derives_event_id:
-            return "what was read before would be counted twice. Fix: give the stream a column event_id, not nullable"
+            made = "without an event_id it is made of the payload and its number among equal ones"
+            fix = "give the stream a column event_id, not nullable"
+            named = ", ".join(self.source.place_of_record)
+            where = f", as in event_id: {{join: [{named}]}}" if named else ""
+            return f"{made}, so that what was read before would be counted twice. Fix: {fix}{where}"
         return ""
 
     @property

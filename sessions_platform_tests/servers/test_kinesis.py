@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import yaml
 
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.pipeline.context import StreamContext
-from sessions_platform.pipeline.ingest import ingest
+from sessions_platform.pipeline.ingest import ingest, ingest_past
 from sessions_platform.settings import Settings
 from sessions_platform.sources.errors import SourceRefusedError
 from sessions_platform.sources.kinesis.client import KinesisClient
@@ -178,3 +179,24 @@ def test_what_is_wrong_is_said_with_place_and_fix(kinesis: KinesisServer, change
 def test_an_empty_stream_has_nothing_to_read(kinesis: KinesisServer) -> None:
     kinesis.create("empty", 2)
     assert KinesisStream(stream_of(kinesis, "empty")).find() == []
+
+
+def test_a_day_is_asked_for_by_arrival_and_the_regular_reading_stays_where_it_is(
+    kinesis: KinesisServer, settings: Settings
+) -> None:
+    today = datetime.now(UTC).date()
+    yesterday = today - timedelta(days=1)
+    kinesis.create("past")
+    kinesis.send("past", numbered(0, 60))
+    described = stream(
+        name="kinesis_past", start=str(yesterday), source=source_of(kinesis, "past"), columns=COLUMNS,
+        landing={"by": "source_time"},
+    )  # fmt: skip
+    context = StreamContext.open(described, settings)
+    assert ingest_past(context, str(yesterday), "run", newest=str(today)).rows == 0
+    assert ingest_past(context, str(today), "run", newest=str(today)).rows == 60
+    assert ingest_past(context, str(today), "again", newest=str(today)).read == 0
+    assert {place.partition("@")[2] for place in context.ledger.cursors()} == {str(yesterday), str(today)}
+    kinesis.send("past", numbered(60, 70))
+    assert ingest_past(context, str(today), "again", newest=str(today)).rows == 70
+    assert ingest(context, [str(today)], "regular", current=str(today))[str(today)].rows == 70 + 70

@@ -6,6 +6,7 @@ Whether Kinesis says the same is tested on a server in `servers`.
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import dropwhile
 
 from sessions_platform.contracts.kinesis_source import KinesisSource
 from sessions_platform.sources.kinesis.client import Answer, DataStream, Record, Shard
@@ -43,16 +44,18 @@ class MemoryKinesis:
         for name in names:
             self.shards[name].shard = replace(self.shards[name].shard, is_closed=True)
 
-    def send(self, shard: str, data: bytes, key: str = "k") -> None:
-        self.shards[shard].records.append(Record(self.sequence, key, self.now, data))
+    def send(self, shard: str, data: bytes, key: str = "k", arrived: datetime | None = None) -> None:
+        self.shards[shard].records.append(Record(self.sequence, key, arrived or self.now, data))
         self.sequence += 1
 
     def stream(self) -> DataStream:
         return DataStream(self.created, timedelta(hours=24), [one.shard for one in self.shards.values()])
 
-    def answers(self, shard: str, after: int | None) -> Iterator[Answer]:
+    def answers(self, shard: str, after: int | None, since: datetime | None = None) -> Iterator[Answer]:
         one = self.shards[shard]
         left = [record for record in one.records if after is None or record.sequence_number > after]
+        if after is None and since is not None:
+            left = list(dropwhile(lambda record: record.arrived < since, left))
         for _ in range(self.empty):
             yield Answer([], timedelta(seconds=bool(left)), is_end=False)
         while left:

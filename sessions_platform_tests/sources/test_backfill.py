@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -21,17 +22,21 @@ from sessions_platform.pipeline.ingest import ingest, ingest_past
 from sessions_platform.settings import Settings
 from sessions_platform.sources.kafka import offsets
 from sessions_platform.sources.kafka.source import KafkaTopic
+from sessions_platform.sources.kinesis.source import KinesisStream
 from sessions_platform.storage.ledger.files import LandingFiles
 from sessions_platform.storage.postgres import embedded
 from sessions_platform_tests.pipeline.steps import ingest_and_publish
 from sessions_platform_tests.sources.api_server import Asked, Reply, serving
 from sessions_platform_tests.sources.memory_cluster import MemoryCluster
+from sessions_platform_tests.sources.memory_kinesis import MemoryKinesis
 from sessions_platform_tests.sources.shop import COLUMNS, Shop
 from sessions_platform_tests.streams import DAY_ONE, stream
 
 KAFKA = {"type": "kafka", "bootstrap_servers": "a:9092", "topic": "clicks", "give_up_after": "1ms"}
 DAYS = [f"2026-01-{number:02}" for number in range(1, 6)]
 BY_SOURCE = {"by": "source_time"}
+KINESIS = {"type": "kinesis", "stream": "clicks", "region": "eu-west-1"}
+NO_ID = {name: {} for name in ("user_id", "event_type")} | {"event_timestamp": {"formats": ["%+"]}}
 
 
 @pytest.fixture(autouse=True)
@@ -145,10 +150,11 @@ class KilledError(Exception):
     pass
 
 
-def do(context: StreamContext, way: str, day: str, end: str) -> None:
-    def kill(*_: object) -> None:
-        raise KilledError
+def kill(*_: object) -> None:
+    raise KilledError
 
+
+def do(context: StreamContext, way: str, day: str, end: str) -> None:
     context.prepare()
     with pytest.MonkeyPatch.context() as patched, suppress(KilledError):
         if end == "killed at commit":
@@ -159,6 +165,97 @@ def do(context: StreamContext, way: str, day: str, end: str) -> None:
             ingest(context, DAYS, "run")
         else:
             ingest_past(context, day, "run")
+
+
+# Kinesis
+
+
+def kinesis(settings: Settings, twin: MemoryKinesis, name: str, **changes: Any) -> StreamContext:
+    described = stream(name=name, source=KINESIS, landing=BY_SOURCE, **changes)
+    return StreamContext.open(described, settings, KinesisStream(described, twin.connect, twin.clock))
+
+
+def put(twin: MemoryKinesis, number: int, moment: datetime, shard: str = "s0") -> None:
+    twin.send(shard, payload(number, moment), arrived=moment)
+
+
+def test_a_day_of_a_data_stream_is_read_by_arrival_and_counted_once(settings: Settings, name: str) -> None:
+    twin = MemoryKinesis()
+    twin.now = at(5)
+    for number in range(6):
+        put(twin, number, at(1 + number // 2))  # the first three days; then the shard is split
+    twin.close("s0")
+    twin.open("s1", "s0")
+    twin.open("s2", "s0")
+    for number in range(6, 10):
+        put(twin, number, at(2 + number // 4, hour=number), "s1" if number % 2 else "s2")  # days 3 and 4
+    context = kinesis(settings, twin, name)
+    told = ingest_past(context, DAYS[2], "run")
+    assert told.rows == 2 + 2
+    assert [one.reason for one in told.skipped] == [
+        "records are kept for 24 hours: of 2026-01-03 those that are older can't be read any more"
+    ]
+    assert {place.partition("@")[2] for place in context.ledger.cursors()} == {DAYS[2]}
+    assert ingest_past(context, DAYS[2], "again").read == 0
+    ingest_and_publish(context, *DAYS)  # from the oldest on, as if nothing had been asked for
+    regular = {place: at_ for place, at_ in context.ledger.cursors().items() if "@" not in place}
+    assert regular.keys() == {"clicks/s0", "clicks/s1", "clicks/s2"}
+    days = {day: ids for day, ids in accepted(context).items() if ids}
+    assert [number for ids in days.values() for number in ids] == [f"e{number:04}" for number in range(10)]
+    assert ingest_past(context, DAYS[3], "later").read == 3  # the end of the one that was split, too
+    after = context.ledger.cursors()
+    assert {place: after[place] for place in regular} == regular
+    ingest_and_publish(context, *DAYS)
+    landing = {landing.landing_partition: landing for landing in context.ledger.landings()}[DAYS[2]]
+    assert (landing.raw_rows, landing.accepted, landing.duplicates, landing.rejected) == (8, 4, 4, 0)
+
+
+@pytest.mark.slow
+def test_backfilled_records_have_the_ids_of_their_places(settings: Settings, name: str) -> None:
+    columns = {**NO_ID, "user_id": {"from": "user"}, "event_type": {"from": "type"}}
+    columns["event_timestamp"] = {"from": "ts", "formats": ["%+"]}
+    columns["event_id"] = {"join": ["^shard", "^sequence_number", "^sub_sequence_number"]}
+    twin = MemoryKinesis()
+    twin.now = at(5)
+    put(twin, 0, at(3))
+    put(twin, 0, at(3))  # the same payload once more is another event
+    context = kinesis(settings, twin, name, columns=columns)
+    ingest_past(context, DAYS[2], "run")
+    ingest_and_publish(context, *DAYS)
+    (ids,) = [ids for ids in accepted(context).values() if ids]
+    assert len(set(ids)) == len(ids) == 2
+
+
+@pytest.mark.slow
+def test_backfills_and_regular_readings_of_shards_in_any_order_count_each_record_once(
+    settings: Settings, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sessions_platform.sources.kinesis.source.ROUND_BYTES", 200)
+    twin, chance, sent = MemoryKinesis(), Random(name), 0
+    twin.now = at(5)
+    context = kinesis(settings, twin, name)
+    shards, of_day = ["s0"], {day: list[str]() for day in DAYS}
+    for step in range(8):
+        for _ in range(chance.randrange(5)):
+            day = chance.randrange(1, 6)
+            put(twin, sent, at(day, chance.randrange(24)), chance.choice(shards))
+            of_day[DAYS[day - 1]].append(f"e{sent:04}")
+            sent += 1
+        if step == 4:
+            twin.close("s0")
+            shards = ["s1", "s2"]
+            for shard in shards:
+                twin.open(shard, "s0")
+        with suppress(KilledError), pytest.MonkeyPatch.context() as patched:
+            context.prepare()
+            if chance.random() < 0.4:
+                patched.setattr(*chance.choice([(LandingFiles, "move_rows", kill), (KinesisStream, "read", kill)]))
+            if chance.random() < 0.5:
+                ingest_past(context, chance.choice(DAYS), "run")
+            else:
+                ingest(context, DAYS, "run")
+    ingest_and_publish(context, *DAYS)
+    assert accepted(context) == {day: sorted(ids) for day, ids in of_day.items()}
 
 
 # Tables and APIs
@@ -230,16 +327,17 @@ def test_a_day_of_an_api_is_asked_for_by_its_parameters_page_by_page(settings: S
         ({"source": KAFKA}, "Fix: state landing: {by: source_time}"),
         ({"source": {"type": "http", "url": "https://a.b/c"}}, "it has no time by which records can be asked for"),
         (
-            {"source": {"type": "kinesis", "stream": "s", "region": "eu-west-1"}, "landing": BY_SOURCE},
-            "Kinesis is read from the first record that it keeps",
-        ),
-        (
             {
                 "source": KAFKA,
                 "landing": BY_SOURCE,
-                "columns": {name: {} for name in ("user_id", "event_type")} | {"event_timestamp": {"formats": ["%+"]}},
+                "columns": NO_ID,
             },
-            "Fix: give the stream a column event_id",
+            "made of the payload and its number among equal ones, so that what was read before would be counted twice. "
+            "Fix: give the stream a column event_id, not nullable, as in event_id: {join: [^partition, ^offset]}",
+        ),
+        (
+            {"source": KINESIS, "landing": BY_SOURCE, "columns": NO_ID},
+            "as in event_id: {join: [^shard, ^sequence_number, ^sub_sequence_number]}",
         ),
     ],
 )

@@ -81,8 +81,11 @@ class Kinesis(Protocol):
         """The data stream as it is now."""
         ...
 
-    def answers(self, shard: str, after: int | None) -> Iterator[Answer]:
-        """The records of a shard behind a sequence number, or from the oldest; it ends where the shard does."""
+    def answers(self, shard: str, after: int | None, since: datetime | None = None) -> Iterator[Answer]:
+        """The records of a shard behind a sequence number, else from a time of arrival on, else from the oldest.
+
+        It ends where the shard does.
+        """
         ...
 
 
@@ -113,14 +116,14 @@ class KinesisClient:
         retention = timedelta(hours=found["RetentionPeriodHours"])
         return DataStream(found["StreamCreationTimestamp"].isoformat(), retention, list(self._shards()))
 
-    def answers(self, shard: str, after: int | None) -> Iterator[Answer]:
-        """The records of a shard behind a sequence number, or from the oldest."""
-        iterator = self._iterator(shard, after)
+    def answers(self, shard: str, after: int | None, since: datetime | None = None) -> Iterator[Answer]:
+        """The records of a shard behind a sequence number, else from a time of arrival on, else from the oldest."""
+        iterator = self._iterator(shard, after, since)
         while iterator is not None:
             try:
                 answer = self._asked("get_records", ShardIterator=iterator)
             except _ExpiredError:
-                iterator = self._iterator(shard, after)
+                iterator = self._iterator(shard, after, since)
                 continue
             records = [_record(found) for found in answer["Records"]]
             records = [record for record in records if after is None or record.sequence_number > after]
@@ -128,14 +131,15 @@ class KinesisClient:
             iterator = answer.get("NextShardIterator")
             yield Answer(records, timedelta(milliseconds=answer["MillisBehindLatest"]), iterator is None)
 
-    def _iterator(self, shard: str, after: int | None) -> str:
-        place = {"StreamName": self._name, "ShardId": shard}
-        where = (
-            {"ShardIteratorType": "TRIM_HORIZON"}
-            if after is None
-            else {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "StartingSequenceNumber": str(after)}
-        )
-        return self._asked("get_shard_iterator", **place, **where)["ShardIterator"]
+    def _iterator(self, shard: str, after: int | None, since: datetime | None) -> str:
+        place: dict[str, Any] = {"StreamName": self._name, "ShardId": shard}
+        if after is not None:
+            place |= {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "StartingSequenceNumber": str(after)}
+        elif since is not None:
+            place |= {"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": since}
+        else:
+            place |= {"ShardIteratorType": "TRIM_HORIZON"}
+        return self._asked("get_shard_iterator", **place)["ShardIterator"]
 
     def _shards(self) -> Iterator[Shard]:
         place = {"StreamName": self._name}

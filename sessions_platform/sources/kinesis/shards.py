@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sessions_platform.contracts.kinesis_source import KinesisSource
-from sessions_platform.sources.base import Cursor, Skipped
+from sessions_platform.sources.base import Cursor, Past, Skipped
 from sessions_platform.sources.errors import SourceRefusedError
 from sessions_platform.sources.kinesis.client import DataStream, Shard
 
@@ -23,7 +23,7 @@ class Position:
         created: of the data stream.
         read_at: when all records that there were then had been read.
         sequence_number: of the last record that was read; None if there was none.
-        is_ended: whether the shard is closed, and read to its end.
+        is_ended: whether the shard is closed, and read to its end; or to the end of a time that is past.
         restarts: how often a data stream of the same name began anew.
     """
 
@@ -43,16 +43,22 @@ class Position:
         return Cursor(name, asdict(self))
 
 
-def name_of(source: KinesisSource, shard: str) -> str:
-    """The name of a shard's cursor."""
-    return f"{source.stream}/{shard}"
+# Between the name of a shard and that of a landing partition, in cursors of its time alone.
+PAST = "@"
 
 
-def positions(source: KinesisSource, cursors: Mapping[str, Mapping[str, Any]]) -> dict[str, Position]:
+def name_of(source: KinesisSource, shard: str, past: Past | None = None) -> str:
+    """The name of a shard's cursor; that of its own which a time that is past has."""
+    return f"{source.stream}/{shard}{PAST}{past.name}" if past else f"{source.stream}/{shard}"
+
+
+def positions(
+    source: KinesisSource, cursors: Mapping[str, Mapping[str, Any]], past: Past | None = None
+) -> dict[str, Position]:
     """The stored positions, by shard; not those of a Kafka topic of the same name that the stream read before."""
-    begin = f"{source.stream}/"
-    stored = {name.removeprefix(begin): at for name, at in cursors.items() if name.startswith(begin)}
-    return {shard: Position(**at) for shard, at in stored.items() if "created" in at}
+    begin, of = f"{source.stream}/", past.name if past else ""
+    places = {name.removeprefix(begin).partition(PAST): at for name, at in cursors.items() if name.startswith(begin)}
+    return {shard: Position(**at) for (shard, _, name), at in places.items() if name == of and "created" in at}
 
 
 def parents_first(shards: Sequence[Shard]) -> Iterator[Shard]:
@@ -105,3 +111,12 @@ def _lost(position: Position, stream: DataStream, is_listed: bool, now: datetime
         hours = stream.retention // timedelta(hours=1)
         return f"it was read last at {position.read_at}, and records are kept for {hours} hours: some may be gone"
     return None
+
+
+def gone(source: KinesisSource, stream: DataStream, past: Past, now: datetime) -> list[Skipped]:
+    """What is said of a time from which records are no longer kept."""
+    if past.start >= now - stream.retention:
+        return []
+    hours = stream.retention // timedelta(hours=1)
+    kept = f"records are kept for {hours} hours: of {past.name} those that are older can't be read any more"
+    return [Skipped(source.place, kept)]

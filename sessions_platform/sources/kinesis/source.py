@@ -14,11 +14,19 @@ import msgspec
 from sessions_platform.contracts.kinesis_source import KinesisSource
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.settings import Settings
-from sessions_platform.sources.base import NO_CURSORS, Cursors, Found, Quarantine, Slice
+from sessions_platform.sources.base import NO_CURSORS, Cursors, Found, Past, Quarantine, Skipped, Slice
 from sessions_platform.sources.errors import SourceUnavailableError
 from sessions_platform.sources.kinesis.aggregation import user_records
 from sessions_platform.sources.kinesis.client import Answer, DataStream, Kinesis, KinesisClient, Record, Shard
-from sessions_platform.sources.kinesis.shards import Position, lost, name_of, parents_first, positions
+from sessions_platform.sources.kinesis.shards import (
+    PAST,
+    Position,
+    gone,
+    lost,
+    name_of,
+    parents_first,
+    positions,
+)
 from sessions_platform.sources.messages import Block, MessageReading
 from sessions_platform.sources.server import ServerRecords
 
@@ -57,10 +65,19 @@ class KinesisStream(ServerRecords):
         kinesis, now = self._connect(self._source), self._now()
         stream, stored = kinesis.stream(), positions(self._source, cursors)
         skipped = dict(lost(self._source, stream, stored, now))
-        round_ = _Round(self._source, stream, stored, skipped.keys(), now)
+        return self._found(kinesis, _Round(self._source, stream, stored, skipped.keys(), now), skipped.values())
+
+    def search_past(self, past: Past, cursors: Cursors) -> Found:
+        """The records that arrived in that time, some megabytes of them; each shard up to its first later one."""
+        kinesis, now = self._connect(self._source), self._now()
+        stream, stored = kinesis.stream(), positions(self._source, cursors, past)
+        skipped = [] if stored else gone(self._source, stream, past, now)
+        return self._found(kinesis, _PastRound(self._source, stream, stored, past, now), skipped)
+
+    def _found(self, kinesis: Kinesis, round_: "_Round", skipped: Iterable[Skipped]) -> Found:
         self._has_more = round_.read(kinesis, self._now)
         self._kept = round_.records
-        return Found(round_.slices, list(skipped.values()))
+        return Found(round_.slices, list(skipped))
 
     def has_more(self) -> bool:
         """Whether the last `search` has left records for the next one."""
@@ -83,11 +100,13 @@ class _Round:
         stored: dict[str, Position],
         restarted: Iterable[str],
         now: datetime,
+        past: Past | None = None,
     ) -> None:
         self.slices: list[Slice] = []
         self.records: dict[str, Sequence[Record]] = {}
         self._source, self._stream, self._now = source, stream, now
         self._positions, self._restarted, self._bytes = stored, set(restarted), 0
+        self._past = past
 
     def read(self, kinesis: Kinesis, clock: Callable[[], datetime]) -> bool:
         """Read all shards as far as they may be read; whether there is more than one round reads."""
@@ -97,14 +116,21 @@ class _Round:
             position = self._position(shard.id)
             if position.is_ended or any(p in listed and not self._position(p).is_ended for p in shard.parents):
                 continue
-            for answer in kinesis.answers(shard.id, position.after):
+            since = self._past.start if self._past else None
+            for answer in map(self._of_time, kinesis.answers(shard.id, position.after, since)):
                 position = self._add(shard, position, answer)
                 if self._bytes >= ROUND_BYTES:
                     return True
+                if position.is_ended:
+                    break
                 if not shard.is_closed and answer.behind <= clock() - self._now:
                     break
             self._refresh(shard.id, position)
         return False
+
+    def _of_time(self, answer: Answer) -> Answer:
+        """What of an answer is asked for."""
+        return answer
 
     def _position(self, shard: str) -> Position:
         stored = self._positions.get(shard)
@@ -145,11 +171,30 @@ class _Round:
             self._slice(shard, replace(self._positions[shard], is_ended=True), "expired", ())
 
     def _slice(self, shard: str, after: Position, what: str, records: Sequence[Record]) -> None:
-        name = name_of(self._source, shard)
+        name = name_of(self._source, shard, self._past)
         again = f"{after.restarts}:" if after.restarts else ""
         uri = f"kinesis://{name}/{again}{what}"
         self._positions[shard], self.records[uri] = after, records
         self.slices.append(Slice(uri, "fixed", None, after.cursor(name)))
+
+
+class _PastRound(_Round):
+    """What one `search_past` reads. A shard ends here with the first record that arrived after the time."""
+
+    def __init__(
+        self, source: KinesisSource, stream: DataStream, stored: dict[str, Position], past: Past, now: datetime
+    ) -> None:
+        super().__init__(source, stream, stored, (), now, past)
+        self._end = past.end
+
+    def _of_time(self, answer: Answer) -> Answer:
+        """An answer without records that arrived later, of which the last one is the end."""
+        is_over = bool(answer.records) and answer.records[-1].arrived >= self._end
+        records = [record for record in answer.records if record.arrived < self._end]
+        return Answer(records, answer.behind, answer.is_end or is_over)
+
+    def _refresh(self, shard: str, position: Position) -> None:
+        """Nothing: it is asked for once more, or not."""
 
 
 class AnswerReading(MessageReading):
@@ -157,7 +202,8 @@ class AnswerReading(MessageReading):
 
     def __init__(self, stream: str, uri: str, records: Sequence[Record]) -> None:
         super().__init__(uri)
-        self._stream, self._shard, self._records = stream, uri.split("/")[3], records
+        self._stream, self._records = stream, records
+        self._shard = uri.split("/")[3].partition(PAST)[0]
 
     def blocks(self) -> Iterator[Block]:
         """All records at once."""
