@@ -44,6 +44,8 @@ def loaded(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iter
     demo["name"], demo["rejected"] = NAME, {"warn_above": "0%", "keep_for": "400d"}
     demo["source"]["files"] = "landing/{partition:%Y-%m-%d}/*.ndjson.gz"
     demo["columns"]["never_sent"] = {"nullable": True}
+    demo["columns"]["device"] = {"from": "anonymous_id", "nullable": True}
+    demo["identity"] = {"anonymous_id": "device", "user_id": "user_id"}
     (folder / f"{NAME}.yaml").write_text(yaml.safe_dump(demo, sort_keys=False))
     (folder / "broken.yaml").write_text("name: broken_one\n")
     with pytest.MonkeyPatch.context() as environment, dg.DagsterInstance.ephemeral() as instance:

@@ -123,6 +123,9 @@ def _numbers(document: Document) -> Iterator[tuple[str, str]]:
     average = document["total_duration_seconds"] / document["sessions"] if document["sessions"] else 0
     lasting = f", {_duration(average)} each on average" if document["sessions"] else ""
     yield "sessions", f"{document['sessions']:,} of {document['users']:,} users{lasting}"
+    if identity := document.get("identity"):
+        shared = f"; {identity['shared']:,} are shared" if identity["shared"] else ""
+        yield "identity", f"{identity['resolved']:,} anonymous ids of {identity['users']:,} users{shared}"
     partitions, files = document["partitions"], document["lake"]["files"]
     yield "partitions", f"{partitions['landing']:,} landing, {partitions['session']:,} session; {files:,} lake files"
     yield "verified", str(document["lake"]["verified_at"] or "never")[:16]

@@ -47,6 +47,15 @@ REPEATED_EVENT_ID_TYPES: dict[str, StoredType] = {
     "event_id": _STRING,
     **PROVENANCE_TYPES,
 }
+# The table `identity_links`: in which landing partition which anonymous id was seen with which user.
+IDENTITY_LINK_TYPES: dict[str, StoredType] = {
+    "landing_partition": _STRING,
+    "anonymous_id": _STRING,
+    "user_id": _STRING,
+    "first_seen": _TIMESTAMP,
+    "last_seen": _TIMESTAMP,
+    "events": _INTEGER,
+}
 REJECTED_EVENT_TYPES: dict[str, StoredType] = {
     "rejection_id": _STRING,
     **PROVENANCE_TYPES,

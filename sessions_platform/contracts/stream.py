@@ -21,6 +21,7 @@ from sessions_platform.contracts.columns import Column, ColumnType, Reference
 from sessions_platform.contracts.duplicates import Duplicates
 from sessions_platform.contracts.enrichments import Enrichments, enrichment_versions
 from sessions_platform.contracts.formats import FORMATS, LATER_OPTIONS, VERSIONED_OPTIONS, FormatOptions
+from sessions_platform.contracts.identity import Identity
 from sessions_platform.contracts.model import Model, no_keys
 from sessions_platform.contracts.pseudonyms import Pseudonym, key_fingerprint
 from sessions_platform.contracts.rejection_limits import Rejected
@@ -95,6 +96,7 @@ class Stream(Model):
     enrich: Enrichments = Field(
         default_factory=dict, description="What is computed of each accepted event: further columns, by enrichment."
     )
+    identity: Identity | None = Field(None, description="By which columns events say whose an anonymous id is.")
 
     # Where the stream was read from; source paths are relative to its folder. `key_prefix` is what the keys of its
     # Dagster assets begin with in another project. Not keys of the file.
@@ -289,6 +291,8 @@ class Stream(Model):
             contract["files_count_once_by"] = "text"  # and not by their bytes, as in partitions validated before
         if self.enrich:
             contract["enrich"] = enrichment_versions(self.enrich)
+        if self.identity:  # links are stored with the events that show them
+            contract["identity"] = self.identity.model_dump(include={"anonymous_id", "user_id"})
         if self.orders_by_position:  # repaired rows are then stored at the place of their original row
             contract["sequence"] = self.sequence
         if self.skip:

@@ -22,6 +22,7 @@ from sessions_platform.contracts.column_types import (
 from sessions_platform.contracts.columns import ColumnType
 from sessions_platform.contracts.enrichments import added_by, enrichment_issues
 from sessions_platform.contracts.format_checks import format_issues
+from sessions_platform.contracts.identity import identity_issues
 from sessions_platform.contracts.issues import Issue, KeyPath, Raw, mapping
 from sessions_platform.contracts.path_template import PLACEHOLDER, PathTemplate, TemplateError
 from sessions_platform.contracts.row_checks import duplicates_issues, skip_issues
@@ -102,6 +103,7 @@ def cross_key_issues(raw: Raw) -> Iterator[Issue]:
     yield from _named_column_issues(("session", "cut_on", "column"), cutting, {**columns, **enriched})
     yield from session_issues(session, {**columns, **enriched})
     yield from enrichment_issues(raw.get("enrich"), columns)
+    yield from identity_issues(raw)
     yield from target_issues(mapping(raw, "targets"))
     yield from _threshold_issues(mapping(raw, "rejected"))
     yield from _day_issues(raw)

@@ -21,6 +21,7 @@ from sessions_platform.contracts.rejected_events import REJECTED_EVENTS
 from sessions_platform.errors import UserError
 from sessions_platform.operations.exclusion import remaking
 from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.pipeline.identity import links_in
 from sessions_platform.pipeline.lineage import find_merged_into
 from sessions_platform.pipeline.load import checked_sessions
 from sessions_platform.pipeline.progress import count, steps
@@ -43,13 +44,14 @@ _PARTITIONS_AT_ONCE = 100
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """What is current after the swap; `sessions` counts those of each session partition."""
+    """What is current after the swap; `sessions` and `links` count those of each partition."""
 
     landings: tuple[LandingVersion, ...]
     sessionized: tuple[SessionVersion, ...]
     sessions: dict[str, int]
     changed: Loaded
     rejected: Loaded
+    links: dict[str, int]
 
 
 def rebuild(context: StreamContext, run_id: str, report: Callable[[str], None]) -> Rebuilt:
@@ -219,8 +221,11 @@ def _swap(
         changed = warehouse.load_sessions(connection, sessions, partitions, run_id, find)
         ledger.mark_loaded(connection, versions)
         current.replace_by(connection, ledger)
+        links = links_in(context, [landing.events_path for landing in landings])
+        warehouse.identity_links.replace(connection, links, None)
+        linked = warehouse.identity_links.counts(connection)
         rows = context.lake.blocks([landing.rejected_path for landing in landings], REJECTED_EVENTS)
         landing_partitions = [*before["landing_partition"], *(landing.landing_partition for landing in landings)]
         rejected = warehouse.load_rejected(connection, rows, landing_partitions, run_id)
         counts = {partition: sessions.rows.get(partition, 0) for partition in sessionized.partitions}
-    return Rebuilt(tuple(landings), tuple(versions), counts, changed, rejected)
+    return Rebuilt(tuple(landings), tuple(versions), counts, changed, rejected, linked)

@@ -25,6 +25,7 @@ from sessions_platform.operations.landing_places import digest_of
 from sessions_platform.operations.quarantined_files import copy_again
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.growth import recorded
+from sessions_platform.pipeline.identity import store_links
 from sessions_platform.pipeline.publish import publish
 from sessions_platform.pipeline.quality import CheckFailedError, ValidationChecks, stop_if_failed
 from sessions_platform.pipeline.raw_files import blocks_of, quarantine_of, rows_of
@@ -38,7 +39,7 @@ from sessions_platform.storage.lake.stored_file import StoredFile
 from sessions_platform.storage.ledger.ledger import KnownFile, LakeFile, LandingVersion, Snapshot
 from sessions_platform.transforms.erasure import has_only_nulls
 
-_ORDER = ("raw_events", "events", "rejected_events", "sessionized_events", "sessions", QUARANTINED)
+_ORDER = ("raw_events", "events", "rejected_events", "identity_links", "sessionized_events", "sessions", QUARANTINED)
 
 
 class _NotRepairableError(Exception):
@@ -94,6 +95,7 @@ class _Repair:
     def outcome(self, problem: Problem) -> Outcome:
         ways: dict[str, Callable[[Problem], str]] = {
             "raw_events": self._raw_events,
+            "identity_links": self._identity_links,
             "sessionized_events": self._sessionized_events,
             "sessions": self._sessions,
             QUARANTINED: self._quarantined,
@@ -236,6 +238,10 @@ class _Repair:
         events = context.lake.scan([validated.events.path], context.event_columns)
         new = events.select(key_expr(context.stream.session_calendar).unique()).collect().to_series()
         return sorted({*new, *(version.session_partition for version in context.ledger.newest_sessions())})
+
+    def _identity_links(self, problem: Problem) -> str:
+        store_links(self._context, problem.partition)
+        return "found again in events"
 
     # sessionized_events, from events --------------------------------------------------------------------------
 

@@ -38,6 +38,7 @@ def status(context: StreamContext, found: Found | None = None) -> dict[str, Any]
     with context.database.transaction(read_only=True) as connection:
         loaded = context.ledger.loaded_sessions(connection)
         totals = context.queries.totals(connection)
+        identity = context.queries.identities(connection)
     return {
         "stream": context.stream.name,
         "source": {"kind": context.stream.source.kind, "noun": context.stream.source.noun},
@@ -54,6 +55,7 @@ def status(context: StreamContext, found: Found | None = None) -> dict[str, Any]
         "events_outside_sessions": sum(version.events_outside_sessions for version in loaded),
         "events_without_tool_id": sum(version.events_without_tool_id for version in loaded),
         **totals,
+        **({"identity": identity} if identity else {}),
         "partitions": {"landing": len(landings), "session": len(loaded)},
         "pending": {
             "landing": pending_landing_partitions(context, found=found),

@@ -7,6 +7,7 @@ Here: what is compared, and what is found to be wrong. Not here: how bytes are c
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from sessions_platform.operations.lake_problems import Kind, Problem
 from sessions_platform.operations.quarantined_files import damaged_copies, missing_copies
 from sessions_platform.operations.repair import repair
 from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.pipeline.identity import differing_partitions
 from sessions_platform.pipeline.progress import count, steps
 from sessions_platform.storage.lake.errors import DamagedFileError, LakeFileError, MissingFileError
 from sessions_platform.storage.ledger.ledger import LakeFile, LandingVersion, SessionVersion
@@ -144,6 +146,14 @@ class _Examination:
             yield from self._session_counts(version, in_warehouse.pop(version.session_partition, (0, 0)))
         for partition, (sessions, events) in in_warehouse.items():
             yield _differ("sessions", partition, events, f"the warehouse has {sessions} sessions that none has loaded")
+        if self._deep:
+            yield from self._links()
+
+    def _links(self) -> Iterator[Problem]:
+        """Links are compared one by one; not where a file of events can't be read, which is reported already."""
+        with suppress(MissingFileError, DamagedFileError):
+            for partition in differing_partitions(self._context):
+                yield _differ("identity_links", partition, 0, "the links are not those of the accepted events")
 
     def _session_counts(self, version: SessionVersion, in_warehouse: tuple[int, int]) -> Iterator[Problem]:
         sessions, events = in_warehouse

@@ -137,7 +137,7 @@ def _raw_events(stream: Stream) -> dg.AssetsDefinition:
 
 
 def _validated_events(stream: Stream) -> dg.AssetsDefinition:
-    events, rejected = key(stream, "events"), key(stream, "rejected_events")
+    raw, events, rejected = (key(stream, name) for name in ("raw_events", "events", "rejected_events"))
     contract = events_schema(stream)
     common = {
         "group_name": GROUP,
@@ -148,7 +148,7 @@ def _validated_events(stream: Stream) -> dg.AssetsDefinition:
 
     @dg.multi_asset(
         name=f"{stream.name}__validated_events",
-        ins={"raw_events": dg.AssetIn(key(stream, "raw_events"))},
+        ins={"raw_events": dg.AssetIn(raw)},
         outs={
             "events": dg.AssetOut(
                 key=events,
@@ -170,6 +170,12 @@ def _validated_events(stream: Stream) -> dg.AssetsDefinition:
                 metadata={"dagster/column_schema": column_schema(rejected_schema(stream))},
                 **common,
             ),
+            **_identity_links(stream),
+        },
+        internal_asset_deps={
+            "events": {raw},
+            "rejected_events": {raw},
+            **({"identity_links": {events}} if stream.identity else {}),
         },
         check_specs=check_specs(stream, "events", "rejected_events"),
         partitions_def=partitions_definition(stream.landing_calendar),
@@ -179,7 +185,7 @@ def _validated_events(stream: Stream) -> dg.AssetsDefinition:
     )
     def validated_events(
         context: dg.AssetExecutionContext, platform: Platform, raw_events: Dataset
-    ) -> Iterator[dg.AssetCheckResult | dg.Output[Dataset]]:
+    ) -> Iterator[dg.AssetCheckResult | dg.Output[Dataset] | dg.Output[None]]:
         stream_context, partitions = platform.stream_context(stream.name), context.partition_keys
         checks, validated = ValidationChecks(stream_context), list[ValidatedPartition]()
         with removing_unpublished(stream_context):
@@ -202,8 +208,30 @@ def _validated_events(stream: Stream) -> dg.AssetsDefinition:
                     )
                 yield dg.Output(stream_context.events(partitions), "events")
                 yield dg.Output(stream_context.rejected_events(partitions), "rejected_events")
+                if stream.identity:
+                    yield dg.Output(None, "identity_links")
 
     return validated_events
+
+
+def _identity_links(stream: Stream) -> dict[str, dg.AssetOut]:
+    """The output of that name, which a step publishes together with its events; none without an identity."""
+    if stream.identity is None:
+        return {}
+    made = dg.AssetOut(
+        key=key(stream, "identity_links"),
+        description=(
+            "Which anonymous ids were seen with which users, when and how often: a table of the warehouse. Its views "
+            "`identities` and `sessions_of_people` say whose they are."
+        ),
+        group_name=GROUP,
+        tags=tags(stream, "landing"),
+        owners=stream.owners,
+        kinds={"postgres", "table"},
+        dagster_type=dg.Nothing,
+        metadata={"dagster/table_name": f"{stream.name}.identity_links"},
+    )
+    return {"identity_links": made}
 
 
 def _sessionized_events(stream: Stream) -> dg.AssetsDefinition:
@@ -341,6 +369,9 @@ def _report_published(
 ) -> None:
     metadata = {"version": published.version, "affected_session_partitions": list(published.affected)}
     context.add_asset_metadata(metadata, asset_key=key(stream, "events"), partition_key=validated.landing_partition)
+    if stream.identity:
+        links, asset = {"dagster/row_count": published.links}, key(stream, "identity_links")
+        context.add_asset_metadata(links, asset_key=asset, partition_key=validated.landing_partition)
 
 
 def _since(started: float) -> float:

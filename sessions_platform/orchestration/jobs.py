@@ -192,6 +192,7 @@ def _rebuilt_partitions(rebuilt: Rebuilt) -> Iterator[tuple[str, str, int]]:
     for landing in rebuilt.landings:
         rows = {"raw_events": landing.raw_rows, "events": landing.accepted, "rejected_events": landing.rejected}
         yield from ((asset, landing.landing_partition, count) for asset, count in rows.items())
+    yield from (("identity_links", partition, links) for partition, links in rebuilt.links.items())
     for version in rebuilt.sessionized:
         yield "sessionized_events", version.session_partition, version.rows
         yield "sessions", version.session_partition, rebuilt.sessions[version.session_partition]
@@ -200,7 +201,9 @@ def _rebuilt_partitions(rebuilt: Rebuilt) -> Iterator[tuple[str, str, int]]:
 def _job(
     stream: Stream, job: str, assets: tuple[str, ...], description: str, tags: Mapping[str, str] = MappingProxyType({})
 ):
-    keys = [key(stream, name) for name in assets]
+    # Links are made in the step that makes events.
+    made = (*assets, "identity_links") if stream.identity and "events" in assets else assets
+    keys = [key(stream, name) for name in made]
     selection = dg.AssetSelection.assets(*keys) - _sample_check(stream)
     return dg.define_asset_job(
         job_name(stream, job), selection=selection, description=description, tags={**_tags(stream), **tags}

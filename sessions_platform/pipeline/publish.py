@@ -1,8 +1,8 @@
 """Validated landing partitions → current events and rejected_events, in one transaction.
 
-Here belongs what that transaction contains: the new landing version, the session partitions that it invalidates, and
-the dead-letter queue. Not here: how rows are validated (`validate.py`) and which session partitions are affected
-(`invalidation.py`).
+Here belongs what that transaction contains: the new landing version, the session partitions that it invalidates, the
+links of anonymous ids, and the dead-letter queue. Not here: how rows are validated (`validate.py`) and which session
+partitions are affected (`invalidation.py`).
 """
 
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from sessions_platform.contracts.rejected_events import REJECTED_EVENTS
 from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.pipeline.identity import links_in
 from sessions_platform.pipeline.invalidation import affected_by
 from sessions_platform.pipeline.validate import ValidatedPartition
 from sessions_platform.storage.lake.errors import MissingFileError
@@ -19,11 +20,12 @@ from sessions_platform.storage.warehouses.postgres.loader import Loaded
 
 @dataclass(frozen=True)
 class Published:
-    """A publication: its version in the ledger, the affected session partitions, and the changes of the queue."""
+    """A publication: its version in the ledger, the affected session partitions, changes of the queue, and links."""
 
     version: int
     affected: tuple[str, ...]
     rejected: Loaded
+    links: int  # pairs of an anonymous id and a user
 
 
 def publish(
@@ -63,9 +65,13 @@ def _publish(
             landings, new = context.ledger.current(connection), validated.events.path
             affected = affected_by(context, landings, validated.landing_partition, new, validated.span)
         version = context.ledger.publish(connection, landing_row(context, validated, run_id), affected)
+        links = links_in(context, [validated.events.path])
+        identity_links = context.warehouse.identity_links
+        identity_links.replace(connection, links, [validated.landing_partition])
+        linked = identity_links.counts(connection, [validated.landing_partition])
         frames = context.lake.blocks([validated.rejected.path], REJECTED_EVENTS)
         loaded = context.warehouse.load_rejected(connection, frames, [validated.landing_partition], run_id)
-    return Published(version, tuple(affected), loaded)
+    return Published(version, tuple(affected), loaded, linked.get(validated.landing_partition, 0))
 
 
 def landing_row(context: StreamContext, validated: ValidatedPartition, run_id: str) -> dict[str, object]:

@@ -52,6 +52,7 @@ def test_whatever_the_keys_are_no_rule_fails() -> None:
             "rejected",
             "sequence",
             "duplicates",
+            "identity",
             "skip",
             "targets",
         ):
@@ -292,6 +293,39 @@ def test_a_column_that_is_named_is_one_of_the_streams(sequence: str | None, camp
 def test_what_is_compared_of_duplicates_is_there(duplicates: dict[str, Any], broken: list[str]) -> None:
     columns = {**VALID["columns"], "received": {"from": ["stamp", "received_at"]}}
     assert keys_of(issues(columns=columns, duplicates=duplicates)) == broken
+
+
+@pytest.mark.parametrize(
+    ("keys", "broken"),
+    [
+        ({"identity": {"anonymous_id": "device", "user_id": "user_id"}}, []),
+        ({"identity": {"anonymous_id": "device", "user_id": "account"}}, ["identity.user_id"]),
+        ({"identity": {"anonymous_id": "device", "user_id": "device"}}, ["identity.user_id"]),
+        (
+            {"identity": {"anonymous_id": "event_timestamp", "user_id": "amount"}},
+            ["identity.anonymous_id", "identity.user_id"],
+        ),
+        ({"identity": {"anonymous_id": "device"}, "pseudonymize": {"user_id": "hmac"}}, ["identity.anonymous_id"]),
+        (
+            {
+                "identity": {"anonymous_id": "device", "user_id": "user_id"},
+                "pseudonymize": {"user_id": "hmac", "device": "hmac"},
+            },
+            [],
+        ),
+        (
+            {
+                "identity": {"anonymous_id": "device", "user_id": "user_id"},
+                "session": {"columns": {"person_id": {"last": "device"}}},
+            },
+            ["session.columns.person_id"],
+        ),
+        ({"identity": [], "pseudonymize": []}, []),
+    ],
+)
+def test_both_ids_of_an_identity_are_columns_of_one_spelling(keys: dict[str, Any], broken: list[str]) -> None:
+    columns = {**VALID["columns"], "device": {"nullable": True}, "amount": {"type": "float"}}
+    assert keys_of(issues(columns=columns, **keys)) == broken
 
 
 def test_local_times_of_orc_need_a_zone() -> None:

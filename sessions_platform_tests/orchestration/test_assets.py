@@ -13,6 +13,7 @@ from sessions_platform.orchestration import resources
 from sessions_platform.pipeline.sessionize import sessionize_partitions
 from sessions_platform.storage.postgres.roles import as_owner
 from sessions_platform_tests.orchestration.conftest import PROJECT, Home
+from sessions_platform_tests.streams import PLAIN
 
 pytestmark = pytest.mark.slow
 
@@ -45,6 +46,20 @@ def test_a_range_twice_and_then_a_day_leave_the_same_tables_row_for_row(
     for first, last in [DAYS, ("2026-01-02", "2026-01-02")]:
         assert home.execute("materialize_all", first, last, instance).success
         assert (home.table(), home.table("rejected_events")) == before
+
+
+def test_links_of_anonymous_ids_are_an_asset_of_the_step_that_makes_events(
+    home: Home, instance: dg.DagsterInstance
+) -> None:
+    columns = {**PLAIN["columns"], "device": {"from": "id"}}
+    home.write_stream(columns=columns, identity={"anonymous_id": "device", "user_id": "user_id"})
+    home.ingest(1, "a", ("ann", 0, "a"), ("bob", 0, "b"))
+    assert home.execute("ingest_events", *DAYS, instance).success
+    records = instance.fetch_materializations(dg.AssetKey([home.name, "identity_links"]), limit=10).records
+    made = [record.event_log_entry.asset_materialization for record in records]
+    rows = {one.partition: one.metadata["dagster/row_count"].value for one in made if one}
+    assert rows == {"2026-01-01": 2, **{f"2026-01-0{day}": 0 for day in (2, 3, 4, 5)}}
+    assert [row["user_id"] for row in home.table("identities")] == ["ann", "bob"]
 
 
 def test_every_check_passes_and_reports_what_it_checked(home: Home, instance: dg.DagsterInstance) -> None:

@@ -11,6 +11,7 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 
 from sessions_platform.storage.postgres.roles import become_owner
+from sessions_platform.storage.warehouses.postgres.identity_views import LINKS
 
 _ERASED = "[erased]"
 
@@ -81,7 +82,11 @@ class ErasedRows:
     def vacuum(self, connection: psycopg.Connection) -> None:
         """Free the space of removed rows, which PostgreSQL keeps until then. The connection commits by itself."""
         become_owner(connection)
-        for table in ("sessions", "session_changes", "rejected_events", "rejection_decisions", "repeated_event_ids"):
+        tables = ["sessions", "session_changes", "rejected_events", "rejection_decisions", "repeated_event_ids"]
+        links = Identifier(self._stream, LINKS).as_string()
+        if connection.execute("select to_regclass(%s)", [links]).fetchone() != (None,):
+            tables.append(LINKS)  # the publication without the users has removed theirs
+        for table in tables:
             connection.execute(SQL("vacuum {}").format(Identifier(self._stream, table)))
 
     def _execute(self, connection: psycopg.Connection, sql: str, values: object) -> psycopg.Cursor:

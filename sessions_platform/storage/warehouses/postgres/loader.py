@@ -19,6 +19,7 @@ from sessions_platform.contracts.sessions import session_columns
 from sessions_platform.storage.warehouses.postgres import statements as sql
 from sessions_platform.storage.warehouses.postgres.copy_encoder import copy_rows
 from sessions_platform.storage.warehouses.postgres.erasure import ErasedRows
+from sessions_platform.storage.warehouses.postgres.identity_links import IdentityLinks
 from sessions_platform.storage.warehouses.postgres.loaded_partitions import LoadedPartitions
 from sessions_platform.storage.warehouses.postgres.merge import (
     Loaded,
@@ -41,6 +42,7 @@ class Warehouse:
         self.tables = tables
         self.dead_letters = tables.dead_letters
         self.erasure = ErasedRows(tables.stream.name)
+        self.identity_links = IdentityLinks(tables)
         self._loaded_partitions = LoadedPartitions(tables)
 
     def staged_sessions(self, frames: Iterable[pl.DataFrame]) -> AbstractContextManager[StagedSessions]:

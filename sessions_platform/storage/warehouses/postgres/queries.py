@@ -11,6 +11,7 @@ import psycopg
 from psycopg.rows import dict_row
 from psycopg.sql import SQL, Identifier
 
+from sessions_platform.storage.warehouses.postgres.identity_views import IDENTITIES
 from sessions_platform.storage.warehouses.postgres.tables import WarehouseTables
 
 
@@ -63,6 +64,18 @@ class WarehouseQueries:
         query = SQL("select session_partition, count(*), coalesce(sum(event_count), 0)::bigint from {} group by 1")
         rows = connection.execute(query.format(self._tables.sessions.identifier)).fetchall()
         return {partition: (sessions, events) for partition, sessions, events in rows}
+
+    def identities(self, connection: psycopg.Connection) -> dict[str, int] | None:
+        """Anonymous ids that were seen with a user, that are somebody's, or are shared; and the users who have any.
+
+        None for a stream that states no identity.
+        """
+        if self._tables.stream.identity is None:
+            return None
+        query = SQL("""
+            select count(*), count(user_id), count(*) filter (where is_shared), count(distinct user_id) from {}""")
+        counted = connection.execute(query.format(Identifier(self._tables.stream.name, IDENTITIES))).fetchone()
+        return dict(zip(("anonymous_ids", "resolved", "shared", "users"), counted or (), strict=True))
 
     def totals(self, connection: psycopg.Connection) -> dict[str, float]:
         """Sessions, users, events in sessions, and the sum of all durations in seconds."""

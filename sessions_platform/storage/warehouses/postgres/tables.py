@@ -15,6 +15,7 @@ import psycopg
 from psycopg.sql import SQL, Composed, Identifier
 
 from sessions_platform.contracts.column_types import (
+    IDENTITY_LINK_TYPES,
     REJECTED_EVENT_TYPES,
     REPEATED_EVENT_ID_TYPES,
     SESSION_CHANGE_TYPES,
@@ -31,6 +32,7 @@ from sessions_platform.storage.postgres.migrations import ensure_current
 from sessions_platform.storage.postgres.roles import as_owner
 from sessions_platform.storage.warehouses.postgres import statements as sql
 from sessions_platform.storage.warehouses.postgres.dead_letters import DeadLetters
+from sessions_platform.storage.warehouses.postgres.identity_views import LINKS, IdentityViews
 
 _TYPES: dict[StoredType, LiteralString] = {
     ColumnType.string: "text",
@@ -154,6 +156,10 @@ class WarehouseTables:
         self.repeated_event_ids = Table(
             stream.name, "repeated_event_ids", None, REPEATED_EVENT_ID_TYPES, {}, (("event_id",),)
         )
+        self.identity_links = Table(
+            stream.name, LINKS, None, IDENTITY_LINK_TYPES, {}, (("landing_partition",), ("anonymous_id",), ("user_id",))
+        )
+        self._identity_views = IdentityViews(stream.name, stream.identity, list(self.sessions.every_column))
         self.dead_letters = DeadLetters(stream.name)
         self._tables = (
             self.sessions,
@@ -161,6 +167,7 @@ class WarehouseTables:
             self.session_changes,
             self.repeated_event_ids,
             self.loaded_partitions,
+            *([self.identity_links] if stream.identity else []),
         )
 
     def prepare(self, connection: psycopg.Connection) -> None:
@@ -179,6 +186,7 @@ class WarehouseTables:
         ensure_current(connection)
         queue = list(self.rejected_events.every_column)
         views_exist = self._views_exist(connection) and self.dead_letters.exists(connection, queue)
+        views_exist = views_exist and self._identity_views.are_current(connection)
         if views_exist and all(self._is_complete(connection, table) for table in self._tables):
             return
         lock(connection, "sessions_platform")
@@ -187,6 +195,7 @@ class WarehouseTables:
             for table in self._tables:
                 self._create(connection, table)
             self._create_views(connection)
+            self._identity_views.create(connection)
             self.dead_letters.prepare(connection, queue)
 
     def retype(self, connection: psycopg.Connection) -> None:
@@ -197,14 +206,13 @@ class WarehouseTables:
         Raises:
             WarehouseError: an object that is not the platform's own, such as a user's view, depends on such a column.
         """
-        view = Identifier(self.stream.name, _VIEW_NAME)
         for table in self._tables:
             existing = self._existing_columns(connection, table)
             for name, dtype in table.columns.items():
                 if existing.get(name, _TYPES[dtype]) == _TYPES[dtype]:
                     continue
                 with as_owner(connection):
-                    connection.execute(SQL("drop view if exists {}").format(view))
+                    self._drop_views_of_sessions(connection)
                     self._retype_column(connection, table, name, _TYPES[dtype])
 
     def obsolete(self, connection: psycopg.Connection) -> list[str]:
@@ -220,7 +228,7 @@ class WarehouseTables:
         for column in self.obsolete(connection):
             parts = {"table": self.sessions.identifier, "column": Identifier(column)}
             with as_owner(connection):
-                connection.execute(SQL("drop view if exists {}").format(Identifier(self.stream.name, _VIEW_NAME)))
+                self._drop_views_of_sessions(connection)
                 try:
                     connection.execute(SQL("alter table {table} drop column {column}").format(**parts))
                 except psycopg.errors.DependentObjectsStillExist as error:
@@ -254,6 +262,10 @@ class WarehouseTables:
             self._create_view(connection)
         if of_rejected != sql.REJECTED_VIEW_COMMENT:
             self._create_rejected_view(connection)
+
+    def _drop_views_of_sessions(self, connection: psycopg.Connection) -> None:
+        connection.execute(SQL("drop view if exists {}").format(Identifier(self.stream.name, _VIEW_NAME)))
+        self._identity_views.drop(connection)
 
     def _create_view(self, connection: psycopg.Connection) -> None:
         view = Identifier(self.stream.name, _VIEW_NAME)
