@@ -54,8 +54,7 @@ def clean_up(context: StreamContext, *, dry_run: bool = False, now: datetime | N
         filesystem = context.lake.filesystem
         drafts = [draft for draft in filesystem.drafts(context.stream.name) if draft.written_at < before]
         if not dry_run:
-            for file in files:
-                context.lake.remove(file.path)
+            context.lake.remove_all([file.path for file in files])
             for draft in drafts:
                 filesystem.discard(draft)
         versions, changes = (_count_rows if dry_run else _remove_rows)(context)

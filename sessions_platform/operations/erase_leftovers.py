@@ -66,12 +66,12 @@ def remove_superseded_files(context: StreamContext, pattern: UserPattern) -> Rem
         "sessionized_events": lambda path: _is_of(context, path, pattern, removed, _SESSIONS),
     }
     for asset, names in tests.items():
-        for path in context.lake.filesystem.list(f"{context.stream.name}/{asset}"):
-            if path not in in_use and path.endswith(".parquet"):
-                removed.looked_at += 1
-                if _may_name(path, names):
-                    context.lake.remove(path)
-                    removed.deleted += 1
+        listed = context.lake.filesystem.list(f"{context.stream.name}/{asset}")
+        unneeded = [path for path in listed if path not in in_use and path.endswith(".parquet")]
+        naming = [path for path in unneeded if _may_name(path, names)]
+        context.lake.remove_all(naming)
+        removed.looked_at += len(unneeded)
+        removed.deleted += len(naming)
     _remove_abandoned(context, removed)
     return removed
 

@@ -35,6 +35,4 @@ def _remove(context: StreamContext, written: list[str]) -> None:
     candidates = [path for path in written if _RAW not in f"/{path}"]
     if candidates:
         needed, _, _ = context.ledger.needed_files(context.stream.retention.superseded_files)
-        for path in candidates:
-            if path not in needed:
-                context.lake.remove(path)
+        context.lake.remove_all([path for path in candidates if path not in needed])

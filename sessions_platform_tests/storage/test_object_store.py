@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,6 +16,7 @@ from dagster import Failure
 from sessions_platform.cli.failures import run_command
 from sessions_platform.contracts.object_store import Objects
 from sessions_platform.orchestration.failures import retried_when_transient
+from sessions_platform.storage.lake import bucket as bucket_module
 from sessions_platform.storage.lake import checksums, object_store
 from sessions_platform.storage.lake.copies import Copies, Copy, read_at, reader
 from sessions_platform.storage.lake.errors import (
@@ -206,7 +207,7 @@ def test_an_object_may_take_longer_to_be_sent_than_a_store_may_be_silent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("obstore")
-    monkeypatch.setattr(object_store, "SILENT_FOR", timedelta(seconds=0.2))
+    monkeypatch.setattr(bucket_module, "SILENT_FOR", timedelta(seconds=0.2))
     server = ThreadingHTTPServer(("127.0.0.1", 0), SlowLine)
     Thread(target=server.serve_forever, daemon=True).start()
     variables = {"ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b", "REGION": "c", "ALLOW_HTTP": "true"}
@@ -321,8 +322,53 @@ def test_a_lake_whose_variables_can_not_be_used_is_refused_in_a_sentence(monkeyp
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "")
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "no base64")
     with pytest.raises(LakeRefusedError, match=r"^az://bucket can't be used as the lake: .*\. Fix: correct AZURE_S"):
-        object_store.open_store(Objects("az", "bucket", ""))
+        bucket_module.open_store(Objects("az", "bucket", ""))
 
 
 def keys(bucket: "MemoryStore") -> Iterator[str]:
     return (meta["path"] for page in bucket.list() for meta in page)
+
+
+class Guarding:
+    """A store that refuses to delete some objects, by themselves and in a list, of which it deletes the others."""
+
+    def __init__(self, store: "MemoryStore", guarded: Set[str]) -> None:
+        self._store, self._guarded, self.lists = store, guarded, list[int]()
+
+    def delete(self, paths: str | list[str]) -> None:
+        from obstore.exceptions import GenericError, PermissionDeniedError
+
+        if isinstance(paths, str):
+            if paths in self._guarded:
+                raise PermissionDeniedError(f"Error performing DELETE {paths}: status code: 403 Forbidden: <Code>A</Code>")
+            self._store.delete(paths)
+            return
+        self.lists.append(len(paths))
+        for path in paths:
+            if path not in self._guarded:
+                self._store.delete(path)
+        if self._guarded.intersection(paths):
+            raise GenericError("DeleteObjects request failed")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+def test_objects_that_a_store_does_not_delete_are_told_by_name_and_all_others_are_deleted(
+    bucket: "MemoryStore", opened: Callable[..., Lake]
+) -> None:
+    paths = [f"web/events/{number}" for number in range(2500)]
+    for path in paths:
+        bucket.put(f"lake/{path}", b"")
+    guarded = {f"lake/{path}" for path in (paths[7], paths[900], paths[2400])}
+    guarding = Guarding(bucket, guarded)
+    with pytest.raises(LakeRefusedError) as refused:
+        opened(guarding).remove_all(paths)
+    assert set(keys(bucket)) == guarded
+    assert guarding.lists == [1000, 1000, 500]
+    first, _, others = str(refused.value).partition(" Nor could be deleted: ")
+    assert first.startswith("s3://bucket/lake/web/events/7 can't be used as the lake: A. Fix: grant s3:ListBucket on")
+    assert others == "lake/web/events/900, lake/web/events/2400."
+    guarding = Guarding(bucket, frozenset())
+    opened(guarding).filesystem.delete_folder("web")
+    assert (guarding.lists, list(keys(bucket))) == ([3], [])

@@ -113,6 +113,10 @@ class Filesystem(Protocol):
         """Remove the file if it exists."""
         ...
 
+    def delete_all(self, paths: Sequence[str]) -> None:
+        """Remove the files that exist; all but those that an error names, if there is one."""
+        ...
+
     def delete_folder(self, folder: str) -> None:
         """Remove all files and drafts below a folder, as far as they can be removed."""
         ...
@@ -189,6 +193,16 @@ class LocalFilesystem:
 
     def delete(self, path: str) -> None:
         (self.root / path).unlink(missing_ok=True)
+
+    def delete_all(self, paths: Sequence[str]) -> None:
+        errors: list[OSError] = []
+        for path in paths:
+            try:
+                self.delete(path)
+            except OSError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     def delete_folder(self, folder: str) -> None:
         shutil.rmtree(self.root / folder, ignore_errors=True)

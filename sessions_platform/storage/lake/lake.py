@@ -253,6 +253,10 @@ class Lake:
         """Delete the file if it exists."""
         self.filesystem.delete(path)
 
+    def remove_all(self, paths: Sequence[str]) -> None:
+        """Delete the files that exist, by few requests where they are in an object store."""
+        self.filesystem.delete_all(paths)
+
     def _check_size(self, path: str, size: int | None) -> None:
         found = self._checksums[path][0].size
         if size not in (None, found):

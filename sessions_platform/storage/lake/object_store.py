@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from sessions_platform.contracts.object_store import Objects
-from sessions_platform.errors import MissingExtraError
 from sessions_platform.sources.objects.copying import Copier
-from sessions_platform.sources.objects.failures import Failures, Wording
+from sessions_platform.sources.objects.failures import Failures
 from sessions_platform.sources.objects.listing import listed, version_of
+from sessions_platform.storage.lake.bucket import open_store, wording
 from sessions_platform.storage.lake.copies import Copies, Copy, read_at, reader, size_of
-from sessions_platform.storage.lake.errors import LakeRefusedError, LakeUnavailableError
+from sessions_platform.storage.lake.deletions import delete_all
+from sessions_platform.storage.lake.errors import LakeUnavailableError
 from sessions_platform.storage.lake.filesystem import Draft, ListedFile, State, draft_in, drafts_below
 from sessions_platform.storage.lake.stored_file import checksum_in
 
@@ -34,84 +35,10 @@ COPIED_BYTES, COPIED_FILES = 2 << 30, 200
 # What a store takes in one request: S3 5 GiB, Azure 5000 MiB. A larger file is sent in parts.
 SINGLE_REQUEST_BYTES = 4 << 30
 _GIVE_UP_AFTER = timedelta(minutes=2)
-SILENT_FOR, _LONGEST_REQUEST = timedelta(seconds=30), timedelta(hours=1)
-# The slowest line on which a file is sent, in bytes in a second; and for how long the library tries again by itself.
-_SLOWEST_LINE = 256 << 10
-_LONGEST_RETRIES = timedelta(minutes=3)
 # A file that is sent in parts: the bytes of one, how many are on the line at once, and how many it is read by.
 _PART_BYTES, _PARTS_AT_ONCE, _READ_BYTES = 10 << 20, 12, 8 << 20
 # How often it is asked again where a store refuses a name as taken, and has no such object.
 _ATTEMPTS = 5
-
-_IN_ENVIRONMENT = {
-    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment",
-    "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY in the environment",
-}
-_RIGHTS = {
-    "s3": "s3:ListBucket on the bucket, and s3:GetObject, s3:PutObject and s3:DeleteObject on its objects",
-    "az": "the role Storage Blob Data Contributor",
-}
-# The library reads it by itself, but not where it is given any other option of the client.
-_WITHOUT_TLS = {"s3": "AWS_ALLOW_HTTP", "az": "AZURE_ALLOW_HTTP"}
-_SERVER = {"s3": "AWS_ENDPOINT_URL", "az": "AZURE_STORAGE_ENDPOINT"}
-
-
-def wording(scheme: str) -> Wording:
-    """What sentences about the lake's store say of its configuration."""
-    server = _SERVER[scheme]
-    return Wording(
-        unusable="can't be used as the lake",
-        place="SESSIONS_LAKE",
-        credentials=_IN_ENVIRONMENT,
-        rights=_RIGHTS,
-        public=None,
-        endpoint=server,
-        region="AWS_REGION" if scheme == "s3" else server,
-        authority="one that this machine trusts",
-        without_tls=f"{_WITHOUT_TLS[scheme]}=true if the network is safe",
-        archived="restore it, and let no rule of the bucket archive the lake",
-        odd_key="delete that object: it is none of the lake's",
-        refused=LakeRefusedError,
-        unavailable=LakeUnavailableError,
-    )
-
-
-def open_store(objects: Objects, sending: int | None = None) -> "ObjectStore":
-    """The store of the lake's bucket, as its usual environment variables say; nothing is asked of it yet.
-
-    Args:
-        objects: the bucket.
-        sending: how many bytes its requests send; None for one whose requests send nothing.
-
-    Raises:
-        LakeRefusedError: the extra is not installed, or a variable can't be used.
-    """
-    try:
-        from obstore import exceptions
-        from obstore.store import AzureStore, S3Store
-    except ImportError:
-        raise LakeRefusedError(f"{objects.root}: {MissingExtraError('obstore', 'object-stores')}") from None
-    store: Any = {"s3": S3Store, "az": AzureStore}[objects.scheme]
-    patience, retries = _patience(sending)
-    client = {"allow_http": os.environ.get(_WITHOUT_TLS[objects.scheme], "").lower() in ("1", "true"), **patience}
-    try:
-        return store(objects.bucket, client_options=client, retry_config={"retry_timeout": retries})
-    except (exceptions.BaseError, ValueError) as error:
-        reason = str(error).partition("\n")[0].rstrip(".")
-        fix = f"correct {_IN_ENVIRONMENT[objects.scheme]}"
-        raise LakeRefusedError(f"{objects.root} can't be used as the lake: {reason}. Fix: {fix}.") from None
-
-
-def _patience(sending: int | None) -> tuple[dict[str, timedelta], timedelta]:
-    """The client's timeouts, and for how long the library tries again within one attempt of ours.
-
-    A request that sends has no `read_timeout`: the client counts it from the first byte that it sends, so that it would
-    end each request that takes longer to be sent.
-    """
-    if sending is None:
-        return {"timeout": _LONGEST_REQUEST, "read_timeout": SILENT_FOR}, SILENT_FOR
-    timeout = SILENT_FOR + timedelta(seconds=sending / _SLOWEST_LINE)
-    return {"timeout": timeout}, min(timeout, _LONGEST_RETRIES)
 
 
 class ObjectFilesystem:
@@ -193,13 +120,15 @@ class ObjectFilesystem:
         Path(draft.place).unlink(missing_ok=True)
 
     def delete(self, path: str) -> None:
-        self._copies.drop(path)
-        with suppress(FileNotFoundError):  # of which S3 says nothing, and Azure this
-            self._asked(lambda: self._store().delete(self._key(path)), path)
+        self.delete_all([path])
+
+    def delete_all(self, paths: Sequence[str]) -> None:
+        for path in paths:
+            self._copies.drop(path)
+        delete_all(self._store(), [self._key(path) for path in paths], self._delete)
 
     def delete_folder(self, folder: str) -> None:
-        for path in self.list(folder):
-            self.delete(path)
+        self.delete_all(list(self.list(folder)))
         for draft in self.drafts(folder):
             self.discard(draft)
 
@@ -224,6 +153,10 @@ class ObjectFilesystem:
     def _asked(self, work: "Callable[[], Any]", path: str) -> Any:
         self._store()
         return self._failures.asked(work, self.url(path))
+
+    def _delete(self, key: str) -> None:
+        with suppress(FileNotFoundError):  # of which S3 says nothing, and Azure this
+            self._failures.asked(lambda: self._store().delete(key), f"{self._objects.root}/{key}")
 
     def _head(self, path: str) -> Any:
         meta = self._asked(lambda: self._store().head(self._key(path)), path)
