@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -332,15 +332,15 @@ def keys(bucket: "MemoryStore") -> Iterator[str]:
 class Guarding:
     """A store that refuses to delete some objects, by themselves and in a list, of which it deletes the others."""
 
-    def __init__(self, store: "MemoryStore", guarded: Set[str]) -> None:
-        self._store, self._guarded, self.lists = store, guarded, list[int]()
+    def __init__(self, store: "MemoryStore", guarded: set[str] | None = None) -> None:
+        self._store, self._guarded, self.lists = store, guarded or set[str](), list[int]()
 
     def delete(self, paths: str | list[str]) -> None:
         from obstore.exceptions import GenericError, PermissionDeniedError
 
         if isinstance(paths, str):
             if paths in self._guarded:
-                raise PermissionDeniedError(f"Error performing DELETE {paths}: status code: 403 Forbidden: <Code>A</Code>")
+                raise PermissionDeniedError(f"DELETE {paths}: status code: 403 Forbidden: <Code>A</Code>")
             self._store.delete(paths)
             return
         self.lists.append(len(paths))
@@ -369,6 +369,6 @@ def test_objects_that_a_store_does_not_delete_are_told_by_name_and_all_others_ar
     first, _, others = str(refused.value).partition(" Nor could be deleted: ")
     assert first.startswith("s3://bucket/lake/web/events/7 can't be used as the lake: A. Fix: grant s3:ListBucket on")
     assert others == "lake/web/events/900, lake/web/events/2400."
-    guarding = Guarding(bucket, frozenset())
+    guarding = Guarding(bucket)
     opened(guarding).filesystem.delete_folder("web")
     assert (guarding.lists, list(keys(bucket))) == ([3], [])

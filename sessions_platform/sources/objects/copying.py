@@ -9,7 +9,7 @@ import errno
 import io
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,7 +66,7 @@ class Copier:
             UserError: there is no space for the copy.
         """
         for _ in range(_ATTEMPTS):
-            file = self._empty()
+            file = self.empty()
             try:
                 self._fill(file, key, place)
             except OverwrittenError:
@@ -93,14 +93,39 @@ class Copier:
             self._write(file, body, 0, meta["size"], place)
             return
 
-        def copy(start: int) -> None:
-            end = min(start + PART_BYTES, meta["size"])
-            part = self._failures.asked(lambda: _part(store, key, meta, start, end), place)
-            self._write(file, part, start, end - start, place)
+        self.fill(file, key, place, meta, [(0, meta["size"])])
 
-        _all_at_once(copy, range(0, meta["size"], PART_BYTES))
+    def fill(self, file: io.FileIO, key: str, place: str, meta: Any, ranges: Iterable[tuple[int, int]]) -> None:
+        """Copy ranges of one version of an object to the same places of a file, several parts at a time.
 
-    def _write(self, file: ObjectCopy, body: Any, start: int, size: int, place: str) -> None:
+        Args:
+            file: is written to.
+            key: of the object.
+            place: its uri.
+            meta: of the version, as a request for the object has told it.
+            ranges: start included, end excluded.
+
+        Raises:
+            OverwrittenError: the object has another version; the file may have some of the ranges.
+            FileNotFoundError: and the others of `copied`.
+        """
+        store = self._store()
+
+        def copy(part: tuple[int, int]) -> None:
+            start, end = part
+            body = self._failures.asked(lambda: _part(store, key, meta, start, end), place)
+            self._write(file, body, start, end - start, place)
+
+        _all_at_once(copy, [part for start, end in ranges for part in _parts(start, end)])
+
+    def empty(self) -> ObjectCopy:
+        """A file for a copy."""
+        make_private_folder(self._scratch)
+        descriptor, path = tempfile.mkstemp(dir=self._scratch)
+        Path(path).unlink()
+        return ObjectCopy(descriptor, "r+b")
+
+    def _write(self, file: io.FileIO, body: Any, start: int, size: int, place: str) -> None:
         rest = memoryview(body)
         if rest.nbytes != size:
             raise SourceUnavailableError(f"{place}: the store gave {rest.nbytes} bytes, and {size} were expected.")
@@ -115,12 +140,6 @@ class Copier:
                 f"{place}: there is no space for a copy in {self._scratch}. Fix: free space there, or name another "
                 "folder in SESSIONS_SCRATCH."
             ) from None
-
-    def _empty(self) -> ObjectCopy:
-        make_private_folder(self._scratch)
-        descriptor, path = tempfile.mkstemp(dir=self._scratch)
-        Path(path).unlink()
-        return ObjectCopy(descriptor, "r+b")
 
 
 def _beginning(store: "ObjectStore", key: str) -> tuple[Any, Any]:
@@ -139,11 +158,15 @@ def _part(store: "ObjectStore", key: str, meta: Any, start: int, end: int) -> An
     return answer.bytes()
 
 
-def _all_at_once(copy: Callable[[int], None], starts: range) -> None:
+def _parts(start: int, end: int) -> Iterable[tuple[int, int]]:
+    return ((each, min(each + PART_BYTES, end)) for each in range(start, end, PART_BYTES))
+
+
+def _all_at_once(copy: Callable[[tuple[int, int]], None], parts: Sequence[tuple[int, int]]) -> None:
     """Copy several parts at a time; the first error ends the others."""
     pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="object")
     try:
-        for _ in pool.map(copy, starts):
+        for _ in pool.map(copy, parts):
             pass
     finally:
         pool.shutdown(cancel_futures=True)

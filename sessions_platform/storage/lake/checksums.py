@@ -102,23 +102,38 @@ class Checksums:
         """Take all bytes as compared: this process has just written them."""
         self._unchecked[:] = False
 
-    def check(self, ranges: Iterable[Range] | None = None) -> None:
+    def unchecked(self, ranges: Iterable[Range]) -> list[Range]:
+        """The extents with a byte in these ranges that were not compared yet, ascending; neighbours as one range."""
+        joined: list[Range] = []
+        for start, end in (_extent(self._ends, place) for place in self._places(ranges)):
+            is_next = joined and joined[-1][1] == start
+            joined.append((joined.pop()[0] if is_next else start, end))
+        return joined
+
+    def check(self, ranges: Iterable[Range] | None = None, read: Read | None = None) -> None:
         """Compare all extents with a byte in these ranges, by default all, and the first bytes; each is compared once.
+
+        Args:
+            ranges: of the file.
+            read: reads them, where that is not what the checksums were read by.
 
         Raises:
             ChecksumError: a byte is not the one that was written.
         """
+        places = self._places(ranges)
+        differing = places[_crcs(read or self._read, self._ends, places) != self._crcs[places]]
+        if differing.size:
+            start, end = _extent(self._ends, differing[0])
+            raise ChecksumError(f"bytes {start} to {end} are not those that were written")
+        self._unchecked[places] = False
+
+    def _places(self, ranges: Iterable[Range] | None) -> np.ndarray:
         wanted = np.zeros_like(self._unchecked) if ranges is not None else self._unchecked.copy()
         wanted[:1] = True  # Parquet's magic bytes
         for start, end in ranges or ():
             first = np.searchsorted(self._ends, start, "right")
             wanted[first : np.searchsorted(self._ends, end, "left") + 1] = True
-        places = np.flatnonzero(wanted & self._unchecked)
-        differing = places[_crcs(self._read, self._ends, places) != self._crcs[places]]
-        if differing.size:
-            start, end = _extent(self._ends, differing[0])
-            raise ChecksumError(f"bytes {start} to {end} are not those that were written")
-        self._unchecked[places] = False
+        return np.flatnonzero(wanted & self._unchecked)
 
 
 def _tail(checksum: str, size: int, read: Read) -> bytes:

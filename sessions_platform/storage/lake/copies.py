@@ -10,7 +10,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable
 from threading import Lock
-from typing import BinaryIO, cast
+from typing import BinaryIO, Generic, TypeVar, cast
 
 _LOCKS = 64
 
@@ -29,11 +29,19 @@ class Copy(io.FileIO):
         super().__init__(os.dup(file.fileno()), "rb")
         self.version = version
 
+    @property
+    def bytes_held(self) -> int:
+        """How much space it takes."""
+        return size_of(self)
+
     def __del__(self) -> None:
         self.close()
 
 
-class Copies:
+C = TypeVar("C", bound=Copy)
+
+
+class Copies(Generic[C]):
     """The copies that were used last. Several threads may use it: a file that two need is fetched once.
 
     Args:
@@ -43,18 +51,18 @@ class Copies:
 
     def __init__(self, most_bytes: int, most_files: int) -> None:
         self._most_bytes, self._most_files = most_bytes, most_files
-        self._copies: OrderedDict[str, Copy] = OrderedDict()
+        self._copies: OrderedDict[str, C] = OrderedDict()
         self._changing = Lock()
         self._fetching = [Lock() for _ in range(_LOCKS)]
 
-    def get(self, path: str, fetch: Callable[[], Copy]) -> Copy:
+    def get(self, path: str, fetch: Callable[[], C]) -> C:
         """The copy of a file; `fetch` makes one where there is none. It stays readable when it is dropped."""
         with self._fetching[hash(path) % _LOCKS]:
             if (kept := self.kept(path)) is None:
                 self.keep(path, kept := fetch())
-        return Copy(kept, kept.version)
+        return kept
 
-    def kept(self, path: str) -> Copy | None:
+    def kept(self, path: str) -> C | None:
         """The copy of a file if there is one."""
         with self._changing:
             if path not in self._copies:
@@ -62,15 +70,15 @@ class Copies:
             self._copies.move_to_end(path)
             return self._copies[path]
 
-    def keep(self, path: str, copy: Copy) -> None:
+    def keep(self, path: str, copy: C) -> None:
         """Keep a copy from now on, and drop those that were not used for longest where there are too many."""
         with self._changing:
             self._copies[path] = copy
             self._copies.move_to_end(path)
-            size = sum(map(size_of, self._copies.values()))
+            size = sum(kept.bytes_held for kept in self._copies.values())
             while len(self._copies) > 1 and (size > self._most_bytes or len(self._copies) > self._most_files):
                 _, oldest = self._copies.popitem(last=False)
-                size -= size_of(oldest)
+                size -= oldest.bytes_held
 
     def drop(self, path: str, unless_version: str | None = None) -> None:
         """Drop the copy of a file, or only one of another version than this."""

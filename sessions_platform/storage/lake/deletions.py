@@ -1,8 +1,8 @@
 """Many objects deleted by few requests, and those that stay told by name.
 
 A store deletes a list of objects in one request, and answers for each; the library passes on the first refusal alone,
-which names one object perhaps. So where a list is refused, each of its objects is deleted by itself. Deleting one that
-is gone already is no error, so that both can follow each other. Not here: how one object is deleted (`object_store.py`).
+which names one object perhaps. So where a list is refused, each of its objects is deleted by itself: to delete one that
+is gone already is no error. Not here: how one object is deleted (`object_store.py`).
 """
 
 from collections.abc import Callable, Sequence

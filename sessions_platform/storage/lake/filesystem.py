@@ -10,7 +10,7 @@ import errno
 import os
 import shutil
 import uuid
-from collections.abc import Collection, Hashable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +20,9 @@ from sessions_platform.settings import PRIVATE_FILE, make_private_folder
 
 # File systems without hard links answer with one of these.
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+
+# Which byte ranges of a file are needed, given a local path with at least its end.
+Needed = Callable[[Path], Sequence[tuple[int, int]]]
 
 
 class Draft(NamedTuple):
@@ -125,8 +128,18 @@ class Filesystem(Protocol):
         """Read the file anew the next time, where a copy of it is kept."""
         ...
 
-    def local(self, path: str) -> AbstractContextManager[Path]:
-        """A local path with the file's content, for who reads a path; where files are not local, only meanwhile."""
+    def local(self, path: str, needed: Needed | None = None) -> AbstractContextManager[Path]:
+        """A local path with the file's content, for who reads a path; where files are not local, only meanwhile.
+
+        Args:
+            path: of the file.
+            needed: which ranges of a Parquet file are read, besides its end: start included, end excluded. It is
+                called with a local path that may have the end alone. Where files are not local, what it leaves out
+                may be zeros, the file is asked for anew, and what is read was compared with its checksums.
+
+        Raises:
+            ChecksumError: with `needed`, where files are not local: a byte is not the one that was written.
+        """
         ...
 
     def url(self, path: str) -> str:
@@ -211,7 +224,7 @@ class LocalFilesystem:
         pass
 
     @contextmanager
-    def local(self, path: str) -> Iterator[Path]:
+    def local(self, path: str, needed: Needed | None = None) -> Iterator[Path]:  # noqa: ARG002
         yield self.root / path
 
     def url(self, path: str) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from sessions_platform.settings import PRIVATE_FILE
 from sessions_platform.storage.lake.errors import ChecksumError, DamagedFileError, MissingFileError
-from sessions_platform.storage.lake.filesystem import Filesystem, State
+from sessions_platform.storage.lake.filesystem import Filesystem, Needed, State
 from sessions_platform.storage.lake.memory import return_freed_memory
 from sessions_platform.storage.lake.stored_file import StoredFile, checksum_in
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow.parquet as pq
 
-    from sessions_platform.storage.lake.checksums import Checksums
+    from sessions_platform.storage.lake.checksums import Checksums, Range
 
 # The columns by whose values row groups are left out when files are read, where the rows are in their order.
 READ_BY = ("event_timestamp", "source_uri", "position")
@@ -134,9 +134,7 @@ class Lake:
         if not self.filesystem.is_local:
             return _parquet().scan_blocks(lambda columns: self.blocks(paths, columns, column, test), schema)
         for path in paths:
-            checksums = self._checksums_of(path)
-            if checksums is not None and not checksums.is_complete:
-                self._checked_footer(path, schema, column, test)
+            self._compare(path, partial(_needed, schema, column, test))
         wanted = list(schema.items())
         current = [path for path in paths if self._schema(path) == wanted]
         older = [path for path in paths if self._schema(path) != wanted]
@@ -166,9 +164,8 @@ class Lake:
             DamagedFileError: bytes that are needed are not those that were written.
         """
         for path in paths:
-            footer = self._checked_footer(path, schema, column, test)
-            with self._local(path) as source:
-                rows = _parquet().scan([source])
+            with self._local(path, partial(_needed, schema, column, test)) as source:
+                footer, rows = _parquet().read_footer(source), _parquet().scan([source])
                 for first, length in _parquet().read_ranges(footer, _parquet().row_groups(footer, column, test)):
                     yield _parquet().conformed(rows.slice(first, length), schema).collect()
 
@@ -193,8 +190,8 @@ class Lake:
 
     def columns(self, path: str) -> "dict[str, pl.DataType]":
         """The columns that a stored file has. Raises MissingFileError and DamagedFileError."""
-        self._checksums_of(path)
-        return dict(self._schema(path))
+        with self._local(path):
+            return dict(self._schema(path))
 
     def exists(self, path: str) -> bool:
         """Whether there is such a file, whatever it contains."""
@@ -242,8 +239,9 @@ class Lake:
         """
         self._checksums.pop(path, None)
         self.filesystem.forget(path)
+        checksums = self._checksums_of(path)
         self._footer(path)
-        if checksums := self._checksums_of(path):
+        if checksums is not None:
             with _damage_told(path):
                 checksums.check()
         self._check_size(path, size)
@@ -263,43 +261,32 @@ class Lake:
             raise DamagedFileError(path, f"it has {found} bytes of {size}")
 
     @contextmanager
-    def _local(self, path: str) -> Iterator[Path]:
+    def _local(self, path: str, needed: Needed = lambda _: ()) -> Iterator[Path]:
+        """A local path with what is needed of a file, all of it compared with its checksums, and its end."""
         with ExitStack() as stack:
             with _damage_told(path):
-                local = stack.enter_context(self.filesystem.local(path))
+                local = stack.enter_context(self.filesystem.local(path, needed))
+            if self.filesystem.is_local:
+                self._compare(path, needed)
             yield local
 
-    def _footer(self, path: str) -> "pq.FileMetaData":
-        self._checksums_of(path)
-        return self._read_footer(path)
+    def _compare(self, path: str, needed: Needed) -> None:
+        """Compare what is needed of a file with its checksums; each extent is compared once in this lake's life."""
+        checksums = self._checksums_of(path)
+        if checksums is not None and not checksums.is_complete:
+            with _damage_told(path), self.filesystem.local(path) as local:
+                checksums.check(needed(local))
 
-    def _read_footer(self, path: str) -> "pq.FileMetaData":
-        with _damage_told(path), self.filesystem.open(path) as file:
-            return _parquet().read_footer(file)
+    def _footer(self, path: str) -> "pq.FileMetaData":
+        with self._local(path) as local, _damage_told(path):
+            return _parquet().read_footer(local)
 
     def _schema(self, path: str) -> "list[tuple[str, pl.DataType]]":
         """The columns of a file; cached, since files never change."""
         if path not in self._schemas:
-            with _damage_told(path), self.filesystem.open(path) as file:
-                self._schemas[path] = list(_parquet().read_schema(file).items())
+            with _damage_told(path), self.filesystem.local(path, lambda _: ()) as local:
+                self._schemas[path] = list(_parquet().read_schema(local).items())
         return self._schemas[path]
-
-    def _checked_footer(
-        self, path: str, columns: Iterable[str], column: str | None, test: Callable[[Any, Any], bool]
-    ) -> "pq.FileMetaData":
-        """The footer. Compares these columns of the row groups that pass the test with their checksums.
-
-        Each is compared once in this lake's life.
-        """
-        checksums, footer = self._checksums_of(path), self._read_footer(path)
-        if checksums is None or checksums.is_complete:
-            return footer
-        needed = set(columns)
-        if "payload" in needed:  # which is made of the fields
-            needed.update(_parquet().fields_among(dict(self._schema(path))))
-        with _damage_told(path):
-            checksums.check(_parquet().column_chunks(footer, _parquet().row_groups(footer, column, test), needed))
-        return footer
 
     def _checksums_of(self, path: str, *, is_read: bool = True) -> "Checksums | None":
         """The checksums of a file, as long as it does not change; None where its name has none.
@@ -378,6 +365,17 @@ def _damage_told(path: str) -> Iterator[None]:
         raise MissingFileError(path) from None
     except ChecksumError as error:
         raise DamagedFileError(path, str(error)) from None
+
+
+def _needed(
+    columns: Iterable[str], column: str | None, test: Callable[[Any, Any], bool], file: Path
+) -> "Sequence[Range]":
+    """The ranges of a file with these columns, in the row groups that pass the test."""
+    wanted = set(columns)
+    if "payload" in wanted:  # which is made of the fields
+        wanted.update(_parquet().fields_among(dict(_parquet().read_schema(file))))
+    footer = _parquet().read_footer(file)
+    return _parquet().column_chunks(footer, _parquet().row_groups(footer, column, test), wanted)
 
 
 def _parquet():

@@ -8,7 +8,6 @@ mean (`sources.objects.failures`), and how an object is copied in one version (`
 
 import io
 import mmap
-import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import timedelta
@@ -18,20 +17,24 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from sessions_platform.contracts.object_store import Objects
 from sessions_platform.sources.objects.copying import Copier
-from sessions_platform.sources.objects.failures import Failures
+from sessions_platform.sources.objects.failures import Failures, OverwrittenError
 from sessions_platform.sources.objects.listing import listed, version_of
 from sessions_platform.storage.lake.bucket import open_store, wording
 from sessions_platform.storage.lake.copies import Copies, Copy, read_at, reader, size_of
 from sessions_platform.storage.lake.deletions import delete_all
 from sessions_platform.storage.lake.errors import LakeUnavailableError
-from sessions_platform.storage.lake.filesystem import Draft, ListedFile, State, draft_in, drafts_below
+from sessions_platform.storage.lake.filesystem import Draft, ListedFile, Needed, State, draft_in, drafts_below
 from sessions_platform.storage.lake.stored_file import checksum_in
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
+    from sessions_platform.storage.lake.parts import Parts
+
 # Copies that are kept in the scratch folder, by each process.
 COPIED_BYTES, COPIED_FILES = 2 << 30, 200
+# A smaller object is copied whole, in one request; and so is one of which more than this share is needed.
+PARTLY_FROM_BYTES, _MOST_IN_PARTS = 8 << 20, 0.5
 # What a store takes in one request: S3 5 GiB, Azure 5000 MiB. A larger file is sent in parts.
 SINGLE_REQUEST_BYTES = 4 << 30
 _GIVE_UP_AFTER = timedelta(minutes=2)
@@ -65,7 +68,8 @@ class ObjectFilesystem:
         self._sender = cache(partial(open_store, objects)) if store is None else lambda _: self._store()
         self._failures = Failures(objects, give_up_after, wording(objects.scheme))
         self._copier = Copier(self._store, self._failures, scratch)
-        self._copies = Copies(COPIED_BYTES, COPIED_FILES)
+        self._copies = Copies[Copy](COPIED_BYTES, COPIED_FILES)
+        self._parts = Copies["Parts"](COPIED_BYTES, COPIED_FILES)
         self._sizes: dict[str, int] = {}  # as last seen
 
     def draft(self, folder: str) -> AbstractContextManager[Path]:
@@ -94,10 +98,8 @@ class ObjectFilesystem:
         return self._head(path)["size"]
 
     def state(self, path: str) -> State:
-        meta = self._head(path)
-        version = version_of(meta)
-        self._copies.drop(path, unless_version=version)
-        return State(meta["size"], version)
+        meta = self._current(path)
+        return State(meta["size"], version_of(meta))
 
     def list(self, folder: str) -> Iterator[str]:
         return (file.path for file in self.listed(folder))
@@ -124,7 +126,7 @@ class ObjectFilesystem:
 
     def delete_all(self, paths: Sequence[str]) -> None:
         for path in paths:
-            self._copies.drop(path)
+            self.forget(path)
         delete_all(self._store(), [self._key(path) for path in paths], self._delete)
 
     def delete_folder(self, folder: str) -> None:
@@ -134,11 +136,13 @@ class ObjectFilesystem:
 
     def forget(self, path: str) -> None:
         self._copies.drop(path)
+        self._parts.drop(path)
 
     @contextmanager
-    def local(self, path: str) -> Iterator[Path]:
-        with self._copy(path) as copy:
-            yield Path(f"/dev/fd/{copy.fileno()}")
+    def local(self, path: str, needed: Needed | None = None) -> Iterator[Path]:
+        parts = self._partly(path, needed) if needed else None
+        with Copy(parts, parts.version) if parts else self._copy(path) as copy:
+            yield _path_of(copy)
 
     def url(self, path: str) -> str:
         return f"{self._objects.root}/{self._key(path)}"
@@ -168,8 +172,45 @@ class ObjectFilesystem:
             return b""
         return bytes(self._asked(lambda: self._store().get_range(self._key(path), start=offset, length=length), path))
 
+    def _current(self, path: str) -> Any:
+        """What the store says of the object. What was copied of another version is dropped."""
+        meta = self._head(path)
+        for copies in (self._copies, self._parts):
+            copies.drop(path, unless_version=version_of(meta))
+        return meta
+
+    def _partly(self, path: str, needed: Needed) -> "Parts | None":
+        """The parts of an object that are needed; None where it has to be, was, or had better be copied whole."""
+        for _ in range(_ATTEMPTS):
+            meta = self._current(path)
+            is_small = meta["size"] < PARTLY_FROM_BYTES
+            if is_small or self._copies.kept(path) is not None or (checksum := checksum_in(path)) is None:
+                return None
+            try:
+                parts = self._parts.get(path, partial(self._begun, path, meta, checksum))
+                ranges = needed(_path_of(parts))
+                if sum(end - start for start, end in ranges) > _MOST_IN_PARTS * meta["size"]:
+                    return None
+                parts.need(ranges)
+            except OverwrittenError:
+                self._parts.drop(path)
+            else:
+                self._parts.keep(path, parts)  # since it takes more space now
+                return parts
+        raise LakeUnavailableError(f"{self.url(path)} was overwritten whenever it was read, {_ATTEMPTS} times.")
+
+    def _begun(self, path: str, meta: Any, checksum: str) -> "Parts":
+        from sessions_platform.storage.lake.parts import Parts
+
+        def fetch(file: io.FileIO, ranges: Sequence[tuple[int, int]]) -> None:
+            self._copier.fill(file, self._key(path), self.url(path), meta, ranges)
+
+        with self._copier.empty() as file:
+            return Parts(file, version_of(meta), meta["size"], checksum, fetch)
+
     def _copy(self, path: str) -> Copy:
-        return self._copies.get(path, partial(self._fetched, path))
+        kept = self._copies.get(path, partial(self._fetched, path))
+        return Copy(kept, kept.version)
 
     def _fetched(self, path: str) -> Copy:
         """A new copy. Raises ChecksumError where its bytes are not those that were written."""
@@ -224,6 +265,10 @@ class ObjectFilesystem:
 
     def _version(self, path: str) -> str:
         return version_of(self._head(path))
+
+
+def _path_of(copy: Copy) -> Path:
+    return Path(f"/dev/fd/{copy.fileno()}")
 
 
 def _content(file: io.FileIO) -> mmap.mmap | bytes:

@@ -7,7 +7,8 @@ Here belong footers, and files as frames. Not here: older contracts (`conform.py
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from typing import IO, Any
+from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -74,18 +75,20 @@ def concatenated(frames: Sequence[pl.LazyFrame], schema: Mapping[str, pl.DataTyp
     return pl.concat(frames) if frames else pl.LazyFrame(schema=dict(schema))
 
 
-def read_schema(file: IO[bytes]) -> Mapping[str, pl.DataType]:
+def read_schema(path: Path) -> Mapping[str, pl.DataType]:
     """The columns of a file. Raises ChecksumError where they can't be read, in a file without checksums."""
     try:
-        return pl.read_parquet_schema(file)
+        with path.open("rb") as file:
+            return pl.read_parquet_schema(file)
     except pl.exceptions.ComputeError as error:
         raise ChecksumError(f"it can't be read: {error}") from None
 
 
-def read_footer(file: IO[bytes]) -> pq.FileMetaData:
+def read_footer(path: Path) -> pq.FileMetaData:
     """The footer of a file. Raises ChecksumError where there is none that can be read, in a file without checksums."""
     try:
-        return pq.read_metadata(file)
+        with path.open("rb") as file:
+            return pq.read_metadata(file)
     except pa.ArrowException as error:
         raise ChecksumError(f"it can't be read: {error}") from None
 
