@@ -70,7 +70,7 @@ class Settings:
     Attributes:
         home: the folder of everything that has no folder of its own.
         lake: the folder of the lake; with `lake_url` only of what other assets than the platform's store.
-        lake_url: where the lake is if it is in an object store, as s3://BUCKET/PREFIX or az://CONTAINER/PREFIX.
+        lake_url: where the lake is if it is in an object store, as s3://BUCKET/PREFIX, gs:// or az://.
         streams: the folders with streams' files.
         warehouse_url: the warehouse's database; None for the embedded server.
         reader_url: the same database for queries of people, as a role that may only read; None for a role of the
@@ -202,22 +202,16 @@ def _lake_url(text: str) -> str | None:
     if "://" not in text:
         return None
     url = text.rstrip("/")
-    scheme = url.partition("://")[0]
-    if scheme == "gs":
-        raise SettingsError(
-            "SESSIONS_LAKE: Google Cloud Storage can hold landing files, but not the lake yet. Fix: name a bucket of "
-            "S3, a container of Azure, or a folder."
-        )
     if not _LAKE_URL.fullmatch(url):
         # It is not quoted, since it may contain a password.
         raise SettingsError(
-            "SESSIONS_LAKE: it is no URL of a lake. Fix: write s3://BUCKET/PREFIX or az://CONTAINER/PREFIX, of "
-            "letters, digits and -._/ alone; or an absolute path."
+            "SESSIONS_LAKE: it is no URL of a lake. Fix: write s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or "
+            "az://CONTAINER/PREFIX, of letters, digits and -._/ alone; or an absolute path."
         )
     return url
 
 
-_LAKE_URL = re.compile(r"(?:s3|az)://[A-Za-z0-9.-]+(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._-]+)*")
+_LAKE_URL = re.compile(r"(?:s3|gs|az)://[A-Za-z0-9.-]+(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._-]+)*")
 
 
 def _megabytes(environment: Mapping[str, str], name: str, most: int) -> int | None:

@@ -1,5 +1,6 @@
 """Lakes for tests: an object store in memory, a lake in a local folder, and where that folder is."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from sessions_platform.storage.lake.lake import Lake
 from sessions_platform.storage.lake.object_store import ObjectFilesystem
 
 if TYPE_CHECKING:
-    from obstore.store import MemoryStore
+    from obstore.store import MemoryStore, ObjectStore
 
 
 class Counting:
@@ -24,6 +25,24 @@ class Counting:
 
     def __getattr__(self, name: str) -> Any:
         self.asked.append(name)
+        return getattr(self._store, name)
+
+
+class Metered:
+    """A store that adds up the bytes that it gives, and does something before an answer."""
+
+    def __init__(self, store: "ObjectStore", before: Callable[[int], None] = lambda _: None) -> None:
+        self._store, self._before, self.answers, self.given = store, before, 0, 0
+
+    def get(self, path: str, **named: Any) -> Any:
+        self._before(self.answers)
+        self.answers += 1
+        answer = self._store.get(path, **named)
+        start, end = answer.range
+        self.given += end - start
+        return answer
+
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
 

@@ -106,7 +106,7 @@ def test_no_other_folder_than_the_lake_may_be_in_an_object_store(name: str) -> N
     assert str(error.value).endswith("'s3://bucket/lake' is a URL, and only folders are supported. Fix: name a folder.")
 
 
-@pytest.mark.parametrize("url", ["s3://bucket", "s3://bucket/a/lake", "az://container/lake-1.0"])
+@pytest.mark.parametrize("url", ["s3://bucket", "s3://bucket/a/lake", "gs://bucket/lake", "az://container/lake-1.0"])
 def test_the_lake_may_be_in_an_object_store(url: str) -> None:
     settings = Settings.from_environment({"SESSIONS_HOME": "/srv/home", "SESSIONS_LAKE": f" {url}/ "})
     assert (settings.lake_url, settings.lake) == (url, Path("/srv/home/lake"))
@@ -124,13 +124,6 @@ def test_another_url_is_no_lake_and_is_not_shown(url: str) -> None:
         Settings.from_environment({"SESSIONS_LAKE": url})
     assert str(error.value).startswith("SESSIONS_LAKE: it is no URL of a lake. Fix: write s3://BUCKET/PREFIX")
     assert "secret" not in str(error.value)
-
-
-def test_google_cloud_storage_has_no_lake_yet() -> None:
-    with pytest.raises(
-        SettingsError, match=r"^SESSIONS_LAKE: Google Cloud Storage can hold landing files, but not the"
-    ):
-        Settings.from_environment({"SESSIONS_LAKE": "gs://bucket/lake"})
 
 
 URLS = {"SESSIONS_WAREHOUSE_URL": "warehouse_url", "DAGSTER_POSTGRES_URL": "dagster_postgres_url"}

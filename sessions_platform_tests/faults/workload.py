@@ -1,6 +1,6 @@
 """The commands that are disturbed, on a small stream: ingest on an empty database, ingest, replay and rebuild.
 
-Besides, on a stream with a growing file: ingesting what was appended to it.
+Besides, on a stream with a growing file: ingesting what was appended to it; and erase, clean-up, repair and deliver.
 
 Each is what the command line does, through the same functions, without Dagster's runs, which take five times as long;
 `test_commands.py` disturbs the real ones. Run as `python -m sessions_platform_tests.faults.workload COMMAND POINT
@@ -13,21 +13,29 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sessions_platform.contracts.calendar import newest_partition
+from sessions_platform.contracts.targets import ParquetTarget
 from sessions_platform.errors import UserError
 from sessions_platform.operations import repaired_rows
+from sessions_platform.operations.clean_up import clean_up
 from sessions_platform.operations.dead_letters import Filter, exported, find_rejected_records
+from sessions_platform.operations.erase import erase
 from sessions_platform.operations.landing_files import place_files
 from sessions_platform.operations.rebuild import rebuild
 from sessions_platform.operations.replay import replay
 from sessions_platform.operations.status import pending_landing_partitions
+from sessions_platform.operations.verify import verify
 from sessions_platform.pipeline.context import StreamContext, open_contexts
+from sessions_platform.pipeline.deliver import deliver
 from sessions_platform.pipeline.run import run_pipeline
 from sessions_platform.settings import Settings
 from sessions_platform.storage.ledger.ledger import StaleWriteError
 from sessions_platform.storage.postgres.database import is_transient
+from sessions_platform.storage.warehouses.registry import open_target
 from sessions_platform_tests.faults.commit_points import CommitPoints
 from sessions_platform_tests.faults.defects import plant
 
@@ -73,14 +81,39 @@ def grow(context: StreamContext, _folder: Path) -> None:
         run_pipeline(context, pending, RUN)
 
 
+def erase_ann(context: StreamContext, _folder: Path) -> None:
+    """Erase a user, and ingest the landing files again, which still have her rows."""
+    erase(context, ["ann"])
+    _run_pending(context)
+
+
+def remove_leftovers(context: StreamContext, _folder: Path) -> None:
+    """Clean up, as if all that is not needed were older than the retention."""
+    clean_up(context, now=datetime.now(UTC) + timedelta(days=365))
+
+
+def repair_all(context: StreamContext, _folder: Path) -> None:
+    """Make the lake files anew that are missing or damaged."""
+    verified = verify(context, RUN, deep=True, repairing=True)
+    if verified.problems:
+        raise UserError(f"{verified.problems}")
+
+
+def deliver_all(context: StreamContext, folder: Path) -> None:
+    """Deliver sessions and their events to a folder of Parquet files."""
+    config = ParquetTarget(type="parquet", path=str(folder / "delivered"), tables=["sessions", "sessionized_events"])
+    stream = context.stream.model_copy(update={"targets": {"files": config}})
+    deliver(replace(context, stream=stream), open_target(stream, "files"), RUN)
+
+
 COMMANDS: dict[str, Callable[[StreamContext, Path], None]] = {
     "first": first,
     "ingest": ingest,
     "replay": replay_rejected,
     "rebuild": rebuild_all,
 }
-# Which need a stream of their own.
-_OTHERS = {"grow": grow}
+# Which need a stream of their own, or something to do.
+_OTHERS = {"grow": grow, "erase": erase_ann, "clean_up": remove_leftovers, "repair": repair_all, "deliver": deliver_all}
 
 
 def run(command: str, context: StreamContext, folder: Path) -> None:

@@ -1,5 +1,6 @@
 """A lake in a bucket of real servers: what a pipeline makes with it, and what a kill leaves of it."""
 
+import json
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -7,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +25,22 @@ from sessions_platform.operations.status import status
 from sessions_platform.operations.verify import verify
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.settings import Settings
+from sessions_platform.storage.lake import bucket as bucket_module
 from sessions_platform.storage.lake import object_store
 from sessions_platform.storage.lake.errors import LakeRefusedError, LakeUnavailableError
+from sessions_platform.storage.lake.filesystem import Filesystem
+from sessions_platform.storage.lake.lake import Lake
 from sessions_platform.storage.lake.object_store import ObjectFilesystem
 from sessions_platform.storage.lake.opening import open_filesystem
+from sessions_platform.storage.lake.probe import probe
+from sessions_platform.storage.postgres.database import lock
 from sessions_platform_tests.faults.test_killed_at_commit_points import representative
-from sessions_platform_tests.faults.trial import Trials, compare
+from sessions_platform_tests.faults.trial import Trial, Trials, compare
+from sessions_platform_tests.lakes import Metered
 from sessions_platform_tests.pipeline.steps import RUN, ingest_and_publish, refresh, table
 from sessions_platform_tests.servers import object_stores
 from sessions_platform_tests.servers import proxy as proxy_module
+from sessions_platform_tests.servers.google_writes import GoogleWrites
 from sessions_platform_tests.servers.object_stores import BUCKET, KEY, SECRET, Bucket
 from sessions_platform_tests.servers.proxy import Proxy
 from sessions_platform_tests.servers.running import free_port
@@ -83,8 +92,9 @@ def put(filesystem: ObjectFilesystem, path: str, content: bytes) -> bool:
 # A file system -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["s3", "azure"])
-@pytest.mark.parametrize("in_one_request", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "in_one_request"), [("s3", True), ("s3", False), ("azure", True), ("azure", False), ("google", True)]
+)
 def test_an_object_is_whole_is_not_replaced_and_is_gone_when_it_is_deleted(
     kind: str, in_one_request: bool, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,12 +127,73 @@ def test_an_object_is_whole_is_not_replaced_and_is_gone_when_it_is_deleted(
         request.getfixturevalue("environment")()
         check(ObjectFilesystem(Objects("s3", BUCKET, lake), tmp_path))
         return
+    if kind == "google":
+        with object_stores.google(tmp_path) as bucket, GoogleWrites(bucket.port) as server:
+            reach_google(monkeypatch, server.port)
+            check(ObjectFilesystem(Objects("gs", BUCKET, lake), tmp_path))
+            assert set(server.preconditions) == {"0"}
+            assert probe(ObjectFilesystem(Objects("gs", BUCKET, "probed"), tmp_path))
+        return
     with object_stores.azure(tmp_path) as bucket:
         monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", object_stores.ACCOUNT)
         monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", object_stores.ACCOUNT_KEY)
         monkeypatch.setenv("AZURE_STORAGE_ENDPOINT", f"http://127.0.0.1:{bucket.port}/{object_stores.ACCOUNT}")
         monkeypatch.setenv("AZURE_ALLOW_HTTP", "true")
         check(ObjectFilesystem(Objects("az", BUCKET, lake), tmp_path))
+
+
+def reach_google(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
+    key = {"gcs_base_url": f"http://127.0.0.1:{port}", "disable_oauth": True}
+    key |= dict.fromkeys(["client_email", "private_key", "private_key_id"], "")
+    monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT_KEY", json.dumps(key))
+    monkeypatch.setenv("GOOGLE_ALLOW_HTTP", "true")
+
+
+def test_a_store_of_google_that_refuses_to_write_is_told_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with object_stores.google(tmp_path) as bucket:  # which answers to the XML API's PUT that it is no upload
+        reach_google(monkeypatch, bucket.port)
+        with pytest.raises(LakeRefusedError, match=r"gs://landing/lake/~probe/\w+ can't be used as the lake: 400"):
+            probe(ObjectFilesystem(Objects("gs", BUCKET, "lake"), tmp_path))
+
+
+def test_many_objects_are_deleted_by_few_requests_and_those_that_stay_are_named(
+    environment: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [f"web/events/{number}" for number in range(1200)]
+    store = bucket_module.open_store(Objects("s3", BUCKET, "many"))
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda path: store.put(f"many/{path}", b""), paths))
+    filesystem = ObjectFilesystem(Objects("s3", BUCKET, "many"), tmp_path)
+    singly: list[str] = []
+    monkeypatch.setattr(filesystem, "_delete", singly.append)
+    filesystem.delete_all([*paths[:1100], "web/events/none"])
+    assert list(filesystem.list("web")) == sorted(paths[1100:])
+    assert singly == []
+    environment(AWS_ACCESS_KEY_ID="blind", AWS_SECRET_ACCESS_KEY="blind")
+    with pytest.raises(LakeRefusedError) as refused:
+        ObjectFilesystem(Objects("s3", BUCKET, "many"), tmp_path).delete_all(paths[1100:1103])
+    assert str(refused.value).startswith(f"s3://{BUCKET}/many/web/events/1100 can't be used as the lake: AccessDenied")
+    assert str(refused.value).endswith(" Nor could be deleted: many/web/events/1101, many/web/events/1102.")
+
+
+@pytest.mark.usefixtures("environment")
+def test_of_a_large_object_little_is_fetched_where_little_is_needed(tmp_path: Path) -> None:
+    rows = pl.DataFrame({"position": range(1_000_000)}).with_columns(
+        *(pl.col("position").hash(seed).alias(f"column{seed}") for seed in range(4))
+    )
+    schema = dict(rows.schema)
+    filesystem = ObjectFilesystem(Objects("s3", BUCKET, "large"), tmp_path)
+    file = Lake(filesystem, tmp_path).write("web/events/day", [rows], schema, statistics=("position",))
+    assert file.bytes > 30 * MB
+    objects = Objects("s3", BUCKET, "large")
+    metered: Any = Metered(bucket_module.open_store(objects))
+    other = Lake(ObjectFilesystem(objects, tmp_path, lambda: metered), tmp_path)
+    wanted = other.scan([file.path], schema, "position", lambda least, greatest: least <= 500_000 <= greatest)
+    found = wanted.filter(pl.col("position") == 500_000).select("column1").collect()
+    assert found["column1"].to_list() == rows["column1"][500_000:500_001].to_list()
+    assert metered.given < file.bytes / 20
 
 
 @pytest.mark.usefixtures("environment")
@@ -192,8 +263,12 @@ def erase_one_of(contexts: list[StreamContext], settings: Settings) -> None:
     for context in contexts:
         erase(context, [user])
         assert user not in {row["user_id"] for row in table(context)}
-    filesystem = open_filesystem(settings)
-    for path in filesystem.list("lake_in_bucket"):
+    require_no_trace(open_filesystem(settings), "lake_in_bucket", user)
+
+
+def require_no_trace(filesystem: Filesystem, name: str, user: str) -> None:
+    """No object of a stream names a user."""
+    for path in filesystem.list(name):
         with filesystem.local(path) as local:
             frame = pl.read_parquet(local)
             columns = [frame[name].cast(pl.Binary) for name in ("user_id", "payload") if name in frame.columns]
@@ -222,23 +297,85 @@ def require_alike(*contexts: StreamContext) -> None:
 # Killed --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("environment")
+# The calls at which a command is killed, and at most at how many of the places where they are made.
+KILLED_AT: dict[str, tuple[set[str], int]] = {
+    "ingest": ({"put", "delete"}, 2),
+    "replay": ({"put", "delete"}, 1),
+    "rebuild": ({"put", "delete"}, 2),
+    "erase": ({"put", "delete"}, 2),
+    "clean_up": ({"delete"}, 1),
+    "repair": ({"put", "delete"}, 1),
+    "deliver": ({"replace"}, 1),
+}
+
+
+@pytest.fixture(scope="module")
+def trials(
+    s3: Bucket,  # noqa: ARG001
+    settings: Settings,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[Callable[..., None]], Trials]:
+    """Makes the trials that all commands share, once the variables are set."""
+    return cache(lambda _: Trials(tmp_path_factory.mktemp("trials"), settings, f"s3://{BUCKET}/killed"))
+
+
+def prepare(command: str, trial: Trial) -> None:
+    """Give a command something to do."""
+    context = trial.open()
+    if command == "clean_up":
+        for asset in ("events", "sessionized_events"):
+            for _ in range(3):
+                context.lake.write(context.folder(asset, "2026-01-01"), [], context.event_columns)
+    if command == "repair":
+        landing = context.ledger.landings()[0]
+        context.lake.remove_all([landing.events_path, loaded_paths(context)[0]])
+
+
+def loaded_paths(context: StreamContext) -> list[str]:
+    with context.database.transaction() as connection:
+        return [version.path for version in context.ledger.loaded_sessions(connection)]
+
+
+def require_order(command: str, trial: Trial) -> None:
+    """There is just what the command leaves, in the lake and where it delivers to."""
+    context = trial.open()
+    assert verify(context, RUN, deep=True).problems == []
+    if command == "clean_up":
+        assert set(context.lake.filesystem.list(context.stream.name)) == context.ledger.paths_in_use()
+    if command == "erase":
+        require_no_trace(context.lake.filesystem, context.stream.name, "ann")
+    if command == "deliver":
+        sessions = pl.read_parquet(trial.folder / "delivered/sessions/**/*.parquet")["session_id"]
+        assert sorted(sessions) == sorted(row["session_id"] for row in table(context, "sessions"))
+        events = pl.read_parquet(trial.folder / "delivered/sessionized_events/**/*.parquet")
+        assert events.height == context.lake.scan(loaded_paths(context), {"user_id": pl.String()}).collect().height
+
+
+@pytest.mark.parametrize("command", KILLED_AT)
 def test_a_command_killed_at_a_commit_point_with_the_lake_in_a_bucket_loses_and_doubles_nothing(
-    settings: Settings, tmp_path: Path
+    command: str, trials: Callable[..., Trials], environment: Callable[..., None]
 ) -> None:
-    trials = Trials(tmp_path, settings, f"s3://{BUCKET}/killed")
-    points = {command: trials.points(command) for command in ("ingest", "rebuild")}
-    chosen = {points[command][point - 1]: (command, point) for command, point in representative(points)}
-    of_objects = {name: place for name, place in chosen.items() if name.split()[1] in ("put", "delete")}
-    assert len(of_objects) >= 4
-    for name, (command, point) in of_objects.items():
-        with trials.trial(command) as trial:
-            code, printed = trials.kill(trial, command, point)
+    made, (calls, most) = trials(environment), KILLED_AT[command]
+    with made.trial(command) as trial:
+        prepare(command, trial)
+        code, output = made.kill(trial, command, 0)
+        assert code == 0, output
+        names = json.loads(output)
+    chosen = {names[point - 1]: point for _, point in representative({command: names})}
+    of_calls = [(name, point) for name, point in chosen.items() if name.split()[1] in calls]
+    assert of_calls
+    for name, point in of_calls[:: -(-len(of_calls) // most)]:
+        with made.trial(command) as trial:
+            prepare(command, trial)
+            code, printed = made.kill(trial, command, point)
             assert code == -signal.SIGKILL, f"{name}: {code} {printed}"
+            with trial.open().database.transaction() as connection:  # the server has noticed the death
+                lock(connection, f"sessions_platform/{trial.open().stream.name}/rebuild")
             trial.run(command)
-            outcome = compare(trials.expected(command), trial.state())
-            assert (outcome.lost, outcome.doubled) == (0, 0), f"{command}, {name}: {outcome.difference}"
-            assert not any(trial.pending().values())
+            outcome = compare(made.expected(command), trial.state())
+            assert (outcome.lost, outcome.doubled) == (0, 0), f"{name}: {outcome.difference}"
+            assert trial.pending()["session"] == [], name
+            require_order(command, trial)
 
 
 def test_a_server_that_is_killed_before_it_has_answered_and_started_again_has_the_object_whole(

@@ -336,11 +336,11 @@ class Guarding:
         self._store, self._guarded, self.lists = store, guarded or set[str](), list[int]()
 
     def delete(self, paths: str | list[str]) -> None:
-        from obstore.exceptions import GenericError, PermissionDeniedError
+        from obstore.exceptions import GenericError
 
         if isinstance(paths, str):
             if paths in self._guarded:
-                raise PermissionDeniedError(f"DELETE {paths}: status code: 403 Forbidden: <Code>A</Code>")
+                raise GenericError(f"DeleteObjects request failed for key {paths}: Not allowed. (code: AccessDenied)")
             self._store.delete(paths)
             return
         self.lists.append(len(paths))
@@ -367,7 +367,9 @@ def test_objects_that_a_store_does_not_delete_are_told_by_name_and_all_others_ar
     assert set(keys(bucket)) == guarded
     assert guarding.lists == [1000, 1000, 500]
     first, _, others = str(refused.value).partition(" Nor could be deleted: ")
-    assert first.startswith("s3://bucket/lake/web/events/7 can't be used as the lake: A. Fix: grant s3:ListBucket on")
+    assert first.startswith(
+        "s3://bucket/lake/web/events/7 can't be used as the lake: AccessDenied: Not allowed. Fix: grant s3:L"
+    )
     assert others == "lake/web/events/900, lake/web/events/2400."
     guarding = Guarding(bucket)
     opened(guarding).filesystem.delete_folder("web")

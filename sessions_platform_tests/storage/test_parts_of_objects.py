@@ -17,6 +17,7 @@ from sessions_platform.storage.lake.copies import Copies
 from sessions_platform.storage.lake.errors import DamagedFileError, LakeUnavailableError, MissingFileError
 from sessions_platform.storage.lake.lake import Lake
 from sessions_platform.storage.lake.object_store import ObjectFilesystem
+from sessions_platform_tests.lakes import Metered
 
 if TYPE_CHECKING:
     from obstore.store import MemoryStore
@@ -34,24 +35,6 @@ ROWS = pl.DataFrame(
     },
     SCHEMA,
 )
-
-
-class Metered:
-    """A store that adds up the bytes that it gives, and does something before an answer."""
-
-    def __init__(self, store: "MemoryStore", before: Callable[[int], None] = lambda _: None) -> None:
-        self._store, self._before, self.answers, self.given = store, before, 0, 0
-
-    def get(self, path: str, **named: Any) -> Any:
-        self._before(self.answers)
-        self.answers += 1
-        answer = self._store.get(path, **named)
-        start, end = answer.range
-        self.given += end - start
-        return answer
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
 
 
 @pytest.fixture

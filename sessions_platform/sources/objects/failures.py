@@ -26,6 +26,8 @@ Result = TypeVar("Result")
 _STATUS = re.compile(r"status code: (\d{3})(?: ([A-Z][A-Za-z ]*))?")
 _CODE = re.compile(r"<Code>([^<]+)</Code>")
 _MESSAGE = re.compile(r"<Message>([^<\n]+)")
+# What S3 answers of one object of a list that it was to delete, in an answer that is no error.
+_NOT_DELETED = re.compile(r"DeleteObjects request failed for key .*: (.*?)\.? \(code: (\w+)\)")
 _URL = re.compile(r"[a-z]+://\S+|\S+\?\S+")
 _MOST_SHOWN = 200
 
@@ -113,6 +115,7 @@ _FIXES = {
 }  # fmt: skip
 _NO_BUCKET = next(iter(_FIXES))
 _MAY_PASS = (408, 425, 429, 500, 502, 503, 504)
+_MAY_PASS_OF_S3 = ("InternalError", "RequestTimeout", "ServiceUnavailable", "SlowDown")
 
 # Why there was no answer, by what the library says of it; and the fix, where it will not pass by itself.
 _NO_ANSWER = {
@@ -196,6 +199,11 @@ class Failures:
             return self._unavailable(place, f"it answers {reason}")
         return self._refused(place, reason, self._fix(status, code))
 
+    def _not_deleted(self, place: str, message: str, code: str) -> Exception:
+        if code in _MAY_PASS_OF_S3:
+            return self._unavailable(place, f"it answers {code}: {message}")
+        return self._refused(place, f"{code}: {message}", self._fix(403 if code == "AccessDenied" else 400, code))
+
     def _fix(self, status: int, code: str) -> str:
         if fix := next((fix for codes, fix in _FIXES.items() if code in codes), ""):
             return self._worded(fix)
@@ -219,6 +227,8 @@ class Failures:
                 return self._refused(place, reason, self._worded(fix)) if fix else self._unavailable(place, reason)
         if "invalid list response" in said:
             return self._refused(place, "it does not answer as a store", self._worded("correct {endpoint}"))
+        if not_deleted := _NOT_DELETED.search(said):
+            return self._not_deleted(place, *not_deleted.groups())
         first = _URL.sub("…", said.partition("\n\nDebug")[0].replace("\n", " "))
         return self._unavailable(place, first.strip().rstrip(".")[:_MOST_SHOWN])
 

@@ -22,15 +22,17 @@ _LONGEST_RETRIES = timedelta(minutes=3)
 
 _IN_ENVIRONMENT = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS in the environment",
     "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY in the environment",
 }
 _RIGHTS = {
     "s3": "s3:ListBucket on the bucket, and s3:GetObject, s3:PutObject and s3:DeleteObject on its objects",
+    "gs": "the role Storage Object User on the bucket",
     "az": "the role Storage Blob Data Contributor",
 }
 # The library reads it by itself, but not where it is given any other option of the client.
-_WITHOUT_TLS = {"s3": "AWS_ALLOW_HTTP", "az": "AZURE_ALLOW_HTTP"}
-_SERVER = {"s3": "AWS_ENDPOINT_URL", "az": "AZURE_STORAGE_ENDPOINT"}
+_WITHOUT_TLS = {"s3": "AWS_ALLOW_HTTP", "gs": "GOOGLE_ALLOW_HTTP", "az": "AZURE_ALLOW_HTTP"}
+_SERVER = {"s3": "AWS_ENDPOINT_URL", "gs": "GOOGLE_BASE_URL", "az": "AZURE_STORAGE_ENDPOINT"}
 
 
 def wording(scheme: str) -> Wording:
@@ -65,10 +67,10 @@ def open_store(objects: Objects, sending: int | None = None) -> "ObjectStore":
     """
     try:
         from obstore import exceptions
-        from obstore.store import AzureStore, S3Store
+        from obstore.store import AzureStore, GCSStore, S3Store
     except ImportError:
         raise LakeRefusedError(f"{objects.root}: {MissingExtraError('obstore', 'object-stores')}") from None
-    store: Any = {"s3": S3Store, "az": AzureStore}[objects.scheme]
+    store: Any = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}[objects.scheme]
     patience, retries = _patience(sending)
     client = {"allow_http": os.environ.get(_WITHOUT_TLS[objects.scheme], "").lower() in ("1", "true"), **patience}
     try:

@@ -1,8 +1,9 @@
-"""The lake in a bucket of S3 or Azure: an object for each file.
+"""The lake in a bucket of S3, Google Cloud Storage or Azure: an object for each file.
 
 A file is written as a local draft, and becomes an object in one request, which the store refuses where there is one of
 that name: so an object is whole or not there, and a process that is killed leaves none in parts. It is read from a
-copy, which is fetched once and compared with all of its checksums (`copies.py`). Not here: what the requests' errors
+copy, which is fetched once and compared with all of its checksums (`copies.py`), or where little of a large one is
+needed from the parts that are (`parts.py`). Not here: what the requests' errors
 mean (`sources.objects.failures`), and how an object is copied in one version (`sources.objects.copying`).
 """
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 COPIED_BYTES, COPIED_FILES = 2 << 30, 200
 # A smaller object is copied whole, in one request; and so is one of which more than this share is needed.
 PARTLY_FROM_BYTES, _MOST_IN_PARTS = 8 << 20, 0.5
-# What a store takes in one request: S3 5 GiB, Azure 5000 MiB. A larger file is sent in parts.
+# What a store takes in one request: S3 5 GiB, Azure 5000 MiB, Google 5 TiB. A larger file is sent in parts.
 SINGLE_REQUEST_BYTES = 4 << 30
 _GIVE_UP_AFTER = timedelta(minutes=2)
 # A file that is sent in parts: the bytes of one, how many are on the line at once, and how many it is read by.
@@ -159,7 +160,7 @@ class ObjectFilesystem:
         return self._failures.asked(work, self.url(path))
 
     def _delete(self, key: str) -> None:
-        with suppress(FileNotFoundError):  # of which S3 says nothing, and Azure this
+        with suppress(FileNotFoundError):  # of which S3 says nothing, and the others this
             self._failures.asked(lambda: self._store().delete(key), f"{self._objects.root}/{key}")
 
     def _head(self, path: str) -> Any:
