@@ -4,11 +4,16 @@ Here: which columns an enrichment adds, which it reads, and what its version is 
 there are (``enrichments``), and how they compute (``transforms.enrich``).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any, ClassVar
 
+from pydantic import PrivateAttr
+
 from sessions_platform.contracts.columns import ColumnType
+from sessions_platform.contracts.data_files import located
+from sessions_platform.contracts.issues import Issue, Raw
 from sessions_platform.contracts.model import Model
 from sessions_platform.contracts.values import invalid
 
@@ -29,6 +34,34 @@ class EnrichmentConfig(Model):
     reads_types: ClassVar[tuple[ColumnType, ...]] = (ColumnType.string,)
     repeats: ClassVar[bool] = False
     shows_inputs: ClassVar[bool] = False
+
+    _folder: Path = PrivateAttr(default_factory=Path)
+    _home: Path = PrivateAttr(default_factory=Path)
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Take the folders that paths are relative to from the context of the validation, where it has one."""
+        if isinstance(context, Mapping):
+            self._folder, self._home = context["folder"], context["home"]
+
+    def located(self, name: str) -> Path:
+        """The path of a file that the keys name."""
+        return located(name, self._folder, self._home)
+
+    def check_files(self, kinds: Mapping[str, Any]) -> None:
+        """Raise UnusableFileError where a file that the keys name can't be used, or a module is not there.
+
+        Args:
+            kinds: the types of the event's columns, as the stream's file states them.
+        """
+
+    def issues(self, raw: Raw) -> Iterator[Issue]:  # noqa: ARG002  used by those that override it
+        """What the stream's file, as YAML has read it, states elsewhere that does not go with these keys."""
+        yield from ()
+
+    @property
+    def drops(self) -> tuple[str, ...]:
+        """Columns of an event that are read, and are null in the stored event; they never decide what conflicts."""
+        return ()
 
     @property
     def added(self) -> Mapping[str, ColumnType]:

@@ -11,15 +11,19 @@ decide whether two events conflict: only the contract's columns do.
 """
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter, ValidationError, ValidationInfo
 from pydantic_core import CoreSchema, InitErrorDetails, core_schema
 
 from sessions_platform.contracts.columns import ColumnType
+from sessions_platform.contracts.data_files import UnusableFileError
 from sessions_platform.contracts.enrichment import EnrichmentConfig
+from sessions_platform.contracts.geo import Geo
 from sessions_platform.contracts.issues import Issue, Raw, mapping
 from sessions_platform.contracts.lookups import Lookup
+from sessions_platform.contracts.own_function import OwnFunction
 from sessions_platform.contracts.values import INVALID, invalid, shown
 from sessions_platform.contracts.web_enrichments import Campaign, Channel, Referrer, UserAgent
 
@@ -29,7 +33,9 @@ ENRICHMENTS: dict[str, type[EnrichmentConfig]] = {
     "referrer": Referrer,
     "campaign": Campaign,
     "channel": Channel,
+    "geo": Geo,
     "lookup": Lookup,
+    "python": OwnFunction,
 }
 
 
@@ -112,10 +118,10 @@ def _known(enrich: Any) -> list[tuple[str, str, Any]]:
     return [(name, kind, keys) for name, kind, keys in stated if kind in ENRICHMENTS]
 
 
-def _config(kind: str, keys: Any) -> EnrichmentConfig | None:
+def _config(kind: str, keys: Any, context: Mapping[str, Path] | None = None) -> EnrichmentConfig | None:
     """None where the keys are not valid, which is reported by itself."""
     try:
-        return ENRICHMENTS[kind].model_validate(keys)
+        return ENRICHMENTS[kind].model_validate(keys, context=context)
     except ValidationError:
         return None
 
@@ -125,15 +131,14 @@ def _added(kind: str, keys: Any) -> Mapping[str, ColumnType]:
     return config.added if config else ENRICHMENTS[kind].adds
 
 
-def enrichment_issues(enrich: Any, columns: Raw) -> Iterator[Issue]:
+def enrichment_issues(raw: Raw) -> Iterator[Issue]:
     """Issues between enrichments and the columns that they read and add.
 
     Args:
-        enrich: the key `enrich`, as YAML has read it.
-        columns: the stream's columns by name, each as YAML has read it.
+        raw: the stream's file as YAML has read it.
     """
-    kinds = kinds_of(columns)
-    for _, kind, keys in _known(enrich):
+    kinds = _kinds_of(mapping(raw, "columns"))
+    for _, kind, keys in _known(raw.get("enrich")):
         config = _config(kind, keys)
         if config is None:
             continue
@@ -142,10 +147,29 @@ def enrichment_issues(enrich: Any, columns: Raw) -> Iterator[Issue]:
                 reason = f"{kind} adds the column {column}, which there is already"
                 yield Issue(("enrich", kind), reason, "rename the column, or remove the enrichment")
         yield from _reading_issues(kind, config, kinds)
+        yield from config.issues(raw)
         kinds |= {column: type_.value for column, type_ in config.added.items()}
 
 
-def kinds_of(columns: Raw) -> dict[str, Any]:
+def file_issues(raw: Raw, folder: Path, home: Path) -> Iterator[Issue]:
+    """Issues of the files that enrichments name.
+
+    Args:
+        raw: the stream's file as YAML has read it.
+        folder: that relative paths start from.
+        home: what ${SESSIONS_HOME} means.
+    """
+    kinds = _kinds_of(mapping(raw, "columns"))
+    for _, kind, keys in _known(raw.get("enrich")):
+        config = _config(kind, keys, {"folder": folder, "home": home})
+        try:
+            if config:
+                config.check_files(kinds)
+        except UnusableFileError as unusable:
+            yield Issue(("enrich", kind), unusable.reason, unusable.fix)
+
+
+def _kinds_of(columns: Raw) -> dict[str, Any]:
     """The type of each column that an enrichment may read, as the stream's file states it."""
     kinds = {name: mapping(columns, name).get("type", "string") for name in columns}
     return kinds | {"event_id": "string", "event_timestamp": "timestamp", "landing_partition": "string"}

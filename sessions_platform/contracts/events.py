@@ -37,12 +37,18 @@ def event_columns(stream: Stream) -> dict[str, pl.DataType]:
     return dtypes(event_types(stream))
 
 
+def dropped_columns(stream: Stream) -> list[str]:
+    """The columns of an event that enrichments read, and that are null in stored events."""
+    return [column for config in stream.enrich.values() for column in config.drops]
+
+
 def content_columns(stream: Stream) -> list[str]:
     """The columns that decide whether two rows of one id are duplicates or conflict.
 
-    All but provenance, unless the stream's `duplicates` says otherwise; none where the id alone decides.
+    All but provenance and what is not stored, unless the stream's `duplicates` says otherwise; none where the id alone
+    decides.
     """
-    compare, ignored = stream.duplicates.compare, stream.duplicates.ignored
+    compare, ignored = stream.duplicates.compare, {*stream.duplicates.ignored, *dropped_columns(stream)}
     if compare == "id":
         return []
     if compare != "content":

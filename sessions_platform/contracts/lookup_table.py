@@ -5,7 +5,6 @@ table a stream would enrich some events and not others. Cells of CSV are texts t
 empty one is null. polars is imported where a table is read.
 """
 
-import hashlib
 import io
 from collections.abc import Mapping
 from functools import lru_cache
@@ -13,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from sessions_platform.contracts.columns import ColumnType
+from sessions_platform.contracts.data_files import UnusableFileError, content_of, state_of
 from sessions_platform.contracts.values import shown
-from sessions_platform.errors import UserError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -35,46 +34,14 @@ class Wanted(NamedTuple):
     take: tuple[tuple[str, str, ColumnType], ...]  # name of the event's column, of the table's, type
 
 
-class UnusableTableError(UserError):
-    """A table can't be looked up in; reason and fix are clauses without a full stop."""
-
-    def __init__(self, reason: str, fix: str) -> None:
-        self.reason, self.fix = reason, fix
-        super().__init__(f"{reason}. Fix: {fix}.")
-
-
 def is_table(name: str) -> bool:
     """Whether a file's name says that it is a table that can be read."""
     return name.endswith((*_CSV, *_PARQUET))
 
 
-def content_of(path: Path) -> bytes:
-    """The bytes of a table. Raises UnusableTableError."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        reason = f"{path} can't be read: {error.strerror or error}"
-        raise UnusableTableError(reason, "put the table there, or name another") from None
-
-
-def digest_of(path: Path) -> str:
-    """A digest of a table's bytes. Raises UnusableTableError."""
-    return digest(content_of(path))
-
-
-def digest(content: bytes) -> str:
-    """A digest of bytes."""
-    return hashlib.sha256(content).hexdigest()[:16]
-
-
 def check_table(path: Path, wanted: Wanted) -> None:
-    """Raise UnusableTableError where a table can't be used. A file that did not change is read once."""
-    try:
-        state = path.stat()
-    except OSError:
-        content_of(path)
-        raise
-    _checked(path, wanted, (state.st_mtime_ns, state.st_size, state.st_ino))
+    """Raise UnusableFileError where a table can't be used. A file that did not change is read once."""
+    _checked(path, wanted, state_of(path))
 
 
 @lru_cache(maxsize=64)
@@ -94,7 +61,7 @@ def read_table(path: Path, content: bytes, wanted: Wanted) -> "pl.DataFrame":
         The columns KEY, AS_OF where it is wanted, and those to take by the event's names.
 
     Raises:
-        UnusableTableError: it is no table, lacks a column, has a value of another type, or a key twice or none.
+        UnusableFileError: it is no table, lacks a column, has a value of another type, or a key twice or none.
     """
     import polars as pl
 
@@ -106,7 +73,7 @@ def read_table(path: Path, content: bytes, wanted: Wanted) -> "pl.DataFrame":
     for column, _ in columns.values():
         if column not in cells.columns:
             reason = f"{path} has no column {shown(column)}, but {', '.join(cells.columns)}"
-            raise UnusableTableError(reason, "name one of these")
+            raise UnusableFileError(reason, "name one of these")
     table = pl.DataFrame({name: _typed(path, cells[column], kind) for name, (column, kind) in columns.items()})
     _require_one_row(path, table, {name: columns[name][0] for name in (KEY, AS_OF) if name in columns})
     return table
@@ -122,22 +89,22 @@ def _cells(path: Path, content: bytes) -> "pl.DataFrame":
         return pl.read_csv(content, infer_schema=False)
     except (pl.exceptions.PolarsError, OSError, ValueError) as error:
         reason = f"{path} can't be read: {str(error).splitlines()[0]}"
-        raise UnusableTableError(reason, "save it as CSV in UTF-8 with a header, or as Parquet") from None
+        raise UnusableFileError(reason, "save it as CSV in UTF-8 with a header, or as Parquet") from None
 
 
 def _typed(path: Path, cells: "pl.Series", kind: ColumnType) -> "pl.Series":
-    """Cells as values of a type. Raises UnusableTableError at the first that is none."""
+    """Cells as values of a type. Raises UnusableFileError at the first that is none."""
     from sessions_platform.contracts.polars_types import DTYPES
 
     values = _read(cells, kind)
     if values is None:
         reason = f"{path}: the column {shown(cells.name)} is of type {cells.dtype}, and not {kind}"
-        raise UnusableTableError(reason, "state another type, or save the column as text")
+        raise UnusableFileError(reason, "state another type, or save the column as text")
     broken = (values.is_null() & cells.is_not_null()).arg_true()
     if len(broken):
         row = int(broken[0])
         reason = f"{path}: row {row + 1} has {shown(cells[row])} in {shown(cells.name)}, which is no {kind}"
-        raise UnusableTableError(reason, "correct the row, or state another type")
+        raise UnusableFileError(reason, "correct the row, or state another type")
     return values.cast(DTYPES[kind]) if values.dtype != DTYPES[kind] else values
 
 
@@ -178,16 +145,16 @@ def _times(cells: "pl.Series") -> "pl.Series":
 
 
 def _require_one_row(path: Path, table: "pl.DataFrame", keys: Mapping[str, str]) -> None:
-    """Raise UnusableTableError where a row lacks a key, or two have the same; `keys` has their names in the file."""
+    """Raise UnusableFileError where a row lacks a key, or two have the same; `keys` has their names in the file."""
     named = " and ".join(map(shown, keys.values()))
     for name, column in keys.items():
         if table[name].null_count():
             row = int(table[name].is_null().arg_true()[0]) + 1
-            raise UnusableTableError(f"{path}: row {row} has no {shown(column)}", "state it, or remove the row")
+            raise UnusableFileError(f"{path}: row {row} has no {shown(column)}", "state it, or remove the row")
     repeated = table.select(*keys).is_duplicated().arg_true()
     if len(repeated):
         row = int(repeated[0])
         values = " and ".join(str(value) for value in table.select(*keys).row(row))
         reason = f"{path}: several rows have {shown(values)} as {named}, the first of them row {row + 1}"
         more = "" if AS_OF in keys else ", or say by as_of from when a row holds"
-        raise UnusableTableError(reason, f"keep one{more}")
+        raise UnusableFileError(reason, f"keep one{more}")

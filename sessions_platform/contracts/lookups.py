@@ -4,21 +4,19 @@ Not here: how the table is read and what makes it unusable (``lookup_table``), a
 (``transforms.enrich.lookup``).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, WithJsonSchema, field_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator
 
 from sessions_platform.contracts.columns import ColumnType
+from sessions_platform.contracts.data_files import digest_of
 from sessions_platform.contracts.enrichment import EnrichmentConfig
-from sessions_platform.contracts.issues import Issue, Raw, mapping
-from sessions_platform.contracts.lookup_table import UnusableTableError, Wanted, check_table, digest_of, is_table
+from sessions_platform.contracts.lookup_table import Wanted, check_table, is_table
 from sessions_platform.contracts.model import Model
 from sessions_platform.contracts.values import Identifier, invalid, shown
-
-_HOME = "${SESSIONS_HOME}/"
 
 
 class Taken(Model):
@@ -68,14 +66,6 @@ class Lookup(EnrichmentConfig):
         None, min_length=1, description="The table's column with the time from which a row holds, for the event's time."
     )
 
-    _folder: Path = PrivateAttr(default_factory=Path)
-    _home: Path = PrivateAttr(default_factory=Path)
-
-    def model_post_init(self, context: Any, /) -> None:
-        """Take the folders that paths are relative to from the context of the validation, where it has one."""
-        if isinstance(context, Mapping):
-            self._folder, self._home = context["folder"], context["home"]
-
     @field_validator("table")
     @classmethod
     def _format_is_known(cls, table: str) -> str:
@@ -86,8 +76,7 @@ class Lookup(EnrichmentConfig):
     @property
     def path(self) -> Path:
         """Where the table is."""
-        below_home = self.table.startswith(_HOME)
-        return self._home / self.table.removeprefix(_HOME) if below_home else self._folder / self.table
+        return self.located(self.table)
 
     @property
     def added(self) -> Mapping[str, ColumnType]:
@@ -108,32 +97,13 @@ class Lookup(EnrichmentConfig):
 
     @cached_property
     def digest(self) -> str:
-        """Of the table's bytes, as they were when it was first asked for. Raises UserError where it can't be read."""
+        """Of the table's bytes, as they were when it was first asked for. Raises UnusableFileError."""
         return digest_of(self.path)
 
     @property
     def data_versions(self) -> Mapping[str, str]:
         return {"table": self.digest}
 
-
-def lookup_issues(enrich: Any, columns: Raw, folder: Path, home: Path) -> Iterator[Issue]:
-    """Issues of the tables that a stream's file looks up in, where their keys are valid.
-
-    Args:
-        enrich: the key `enrich`, as YAML has read it.
-        columns: the stream's columns by name, each as YAML has read it.
-        folder: that relative paths start from.
-        home: what ${SESSIONS_HOME} means.
-    """
-    stated = mapping({"enrich": enrich}, "enrich").get("lookup", [])
-    for keys in stated if isinstance(stated, list) else [stated]:
-        try:
-            lookup = Lookup.model_validate(keys, context={"folder": folder, "home": home})
-        except ValidationError:
-            continue
-        kind = mapping(columns, lookup.reads[0]).get("type")
-        try:
-            is_integer = kind == ColumnType.integer
-            check_table(lookup.path, lookup.wanted(ColumnType.integer if is_integer else ColumnType.string))
-        except UnusableTableError as unusable:
-            yield Issue(("enrich", "lookup"), unusable.reason, unusable.fix)
+    def check_files(self, kinds: Mapping[str, Any]) -> None:
+        is_integer = kinds.get(self.reads[0]) == ColumnType.integer
+        check_table(self.path, self.wanted(ColumnType.integer if is_integer else ColumnType.string))

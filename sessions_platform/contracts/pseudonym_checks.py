@@ -4,7 +4,7 @@ They work on the file as YAML has read it, as those of ``stream_checks`` do. Not
 (``pseudonyms``).
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -18,7 +18,7 @@ from sessions_platform.contracts.field_paths import (
     reads_json,
     steps_of,
 )
-from sessions_platform.contracts.issues import Issue, Raw
+from sessions_platform.contracts.issues import Issue, KeyPath, Raw, mapping
 from sessions_platform.contracts.pseudonyms import LEAST_KEY_CHARACTERS, Pseudonym
 
 _KEY = "SESSIONS_PSEUDONYM_KEY"
@@ -39,7 +39,7 @@ def pseudonym_issues(raw: Raw, key: str | None) -> Iterator[Issue]:
         return
     for name, method in stated.items():
         yield from _column_issues(name, method, columns)
-        yield from _issues_in_clear(name, raw, columns, stated)
+        yield from issues_in_clear(("pseudonymize", name), name, raw, stated)
     if Pseudonym.hmac in stated.values():
         yield from _key_issues(key)
 
@@ -56,9 +56,17 @@ def _column_issues(name: str, method: Any, columns: Raw) -> Iterator[Issue]:
         yield Issue(place, "all users of a network would be one", f"write {Pseudonym.hmac.value}")
 
 
-def _issues_in_clear(name: str, raw: Raw, columns: Raw, stated: Raw) -> Iterator[Issue]:
-    """Where the value would be stored beside its pseudonym."""
-    place, paths = ("pseudonymize", name), _paths(name, columns.get(name))
+def issues_in_clear(place: KeyPath, name: str, raw: Raw, stated: Collection[str]) -> Iterator[Issue]:
+    """Where the value of a column would be stored all the same, beside its pseudonym or instead of nothing.
+
+    Args:
+        place: the key by which the value is not stored.
+        name: of the column.
+        raw: the stream's file as YAML has read it.
+        stated: all columns whose values are not stored.
+    """
+    columns = mapping(raw, "columns")
+    paths = _paths(name, columns.get(name))
     for other in columns:
         if other not in stated and (shared := _shared(paths, _paths(other, columns[other]))):
             reason = f"the column {other} has the same field {min(shared)!r} in clear"

@@ -102,7 +102,7 @@ def cross_key_issues(raw: Raw) -> Iterator[Issue]:
     cutting = mapping(session, "cut_on").get("column")
     yield from _named_column_issues(("session", "cut_on", "column"), cutting, {**columns, **enriched})
     yield from session_issues(session, {**columns, **enriched})
-    yield from enrichment_issues(raw.get("enrich"), columns)
+    yield from enrichment_issues(raw)
     yield from identity_issues(raw)
     yield from target_issues(mapping(raw, "targets"))
     yield from _threshold_issues(mapping(raw, "rejected"))

@@ -16,9 +16,9 @@ import yaml
 from pydantic import ValidationError
 from yaml.reader import ReaderError
 
+from sessions_platform.contracts.enrichments import file_issues
 from sessions_platform.contracts.header_file import with_header_names
-from sessions_platform.contracts.issues import Issue, KeyPath, mapping
-from sessions_platform.contracts.lookups import lookup_issues
+from sessions_platform.contracts.issues import Issue, KeyPath
 from sessions_platform.contracts.model_errors import explained
 from sessions_platform.contracts.presets import Merged, with_preset
 from sessions_platform.contracts.pseudonym_checks import pseudonym_issues
@@ -80,7 +80,7 @@ def load_stream(path: Path, home: Path, pseudonym_key: str | None = None) -> Str
     named, header_issues = with_header_names(raw, path.parent, home)
     content = {**named, "path": path, "home": home, "pseudonym_key": pseudonym_key}
     issues = [*header_issues, *cross_key_issues(raw), *pseudonym_issues(raw, pseudonym_key)]
-    issues += lookup_issues(raw.get("enrich"), mapping(raw, "columns"), path.parent, home)
+    issues += file_issues(raw, path.parent, home)
     reported = {issue.key_path for issue in issues}
     try:
         stream = Stream.model_validate(content, context={"folder": path.parent, "home": home})

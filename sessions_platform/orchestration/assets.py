@@ -336,6 +336,8 @@ def _report_accepted(
     counts = {"duplicates": validated.duplicates, "skipped": validated.skipped}
     metadata = {"dagster/row_count": validated.events.rows, **counts, "seconds": seconds}
     metadata |= as_table("enriched", validated.enriched)
+    for warning in validated.warnings:
+        context.log.warning(f"{stream.path}: {validated.landing_partition}: {warning}")
     context.add_asset_metadata(metadata, asset_key=key(stream, "events"), partition_key=validated.landing_partition)
 
 

@@ -5,12 +5,14 @@ enriched values never decide whether two rows are duplicates or conflict.
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import polars as pl
 
-from sessions_platform.contracts.events import event_columns
+from sessions_platform.contracts.events import dropped_columns, event_columns
 from sessions_platform.contracts.stream import Stream
+from sessions_platform.errors import UserError
 from sessions_platform.pipeline.enrichment_tally import EnrichmentTally
 from sessions_platform.transforms.enrich.registry import open_enrichment
 
@@ -26,16 +28,29 @@ def enrich(
         tally: is told what each enrichment computed.
 
     Yields:
-        Each frame with the columns ``event_columns``, rows and their order unchanged.
+        Each frame with the columns ``event_columns``, rows and their order unchanged. What is not to be stored is null.
 
     Raises:
+        UserError: a file of an enrichment has changed meanwhile, or a function of the user's own can't be used.
         RuntimeError: an enrichment returned other rows or columns than its model states, which is a defect of it.
     """
-    enrichments = {name: open_enrichment(config) for name, config in stream.enrich.items()}
     columns = event_columns(stream)
+    dropped = [pl.lit(None, columns[name]).alias(name) for name in dropped_columns(stream)]
+    with _naming(stream):
+        enrichments = {name: open_enrichment(config) for name, config in stream.enrich.items()}
     for run in runs:
         events = run
         for name, enrichment in enrichments.items():
             seen = partial(tally.add, name) if tally else None
-            events = enrichment.enrich(events, seen)
-        yield events.select(*columns)
+            with _naming(stream):
+                events = enrichment.enrich(events, seen)
+        yield events.select(*columns).with_columns(dropped)
+
+
+@contextmanager
+def _naming(stream: Stream) -> Iterator[None]:
+    """Name the stream's file in what the user has to correct."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{stream.path}: {error}") from error

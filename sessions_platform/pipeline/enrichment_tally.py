@@ -7,8 +7,9 @@ from collections.abc import Iterable
 
 import polars as pl
 
+from sessions_platform.contracts.own_function import OwnFunction
 from sessions_platform.contracts.stream import Stream
-from sessions_platform.transforms.enrich.distinct import EVENTS
+from sessions_platform.transforms.enrich.distinct import ERROR, EVENTS
 
 _SHOWN = 5
 _TEXT_SHOWN = 60
@@ -25,6 +26,7 @@ class EnrichmentTally:
         self._counts: dict[tuple[str, str], pl.DataFrame] = {}
         self._filled: dict[tuple[str, str], int] = {}
         self._without = dict.fromkeys(self._configs, 0)
+        self._errors: dict[str, tuple[int, str]] = {}
         self._inputs_without: dict[str, pl.DataFrame] = {}
 
     def add(self, name: str, seen: pl.DataFrame) -> None:
@@ -43,9 +45,25 @@ class EnrichmentTally:
             self._counts[place] = _together(self._counts.get(place), counts)
         inputs, added = list(config.reads), list(config.added)
         nothing = seen.filter(~pl.all_horizontal(pl.col(inputs).is_null()), pl.all_horizontal(pl.col(added).is_null()))
+        if ERROR in seen.columns:
+            self._add_errors(name, seen.filter(pl.col(ERROR).is_not_null()))
         self._without[name] += int(nothing[EVENTS].sum())
         if config.shows_inputs:
             self._inputs_without[name] = _together(self._inputs_without.get(name), _counted(nothing, inputs[0]))
+
+    def _add_errors(self, name: str, failed: pl.DataFrame) -> None:
+        if failed.height:
+            events, kind = self._errors.get(name, (0, failed[ERROR].sort()[0]))
+            self._errors[name] = (events + int(failed[EVENTS].sum()), kind)
+
+    def warnings(self) -> list[str]:
+        """A sentence for each enrichment that could not compute the values of all events."""
+        return [
+            f"enrich.{name}: {config.function} could not compute {events:,} events: {kind}. Their columns are null. "
+            "Fix: correct the function and raise its version."
+            for name, (events, kind) in self._errors.items()
+            if isinstance(config := self._configs[name], OwnFunction)
+        ]
 
     def records(self) -> list[dict[str, str | float]]:
         """One record for each column that is added, in their order; all counts are of events."""

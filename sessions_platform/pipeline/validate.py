@@ -49,6 +49,7 @@ class ValidatedPartition:
     rejected_by_reason: dict[str, int]
     samples: tuple[dict[str, Any], ...]  # a few rejected rows, whole
     enriched: tuple[dict[str, str | float], ...]  # how far each enriched column is filled, and with what
+    warnings: tuple[str, ...]  # of enrichments
     references: References
     observed: ObservedSchema
     first_event: datetime | None
@@ -111,6 +112,7 @@ def validate_partition(
         dict(sorted(tally.by_reason.items())),
         tally.samples(),
         tuple(enriched.records()),
+        tuple(enriched.warnings()),
         references,
         rows.observed,
         rows.first_event,

@@ -93,7 +93,7 @@ def test_a_column_may_be_taken_under_another_name_and_several_tables_may_be_name
         ("product_id,category,price\n7,a,1\n07,b,1\n", {"from": "shelf"}, "several rows have '7' as 'product_id'"),
         ("product_id,category,price\na,b,c,d,e\n", {}, "can't be read: "),
         (b"product_id,category,price\np\xff,b,1\n", {}, "Fix: save it as CSV in UTF-8 with a header, or as Parquet."),
-        (PRODUCTS, {"table": "none.csv"}, "none.csv can't be read: No such file or directory. Fix: put the table"),
+        (PRODUCTS, {"table": "none.csv"}, "none.csv can't be read: No such file or directory. Fix: put the file"),
         (PRODUCTS, {"table": "products.xlsx"}, "enrich.lookup.table: the suffix of 'products.xlsx' names no format"),
         (PRODUCTS, {"take": ["product_id"]}, "lookup adds the column product_id, which there is already"),
         (PRODUCTS, {"from": "sku"}, "there is no column 'sku' to read from"),
@@ -144,6 +144,7 @@ def test_a_date_without_time_holds_from_its_midnight(tmp_path: Path) -> None:
     assert values(stream, product_id=["p1", "p1"], event_timestamp=times) == [(None,), (5.0,)]
 
 
+@pytest.mark.slow
 def test_a_changed_table_changes_the_sessions_whose_values_are_others_and_no_more(
     tmp_path: Path, settings: Settings, open_context: Callable[..., StreamContext]
 ) -> None:

@@ -14,6 +14,8 @@ REMEMBERED = 100_000
 
 # The column of the frames that are seen with the number of events that have these inputs; no event has such a column.
 EVENTS = "number of events"
+# A column that a function may return besides: why the values of an input could not be computed, null where they were.
+ERROR = "error of the input"
 
 
 class ByDistinct:
@@ -45,6 +47,7 @@ class ByDistinct:
         known = self._with(counted.drop(EVENTS))
         if seen:
             seen(counted.join(known, on=self._columns, how="left", nulls_equal=True))
+        known = known.drop(ERROR, strict=False)
         return events.join(known, on=self._columns, how="left", nulls_equal=True, maintain_order="left")
 
     def _with(self, inputs: pl.DataFrame) -> pl.DataFrame:
@@ -63,7 +66,10 @@ class ByDistinct:
         if added != self._added or values.height != inputs.height:
             shape = f"{values.height} rows with {added}, and not {inputs.height} with {self._added}"
             raise RuntimeError(f"the enrichment {self._name} returned {shape}")
-        return inputs.hstack(values.select(*self._added))
+        # U+0000, as %00 in a URL is, can't be stored by PostgreSQL.
+        texts = pl.col(pl.String).str.replace_all("\0", r"\u0000", literal=True)
+        errors = [ERROR] if ERROR in values.columns else []
+        return inputs.hstack(values.select(*self._added, *errors).with_columns(texts))
 
 
 def row_by_row(config: EnrichmentConfig, function: Callable[..., Sequence[object]]) -> Values:

@@ -5,9 +5,9 @@ from functools import cache
 import polars as pl
 
 from sessions_platform.contracts.columns import ColumnType
-from sessions_platform.contracts.lookup_table import AS_OF, KEY, content_of, digest, read_table
+from sessions_platform.contracts.data_files import content_of
+from sessions_platform.contracts.lookup_table import AS_OF, KEY, read_table
 from sessions_platform.contracts.lookups import Lookup
-from sessions_platform.errors import UserError
 from sessions_platform.transforms.enrich.base import Values
 
 _PLACE = "place of the input"
@@ -16,12 +16,9 @@ _PLACE = "place of the input"
 def looked_up(config: Lookup) -> Values:
     """Adds the columns that the keys take.
 
-    Raises UserError where the table is another than when the stream's file was read: its version would be wrong.
+    Raises UnusableFileError where the table is another than when the stream's file was read.
     """
-    content = content_of(config.path)
-    if digest(content) != config.digest:
-        raise UserError(f"{config.path} has changed since the stream's file was read. Fix: run again.")
-
+    content = content_of(config.path, config.digest)
     (key,) = config.reads
 
     @cache

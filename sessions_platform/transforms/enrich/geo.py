@@ -1,0 +1,74 @@
+"""The country of an IP address, by a MaxMind DB of the user's own.
+
+Spellings that logs have are read: white space around an address, a port after it (``192.0.2.1:443``,
+``[2001:db8::1]:443``), a zone (``fe80::1%eth0``), and IPv4 within IPv6, mapped (``::ffff:192.0.2.1``, RFC 4291 section
+2.5.5.2) or translated (``64:ff9b::192.0.2.1``, RFC 6052). Any other text is no address, and has no country: also one
+with leading zeros or fewer than four numbers, which programs read in different ways. So has an address that the
+database lacks, as those of private networks.
+"""
+
+import io
+import socket
+from typing import Any
+
+import maxminddb
+
+from sessions_platform.contracts.data_files import content_of
+from sessions_platform.contracts.geo import Geo
+from sessions_platform.transforms.enrich.base import Values
+from sessions_platform.transforms.enrich.distinct import row_by_row
+
+_IPV4_WITHIN = (bytes(10) + b"\xff\xff", bytes.fromhex("0064ff9b") + bytes(8))
+_LETTERS = 2  # of a country's code, ISO 3166-1 alpha-2
+
+
+def countries(config: Geo) -> Values:
+    """Adds country, as two letters.
+
+    Raises UnusableFileError where the database is another than when the stream's file was read.
+    """
+    content = io.BytesIO(content_of(config.path, config.digest))
+    reader = maxminddb.open_database(content, maxminddb.MODE_FD)
+    return row_by_row(config, lambda text: (country_of(reader, text),))
+
+
+def country_of(reader: Any, text: str | None) -> str | None:
+    """The code of the country of an address, in capitals; None for none."""
+    address = address_of(text or "")
+    if address is None or (reader.metadata().ip_version == 4 and ":" in address):
+        return None
+    return _code(reader.get(address))
+
+
+def address_of(text: str) -> str | None:
+    """An address in its usual spelling, IPv4 also of one within IPv6; None for what is none."""
+    bare = text.strip()
+    if bare.startswith("["):
+        bare = bare[1:].partition("]")[0]
+    elif bare.count(":") == 1:
+        bare = bare.partition(":")[0]
+    if ":" not in bare:
+        packed = _packed(socket.AF_INET, bare)
+        return bare if packed else None
+    packed = _packed(socket.AF_INET6, bare.partition("%")[0])
+    if packed is None:
+        return None
+    if packed[:12] in _IPV4_WITHIN:
+        return socket.inet_ntop(socket.AF_INET, packed[12:])
+    return socket.inet_ntop(socket.AF_INET6, packed)
+
+
+def _packed(family: int, text: str) -> bytes | None:
+    try:
+        return socket.inet_pton(family, text)
+    except (OSError, ValueError):  # not an address, or with a character that none can have
+        return None
+
+
+def _code(record: Any) -> str | None:
+    """Of the records that databases have: {country: {iso_code}}, {country_code}, {country}."""
+    if not isinstance(record, dict):
+        return None
+    country = record.get("country", record.get("country_code"))
+    code = country.get("iso_code") if isinstance(country, dict) else country
+    return code.upper() if isinstance(code, str) and len(code) == _LETTERS else None
