@@ -17,6 +17,7 @@ from sessions_platform_tests.servers.proxy import Proxy
 from sessions_platform_tests.servers.running import Server, free_port
 
 DATABASE, USER, PASSWORD = "shop", "reader", "s3cr3t"
+_PACKAGE = "mariadb-server"
 
 
 class MariaDb:
@@ -24,8 +25,7 @@ class MariaDb:
 
     def __init__(self, folder: Path, port: int, proxy: Proxy) -> None:
         self.port, self.proxy = port, proxy
-        program = from_debian("mariadb-server", "mariadbd")
-        install = from_debian("mariadb-server", "mariadb-install-db")
+        program, install = (from_debian(_PACKAGE, each) for each in ("mariadbd", "mariadb-install-db"))
         # It refuses to run as root, unless it is told as whom instead.
         user = ["--user=mysql"] if os.geteuid() == 0 else []
         login = "--auth-root-authentication-method=normal"
@@ -63,6 +63,7 @@ class MariaDb:
 @contextmanager
 def mariadb() -> Iterator[MariaDb]:
     """A server that runs within `with`, with a user who may only read."""
+    from_debian(_PACKAGE, "mariadbd")  # which makes the server's user, too
     folder = Path(tempfile.mkdtemp(prefix="maria-"))
     folder.chmod(0o755)  # the server's user has to enter
     if os.geteuid() == 0:
