@@ -218,14 +218,17 @@ def test_a_package_that_is_not_installed_is_named_with_its_extra(
 RUNS = st.lists(st.lists(st.sampled_from(["https://a/?utm_source=x", "?gclid=1", "https://b/", "", None])), min_size=1)
 
 
-@given(runs=RUNS, remembered=st.integers(0, 3))
-def test_values_do_not_depend_on_how_events_come_in_runs(runs: list[list[str | None]], remembered: int) -> None:
+@given(runs=RUNS, remembered=st.integers(0, 3), bits=st.integers(0, 3))
+def test_values_do_not_depend_on_how_events_come_in_runs_and_on_their_hashes(
+    runs: list[list[str | None]], remembered: int, bits: int
+) -> None:
     def frames() -> list[pl.DataFrame]:
         return [pl.DataFrame({"page_url": run}, schema={"page_url": pl.String}) for run in runs]
 
-    in_runs = open_enrichment(Campaign.model_validate({}))
+    in_runs, hashes = open_enrichment(Campaign.model_validate({})), distinct._hashes
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(distinct, "REMEMBERED", remembered)
+        patch.setattr(distinct, "_hashes", lambda inputs: hashes(inputs) % (1 << bits))
         parts = [in_runs.enrich(run) for run in frames()]
     expected = open_enrichment(Campaign.model_validate({})).enrich(pl.concat(frames()))
     assert pl.concat(parts).rows() == expected.rows()

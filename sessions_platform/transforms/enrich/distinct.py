@@ -14,6 +14,7 @@ REMEMBERED = 100_000
 
 # The column of the frames that are seen with the number of events that have these inputs; no event has such a column.
 EVENTS = "number of events"
+_HASH, _FIRST = "hash of the inputs", "place of the first"
 # A column that a function may return besides: why the values of an input could not be computed, null where they were.
 ERROR = "error of the input"
 
@@ -43,12 +44,13 @@ class ByDistinct:
         Raises:
             RuntimeError: the function returned other rows or columns than the model states, which is a defect of it.
         """
-        counted = events.group_by(self._columns).len(EVENTS)
-        known = self._with(counted.drop(EVENTS))
+        inputs = events.select(self._columns)
+        distinct, places = _distinct(inputs)
+        known = self._with(distinct.drop(EVENTS))
+        values = distinct.join(known, on=self._columns, how="left", nulls_equal=True, maintain_order="left")
         if seen:
-            seen(counted.join(known, on=self._columns, how="left", nulls_equal=True))
-        known = known.drop(ERROR, strict=False)
-        return events.join(known, on=self._columns, how="left", nulls_equal=True, maintain_order="left")
+            seen(values)
+        return events.hstack(values.select(pl.col(*self._added).gather(places)))
 
     def _with(self, inputs: pl.DataFrame) -> pl.DataFrame:
         """What is known, with these inputs."""
@@ -70,6 +72,31 @@ class ByDistinct:
         texts = pl.col(pl.String).str.replace_all("\0", r"\u0000", literal=True)
         errors = [ERROR] if ERROR in values.columns else []
         return inputs.hstack(values.select(*self._added, *errors).with_columns(texts))
+
+
+def _distinct(inputs: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series]:
+    """Distinct rows with the number of each as `EVENTS`, and for each row the place of its like among them.
+
+    Rows are told apart by their hashes, which takes half of the time that their texts take, and then compared.
+    """
+    hashes = _hashes(inputs)
+    groups = hashes.to_frame().with_row_index(_FIRST).group_by(_HASH).agg(pl.len().alias(EVENTS), pl.first(_FIRST))
+    distinct = inputs.select(pl.all().gather(groups[_FIRST]))
+    places = _places(hashes.to_frame(), groups.select(_HASH))
+    alike = (inputs[name].eq_missing(distinct[name].gather(places)).all() for name in inputs.columns)
+    if not all(alike):  # two rows have one hash
+        counted = inputs.group_by(inputs.columns).len(EVENTS)
+        return counted, _places(inputs, counted.drop(EVENTS))
+    return distinct.with_columns(groups[EVENTS]), places
+
+
+def _hashes(inputs: pl.DataFrame) -> pl.Series:
+    return inputs.hash_rows().alias(_HASH)
+
+
+def _places(rows: pl.DataFrame, distinct: pl.DataFrame) -> pl.Series:
+    numbered = distinct.with_row_index(_FIRST)
+    return rows.join(numbered, on=rows.columns, how="left", nulls_equal=True, maintain_order="left")[_FIRST]
 
 
 def row_by_row(config: EnrichmentConfig, function: Callable[..., Sequence[object]]) -> Values:

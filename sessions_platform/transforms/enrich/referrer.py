@@ -6,6 +6,7 @@ host). Without a referrer, or with one that is no URL of a host, all three are n
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from sessions_platform.contracts.web_enrichments import Referrer
@@ -15,17 +16,19 @@ from sessions_platform.transforms.enrich.hosts import known, suffixes
 
 _APP = "android-app"  # the scheme by which Chrome on Android names the app that a link was opened in
 
+_HOSTS = 10_000  # that are remembered
+
 _Found = tuple[str | None, str | None, str | None]
 
 
 def referrers(config: Referrer) -> Values:
     """Adds referrer_host, referrer_medium and referrer_source; see the module for what they mean."""
     own, ignored = frozenset(config.own_hosts), frozenset(config.ignore)
-    return row_by_row(config, lambda url: _values_of(url, own, ignored))
+    of_host = lru_cache(_HOSTS)(lambda scheme, host: _values_of(scheme, host, own, ignored))
+    return row_by_row(config, lambda url: of_host(*origin(url)))
 
 
-def _values_of(url: str | None, own: frozenset[str], ignored: frozenset[str]) -> _Found:
-    scheme, host = origin(url)
+def _values_of(scheme: str | None, host: str | None, own: frozenset[str], ignored: frozenset[str]) -> _Found:
     if host is None:
         return (None, None, None)
     if _is_below(host, own):

@@ -15,14 +15,13 @@ The class of a device is no library's answer, but ours:
 """
 
 import re
+from collections.abc import Iterable, Mapping
 from functools import cache
 
 import polars as pl
-import ua_parser_rs  # noqa: F401  # without it ua-parser falls back to Python, 48 times slower, and says nothing
 from crawleruseragents import CRAWLER_USER_AGENTS_DATA
-from ua_parser import Parser
 from ua_parser.loaders import load_builtins
-from ua_parser.regex import Resolver
+from ua_parser.regex import Resolver  # of Rust: an import error where it is not there, and not Python, 48 times slower
 
 from sessions_platform.contracts.web_enrichments import UserAgent
 from sessions_platform.transforms.enrich.base import Values
@@ -35,6 +34,7 @@ _TABLET = r"ipad|tablet|kindle|silk/|playbook"
 _MOBILE = r"mobi|iphone|ipod|windows phone|blackberry|opera mini"
 _DESKTOP = r"windows nt|macintosh|x11|\bcros\b|linux|bsd"
 
+_PLAIN = re.compile(r"(?:[^\\.^$*+?()\[\]{}|]|\\[^A-Za-z0-9])+")  # a pattern that matches nothing but one text
 # The name of a bot, in what its pattern has matched: up to a version or a comment.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9!+._ -]*")
 
@@ -53,17 +53,17 @@ def of_agents(agents: pl.Series) -> pl.DataFrame:
         os=pl.col("agent").map_elements(_system, pl.String),
         device_class=_device_class(),
         is_bot="is_bot",
-        bot_name=pl.when("is_bot").then("agent").map_elements(_bot, pl.String),
+        bot_name=pl.when("is_bot").then("agent").map_batches(_bot_names, pl.String),
     )
 
 
 def _browser(agent: str) -> str | None:
-    found = _parser().parse_user_agent(agent)
+    found = _resolver().ua.extract(agent)
     return found.family if found and found.family != _UNKNOWN else None
 
 
 def _system(agent: str) -> str | None:
-    found = _parser().parse_os(agent)
+    found = _resolver().os.extract(agent)
     return found.family if found and found.family != _UNKNOWN else None
 
 
@@ -89,21 +89,44 @@ def _device_class() -> pl.Expr:
     )
 
 
-def _bot(agent: str) -> str:
-    """The name of a bot, by what the first pattern that matches has matched."""
-    found = next((match[0] for pattern in _bots() if (match := pattern.search(agent))), agent)
-    name = _NAME.search(found)
-    return name[0].rstrip(" .-_+") if name else found
+def _bot_names(agents: pl.Series) -> pl.Series:
+    """The names of bots, by what the first pattern of the list that matches has matched; null where there is none.
+
+    Nearly all patterns are plain texts, which are looked for all at once.
+    """
+    texts, patterns = _bots()
+    matches = agents.str.extract_many(list(texts), overlapping=True).to_list()
+    names = [_bot(agent, found, texts, patterns) for agent, found in zip(agents, matches, strict=True)]
+    return pl.Series(agents.name, names, pl.String)
+
+
+def _bot(
+    agent: str | None, found: Iterable[str] | None, texts: Mapping[str, int], patterns: Mapping[int, re.Pattern[str]]
+) -> str | None:
+    if agent is None:
+        return None
+    first = min(found or (), key=texts.__getitem__, default="")
+    place = texts.get(first, len(CRAWLER_USER_AGENTS_DATA))
+    earlier = (match[0] for at, pattern in patterns.items() if at < place and (match := pattern.search(agent)))
+    matched = next(earlier, first or agent)
+    name = _NAME.search(matched)
+    return name[0].rstrip(" .-_+") if name else matched
 
 
 @cache
-def _parser() -> Parser:
-    return Parser(Resolver(load_builtins()))
+def _resolver() -> Resolver:
+    return Resolver(load_builtins())
 
 
 @cache
-def _bots() -> list[re.Pattern[str]]:
-    return [re.compile(each["pattern"]) for each in CRAWLER_USER_AGENTS_DATA]
+def _bots() -> tuple[Mapping[str, int], Mapping[int, re.Pattern[str]]]:
+    """The patterns that are plain texts with their places in the list, and the others by theirs."""
+    patterns = [each["pattern"] for each in CRAWLER_USER_AGENTS_DATA]
+    texts: dict[str, int] = {}
+    for place, pattern in enumerate(patterns):
+        if _PLAIN.fullmatch(pattern):
+            texts.setdefault(re.sub(r"\\(.)", r"\1", pattern), place)
+    return texts, {at: re.compile(each) for at, each in enumerate(patterns) if not _PLAIN.fullmatch(each)}
 
 
 @cache
