@@ -29,6 +29,8 @@ def _place(target: dict[str, Any]) -> str | None:
     path = target.get("path")
     if isinstance(path, str) and path:
         return posixpath.normpath(path)
+    if url := target.get("url"):
+        return repr((url, target.get("database"), target.get("prefix", "")))
     host, database = target.get("host"), target.get("database")
     if host and database:
         return repr((host, target.get("port", 3306), database, target.get("prefix", "")))

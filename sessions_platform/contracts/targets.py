@@ -7,9 +7,9 @@ which `storage.warehouses.registry` resolves when sessions are delivered. Not he
 """
 
 from datetime import timedelta
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError, model_validator
 from pydantic_core import CoreSchema, InitErrorDetails, core_schema
 
 from sessions_platform.contracts.formats import listed
@@ -71,19 +71,16 @@ class ParquetTarget(_InFiles):
     type: Literal["parquet"] = Field("parquet", description="Parquet files in a local folder, one per partition.")
 
 
-class DeltaTarget(TargetConfig):
-    """Delta tables below one path."""
+class _LakeTables(TargetConfig):
+    """Tables of a lake format below one path, which keep superseded versions for a while."""
 
-    implementation: ClassVar[str] = "sessions_platform.storage.warehouses.delta_tables:DeltaTables"
-
-    type: Literal["delta"] = Field("delta", description="Delta tables in a local folder or an object store.")
     path: str = Field(
         min_length=1,
         description="The folder of the tables: relative to the stream's file or to ${SESSIONS_HOME}, or a URL, as in "
         "s3://lake/shop.",
     )
     options: dict[str, TextOrSecret] = Field(
-        default_factory=dict, description="How the object store is reached: the library's storage options."
+        default_factory=dict, description="How the object store is reached, by the library's names for it."
     )
     keep_for: PositiveDuration = Field(
         timedelta(days=7),
@@ -100,6 +97,36 @@ class DeltaTarget(TargetConfig):
     def is_remote(self) -> bool:
         """Whether it is in an object store."""
         return "://" in self.path
+
+
+class DeltaTarget(_LakeTables):
+    """Delta tables below one path."""
+
+    implementation: ClassVar[str] = "sessions_platform.storage.warehouses.delta_tables:DeltaTables"
+
+    type: Literal["delta"] = Field("delta", description="Delta tables in a local folder or an object store.")
+
+
+class IcebergTarget(_LakeTables):
+    """Iceberg tables below one path, in a catalog that is a database."""
+
+    implementation: ClassVar[str] = "sessions_platform.storage.warehouses.iceberg_tables:IcebergTables"
+
+    type: Literal["iceberg"] = Field("iceberg", description="Iceberg tables in a local folder or an object store.")
+    catalog: Secret | None = Field(
+        None,
+        description="The variable that has the URL of the catalog's database, as in postgresql://user:…@host/name; by "
+        "default catalog.db in the folder, a SQLite file.",
+    )
+    namespace: str = Field(
+        "default", pattern=r"^[A-Za-z0-9_]{1,64}$", description="The namespace of the tables in the catalog."
+    )
+
+    @model_validator(mode="after")
+    def _has_a_catalog(self) -> Self:
+        if self.is_remote and self.catalog is None:
+            raise invalid("tables in an object store need a catalog", "write catalog: {env: CATALOG_URL}")
+        return self
 
 
 class MysqlTarget(TargetConfig):
@@ -127,11 +154,31 @@ class MysqlTarget(TargetConfig):
         return f"mysql://{shown_text(self.host)}:{self.port}/{self.database}/{self.prefix}*"
 
 
+class RedisTarget(TargetConfig):
+    """Hashes in Redis or Valkey."""
+
+    implementation: ClassVar[str] = "sessions_platform.storage.warehouses.redis_hashes:RedisHashes"
+
+    type: Literal["redis"] = Field("redis", description="Sessions in Redis or Valkey, the newest of a user at hand.")
+    url: Secret = Field(description="The variable that has the URL, as in rediss://user:…@cache.example.com:6379/0.")
+    prefix: str = Field(pattern=r"^[A-Za-z0-9_.{}-]{1,64}$", description="What all keys begin with, before a colon.")
+    tables: list[Literal["sessions"]] = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
+        ["sessions"], min_length=1, description="Only sessions can be delivered."
+    )
+
+    @property
+    def place(self) -> str:
+        """Where, without secrets."""
+        return f"redis ${self.url.env}, {self.prefix}:*"
+
+
 TARGET_TYPES: dict[str, type[TargetConfig]] = {
     "duckdb": DuckdbTarget,
     "parquet": ParquetTarget,
     "delta": DeltaTarget,
+    "iceberg": IcebergTarget,
     "mysql": MysqlTarget,
+    "redis": RedisTarget,
 }
 
 

@@ -537,7 +537,7 @@ PROBLEMS: dict[str, tuple[str | bytes, str, str]] = {
     "a key of a list": (changed(new="? [a]\n: b\n"), "file", "correct the line"),
     "half a character": (changed(new='description: "\\ud800"\n'), "file", "correct the line"),
     "a number that is none": (changed("gap: 30m", "gap: !!int many"), "session.gap", "a whole number"),
-    "a target of no type": (changed(new="targets: {lake: {path: x}}\n"), "targets.lake", "'delta' or 'mysql'"),
+    "a target of no type": (changed(new="targets: {lake: {path: x}}\n"), "targets.lake", "state type: 'duckdb'"),
     "unknown key of a target": (changed(new="targets: {duckdb: {pth: x}}\n"), "targets.duckdb.pth", "mean path?"),
     "a target that is a text": (changed(new="targets: {duckdb: x.db}\n"), "targets.duckdb", "write {path:"),
     "another table": (

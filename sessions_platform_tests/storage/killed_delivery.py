@@ -12,13 +12,14 @@ import sys
 from pathlib import Path
 
 import psycopg
+from pyiceberg.catalog.sql import SqlCatalog
 
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.deliver import deliver
 from sessions_platform.settings import Settings
 from sessions_platform.storage.ledger.ledger import Ledger
-from sessions_platform.storage.warehouses import duckdb_file, parquet_folder
+from sessions_platform.storage.warehouses import duckdb_file, iceberg_tables, parquet_folder
 from sessions_platform_tests.operations.killed_replay import count_points
 from sessions_platform_tests.storage.targets import the_target
 
@@ -31,6 +32,8 @@ _WATCHED = [
     (duckdb_file.DuckdbFile, "_change"),
     (parquet_folder, "sync"),
     (parquet_folder, "write_parquet"),
+    (iceberg_tables, "_written"),
+    (SqlCatalog, "commit_table"),
     (Path, "rename"),
     (Path, "replace"),
     (Path, "unlink"),

@@ -1,6 +1,8 @@
 """What tests of targets share: a stream with loaded sessions, and what PostgreSQL and a target then contain."""
 
+from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -17,6 +19,8 @@ from sessions_platform_tests.streams import DAY_ONE
 ONE, TWO = "2026-01-01", "2026-01-02"
 RUN = "a delivery"
 BOTH_TABLES = ["sessions", "sessionized_events"]
+# What a target of each kind is in the folder of a test.
+KINDS = {"duckdb": "target.duckdb", "parquet": "target", "delta": "target", "iceberg": "target"}
 
 
 def load_two_days(context: StreamContext) -> StreamContext:
@@ -33,6 +37,11 @@ def add_an_event(context: StreamContext, day: str, name: str) -> None:
     put(context, name, [line("cid", f"{day}T15:00:00Z", name)], day)
     ingest_and_publish(context, day)
     refresh(context)
+
+
+def load_with(open_context: Callable[..., StreamContext], kind: str, path: Path, **keys: Any) -> StreamContext:
+    """A stream with a target at a path, and sessions of two days."""
+    return load_two_days(open_context(targets={kind: {"path": str(path), **keys}}))
 
 
 def the_target(context: StreamContext) -> Target[Any]:

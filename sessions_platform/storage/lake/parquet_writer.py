@@ -29,7 +29,12 @@ READ_BYTES = 16 * 1024 * 1024
 
 
 def write_parquet(
-    path: Path, frames: Iterable[pl.DataFrame], schema: Mapping[str, pl.DataType], statistics: Collection[str]
+    path: Path,
+    frames: Iterable[pl.DataFrame],
+    schema: Mapping[str, pl.DataType],
+    statistics: Collection[str],
+    *,
+    mode: int = PRIVATE_FILE,
 ) -> int:
     """Write the frames, cast to the schema, as a local file that is not synced to the disk yet.
 
@@ -42,6 +47,7 @@ def write_parquet(
         frames: with the columns of the schema at least.
         schema: the columns, in order.
         statistics: the columns of which each row group states the least and greatest value.
+        mode: who may read and write the file, as far as the process's umask allows.
 
     Returns:
         The number of rows.
@@ -51,7 +57,7 @@ def write_parquet(
     with ExitStack() as earlier_files:
         while True:
             attempt = _Attempt(remaining, schema, row_limit, has_statistics=has_statistics)
-            attempt.write(path)
+            attempt.write(path, mode)
             if attempt.rest is None:
                 if has_statistics:
                     keep_statistics(path, statistics)
@@ -115,8 +121,8 @@ class _Attempt:
         self._has_statistics = has_statistics
         self._error: BaseException | None = None
 
-    def write(self, path: Path) -> None:
-        path.touch(PRIVATE_FILE)
+    def write(self, path: Path, mode: int) -> None:
+        path.touch(mode)
         frames = register_io_source(lambda *_: self._frames_that_fit(), schema=self._schema)
         frames.sink_parquet(
             path,

@@ -86,6 +86,19 @@ class Target(ABC, Generic[Config]):
         if token > delivering:
             raise LaterDeliveryError(f"{self.shown}: a later delivery has changed it. Fix: none, that one is newer.")
 
+    def require_types(self, table: str, found: Mapping[str, str], wanted: Mapping[str, str], fix: str) -> None:
+        """Refuse a table in which a column has another type than it needs; one that it lacks is none.
+
+        Args:
+            table: one of `tables`.
+            found: the types there by column, as the target names them.
+            wanted: those that the stream's columns have there.
+            fix: a clause without a full stop.
+        """
+        for name, needed in wanted.items():
+            if (is_now := found.get(name, needed)) != needed:
+                raise self.error(f"{table}.{name} is {is_now} there, and {needed} in the stream", fix)
+
     @abstractmethod
     def token(self) -> int:
         """The token of the delivery that made the target what it is; 0 where there was none, or nothing is there.

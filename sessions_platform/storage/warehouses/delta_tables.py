@@ -21,6 +21,7 @@ from sessions_platform.contracts.secrets import text_of
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.targets import DeltaTarget
 from sessions_platform.errors import MissingExtraError
+from sessions_platform.storage.warehouses.arrow_rows import arrow_schema, arrow_table
 from sessions_platform.storage.warehouses.base import PARTITION, Changes, Columns, Target
 from sessions_platform.storage.warehouses.local_files import local_path
 
@@ -101,7 +102,7 @@ class DeltaTables(Target[DeltaTarget]):
         if not changes.partitions:
             return
         batches = _Batches(changes.rows_of(table), columns)
-        rows = pa.RecordBatchReader.from_batches(_arrow_schema(columns), batches)
+        rows = pa.RecordBatchReader.from_batches(arrow_schema(columns), batches)
         with batches.raising():
             predicate = _predicate(changes.partitions)
             write_deltalake(opened, rows, mode="overwrite", predicate=predicate, commit_properties=properties)
@@ -115,7 +116,7 @@ class DeltaTables(Target[DeltaTarget]):
         if opened is None:
             DeltaTable.create(
                 self._uri(table),
-                _arrow_schema(columns),
+                arrow_schema(columns),
                 mode="ignore",  # a twin may be faster
                 partition_by=[PARTITION],
                 name=self.stream.name,
@@ -156,12 +157,9 @@ class DeltaTables(Target[DeltaTarget]):
         return {field.name: getattr(field.type, "type", str(field.type)) for field in opened.schema().fields}
 
     def _require_types(self, table: str, found: Mapping[str, str]) -> None:
-        for name, dtype in self.tables[table].items():
-            if (is_now := found.get(name, _TYPES[dtype])) != _TYPES[dtype]:
-                raise self.error(
-                    f"{table}.{name} is {is_now} there, and {_TYPES[dtype]} in the stream",
-                    "remove the table there, or name another path; everything is delivered again",
-                )
+        wanted = {name: _TYPES[dtype] for name, dtype in self.tables[table].items()}
+        fix = "remove the table there, or name another path; everything is delivered again"
+        self.require_types(table, found, wanted, fix)
 
     def _uri(self, table: str) -> str:
         path = self.config.path
@@ -192,12 +190,6 @@ def _token_of(table: "DeltaTable") -> int:
     return table.transaction_version(_APPLICATION) or 0
 
 
-def _arrow_schema(columns: Columns) -> pa.Schema:
-    schema = pl.DataFrame(schema=columns).to_arrow(compat_level=pl.CompatLevel.oldest()).schema
-    position = schema.get_field_index(PARTITION)
-    return schema.set(position, schema.field(position).with_nullable(False))
-
-
 class _Batches:
     """Frames as Arrow batches. The library makes a text of what their source raises; this keeps it."""
 
@@ -206,11 +198,9 @@ class _Batches:
         self._raised: Exception | None = None
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
-        schema = _arrow_schema(self._columns)
         try:
             for frame in self._frames:
-                rows = frame.select(*self._columns).to_arrow(compat_level=pl.CompatLevel.oldest())
-                yield from rows.cast(schema).to_batches()
+                yield from arrow_table(frame, self._columns).to_batches()
         except Exception as error:
             self._raised = error
             raise

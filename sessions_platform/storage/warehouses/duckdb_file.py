@@ -138,12 +138,8 @@ class DuckdbFile(Target[DuckdbTarget]):
             connection.execute(f"alter table {table} add column {_quoted(name)} {_TYPES[columns[name]]}")
 
     def _require_types(self, table: str, found: dict[str, str]) -> None:
-        for name, dtype in self.tables[table].items():
-            if (is_now := found.get(name, _TYPES[dtype])) != _TYPES[dtype]:
-                raise self.error(
-                    f"{table}.{name} is {is_now} there, and {_TYPES[dtype]} in the stream",
-                    f"drop {table} there, and deliver with --verify, or name another path",
-                )
+        wanted = {name: _TYPES[dtype] for name, dtype in self.tables[table].items()}
+        self.require_types(table, found, wanted, f"drop {table} there, and deliver with --verify, or name another path")
 
     @contextmanager
     def _opened(self, path: Path, *, reads: bool = False) -> "Iterator[DuckDBPyConnection]":

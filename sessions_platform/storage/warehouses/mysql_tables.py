@@ -130,13 +130,10 @@ class MysqlTables(Target[MysqlTarget]):
         return dict(cursor.fetchall())
 
     def _require_types(self, table: str, found: Mapping[str, str]) -> None:
-        for name, dtype in self.tables[table].items():
-            wanted = "varchar" if name == PARTITION else _TYPES[dtype]
-            if (is_now := found.get(name, wanted)) != wanted:
-                raise self.error(
-                    f"{table}.{name} is {is_now} there, and {wanted} in the stream",
-                    f"drop {self.config.prefix}{table} there; everything is delivered again",
-                )
+        columns = self.tables[table].items()
+        wanted = {name: "varchar" if name == PARTITION else _TYPES[dtype] for name, dtype in columns}
+        fix = f"drop {self.config.prefix}{table} there; everything is delivered again"
+        self.require_types(table, found, wanted, fix)
 
     def _named(self, table: str) -> str:
         return _quoted(f"{self.config.prefix}{table}")

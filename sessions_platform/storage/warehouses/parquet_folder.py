@@ -15,7 +15,6 @@ from urllib.parse import quote, unquote
 import polars as pl
 
 from sessions_platform.contracts.targets import ParquetTarget
-from sessions_platform.settings import PRIVATE_FILE
 from sessions_platform.storage.lake.filesystem import sync
 from sessions_platform.storage.lake.parquet_writer import write_parquet
 from sessions_platform.storage.warehouses.base import PARTITION, Changes, Target
@@ -23,6 +22,7 @@ from sessions_platform.storage.warehouses.local_files import local_path, one_wri
 
 _MANIFEST = "manifest.json"
 _DRAFT = ".tmp"
+_MODE = 0o666  # less the umask, as other programs' files: who may read a target is its owner's decision
 Manifest = dict[str, Any]
 _TYPES = {
     pl.String(): "string",
@@ -113,7 +113,7 @@ class ParquetFolder(Target[ParquetTarget]):
         draft = folder / f"{changes.token}.parquet{_DRAFT}"
         columns = {name: dtype for name, dtype in self.tables[table].items() if name != PARTITION}
         frames = (frame.drop(PARTITION) for frame in changes.rows(table, partition))
-        rows = write_parquet(draft, frames, columns, ())
+        rows = write_parquet(draft, frames, columns, (), mode=_MODE)
         if not rows:
             draft.unlink()
             return None
@@ -127,7 +127,6 @@ class ParquetFolder(Target[ParquetTarget]):
             sync(draft.parent)
         draft = self._root / f"{_MANIFEST}{_DRAFT}"
         draft.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-        draft.chmod(PRIVATE_FILE)
         sync(draft)
         draft.replace(self._root / _MANIFEST)
         sync(self._root)
@@ -152,11 +151,7 @@ class ParquetFolder(Target[ParquetTarget]):
         return [folder for table in tables for folder in sorted((self._root / table).glob(f"{PARTITION}=*"))]
 
     def _require_types(self, manifest: Manifest) -> None:
+        fix = "remove the folder, or name another path; everything is delivered again"
         for table, columns in self.tables.items():
             there = manifest["tables"].get(table, {}).get("columns", {})
-            for name, dtype in columns.items():
-                if there.get(name, _TYPES[dtype]) != _TYPES[dtype]:
-                    raise self.error(
-                        f"{table}.{name} is {there[name]} there, and {_TYPES[dtype]} in the stream",
-                        "remove the folder, or name another path; everything is delivered again",
-                    )
+            self.require_types(table, there, {name: _TYPES[dtype] for name, dtype in columns.items()}, fix)
