@@ -172,20 +172,20 @@ KILLED = """
 import os, pickle, signal, sys
 from sessions_platform.operations.clean_up import clean_up
 from sessions_platform.pipeline.context import StreamContext
-from sessions_platform.storage.lake.lake import Lake
+from sessions_platform.storage.lake.filesystem import LocalFilesystem
 
 stream, settings, moment = pickle.loads(sys.stdin.buffer.read())
-remove = Lake.remove
+delete = LocalFilesystem.delete
 removed = 0
 
-def removing(lake, path):
+def deleting(filesystem, path):
     global removed
     if removed == moment:
         os.kill(os.getpid(), signal.SIGKILL)
-    remove(lake, path)
+    delete(filesystem, path)
     removed += 1
 
-Lake.remove = removing
+LocalFilesystem.delete = deleting
 clean_up(StreamContext.open(stream, settings, object()))
 """
 
