@@ -172,8 +172,7 @@ def test_a_damaged_field_is_noticed_where_its_payload_is_read(tmp_path: Path, se
     ingest(context, [DAY], "a-run")
     (path,) = (str(file.path) for file in context.ledger.files())
     stored = folder_of(context.lake) / path
-    with stored.open("rb") as file:
-        ((start, _),) = column_chunks(read_footer(file), [0], ["field.user"])
+    ((start, _),) = column_chunks(read_footer(stored), [0], ["field.user"])
     content = bytearray(stored.read_bytes())
     content[start] ^= 1
     stored.write_bytes(content)

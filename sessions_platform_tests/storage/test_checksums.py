@@ -151,5 +151,7 @@ def test_an_older_file_without_checksums_is_read_and_said_to_have_none(lake: Lak
     assert not lake.check(name)
     assert not lake.check_end(name)
     older.write_bytes(older.read_bytes()[:-5])
-    with pytest.raises(DamagedFileError, match="it can't be read"):
-        anew(lake).check(name)
+    uses: list[Callable[[], object]] = [lambda: anew(lake).check(name), lambda: list(anew(lake).blocks([name], SCHEMA))]
+    for use in uses:
+        with pytest.raises(DamagedFileError, match="it can't be read"):
+            use()

@@ -165,7 +165,9 @@ class Lake:
         """
         for path in paths:
             with self._local(path, partial(_needed, schema, column, test)) as source:
-                footer, rows = _parquet().read_footer(source), _parquet().scan([source])
+                with _damage_told(path):
+                    footer = _parquet().read_footer(source)
+                rows = _parquet().scan([source])
                 for first, length in _parquet().read_ranges(footer, _parquet().row_groups(footer, column, test)):
                     yield _parquet().conformed(rows.slice(first, length), schema).collect()
 
