@@ -9,7 +9,7 @@ import base64
 import itertools
 import random
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -35,9 +35,11 @@ from sessions_platform.storage.lake.lake import Dataset
 from sessions_platform.storage.ledger.ledger import StaleWriteError
 from sessions_platform.transforms import reference_sessionizer as reference
 from sessions_platform.transforms.reference_sessionizer import Event
+from sessions_platform_tests import identity_oracle
 from sessions_platform_tests.exactness import expected
 from sessions_platform_tests.exactness.expected import NOTHING, ExpectedLanding, Partition, Row
 from sessions_platform_tests.exactness.stream_variant import StreamVariant
+from sessions_platform_tests.identity_oracle import Link, Resolved, Seen
 from sessions_platform_tests.memory_source import MemorySource
 from sessions_platform_tests.pipeline.steps import interrupted
 
@@ -337,6 +339,7 @@ class Comparison:
             )
             assert landing.raw_rows == landing.accepted + landing.rejected + landing.duplicates
         assert pending_landing_partitions(self.version.context) == self.pending_landings()
+        self._compare_links()
         audit = audit_sample(self.version.context, 6, random.Random(self.publications))
         assert audit.mismatches == []
         self.last_stale = self.stale()
@@ -345,6 +348,29 @@ class Comparison:
         assert not forgotten, f"they differ from what they should be, and are not stale: {forgotten}"
         if not self.last_stale:
             self._compare_all()
+
+    def _compare_links(self) -> None:
+        """Links are those of the published events, each as of the contract that they were published by."""
+        links = self._links_of(draft for draft in self.published.values() if draft.version.variant.shared_above)
+        stored = self._rows_if_there("identity_links")
+        assert sorted(Link(**row) for row in stored) == sorted(identity_oracle.links_of(links))
+        if most := self.variant.shared_above:
+            resolved = {row.pop("anonymous_id"): Resolved(**row) for row in self._rows_if_there("identities")}
+            assert resolved == identity_oracle.resolve(links, most)
+
+    def _links_of(self, drafts: Iterable[Draft]) -> list[Seen]:
+        return [
+            Seen(draft.landing_partition, event["campaign"], event["user_id"], event["event_timestamp"])
+            for draft in drafts
+            for event in draft.expected.accepted
+        ]
+
+    def _rows_if_there(self, table: str) -> list[Row]:
+        name = Identifier(self.name, table)
+        there = self.environment.connection.execute("select to_regclass(%s) as oid", [name.as_string()]).fetchone()
+        if there is None or there["oid"] is None:
+            return []
+        return self.environment.connection.execute(SQL("select * from {}").format(name)).fetchall()
 
     def table(self) -> dict[str, Row]:
         rows = self.environment.connection.execute(

@@ -165,6 +165,7 @@ contracts: st.SearchStrategy[Fields] = st.fixed_dictionaries(
         "keeps_last": st.booleans(),
         "ids_nullable": st.booleans(),
         "compared": st.sampled_from(["content", "content", "id", ("event_type", "amount")]),
+        "shared_above": st.sampled_from([None, 1, 1, 2]),
     }
 )
 rules: st.SearchStrategy[Fields] = st.fixed_dictionaries(

@@ -29,6 +29,8 @@ OF_CONVERSIONS = {
     "order_value": Column("sum", "amount", {"event_type": ["buy"]}),
 }
 
+IDENTITY = {"anonymous_id": "campaign", "user_id": "user_id"}
+
 PRECISIONS = {"us": timedelta(microseconds=1), "ms": timedelta(milliseconds=1), "s": timedelta(seconds=1)}
 
 AMPLE = MemoryBudget(1 << 30, 1 << 25)
@@ -51,6 +53,7 @@ class StreamVariant:
     at_least: float | None = None  # amount
     keeps_last: bool = False
     compared: str | tuple[str, ...] = "content"
+    shared_above: int | None = None  # of the campaigns as anonymous ids; None where the stream states no identity
     # the session rule
     gap: timedelta = timedelta(minutes=30)
     gap_inclusive: bool = False
@@ -165,6 +168,7 @@ class StreamVariant:
             "landing": {"partition": self.landing},
             "columns": columns,
             "sequence": self.rule.sequence,
+            "identity": None if self.shared_above is None else {**IDENTITY, "shared_above": self.shared_above},
             "duplicates": {
                 "compare": self.compared if isinstance(self.compared, str) else list(self.compared),
                 "keep": "last" if self.keeps_last else "first",

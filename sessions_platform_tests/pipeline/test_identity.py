@@ -165,6 +165,46 @@ def test_an_erased_user_has_no_link_left(open_context: Open) -> None:
     assert {link.user_id for link in stored_links(context)} == {"ann"}
 
 
+Row = tuple[str, str | None, int]
+rows_of_a_file = st.lists(
+    st.tuples(st.sampled_from(["phone", "pc"]), st.sampled_from([None, "ann", "bob"]), st.integers(0, 3)),
+    min_size=1,
+    max_size=4,
+    unique=True,
+)
+
+
+@pytest.mark.slow
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(rows_of_a_file, min_size=2, max_size=3),
+    st.permutations([0, 1, 2]),
+    st.tuples(st.integers(0, 1), rows_of_a_file),
+    st.sampled_from([None, "ann", "phone"]),
+)
+def test_files_in_any_order_corrected_and_erased_leave_the_links_of_what_is_left(
+    open_context: Open, files: list[list[Row]], order: list[int], correction: tuple[int, list[Row]], erased: str | None
+) -> None:
+    by_account = {**COLUMNS, "user_id": {"from": ["account", "device"]}}
+    context = open_context(**{**KEYS, "columns": by_account})
+    for file in (number for number in order if number < len(files)):
+        put(context, f"file{file}", lines(*files[file]), DAYS[file])
+        run_pending(context)
+    corrected, files[correction[0]] = correction
+    put(context, f"file{corrected}", lines(*files[corrected]), DAYS[corrected])
+    run_pending(context)
+    if erased and any(erased == (account or device) for rows in files for device, account, _ in rows):
+        erase(context, [erased])
+    left = [
+        Seen(DAYS[file], device, account, DAY_ONE + minute * MINUTE)
+        for file, rows in enumerate(files)
+        for device, account, minute in rows
+        if erased != (account or device)
+    ]
+    assert stored_links(context) == links_of(left)
+    assert identities(context) == resolve(left, 1)
+
+
 @pytest.mark.slow
 def test_a_stream_gets_links_of_what_it_has_and_a_rebuild_keeps_them(open_context: Open) -> None:
     without = open_context(columns=COLUMNS)
