@@ -24,12 +24,14 @@ class Freshness:
         newest_event: the latest time of an accepted event; None where there is none.
         last_read: when records were read last; None where none were.
         unread: how many records were not read, a million at most; None of a source that doesn't say it.
+        delay: for how long the oldest of them has waited, zero if all were read; None of a source that doesn't say it.
         problem: a sentence with the fix; empty where nothing is wrong.
     """
 
     newest_event: datetime | None
     last_read: datetime | None
     unread: int | None
+    delay: timedelta | None = None
     problem: str = ""
 
     @property
@@ -37,7 +39,9 @@ class Freshness:
         """What is known of it, by name."""
         times = {"newest_event": self.newest_event, "last_read": self.last_read}
         known = {name: time.isoformat() for name, time in times.items() if time is not None}
-        return {**known, **({} if self.unread is None else {"unread_records": self.unread})}
+        waited = None if self.delay is None else round(self.delay.total_seconds())
+        asked = {"unread_records": self.unread, "unread_for_seconds": waited}
+        return {**known, **{name: said for name, said in asked.items() if said is not None}}
 
 
 def freshness(context: StreamContext, now: datetime | None = None) -> Freshness:
@@ -46,26 +50,29 @@ def freshness(context: StreamContext, now: datetime | None = None) -> Freshness:
     newest = max((each.last_event for each in context.ledger.landings() if each.last_event), default=None)
     last_read = context.ledger.last_read()
     try:
-        unread = context.unread(_MOST_COUNTED)
+        unread, delay = context.unread(_MOST_COUNTED), context.delay()
     except (UserError, SourceUnavailableError) as failed:
-        return Freshness(newest, last_read, None, f"the source can't be asked: {failed}")
-    return Freshness(newest, last_read, unread, _problem(context, newest, unread, now or datetime.now(UTC)))
+        return Freshness(newest, last_read, None, problem=f"the source can't be asked: {failed}")
+    cause = _cause(context.stream.name, unread, delay)
+    return Freshness(newest, last_read, unread, delay, _problem(context, newest, cause, now or datetime.now(UTC)))
 
 
-def _problem(context: StreamContext, newest: datetime | None, unread: int | None, now: datetime) -> str:
+def _problem(context: StreamContext, newest: datetime | None, cause: str, now: datetime) -> str:
     within = context.stream.source.fresh_within
     if within is None or (newest is not None and now - newest <= within):
         return ""
     age = "no event was read yet" if newest is None else f"the newest event is of {newest:%Y-%m-%d %H:%M} UTC"
     old = "" if newest is None else f", {_rounded(now - newest)} ago"
-    return f"{age}{old}, and source.fresh_within is {spelled(within)}; {_cause(context.stream.name, unread)}"
+    return f"{age}{old}, and source.fresh_within is {spelled(within)}; {cause}"
 
 
-def _cause(stream: str, unread: int | None) -> str:
+def _cause(stream: str, unread: int | None, delay: timedelta | None) -> str:
+    fix = "see whether the sensor of the source is on, and which runs failed"
     if unread:
-        fix = "see whether the sensor of the source is on, and which runs failed"
         return f"{unread} records of the source were not read. Fix: {fix}."
-    if unread == 0:
+    if delay:
+        return f"records of the source have waited for {_rounded(delay)} to be read. Fix: {fix}."
+    if unread == 0 or delay is not None:
         return "all records of the source were read. Fix: see why it has no newer ones, and which rows were rejected."
     return f"whether the source has newer ones is not known. Fix: run `sessions-platform run {stream}`, and look there."
 

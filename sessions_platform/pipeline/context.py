@@ -7,6 +7,7 @@ of that state, which is made by the stages of the pipeline, and the meaning of s
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import cached_property
 from threading import Event
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.stream_folder import BrokenStream, read_streams
 from sessions_platform.memory_budget import MemoryBudget
 from sessions_platform.settings import Settings
-from sessions_platform.sources.base import Found, Source, search, unread
+from sessions_platform.sources.base import Found, Source, delay, search, unread
 from sessions_platform.sources.registry import open_source
 from sessions_platform.storage.erasure_key import ErasureKey
 from sessions_platform.storage.lake.lake import Dataset, Lake
@@ -148,6 +149,10 @@ class StreamContext:
     def unread(self, most: int) -> int | None:
         """How many records were not read, as of `sources.base.unread`."""
         return unread(self.source, self.ledger.cursors(), most)
+
+    def delay(self) -> timedelta | None:
+        """For how long the oldest record that was not read has waited, as of `sources.base.delay`."""
+        return delay(self.source, self.ledger.cursors())
 
     # The stored state of each asset, as the ledger records it ------------------------------------------------
 

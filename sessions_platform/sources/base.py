@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from io import FileIO
 from pathlib import Path
 from types import MappingProxyType
@@ -398,6 +398,20 @@ class CountsUnread(Protocol):
     def unread(self, cursors: Cursors, most: int) -> int | None:
         """How many records come after the stored positions; `most` if there are more. None where it can't be said."""
         ...
+
+
+@runtime_checkable
+class SaysDelay(Protocol):
+    """The optional capability of a source to say for how long records have waited to be read, where it counts none."""
+
+    def delay(self, cursors: Cursors) -> timedelta:
+        """How long ago the oldest record came that is after the stored positions; zero if there is none."""
+        ...
+
+
+def delay(source: Source, cursors: Cursors) -> timedelta | None:
+    """As of `SaysDelay`; None of a source that can't say it."""
+    return source.delay(cursors) if isinstance(source, SaysDelay) else None
 
 
 def unread(source: Source, cursors: Cursors, most: int) -> int | None:

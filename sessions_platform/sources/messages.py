@@ -35,7 +35,10 @@ class MessageDigest:
 
     def add(self, payloads: Sequence[bytes]) -> None:
         """Add further records."""
-        self._digest.update(b"".join([part for payload in payloads for part in (b"%d\n" % len(payload), payload)]))
+        parts = [b""] * (2 * len(payloads))
+        parts[::2] = [b"%d\n" % size for size in map(len, payloads)]
+        parts[1::2] = payloads
+        self._digest.update(b"".join(parts))
 
     def hexdigest(self) -> str:
         """SHA-256, hex."""
@@ -114,7 +117,7 @@ class PayloadReading(MessageReading):
 
     Args:
         block_bytes: how large a block is.
-        time_field: the field of each record that is its source's time, a path with dots; None if there is none.
+        time_field: the name of the field of each record that is its source's time; None if there is none.
     """
 
     def __init__(self, block_bytes: int, time_field: str | None = None) -> None:
@@ -140,21 +143,21 @@ class PayloadReading(MessageReading):
 
     def _block(self, payloads: list[bytes]) -> Block:
         field = self._time_field
-        return Block(payloads, (lambda: times_in(payloads, field)) if field is not None else None)
+        return Block(payloads, (lambda: times_in(payloads, [field])) if field is not None else None)
 
 
-def times_in(payloads: Sequence[bytes], path: str) -> Times:
+def times_in(payloads: Sequence[bytes], keys: Sequence[str]) -> Times:
     """The time in a field of each record, ISO 8601; without an offset it is in UTC. None where it is no time."""
-    return [_moment(value_at(payload, path)) for payload in payloads]
+    return [_moment(value_in(payload, keys)) for payload in payloads]
 
 
-def value_at(payload: bytes, path: str) -> Any:
-    """The value at a path of keys with dots, of a JSON object; None where there is none."""
+def value_in(payload: bytes, keys: Sequence[str]) -> Any:
+    """The value to which these keys lead, of a JSON object; None where there is none."""
     try:
         value = msgspec.json.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None  # it is rejected later on, with the reason
-    for key in path.split("."):
+    for key in keys:
         value = value.get(key) if isinstance(value, dict) else None
     return value
 

@@ -198,5 +198,7 @@ def test_a_day_is_asked_for_by_arrival_and_the_regular_reading_stays_where_it_is
     assert ingest_past(context, str(today), "again", newest=str(today)).read == 0
     assert {place.partition("@")[2] for place in context.ledger.cursors()} == {str(yesterday), str(today)}
     kinesis.send("past", numbered(60, 70))
+    assert timedelta(0) < (context.delay() or timedelta(0)) < timedelta(days=1)
     assert ingest_past(context, str(today), "again", newest=str(today)).rows == 70
     assert ingest(context, [str(today)], "regular", current=str(today))[str(today)].rows == 70 + 70
+    assert context.delay() == timedelta(0)

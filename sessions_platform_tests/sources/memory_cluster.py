@@ -42,6 +42,9 @@ class StoredMessage:
     def headers(self) -> Sequence[tuple[str, bytes | None]] | None:
         return self.with_headers
 
+    def __len__(self) -> int:
+        return len(self.payload or b"")
+
 
 @dataclass
 class MemoryPartition:

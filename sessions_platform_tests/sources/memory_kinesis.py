@@ -51,7 +51,9 @@ class MemoryKinesis:
     def stream(self) -> DataStream:
         return DataStream(self.created, timedelta(hours=24), [one.shard for one in self.shards.values()])
 
-    def answers(self, shard: str, after: int | None, since: datetime | None = None) -> Iterator[Answer]:
+    def answers(
+        self, shard: str, after: int | None, since: datetime | None = None, most: int | None = None
+    ) -> Iterator[Answer]:
         one = self.shards[shard]
         left = [record for record in one.records if after is None or record.sequence_number > after]
         if after is None and since is not None:
@@ -59,7 +61,8 @@ class MemoryKinesis:
         for _ in range(self.empty):
             yield Answer([], timedelta(seconds=bool(left)), is_end=False)
         while left:
-            came, left = left[: self.at_once], left[self.at_once :]
+            at_once = min(self.at_once, most or self.at_once)
+            came, left = left[:at_once], left[at_once:]
             yield Answer(came, timedelta(seconds=bool(left)), is_end=False)
         while not one.shard.is_closed:
             yield Answer([], timedelta(0), is_end=False)

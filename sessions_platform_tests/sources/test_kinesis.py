@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sessions_platform.contracts.kinesis_source import KinesisSource
+from sessions_platform.operations.freshness import freshness
 from sessions_platform.operations.status import pending_landing_partitions
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.ingest import ingest
@@ -251,3 +252,25 @@ def test_records_are_in_the_landing_partition_of_their_arrival(kinesis: MemoryKi
         context.raw_events([DAY_ONE, DAY_TWO]).scan().select("landing_partition", "payload").collect().sort("payload")
     )
     assert rows.rows() == [(DAY_ONE, b"first"), (DAY_TWO, b"second")]
+
+
+def test_the_check_says_for_how_long_records_have_waited(kinesis: MemoryKinesis, settings: Settings) -> None:
+    kinesis.empty = 0
+    context = context_of(kinesis, settings, fresh_within="1h")
+    assert freshness(context, kinesis.now).delay == timedelta(0)
+    kinesis.send("s0", b"{}")
+    kinesis.now += timedelta(minutes=3)
+    kinesis.send("s0", b"{}")
+    kinesis.close("s0")
+    kinesis.open("s1", "s0")  # its parent comes first
+    kinesis.send("s1", b"{}")
+    behind = freshness(context, kinesis.now)
+    assert behind.document == {"unread_for_seconds": 180}
+    assert "records of the source have waited for 3 minutes to be read" in behind.problem
+    ingest(context, [DAY_ONE], "run")
+    quiet = freshness(context, kinesis.now)
+    assert quiet.delay == timedelta(0)
+    assert "all records of the source were read" in quiet.problem
+    kinesis.empty = 1
+    kinesis.send("s1", b"{}")
+    assert freshness(context, kinesis.now).delay == timedelta(seconds=1), "as far as the shard's end is"

@@ -384,8 +384,11 @@ def test_a_mistake_in_the_file_is_reported(tmp_path: Path, keys: str, key: str, 
     assert says in str(problem)
 
 
-def test_rows_are_in_the_landing_partition_of_a_cursor_of_time(shop: Shop, settings: Settings) -> None:
-    source = shop.source({"cursor": "updated_at", "key": "id", "lag": "1m"})
+@pytest.mark.parametrize("cursor", ["updated_at", "meta.updated"])
+def test_rows_are_in_the_landing_partition_of_a_cursor_of_time(shop: Shop, settings: Settings, cursor: str) -> None:
+    if cursor != "updated_at":
+        shop.run(f'alter table {shop.name} rename column updated_at to "{cursor}"')
+    source = shop.source({"cursor": cursor, "key": "id", "lag": "1m"})
     described = stream(name=shop.name, source=source, columns=COLUMNS, landing={"by": "source_time"})
     shop.sell(0, "2026-01-01T23:59:59.9Z")
     shop.sell(1, "2026-01-02T01:00+01:00")

@@ -15,7 +15,7 @@ from sessions_platform.sources.base import NO_CURSORS, Cursor, Cursors, Found, P
 from sessions_platform.sources.errors import SourceRefusedError, SourceUnavailableError
 from sessions_platform.sources.http.client import Client
 from sessions_platform.sources.http.sweep import State, Step, Sweep
-from sessions_platform.sources.messages import Block, MessageReading, Times, times_in, value_at
+from sessions_platform.sources.messages import Block, MessageReading, Times, times_in, value_in
 from sessions_platform.sources.server import ServerRecords
 
 ROUND_BYTES = 8_000_000
@@ -119,8 +119,8 @@ class PageReading(MessageReading):
 
     def _times(self) -> Times:
         field = self._since.field if self._since else ""
-        times = times_in(self._records, field)
-        if not any(times) and any(isinstance(value_at(record, field), int | float) for record in self._records):
+        times = times_in(self._records, keys := field.split("."))
+        if not any(times) and any(isinstance(value_in(record, keys), int | float) for record in self._records):
             fix = "remove landing.by, or let since.field have times in ISO 8601"
             raise SourceRefusedError(f"{field} has numbers, of which nobody says which time they are. Fix: {fix}.")
         return times

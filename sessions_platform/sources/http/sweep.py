@@ -16,7 +16,7 @@ from sessions_platform.sources.base import Past
 from sessions_platform.sources.errors import SourceRefusedError
 from sessions_platform.sources.http.client import Client
 from sessions_platform.sources.http.page import Page, Token, page_of
-from sessions_platform.sources.messages import value_at
+from sessions_platform.sources.messages import value_in
 
 _MOST_EMPTY = 1000
 
@@ -183,7 +183,7 @@ def _greatest(since: Since | None, so_far: Moment | None, records: list[bytes]) 
 
 
 def _value(record: bytes, path: str) -> Moment | None:
-    value = value_at(record, path)
+    value = value_in(record, path.split("."))
     return value if isinstance(value, str | int | float) and not isinstance(value, bool) else None
 
 

@@ -32,27 +32,27 @@ _NO_SUCH_SCHEMA = 40403
 class Values(Protocol):
     """How values become payloads."""
 
-    def payload(self, value: bytes) -> bytes:
-        """The payload of a value.
+    def payloads(self, values: list[bytes]) -> list[bytes]:
+        """The payload of each value.
 
         Raises:
             SourceRefusedError: its schema can't be had.
         """
         ...
 
-    def said(self, value: bytes) -> bytes:
-        """Further members of the envelope of a message with this value, each behind a comma."""
+    def said(self, values: list[bytes]) -> list[bytes] | None:
+        """Further members of the envelopes of messages with these values, each behind a comma; None if none has."""
         ...
 
 
 class AsTheyAre:
     """Values that are payloads."""
 
-    def payload(self, value: bytes) -> bytes:
-        return value
+    def payloads(self, values: list[bytes]) -> list[bytes]:
+        return values
 
-    def said(self, value: bytes) -> bytes:  # noqa: ARG002
-        return b""
+    def said(self, values: list[bytes]) -> None:  # noqa: ARG002
+        return None
 
 
 class OfOneSchema:
@@ -61,13 +61,13 @@ class OfOneSchema:
     def __init__(self, file: Path) -> None:
         self._file, self._schema = file, None
 
-    def payload(self, value: bytes) -> bytes:
+    def payloads(self, values: list[bytes]) -> list[bytes]:
         if self._schema is None:
             self._schema = self._read()
-        return decoded(value, 0, self._schema)
+        return [decoded(value, 0, self._schema) for value in values]
 
-    def said(self, value: bytes) -> bytes:  # noqa: ARG002
-        return b""
+    def said(self, values: list[bytes]) -> None:  # noqa: ARG002
+        return None
 
     def _read(self) -> Any:
         try:
@@ -88,7 +88,10 @@ class OfRegistry:
         self._api = HttpSource.model_validate({**api, "give_up_after": source.give_up_after})
         self._schemas: dict[int, Any] = {}
 
-    def payload(self, value: bytes) -> bytes:
+    def payloads(self, values: list[bytes]) -> list[bytes]:
+        return list(map(self._payload, values))
+
+    def _payload(self, value: bytes) -> bytes:
         if (number := _schema_id(value)) is None:
             return value
         if number not in self._schemas:
@@ -96,9 +99,8 @@ class OfRegistry:
         schema = self._schemas[number]
         return value if schema is None else decoded(value, _BEGINNING, schema)
 
-    def said(self, value: bytes) -> bytes:
-        number = _schema_id(value)
-        return b"" if number is None else b',"schema_id":%d' % number
+    def said(self, values: list[bytes]) -> list[bytes]:
+        return [b"" if number is None else b',"schema_id":%d' % number for number in map(_schema_id, values)]
 
     def _asked(self, number: int) -> Any:
         """The schema with this id; None where there is none and the stream rejects such values."""

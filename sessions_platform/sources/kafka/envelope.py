@@ -6,15 +6,17 @@ twice.
 """
 
 import base64
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from itertools import starmap
+from itertools import repeat, starmap
 
 import msgspec
 
 from sessions_platform.sources.kafka.messages import Message
 
 _text = msgspec.json.Encoder().encode
+_NEVER = -(2**63)
 _NO_TIME = 0  # confluent_kafka.TIMESTAMP_NOT_AVAILABLE
 
 
@@ -28,6 +30,24 @@ def envelope(message: Message, beginning: bytes, said: bytes = b"") -> bytes:
     if message.value() is None:
         more += b',"value":null'
     return b'%b%d,"timestamp":%b,"key":%b%b}' % (beginning, message.offset(), moment, _json(message.key()), more)
+
+
+def envelopes(messages: Sequence[Message], beginning: bytes, said: Sequence[bytes] | None) -> list[bytes]:
+    """The JSON objects of the messages of a partition; where none has headers, in a fraction of the time."""
+    if said is not None or any(message.headers() for message in messages):
+        return [
+            envelope(message, beginning, more) for message, more in zip(messages, said or repeat(b""), strict=False)
+        ]
+    # Pairs that are let go at once: as many as messages, kept, set off the garbage collector.
+    times = [_NEVER if kind == _NO_TIME else time for kind, time in (message.timestamp() for message in messages)]
+    if _NEVER in times or any(message.value() is None for message in messages):
+        return [envelope(message, beginning) for message in messages]
+    keys = [_json(message.key()) for message in messages]
+    offsets = [message.offset() for message in messages]
+    return [
+        b'%b%d,"timestamp":%d,"key":%b}' % (beginning, offset, time, key)
+        for offset, time, key in zip(offsets, times, keys, strict=True)
+    ]
 
 
 def moment_of(message: Message) -> datetime | None:

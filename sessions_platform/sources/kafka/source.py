@@ -11,7 +11,7 @@ from sessions_platform.settings import BLOCK_BYTES, Settings
 from sessions_platform.sources.base import NO_CURSORS, Cursors, Found, Past, Quarantine, Slice
 from sessions_platform.sources.kafka.avro import Values, values_of
 from sessions_platform.sources.kafka.cluster import KafkaCluster
-from sessions_platform.sources.kafka.envelope import beginning_of, envelope, moment_of
+from sessions_platform.sources.kafka.envelope import beginning_of, envelopes, moment_of
 from sessions_platform.sources.kafka.log import Log
 from sessions_platform.sources.kafka.messages import Cluster, Message
 from sessions_platform.sources.kafka.offsets import Range, new_offsets, past_offsets, unread_offsets
@@ -85,11 +85,11 @@ class SliceReading(MessageReading):
 
     def _block(self, messages: list[Message]) -> Block:
         values = [message.value() or b"" for message in messages]
-        said = map(self._values.said, values)
+        first = self._range.start - 1
         return Block(
-            headers=[envelope(message, self._beginning, more) for message, more in zip(messages, said, strict=True)],
-            payloads=list(map(self._values.payload, values)),
+            headers=envelopes(messages, self._beginning, self._values.said(values)),
+            payloads=self._values.payloads(values),
             times=lambda: list(map(moment_of, messages)),
-            positions=[(message.offset() or 0) - self._range.start + 1 for message in messages],
+            positions=[(message.offset() or 0) - first for message in messages],
             values=values,
         )

@@ -81,10 +81,12 @@ class Kinesis(Protocol):
         """The data stream as it is now."""
         ...
 
-    def answers(self, shard: str, after: int | None, since: datetime | None = None) -> Iterator[Answer]:
+    def answers(
+        self, shard: str, after: int | None, since: datetime | None = None, most: int | None = None
+    ) -> Iterator[Answer]:
         """The records of a shard behind a sequence number, else from a time of arrival on, else from the oldest.
 
-        It ends where the shard does.
+        It ends where the shard does. An answer has no more than `most` records.
         """
         ...
 
@@ -116,12 +118,15 @@ class KinesisClient:
         retention = timedelta(hours=found["RetentionPeriodHours"])
         return DataStream(found["StreamCreationTimestamp"].isoformat(), retention, list(self._shards()))
 
-    def answers(self, shard: str, after: int | None, since: datetime | None = None) -> Iterator[Answer]:
+    def answers(
+        self, shard: str, after: int | None, since: datetime | None = None, most: int | None = None
+    ) -> Iterator[Answer]:
         """The records of a shard behind a sequence number, else from a time of arrival on, else from the oldest."""
+        limit = {} if most is None else {"Limit": most}
         iterator = self._iterator(shard, after, since)
         while iterator is not None:
             try:
-                answer = self._asked("get_records", ShardIterator=iterator)
+                answer = self._asked("get_records", ShardIterator=iterator, **limit)
             except _ExpiredError:
                 iterator = self._iterator(shard, after, since)
                 continue

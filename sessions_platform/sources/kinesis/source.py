@@ -7,7 +7,7 @@ megabytes in each round. A run reads up to what there was when its last round be
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
@@ -74,6 +74,14 @@ class KinesisStream(ServerRecords):
         skipped = [] if stored else gone(self._source, stream, past, now)
         return self._found(kinesis, _PastRound(self._source, stream, stored, past, now), skipped)
 
+    def delay(self, cursors: Cursors) -> timedelta:
+        """For how long the oldest record has waited; each shard that may be read is asked for one record."""
+        kinesis, now = self._connect(self._source), self._now()
+        stream, stored = kinesis.stream(), positions(self._source, cursors)
+        round_ = _Round(self._source, stream, stored, (), now)
+        answers = [next(kinesis.answers(shard, after, most=1), None) for shard, after in round_.readable()]
+        return max((_waited(answer, now) for answer in answers if answer), default=timedelta(0))
+
     def _found(self, kinesis: Kinesis, round_: "_Round", skipped: Iterable[Skipped]) -> Found:
         self._has_more = round_.read(kinesis, self._now)
         self._kept = round_.records
@@ -88,6 +96,11 @@ class KinesisStream(ServerRecords):
         if slice_.uri not in self._kept:
             raise SourceUnavailableError(f"{slice_.uri} is kept no longer. Fix: run again.")
         return AnswerReading(self._source.stream, slice_.uri, self._kept[slice_.uri])
+
+
+def _waited(answer: Answer, now: datetime) -> timedelta:
+    """Since when the first record of an answer has waited; else how far behind the shard's end the answer was."""
+    return max(now - answer.records[0].arrived, timedelta(0)) if answer.records else answer.behind
 
 
 class _Round:
@@ -111,10 +124,9 @@ class _Round:
     def read(self, kinesis: Kinesis, clock: Callable[[], datetime]) -> bool:
         """Read all shards as far as they may be read; whether there is more than one round reads."""
         self._end_expired()
-        listed = {shard.id for shard in self._stream.shards}
         for shard in parents_first(self._stream.shards):
             position = self._position(shard.id)
-            if position.is_ended or any(p in listed and not self._position(p).is_ended for p in shard.parents):
+            if not self._may_be_read(shard):
                 continue
             since = self._past.start if self._past else None
             for answer in map(self._of_time, kinesis.answers(shard.id, position.after, since)):
@@ -127,6 +139,16 @@ class _Round:
                     break
             self._refresh(shard.id, position)
         return False
+
+    def readable(self) -> Iterator[tuple[str, int | None]]:
+        """The shards that may be read now, and the sequence number behind which each is."""
+        return ((shard.id, self._position(shard.id).after) for shard in self._stream.shards if self._may_be_read(shard))
+
+    def _may_be_read(self, shard: Shard) -> bool:
+        """Whether it has not ended, and its parents have."""
+        listed = {each.id for each in self._stream.shards}
+        waits = any(parent in listed and not self._position(parent).is_ended for parent in shard.parents)
+        return not waits and not self._position(shard.id).is_ended
 
     def _of_time(self, answer: Answer) -> Answer:
         """What of an answer is asked for."""
