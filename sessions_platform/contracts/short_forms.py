@@ -61,6 +61,10 @@ def _conversion(value: Any) -> Any:
     return {} if value is None else _text_as("event_type")(value)
 
 
+def _touching(value: Any) -> Any:
+    return {} if value is None else _text_as("touch")(value)
+
+
 def _one_rule(value: Any) -> Any:
     return [value] if isinstance(value, dict) else None
 
@@ -77,6 +81,7 @@ SHORT_FORMS: dict[KeyPath, ShortForm] = {
     ("session", "conversions"): ShortForm(_by_name, {"type": "array", "items": _TEXT}),
     ("session", "conversions", "*"): ShortForm(_conversion, {"anyOf": [_TEXT, {"type": "null"}]}),
     ("session", "engaged"): ShortForm(_text_as("like"), {"enum": ["ga4"]}),
+    ("user_sessions",): ShortForm(_touching, {"anyOf": [_TEXT, {"type": "null"}]}),
     ("skip",): ShortForm(_one_rule, {"$ref": "#/$defs/SkipRule"}),
     ("columns", "*"): ShortForm(
         _column, {"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1}, {"type": "null"}]}

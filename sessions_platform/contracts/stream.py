@@ -30,6 +30,7 @@ from sessions_platform.contracts.session_rule import SessionRule
 from sessions_platform.contracts.skip import SkipRule
 from sessions_platform.contracts.sources import AnySource
 from sessions_platform.contracts.targets import AnyTarget, named_types
+from sessions_platform.contracts.user_sessions import UserSessions
 from sessions_platform.contracts.values import AssetKeyText, Day, Identifier, Owner, invalid
 
 # The value of `sequence` for the order in the file. A column can't have this name, which is one of the platform's.
@@ -97,6 +98,11 @@ class Stream(Model):
         default_factory=dict, description="What is computed of each accepted event: further columns, by enrichment."
     )
     identity: Identity | None = Field(None, description="By which columns events say whose an anonymous id is.")
+
+    user_sessions: UserSessions | None = Field(
+        None,
+        description="Adds the view user_sessions: new or returning, a session's number, first and last touch.",
+    )
 
     # Where the stream was read from; source paths are relative to its folder. `key_prefix` is what the keys of its
     # Dagster assets begin with in another project. Not keys of the file.

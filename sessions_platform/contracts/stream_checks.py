@@ -31,6 +31,7 @@ from sessions_platform.contracts.session_rule import Aggregate
 from sessions_platform.contracts.stream import BY_POSITION, is_typed
 from sessions_platform.contracts.target_checks import target_issues
 from sessions_platform.contracts.timestamp_checks import file_name_issues, minus_issues, timestamp_issues
+from sessions_platform.contracts.user_sessions import user_sessions_issues
 from sessions_platform.contracts.values import as_day, as_share, is_timezone, shown
 
 REQUIRED_COLUMNS = ("user_id", "event_timestamp", "event_type")
@@ -103,6 +104,7 @@ def cross_key_issues(raw: Raw) -> Iterator[Issue]:
     yield from _named_column_issues(("session", "cut_on", "column"), cutting, {**columns, **enriched})
     yield from session_issues(session, {**columns, **enriched})
     yield from enrichment_issues(raw)
+    yield from user_sessions_issues(raw.get("user_sessions"), session, {**columns, **enriched})
     yield from identity_issues(raw)
     yield from target_issues(mapping(raw, "targets"))
     yield from _threshold_issues(mapping(raw, "rejected"))

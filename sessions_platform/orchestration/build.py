@@ -32,6 +32,7 @@ from sessions_platform.orchestration.run_exports import ended_runs_sensor
 from sessions_platform.orchestration.schedules import stream_schedules
 from sessions_platform.orchestration.sensors import interval, new_events, stale_sessions
 from sessions_platform.orchestration.sources import check_source_hourly, check_source_job, source_is_fresh
+from sessions_platform.orchestration.user_sessions import user_sessions_assets
 from sessions_platform.orchestration.verification import verify_job, verify_nightly
 from sessions_platform.settings import Settings
 
@@ -91,7 +92,7 @@ def definitions_of(stream: Stream, sensor_seconds: int) -> StreamDefinitions:
     """The definitions of a stream, whose sensors are evaluated every so many seconds."""
     return StreamDefinitions(
         assets=[
-            *(*stream_assets(stream), report_asset(stream)),
+            *(*stream_assets(stream), *user_sessions_assets(stream), report_asset(stream)),
             *(target_asset(stream, target) for target in stream.targets),
         ],
         asset_checks=[sample_recomputation(stream), source_is_fresh(stream)],

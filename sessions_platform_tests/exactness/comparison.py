@@ -415,6 +415,11 @@ class Comparison:
             SQL("select * from {}").format(Identifier(self.name, "sessions_now"))
         ).fetchall()
         _compare(rows, {row["session_id"]: row for row in view})
+        if self.variant.pasts:
+            pasts = SQL("select * from {}").format(Identifier(self.name, "user_sessions"))
+            view = self.environment.connection.execute(pasts).fetchall()
+            should = expected.user_sessions(rows.values(), self.variant)
+            assert {row["session_id"]: row for row in view} == should
 
     def compare_totals(self) -> None:
         """Nothing is stale: `status` reports the model's counts."""

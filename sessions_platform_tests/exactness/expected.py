@@ -8,13 +8,14 @@ import hashlib
 import json
 import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from sessions_platform.transforms import reference_sessionizer as reference
 from sessions_platform.transforms.reference_sessionizer import Event
 from sessions_platform_tests.exactness.stream_variant import (
+    DIRECT,
     StreamVariant,
     first_moment,
     last_moment,
@@ -249,6 +250,29 @@ def is_first(session: list[Event], events: list[Event], variant: StreamVariant) 
     user, start = session[0]["user_id"], session[0]["event_timestamp"]
     active = [event for event in events if event["event_type"] not in variant.passive_types]
     return all(event["event_timestamp"] >= start for event in active if event["user_id"] == user)
+
+
+def user_sessions(sessions: Iterable[Row], variant: StreamVariant) -> dict[str, Row]:
+    """The rows of the view `user_sessions` by their ids, from those of the table `sessions`."""
+    found: dict[str, Row] = {}
+    of_user: dict[str, list[Row]] = {}
+    for session in sorted(sessions, key=lambda row: (row["session_start"], row["session_id"])):
+        past = of_user.setdefault(session["user_id"], [])
+        past.append(session)
+        page, start = session["entry_page"], session["session_start"]
+        touches = [row for row in past if row["entry_page"] not in (None, *DIRECT)][-1:]
+        touches = [row for row in touches if not variant.lookback or start - row["session_start"] <= variant.lookback]
+        days = [row["session_start"].astimezone(variant.zone).date() for row in past[-2:]]
+        found[session["session_id"]] = {
+            **{name: session[name] for name in ("session_id", "user_id", "session_start", "session_partition")},
+            "session_number": len(past),
+            "is_new": len(past) == 1,
+            "days_since_last": (days[1] - days[0]).days if len(days) == 2 else None,
+            "first_touch": next((row["entry_page"] for row in past if row["entry_page"] is not None), None),
+            "last_non_direct_touch": touches[0]["entry_page"] if touches else page,
+            "last_non_direct_session_id": touches[0]["session_id"] if touches else None,
+        }
+    return found
 
 
 def is_open(until: datetime | None, newest: datetime | None, variant: StreamVariant) -> bool:

@@ -200,6 +200,8 @@ def variant(draw: st.DrawFn) -> StreamVariant:
         partition=cadence,
         timezone="UTC" if cadence == "hourly" else draw(st.sampled_from(ZONES)),
         has_ids=draw(st.sampled_from([True, True, False])),
+        pasts=draw(st.booleans()),
+        lookback=draw(st.sampled_from([None, timedelta(hours=7), timedelta(days=3)])),
         memory=draw(st.sampled_from([AMPLE, MemoryBudget(1 << 30, 1500), MemoryBudget(1500, 1500)])),
         max_future=draw(st.sampled_from([timedelta(days=days) for days in (366, 366, 366, 0)])),
         **draw(contracts),

@@ -22,6 +22,7 @@ AGGREGATES: dict[str, Column] = {
     "usual_page": Column("most_frequent", "page_url"),
 }
 # Conversions that a stream may state, and the columns that they add; how long a heartbeat of its pings is.
+DIRECT = ("/a",)
 HEARTBEAT = timedelta(minutes=20)
 CONVERSIONS = {"order": {"event_type": ["buy"], "value": "amount"}}
 OF_CONVERSIONS = {
@@ -69,6 +70,8 @@ class StreamVariant:
     sequence: str | None = None  # "seq" or "position"
     priorities: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
+    pasts: bool = False  # whether there is the view user_sessions, with pages as touches
+    lookback: timedelta | None = None
     engaged: str | None = None  # "ga4" or "snowplow"
     bounce: str | None = None
     converts: bool = False
@@ -174,7 +177,13 @@ class StreamVariant:
                 "keep": "last" if self.keeps_last else "first",
             },
             "session": session,
+            "user_sessions": self._user_sessions,
         }
+
+    @property
+    def _user_sessions(self) -> dict[str, Any] | None:
+        lookback = _spelled(self.lookback) if self.lookback else None
+        return {"touch": "entry_page", "direct": list(DIRECT), "lookback": lookback} if self.pasts else None
 
     @property
     def _engaged(self) -> dict[str, Any] | None:

@@ -4,7 +4,7 @@ Here: columns, keys, indexes, defaults and comments, and the DDL that makes an e
 only added; a column of another type is an error with its fix. A rebuild, which loads every row again, gives columns
 other types (`retype`) and removes those of sessions that the contract no longer has (`drop_obsolete`). Not here: the
 ledger's tables, and changes to these tables that no contract asks for (migrations), the dead-letter queue's table and
-view (`dead_letters.py`), and loading (`loader.py`).
+view (`dead_letters.py`), the view of users' pasts (`user_sessions.py`), and loading (`loader.py`).
 """
 
 from collections.abc import Mapping
@@ -33,6 +33,7 @@ from sessions_platform.storage.postgres.roles import as_owner
 from sessions_platform.storage.warehouses.postgres import statements as sql
 from sessions_platform.storage.warehouses.postgres.dead_letters import DeadLetters
 from sessions_platform.storage.warehouses.postgres.identity_views import LINKS, IdentityViews
+from sessions_platform.storage.warehouses.postgres.user_sessions import UserSessionsView
 
 _TYPES: dict[StoredType, LiteralString] = {
     ColumnType.string: "text",
@@ -161,6 +162,7 @@ class WarehouseTables:
         )
         self._identity_views = IdentityViews(stream.name, stream.identity, list(self.sessions.every_column))
         self.dead_letters = DeadLetters(stream.name)
+        self.user_sessions = UserSessionsView(stream)
         self._tables = (
             self.sessions,
             self.rejected_events,
@@ -187,6 +189,7 @@ class WarehouseTables:
         queue = list(self.rejected_events.every_column)
         views_exist = self._views_exist(connection) and self.dead_letters.exists(connection, queue)
         views_exist = views_exist and self._identity_views.are_current(connection)
+        views_exist = views_exist and self.user_sessions.is_current(connection)
         if views_exist and all(self._is_complete(connection, table) for table in self._tables):
             return
         lock(connection, "sessions_platform")
@@ -196,6 +199,7 @@ class WarehouseTables:
                 self._create(connection, table)
             self._create_views(connection)
             self._identity_views.create(connection)
+            self.user_sessions.prepare(connection)
             self.dead_letters.prepare(connection, queue)
 
     def retype(self, connection: psycopg.Connection) -> None:
@@ -254,6 +258,11 @@ class WarehouseTables:
                 parts = [Identifier(name), table.identifier, kind.format(columns=on)]
                 with as_owner(connection):
                     connection.execute(SQL("create index {} on {} {}").format(*parts))
+
+    def _drop_views_of_sessions(self, connection: psycopg.Connection) -> None:
+        """Those that `prepare` makes again."""
+        connection.execute(SQL("drop view if exists {}").format(Identifier(self.stream.name, _VIEW_NAME)))
+        self.user_sessions.drop(connection)
 
     def _create_views(self, connection: psycopg.Connection) -> None:
         """Create those that are not up to date; others may be used by views of somebody else."""
