@@ -42,7 +42,11 @@ def in_code(cells: list[str]) -> set[str]:
     return {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
 
 
-@pytest.mark.parametrize("page", [README, PROJECT / "docs" / "sources-compared.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page",
+    [README, PROJECT / "docs" / "sources-compared.md", PROJECT / "docs" / "attribution.md"],
+    ids=lambda page: page.name,
+)
 def test_every_test_that_verifies_a_promise_exists(page: Path) -> None:
     named = re.findall(r"`([\w/]+\.py)::(\w+)`", page.read_text())
     missing = [

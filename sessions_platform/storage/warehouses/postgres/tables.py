@@ -263,6 +263,7 @@ class WarehouseTables:
         """Those that `prepare` makes again."""
         connection.execute(SQL("drop view if exists {}").format(Identifier(self.stream.name, _VIEW_NAME)))
         self.user_sessions.drop(connection)
+        self._identity_views.drop(connection)
 
     def _create_views(self, connection: psycopg.Connection) -> None:
         """Create those that are not up to date; others may be used by views of somebody else."""
@@ -271,10 +272,6 @@ class WarehouseTables:
             self._create_view(connection)
         if of_rejected != sql.REJECTED_VIEW_COMMENT:
             self._create_rejected_view(connection)
-
-    def _drop_views_of_sessions(self, connection: psycopg.Connection) -> None:
-        connection.execute(SQL("drop view if exists {}").format(Identifier(self.stream.name, _VIEW_NAME)))
-        self._identity_views.drop(connection)
 
     def _create_view(self, connection: psycopg.Connection) -> None:
         view = Identifier(self.stream.name, _VIEW_NAME)
