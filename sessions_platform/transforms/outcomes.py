@@ -33,7 +33,7 @@ def counts(rule: SessionRule) -> dict[str, pl.Expr]:
     if rule.engaged is not None and rule.engaged.pings:
         found[_HEARTBEATS] = _heartbeats(rule.engaged, rule.engaged.pings)
     if rule.bounce == "one_event":
-        found[_ACTIVE] = is_active(rule).sum()
+        found[_ACTIVE] = is_active(rule).sum() if rule.passive else pl.len()  # the sum of a literal would be 1
     return found
 
 

@@ -71,6 +71,11 @@ def test_a_bounce_is_what_the_stream_says(events: list[tuple[float, str]], one_e
     assert session_of(events, bounce="one_view", passive=[PING])["is_bounce"] is one_view
 
 
+def test_without_passive_types_every_event_counts_for_a_bounce() -> None:
+    assert session_of([(0, VIEW), (1, VIEW)], bounce="one_event")["is_bounce"] is False
+    assert session_of([(0, VIEW)], bounce="one_event")["is_bounce"] is True
+
+
 def test_a_conversion_is_counted_and_its_values_are_added() -> None:
     row = session_of([(0, VIEW), (1, BUY), (2, BUY)])
     assert (row["order_count"], row["order_value"]) == (2, 3.0)
