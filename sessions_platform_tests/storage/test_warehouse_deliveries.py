@@ -28,6 +28,7 @@ from sessions_platform_tests.contexts import context, open_context
 from sessions_platform_tests.pipeline.steps import ingest_and_publish, put, refresh
 from sessions_platform_tests.storage.targets import (
     BOTH_TABLES,
+    KINDS,
     ONE,
     RUN,
     TWO,
@@ -36,17 +37,15 @@ from sessions_platform_tests.storage.targets import (
     in_postgres,
     in_target,
     load_two_days,
+    load_with,
     the_target,
 )
 from sessions_platform_tests.streams import stream
 
 __all__ = ["context", "open_context"]
 
-# What a target of each kind is in the folder of a test.
-KINDS = {"duckdb": "target.duckdb", "parquet": "target", "delta": "target"}
 
-
-@pytest.fixture(params=["duckdb", *(pytest.param(other, marks=pytest.mark.slow) for other in ("parquet", "delta"))])
+@pytest.fixture(params=["duckdb", *(pytest.param(other, marks=pytest.mark.slow) for other in list(KINDS)[1:])])
 def kind(request: pytest.FixtureRequest) -> str:
     return request.param
 
@@ -59,7 +58,7 @@ def path(kind: str, tmp_path: Path) -> Path:
 @pytest.fixture
 def loaded(kind: str, path: Path, open_context: Callable[..., StreamContext]) -> StreamContext:
     """A stream with a target and with sessions of two days in the warehouse."""
-    return load_two_days(open_context(targets={kind: {"path": str(path), "tables": BOTH_TABLES}}))
+    return load_with(open_context, kind, path, tables=BOTH_TABLES)
 
 
 def delivered(context: StreamContext, **options: Any) -> Delivered:
@@ -326,7 +325,7 @@ def test_two_streams_do_not_share_a_place(
     loaded: StreamContext, kind: str, path: Path, open_context: Callable[..., StreamContext]
 ) -> None:
     delivered(loaded)
-    other = load_two_days(open_context(targets={kind: {"path": str(path)}}))
+    other = load_with(open_context, kind, path)
     with pytest.raises(TargetError, match=f"it has the sessions of the stream {loaded.stream.name}"):
         delivered(other)
 
@@ -335,7 +334,7 @@ def test_two_streams_do_not_share_a_place(
 def test_another_table_of_a_target_is_delivered_as_a_whole(
     kind: str, path: Path, open_context: Callable[..., StreamContext]
 ) -> None:
-    first = load_two_days(open_context(targets={kind: {"path": str(path)}}))
+    first = load_with(open_context, kind, path)
     delivered(first)
     both = changed(first, targets={kind: {"path": str(path), "tables": BOTH_TABLES}})
     assert delivered(both) == Delivered(applied=[ONE, TWO])
@@ -358,7 +357,7 @@ with duckdb.connect(sys.argv[1], read_only=True) as connection:
 def test_readers_of_a_duckdb_file_keep_the_state_that_they_opened(
     tmp_path: Path, open_context: Callable[..., StreamContext]
 ) -> None:
-    loaded = load_two_days(open_context(targets={"duckdb": {"path": str(tmp_path / "a.duckdb")}}))
+    loaded = load_with(open_context, "duckdb", tmp_path / "a.duckdb")
     delivered(loaded)
     reading = [sys.executable, "-c", _READER, str(tmp_path / "a.duckdb")]  # one process opens a file only once
     with subprocess.Popen(reading, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as reader:
@@ -376,7 +375,7 @@ def test_readers_of_a_duckdb_file_keep_the_state_that_they_opened(
 def test_what_another_program_has_not_finished_writing_is_not_overwritten(
     tmp_path: Path, open_context: Callable[..., StreamContext]
 ) -> None:
-    loaded = load_two_days(open_context(targets={"duckdb": {"path": str(tmp_path / "a.duckdb")}}))
+    loaded = load_with(open_context, "duckdb", tmp_path / "a.duckdb")
     delivered(loaded)
     add_an_event(loaded, TWO, "late")
     (tmp_path / "a.duckdb.wal").write_bytes(b"")
@@ -388,7 +387,7 @@ def test_what_another_program_has_not_finished_writing_is_not_overwritten(
 def test_a_file_that_is_no_duckdb_file_is_left_alone(
     tmp_path: Path, open_context: Callable[..., StreamContext]
 ) -> None:
-    loaded = load_two_days(open_context(targets={"duckdb": {"path": str(tmp_path / "notes.txt")}}))
+    loaded = load_with(open_context, "duckdb", tmp_path / "notes.txt")
     (tmp_path / "notes.txt").write_text("dear diary " * 500)
     with pytest.raises(TargetError, match=r"not a valid DuckDB database file.*Fix: "):
         delivered(loaded)
@@ -397,7 +396,7 @@ def test_a_file_that_is_no_duckdb_file_is_left_alone(
 
 @pytest.mark.slow
 def test_other_tables_of_a_duckdb_file_stay(tmp_path: Path, open_context: Callable[..., StreamContext]) -> None:
-    loaded = load_two_days(open_context(targets={"duckdb": {"path": str(tmp_path / "a.duckdb")}}))
+    loaded = load_with(open_context, "duckdb", tmp_path / "a.duckdb")
     with duckdb.connect(tmp_path / "a.duckdb") as connection:
         connection.execute("create table mine as select 1 as number")
     delivered(loaded)
@@ -409,7 +408,7 @@ def test_other_tables_of_a_duckdb_file_stay(tmp_path: Path, open_context: Callab
 def test_parquet_folders_are_read_by_hive_layout_and_by_manifest(
     tmp_path: Path, open_context: Callable[..., StreamContext]
 ) -> None:
-    loaded = load_two_days(open_context(targets={"parquet": {"path": str(tmp_path / "out")}}))
+    loaded = load_with(open_context, "parquet", tmp_path / "out")
     delivered(loaded)
     add_an_event(loaded, TWO, "late")
     delivered(loaded)
@@ -427,7 +426,7 @@ def test_parquet_folders_are_read_by_hive_layout_and_by_manifest(
 def test_a_foreign_file_in_a_partition_is_noticed_and_removed(
     tmp_path: Path, open_context: Callable[..., StreamContext]
 ) -> None:
-    loaded = load_two_days(open_context(targets={"parquet": {"path": str(tmp_path / "out")}}))
+    loaded = load_with(open_context, "parquet", tmp_path / "out")
     delivered(loaded)
     (of_one,) = (tmp_path / f"out/sessions/session_partition={ONE}").glob("*.parquet")
     shutil.copyfile(of_one, of_one.with_name("copy.parquet"))
