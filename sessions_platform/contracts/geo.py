@@ -91,4 +91,6 @@ class Geo(EnrichmentConfig):
             yield Issue(place, f"duplicates compares {self.column}, which is not stored", "compare other columns")
         if raw.get("sequence") == self.column:
             yield Issue(place, f"sequence is {self.column}, which is not stored", "state keep_ip: true")
+        if self.column in mapping(raw, "identity").values():
+            yield Issue(place, f"identity goes by {self.column}, which is not stored", "state keep_ip: true")
         yield from issues_in_clear(place, self.column, raw, {self.column, *mapping(raw, "pseudonymize")})

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
 
+from sessions_platform.contracts.column_lineage import columns_of_sessions, fields_of_events
 from sessions_platform.contracts.schemas.events import events_schema
 from sessions_platform.contracts.schemas.raw_events import raw_schema
 from sessions_platform.contracts.schemas.rejected_events import rejected_schema
@@ -19,7 +20,7 @@ from sessions_platform.orchestration.asset_keys import key, source_key, upstream
 from sessions_platform.orchestration.checks import check_results, check_specs
 from sessions_platform.orchestration.failures import TRANSIENT, retried_when_transient
 from sessions_platform.orchestration.jobs import PAST
-from sessions_platform.orchestration.metadata import as_table
+from sessions_platform.orchestration.metadata import as_lineage, as_table
 from sessions_platform.orchestration.partitions import partitions_definition
 from sessions_platform.orchestration.resources import Platform
 from sessions_platform.orchestration.sources import source_metadata
@@ -317,8 +318,9 @@ def _sessions(stream: Stream) -> dg.AssetsDefinition:
             if isinstance(failure.__cause__, CheckFailedError):
                 yield from check_results(stream, failure.__cause__.results)
             raise
+        lineage = as_lineage(columns_of_sessions(stream), key(stream, "events"))
         for partition, count in loaded.sessions.items():
-            context.add_asset_metadata({"dagster/row_count": count}, partition_key=partition)
+            context.add_asset_metadata({"dagster/row_count": count, **lineage}, partition_key=partition)
         changed = {
             "inserted_by_run": loaded.changed.inserted,
             "updated_by_run": loaded.changed.updated,
@@ -336,6 +338,7 @@ def _report_accepted(
     counts = {"duplicates": validated.duplicates, "skipped": validated.skipped}
     metadata = {"dagster/row_count": validated.events.rows, **counts, "seconds": seconds}
     metadata |= as_table("enriched", validated.enriched)
+    metadata |= as_lineage(fields_of_events(stream), source_key(stream))
     for warning in validated.warnings:
         context.log.warning(f"{stream.path}: {validated.landing_partition}: {warning}")
     context.add_asset_metadata(metadata, asset_key=key(stream, "events"), partition_key=validated.landing_partition)

@@ -3,11 +3,19 @@
 Not here: what the records contain (`pipeline/records.py`). Dagster keeps all metadata in its event log.
 """
 
+from collections.abc import Iterable, Mapping
+
 import dagster as dg
 
 from sessions_platform.pipeline.records import Records
 
 _ROWS_SHOWN = 100
+
+
+def as_lineage(columns: Mapping[str, Iterable[str]], of: dg.AssetKey) -> dict[str, dg.MetadataValue]:
+    """Metadata by which the UI shows from which columns of another asset each column is made."""
+    deps = {name: [dg.TableColumnDep(of, each) for each in names] for name, names in columns.items()}
+    return {"dagster/column_lineage": dg.MetadataValue.column_lineage(dg.TableColumnLineage(deps))}
 
 
 def as_table(name: str, records: Records) -> dict[str, dg.MetadataValue]:

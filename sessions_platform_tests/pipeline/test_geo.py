@@ -170,6 +170,7 @@ def test_rows_that_differ_in_an_address_that_is_not_stored_are_duplicates_wherev
         ({"pseudonymize": {"ip": "hmac"}}, {}, "ip is pseudonymized, and a pseudonym has no country. Fix: remove it"),
         ({"duplicates": {"compare": ["ip"]}}, {}, "duplicates compares ip, which is not stored"),
         ({"sequence": "ip"}, {}, "sequence is ip, which is not stored"),
+        ({"identity": {"anonymous_id": "ip"}}, {}, "identity goes by ip, which is not stored"),
     ],
 )
 def test_what_does_not_go_with_geo_is_a_sentence(
