@@ -78,7 +78,7 @@ check: setup ## Check the code's style, types, import layers and Dagster definit
 	$(BIN)/dg check defs
 
 .PHONY: bench
-bench: setup ## Measure how fast it is, for an hour or two, and write docs/benchmarks.md
+bench: setup ## Measure how fast it is, for about an hour, and write docs/benchmarks.md
 	$(BIN)/python -m benchmarks --docs
 
 # For how long, in minutes: `make SOAK_MINUTES=10 soak`.

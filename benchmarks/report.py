@@ -150,7 +150,8 @@ def page(document: Mapping[str, Any], before: Mapping[str, Any]) -> str:
         [
             "# Benchmarks",
             "",
-            "Written by `make bench`, which runs the benchmarks again; see `python -m benchmarks --help`.",
+            "Written by `make bench`, which runs all but `assets`, for that takes as long as the others together:",
+            "`python -m benchmarks assets --docs`.",
             "",
             f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, {machine['system']}.",
             ", ".join(f"{name} {version}" for name, version in versions.items()) + ".",

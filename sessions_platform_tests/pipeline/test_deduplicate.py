@@ -92,9 +92,10 @@ def validated(
     }
 
 
-@pytest.mark.parametrize("of", STREAMS, ids=["ids", "derived ids", "nullable ids", "the last", "unique pages"])
-@how(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(files, files, st.booleans(), st.lists(st.tuples(st.integers(1, 14), lines), max_size=3))
+@how(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from(STREAMS), files, files, st.booleans(), st.lists(st.tuples(st.integers(1, 14), lines), max_size=3)
+)
 def test_in_buckets_the_rows_are_the_same_as_at_once(
     tmp_path: Path, of: Stream, one: list[bytes], two: list[bytes], same: bool, repaired: list[tuple[int, bytes]]
 ) -> None:

@@ -58,13 +58,12 @@ def all_equal(users: pl.Series) -> pl.Series:
     return pl.repeat(7, len(users), dtype=pl.UInt64, eager=True)
 
 
-HASHES = [pytest.param(module.hashed, id="real"), of_length, all_equal]
+hashes = st.sampled_from([module.hashed, of_length, all_equal])
 
 
 @pytest.mark.parametrize("keep", ["first", "last"])
 @pytest.mark.parametrize("web", [WEB, BY_POSITION], ids=["seq", "position"])
-@pytest.mark.parametrize("hashed", HASHES)
-@given(ingested=events)
+@given(hashed=hashes, ingested=events)
 def test_the_packed_sort_equals_the_reference_sort(
     hashed: Callable[..., pl.Series], web: Stream, keep: str, ingested: list[dict[str, Any]]
 ) -> None:
@@ -80,8 +79,7 @@ def test_the_packed_sort_equals_the_reference_sort(
     assert others.sort("position").equals(duplicates.sort("position"))
 
 
-@pytest.mark.parametrize("hashed", HASHES)
-@given(ingested=events)
+@given(hashed=hashes, ingested=events)
 def test_two_users_never_share_a_session(hashed: Callable[..., pl.Series], ingested: list[dict[str, Any]]) -> None:
     rows = frame(ingested, WEB)
     with pytest.MonkeyPatch.context() as patch:
@@ -109,8 +107,7 @@ def test_each_user_has_a_code_of_its_own() -> None:
     assert codes.unique(maintain_order=True).to_list() == [0, 1, 2]
 
 
-@pytest.mark.parametrize("hashed", HASHES)
-@given(ingested=events, length=st.integers(1, 12))
+@given(hashed=hashes, ingested=events, length=st.integers(1, 12))
 def test_parts_of_sorted_events_are_whole_users_and_together_all(
     hashed: Callable[..., pl.Series], ingested: list[dict[str, Any]], length: int
 ) -> None:

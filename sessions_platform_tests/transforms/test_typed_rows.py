@@ -83,7 +83,7 @@ def typed_rows(draw: Callable[..., Any]) -> pl.DataFrame:
     return raw(fields_in(rows_of(batch, batch.schema.types)))
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(
     typed_rows(),
     st.sampled_from(["keep", "drop", "reject"]),
