@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     import dagster as dg
 
     from sessions_platform.api import OpenStream
+    from sessions_platform.orchestration.component import Stream
     from sessions_platform.settings import Settings
 
-__all__ = ["definitions_for", "open"]
+__all__ = ["Stream", "definitions_for", "open"]
 
 
 def definitions_for(folder: "str | PathLike[str]", key_prefix: "str | Sequence[str]" = ()) -> "dg.Definitions":
@@ -61,3 +62,16 @@ def open(stream: str, settings: "Settings | None" = None) -> "OpenStream":
     from sessions_platform.api import open_stream
 
     return open_stream(stream, settings)
+
+
+def __getattr__(name: str) -> "type[Stream]":
+    """The Dagster component `Stream`, which is imported where it is asked for."""
+    if name != "Stream":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from sessions_platform.orchestration.component import Stream
+
+    return Stream
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

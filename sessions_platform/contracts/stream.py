@@ -31,7 +31,7 @@ from sessions_platform.contracts.skip import SkipRule
 from sessions_platform.contracts.sources import AnySource
 from sessions_platform.contracts.targets import AnyTarget, named_types
 from sessions_platform.contracts.user_sessions import UserSessions
-from sessions_platform.contracts.values import AssetKeyText, Day, Identifier, Owner, invalid
+from sessions_platform.contracts.values import AssetKeyText, Day, Identifier, KeyPrefix, Owner, invalid
 
 # The value of `sequence` for the order in the file. A column can't have this name, which is one of the platform's.
 BY_POSITION = "position"
@@ -67,6 +67,7 @@ class Stream(Model):
     name: Identifier = Field(description="Names the assets and the warehouse's schema.")
     description: str = ""
     owners: list[Owner] = Field(default_factory=list, description="E-mail addresses, or team:name.")
+    key_prefix: KeyPrefix = Field("", description="What the keys of its Dagster assets begin with, as a/b.")
     upstream: list[AssetKeyText] = Field(
         default_factory=list, description="Keys of other Dagster assets, as a/b, that land the files of the source."
     )
@@ -104,12 +105,10 @@ class Stream(Model):
         description="Adds the view user_sessions: new or returning, a session's number, first and last touch.",
     )
 
-    # Where the stream was read from; source paths are relative to its folder. `key_prefix` is what the keys of its
-    # Dagster assets begin with in another project. Not keys of the file.
+    # Where the stream was read from; source paths are relative to its folder. Not keys of the file.
     path: SkipJsonSchema[Path] = Field(Path("stream.yaml"), exclude=True)
     home: SkipJsonSchema[Path] = Field(Path(), exclude=True)
     pseudonym_key: SkipJsonSchema[str | None] = Field(None, exclude=True, repr=False)
-    key_prefix: SkipJsonSchema[tuple[str, ...]] = Field((), exclude=True)
 
     @field_validator("columns", mode="before")
     @classmethod

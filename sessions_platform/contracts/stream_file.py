@@ -191,7 +191,19 @@ def _read_yaml(path: Path) -> tuple[dict[KeyPath, int], dict[str, Any]]:
         raise StreamError([ConfigProblem(path, 1, "file", "it has no keys and values", fix)])
     if problems:
         raise StreamError(problems)
-    return lines, raw
+    return _attributes(lines, raw) if _is_component(raw) else (lines, raw)
+
+
+def _is_component(raw: dict[str, Any]) -> bool:
+    """Whether a file is a component of a Dagster project, `type: sessions_platform.Stream`."""
+    return isinstance(raw.get("type"), str) and raw["type"].startswith("sessions_platform.")
+
+
+def _attributes(lines: dict[KeyPath, int], raw: dict[str, Any]) -> tuple[dict[KeyPath, int], dict[str, Any]]:
+    """The attributes of a component, which are the keys of a stream, with their lines."""
+    attributes = raw.get("attributes")
+    inside = {key_path[1:]: line for key_path, line in lines.items() if key_path[0] == "attributes" and key_path[1:]}
+    return inside, attributes if isinstance(attributes, dict) else {}
 
 
 def _count_values(node: yaml.Node | None, counted: dict[int, int | None]) -> int:

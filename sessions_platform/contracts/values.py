@@ -32,6 +32,8 @@ _FIRST_DAY, _LAST_DAY = date(1900, 1, 1), date(2199, 12, 31)
 _IDENTIFIER = re.compile(r"^[a-z][a-z0-9_]{0,47}$")
 _OWNER = re.compile(r"^(team:[A-Za-z0-9_-]+|[^@\s]+@[^@\s]+\.[^@\s]+)$")
 _ASSET_KEY = re.compile(r"[^/\s]+(/[^/\s]+)*")
+KEY_PREFIX = re.compile(r"[A-Za-z0-9_]+(/[A-Za-z0-9_]+)*")
+PREFIX_FIX = "write letters, digits and _, with / between parts, as in analytics/web"
 _NOT_LINEAR = ("look-around", "backreferences")
 _SYNTAX = "\n,;\t\"'"  # what a reader of CSV and NDJSON looks for, byte by byte
 _LETTERS = "éяא中あ한"  # of six scripts, each of which some encoding shifts to
@@ -184,6 +186,12 @@ def _asset_key(text: str) -> str:
     return text
 
 
+def _key_prefix(text: str) -> str:
+    if text and not KEY_PREFIX.fullmatch(text):
+        raise invalid(f"{shown(text)} is no prefix of keys", PREFIX_FIX)
+    return text
+
+
 def _pattern(pattern: str) -> str:
     if reason := pattern_problem(pattern):
         linear = "write it without that (Rust syntax, which has only what takes linear time): [^x]* is all up to an x"
@@ -281,6 +289,7 @@ Timezone = Annotated[str, AfterValidator(_timezone), WithJsonSchema({"type": "st
 Identifier = Annotated[str, AfterValidator(_identifier)]
 Owner = Annotated[str, AfterValidator(_owner)]
 AssetKeyText = Annotated[str, AfterValidator(_asset_key)]
+KeyPrefix = Annotated[str, AfterValidator(_key_prefix)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
 TimestampFormat = Annotated[str, AfterValidator(_format)]
 Encoding = Annotated[str, AfterValidator(_encoding)]

@@ -10,7 +10,7 @@ from sessions_platform.contracts.stream import Stream
 
 def key(stream: Stream, asset: str) -> dg.AssetKey:
     """The key of one of a stream's assets."""
-    return dg.AssetKey([*stream.key_prefix, stream.name, asset])
+    return dg.AssetKey([*source_key(stream).path, asset])
 
 
 def source_key(stream: Stream) -> dg.AssetKey:
@@ -19,7 +19,8 @@ def source_key(stream: Stream) -> dg.AssetKey:
     It ends with the stream's name, because the lineage page shows only the last part of a key: without it the pipelines
     of two streams would look the same.
     """
-    return dg.AssetKey([*stream.key_prefix, stream.name])
+    prefix = stream.key_prefix.split("/") if stream.key_prefix else []
+    return dg.AssetKey([*prefix, stream.name])
 
 
 def upstream_keys(stream: Stream) -> list[dg.AssetKey]:

@@ -5,7 +5,6 @@ fails. So there is neither the weekly purge of runs nor the sensor of alerts. No
 (`build.py`), and the project of the platform alone (`definitions.py`).
 """
 
-import re
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -17,34 +16,31 @@ import dagster as dg
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.stream_file import StreamError
 from sessions_platform.contracts.stream_folder import read_streams
+from sessions_platform.contracts.values import KEY_PREFIX, PREFIX_FIX
 from sessions_platform.errors import UserError
 from sessions_platform.orchestration.build import definitions_of, resources
 from sessions_platform.orchestration.resources import give_streams
 from sessions_platform.orchestration.sensors import interval
 from sessions_platform.settings import Settings
 
-_PART = re.compile(r"[A-Za-z0-9_]+")
-
 
 def definitions_for(folder: str | PathLike[str], key_prefix: str | Sequence[str] = ()) -> dg.Definitions:
     """What `sessions_platform.definitions_for` gives."""
     settings, prefix = (
         replace(Settings.from_environment(), streams=(Path(folder).absolute(),)),
-        usable_prefix(key_prefix),
+        _usable_prefix(key_prefix),
     )
     streams = read_streams(settings.streams, settings.home, settings.pseudonym_key)
     if problems := [problem for broken in streams.broken.values() for problem in broken.problems]:
         raise StreamError(problems)
-    return definitions_of_streams(streams.usable.values(), prefix, settings)
+    return definitions_of_streams([_prefixed(stream, prefix) for stream in streams.usable.values()], settings)
 
 
-def definitions_of_streams(
-    streams: Iterable[Stream], key_prefix: tuple[str, ...], settings: Settings
-) -> dg.Definitions:
-    """The definitions of streams with a prefix before their keys. Raises StreamError if another one has a name."""
+def definitions_of_streams(streams: Iterable[Stream], settings: Settings) -> dg.Definitions:
+    """The definitions of streams. Raises StreamError if another file of the process has given one of the same name."""
     # of this package's own use of Dagster's beta features, and nobody else's
     warnings.filterwarnings("ignore", category=dg.BetaWarning, module=r"sessions_platform\.")
-    own = [stream.model_copy(update={"key_prefix": key_prefix}) for stream in streams]
+    own = list(streams)
     give_streams(own)
     parts = [definitions_of(stream, interval(len(own) + 1)) for stream in own]
     return dg.Definitions(
@@ -57,12 +53,13 @@ def definitions_of_streams(
     )
 
 
-def usable_prefix(stated: str | Sequence[str]) -> tuple[str, ...]:
-    """The parts of a prefix, which may be written as a/b. Raises UserError where Dagster could not use it."""
-    parts = tuple(stated.split("/")) if isinstance(stated, str) else tuple(stated)
-    if not all(isinstance(part, str) and _PART.fullmatch(part) for part in parts):
-        raise UserError(
-            f"key_prefix: {stated!r} is no prefix of keys. Fix: write letters, digits and _, with / between parts, as "
-            "in analytics/web."
-        )
-    return parts
+def _prefixed(stream: Stream, prefix: str) -> Stream:
+    """With a prefix before its own."""
+    return stream.model_copy(update={"key_prefix": "/".join(filter(None, (prefix, stream.key_prefix)))})
+
+
+def _usable_prefix(stated: str | Sequence[str]) -> str:
+    prefix = stated if isinstance(stated, str) else "/".join(map(str, stated))
+    if prefix and not KEY_PREFIX.fullmatch(prefix):
+        raise UserError(f"key_prefix: {stated!r} is no prefix of keys. Fix: {PREFIX_FIX}.")
+    return prefix

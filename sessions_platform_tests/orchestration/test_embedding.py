@@ -108,7 +108,7 @@ def test_every_mistake_of_a_folder_is_told_with_its_line(home: Home) -> None:
     assert all(problem.line for problem in refused.value.problems)
 
 
-@pytest.mark.parametrize("prefix", ["", "a b", "a//b", ["a", "b/c"]])
+@pytest.mark.parametrize("prefix", ["a b", "a//b", "/a", ["a", "b c"]])
 def test_a_prefix_that_dagster_could_not_use_is_refused(home: Home, prefix: str | list[str]) -> None:
     with pytest.raises(UserError, match=r"key_prefix: .* Fix: write letters"):
         sessions_platform.definitions_for(home.folder / "streams", key_prefix=prefix)
