@@ -31,6 +31,7 @@ COMMANDS = {
     "erase": Entry(f"{_MODULES}.erase:erase", "Erase users from everything that is stored."),
     "drop": Entry(f"{_MODULES}.drop:drop", "Remove a stream that is no longer wanted."),
     "preview": Entry(f"{_MODULES}.preview:preview", "Show what rows of files become; nothing is stored."),
+    "diff": Entry(f"{_MODULES}.diff:diff", "Show what a changed definition would do; nothing is stored."),
     "check": Entry(f"{_MODULES}.check:check", "Read the files of streams, without a database."),
     "presets": Entry(f"{_MODULES}.presets:presets", "List the tools whose files a stream reads by a name."),
     "status": Entry(f"{_MODULES}.query:status", "Show what streams contain, and what is pending or stale."),

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 def check(
     streams: Annotated[
         list[str] | None,
-        typer.Argument(help="The names of streams; all of them without it.", metavar="[STREAM]...", show_default=False),
+        typer.Argument(
+            help="The names of streams, or files; all streams without it.", metavar="[STREAM]...", show_default=False
+        ),
     ] = None,
     expanded: Annotated[
         bool,

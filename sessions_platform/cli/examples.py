@@ -10,6 +10,7 @@ EXAMPLES = {
     "erase": "sessions-platform erase app --user ann --dry-run",
     "init": "sessions-platform init app ~/export/*.csv.gz",
     "preview": "sessions-platform preview app ~/export/a.ndjson",
+    "diff": "sessions-platform diff app --against new/app.yaml",
     "check": "sessions-platform check",
     "presets": "sessions-platform presets",
     "report": "sessions-platform report app --html app.html",

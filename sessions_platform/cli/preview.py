@@ -57,20 +57,20 @@ def row_lines(row: Mapping[str, Any], width: int, fields: Mapping[str, str] | No
 
     Where the fields of a tool are given by column, those of a value are beside the column's name.
     """
-    yield _cut(f"{PurePosixPath(row['file']).name}:{row['position']}  {row['outcome']}", width)
+    yield cut(f"{PurePosixPath(row['file']).name}:{row['position']}  {row['outcome']}", width)
     values = {name: value for name, value in row.get("values", {}).items() if value is not None}
     names = max(map(len, values), default=0)
-    theirs = {name: _cut((fields or {}).get(name, ""), _WIDEST_FIELD) for name in values}
+    theirs = {name: cut((fields or {}).get(name, ""), _WIDEST_FIELD) for name in values}
     widest = max(map(len, theirs.values()), default=0)
     for name, value in values.items():
         beside = f"{theirs[name]:{widest}}  " if widest else ""
-        yield _cut(f"  {name:{names}}  {beside}{value}", width)
+        yield cut(f"  {name:{names}}  {beside}{value}", width)
     for reason in row.get("reasons", ()):
         place = f"{reason['column']}: " if reason["column"] else ""
         value = "" if reason["value"] is None else f"; it is {reason['value']!r}"
         yield from wrapped(f"  {reason['code']}  {place}{reason['rule']}{value}", width)
     if "payload" in row:
-        yield _cut(f"  {row['payload']}", width)
+        yield cut(f"  {row['payload']}", width)
     yield ""
 
 
@@ -88,7 +88,7 @@ def wrapped(text: str, width: int) -> list[str]:
     return textwrap.wrap(_one_line(text), width, subsequent_indent="    ")
 
 
-def _cut(text: str, width: int) -> str:
+def cut(text: str, width: int) -> str:
     """One line, which ends in … where it would be too long."""
     line = _one_line(text)
     return line if len(line) <= width else f"{line[: width - 1]}…"

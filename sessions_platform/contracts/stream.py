@@ -270,9 +270,11 @@ class Stream(Model):
     def definition_version(self) -> str:
         """A digest that changes with anything by which a run could do something else, and not with descriptions.
 
+        The prefix of keys is not part of it, because another project may give it.
+
         By it a sensor and a run notice that they have read different states of the file.
         """
-        definition = self.model_dump(mode="json", exclude={"description", "owners"})
+        definition = self.model_dump(mode="json", exclude={"description", "owners", "key_prefix"})
         for column in definition["columns"].values():
             column.pop("description")
         definition |= self._stated_pseudonyms

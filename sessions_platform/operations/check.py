@@ -12,8 +12,9 @@ from typing import Any
 from sessions_platform.contracts.columns import Reference
 from sessions_platform.contracts.issues import KeyPath
 from sessions_platform.contracts.stream import Stream
-from sessions_platform.contracts.stream_file import line_of
+from sessions_platform.contracts.stream_file import StreamError, line_of, load_stream
 from sessions_platform.contracts.stream_folder import BrokenStream, read_streams
+from sessions_platform.contracts.unknown_stream import SUFFIXES
 from sessions_platform.errors import UserError
 from sessions_platform.operations.page_column import page_sentence
 from sessions_platform.operations.presets import expanded_text
@@ -58,11 +59,16 @@ class CheckedStream:
 
 
 def check_streams(settings: Settings, names: Sequence[str] = ()) -> list[CheckedStream]:
-    """Check the streams of these names, by default all, in the order of their names.
+    """Check the streams of these names, by default all, in the order of their names; or of files, named *.yaml.
 
     Raises:
         UserError: there is no stream of a name, or a folder of streams can't be read.
     """
+    files = [Path(name) for name in names if name.endswith(SUFFIXES)]
+    names = [name for name in names if not name.endswith(SUFFIXES)]
+    of_files = [_of_file(file, settings) for file in files]
+    if files and not names:
+        return of_files
     streams = read_streams(settings.streams, settings.home, settings.pseudonym_key)
     checked = [
         *(_broken(each) for each in streams.broken.values()),
@@ -72,7 +78,15 @@ def check_streams(settings: Settings, names: Sequence[str] = ()) -> list[Checked
         if name not in streams.broken:
             streams.named(name)
     wanted = [each for each in checked if not names or each.name in names]
-    return sorted(wanted, key=lambda each: each.name)
+    return [*of_files, *sorted(wanted, key=lambda each: each.name)]
+
+
+def _of_file(file: Path, settings: Settings) -> CheckedStream:
+    """Of a file by itself, in whatever folder it is."""
+    try:
+        return _usable(load_stream(file.absolute(), settings.home, settings.pseudonym_key), settings)
+    except StreamError as error:
+        return CheckedStream(str(file), file, tuple(map(str, error.problems)))
 
 
 def _broken(stream: BrokenStream) -> CheckedStream:

@@ -163,7 +163,7 @@ def preview(
             read.
     """
     landing = _landing_paths(stream)
-    named = in_folders(files) or _newest(stream, settings)
+    named = in_folders(files) or newest_files(stream, settings)
     found = [_slices(stream, settings, landing, file, limit) for file in named]
     readings = [each for slices, _ in found for each in slices]
     known, unknown = _references(stream, settings)
@@ -225,7 +225,7 @@ def _landing_paths(stream: Stream) -> LandingPaths:
     return ObjectPaths(stream) if stream.source.objects else LandingPaths(stream)
 
 
-def _newest(stream: Stream, settings: Settings) -> list[Path]:
+def newest_files(stream: Stream, settings: Settings) -> list[Path]:
     """The stream's newest landing files: those of the latest landing partitions, and of these the last written."""
     if isinstance(stream.source, FilesSource) and stream.source.objects:
         fix = "name a file behind the stream, such as a copy of one of them"

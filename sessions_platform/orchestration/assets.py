@@ -23,7 +23,7 @@ from sessions_platform.orchestration.jobs import PAST
 from sessions_platform.orchestration.metadata import as_lineage, as_table
 from sessions_platform.orchestration.partitions import partitions_definition
 from sessions_platform.orchestration.resources import Platform
-from sessions_platform.orchestration.sources import source_metadata
+from sessions_platform.orchestration.sources import freshness_policy, source_metadata
 from sessions_platform.orchestration.types import column_schema, dataset_type
 from sessions_platform.orchestration.verification import repairing
 from sessions_platform.pipeline.context import StreamContext
@@ -106,6 +106,7 @@ def _raw_events(stream: Stream) -> dg.AssetsDefinition:
         retry_policy=TRANSIENT,
         io_manager_key=LAKE,
         dagster_type=dataset_type(schema),
+        freshness_policy=freshness_policy(stream),
         metadata={"dagster/column_schema": column_schema(schema)},
     )
     def raw_events(context: dg.AssetExecutionContext, platform: Platform) -> Dataset:
@@ -303,6 +304,7 @@ def _sessions(stream: Stream) -> dg.AssetsDefinition:
         retry_policy=TRANSIENT,
         ins={"sessionized_events": dg.AssetIn(key(stream, "sessionized_events"))},
         metadata={"dagster/column_schema": column_schema(schema), "dagster/table_name": f"{stream.name}.sessions"},
+        freshness_policy=freshness_policy(stream),
         check_specs=check_specs(stream, "sessions"),
     )
     def sessions(

@@ -3,6 +3,8 @@
 Not here: what is read of it (`assets.py`), when (`sensors.py`), and what fresh means (`operations/freshness.py`).
 """
 
+from datetime import timedelta
+
 import dagster as dg
 
 from sessions_platform.contracts.stream import Stream
@@ -14,6 +16,7 @@ from sessions_platform.orchestration.loaded_streams import STREAM
 from sessions_platform.orchestration.resources import Platform
 
 SOURCE_IS_FRESH = "source_is_fresh"
+_SHORTEST_WINDOW = timedelta(minutes=1)  # that Dagster takes
 _DESCRIPTION = "The newest event that was read is not older than `source.fresh_within` of the stream's file."
 
 
@@ -21,6 +24,15 @@ def source_metadata(stream: Stream) -> dict[str, dg.MetadataValue]:
     """Where a source is, without secrets, and the stream's file."""
     about = {name: dg.MetadataValue.text(value) for name, value in stream.source.about.items()}
     return {"stream_file": dg.MetadataValue.path(str(stream.path)), **about}
+
+
+def freshness_policy(stream: Stream) -> dg.FreshnessPolicy | None:
+    """How old the last materialization may be: as old as the newest event, where the stream says how old that may be.
+
+    Of Dagster's own page and alerts; the check looks at the times of events, which Dagster does not know.
+    """
+    within = stream.source.fresh_within
+    return dg.FreshnessPolicy.time_window(fail_window=max(within, _SHORTEST_WINDOW)) if within else None
 
 
 def observation(stream: Stream, fresh: Freshness) -> dg.AssetObservation:

@@ -155,3 +155,22 @@ def test_a_broken_stream_is_not_expanded(folder: Path) -> None:
     (checked,) = check_streams(settings_of(folder))
     assert checked.problems
     assert checked.expanded is None
+
+
+def test_files_are_checked_by_themselves_in_whatever_folder_they_are(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As pre-commit names them, below the working folder."""
+    (folder / "broken.yaml").write_text(STREAM.replace("page_url", "page url"))
+    monkeypatch.chdir(folder.parent)
+    names = [f"{folder.name}/web.yaml", f"{folder.name}/broken.yaml", f"{folder.name}/gone.yaml"]
+    checked = check_streams(Settings(folder / "home", folder / "lake", (folder / "nowhere",)), names)
+    assert [(each.name, bool(each.problems)) for each in checked] == [
+        ("web", False),
+        (names[1], True),
+        (names[2], True),
+    ]
+    assert f"{folder}/broken.yaml:10: columns.page url: " in checked[1].problems[0]
+    assert "gone.yaml: file: No such file" in checked[2].problems[0]
+    (hook,) = yaml.safe_load((Path(__file__).parents[2] / ".pre-commit-hooks.yaml").read_text())
+    assert hook["entry"] == "sessions-platform check"

@@ -1,6 +1,7 @@
 """Streams as a part of somebody else's definitions: their keys have a prefix, and all that names keys agrees."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -151,3 +152,16 @@ def test_raw_events_may_have_a_condition_that_starts_it_when_the_asset_above_has
         second = dg.evaluate_automation_conditions(definitions, instance, cursor=first.cursor)
     assert first.total_requested == 0
     assert second.get_requested_partitions(raw_events) == {"2026-01-02"}
+
+
+def test_raw_events_and_sessions_are_to_be_as_fresh_as_the_stream_says(home: Home) -> None:
+    policies = {}
+    for within in (None, "6h", "10s"):
+        source = {"files": "landing/{partition:%Y-%m-%d}/*.ndjson", "format": "ndjson", "fresh_within": within}
+        home.write_stream(source=source)
+        specs = {spec.key.path[-1]: spec for spec in embedded(home).resolve_all_asset_specs()}
+        policies[within] = {name: spec.freshness_policy for name, spec in specs.items() if spec.freshness_policy}
+    assert policies[None] == {}
+    for within, window in {"6h": timedelta(hours=6), "10s": timedelta(minutes=1)}.items():
+        policy = dg.FreshnessPolicy.time_window(fail_window=window)
+        assert policies[within] == {"raw_events": policy, "sessions": policy}
