@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PROJECT = Path(__file__).parents[2]
 _SET_BY_THE_PLATFORM = ("DAGSTER_EVENT_BATCH_SIZE", "_RJEM_MALLOC_CONF")
 
@@ -35,6 +37,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.slow
 def test_importing_every_module_changes_neither_environment_nor_warnings() -> None:
     environment = {name: value for name, value in os.environ.items() if name not in _SET_BY_THE_PLATFORM}
     command = [sys.executable, "-c", _IMPORT]

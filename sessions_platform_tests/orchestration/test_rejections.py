@@ -236,6 +236,7 @@ def test_metadata_has_reasons_as_table_and_numbers_and_rows_as_samples(
     assert "samples" not in seen[NEXT]
 
 
+@pytest.mark.slow
 def test_payloads_reach_no_log_line_and_no_error(
     home: Home, instance: dg.DagsterInstance, capfd: pytest.CaptureFixture[str]
 ) -> None:
