@@ -49,6 +49,7 @@ def validate(files: Mapping[str, Sequence[bytes]], landing_partition: str, varia
         if codes:
             rejected[uri, at] = (line, codes)
         else:
+            event |= variant.looked_up(event["page_url"])
             events.append({**event, "landing_partition": landing_partition, "source_uri": uri, "position": at})
     _give_ids([event for event in events if event["event_id"] is None], files)
     first: dict[str, Event] = {}
@@ -67,7 +68,7 @@ def content(event: Event, variant: StreamVariant) -> Row:
     """What two copies of an event are compared by."""
     if variant.compared == "id":
         return {}
-    compared = set(event) - set(PROVENANCE) if variant.compared == "content" else set(variant.compared)
+    compared = set(event) - {*PROVENANCE, "shelf"} if variant.compared == "content" else set(variant.compared)
     return {name: value for name, value in event.items() if name in compared}
 
 

@@ -26,7 +26,14 @@ from hypothesis.stateful import (
 from sessions_platform.contracts.calendar import Calendar
 from sessions_platform.memory_budget import MemoryBudget
 from sessions_platform_tests.exactness.comparison import Comparison, Draft, Environment, Work
-from sessions_platform_tests.exactness.stream_variant import AGGREGATES, AMPLE, StreamVariant, partition_of, turn_before
+from sessions_platform_tests.exactness.stream_variant import (
+    AGGREGATES,
+    AMPLE,
+    SHELVES,
+    StreamVariant,
+    partition_of,
+    turn_before,
+)
 from sessions_platform_tests.exactness.through_assets import AssetComparison
 
 MICROSECOND = timedelta(microseconds=1)
@@ -163,6 +170,7 @@ contracts: st.SearchStrategy[Fields] = st.fixed_dictionaries(
         "allowed": st.sampled_from([None, None, ("view", "buy"), ("view", "login", "buy", "other")]),
         "at_least": st.sampled_from([None, None, 0.0, 2.0]),
         "keeps_last": st.booleans(),
+        "shelves": st.sampled_from(sorted(SHELVES)),
         "ids_nullable": st.booleans(),
         "compared": st.sampled_from(["content", "content", "id", ("event_type", "amount")]),
         "shared_above": st.sampled_from([None, 1, 1, 2]),
@@ -199,6 +207,7 @@ def variant(draw: st.DrawFn) -> StreamVariant:
         landing=draw(st.sampled_from(CADENCES)),
         partition=cadence,
         timezone="UTC" if cadence == "hourly" else draw(st.sampled_from(ZONES)),
+        looks_up=draw(st.booleans()),
         has_ids=draw(st.sampled_from([True, True, False])),
         pasts=draw(st.booleans()),
         lookback=draw(st.sampled_from([None, timedelta(hours=7), timedelta(days=3)])),

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -31,6 +33,10 @@ OF_CONVERSIONS = {
 }
 
 IDENTITY = {"anonymous_id": "campaign", "user_id": "user_id"}
+# Columns of events that are looked up, by the state of the table: where a page is.
+SHELVES: dict[str, dict[str, str]] = {"first": {"/a": "left", "/b": "right"}, "second": {"/a": "left", "/b": "left"}}
+OF_LOOKUPS = {"came_to": Column("first", "shelf"), "shelves": Column("count_distinct", "shelf")}
+_TABLES = TemporaryDirectory(prefix="lookups")
 
 PRECISIONS = {"us": timedelta(microseconds=1), "ms": timedelta(milliseconds=1), "s": timedelta(seconds=1)}
 
@@ -50,6 +56,8 @@ class StreamVariant:
     max_future: timedelta = timedelta(days=366)
     memory: MemoryBudget = AMPLE  # how much is processed at once; no result may depend on it
     # the contract
+    looks_up: bool = False
+    shelves: str = "first"  # of SHELVES
     allowed: tuple[str, ...] | None = None  # event types
     at_least: float | None = None  # amount
     keeps_last: bool = False
@@ -79,7 +87,8 @@ class StreamVariant:
     @property
     def aggregates(self) -> dict[str, Column]:
         """The columns of the sessions table that are made of events, by name."""
-        return {name: AGGREGATES[name] for name in self.columns} | (OF_CONVERSIONS if self.converts else {})
+        own = {name: AGGREGATES[name] for name in self.columns} | (OF_LOOKUPS if self.looks_up else {})
+        return own | (OF_CONVERSIONS if self.converts else {})
 
     @property
     def outcomes(self) -> Outcomes:
@@ -127,6 +136,23 @@ class StreamVariant:
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.timezone)
 
+    @property
+    def _of_lookups(self) -> list[str]:
+        return list(OF_LOOKUPS) if self.looks_up else []
+
+    def looked_up(self, page: str | None) -> dict[str, str | None]:
+        """What the table says of a page, as a column of the event."""
+        return {"shelf": SHELVES[self.shelves].get(page or "")} if self.looks_up else {}
+
+    @property
+    def _lookup(self) -> dict[str, Any]:
+        path = Path(_TABLES.name) / f"{self.shelves}.csv"
+        if not path.exists():
+            path.write_text(
+                "\n".join(["page,shelf", *(f"{page},{shelf}" for page, shelf in SHELVES[self.shelves].items())])
+            )
+        return {"lookup": {"table": str(path), "key": "page", "from": "page_url", "take": ["shelf"]}}
+
     def stream(self, name: str) -> Stream:
         return Stream.model_validate(self.as_file(name))
 
@@ -157,7 +183,7 @@ class StreamVariant:
             "passive": list(self.passive_types) or None,
             **({"id": "campaign", "id_within": _spelled(self.id_within)} if self.by_tool else {}),
             "primary_action": list(self.priorities) or "most_frequent",
-            "columns": {name: _as_key(AGGREGATES[name]) for name in self.columns},
+            "columns": {name: _as_key(self.aggregates[name]) for name in (*self.columns, *self._of_lookups)},
             "views": ["view"],
             "conversions": CONVERSIONS if self.converts else {},
             "engaged": self._engaged,
@@ -172,6 +198,7 @@ class StreamVariant:
             "columns": columns,
             "sequence": self.rule.sequence,
             "identity": None if self.shared_above is None else {**IDENTITY, "shared_above": self.shared_above},
+            "enrich": self._lookup if self.looks_up else {},
             "duplicates": {
                 "compare": self.compared if isinstance(self.compared, str) else list(self.compared),
                 "keep": "last" if self.keeps_last else "first",
