@@ -1,19 +1,22 @@
 """Parts of large objects: few bytes are fetched, all are of one version, and each was compared with its checksum."""
 
-from collections.abc import Callable, Iterator
+import io
+import os
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sessions_platform.contracts.object_store import Objects
 from sessions_platform.storage.lake import checksums, object_store, parquet_writer, parts
-from sessions_platform.storage.lake.copies import Copies
+from sessions_platform.storage.lake.copies import Copies, read_at
 from sessions_platform.storage.lake.errors import DamagedFileError, LakeUnavailableError, MissingFileError
 from sessions_platform.storage.lake.lake import Lake
 from sessions_platform.storage.lake.object_store import ObjectFilesystem
@@ -217,3 +220,51 @@ def test_parts_are_bounded_by_the_bytes_that_were_fetched_and_leave_no_file(
     kept: Any = filesystem._parts.kept(another)
     assert kept.bytes_held < 40_000
     assert [each for each in tmp_path.rglob("*") if each.is_file()] == []
+
+
+class Stored:
+    """A sealed file of three columns, whose middle one is damaged on the way from its second request on."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "draft.parquet"
+        ROWS.head(1000).select("position", "user", "noise").write_parquet(self.path)
+        self.checksum, self.content = checksums.seal(self.path), self.path.read_bytes()
+        footer = pq.read_metadata(self.path)
+        columns = [checksums.column_chunks(footer, [0], [name]) for name in ("position", "user", "noise")]
+        (self.first,), (self.middle,), (self.last,) = columns
+        self.asked: list[checksums.Range] = []
+
+    def fetch(self, file: io.FileIO, ranges: Sequence[checksums.Range]) -> None:
+        for start, end in ranges:
+            content = bytearray(self.content)
+            if any(began <= self.middle[0] < ended for began, ended in self.asked):
+                content[self.middle[0]] ^= 1
+            os.pwrite(file.fileno(), content[start:end], start)
+            self.asked.append((start, end))
+
+    def parts(self, folder: Path) -> parts.Parts:
+        with io.FileIO(os.open(folder, os.O_TMPFILE | os.O_RDWR), "r+b") as file:
+            return parts.Parts(file, "1", len(self.content), self.checksum, self.fetch)
+
+
+@pytest.fixture
+def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stored:
+    monkeypatch.setattr(checksums, "_END_BYTES", 100)
+    return Stored(tmp_path)
+
+
+def test_what_was_compared_is_not_written_over_by_what_is_fetched_around_it(stored: Stored, tmp_path: Path) -> None:
+    held = stored.parts(tmp_path)
+    held.need([stored.middle])
+    held.need([stored.first, stored.last])
+    begin, end = stored.first[0], stored.last[1]
+    assert read_at(held, begin, end - begin) == stored.content[begin:end]
+
+
+def test_what_is_fetched_between_parts_is_compared_too(stored: Stored, tmp_path: Path) -> None:
+    held = stored.parts(tmp_path)
+    held.need([stored.first, stored.last])
+    requests = len(stored.asked)
+    held.need([stored.middle])
+    assert len(stored.asked) == requests
+    assert read_at(held, 0, stored.last[1]) == stored.content[: stored.last[1]]

@@ -60,9 +60,13 @@ class Parts(Copy):
         """
         wanted = list(ranges)
         with self._fetching:
-            missing = [each for each in self._checksums.unchecked(wanted) if each != (0, len(_MAGIC))]
-            self._get(_together(missing))
-            self._checksums.check(wanted, partial(read_at, self))
+            # Of what is between them, only what was not compared: nothing that was is written over.
+            fetched = self._missing(_together(self._missing(wanted)))
+            self._get(fetched)
+            self._checksums.check([*wanted, *fetched], partial(read_at, self))
+
+    def _missing(self, ranges: Sequence[Range]) -> list[Range]:
+        return [each for each in self._checksums.unchecked(ranges) if each != (0, len(_MAGIC))]
 
     def _fetched(self, offset: int, length: int) -> bytes:
         self._get([(offset, offset + length)] if length else [])
