@@ -1,7 +1,9 @@
 """Parts of large objects: few bytes are fetched, all are of one version, and each was compared with its checksum."""
 
+import gc
 import io
 import os
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -268,3 +270,15 @@ def test_what_is_fetched_between_parts_is_compared_too(stored: Stored, tmp_path:
     held.need([stored.middle])
     assert len(stored.asked) == requests
     assert read_at(held, 0, stored.last[1]) == stored.content[: stored.last[1]]
+
+
+def test_parts_are_closed_with_the_last_reference_to_them(stored: Stored, tmp_path: Path) -> None:
+    gc.disable()
+    try:
+        held = stored.parts(tmp_path)
+        held.need([stored.middle])
+        left = weakref.ref(held)
+        del held
+        assert left() is None
+    finally:
+        gc.enable()

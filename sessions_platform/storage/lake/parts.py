@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from threading import Lock
+from weakref import proxy
 
 from sessions_platform.storage.lake.checksums import Checksums, Range
 from sessions_platform.storage.lake.copies import Copy, read_at
@@ -44,7 +45,8 @@ class Parts(Copy):
         os.ftruncate(self.fileno(), size)
         os.pwrite(self.fileno(), _MAGIC, 0)  # with which each file begins
         self._bytes_held = 0
-        self._checksums = Checksums(checksum, size, self._fetched)
+        # By a weak reference, since in a cycle it would be open until the next collection of garbage.
+        self._checksums = Checksums(checksum, size, partial(Parts._fetched, proxy(self)))
 
     @property
     def bytes_held(self) -> int:
