@@ -7,6 +7,7 @@ from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Event, Thread
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import polars as pl
@@ -182,6 +183,34 @@ def test_a_store_that_was_tried_for_long_enough_is_not_tried_five_times_more(
     with pytest.raises(Failure, match="the connection is refused") as failed, retried_when_transient():
         lake.size("web/file")
     assert failed.value.allow_retries is False
+
+
+class CutOff:
+    """A store of which some answers lack their last bytes."""
+
+    def __init__(self, store: "MemoryStore", is_cut_off: Callable[[int], bool]) -> None:
+        self._store, self._is_cut_off, self.answers = store, is_cut_off, 0
+
+    def get(self, key: str, **named: Any) -> Any:
+        answer = self._store.get(key, **named)
+        content = answer.bytes().to_bytes()
+        self.answers += 1
+        given = content[:-1] if self._is_cut_off(self.answers) else content
+        return SimpleNamespace(meta=answer.meta, range=answer.range, bytes=lambda: given)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+def test_an_answer_that_was_cut_off_is_asked_for_again(
+    lake: Lake, bucket: "MemoryStore", opened: Callable[..., Lake]
+) -> None:
+    path = lake.write("web/events/day", [ROWS], SCHEMA).path
+    store = CutOff(bucket, lambda number: number == 1)
+    assert opened(store, timedelta(minutes=1)).scan([path], SCHEMA).collect().equals(ROWS)
+    assert store.answers == 2
+    with pytest.raises(LakeUnavailableError, match=r"it gave \d+ bytes, and \d+ were expected; it was tried for"):
+        opened(CutOff(bucket, lambda _: True), timedelta(milliseconds=1)).scan([path], SCHEMA).collect()
 
 
 class SlowLine(BaseHTTPRequestHandler):

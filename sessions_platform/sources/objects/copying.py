@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from sessions_platform.errors import UserError
 from sessions_platform.settings import make_private_folder
-from sessions_platform.sources.errors import SourceUnavailableError
-from sessions_platform.sources.objects.failures import Failures, OverwrittenError
+from sessions_platform.sources.objects.failures import CutOffError, Failures, OverwrittenError
 from sessions_platform.sources.objects.listing import version_of
 
 if TYPE_CHECKING:
@@ -61,9 +60,9 @@ class Copier:
 
         Raises:
             FileNotFoundError: there is no such object.
-            SourceUnavailableError: the store did not answer, or the object was overwritten again and again.
-            SourceRefusedError: the store refuses it.
-            UserError: there is no space for the copy.
+            Exception: the store did not answer, or the object was overwritten again and again; the wording's
+                `unavailable`.
+            UserError: the store refuses it; or there is no space for the copy.
         """
         for _ in range(_ATTEMPTS):
             file = self.empty()
@@ -76,7 +75,7 @@ class Copier:
                 raise
             else:
                 return file
-        raise SourceUnavailableError(
+        raise self._failures.unavailable(
             f"{place} was overwritten whenever it was read, {_ATTEMPTS} times. Fix: write an object once, as whole."
         )
 
@@ -90,7 +89,7 @@ class Copier:
         meta, body = self._failures.asked(lambda: _beginning(store, key), place)
         file.version = version_of(meta)
         if body is not None:
-            self._write(file, body, 0, meta["size"], place)
+            self._write(file, body, 0, place)
             return
 
         self.fill(file, key, place, meta, [(0, meta["size"])])
@@ -114,7 +113,7 @@ class Copier:
         def copy(part: tuple[int, int]) -> None:
             start, end = part
             body = self._failures.asked(lambda: _part(store, key, meta, start, end), place)
-            self._write(file, body, start, end - start, place)
+            self._write(file, body, start, place)
 
         _all_at_once(copy, [part for start, end in ranges for part in _parts(start, end)])
 
@@ -125,10 +124,8 @@ class Copier:
         Path(path).unlink()
         return ObjectCopy(descriptor, "r+b")
 
-    def _write(self, file: io.FileIO, body: Any, start: int, size: int, place: str) -> None:
+    def _write(self, file: io.FileIO, body: Any, start: int, place: str) -> None:
         rest = memoryview(body)
-        if rest.nbytes != size:
-            raise SourceUnavailableError(f"{place}: the store gave {rest.nbytes} bytes, and {size} were expected.")
         try:
             while rest:
                 written = os.pwrite(file.fileno(), rest, start)
@@ -145,7 +142,8 @@ class Copier:
 def _beginning(store: "ObjectStore", key: str) -> tuple[Any, Any]:
     """Which version an object has; and all of it, if it is small."""
     answer = store.get(key)
-    return answer.meta, answer.bytes() if answer.meta["size"] <= PART_BYTES else None
+    size = answer.meta["size"]
+    return answer.meta, _whole(answer.bytes(), size) if size <= PART_BYTES else None
 
 
 def _part(store: "ObjectStore", key: str, meta: Any, start: int, end: int) -> Any:
@@ -155,7 +153,14 @@ def _part(store: "ObjectStore", key: str, meta: Any, start: int, end: int) -> An
     answer = store.get(key, options={"range": (start, end), **pinned})
     if version_of(answer.meta) != version_of(meta):
         raise OverwrittenError(key)
-    return answer.bytes()
+    return _whole(answer.bytes(), end - start)
+
+
+def _whole(body: Any, size: int) -> Any:
+    """The bytes of an answer. Raises CutOffError where they are not as many as were asked for."""
+    if (given := memoryview(body).nbytes) != size:
+        raise CutOffError(f"it gave {given} bytes, and {size} were expected")
+    return body
 
 
 def _parts(start: int, end: int) -> Iterable[tuple[int, int]]:

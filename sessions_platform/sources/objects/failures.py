@@ -132,6 +132,10 @@ class OverwrittenError(Exception):
     """An object is not the version any more of which a part was read."""
 
 
+class CutOffError(Exception):
+    """An answer does not have all bytes that were asked for; the message says how many it has."""
+
+
 class Failures:
     """Asks a store, tries again what may pass, and says in a sentence what does not.
 
@@ -139,10 +143,14 @@ class Failures:
         objects: the bucket.
         give_up_after: how long it is tried.
         wording: of its sentences.
+
+    Attributes:
+        unavailable: the error of what may pass by itself.
     """
 
     def __init__(self, objects: Objects, give_up_after: timedelta, wording: Wording = OF_LANDING) -> None:
         self._objects, self._give_up_after, self._wording = objects, give_up_after, wording
+        self.unavailable = wording.unavailable
 
     def asked(self, work: Callable[[], Result], place: str) -> Result:
         """The result of requests that are made again for as long as the stream says.
@@ -163,6 +171,8 @@ class Failures:
         def attempt() -> Result:
             try:
                 return work()
+            except CutOffError as error:
+                raise self._unavailable(place, str(error)) from None
             except (BaseError, FileNotFoundError) as error:
                 raise self._explained(error, place) from None
 
