@@ -213,6 +213,14 @@ def test_an_answer_that_was_cut_off_is_asked_for_again(
         opened(CutOff(bucket, lambda _: True), timedelta(milliseconds=1)).scan([path], SCHEMA).collect()
 
 
+def test_of_files_that_were_deleted_nothing_is_kept(lake: Lake) -> None:
+    path = lake.write("web/events/day", [ROWS], SCHEMA).path
+    filesystem: Any = lake.filesystem
+    filesystem.size(path)
+    filesystem.delete(path)
+    assert path not in filesystem._sizes
+
+
 class SlowLine(BaseHTTPRequestHandler):
     """A store that takes a second for an object's second megabyte."""
 

@@ -91,7 +91,8 @@ class ObjectFilesystem:
     def read(self, path: str, offset: int, length: int) -> bytes:
         copy = self._copies.kept(path)
         if copy is None:
-            size = self._sizes[path] if path in self._sizes else self.size(path)
+            size = self._sizes.get(path)
+            size = self.size(path) if size is None else size
             return self._range(path, offset, min(length, size - offset))
         return read_at(copy, offset, length)
 
@@ -138,6 +139,7 @@ class ObjectFilesystem:
     def forget(self, path: str) -> None:
         self._copies.drop(path)
         self._parts.drop(path)
+        self._sizes.pop(path, None)
 
     @contextmanager
     def local(self, path: str, needed: Needed | None = None) -> Iterator[Path]:
