@@ -182,7 +182,7 @@ def _read_found(reading: _Reading, look: Callable[[Cursors], Found], *, in_round
             if overtaken == _ATTEMPTS:
                 raise
             continue
-        skipped += found.skipped
+        skipped += [each for each in found.skipped if each not in skipped]
         if not (in_rounds and isinstance(context.source, InRounds) and context.source.has_more()):
             return Found(found.slices, skipped), changes
 

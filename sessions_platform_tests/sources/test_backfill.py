@@ -210,6 +210,44 @@ def test_a_day_of_a_data_stream_is_read_by_arrival_and_counted_once(settings: Se
     assert (landing.raw_rows, landing.accepted, landing.duplicates, landing.rejected) == (8, 4, 4, 0)
 
 
+def test_a_backfill_that_goes_on_tells_that_a_shard_expired_meanwhile(
+    settings: Settings, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sessions_platform.sources.kinesis.source.ROUND_BYTES", 1)
+    twin = MemoryKinesis()
+    twin.now, twin.at_once = at(3, hour=20), 1
+    put(twin, 0, at(3, hour=10))
+    put(twin, 1, at(3, hour=11))
+    context = kinesis(settings, twin, name)
+    with monkeypatch.context() as patched:
+        patched.setattr(KinesisStream, "has_more", lambda _: False)  # as if it were killed behind the first round
+        assert ingest_past(context, DAYS[2], "run").rows == 1
+    twin.now = at(5)
+    twin.close("s0")
+    del twin.shards["s0"]
+    twin.open("s1", "s0")
+    put(twin, 2, at(3, hour=12), "s1")
+    put(twin, 3, at(3, hour=13), "s1")
+    told = ingest_past(context, DAYS[2], "again")
+    assert told.rows == 1 + 2
+    assert [one.reason for one in told.skipped] == [
+        "records are kept for 24 hours: of 2026-01-03 those that are older can't be read any more"
+    ]
+
+
+@pytest.mark.slow
+def test_of_a_time_a_shard_is_read_up_to_the_answer_that_ends_later(settings: Settings, name: str) -> None:
+    twin = MemoryKinesis()
+    twin.now = at(5)
+    for number, day in enumerate([3, 4, 3, 3, 4, 4, 3]):  # in answers of three
+        put(twin, number, at(day))
+    context = kinesis(settings, twin, name)
+    assert ingest_past(context, DAYS[2], "run").rows == 3
+    ingest_and_publish(context, *DAYS)
+    ids = [each for of_day in accepted(context).values() for each in of_day]
+    assert sorted(ids) == [f"e{number:04}" for number in range(7)]
+
+
 @pytest.mark.slow
 def test_backfilled_records_have_the_ids_of_their_places(settings: Settings, name: str) -> None:
     columns = {**NO_ID, "user_id": {"from": "user"}, "event_type": {"from": "type"}}

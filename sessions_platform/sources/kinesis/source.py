@@ -68,11 +68,15 @@ class KinesisStream(ServerRecords):
         return self._found(kinesis, _Round(self._source, stream, stored, skipped.keys(), now), skipped.values())
 
     def search_past(self, past: Past, cursors: Cursors) -> Found:
-        """The records that arrived in that time, some megabytes of them; each shard up to its first later one."""
+        """The records that arrived in that time, some megabytes of them.
+
+        Each shard is read up to the first answer whose last record arrived later. Kinesis does not promise that times
+        of arrival increase: a record of that time behind this answer is left to the regular reading.
+        """
         kinesis, now = self._connect(self._source), self._now()
         stream, stored = kinesis.stream(), positions(self._source, cursors, past)
-        skipped = [] if stored else gone(self._source, stream, past, now)
-        return self._found(kinesis, _PastRound(self._source, stream, stored, past, now), skipped)
+        round_ = _PastRound(self._source, stream, stored, past, now)
+        return self._found(kinesis, round_, gone(self._source, stream, past, now))
 
     def delay(self, cursors: Cursors) -> timedelta:
         """For how long the oldest record has waited; each shard that may be read is asked for one record."""
@@ -201,7 +205,7 @@ class _Round:
 
 
 class _PastRound(_Round):
-    """What one `search_past` reads. A shard ends here with the first record that arrived after the time."""
+    """What one `search_past` reads. A shard ends here with the first answer whose last record arrived too late."""
 
     def __init__(
         self, source: KinesisSource, stream: DataStream, stored: dict[str, Position], past: Past, now: datetime
@@ -210,7 +214,7 @@ class _PastRound(_Round):
         self._end = past.end
 
     def _of_time(self, answer: Answer) -> Answer:
-        """An answer without records that arrived later, of which the last one is the end."""
+        """An answer without records that arrived later. It is the shard's end if its last one did."""
         is_over = bool(answer.records) and answer.records[-1].arrived >= self._end
         records = [record for record in answer.records if record.arrived < self._end]
         return Answer(records, answer.behind, answer.is_end or is_over)
