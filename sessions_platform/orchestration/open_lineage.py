@@ -40,8 +40,6 @@ class OpenLineage:
         warehouse: the libpq URL of the warehouse.
     """
 
-    name = "OpenLineage"
-
     def __init__(self, upstream: Callable[[dg.AssetKey], Sequence[dg.AssetKey]], warehouse: str) -> None:
         self._client = OpenLineageClient()
         self._upstream = upstream

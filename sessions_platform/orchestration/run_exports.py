@@ -8,33 +8,38 @@ is down, or where a run was killed. A run may be told twice, by the same ids. No
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Protocol
 
 import dagster as dg
 
-from sessions_platform.errors import MissingExtraError, UserError
+from sessions_platform.errors import MissingExtraError
 from sessions_platform.orchestration.ended_runs import EndedRun, a_day_ago, ended_since
 from sessions_platform.settings import Settings
 from sessions_platform.storage.postgres.database import Database
 
 _TICK_SECONDS = 30
 _RUNS_OF_A_TICK = 50
+_SECONDS_OF_A_RECEIVER = 15  # Dagster ends a tick after a minute, and would forget what it has told
 # A run that ended may show in Dagster's storage a little after one that ended later.
 _OVERLAP_SECONDS = 300.0
 _TRACES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 _LINEAGE = ("OPENLINEAGE_URL", "OPENLINEAGE_CONFIG")
 
+# Libraries quote URLs in their errors.
+_USER_INFO = re.compile(r"(?<=://)[^/@\s]+@")
+
 Upstream = Callable[[dg.AssetKey], list[dg.AssetKey]]
 
 
 class Receiver(Protocol):
-    """Whom runs are told. Its name is the key of what it was told."""
-
-    name: str
+    """Whom runs are told."""
 
     def tell(self, run: EndedRun) -> None:
         """Tell a run. Raises where it was not taken."""
@@ -54,29 +59,37 @@ def ended_runs_sensor() -> list[dg.SensorDefinition]:
     def ended_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         graph = context.repository_def.asset_graph if context.repository_def else None
         named = receivers(lambda asset: sorted(graph.get(asset).parent_keys) if graph and graph.has(asset) else [])
-        told = tell_ended_runs(context.instance, list(named), json.loads(context.cursor or "{}"))
-        if told.failed and not told.count:
-            raise UserError("; ".join(told.failed))
+        told = tell_ended_runs(context.instance, named, json.loads(context.cursor or "{}"))
         context.update_cursor(json.dumps(told.cursor))
         return dg.SkipReason("; ".join([f"told {told.count}", *told.failed]))
 
     return [ended_runs]
 
 
-def receivers(upstream: Upstream) -> Iterator[Receiver]:
-    """Whom the environment names.
+def receivers(upstream: Upstream) -> dict[str, Callable[[], Receiver]]:
+    """Whom the environment names, by the name under which the cursor has it, each to be made when it is told something.
 
-    Raises:
-        MissingExtraError: the package that it takes is not installed.
+    Making one raises MissingExtraError where the package that it takes is not installed, and what its library raises
+    where a variable can't be used.
     """
+    named: dict[str, Callable[[], Receiver]] = {}
     if any(os.environ.get(name) for name in _TRACES):
-        with _extra("otlp"):
-            from sessions_platform.orchestration.traces import Traces
-        yield Traces()
+        named["OpenTelemetry"] = _traces
     if any(os.environ.get(name) for name in _LINEAGE):
-        with _extra("openlineage"):
-            from sessions_platform.orchestration.open_lineage import OpenLineage
-        yield OpenLineage(upstream, Database(Settings.from_environment()).url)
+        named["OpenLineage"] = partial(_lineage, upstream)
+    return named
+
+
+def _traces() -> Receiver:
+    with _extra("otlp"):
+        from sessions_platform.orchestration.traces import Traces
+    return Traces()
+
+
+def _lineage(upstream: Upstream) -> Receiver:
+    with _extra("openlineage"):
+        from sessions_platform.orchestration.open_lineage import OpenLineage
+    return OpenLineage(upstream, Database(Settings.from_environment()).url)
 
 
 @dataclass
@@ -88,36 +101,43 @@ class Told:
     cursor: dict[str, Any]
 
 
-def tell_ended_runs(instance: dg.DagsterInstance, named: Sequence[Receiver], cursor: Mapping[str, Any]) -> Told:
+def tell_ended_runs(
+    instance: dg.DagsterInstance, named: Mapping[str, Callable[[], Receiver]], cursor: Mapping[str, Any]
+) -> Told:
     """Tell each receiver the runs that have ended since it was told last; from a day ago, where it is new.
 
-    One that does not take a run is told the same run first by the next look; the others go on.
+    One that does not take a run is told the same run first by the next look; the others go on. After some seconds the
+    look ends, and the next one goes on where it ended.
 
     Args:
         instance: where runs are recorded.
-        named: who is told.
+        named: who is told, as `receivers` gives them.
         cursor: of the look before; by receiver the Unix time from which runs were told, and those that were, with
             their ends.
     """
     made = Told(0, [], dict(cursor))
-    for receiver in named:
-        state = cursor.get(receiver.name) or {"since": a_day_ago().timestamp(), "told": {}}
+    for name, receiver in named.items():
+        state = cursor.get(name) or {"since": a_day_ago().timestamp(), "told": {}}
         told = dict(state["told"])
-        since = datetime.fromtimestamp(state["since"], UTC)
         try:
-            for ended, run in ended_since(instance, since, told, _RUNS_OF_A_TICK):
-                receiver.tell(run)
-                told[run.run_id] = ended
-                made.count += 1
+            made.count += _tell(instance, receiver(), datetime.fromtimestamp(state["since"], UTC), told)
         except Exception as error:  # of libraries that raise what they like
-            made.failed.append(f"{receiver.name}: {error}")
-        newest = max([state["since"] + _OVERLAP_SECONDS, *told.values()])
-        since_then = newest - _OVERLAP_SECONDS
-        made.cursor[receiver.name] = {
-            "since": since_then,
-            "told": {run: ended for run, ended in told.items() if ended >= since_then},
-        }
+            made.failed.append(f"{name}: {_USER_INFO.sub('', str(error))}")
+        since = max([state["since"] + _OVERLAP_SECONDS, *told.values()]) - _OVERLAP_SECONDS
+        made.cursor[name] = {"since": since, "told": {run: ended for run, ended in told.items() if ended >= since}}
     return made
+
+
+def _tell(instance: dg.DagsterInstance, receiver: Receiver, since: datetime, told: dict[str, float]) -> int:
+    """Tell a receiver runs, and add each that it has taken to those that were told; how many it were."""
+    until, count = time.monotonic() + _SECONDS_OF_A_RECEIVER, 0
+    for ended, run in ended_since(instance, since, dict(told), _RUNS_OF_A_TICK):
+        receiver.tell(run)
+        told[run.run_id] = ended
+        count += 1
+        if time.monotonic() > until:
+            break
+    return count
 
 
 @contextmanager

@@ -23,8 +23,6 @@ _NANOSECONDS = 1_000_000_000
 class Traces:
     """Sends traces by OTLP over HTTP to where the variables OTEL_EXPORTER_OTLP_… say."""
 
-    name = "OpenTelemetry"
-
     def __init__(self) -> None:
         self._exporter = OTLPSpanExporter()
         self._resource = Resource.create({SERVICE_NAME: "sessions_platform"})  # OTEL_SERVICE_NAME has precedence

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 import dagster as dg
@@ -22,7 +22,7 @@ from sessions_platform.errors import RunFailedError
 from sessions_platform.orchestration.dagster_home import dagster_home
 from sessions_platform.orchestration.ended_runs import EndedRun, EndedStep
 from sessions_platform.orchestration.open_lineage import OpenLineage
-from sessions_platform.orchestration.run_exports import ended_runs_sensor, receivers, tell_ended_runs
+from sessions_platform.orchestration.run_exports import Receiver, ended_runs_sensor, receivers, tell_ended_runs
 from sessions_platform.orchestration.runs import runner
 from sessions_platform_tests.orchestration.conftest import Home
 
@@ -91,7 +91,7 @@ class Exports:
     def look(self) -> list[str]:
         """Tell what was not told; why somebody was not."""
         with dg.DagsterInstance.from_config(str(dagster_home(self.home.settings, os.environ))) as instance:
-            told = tell_ended_runs(instance, list(receivers(upstream)), self.cursor)
+            told = tell_ended_runs(instance, receivers(upstream), self.cursor)
         self.cursor = json.loads(json.dumps(told.cursor))
         return told.failed
 
@@ -174,7 +174,34 @@ def test_a_step_that_says_no_end_ended_as_its_run(
 
 
 def test_there_is_no_sensor_where_nobody_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(("OTEL_", "OPENLINEAGE_"))]:
+        monkeypatch.delenv(name)
     assert ended_runs_sensor() == []
     monkeypatch.setenv("OPENLINEAGE_URL", "http://127.0.0.1:1")
     (sensor,) = ended_runs_sensor()
     assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
+
+
+class NoRuns:
+    """An instance that nothing has run in."""
+
+    def get_run_records(self, *_: object, **__: object) -> list[dg.RunRecord]:
+        return []
+
+
+@pytest.mark.usefixtures("servers")
+def test_a_variable_that_is_wrong_hinders_no_other_server_and_moves_no_cursor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENLINEAGE_URL", "localhost:5000")
+    since = {"since": 1.0, "told": {}}
+    told = tell_ended_runs(cast("dg.DagsterInstance", NoRuns()), receivers(upstream), {"OpenLineage": since})
+    assert [reason.partition(":")[0] for reason in told.failed] == ["OpenLineage"]
+    assert told.cursor["OpenLineage"] == since
+    assert "OpenTelemetry" in told.cursor
+
+
+def test_an_error_that_quotes_a_url_shows_no_password() -> None:
+    def refused() -> Receiver:
+        raise ConnectionError("401 Unauthorized for url: http://me:s3cr3t@catalogue:5000/api/v1/lineage")
+
+    (reason,) = tell_ended_runs(cast("dg.DagsterInstance", NoRuns()), {"OpenLineage": refused}, {}).failed
+    assert reason == "OpenLineage: 401 Unauthorized for url: http://catalogue:5000/api/v1/lineage"
