@@ -38,6 +38,7 @@ NOT_RUN_BLOCKS = {
     ("embedding.md", "import dagster as dg"): "it is of a project of the reader's; test_embedding merges the same",
     ("embedding.md", "streams = sessions_platform"): "the same",
     ("enrichment.md", "def section"): "it is of a package of the reader's; test_own_function has its like",
+    ("targets.md", "_, partition, session = redis"): "no Redis runs here; test_redis_target reads the same keys",
     ("identity.md", "select "): "no stream of these pages has an identity; test_identity asks",
     ("sources.md", "alter table public.events"): "it is for the server of the source, which has the table",
     ("sources.md", "sessions-platform ingest shop --from"): "it asks a server; test_backfill does",
