@@ -1,8 +1,8 @@
 """Files of Iceberg tables that nobody needs: of expired snapshots, and of deliveries that were killed.
 
-The library forgets expired snapshots and leaves their files, so they are removed here: whatever is below the table's
-path, is named by no snapshot that is kept, and is older than snapshots are kept for. A younger file may be of a commit
-that another process is about to make.
+The library forgets expired snapshots and leaves their files, so they are removed here: whatever is in the table's
+folders of data and metadata, is named by no snapshot that is kept, and is older than snapshots are kept for. A younger
+file may be of a commit that another process is about to make.
 """
 
 from collections.abc import Iterator
@@ -40,16 +40,17 @@ def _named(table: "Table") -> Iterator[str]:
 
 
 def _old_files(table: "Table", limit: datetime) -> "Iterator[tuple[FileSystem, str]]":
-    """The files below the table's path that are older, each with its file system."""
+    """The files of the table's own location that are older, each with its file system."""
     from pyarrow.fs import FileSelector, FileType
     from pyiceberg.io.pyarrow import PyArrowFileIO
 
     assert isinstance(table.io, PyArrowFileIO)
     scheme, netloc, root = PyArrowFileIO.parse_location(table.location(), table.io.properties)
     files = table.io.fs_by_scheme(scheme, netloc)
-    for file in files.get_file_info(FileSelector(root, recursive=True, allow_not_found=True)):
-        if file.type == FileType.File and file.mtime and file.mtime < limit:
-            yield files, file.path
+    for folder in ("data", "metadata"):  # nothing else that somebody keeps there
+        for file in files.get_file_info(FileSelector(f"{root}/{folder}", recursive=True, allow_not_found=True)):
+            if file.type == FileType.File and file.mtime and file.mtime < limit:
+                yield files, file.path
 
 
 def _path_of(location: str) -> str:

@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import polars as pl
 import pyarrow as pa
@@ -40,6 +41,7 @@ _CATALOG = "sessions_platform"  # what the catalog's rows are called by; other e
 _STREAM, _TOKEN = "sessions_platform.stream", "sessions_platform.token"
 _ROWS_AT_ONCE = 128 * 1024
 _OVERTAKEN = 10  # times that a commit is made again
+_DROP = "drop it in the catalog and remove its folder; everything is delivered again"
 _PROPERTIES = {
     "commit.retry.num-retries": "0",
     "write.metadata.delete-after-commit.enabled": "true",
@@ -163,7 +165,7 @@ class IcebergTables(Target[IcebergTarget]):
             catalog.create_table_transaction(
                 identifier,
                 arrow_schema(self.tables[table]),
-                location=self._uri(table),
+                location=f"{self._uri()}/{table}-{uuid4().hex}",  # so that it has no file of another table
                 properties={**_PROPERTIES, _STREAM: self.stream.name},
             ) as transaction,
             transaction.update_spec() as spec,
@@ -182,24 +184,25 @@ class IcebergTables(Target[IcebergTarget]):
         if owner is None:
             raise self.error(f"{self.config.namespace}.{table} is a table of another program", "name another namespace")
         self.require_own(owner, 0, 0)
-        if opened.location().rstrip("/") != self._uri(table):
+        if opened.location().rpartition("/")[0] != self._uri():
             raise self.error(
                 f"{self.config.namespace}.{table} is in {opened.location()}", "name that path, or another namespace"
             )
         if [field.name for field in opened.spec().fields] != [PARTITION]:
             raise self.error(
                 f"{self.config.namespace}.{table} is no longer divided by {PARTITION}",
-                "drop it in the catalog; everything is delivered again",
+                _DROP,
             )
         return opened
 
     def _require_types(self, table: str, found: Mapping[str, str]) -> None:
         wanted = {name: _TYPES[dtype] for name, dtype in self.tables[table].items()}
-        self.require_types(table, found, wanted, "drop it in the catalog; everything is delivered again")
+        self.require_types(table, found, wanted, _DROP)
 
-    def _uri(self, table: str) -> str:
-        path = self.config.path
-        return f"{path.rstrip('/')}/{table}" if self.config.is_remote else str(local_path(self) / table)
+    def _uri(self) -> str:
+        """The folder of the namespace, which has a folder for each table that was made."""
+        path = self.config.path.rstrip("/") if self.config.is_remote else local_path(self)
+        return f"{path}/{self.config.namespace}"
 
     @contextmanager
     def _catalog(self) -> "Iterator[SqlCatalog]":

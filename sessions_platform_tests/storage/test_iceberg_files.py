@@ -1,0 +1,64 @@
+"""Which files of Iceberg tables are removed, and which are not, however old they are."""
+
+import os
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from sessions_platform.contracts.targets import IcebergTarget
+from sessions_platform.storage.warehouses.base import Changes
+from sessions_platform.storage.warehouses.iceberg_tables import IcebergTables
+from sessions_platform_tests.storage.targets import ONE
+from sessions_platform_tests.streams import stream
+
+ROWS = pl.DataFrame({"session_partition": [ONE], "session_id": ["a"]})
+
+
+def tables_in(path: Path, namespace: str) -> IcebergTables:
+    """A target of one small table, of a stream that is called as its namespace."""
+    config = IcebergTarget.model_validate({"path": str(path), "namespace": namespace})
+    return IcebergTables("iceberg", config, stream(name=namespace), {"sessions": dict(ROWS.schema)})
+
+
+def deliver(target: IcebergTables, token: int) -> None:
+    target.apply(Changes(token, [ONE], lambda *_: iter([ROWS])))
+
+
+def make_old(path: Path) -> None:
+    for file in path.glob("**/*.*"):
+        os.utime(file, (0, 0))
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> IcebergTables:
+    """A target to which one delivery was made."""
+    target = tables_in(tmp_path, "shop")
+    deliver(target, 1)
+    return target
+
+
+def test_no_other_namespace_below_the_same_path_loses_files(shop: IcebergTables, tmp_path: Path) -> None:
+    blog = tables_in(tmp_path, "blog")
+    deliver(blog, 1)
+    make_old(tmp_path)
+    deliver(blog, 2)
+    assert pl.concat(shop.read("sessions", None)).equals(ROWS)
+
+
+def test_files_that_are_no_data_and_no_metadata_stay(shop: IcebergTables, tmp_path: Path) -> None:
+    (table,) = tmp_path.glob("shop/sessions-*")
+    theirs = [tmp_path / "sessions/notes.txt", tmp_path / "shop/notes.txt", table / "notes.txt"]
+    for file in theirs:
+        file.parent.mkdir(exist_ok=True)
+        file.touch()
+    make_old(tmp_path)
+    deliver(shop, 2)
+    assert all(file.exists() for file in theirs)
+
+
+def test_a_table_that_was_dropped_is_made_in_a_folder_of_its_own(shop: IcebergTables, tmp_path: Path) -> None:
+    with shop._catalog() as catalog:
+        catalog.drop_table("shop.sessions")
+    deliver(shop, 2)
+    assert len(list(tmp_path.glob("shop/sessions-*"))) == 2
