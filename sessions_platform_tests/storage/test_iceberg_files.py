@@ -1,13 +1,17 @@
 """Which files of Iceberg tables are removed, and which are not, however old they are."""
 
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
+from pyiceberg.table.statistics import PartitionStatisticsFile, StatisticsFile
+from pyiceberg.table.update import SetPartitionStatisticsUpdate, SetStatisticsUpdate
 
 from sessions_platform.contracts.targets import IcebergTarget
 from sessions_platform.storage.warehouses.base import Changes
+from sessions_platform.storage.warehouses.iceberg_leftovers import remove_leftovers
 from sessions_platform.storage.warehouses.iceberg_tables import IcebergTables
 from sessions_platform_tests.storage.targets import ONE
 from sessions_platform_tests.streams import stream
@@ -62,3 +66,25 @@ def test_a_table_that_was_dropped_is_made_in_a_folder_of_its_own(shop: IcebergTa
         catalog.drop_table("shop.sessions")
     deliver(shop, 2)
     assert len(list(tmp_path.glob("shop/sessions-*"))) == 2
+
+
+def test_statistics_that_another_program_has_made_stay(shop: IcebergTables, tmp_path: Path) -> None:
+    (folder,) = tmp_path.glob("shop/sessions-*/metadata")
+    of_columns, of_partitions = folder / "of-columns.puffin", folder / "of-partitions.parquet"
+    of_columns.touch()
+    of_partitions.touch()
+    with shop._catalog() as catalog:
+        table = catalog.load_table("shop.sessions")
+        common = {"snapshot-id": table.metadata.snapshots[0].snapshot_id, "file-size-in-bytes": 0}
+        puffin = {**common, "statistics-path": str(of_columns), "file-footer-size-in-bytes": 0, "blob-metadata": []}
+        columns = StatisticsFile.model_validate(puffin)
+        partitions = PartitionStatisticsFile.model_validate({**common, "statistics-path": str(of_partitions)})
+        updates = (
+            SetStatisticsUpdate.model_validate({"statistics": columns}),
+            SetPartitionStatisticsUpdate.model_validate({"partition-statistics": partitions}),
+        )
+        catalog.commit_table(table, (), updates)
+        make_old(tmp_path)
+        remove_leftovers(table.refresh(), timedelta(days=7))
+    assert of_columns.exists()
+    assert of_partitions.exists()

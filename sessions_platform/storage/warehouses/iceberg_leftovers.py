@@ -28,6 +28,8 @@ def _named(table: "Table") -> Iterator[str]:
     """All files that the table's metadata name."""
     yield table.metadata_location
     yield from (entry.metadata_file for entry in table.metadata.metadata_log)
+    yield from (file.statistics_path for file in table.metadata.statistics)  # which other engines make
+    yield from (file.statistics_path for file in table.metadata.partition_statistics)
     manifests = dict[str, None]()
     for snapshot in table.metadata.snapshots:
         yield snapshot.manifest_list
