@@ -6,6 +6,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.io.pyarrow import PyArrowLocalFileSystem
 from pyiceberg.table.statistics import PartitionStatisticsFile, StatisticsFile
 from pyiceberg.table.update import SetPartitionStatisticsUpdate, SetStatisticsUpdate
 
@@ -88,3 +90,40 @@ def test_statistics_that_another_program_has_made_stay(shop: IcebergTables, tmp_
         remove_leftovers(table.refresh(), timedelta(days=7))
     assert of_columns.exists()
     assert of_partitions.exists()
+
+
+def test_a_file_that_a_twin_has_just_removed_is_no_failure(
+    shop: IcebergTables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder,) = tmp_path.glob("shop/sessions-*/data")
+    left = [folder / f"{name}.parquet" for name in "abc"]
+    for file in left:
+        file.touch()
+    make_old(tmp_path)
+    remove = PyArrowLocalFileSystem.delete_file
+
+    def after_a_twin(files: PyArrowLocalFileSystem, path: str) -> None:
+        if path == str(left[1]):
+            left[1].unlink()
+        remove(files, path)
+
+    monkeypatch.setattr(PyArrowLocalFileSystem, "delete_file", after_a_twin)
+    deliver(shop, 2)
+    assert not any(file.exists() for file in left)
+
+
+@pytest.mark.parametrize("lost", [CommitFailedException(), FileNotFoundError()])
+def test_a_twin_that_forgets_snapshots_meanwhile_is_no_failure(
+    shop: IcebergTables, monkeypatch: pytest.MonkeyPatch, lost: Exception
+) -> None:
+    """Its commit comes before this one's, or the files that this one is about to read have gone."""
+    with shop._catalog() as catalog:
+        deliver(shop, 2)
+        table = catalog.load_table("shop.sessions")
+        method = "commit_table" if isinstance(lost, CommitFailedException) else "load_table"
+
+        def fail(*_: object) -> None:
+            raise lost
+
+        monkeypatch.setattr(catalog, method, fail)
+        remove_leftovers(table, timedelta(microseconds=1))

@@ -6,6 +6,7 @@ file may be of a commit that another process is about to make.
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -16,12 +17,16 @@ if TYPE_CHECKING:
 
 def remove_leftovers(table: "Table", keep_for: timedelta) -> None:
     """Forget snapshots that are older, but for the current one, and remove older files that none names."""
+    from pyiceberg.exceptions import CommitFailedException
+
     limit = datetime.now(UTC) - keep_for
-    table.maintenance.expire_snapshots().older_than(limit).commit()
-    needed = {_path_of(path) for path in _named(table.refresh())}
-    for files, path in _old_files(table, limit):
-        if path not in needed:
-            files.delete_file(path)
+    with suppress(CommitFailedException, FileNotFoundError):  # a twin does the same; the rest is for the next delivery
+        table.maintenance.expire_snapshots().older_than(limit).commit()
+        needed = {_path_of(path) for path in _named(table.refresh())}
+        for files, path in _old_files(table, limit):
+            if path not in needed:
+                with suppress(FileNotFoundError):
+                    files.delete_file(path)
 
 
 def _named(table: "Table") -> Iterator[str]:
