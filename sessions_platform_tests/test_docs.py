@@ -69,6 +69,9 @@ def test_every_link_has_a_target(page: Path) -> None:
     links = re.findall(r"\]\(([^)\s]+)\)", page.read_text())
     local = [link.partition("#")[0] or page.name for link in links if "://" not in link]
     assert [link for link in local if not (page.parent / link).exists()] == []
+    docs = PROJECT / "docs"
+    if docs in page.parents:  # what lies elsewhere is not in the site that is made of them
+        assert [link for link in local if docs not in (page.parent / link).resolve().parents] == []
 
 
 @every_page
