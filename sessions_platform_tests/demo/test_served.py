@@ -3,8 +3,11 @@
 S3 and Kafka are started by `servers/test_demo.py`.
 """
 
+import fcntl
 import os
+import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -96,6 +99,44 @@ def test_ports_stay_as_they_were_while_they_are_free(tmp_path: Path) -> None:
         moved = process.ports(tmp_path, "a", "b")
     assert moved["a"] != first["a"]
     assert moved["b"] == first["b"]
+
+
+def test_a_server_that_a_killed_demo_has_left_is_told_by_its_process(tmp_path: Path) -> None:
+    killed_demo = """
+import os, pathlib, signal, sys
+from sessions_platform.demo.served.process import running
+folder = pathlib.Path(sys.argv[1])
+server = [sys.executable, "-c", "import os, time; print(os.getpid(), flush=True); time.sleep(600)"]
+with running(server, folder, lambda: (folder / "server.log").read_text().endswith("\\n"), "Toy"):
+    os.kill(os.getpid(), signal.SIGTERM)
+"""
+    demo = subprocess.run([sys.executable, "-c", killed_demo, tmp_path], check=False)
+    server = int((tmp_path / "server.log").read_text())
+    try:
+        assert demo.returncode == -signal.SIGTERM
+        with pytest.raises(UserError, match=rf"{tmp_path} is used by process {server}, .* Fix: .*\(kill {server}\)"):
+            process.ports(tmp_path, "a")
+        with pytest.raises(UserError, match=f"kill {server}"), process.running([], tmp_path, lambda: True, "Toy"):
+            pass
+    finally:
+        os.kill(server, signal.SIGTERM)
+    with (tmp_path / "lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # once it has ended
+    assert process.ports(tmp_path, "a").keys() == {"a"}
+
+
+def test_ports_that_were_written_in_part_replace_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = process.ports(tmp_path, "a")
+
+    def write_in_part(file: Path, text: str) -> None:
+        file.write_bytes(text[:3].encode())
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_text", write_in_part)
+        with pytest.raises(KeyboardInterrupt):
+            process.ports(tmp_path, "a")
+    assert process.ports(tmp_path, "a") == first
 
 
 def test_the_lines_are_those_of_the_files_in_the_order_of_their_arrival() -> None:

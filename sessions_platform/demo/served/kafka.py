@@ -27,9 +27,9 @@ def serve(folder: Path, lines: Sequence[ArrivedLine]) -> Iterator[Place]:
     """A topic with a message for each line, whose timestamp is the time of its arrival."""
     java = _java(_jars())
     _client()
+    chosen = ports(folder, "broker", "controller")
     if not is_filled(folder):
         shutil.rmtree(folder / "data", ignore_errors=True)  # of a demo that was ended amid its messages
-    chosen = ports(folder, "broker", "controller")
     settings = folder / "server.properties"
     settings.write_text(_settings(folder / "data", chosen["broker"], chosen["controller"]))
     if not (folder / "data").exists():
