@@ -190,21 +190,29 @@ class RedisHashes(Target[RedisTarget]):
     @contextmanager
     def _connected(self) -> "Iterator[Redis]":
         """A connection; errors as a TargetError, without values and passwords."""
-        from redis import Redis, RedisError
+        from redis import RedisError
 
-        url = self.config.url.read(f"targets.{self.name}.url")
         try:
-            redis = Redis.from_url(url, decode_responses=True, socket_connect_timeout=_SECONDS, socket_timeout=_SILENCE)
-        except ValueError:  # whose text has the URL
-            fix = "write redis://user:password@cache.example.com:6379/0, or rediss:// with TLS"
-            raise self.error(f"what {self.config.url.env} has is no URL of Redis", fix) from None
-        try:
-            with redis:
+            with self._client() as redis:
                 yield redis
         except RedisError as error:
             said = str(error).splitlines()[0].rstrip(".")
             fix = next((fix for word, fix in _FIXES.items() if word in said), _OTHER)
             raise self.error(f"the server says {said!r}", fix) from None
+
+    def _client(self) -> "Redis":
+        from redis import Redis
+
+        url = self.config.url.read(f"targets.{self.name}.url")
+        try:
+            redis = Redis.from_url(url, decode_responses=True, socket_connect_timeout=_SECONDS, socket_timeout=_SILENCE)
+            pool = redis.connection_pool
+            pool.connection_class(**pool.connection_kwargs)  # it refuses parameters, not `from_url`
+        except (ValueError, TypeError):  # whose text has the URL
+            reason = f"what {self.config.url.env} has is no URL of Redis, or has a parameter unknown to its client"
+            fix = "write redis://user:password@cache.example.com:6379/0, or rediss:// with TLS"
+            raise self.error(reason, fix) from None
+        return redis
 
 
 _FIXES = {  # by what the server says
