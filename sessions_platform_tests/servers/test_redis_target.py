@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from redis import Connection, ConnectionError
 
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.deliver import Delivered, deliver
@@ -116,6 +117,30 @@ def test_a_delivery_that_has_lost_its_turn_is_refused_by_the_script(loaded: Stre
     assert in_target(target).height == 2
     assert not target.is_unfinished()
     assert not list(redis.scan_iter("shop:staged*"))
+
+
+def test_an_answer_that_was_lost_after_the_script_is_no_failure(
+    loaded: StreamContext, running: RedisServer, redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that tries again sends the script again, which finds its own work done."""
+    monkeypatch.setenv("REDIS_URL", f"{running.url}?retry_on_timeout=yes")
+    delivered(loaded)
+    add_an_event(loaded, ONE, "late")
+    read, answered = Connection.read_response, list[Any]()
+
+    def lost(*arguments: Any, **keys: Any) -> Any:
+        answer = read(*arguments, **keys)
+        if answer == ["done"]:
+            answered.append(answer)
+            if len(answered) == 1:
+                raise ConnectionError("lost")
+        return answer
+
+    monkeypatch.setattr(Connection, "read_response", lost)
+    assert delivered(loaded) == Delivered(applied=[ONE], unchanged=[TWO])
+    assert len(answered) == 2
+    assert_equal_to_postgres(loaded)
+    assert_newest_sessions_are_those_of_postgres(loaded, redis)
 
 
 def test_a_kill_of_the_server_leaves_the_old_or_the_new_state(

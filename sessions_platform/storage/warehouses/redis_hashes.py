@@ -41,6 +41,12 @@ local prefix, stream, token = ARGV[1], ARGV[2], ARGV[3]
 local owner, last = unpack(redis.call('HMGET', delivery, 'stream', 'token'))
 if owner and owner ~= stream then return {'stream', owner} end
 if last and (#last > #token or (#last == #token and last > token)) then return {'later', last} end
+local staged, present = 0, 0
+for at = 5, #ARGV, 3 do
+    if ARGV[at + 2] ~= '0' then staged = staged + 1 end
+    present = present + redis.call('EXISTS', ARGV[at + 1])
+end
+if last == token and staged > 0 and present == 0 then return {'done'} end -- sent again, since the answer was lost
 for at = 5, #ARGV, 3 do
     if redis.call('HLEN', ARGV[at + 1]) ~= tonumber(ARGV[at + 2]) then return {'staged', ARGV[at]} end
 end
