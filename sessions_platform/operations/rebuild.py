@@ -203,6 +203,7 @@ def _swap(
     """Replace the current stream by the shadow build, in one transaction; None where its files have changed."""
     warehouse, ledger = context.warehouse, shadow.ledger
     landings, versions = ledger.landings(), ledger.newest_sessions()
+    links = list(links_in(context, [landing.events_path for landing in landings]))  # before the lock: it takes long
     with (
         closing(prefetch(checked_sessions(context.stream, sessionized, ContractCheck("sessions")))) as frames,
         warehouse.staged_sessions(frames) as sessions,
@@ -221,7 +222,6 @@ def _swap(
         changed = warehouse.load_sessions(connection, sessions, partitions, run_id, find)
         ledger.mark_loaded(connection, versions)
         current.replace_by(connection, ledger)
-        links = links_in(context, [landing.events_path for landing in landings])
         warehouse.identity_links.replace(connection, links, None)
         linked = warehouse.identity_links.counts(connection)
         rows = context.lake.blocks([landing.rejected_path for landing in landings], REJECTED_EVENTS)

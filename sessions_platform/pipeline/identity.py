@@ -16,17 +16,20 @@ from sessions_platform.transforms.identity_links import identity_links
 def differing_partitions(context: StreamContext) -> list[str]:
     """Landing partitions whose stored links are other than those that their accepted events show; all are read.
 
-    Those of an older contract are left out: they are to be validated again. Nothing is stored by it.
+    Those of an older contract are left out: they are to be validated again; and those that are published while events
+    are read, for that happens without the stream's lock. Nothing is stored by it.
     """
     if context.stream.identity is None:
         return []
+    contract = context.stream.contract_version
+    read = [landing for landing in context.ledger.landings() if landing.contract_version == contract]
+    links = list(links_in(context, [landing.events_path for landing in read]))
     with context.database.transaction() as connection:
         context.ledger.lock(connection)
-        contract = context.stream.contract_version
-        landings = [version for version in context.ledger.current(connection) if version.contract_version == contract]
-        partitions = [landing.landing_partition for landing in landings]
-        links = links_in(context, [landing.events_path for landing in landings])
-        return context.warehouse.identity_links.differing(connection, links, partitions)
+        current = {(landing.version, landing.events_path) for landing in context.ledger.current(connection)}
+        partitions = [one.landing_partition for one in read if (one.version, one.events_path) in current]
+        of_these = [block.filter(pl.col("landing_partition").is_in(partitions)) for block in links]
+        return context.warehouse.identity_links.differing(connection, of_these, partitions)
 
 
 def store_links(context: StreamContext, landing_partition: str) -> None:

@@ -59,13 +59,13 @@ def publish(
 def _publish(
     context: StreamContext, validated: ValidatedPartition, run_id: str, affected: Sequence[str] | None
 ) -> Published:
+    links = list(links_in(context, [validated.events.path]))  # before the lock, for reading takes long
     with context.database.transaction() as connection:
         context.ledger.lock(connection)
         if affected is None:
             landings, new = context.ledger.current(connection), validated.events.path
             affected = affected_by(context, landings, validated.landing_partition, new, validated.span)
         version = context.ledger.publish(connection, landing_row(context, validated, run_id), affected)
-        links = links_in(context, [validated.events.path])
         identity_links = context.warehouse.identity_links
         identity_links.replace(connection, links, [validated.landing_partition])
         linked = identity_links.counts(connection, [validated.landing_partition])

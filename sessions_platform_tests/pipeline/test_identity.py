@@ -1,6 +1,6 @@
 """Anonymous ids get their users from all links, in any order in which events arrive, change and leave."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -11,11 +11,15 @@ from hypothesis import strategies as st
 from psycopg.sql import SQL, Identifier
 
 from sessions_platform.contracts.events import event_columns
+from sessions_platform.operations import rebuild as rebuild_module
 from sessions_platform.operations.erase import erase
 from sessions_platform.operations.rebuild import rebuild
 from sessions_platform.operations.status import pending_landing_partitions, status
 from sessions_platform.operations.verify import verify
+from sessions_platform.pipeline import identity
+from sessions_platform.pipeline import publish as publish_module
 from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.storage.postgres.database import _lock_key
 from sessions_platform.transforms.identity_links import identity_links
 from sessions_platform_tests.contexts import line
 from sessions_platform_tests.identity_oracle import Link, Resolved, Seen, links_of, resolve
@@ -163,6 +167,51 @@ def test_an_erased_user_has_no_link_left(open_context: Open) -> None:
     erase(context, ["bob"])
     assert people(context) == {"ann": "ann", "phone": "ann"}
     assert {link.user_id for link in stored_links(context)} == {"ann"}
+
+
+@pytest.fixture
+def may_publish(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether others can take the stream's lock, at each time that links are read from events."""
+    free: list[bool] = []
+    read = identity.links_in
+
+    def watched(context: StreamContext, paths: Sequence[str]) -> Iterator[pl.DataFrame]:
+        key = _lock_key(f"sessions_platform/{context.stream.name}")
+        free.append(context.database.query(f"select pg_try_advisory_xact_lock({key}) as free")[0]["free"])
+        yield from read(context, paths)
+
+    for module in (identity, publish_module, rebuild_module):
+        monkeypatch.setattr(module, "links_in", watched)
+    return free
+
+
+def test_links_are_read_while_others_may_publish(open_context: Open, may_publish: list[bool]) -> None:
+    context = open_context(**KEYS)
+    put(context, "a", lines(("phone", "ann", 0)), DAYS[0])
+    run_pending(context)
+    assert verify(context, "a-run", deep=True).problems == []
+    rebuild(context, "a-run", lambda _: None)
+    assert may_publish == [True, True, True]
+    assert len(stored_links(context)) == 1
+
+
+def test_a_partition_that_is_published_while_links_are_read_is_not_compared(
+    open_context: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = open_context(**KEYS)
+    put(context, "a", lines(("phone", "ann", 0)), DAYS[0])
+    run_pending(context)
+    read = identity.links_in
+
+    def overtaken(*args: Any) -> Iterator[pl.DataFrame]:
+        yield from list(read(*args))
+        monkeypatch.setattr(identity, "links_in", read)
+        put(context, "a", lines(("phone", "bob", 0)), DAYS[0])
+        run_pending(context)
+
+    monkeypatch.setattr(identity, "links_in", overtaken)
+    assert identity.differing_partitions(context) == []
+    assert {link.user_id for link in stored_links(context)} == {"bob"}
 
 
 Row = tuple[str, str | None, int]
