@@ -25,7 +25,7 @@ class EnrichmentConfig(Model):
     `code_version` is raised whenever the same event could get other values. `adds` are the columns that it adds, with
     their types; all of them may be null. `reads_types` are the types that a column to read may have. One with `repeats`
     may be stated several times, as a list. With `shows_inputs` inputs without a value are listed in metadata, which is
-    not for what identifies people.
+    not for what identifies people; nor are the values of the added columns that are `identifying`.
     """
 
     implementation: ClassVar[str]
@@ -34,6 +34,7 @@ class EnrichmentConfig(Model):
     reads_types: ClassVar[tuple[ColumnType, ...]] = (ColumnType.string,)
     repeats: ClassVar[bool] = False
     shows_inputs: ClassVar[bool] = False
+    identifying: ClassVar[frozenset[str]] = frozenset()
 
     _folder: Path = PrivateAttr(default_factory=Path)
     _home: Path = PrivateAttr(default_factory=Path)

@@ -90,6 +90,7 @@ class Campaign(EnrichmentConfig):
         "click_id_kind": _TEXT,
         "click_id": _TEXT,
     }
+    identifying: ClassVar[frozenset[str]] = frozenset({"click_id"})  # each is of one click, and so of one person
 
     column: str = Field("page_url", alias="from", description="The column with the page's URL.")
 

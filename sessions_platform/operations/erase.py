@@ -48,6 +48,7 @@ _MAY_REMAIN = [
     "Backups of the lake, of the database and of the landing files, and files outside of the landing folder.",
     "PostgreSQL: freed pages until they are written again, the write-ahead log, and replicas.",
     "Dagster: log lines and what you have put into metadata, tags or a run's configuration yourself.",
+    "The most frequent values of enriched columns, in the metadata of events: those that are made of what a user sent.",
     "Targets: earlier versions of their tables and freed blocks of their files, as docs/targets.md says of each.",
     "Reports that were written, which quote the most frequent pages.",
     "The SHA-256 of landing files as they were delivered, in the ledger, by which a redelivery is recognized.",

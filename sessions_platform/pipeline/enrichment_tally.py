@@ -3,16 +3,17 @@
 Not here: the computing (``enrich``), and how records are shown (``records``).
 """
 
-from collections.abc import Iterable
-
 import polars as pl
 
+from sessions_platform.contracts.events import dropped_columns
 from sessions_platform.contracts.own_function import OwnFunction
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.transforms.enrich.distinct import ERROR, EVENTS
 
 _SHOWN = 5
-_TEXT_SHOWN = 60
+# Characters of a value that is shown; a longer one is left out. Pseudonyms have 64, and an erasure finds them only
+# where they are whole.
+_LONGEST_SHOWN = 100
 # Distinct values of a column that are counted; beyond them the rarer half is forgotten, as of click ids.
 _COUNTED = 50_000
 
@@ -22,6 +23,7 @@ class EnrichmentTally:
 
     def __init__(self, stream: Stream) -> None:
         self._configs = dict(stream.enrich)
+        self._not_stored = frozenset(dropped_columns(stream))
         self._events = dict.fromkeys(self._configs, 0)
         self._counts: dict[tuple[str, str], pl.DataFrame] = {}
         self._filled: dict[tuple[str, str], int] = {}
@@ -42,13 +44,14 @@ class EnrichmentTally:
             place = (name, column)
             counts = _counted(seen.filter(pl.col(column).is_not_null()), column)
             self._filled[place] = self._filled.get(place, 0) + int(counts[EVENTS].sum())
-            self._counts[place] = _together(self._counts.get(place), counts)
+            if column not in config.identifying:
+                self._counts[place] = _together(self._counts.get(place), counts)
         inputs, added = list(config.reads), list(config.added)
         nothing = seen.filter(~pl.all_horizontal(pl.col(inputs).is_null()), pl.all_horizontal(pl.col(added).is_null()))
         if ERROR in seen.columns:
             self._add_errors(name, seen.filter(pl.col(ERROR).is_not_null()))
         self._without[name] += int(nothing[EVENTS].sum())
-        if config.shows_inputs:
+        if config.shows_inputs and inputs[0] not in self._not_stored:
             self._inputs_without[name] = _together(self._inputs_without.get(name), _counted(nothing, inputs[0]))
 
     def _add_errors(self, name: str, failed: pl.DataFrame) -> None:
@@ -98,8 +101,10 @@ def _sorted(counts: pl.DataFrame) -> pl.DataFrame:
 
 
 def _most_frequent(counts: pl.DataFrame | None) -> str:
-    rows: Iterable[tuple[str, int]] = [] if counts is None else _sorted(counts).head(_SHOWN).iter_rows()
-    return ", ".join(f"{value[:_TEXT_SHOWN]} {events:,}" for value, events in rows)
+    if counts is None:
+        return ""
+    shown = _sorted(counts.filter(pl.col("value").str.len_chars() <= _LONGEST_SHOWN)).head(_SHOWN)
+    return ", ".join(f"{value} {events:,}" for value, events in shown.iter_rows())
 
 
 def _percent(filled: int, of: int) -> float:
