@@ -37,10 +37,12 @@ def record_process(run_id: str) -> None:
 
 
 @contextmanager
-def beating(instance: dg.DagsterInstance | None, run: dg.DagsterRun | None) -> Iterator[None]:
+def beating(instance: dg.DagsterInstance | None, run: dg.DagsterRun | None, of_a_step: bool = False) -> Iterator[None]:
     """Beat for a run until the block ends; without a run, as in a sensor's tick, do nothing.
 
-    The row stays when the block ends, because the run has not ended then.
+    The row stays when the block ends, because the run has not ended then. But where each step may be a process of its
+    own (`of_a_step`), the row goes with the process that it names: that one ends, and the run goes on. A step that runs
+    beside it records itself at its next beat.
     """
     if instance is None or run is None:
         yield
@@ -54,6 +56,8 @@ def beating(instance: dg.DagsterInstance | None, run: dg.DagsterRun | None) -> I
     finally:
         stopped.set()
         thread.join(BEAT_SECONDS)
+        if of_a_step:
+            _forget_process(run.run_id)
 
 
 def end_lost_runs(instance: dg.DagsterInstance, database: Database | None = None) -> list[str]:
@@ -121,7 +125,7 @@ def _beat(instance: dg.DagsterInstance, run_id: str, stopped: threading.Event) -
     heartbeats, beats_ended = _heartbeats(), 0
     while not stopped.wait(BEAT_SECONDS):
         try:
-            if not heartbeats.beat(run_id):
+            if not heartbeats.beat(run_id) and not stopped.is_set():
                 heartbeats.begin(run_id, this_process())
             # nobody else can end a run that is kept in memory, and its storage is not for two threads
             run = None if instance.is_ephemeral else instance.get_run_by_id(run_id)
@@ -133,6 +137,13 @@ def _beat(instance: dg.DagsterInstance, run_id: str, stopped: threading.Event) -
         beats_ended += 1
         if beats_ended == _patience(run) and not stopped.is_set():
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+
+def _forget_process(run_id: str) -> None:
+    try:
+        _heartbeats().forget_process(run_id, this_process())
+    except _DATABASE_ERRORS as error:
+        _logger.debug("the heartbeat of run %s stays: %s", run_id, error)
 
 
 def _patience(run: dg.DagsterRun) -> int:

@@ -35,7 +35,9 @@ class Platform(dg.ConfigurableResource):
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["Platform"]:
         """While a run uses it, the run's process says in the ledger that it is alive."""
-        with beating(context.instance, context.run), super().yield_for_execution(context) as platform:
+        # streams are given by others' projects, whose executors may start a process for each step
+        alive = beating(context.instance, context.run, of_a_step=bool(_given))
+        with alive, super().yield_for_execution(context) as platform:
             yield platform
 
     def stream_context(self, stream: str) -> StreamContext:

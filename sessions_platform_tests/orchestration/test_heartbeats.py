@@ -186,6 +186,18 @@ def test_a_heartbeat_that_is_missing_is_made_anew(
         assert next(filter(None, made_anew)).process == this_process()
 
 
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize("executing", [this_process(), GONE], ids=["this process", "another"])
+def test_the_heartbeat_of_a_step_goes_with_the_process_that_it_names(
+    start: Start, instance: dg.DagsterInstance, database: Database, executing: Process
+) -> None:
+    run = start(this_process())
+    with beating(instance, run, of_a_step=True):
+        RunHeartbeats(database).begin(run.run_id, executing)
+    left = heartbeat_of(run.run_id, database)
+    assert (left is None) is (executing == this_process())
+
+
 def test_a_database_that_cannot_be_reached_hinders_nobody(
     home: Home, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:

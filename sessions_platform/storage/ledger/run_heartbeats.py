@@ -4,7 +4,7 @@ Here: their rows, which belong to no stream. Not here: who writes and reads them
 process is gone (`orchestration/heartbeats.py`); how a process is told from another (`storage/processes.py`).
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from psycopg.rows import dict_row
@@ -24,6 +24,9 @@ on conflict (run_id) do update set host = excluded.host, boot = excluded.boot, p
 _FORGET_OLD = "delete from sessions_platform.run_heartbeats where beat_at < now() - interval '7 days'"
 _BEAT = "update sessions_platform.run_heartbeats set beat_at = now() where run_id = %s returning run_id"
 _FORGET = "delete from sessions_platform.run_heartbeats where run_id = %s"
+_FORGET_PROCESS = """
+delete from sessions_platform.run_heartbeats where run_id = %(run_id)s
+    and (host, boot, pid, process_started) = (%(host)s, %(boot)s, %(pid)s, %(started)s)"""
 _SELECT = """
 select run_id, host, boot, pid, process_started, beat_at, beat_at < now() - make_interval(secs => %s) as is_stale
 from sessions_platform.run_heartbeats order by began_at, run_id"""
@@ -52,11 +55,9 @@ class RunHeartbeats:
 
     def begin(self, run_id: str, process: Process) -> None:
         """Record that a process executes a run, in place of an earlier one. Rows of a week ago are deleted."""
-        values = {"run_id": run_id, "host": process.host, "boot": process.boot}
-        values |= {"pid": process.pid, "started": process.started}
         with self._database.transaction() as connection:
             ensure_current(connection)
-            connection.execute(_BEGIN, values)
+            connection.execute(_BEGIN, {"run_id": run_id, **asdict(process)})
             connection.execute(_FORGET_OLD)
 
     def beat(self, run_id: str) -> bool:
@@ -68,6 +69,11 @@ class RunHeartbeats:
         """Delete the row of a run that has ended."""
         with self._database.transaction() as connection:
             connection.execute(_FORGET, [run_id])
+
+    def forget_process(self, run_id: str, process: Process) -> None:
+        """Delete the row of a run if it still names this process, and not another one that executes the run, too."""
+        with self._database.transaction() as connection:
+            connection.execute(_FORGET_PROCESS, {"run_id": run_id, **asdict(process)})
 
     def all(self) -> list[Heartbeat]:
         """All rows, the earliest run first."""
