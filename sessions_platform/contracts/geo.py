@@ -93,4 +93,18 @@ class Geo(EnrichmentConfig):
             yield Issue(place, f"sequence is {self.column}, which is not stored", "state keep_ip: true")
         if self.column in mapping(raw, "identity").values():
             yield Issue(place, f"identity goes by {self.column}, which is not stored", "state keep_ip: true")
+        for key in (key for key, named in _named_by(mapping(raw, "session")) if named == self.column):
+            yield Issue(place, f"session.{key} goes by {self.column}, which is not stored", "state keep_ip: true")
         yield from issues_in_clear(place, self.column, raw, {self.column, *mapping(raw, "pseudonymize")})
+
+
+def _named_by(session: Raw) -> Iterator[tuple[str, Any]]:
+    """The keys of a session rule that name a column of events, each with what it names."""
+    yield from ((key, session.get(key)) for key in ("id", "campaign"))
+    yield "cut_on.column", mapping(session, "cut_on").get("column")
+    own, conversions = mapping(session, "columns"), mapping(session, "conversions")
+    for name in own:
+        aggregate = mapping(own, name)
+        yield from ((f"columns.{name}.{key}", column) for key, column in aggregate.items() if key != "where")
+        yield from ((f"columns.{name}.where", column) for column in mapping(aggregate, "where"))
+    yield from ((f"conversions.{name}.value", mapping(conversions, name).get("value")) for name in conversions)

@@ -171,6 +171,17 @@ def test_rows_that_differ_in_an_address_that_is_not_stored_are_duplicates_wherev
         ({"duplicates": {"compare": ["ip"]}}, {}, "duplicates compares ip, which is not stored"),
         ({"sequence": "ip"}, {}, "sequence is ip, which is not stored"),
         ({"identity": {"anonymous_id": "ip"}}, {}, "identity goes by ip, which is not stored"),
+        *(
+            ({"session": session}, {}, f"session.{key} goes by ip, which is not stored. Fix: state keep_ip: true")
+            for session, key in (
+                ({"id": "ip"}, "id"),
+                ({"campaign": "ip"}, "campaign"),
+                ({"cut_on": {"column": "ip", "when": "changes"}}, "cut_on.column"),
+                ({"columns": {"ips": {"count_distinct": "ip"}}}, "columns.ips.count_distinct"),
+                ({"columns": {"here": {"count": "event_type", "where": {"ip": "192.0.2.7"}}}}, "columns.here.where"),
+                ({"conversions": {"buy": {"value": "ip"}}}, "conversions.buy.value"),
+            )
+        ),
     ],
 )
 def test_what_does_not_go_with_geo_is_a_sentence(
