@@ -23,6 +23,7 @@ class OwnFunction(EnrichmentConfig):
     """Columns that a function of the user's own computes."""
 
     implementation: ClassVar[str] = "sessions_platform.transforms.enrich.own_function:called"
+    code_version: ClassVar[int] = 2
     reads_types: ClassVar[tuple[ColumnType, ...]] = tuple(ColumnType)
     repeats: ClassVar[bool] = True
 
@@ -49,6 +50,14 @@ class OwnFunction(EnrichmentConfig):
                 f"{shown(function)} names no function", "write module:function, as in my_package.my_module:brand"
             )
         return function
+
+    @field_validator("columns")
+    @classmethod
+    def _names_each_once(cls, columns: list[str]) -> list[str]:
+        for name in columns:
+            if columns.count(name) > 1:
+                raise invalid(f"it names {shown(name)} twice", "name each column once")
+        return columns
 
     @property
     def added(self) -> Mapping[str, ColumnType]:

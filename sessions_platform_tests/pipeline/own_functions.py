@@ -19,6 +19,10 @@ def numbers(inputs: pl.DataFrame) -> pl.DataFrame:
     return inputs.with_columns(score=pl.Series([values[row % 3] for row in range(inputs.height)]))
 
 
+def sign(inputs: pl.DataFrame) -> pl.DataFrame:
+    return pl.DataFrame({"sign": [None if amount is None else f"{amount:+}" for amount in inputs["amount"]]})
+
+
 def short(inputs: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame({"letter": ["a"] * (inputs.height + 1)})
 

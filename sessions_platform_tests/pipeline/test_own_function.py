@@ -1,5 +1,6 @@
 """`python`: columns that a function of the user's own computes."""
 
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,12 +92,27 @@ def test_with_on_error_fail_the_run_fails_with_a_sentence_and_publishes_nothing(
 ) -> None:
     context = open_context(enrich=loaded(tmp_path, on_error="fail").enrich)
     put(context, "1", [line("ann", DAY_ONE, "1", url="!x")], "2026-01-01")
-    problem = (
-        rf"^{context.stream.path}: enrich.python: .*:shelf raised KeyError for page_url String: '!x'. Fix: correct"
-    )
-    with pytest.raises(UserError, match=problem):
+    problem = rf"^{context.stream.path}: enrich.python: .*:shelf raised KeyError for page_url String. Fix: correct"
+    with pytest.raises(UserError, match=problem) as error:
         run_pending(context)
+    assert "!x" not in "".join(traceback.format_exception(error.value))
     assert table(context) == []
+
+
+@pytest.mark.parametrize("page", ["!x"])
+def test_a_sentence_about_an_input_has_no_value_of_it(page: str) -> None:
+    with pytest.raises(UserError, match=r"shelf raised KeyError for page_url String\. Fix") as error:
+        values(page, on_error="fail")
+    assert page not in "".join(traceback.format_exception(error.value))
+
+
+@pytest.mark.parametrize("amounts", [(0.0, -0.0, None), (-0.0, 0.0, None)])
+@pytest.mark.parametrize("at_once", [True, False])
+def test_zeros_of_either_sign_are_one_input_in_any_order(amounts: tuple[float | None, ...], at_once: bool) -> None:
+    keys = {"function": f"{MODULE}:sign", "from": "amount", "columns": {"sign": "string"}, "version": 1}
+    enrichment = open_enrichment(OwnFunction.model_validate(keys))
+    runs = [pl.DataFrame({"amount": run}) for run in ([amounts] if at_once else [amounts[:1], amounts[1:]])]
+    assert pl.concat([enrichment.enrich(run) for run in runs])["sign"].to_list() == ["+0.0", "+0.0", None]
 
 
 def test_numbers_that_are_not_finite_are_null() -> None:
@@ -128,6 +144,7 @@ def test_a_function_of_another_shape_is_a_sentence(keys: dict[str, Any], problem
         ({"function": "no_such_module:brand"}, "there is no module no_such_module. Fix: install it, or add its folder"),
         ({"function": "no_such_package.module:brand"}, "no_such_package.module can't be imported"),
         ({"from": ["page", "user_id"]}, "there is no column 'page' to read from"),
+        ({"from": ["page_url", "user_id", "page_url"]}, "it names 'page_url' twice. Fix: name each column once"),
         ({"columns": {"page_url": "string"}}, "python adds the column page_url, which there is already"),
         ({"columns": {"letter": "text"}}, "enrich.python.columns.letter"),
         ({"version": None}, "enrich.python.version"),

@@ -38,13 +38,16 @@ class ByDistinct:
         """The events with the computed columns, rows and their order unchanged.
 
         Args:
-            events: accepted events without duplicates, with the columns that are read.
+            events: accepted events without duplicates, with the columns that are read; -0.0 is read as 0.0.
             seen: is told the distinct inputs, their values, and as `EVENTS` how many events have them.
 
         Raises:
             RuntimeError: the function returned other rows or columns than the model states, which is a defect of it.
         """
-        inputs = events.select(self._columns)
+        # -0.0 equals 0.0, and so is one input with it: which of them a function got would depend on their order. Polars
+        # leaves columns as they are where 0.0 is added to them, whatever IEEE 754 says.
+        numbers = pl.col(pl.Float64)
+        inputs = events.select(self._columns).with_columns(pl.when(numbers.ne_missing(0)).then(numbers).otherwise(0.0))
         distinct, places = _distinct(inputs)
         known = self._with(distinct.drop(EVENTS))
         values = distinct.join(known, on=self._columns, how="left", nulls_equal=True, maintain_order="left")

@@ -54,9 +54,10 @@ def _values(config: OwnFunction, function: Callable[[pl.DataFrame], Any], inputs
             halves = (inputs.head(middle), inputs.slice(middle))
             return pl.concat([_values(config, function, half) for half in halves])
         if config.on_error == "fail":
-            what = f"{config.function} raised {type(error).__name__} for {kinds_of(inputs)}: {error}"
+            what = f"{config.function} raised {type(error).__name__} for {kinds_of(inputs)}"
             fix = "Fix: correct the function and raise its version, or remove on_error: fail."
-            raise UserError(f"enrich.python: {what}. {fix}") from error
+            # Not with the error itself, whose text may have values.
+            raise UserError(f"enrich.python: {what}. {fix}") from None
         return _no_values(config, f"{type(error).__name__} for {kinds_of(inputs)}")
     return _fit(config, values, inputs.height)
 
