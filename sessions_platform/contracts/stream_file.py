@@ -62,13 +62,14 @@ class StreamError(UserError):
         super().__init__("\n".join(map(str, problems)))
 
 
-def load_stream(path: Path, home: Path, pseudonym_key: str | None = None) -> Stream:
+def load_stream(path: Path, home: Path, pseudonym_key: str | None = None, folder: Path | None = None) -> Stream:
     """Read one stream.
 
     Args:
-        path: its YAML file; relative paths in it are relative to its folder.
+        path: its YAML file.
         home: the folder that `${SESSIONS_HOME}` means in it.
         pseudonym_key: of its pseudonyms, where it has some.
+        folder: that relative paths in it start from; by default its own.
 
     Raises:
         StreamError: with every problem of the file, in the order of its lines.
@@ -76,14 +77,14 @@ def load_stream(path: Path, home: Path, pseudonym_key: str | None = None) -> Str
     lines, merged = _read_merged(path)
     if merged.issues:
         raise StreamError([_problem(path, lines, merged, issue) for issue in merged.issues])
-    raw = merged.content
-    named, header_issues = with_header_names(raw, path.parent, home)
+    raw, folder = merged.content, folder or path.parent
+    named, header_issues = with_header_names(raw, folder, home)
     content = {**named, "path": path, "home": home, "pseudonym_key": pseudonym_key}
     issues = [*header_issues, *cross_key_issues(raw), *pseudonym_issues(raw, pseudonym_key)]
-    issues += file_issues(raw, path.parent, home)
+    issues += file_issues(raw, folder, home)
     reported = {issue.key_path for issue in issues}
     try:
-        stream = Stream.model_validate(content, context={"folder": path.parent, "home": home})
+        stream = Stream.model_validate(content, context={"folder": folder, "home": home})
     except ValidationError as error:
         stream = None
         issues += [issue for issue in _model_issues(error, content, lines) if issue.key_path not in reported]

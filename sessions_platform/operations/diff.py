@@ -183,7 +183,7 @@ def diff(stream: Stream, against: Path, settings: Settings, files: Sequence[Path
     Raises:
         UserError: the other file has problems, a file can't be read, or the stream reads no files.
     """
-    loaded = load_stream(against.absolute(), settings.home, settings.pseudonym_key)
+    loaded = load_stream(against.absolute(), settings.home, settings.pseudonym_key, stream.path.absolute().parent)
     other = loaded.model_copy(update={"path": stream.path})
     files = files or newest_files(stream, settings)
     before, after = (preview(each, settings, files, rows, in_order=True) for each in (stream, other))

@@ -93,6 +93,12 @@ def test_rows_that_a_change_accepts_and_columns_that_it_adds_are_told(home: Path
     assert document["examples"]["newly_accepted"][0]["position"] == 7
 
 
+def test_a_table_of_the_other_definition_lies_beside_the_streams_own_file(home: Path) -> None:
+    (home / "streams" / "types.csv").write_text("type,kind\nview,seen\n")
+    lookup = {"table": "types.csv", "key": "type", "from": "event_type", "take": ["kind"]}
+    assert list(compared(home, enrich={"lookup": lookup}).other.enrich) == ["lookup"]
+
+
 def test_mistakes_of_the_other_file_are_told(home: Path) -> None:
     with pytest.raises(UserError, match=r"new/web\.yaml:\d+: sesion: "):
         compared(home, sesion={})
