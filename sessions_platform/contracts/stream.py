@@ -47,6 +47,12 @@ _LATER_RULES = (
 )  # fmt: skip
 _LATER_OF_AGGREGATES = ("most_frequent", "any", "where")
 _IDENTIFYING = ("event_id", "user_id", "event_type")
+# The last parts of the keys of a stream's assets; those of its targets begin as the other says.
+_ASSETS = (
+    "raw_events", "events", "rejected_events", "identity_links", "sessionized_events", "sessions", "user_sessions",
+    "report",
+)  # fmt: skip
+_DELIVERED = "sessions__"
 
 
 class Landing(Model):
@@ -120,8 +126,12 @@ class Stream(Model):
     @field_validator("upstream")
     @classmethod
     def _upstream_is_of_others(cls, upstream: list[str], info: ValidationInfo) -> list[str]:
+        name, prefix = info.data.get("name"), info.data.get("key_prefix")
+        source = f"{prefix}/{name}" if prefix else name
         for stated in upstream:
-            if info.data.get("name") in stated.split("/")[-2:]:
+            above, _, last = stated.rpartition("/")
+            is_ours = last in _ASSETS or last.startswith(_DELIVERED)
+            if stated == source or (is_ours and above.split("/")[-1] == name):
                 raise invalid(f"{stated} is an asset of this stream", "name the asset that lands the files")
         return upstream
 

@@ -14,10 +14,11 @@ from pathlib import Path
 import dagster as dg
 
 from sessions_platform.contracts.stream import Stream
-from sessions_platform.contracts.stream_file import StreamError
+from sessions_platform.contracts.stream_file import ConfigProblem, StreamError, line_of
 from sessions_platform.contracts.stream_folder import read_streams
 from sessions_platform.contracts.values import KEY_PREFIX, PREFIX_FIX
 from sessions_platform.errors import UserError
+from sessions_platform.orchestration.asset_keys import source_key, upstream_keys
 from sessions_platform.orchestration.build import definitions_of, resources
 from sessions_platform.orchestration.resources import give_streams
 from sessions_platform.orchestration.sensors import interval
@@ -54,8 +55,14 @@ def definitions_of_streams(streams: Iterable[Stream], settings: Settings) -> dg.
 
 
 def _prefixed(stream: Stream, prefix: str) -> Stream:
-    """With a prefix before its own."""
-    return stream.model_copy(update={"key_prefix": "/".join(filter(None, (prefix, stream.key_prefix)))})
+    """With a prefix before its own. Raises StreamError if its source then has a key that it states as `upstream`."""
+    prefixed = stream.model_copy(update={"key_prefix": "/".join(filter(None, (prefix, stream.key_prefix)))})
+    source = source_key(prefixed)
+    if source in upstream_keys(prefixed):
+        reason, fix = f"{source.to_user_string()} is an asset of this stream", "name the asset that lands the files"
+        line = line_of(stream.path, ("upstream",))
+        raise StreamError([ConfigProblem(stream.path, line, "upstream", reason, fix)])
+    return prefixed
 
 
 def _usable_prefix(stated: str | Sequence[str]) -> str:

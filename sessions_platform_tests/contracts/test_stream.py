@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from sessions_platform.contracts.calendar import Calendar
 from sessions_platform.contracts.columns import Column, Reference
@@ -116,3 +117,16 @@ def test_defaults_of_a_session_rule() -> None:
     assert (session.gap, session.max_future, session.max_length) == (timedelta(minutes=30), timedelta(minutes=5), None)
     assert (session.gap_inclusive, session.split_at_midnight, session.timezone) == (False, False, "UTC")
     assert session.primary_action == "most_frequent"
+
+
+@pytest.mark.parametrize("upstream", ["landing/web", "web/landed", "lake/web/landed", "web2/sessions", "sessions"])
+def test_an_asset_that_only_has_the_streams_name_in_its_key_may_land_its_files(upstream: str) -> None:
+    assert stream(key_prefix="analytics", upstream=[upstream]).upstream == [upstream]
+
+
+@pytest.mark.parametrize(
+    "upstream", ["analytics/web", "web/sessions", "analytics/web/raw_events", "web/sessions__lake"]
+)
+def test_an_asset_of_the_stream_itself_lands_no_files(upstream: str) -> None:
+    with pytest.raises(ValidationError, match="is an asset of this stream"):
+        stream(key_prefix="analytics", upstream=[upstream])

@@ -60,6 +60,25 @@ def test_every_key_has_the_prefix_and_raw_events_follows_the_asset_that_lands_th
     assert {tuple(check.asset_key.path[:2]) for check in graph.asset_check_keys} == {tuple(PREFIX)}
 
 
+def test_none_of_a_streams_own_assets_may_be_above_it(home: Home) -> None:
+    targets = {"copy": {"type": "parquet", "path": str(home.folder / "copy")}}
+    home.write_stream(targets=targets, user_sessions={})
+    own = embedded(home).resolve_asset_graph().get_all_asset_keys() - {landed.key}
+    keys = [key.to_user_string().removeprefix("analytics/web/") for key in own]
+    assert f"{home.name}/user_sessions" in keys
+    for key in keys:
+        home.write_stream(targets=targets, user_sessions={}, upstream=[key])
+        with pytest.raises(StreamError, match=f"upstream: .*{key} is an asset of this stream"):
+            sessions_platform.definitions_for(home.folder / "streams")
+
+
+def test_nor_the_one_that_a_prefix_of_the_project_makes_its_own(home: Home) -> None:
+    home.write_stream(upstream=[f"landing/{home.name}"])
+    sessions_platform.definitions_for(home.folder / "streams")
+    with pytest.raises(StreamError, match=rf"web\.yaml:\d+: upstream: landing/{home.name} is an asset of this stream"):
+        sessions_platform.definitions_for(home.folder / "streams", key_prefix="landing")
+
+
 @pytest.mark.slow
 def test_runs_sensors_and_checks_of_embedded_streams_work_without_the_settings_folders(
     home: Home, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
