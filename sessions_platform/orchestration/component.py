@@ -82,7 +82,9 @@ class Stream(dg.Component):
     def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> "Stream":  # noqa: ARG003
         """The component of a file, which `build_defs` reads."""
         path = context.path
-        return cls(path if path.is_file() else next(path / name for name in _FILES if (path / name).exists()))
+        file = path if path.is_file() else next(path / name for name in _FILES if (path / name).exists())
+        _loaded.add(file.absolute())
+        return cls(file)
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002
         """The stream's definitions. Raises StreamError with every mistake of the file."""
@@ -92,4 +94,8 @@ class Stream(dg.Component):
 
         settings = Settings.from_environment()
         stream = load_stream(self.file.absolute(), settings.home, settings.pseudonym_key)
-        return definitions_of_streams([stream], settings)
+        return definitions_of_streams([stream], settings, len(_loaded))
+
+
+# The files of all components. Dagster loads every component of a project before it builds the first one's definitions.
+_loaded: set[Path] = set()

@@ -37,13 +37,22 @@ def definitions_for(folder: str | PathLike[str], key_prefix: str | Sequence[str]
     return definitions_of_streams([_prefixed(stream, prefix) for stream in streams.usable.values()], settings)
 
 
-def definitions_of_streams(streams: Iterable[Stream], settings: Settings) -> dg.Definitions:
-    """The definitions of streams. Raises StreamError if another file of the process has given one of the same name."""
+def definitions_of_streams(streams: Iterable[Stream], settings: Settings, known: int = 0) -> dg.Definitions:
+    """The definitions of streams.
+
+    Args:
+        streams: which.
+        settings: the platform's.
+        known: of how many streams of the project one knows, some of which are to be given later.
+
+    Raises:
+        StreamError: another file of the process has given a stream of the same name.
+    """
     # of this package's own use of Dagster's beta features, and nobody else's
     warnings.filterwarnings("ignore", category=dg.BetaWarning, module=r"sessions_platform\.")
     own = list(streams)
-    give_streams(own)
-    parts = [definitions_of(stream, interval(len(own) + 1)) for stream in own]
+    seconds = interval(max(give_streams(own), known) + 1)
+    parts = [definitions_of(stream, seconds) for stream in own]
     return dg.Definitions(
         assets=[asset for part in parts for asset in part.assets],
         asset_checks=[check for part in parts for check in part.asset_checks],

@@ -58,8 +58,11 @@ class Platform(dg.ConfigurableResource):
         return stream if key(stream, asset.path[-1]) == asset else None
 
 
-def give_streams(streams: Iterable[Stream]) -> None:
+def give_streams(streams: Iterable[Stream]) -> int:
     """Have `Platform` know streams of other places than the settings' folders, in this process.
+
+    Returns:
+        How many were given until now.
 
     Raises:
         StreamError: another file has given a stream of the same name, and both would be one schema of the warehouse.
@@ -72,6 +75,7 @@ def give_streams(streams: Iterable[Stream]) -> None:
             raise StreamError([ConfigProblem(stream.path, line, "name", reason, fix)])
         _given[stream.name] = stream
     _contexts.cache_clear()
+    return len(_given)
 
 
 # By name. There is one for the process, as there is one `Platform` for all that use it.

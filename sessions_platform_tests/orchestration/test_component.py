@@ -4,14 +4,18 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 
 import sessions_platform
 from sessions_platform.contracts.json_schema import json_schema
 from sessions_platform.contracts.stream_file import StreamError, load_stream
+from sessions_platform.orchestration import component, resources
+from sessions_platform.orchestration.sensors import interval
 from sessions_platform_tests.orchestration.conftest import PROJECT
 
 UVX, DG = PROJECT / ".tools/bin/uvx", Path(sys.executable).with_name("dg")
@@ -55,6 +59,30 @@ def test_dagster_sees_the_component_and_its_schema() -> None:
     assert '"upstream"' in json_schema()
     with pytest.raises(AttributeError, match="no attribute 'Steram'"):
         _ = sessions_platform.Steram
+
+
+@pytest.fixture
+def _forgotten() -> Iterator[None]:
+    yield
+    component._loaded.clear()
+    resources._given.clear()
+    resources._contexts.cache_clear()
+
+
+@pytest.mark.usefixtures("_forgotten")
+def test_sensors_look_less_often_the_more_components_a_project_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "theirs_of_three_streams"
+    for each in ("a", "b", "c"):
+        folder = tmp_path / name / "defs" / each
+        folder.mkdir(parents=True)
+        (folder / "defs.yaml").write_text(COMPONENT.replace("name: shop", f"name: interval_{each}"))
+    (tmp_path / "dg.toml").write_text(f'directory_type = "project"\n[project]\nroot_module = "{name}"\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    definitions = dg.load_from_defs_folder(path_within_project=tmp_path)
+    seconds = {sensor.minimum_interval_seconds for sensor in definitions.sensors or () if "new_files" in sensor.name}
+    assert seconds == {interval(3 + 1)}
 
 
 @pytest.mark.slow
