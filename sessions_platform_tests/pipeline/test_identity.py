@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from psycopg.errors import DependentObjectsStillExist
 from psycopg.sql import SQL, Identifier
 
 from sessions_platform.contracts.events import event_columns
@@ -20,6 +21,8 @@ from sessions_platform.pipeline import identity
 from sessions_platform.pipeline import publish as publish_module
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.storage.postgres.database import _lock_key
+from sessions_platform.storage.postgres.errors import in_a_sentence
+from sessions_platform.storage.postgres.roles import as_owner
 from sessions_platform.transforms.identity_links import identity_links
 from sessions_platform_tests.contexts import line
 from sessions_platform_tests.identity_oracle import Link, Resolved, Seen, links_of, resolve
@@ -98,6 +101,55 @@ def test_a_user_column_that_falls_back_on_the_device_links_nobody_before_the_log
     rows = [event("d1", DAY_ONE, "a", device="d1"), event("ann", DAY_ONE, "b", device="d1")]
     links = identity_links(pl.DataFrame(rows, schema=event_columns(of), orient="row"), of.identity)
     assert links.select("anonymous_id", "user_id", "events").rows() == [("d1", "ann", 1)]
+
+
+# Views of somebody else ------------------------------------------------------------------------------------
+
+
+def view_on(context: StreamContext, view: str) -> None:
+    parts = Identifier(context.stream.name, "mine"), Identifier(context.stream.name, view)
+    with context.database.transaction() as connection, as_owner(connection):
+        connection.execute(SQL("create view {} as table {}").format(*parts))
+
+
+def test_a_view_of_somebody_else_on_identities_does_not_mind_another_column_of_sessions(open_context: Open) -> None:
+    context = open_context(**KEYS)
+    context.prepare()
+    view_on(context, "identities")
+    session = {"columns": {"last_page": {"last": "page_url"}}}
+    wider = open_context(**KEYS, name=context.stream.name, session=session)
+    put(wider, "a", lines(("phone", "ann", 0)), DAYS[0])
+    run_pending(wider)
+    assert table(wider, "sessions_of_people")[0].keys() >= {"last_page", "person_id"}
+
+
+def test_a_view_of_somebody_else_on_what_has_to_change_is_named(open_context: Open) -> None:
+    context = open_context(**KEYS)
+    context.prepare()
+    view_on(context, "identities")
+    other = open_context(**{**KEYS, "identity": {**IDENTITY, "shared_above": 2}}, name=context.stream.name)
+    with pytest.raises(DependentObjectsStillExist) as error:
+        other.prepare()
+    assert in_a_sentence(error.value).startswith(
+        "PostgreSQL: a view of yours, or the like, depends on what has to be made anew: cannot drop view "
+        f"{context.stream.name}.identities because other objects depend on it: view {context.stream.name}.mine depends "
+        f"on view {context.stream.name}.identities. Nothing was published. Fix: drop it, run again"
+    )
+
+
+def test_a_stream_that_states_no_identity_any_more_has_no_views_of_it(open_context: Open) -> None:
+    context = open_context(**KEYS)
+    context.prepare()
+    name = context.stream.name
+    again = open_context(columns=COLUMNS, name=name)
+    again.prepare()
+    views = "select viewname from pg_views where schemaname = '{}' order by 1"
+    left = ["dead_letters", "rejected_by_day", "sessions_now"]
+    assert [row["viewname"] for row in again.database.query(views.format(name))] == left
+    with again.database.transaction() as connection, as_owner(connection):
+        connection.execute(SQL("create view {} as select 1").format(Identifier(name, "identities")))
+    open_context(columns=COLUMNS, name=name).prepare()
+    assert len(again.database.query(views.format(name))) == len(left) + 1
 
 
 # Through the pipeline -------------------------------------------------------------------------------------

@@ -68,6 +68,10 @@ _REFUSALS = (
 _RUN_AGAIN = "Nothing was published. Fix: run again once it answers."
 # By the SQLSTATE's beginning, the longest first: what failed, and the fix.
 _SENTENCES = {
+    "2BP01": (
+        "a view of yours, or the like, depends on what has to be made anew",
+        "Nothing was published. Fix: drop it, run again, and create it again; see docs/operations.md, Rebuild.",
+    ),
     "25006": ("the role may only read", "Fix: use a role that may write; docs/operations.md, Roles, has the SQL."),
     "25P03": ("the program was silent within a transaction for too long", "Nothing was published. Fix: run again."),
     "42501": (
@@ -111,6 +115,8 @@ def is_lost_connection(error: BaseException) -> bool:
 def in_a_sentence(error: psycopg.Error) -> str:
     """The error for people: what failed, PostgreSQL's own words without rows, and the fix."""
     said = _SPACE.sub(" ", without_rows(str(error))).strip().rstrip(".")
+    if isinstance(error, errors.DependentObjectsStillExist) and error.diag.message_detail:
+        said += f": {'; '.join(error.diag.message_detail.splitlines())}"  # names of objects, and no rows
     state = error.sqlstate or ("" if isinstance(error, psycopg.OperationalError) else "-")
     for beginning, (what, fix) in _SENTENCES.items():
         if state.startswith(beginning) and (beginning or not state):

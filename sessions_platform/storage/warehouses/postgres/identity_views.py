@@ -35,6 +35,10 @@ create view {view} as
 select coalesce(own.user_id, t.user_id) as {person}, {columns}
 from {sessions} t left join {identities} own on own.anonymous_id = t.user_id""")
 
+# How the comments of the views begin, by which they are told from what is not ours.
+_OF_IDENTITIES = "The user of each anonymous id, of all links"
+_OF_SESSIONS = f"Sessions with their person, {PERSON}"
+
 
 class IdentityViews:
     """The views of one stream. Methods work inside the connection's transaction."""
@@ -43,43 +47,67 @@ class IdentityViews:
         self._stream, self._identity, self._session_columns = stream, identity, session_columns
 
     def are_current(self, connection: psycopg.Connection) -> bool:
-        """Whether the views are there as the stream states them; of a stream without identity they may be anything."""
-        return self._identity is None or self._comments(connection) == (self._rule, self._shown)
+        """Whether the views are there as the stream states them, and none is there where it states no identity."""
+        comments = self._comments(connection)
+        if self._identity is None:
+            return not any(_is_ours(comment) for comment in comments)
+        return comments == (self._rule, self._shown)
 
-    def create(self, connection: psycopg.Connection) -> None:
-        """Create the views, or create them anew where they are of another rule or of other columns."""
-        if self._identity is None or self.are_current(connection):
+    def prepare(self, connection: psycopg.Connection) -> None:
+        """Create the views, create those anew that are of another rule or of other columns, or drop them.
+
+        Views of somebody else may depend on one that stays as it is.
+        """
+        if self.are_current(connection):
             return
-        self.drop(connection)
-        links, sessions = Identifier(self._stream, LINKS), Identifier(self._stream, "sessions")
-        identities, view = Identifier(self._stream, IDENTITIES), Identifier(self._stream, _SESSIONS)
-        rule = {"view": identities, "links": links, "shared_above": self._identity.shared_above}
-        columns = SQL(", ").join(SQL("t.{}").format(Identifier(name)) for name in self._session_columns)
-        joined = {"view": view, "sessions": sessions, "identities": identities, "columns": columns}
-        connection.execute(_CREATE_IDENTITIES.format(**rule))
-        connection.execute(_CREATE_SESSIONS.format(**joined, person=Identifier(PERSON)))
-        for name, comment in ((identities, self._rule), (view, self._shown)):
-            connection.execute(SQL("comment on view {} is {}").format(name, comment))
+        of_identities, _ = self._comments(connection)
+        self.drop_of_sessions(connection)
+        if self._identity is None:
+            self._drop(connection, IDENTITIES)
+            return
+        if of_identities != self._rule:
+            self._drop(connection, IDENTITIES)
+            self._create_identities(connection, self._identity.shared_above)
+        self._create_sessions(connection)
 
-    def drop(self, connection: psycopg.Connection) -> None:
-        """Remove the views, where they are: a column that they have can't be changed."""
-        for name in (_SESSIONS, IDENTITIES):
-            connection.execute(SQL("drop view if exists {}").format(Identifier(self._stream, name)))
+    def drop_of_sessions(self, connection: psycopg.Connection) -> None:
+        """Remove the view of sessions, where it is: a column that it has can't be changed."""
+        self._drop(connection, _SESSIONS)
+
+    def _drop(self, connection: psycopg.Connection, view: str) -> None:
+        """Remove a view of ours; what is not ours may have its name where the stream states no identity."""
+        of_identities, of_sessions = self._comments(connection)
+        comment = of_identities if view == IDENTITIES else of_sessions
+        if self._identity is not None or _is_ours(comment):
+            connection.execute(SQL("drop view if exists {}").format(Identifier(self._stream, view)))
+
+    def _create_identities(self, connection: psycopg.Connection, shared_above: int) -> None:
+        view, links = Identifier(self._stream, IDENTITIES), Identifier(self._stream, LINKS)
+        connection.execute(_CREATE_IDENTITIES.format(view=view, links=links, shared_above=shared_above))
+        connection.execute(SQL("comment on view {} is {}").format(view, self._rule))
+
+    def _create_sessions(self, connection: psycopg.Connection) -> None:
+        view, identities = Identifier(self._stream, _SESSIONS), Identifier(self._stream, IDENTITIES)
+        columns = SQL(", ").join(SQL("t.{}").format(Identifier(name)) for name in self._session_columns)
+        joined = {"view": view, "sessions": Identifier(self._stream, "sessions"), "identities": identities}
+        connection.execute(_CREATE_SESSIONS.format(**joined, columns=columns, person=Identifier(PERSON)))
+        connection.execute(SQL("comment on view {} is {}").format(view, self._shown))
 
     @property
     def _rule(self) -> str:
         """Describes the view of identities, and is compared to find out whether an existing one is up to date."""
         most = self._identity.shared_above if self._identity else 0
-        return (
-            f"The user of each anonymous id, of all links; none where it was seen with more than {most}, the one seen "
-            "last of several."
-        )
+        return f"{_OF_IDENTITIES}; none where it was seen with more than {most}, the one seen last of several."
 
     @property
     def _shown(self) -> str:
-        return f"Sessions with their person, {PERSON}. Columns: {', '.join(self._session_columns)}."
+        return f"{_OF_SESSIONS}. Columns: {', '.join(self._session_columns)}."
 
     def _comments(self, connection: psycopg.Connection) -> tuple[str | None, str | None]:
         query = "select obj_description(to_regclass(%s), 'pg_class'), obj_description(to_regclass(%s), 'pg_class')"
         names = [f"{self._stream}.{view}" for view in (IDENTITIES, _SESSIONS)]
         return connection.execute(query, names).fetchone() or (None, None)
+
+
+def _is_ours(comment: str | None) -> bool:
+    return comment is not None and comment.startswith((_OF_IDENTITIES, _OF_SESSIONS))

@@ -198,7 +198,7 @@ class WarehouseTables:
             for table in self._tables:
                 self._create(connection, table)
             self._create_views(connection)
-            self._identity_views.create(connection)
+            self._identity_views.prepare(connection)
             self.user_sessions.prepare(connection)
             self.dead_letters.prepare(connection, queue)
 
@@ -263,7 +263,7 @@ class WarehouseTables:
         """Those that `prepare` makes again."""
         connection.execute(SQL("drop view if exists {}").format(Identifier(self.stream.name, _VIEW_NAME)))
         self.user_sessions.drop(connection)
-        self._identity_views.drop(connection)
+        self._identity_views.drop_of_sessions(connection)
 
     def _create_views(self, connection: psycopg.Connection) -> None:
         """Create those that are not up to date; others may be used by views of somebody else."""
