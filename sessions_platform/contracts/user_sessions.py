@@ -27,7 +27,8 @@ _COLUMNS = {
 _TOUCH_COLUMNS = {
     "first_touch": "The touch of its user's first session, up to this one, that has one.",
     "last_non_direct_touch": "The touch of the last session up to this one that is not direct; without one, its own.",
-    "last_non_direct_session_id": "The session that `last_non_direct_touch` is from; null where it is its own.",
+    "last_non_direct_session_id": "From which session `last_non_direct_touch` is; null where it is the session's own "
+    "for want of another.",
 }
 _GENERAL_TEXTS = ("entry_page", "exit_page", "primary_action")
 _COUNTS = ("count", "count_distinct")

@@ -1,5 +1,9 @@
 """From which source fields and columns the columns of events and sessions are made."""
 
+from typing import Any
+
+import pytest
+
 from sessions_platform.contracts.column_lineage import columns_of_sessions, fields_of_events
 from sessions_platform.contracts.column_types import event_types, session_types
 from sessions_platform_tests.streams import PLAIN, stream
@@ -30,6 +34,25 @@ def test_columns_of_sessions_follow_from_columns_of_events() -> None:
     assert columns["duration_seconds"] == ["event_timestamp"]
     assert set(columns) <= set(session_types(OF))
     assert {name for names in columns.values() for name in names} <= set(event_types(OF))
+
+
+@pytest.mark.parametrize(
+    ("keys", "columns"),
+    [
+        ({"bounce": "one_view"}, ["event_type"]),
+        ({"bounce": "not_engaged"}, ["event_type", "event_timestamp"]),
+        ({"bounce": "one_event"}, ["event_id"]),
+        ({"bounce": "one_event", "passive": ["ping"]}, ["event_type"]),
+    ],
+)
+def test_outcomes_of_sessions_follow_from_what_they_count(keys: dict[str, Any], columns: list[str]) -> None:
+    with_amount = {**PLAIN["columns"], "amount": {"type": "float", "nullable": True}}
+    conversions = {"buy": {"value": "amount"}, "sign_up": {}}
+    session = {"views": ["view"], "engaged": {"like": "ga4"}, "conversions": conversions, **keys}
+    found = columns_of_sessions(stream(columns=with_amount, session=session))
+    assert found["buy_count"] == found["sign_up_count"] == ["event_type"]
+    assert found["buy_value"] == ["amount", "event_type"]
+    assert (found["is_engaged"], found["is_bounce"]) == (["event_type", "event_timestamp"], columns)
 
 
 def test_a_stream_without_pages_has_none_in_its_lineage() -> None:
