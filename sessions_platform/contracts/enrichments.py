@@ -21,7 +21,7 @@ from sessions_platform.contracts.columns import ColumnType
 from sessions_platform.contracts.data_files import UnusableFileError
 from sessions_platform.contracts.enrichment import EnrichmentConfig
 from sessions_platform.contracts.geo import Geo
-from sessions_platform.contracts.issues import Issue, Raw, mapping
+from sessions_platform.contracts.issues import Issue, KeyPath, Raw, mapping
 from sessions_platform.contracts.lookups import Lookup
 from sessions_platform.contracts.own_function import OwnFunction
 from sessions_platform.contracts.values import INVALID, invalid, shown
@@ -38,21 +38,34 @@ ENRICHMENTS: dict[str, type[EnrichmentConfig]] = {
     "python": OwnFunction,
 }
 
+_NONE_LISTED = invalid("it lists none, and so adds nothing", "list one or more, or remove it")
 
-def _stated(enrich: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
-    """Name, kind and keys of each enrichment: those of a list are named lookup, lookup_2 and so on."""
+
+def _stated(enrich: Mapping[str, Any]) -> Iterator[tuple[str, KeyPath, Any]]:
+    """Name, place below `enrich` and keys of each enrichment: those of a list are named lookup, lookup_2 and so on.
+
+    A place is the kind, and the number, from 1, where there is a list.
+    """
     for kind, keys in enrich.items():
-        if isinstance(keys, list) and kind in ENRICHMENTS and ENRICHMENTS[kind].repeats:
-            yield from ((f"{kind}_{place}" if place > 1 else kind, kind, each) for place, each in enumerate(keys, 1))
+        if _is_list(kind, keys):
+            for number, each in enumerate(keys, 1):
+                yield f"{kind}_{number}" if number > 1 else kind, (kind, str(number)), each
         else:
-            yield kind, kind, keys
+            yield kind, (kind,), keys
+
+
+def _is_list(kind: str, keys: Any) -> bool:
+    return isinstance(keys, list) and kind in ENRICHMENTS and ENRICHMENTS[kind].repeats
 
 
 def _validated(raw: Any, info: ValidationInfo) -> dict[str, EnrichmentConfig]:
     keys = TypeAdapter(dict[str, Any]).validate_python(raw)
     problems: list[InitErrorDetails] = []
     configs: dict[str, EnrichmentConfig] = {}
-    for name, kind, value in _stated(keys):
+    for kind in (kind for kind, value in keys.items() if _is_list(kind, value) and not value):
+        problems.append(InitErrorDetails(type=_NONE_LISTED, loc=(kind,), input=[]))
+    for name, place, value in _stated(keys):
+        kind = place[0]
         if isinstance(value, EnrichmentConfig):
             configs[name] = value
         elif kind not in ENRICHMENTS:
@@ -62,18 +75,18 @@ def _validated(raw: Any, info: ValidationInfo) -> dict[str, EnrichmentConfig]:
             try:
                 configs[name] = ENRICHMENTS[kind].model_validate(value, context=info.context)
             except ValidationError as error:
-                problems += _located(error, kind)
+                problems += _located(error, place)
     if problems:
         raise ValidationError.from_exception_data("enrich", problems)
     return configs
 
 
-def _located(error: ValidationError, name: str) -> Iterator[InitErrorDetails]:
-    """The details of an error, as those of a value below `name`."""
+def _located(error: ValidationError, place: KeyPath) -> Iterator[InitErrorDetails]:
+    """The details of an error, as those of a value at a place below `enrich`."""
     for each in error.errors():
         context = each.get("ctx", {})
         kind = invalid(context["reason"], context["fix"]) if each["type"] == INVALID else each["type"]
-        yield InitErrorDetails(type=kind, loc=(name, *each["loc"]), input=each["input"], ctx=context)
+        yield InitErrorDetails(type=kind, loc=(*place, *each["loc"]), input=each["input"], ctx=context)
 
 
 class _ByName:
@@ -91,7 +104,7 @@ class _ByName:
         for name, model in ENRICHMENTS.items():
             model.model_rebuild()
             one = handler(model.__pydantic_core_schema__)
-            fields[name] = {"anyOf": [one, {"type": "array", "items": one}]} if model.repeats else one
+            fields[name] = {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]} if model.repeats else one
         return {"type": "object", "properties": fields, "additionalProperties": False}
 
 
@@ -110,12 +123,13 @@ def enrichment_versions(enrich: Mapping[str, EnrichmentConfig]) -> dict[str, Any
 
 def added_by(enrich: Any) -> dict[str, ColumnType]:
     """The columns that the enrichments of a stream's file add, whatever else is wrong with them."""
-    return {column: type_ for _, kind, keys in _known(enrich) for column, type_ in _added(kind, keys).items()}
+    return {column: type_ for place, keys in _known(enrich) for column, type_ in _added(place[0], keys).items()}
 
 
-def _known(enrich: Any) -> list[tuple[str, str, Any]]:
+def _known(enrich: Any) -> list[tuple[KeyPath, Any]]:
+    """Place and keys of each enrichment that there is."""
     stated = _stated(enrich) if isinstance(enrich, dict) else ()
-    return [(name, kind, keys) for name, kind, keys in stated if kind in ENRICHMENTS]
+    return [(place, keys) for _, place, keys in stated if place[0] in ENRICHMENTS]
 
 
 def _config(kind: str, keys: Any, context: Mapping[str, Path] | None = None) -> EnrichmentConfig | None:
@@ -138,15 +152,16 @@ def enrichment_issues(raw: Raw) -> Iterator[Issue]:
         raw: the stream's file as YAML has read it.
     """
     kinds = _kinds_of(mapping(raw, "columns"))
-    for _, kind, keys in _known(raw.get("enrich")):
+    for place, keys in _known(raw.get("enrich")):
+        kind = place[0]
         config = _config(kind, keys)
         if config is None:
             continue
         for column in config.added:
             if column in kinds:
                 reason = f"{kind} adds the column {column}, which there is already"
-                yield Issue(("enrich", kind), reason, "rename the column, or remove the enrichment")
-        yield from _reading_issues(kind, config, kinds)
+                yield Issue(("enrich", *place), reason, "rename the column, or remove the enrichment")
+        yield from _reading_issues(place, config, kinds)
         yield from config.issues(raw)
         kinds |= {column: type_.value for column, type_ in config.added.items()}
 
@@ -160,13 +175,13 @@ def file_issues(raw: Raw, folder: Path, home: Path) -> Iterator[Issue]:
         home: what ${SESSIONS_HOME} means.
     """
     kinds = _kinds_of(mapping(raw, "columns"))
-    for _, kind, keys in _known(raw.get("enrich")):
-        config = _config(kind, keys, {"folder": folder, "home": home})
+    for place, keys in _known(raw.get("enrich")):
+        config = _config(place[0], keys, {"folder": folder, "home": home})
         try:
             if config:
                 config.check_files(kinds)
         except UnusableFileError as unusable:
-            yield Issue(("enrich", kind), unusable.reason, unusable.fix)
+            yield Issue(("enrich", *place), unusable.reason, unusable.fix)
 
 
 def _kinds_of(columns: Raw) -> dict[str, Any]:
@@ -175,18 +190,19 @@ def _kinds_of(columns: Raw) -> dict[str, Any]:
     return kinds | {"event_id": "string", "event_timestamp": "timestamp", "landing_partition": "string"}
 
 
-def _reading_issues(name: str, config: EnrichmentConfig, kinds: Mapping[str, Any]) -> Iterator[Issue]:
+def _reading_issues(place: KeyPath, config: EnrichmentConfig, kinds: Mapping[str, Any]) -> Iterator[Issue]:
+    name, key_path = place[0], ("enrich", *place)
     missing = [column for column in config.reads if column not in kinds]
     makers = [maker for maker, model in ENRICHMENTS.items() if set(missing) & set(model.adds)]
     if makers:
         named = " and ".join(makers)
-        yield Issue(("enrich", name), f"it reads what {named} would add", f"write {named} before it")
+        yield Issue(key_path, f"it reads what {named} would add", f"write {named} before it")
     elif missing:
         reason = f"there is no column {missing[0]!r} to read from"
-        yield Issue(("enrich", name), reason, f"add it to columns, or write {name}: {{from: COLUMN}}")
+        yield Issue(key_path, reason, f"add it to columns, or write {name}: {{from: COLUMN}}")
     readable = [kind.value for kind in config.reads_types]
     of_text = readable == [ColumnType.string.value]
     fix = "name a column of text" if of_text else f"name one of type {' or '.join(readable)}"
     for column in (column for column in config.reads if kinds.get(column, "string") not in readable):
         no = "no text, but" if of_text else "not usable, for it is"
-        yield Issue(("enrich", name), f"{column} is {no} of type {kinds[column]}", fix)
+        yield Issue(key_path, f"{column} is {no} of type {kinds[column]}", fix)

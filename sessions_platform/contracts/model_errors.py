@@ -149,7 +149,7 @@ def explained(details: Any, key_path: KeyPath, content: dict[str, Any]) -> tuple
     if kind in _LIMITS:
         reason, fix = _LIMITS[kind](context)
         return f"{value}: {reason}" if reason != "it is not allowed" else f"{value} is not allowed", fix
-    example = _found(_EXAMPLES, key_path)
+    example = _found(_EXAMPLES, key_path) or _found(_EXAMPLES, tuple(part for part in key_path if not part.isdigit()))
     expected, fix = _EXPECTED.get(kind, ("valid", "write it as docs/streams.md says"))
     return f"{value} is not {expected}", f"write {example}" if example else fix
 

@@ -263,7 +263,15 @@ def _yaml_problem(path: Path, text: str, error: yaml.YAMLError) -> ConfigProblem
 def _key_lines(
     path: Path, node: yaml.Node | None, parent: KeyPath, problems: list[ConfigProblem]
 ) -> Iterator[tuple[KeyPath, int]]:
-    """The line of each key below a node. Keys that are repeated or not text are added to `problems`."""
+    """The line of each key below a node. Keys that are repeated or not text are added to `problems`.
+
+    Of lists only the enrichments of one kind are told apart, by their numbers from 1.
+    """
+    if isinstance(node, yaml.SequenceNode) and parent[-2:-1] == ("enrich",) and "columns" not in parent:
+        for number, item in enumerate(node.value, 1):
+            key_path = (*parent, str(number))
+            yield key_path, item.start_mark.line + 1
+            yield from _key_lines(path, item, key_path, problems)
     if not isinstance(node, yaml.MappingNode):
         return
     names: set[str] = set()

@@ -111,6 +111,43 @@ def test_a_table_that_cannot_be_used_is_a_sentence_when_the_stream_is_read(
     assert "web.yaml:" in str(error.value)
 
 
+SECONDS = {
+    "enrich.lookup.2.take: the key is missing": {"take": None},
+    "enrich.lookup.2.table: the suffix of 'products.xlsx' names no format": {"table": "products.xlsx"},
+    "enrich.lookup.2.kye: the key is not known": {"kye": "sku"},
+    "enrich.lookup.2.take: 7 is not": {"take": 7},
+    "enrich.lookup.2: lookup adds the column category, which there is already": {"take": ["category"]},
+    "enrich.lookup.2: there is no column 'sku' to read from": {"from": "sku"},
+    "enrich.lookup.2: ip is not usable, for it is of type boolean": {"from": "ip"},
+    "enrich.lookup.2: ": {"table": "none.csv"},
+}
+
+
+@pytest.mark.parametrize("problem", SECONDS)
+def test_what_is_wrong_with_the_second_of_two_tables_has_its_number_and_line(tmp_path: Path, problem: str) -> None:
+    loaded(tmp_path)
+    first = {"table": "products.csv", "key": "product_id", "take": ["category"]}
+    second = {**first, "take": {"price": "float"}, **SECONDS[problem]}
+    second = {key: value for key, value in second.items() if value is not None}
+    path = tmp_path / "web.yaml"
+    stated = {**PLAIN, "columns": {**COLUMNS, "ip": {"type": "boolean"}}, "enrich": {"lookup": [first, second]}}
+    path.write_text(yaml.safe_dump(stated, sort_keys=False))
+    with pytest.raises(StreamError) as error:
+        load_stream(path, tmp_path)
+    assert problem in str(error.value)
+    (found,) = error.value.problems
+    lines = path.read_text().splitlines()
+    assert (found.line or 0) > lines.index("  - table: products.csv") + 1
+
+
+@pytest.mark.parametrize("kind", ["lookup", "python"])
+def test_a_list_of_no_tables_is_refused(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "web.yaml"
+    path.write_text(yaml.safe_dump({**PLAIN, "enrich": {kind: []}}))
+    with pytest.raises(StreamError, match=rf"enrich\.{kind}: it lists none, and so adds nothing\. Fix: list one"):
+        load_stream(path, tmp_path)
+
+
 HOURS = [datetime(2026, 1, 1, hour, tzinfo=UTC) for hour in range(24)]
 
 
