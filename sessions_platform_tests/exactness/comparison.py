@@ -407,8 +407,9 @@ class Comparison:
             for key, partition in self._partitions.items()
             for session_id, row in expected.session_rows(key, partition, self.variant).items()
         }
-        for session in (session for partition in self._partitions.values() for session in partition.sessions):
-            rows[reference.session_id(session)]["is_first"] = expected.is_first(session, accepted, self.variant)
+        sessions = [session for partition in self._partitions.values() for session in partition.sessions]
+        for session in sessions:
+            rows[reference.session_id(session)]["is_first"] = expected.is_first(session, sessions)
         for session_id, until in expected.open_until(accepted, self.variant).items():
             rows[session_id] |= {"open_until": until, "is_open": expected.is_open(until, newest, self.variant)}
         view = self.environment.connection.execute(

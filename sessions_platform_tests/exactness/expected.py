@@ -246,11 +246,13 @@ def open_until_of(session: list[Event], variant: StreamVariant) -> datetime:
     return begin + rule.gap if rule.gap_inclusive else begin + rule.gap + rule.precision - timedelta(microseconds=1)
 
 
-def is_first(session: list[Event], events: list[Event], variant: StreamVariant) -> bool:
-    """Whether no session of the user began before."""
+def is_first(session: list[Event], sessions: Iterable[list[Event]]) -> bool:
+    """Whether no session of the user began before.
+
+    Events alone do not tell: a copy with another type, landed on another day, is accepted and in no session.
+    """
     user, start = session[0]["user_id"], session[0]["event_timestamp"]
-    active = [event for event in events if event["event_type"] not in variant.passive_types]
-    return all(event["event_timestamp"] >= start for event in active if event["user_id"] == user)
+    return all(other[0]["event_timestamp"] >= start for other in sessions if other[0]["user_id"] == user)
 
 
 def user_sessions(sessions: Iterable[Row], variant: StreamVariant) -> dict[str, Row]:
