@@ -140,10 +140,10 @@ def test_a_file_that_fails_while_it_is_written_anew_leaves_nothing(
     short, long = (pl.DataFrame({"payload": [b"x" * size] * 6}) for size in (10, 2_500))
     begun: list[object] = []
 
-    def full(attempt: _Attempt, path: Path) -> None:
+    def full(attempt: _Attempt, path: Path, mode: int) -> None:
         begun.append(path)
         if len(begun) == 1:
-            return write(attempt, path)
+            return write(attempt, path, mode)
         for _ in range(asked):
             next(attempt._frames)
         raise OSError(28, "No space left on device")
