@@ -74,7 +74,7 @@ def cut(events: list[Event], rule: Rule = PLAIN) -> list[tuple[str, list[Event]]
 
 
 def outside(events: list[Event], rule: Rule = PLAIN) -> list[Event]:
-    """The passive events that are in no session."""
+    """The passive events that are in no session, in the order of `order`."""
     return _cut(events, rule)[1]
 
 
@@ -89,7 +89,8 @@ def _cut(events: list[Event], rule: Rule) -> tuple[list[tuple[str, list[Event]]]
         of_key = _cut_by_rule(active, rule) if tool_id is None else _cut_by_id(active, rule)
         left_out += _with_passive(own, of_key, rule)
         sessions += of_key
-    return sorted(sessions, key=lambda session: order(session[1][0], rule)), left_out
+    in_time = sorted(left_out, key=lambda event: order(event, rule))
+    return sorted(sessions, key=lambda session: order(session[1][0], rule)), in_time
 
 
 def _cut_by_id(events: list[Event], rule: Rule) -> list[tuple[str, list[Event]]]:

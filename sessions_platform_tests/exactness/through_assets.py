@@ -21,6 +21,7 @@ from sessions_platform.orchestration.build import build
 from sessions_platform.orchestration.jobs import range_tags
 from sessions_platform.pipeline.context import StreamContext, open_contexts
 from sessions_platform.settings import Settings
+from sessions_platform_tests import identity_oracle
 from sessions_platform_tests.exactness.comparison import Comparison, Work
 from sessions_platform_tests.exactness.stream_variant import StreamVariant
 
@@ -81,6 +82,8 @@ class AssetComparison(Comparison):
                 "events": len(should.accepted),
                 "rejected_events": len(should.rejected),
             }
+            if draft.version.variant.shared_above:
+                counts["identity_links"] = len(identity_oracle.links_of(self._links_of([draft])))
             assert reported_rows(run) == {(asset, partition): count for asset, count in counts.items()}
 
     def refresh(self, *session_partitions: str) -> None:
