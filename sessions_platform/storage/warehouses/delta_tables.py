@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
-import stamina
 
 from sessions_platform.contracts.secrets import text_of
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.targets import DeltaTarget
 from sessions_platform.errors import MissingExtraError
 from sessions_platform.storage.warehouses.arrow_rows import arrow_schema, arrow_table
-from sessions_platform.storage.warehouses.base import PARTITION, Changes, Columns, Target
+from sessions_platform.storage.warehouses.base import PARTITION, Changes, Columns
 from sessions_platform.storage.warehouses.local_files import local_path
+from sessions_platform.storage.warehouses.table_by_table import TableByTable
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -36,12 +36,11 @@ _TYPES = {
     pl.Datetime("us", "UTC"): "timestamp",
 }
 _ROWS_AT_ONCE = 64 * 1024
-_OVERTAKEN = 10  # times that a commit is made again
 _COLOURS = re.compile("\x1b\\[[0-9;]*m")
 _APPLICATION = "sessions_platform"
 
 
-class DeltaTables(Target[DeltaTarget]):
+class DeltaTables(TableByTable[DeltaTarget]):
     """Delta tables of the names of the tables, below one path."""
 
     def __init__(self, name: str, config: DeltaTarget, stream: Stream, tables: Mapping[str, Columns]) -> None:
@@ -51,23 +50,11 @@ class DeltaTables(Target[DeltaTarget]):
             raise MissingExtraError("deltalake", "delta") from None
         super().__init__(name, config, stream, tables)
 
-    def token(self) -> int:
-        return min(self._tokens())
-
-    def is_unfinished(self) -> bool:
-        """Whether one table has a delivery that another has not."""
-        return len(set(self._tokens())) > 1
-
     def apply(self, changes: Changes) -> None:
         from deltalake.exceptions import CommitFailedError
 
         with self._told():
-            for table in reversed(list(self.tables)):  # sessions, which come first, last: they are then complete
-                for attempt in stamina.retry_context(
-                    on=CommitFailedError, attempts=_OVERTAKEN, wait_initial=0.05, wait_max=2, timeout=None
-                ):
-                    with attempt:
-                        self._commit(table, changes)
+            for table in self._committed(lambda table: self._commit(table, changes), CommitFailedError):
                 self._vacuum(table)
 
     def read(self, table: str, partitions: Sequence[str] | None) -> Iterator[pl.DataFrame]:
@@ -87,7 +74,6 @@ class DeltaTables(Target[DeltaTarget]):
                 yield frame.with_columns(lacking).select(*columns).cast(pl.Schema(columns))
 
     def _tokens(self) -> list[int]:
-        """The token of each table, 0 where it is not there."""
         with self._told():
             opened = [self._opened(table) for table in self.tables]
             return [_token_of(table) if table else 0 for table in opened]

@@ -15,15 +15,15 @@ from uuid import uuid4
 
 import polars as pl
 import pyarrow as pa
-import stamina
 
 from sessions_platform.contracts.secrets import text_of
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.targets import IcebergTarget
 from sessions_platform.errors import MissingExtraError
 from sessions_platform.storage.warehouses.arrow_rows import arrow_schema, arrow_table
-from sessions_platform.storage.warehouses.base import PARTITION, Changes, Columns, Target
+from sessions_platform.storage.warehouses.base import PARTITION, Changes, Columns
 from sessions_platform.storage.warehouses.local_files import local_path, told
+from sessions_platform.storage.warehouses.table_by_table import TableByTable
 
 if TYPE_CHECKING:
     from pyiceberg.catalog.sql import SqlCatalog
@@ -40,7 +40,6 @@ _TYPES = {
 _CATALOG = "sessions_platform"  # what the catalog's rows are called by; other engines state it to read them
 _STREAM, _TOKEN = "sessions_platform.stream", "sessions_platform.token"
 _ROWS_AT_ONCE = 128 * 1024
-_OVERTAKEN = 10  # times that a commit is made again
 _DROP = "drop it in the catalog and remove its folder; everything is delivered again"
 _PROPERTIES = {
     "commit.retry.num-retries": "0",
@@ -50,7 +49,7 @@ _PROPERTIES = {
 }
 
 
-class IcebergTables(Target[IcebergTarget]):
+class IcebergTables(TableByTable[IcebergTarget]):
     """Iceberg tables of the names of the tables, in one namespace of a catalog, below one path."""
 
     def __init__(self, name: str, config: IcebergTarget, stream: Stream, tables: Mapping[str, Columns]) -> None:
@@ -59,13 +58,6 @@ class IcebergTables(Target[IcebergTarget]):
         except ModuleNotFoundError:
             raise MissingExtraError("pyiceberg", "iceberg") from None
         super().__init__(name, config, stream, tables)
-
-    def token(self) -> int:
-        return min(self._tokens())
-
-    def is_unfinished(self) -> bool:
-        """Whether one table has a delivery that another has not."""
-        return len(set(self._tokens())) > 1
 
     def apply(self, changes: Changes) -> None:
         from pyiceberg.exceptions import CommitFailedException, ValidationException
@@ -77,12 +69,7 @@ class IcebergTables(Target[IcebergTarget]):
             with told(self):
                 local_path(self).mkdir(parents=True, exist_ok=True)
         with self._told(), self._catalog() as catalog:
-            for table in reversed(list(self.tables)):  # sessions, which come first, last: they are then complete
-                for attempt in stamina.retry_context(
-                    on=overtaken, attempts=_OVERTAKEN, wait_initial=0.05, wait_max=2, timeout=None
-                ):
-                    with attempt:
-                        self._commit(catalog, table, changes)
+            for table in self._committed(lambda table: self._commit(catalog, table, changes), overtaken):
                 if opened := self._opened(catalog, table):
                     remove_leftovers(opened, self.config.keep_for)
 
@@ -105,7 +92,6 @@ class IcebergTables(Target[IcebergTarget]):
                 yield frame.with_columns(lacking).select(*columns).cast(pl.Schema(columns))
 
     def _tokens(self) -> list[int]:
-        """The token of each table, 0 where it is not there."""
         with self._told(), self._catalog() as catalog:
             opened = [self._opened(catalog, table) for table in self.tables]
             return [_token_of(table) if table else 0 for table in opened]
