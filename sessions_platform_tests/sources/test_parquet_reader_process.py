@@ -88,9 +88,12 @@ def test_a_file_that_takes_all_memory_is_corrupt(tmp_path: Path) -> None:
 
 
 def test_a_file_that_never_ends_is_corrupt(tmp_path: Path) -> None:
-    process = ParquetProcess(cpu_seconds=0.02)
-    with pytest.raises(CorruptDataError, match=r"takes more than 0\.02 seconds of computing"):
-        rows_read(process, written(tmp_path, 300_000), block_rows=300_000)
+    # Nested values take over a second, so that even the coarsest clock is sure to tell a millisecond.
+    path = tmp_path / "file.parquet"
+    pq.write_table(pa.table({"v": [[{"a": n, "b": str(n)}] for n in range(300_000)]}), path)
+    process = ParquetProcess(cpu_seconds=0.001)
+    with pytest.raises(CorruptDataError, match=r"takes more than 0\.001 seconds of computing"):
+        rows_read(process, path, block_rows=300_000)
     process.close()
 
 
