@@ -18,7 +18,7 @@ from sessions_platform.transforms.sessionize import sessionize
 from sessions_platform.transforms.summarize import summarize
 from sessions_platform_tests.streams import PLAIN, event, frame, stream
 
-pytestmark = pytest.mark.data
+pytestmark = [pytest.mark.data, pytest.mark.slow]
 
 GAP = 30 * 60 * 1_000_000
 US, MS, S = 1, 1000, 1_000_000

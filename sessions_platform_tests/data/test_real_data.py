@@ -16,7 +16,8 @@ from sessions_platform_tests.data.deployment import Deployed
 from sessions_platform_tests.data.figures import FIGURES
 from sessions_platform_tests.data.parts import shuffled_in_ten
 
-pytestmark = pytest.mark.data
+# Slow, so that the quick tests are the same whether or not the data are there.
+pytestmark = [pytest.mark.data, pytest.mark.slow]
 
 Row = dict[str, Any]
 
