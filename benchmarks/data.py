@@ -207,6 +207,53 @@ def _tool_ids(folder: Path, rows: int, seed: int) -> None:
     )
 
 
+# Numbers stand for {}.
+_AGENTS = (
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{}.0.{}.{} Safari/537.36",
+    "Mozilla/5.0 (Linux; Android {}; SM-S{}B) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{}.0.0.0 Mobile "
+    "Safari/537.36",
+    "Mozilla/5.0 (iPhone; CPU iPhone OS {}_{} like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/26.{} "
+    "Mobile/15E148 Safari/604.1",
+    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7; rv:{}.{}) Gecko/20100101 Firefox/{}",
+    "Mozilla/5.0 (iPhone; CPU iPhone OS {}_{} like Mac OS X) AppleWebKit/605.1.15 Mobile/15E148 Instagram {}.0",
+    "Mozilla/5.0 (compatible; Googlebot/{}.{}; +http://www.google.com/bot.html) {}",
+)
+_QUERIES = (
+    *[""] * 6,
+    "?page={}",
+    "?utm_source=news{}&utm_medium=email&utm_campaign=spring%20sale",
+    "?gclid=Cj0K{}",
+)
+_HOSTS = ("www.google.com", "chatgpt.com", "shop.example", "www.facebook.com", "blog-{}.example.org")
+
+
+def _web(folder: Path, rows: int, seed: int) -> None:
+    """Events with user agent, address, referrer and URL, of each a twentieth distinct; and countries of addresses."""
+    import ipaddress
+
+    import numpy as np
+    import polars as pl
+    from mmdb_writer import MMDBWriter
+    from netaddr import IPSet
+
+    rng, count = np.random.default_rng(seed), max(rows // 20, 1)
+    numbers = rng.integers(0, 10_000, (count, 3)).tolist()
+    addresses = [str(ipaddress.ip_address(int(number))) for number in rng.integers(1 << 24, 1 << 32, count)]
+    texts = {
+        "user_agent": [_AGENTS[n % len(_AGENTS)].format(*three) for n, three in enumerate(numbers)],
+        "ip": addresses,
+        "referrer": [f"https://{_HOSTS[n % len(_HOSTS)].format(n % 1000)}/{n}?q={n}" for n in range(count)],
+        "page_url": [f"https://shop.example/p/{n}{_QUERIES[n % len(_QUERIES)].format(n)}" for n in range(count)],
+    }
+    columns = {name: pl.Series(of_name).gather(rng.integers(0, count, rows)) for name, of_name in texts.items()}
+    pl.DataFrame(columns).write_parquet(folder / "events.parquet")
+    writer = MMDBWriter(ip_version=6, ipv4_compatible=True, database_type="Country")
+    for number in range(16, 224):
+        code = f"{chr(65 + number % 26)}{chr(65 + number // 26)}"
+        writer.insert_network(IPSet([f"{number}.0.0.0/9"]), {"country": {"iso_code": code}})
+    writer.to_db_file(str(folder / "country.mmdb"))
+
+
 def _plain_text(schema: Any) -> Any:
     """Text as other programs write it, and no views."""
     import pyarrow as pa
@@ -433,4 +480,5 @@ _KINDS: dict[str, Callable[..., None]] = {
     "wrapped": _wrapped,
     "access": _access,
     "sessions": _sessions,
+    "web": _web,
 }
