@@ -25,7 +25,7 @@ def enrich(
     Args:
         runs: events with the contract columns, in any number of frames.
         stream: names the enrichments.
-        tally: is told what each enrichment computed.
+        tally: is told what each enrichment computed, of all runs once the last one is taken.
 
     Yields:
         Each frame with the columns ``event_columns``, rows and their order unchanged. What is not to be stored is null.
@@ -37,14 +37,18 @@ def enrich(
     columns = event_columns(stream)
     dropped = [pl.lit(None, columns[name]).alias(name) for name in dropped_columns(stream)]
     with _naming(stream):
-        enrichments = {name: open_enrichment(config) for name, config in stream.enrich.items()}
+        enrichments = [
+            open_enrichment(config, partial(tally.add, name) if tally else None)
+            for name, config in stream.enrich.items()
+        ]
     for run in runs:
         events = run
-        for name, enrichment in enrichments.items():
-            seen = partial(tally.add, name) if tally else None
+        for enrichment in enrichments:
             with _naming(stream):
-                events = enrichment.enrich(events, seen)
+                events = enrichment.enrich(events)
         yield events.select(*columns).with_columns(dropped)
+    for enrichment in enrichments:
+        enrichment.forget()
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import polars as pl
 
 from sessions_platform.contracts.enrichment import EnrichmentConfig
@@ -14,7 +15,7 @@ REMEMBERED = 100_000
 
 # The column of the frames that are seen with the number of events that have these inputs; no event has such a column.
 EVENTS = "number of events"
-_HASH, _FIRST = "hash of the inputs", "place of the first"
+_HASH, _PLACE = "hash of the inputs", "place of the input"
 # A column that a function may return besides: why the values of an input could not be computed, null where they were.
 ERROR = "error of the input"
 
@@ -22,47 +23,83 @@ ERROR = "error of the input"
 class ByDistinct:
     """A function of some columns, applied to each distinct combination of their values once.
 
+    Inputs are told apart by their hashes, and then compared with the one that is remembered of the hash: a tenth of
+    what it takes to look up texts. Once two of them have one hash, all are told apart by their values.
+
     Args:
         config: names the inputs, and the columns that are added.
         function: computes them.
+        seen: is told distinct inputs, their values, and as `EVENTS` how many events had them; each event counts once.
     """
 
-    def __init__(self, config: EnrichmentConfig, function: Values) -> None:
+    def __init__(
+        self, config: EnrichmentConfig, function: Values, seen: Callable[[pl.DataFrame], None] | None = None
+    ) -> None:
         self._columns = [*config.reads, *(["event_timestamp"] if config.reads_time else [])]
         self._added = {name: DTYPES[kind] for name, kind in config.added.items()}
         self._name = config.implementation
         self._function = function
+        self._seen = seen
+        self._by_hash = True
+        # Alike in their rows: distinct inputs with their values, what they are found by, and how many events had them.
         self._known: pl.DataFrame | None = None
+        self._keys = pl.DataFrame()
+        self._events = np.zeros(0, np.int64)
 
-    def enrich(self, events: pl.DataFrame, seen: Callable[[pl.DataFrame], None] | None = None) -> pl.DataFrame:
+    def enrich(self, events: pl.DataFrame) -> pl.DataFrame:
         """The events with the computed columns, rows and their order unchanged.
 
         Args:
             events: accepted events without duplicates, with the columns that are read; -0.0 is read as 0.0.
-            seen: is told the distinct inputs, their values, and as `EVENTS` how many events have them.
 
         Raises:
             RuntimeError: the function returned other rows or columns than the model states, which is a defect of it.
         """
+        if self._keys.height > REMEMBERED:
+            self.forget()
         # -0.0 equals 0.0, and so is one input with it: which of them a function got would depend on their order. Polars
         # leaves columns as they are where 0.0 is added to them, whatever IEEE 754 says.
         numbers = pl.col(pl.Float64)
         inputs = events.select(self._columns).with_columns(pl.when(numbers.ne_missing(0)).then(numbers).otherwise(0.0))
-        distinct, places = _distinct(inputs)
-        known = self._with(distinct.drop(EVENTS))
-        values = distinct.join(known, on=self._columns, how="left", nulls_equal=True, maintain_order="left")
-        if seen:
-            seen(values)
-        return events.hstack(values.select(pl.col(*self._added).gather(places)))
+        known, places = self._found(inputs)
+        self._events += np.bincount(places.to_numpy(), minlength=len(self._events))
+        return events.hstack(known.select(pl.col(*self._added).gather(places)))
 
-    def _with(self, inputs: pl.DataFrame) -> pl.DataFrame:
-        """What is known, with these inputs."""
-        if self._known is None or self._known.height > REMEMBERED:
-            self._known = self._computed(inputs)
-            return self._known
-        new = inputs.join(self._known, on=self._columns, how="anti", nulls_equal=True)
-        if new.height:
-            self._known = pl.concat([self._known, self._computed(new)])
+    def forget(self) -> None:
+        """Tell what was seen, and begin anew."""
+        if self._seen and self._known is not None:
+            self._seen(self._known.with_columns(pl.Series(EVENTS, self._events)))
+        self._known, self._keys, self._events = None, pl.DataFrame(), np.zeros(0, np.int64)
+
+    def _found(self, inputs: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series]:
+        """What is known, with these inputs, and the place of each row's inputs in it."""
+        keys = _hashes(inputs).to_frame() if self._by_hash else inputs
+        known, places = self._known, self._places(keys)
+        if known is None or places.null_count():
+            known = self._learn(inputs, keys, places)
+            is_new = places.is_null()
+            places = places.scatter(is_new.arg_true(), self._places(keys.filter(is_new)))
+        if self._by_hash and not _are_alike(inputs, known, places):
+            self.forget()
+            self._by_hash = False
+            return self._found(inputs)
+        return known, places
+
+    def _places(self, keys: pl.DataFrame) -> pl.Series:
+        """Where the inputs of these keys are, null for those that are not known."""
+        if self._known is None:
+            return pl.repeat(None, keys.height, dtype=pl.UInt32, eager=True)
+        known = self._keys.with_row_index(_PLACE)
+        return keys.join(known, on=keys.columns, how="left", nulls_equal=True, maintain_order="left")[_PLACE]
+
+    def _learn(self, inputs: pl.DataFrame, keys: pl.DataFrame, places: pl.Series) -> pl.DataFrame:
+        """Compute the values of those inputs that have no place, and what is known with them."""
+        new = keys.with_row_index(_PLACE).filter(places.is_null()).unique(keys.columns, keep="first")
+        computed = self._computed(inputs[new[_PLACE]])
+        added = new.drop(_PLACE)
+        self._known = computed if self._known is None else pl.concat([self._known, computed], rechunk=True)
+        self._keys = pl.concat([self._keys, added], rechunk=True) if self._keys.width else added
+        self._events = np.concatenate([self._events, np.zeros(new.height, np.int64)])
         return self._known
 
     def _computed(self, inputs: pl.DataFrame) -> pl.DataFrame:
@@ -77,29 +114,13 @@ class ByDistinct:
         return inputs.hstack(values.select(*self._added, *errors).with_columns(texts))
 
 
-def _distinct(inputs: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series]:
-    """Distinct rows with the number of each as `EVENTS`, and for each row the place of its like among them.
-
-    Rows are told apart by their hashes, which takes half of the time that their texts take, and then compared.
-    """
-    hashes = _hashes(inputs)
-    groups = hashes.to_frame().with_row_index(_FIRST).group_by(_HASH).agg(pl.len().alias(EVENTS), pl.first(_FIRST))
-    distinct = inputs.select(pl.all().gather(groups[_FIRST]))
-    places = _places(hashes.to_frame(), groups.select(_HASH))
-    alike = (inputs[name].eq_missing(distinct[name].gather(places)).all() for name in inputs.columns)
-    if not all(alike):  # two rows have one hash
-        counted = inputs.group_by(inputs.columns).len(EVENTS)
-        return counted, _places(inputs, counted.drop(EVENTS))
-    return distinct.with_columns(groups[EVENTS]), places
-
-
 def _hashes(inputs: pl.DataFrame) -> pl.Series:
     return inputs.hash_rows().alias(_HASH)
 
 
-def _places(rows: pl.DataFrame, distinct: pl.DataFrame) -> pl.Series:
-    numbered = distinct.with_row_index(_FIRST)
-    return rows.join(numbered, on=rows.columns, how="left", nulls_equal=True, maintain_order="left")[_FIRST]
+def _are_alike(inputs: pl.DataFrame, known: pl.DataFrame, places: pl.Series) -> bool:
+    """Whether each row has the very inputs that are known at its place."""
+    return all(inputs[name].eq_missing(known[name].gather(places)).all() for name in inputs.columns)
 
 
 def row_by_row(config: EnrichmentConfig, function: Callable[..., Sequence[object]]) -> Values:
