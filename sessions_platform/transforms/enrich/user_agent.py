@@ -16,12 +16,13 @@ The class of a device is no library's answer, but ours:
 
 import re
 from collections.abc import Iterable, Mapping
-from functools import cache
+from functools import cache, partial
+from operator import attrgetter
 
 import polars as pl
 from crawleruseragents import CRAWLER_USER_AGENTS_DATA
-from ua_parser.loaders import load_builtins
-from ua_parser.regex import Resolver  # of Rust: an import error where it is not there, and not Python, 48 times slower
+from ua_parser.loaders import load_lazy_builtins
+from ua_parser_rs import OSExtractor, UserAgentExtractor  # of Rust: Python's own matchers are 48 times slower
 
 from sessions_platform.contracts.web_enrichments import UserAgent
 from sessions_platform.transforms.enrich.base import Values
@@ -47,28 +48,26 @@ def user_agents(_: UserAgent) -> Values:
 def of_agents(agents: pl.Series) -> pl.DataFrame:
     """The values of headers, a row each, with the columns that are added."""
     agent = agents.str.strip_chars().replace("", None).alias("agent").to_frame()
-    values = agent.with_columns(is_bot=pl.col("agent").str.contains(_any_bot()))
+    text = pl.col("agent").str
+    values = agent.with_columns(is_bot=text.contains(_any_bot()), lower=text.to_lowercase())
     return values.select(
-        browser=pl.col("agent").map_elements(_browser, pl.String),
-        os=pl.col("agent").map_elements(_system, pl.String),
+        browser=pl.col("agent").map_batches(partial(_families, _extractors()[0]), pl.String),
+        os=pl.col("agent").map_batches(partial(_families, _extractors()[1]), pl.String),
         device_class=_device_class(),
         is_bot="is_bot",
         bot_name=pl.when("is_bot").then("agent").map_batches(_bot_names, pl.String),
     )
 
 
-def _browser(agent: str) -> str | None:
-    found = _resolver().ua.extract(agent)
-    return found.family if found and found.family != _UNKNOWN else None
-
-
-def _system(agent: str) -> str | None:
-    found = _resolver().os.extract(agent)
-    return found.family if found and found.family != _UNKNOWN else None
+def _families(extractor: UserAgentExtractor | OSExtractor, agents: pl.Series) -> pl.Series:
+    extract = extractor.extract
+    found = (None if agent is None else extract(agent) for agent in agents.to_list())
+    families = pl.Series(agents.name, [match.family if match else None for match in found], pl.String)
+    return families.replace(_UNKNOWN, None)
 
 
 def _device_class() -> pl.Expr:
-    agent = pl.col("agent").str.to_lowercase()
+    agent = pl.col("lower")
     android_without_mobile = agent.str.contains("android", literal=True) & ~agent.str.contains("mobi", literal=True)
     return (
         pl.when(agent.is_null())
@@ -114,8 +113,11 @@ def _bot(
 
 
 @cache
-def _resolver() -> Resolver:
-    return Resolver(load_builtins())
+def _extractors() -> tuple[UserAgentExtractor, OSExtractor]:
+    """Of browsers and systems. Rules of devices, which are as many again, are not compiled."""
+    browsers, systems, _ = load_lazy_builtins()
+    parts = attrgetter("regex", "family", "major", "minor", "patch", "patch_minor")
+    return UserAgentExtractor(map(parts, browsers)), OSExtractor(map(parts, systems))
 
 
 @cache
