@@ -8,6 +8,8 @@ names in any case. Of several of one name the first counts that is not blank. Of
 from collections.abc import Mapping
 from urllib.parse import parse_qsl, urlsplit
 
+import polars as pl
+
 from sessions_platform.contracts.web_enrichments import Campaign
 from sessions_platform.transforms.enrich.base import Values
 from sessions_platform.transforms.enrich.distinct import row_by_row
@@ -24,9 +26,21 @@ CLICK_IDS = (
 _LONGEST = 65_536
 
 
+# What each URL contains that has one of these parameters: its name, a letter of it as a percent sign, or a character
+# that `urlsplit` removes, amid the name. In any case, with the Kelvin sign, which is a k in lower case.
+_MAY_BE_MARKED = r"(?is)[?].*(?:[%\t\r\n]|" + "|".join((*_UTM, *CLICK_IDS)) + ")"
+
+
 def campaigns(config: Campaign) -> Values:
     """Adds utm_source to utm_id, click_id_kind and click_id; null where the URL has none."""
-    return row_by_row(config, values_of)
+    of_marked = row_by_row(config, values_of)
+
+    def of_urls(urls: pl.DataFrame) -> pl.DataFrame:
+        is_marked = urls.to_series().str.contains(_MAY_BE_MARKED).fill_null(value=False)
+        rows = pl.when(is_marked).then(is_marked.cum_sum() - 1)
+        return of_marked(urls.filter(is_marked)).select(pl.all().gather(pl.select(rows).to_series()))
+
+    return of_urls
 
 
 def values_of(url: str | None) -> tuple[str | None, ...]:

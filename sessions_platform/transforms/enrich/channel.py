@@ -44,8 +44,6 @@ _OF_CLICK_IDS = {
 _OF_MEDIA = {"search": "organic", "social": "social", "email": "email"}
 _NO_ARRIVAL = ["internal", "ignored"]
 
-Arrival = tuple[str | None, str | None]
-
 
 def channels(config: Channel) -> Values:
     """Adds traffic_source, traffic_medium and channel; see the module for what they mean."""
@@ -54,36 +52,48 @@ def channels(config: Channel) -> Values:
     channel = pl.coalesce(*by_rule, pl.lit(UNASSIGNED))
 
     def of_arrivals(marks: pl.DataFrame) -> pl.DataFrame:
-        arrivals = [_arrival(**mark) for mark in marks.iter_rows(named=True)]
-        schema = {"traffic_source": pl.String, "traffic_medium": pl.String}
-        found = pl.DataFrame(arrivals, schema=schema, orient="row").with_columns(marks["utm_campaign"])
+        found = marks.select(*_arrival(), "utm_campaign")
+        arrivals = found.unique()
         source = pl.col("traffic_source")
-        found = found.with_columns(category=source.map_elements(category, pl.String))
-        return found.with_columns(channel=pl.when(source.is_not_null()).then(channel))
+        arrivals = arrivals.with_columns(category=source.map_elements(category, pl.String))
+        arrivals = arrivals.with_columns(channel=pl.when(source.is_not_null()).then(channel))
+        return found.join(arrivals, on=found.columns, how="left", nulls_equal=True, maintain_order="left")
 
     return of_arrivals
 
 
-def _arrival(
-    *,
-    utm_source: str | None,
-    utm_medium: str | None,
-    utm_campaign: str | None,
-    click_id_kind: str | None,
-    referrer_host: str | None,
-    referrer_medium: str | None,
-    referrer_source: str | None,
-) -> Arrival:
+def _arrival() -> tuple[pl.Expr, pl.Expr]:
     """The source and the medium of an arrival; both null where there is none."""
-    if utm_source or utm_medium or utm_campaign:
-        return (utm_source or NOT_SET, utm_medium or NOT_SET)
-    if click_id_kind:
-        return _OF_CLICK_IDS[click_id_kind]
-    if referrer_host is None or referrer_medium is None:
-        return DIRECT
-    if referrer_medium in _NO_ARRIVAL:
-        return (None, None)
-    return ((referrer_source or referrer_host).lower(), _OF_MEDIA.get(referrer_medium, "referral"))
+    source, medium, campaign = (_stated(f"utm_{name}") for name in ("source", "medium", "campaign"))
+    host, of_host = pl.col("referrer_host"), pl.col("referrer_medium")
+    is_marked = pl.any_horizontal(each.is_not_null() for each in (source, medium, campaign))
+    has_referrer = host.is_not_null() & of_host.is_not_null()
+
+    def arrival(of_marks: pl.Expr, at: int, of_referrer: pl.Expr) -> pl.Expr:
+        of_click_id = pl.col("click_id_kind").replace_strict(
+            {kind: of[at] for kind, of in _OF_CLICK_IDS.items()}, default=None
+        )
+        return (
+            pl.when(is_marked)
+            .then(of_marks.fill_null(NOT_SET))
+            .when(_stated("click_id_kind").is_not_null())
+            .then(of_click_id)
+            .when(~has_referrer)
+            .then(pl.lit(DIRECT[at]))
+            .when(~of_host.is_in(_NO_ARRIVAL))
+            .then(of_referrer)
+        )
+
+    named = pl.coalesce(_stated("referrer_source").str.to_lowercase(), host)
+    return (
+        arrival(source, 0, named).alias("traffic_source"),
+        arrival(medium, 1, of_host.replace_strict(_OF_MEDIA, default="referral")).alias("traffic_medium"),
+    )
+
+
+def _stated(name: str) -> pl.Expr:
+    """A column in which an empty text is null."""
+    return pl.col(name).replace("", None)
 
 
 def _holds(rule: ChannelRule) -> pl.Expr:

@@ -6,8 +6,9 @@ host). Without a referrer, or with one that is no URL of a host, all three are n
 """
 
 from collections.abc import Iterable
-from functools import lru_cache
 from urllib.parse import urlsplit
+
+import polars as pl
 
 from sessions_platform.contracts.web_enrichments import Referrer
 from sessions_platform.transforms.enrich.base import Values
@@ -16,7 +17,8 @@ from sessions_platform.transforms.enrich.hosts import known, suffixes
 
 _APP = "android-app"  # the scheme by which Chrome on Android names the app that a link was opened in
 
-_HOSTS = 10_000  # that are remembered
+# The whole origin of a plain URL: what follows it does not change what `origin` says.
+_PLAIN_ORIGIN = rf"\A((?:https?|{_APP})://[A-Za-z0-9._-]+)(?:[/?#]|\z)"
 
 _Found = tuple[str | None, str | None, str | None]
 
@@ -24,8 +26,15 @@ _Found = tuple[str | None, str | None, str | None]
 def referrers(config: Referrer) -> Values:
     """Adds referrer_host, referrer_medium and referrer_source; see the module for what they mean."""
     own, ignored = frozenset(config.own_hosts), frozenset(config.ignore)
-    of_host = lru_cache(_HOSTS)(lambda scheme, host: _values_of(scheme, host, own, ignored))
-    return row_by_row(config, lambda url: of_host(*origin(url)))
+    of_url = row_by_row(config, lambda url: _values_of(*origin(url), own, ignored))
+
+    def of_urls(urls: pl.DataFrame) -> pl.DataFrame:
+        origins = urls.select(pl.coalesce(pl.all().str.extract(_PLAIN_ORIGIN), pl.all()).alias("origin"))
+        distinct = origins.unique()
+        known = distinct.hstack(of_url(distinct))
+        return origins.join(known, on="origin", how="left", nulls_equal=True, maintain_order="left").drop("origin")
+
+    return of_urls
 
 
 def _values_of(scheme: str | None, host: str | None, own: frozenset[str], ignored: frozenset[str]) -> _Found:
