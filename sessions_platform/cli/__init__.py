@@ -42,6 +42,7 @@ COMMANDS = {
     "verify": Entry(f"{_MODULES}.verification:verify", "Hold lake, ledger and warehouse against each other."),
     "clean-up": Entry(f"{_MODULES}.housekeeping:clean_up", "Remove what is superseded, after the retention."),
     "purge": Entry(f"{_MODULES}.housekeeping:purge", "Delete old runs and ticks from Dagster's storage."),
+    "dbt": Entry(f"{_MODULES}.dbt:dbt", "Write a stream's tables as sources of dbt."),
     "metrics": Entry(f"{_MODULES}.metrics:metrics", "Serve metrics for Prometheus, or write them to a file."),
     "dashboards": Entry(f"{_MODULES}.dashboards:dashboards", "Write Grafana's dashboards and Prometheus' alert rules."),
     "alerts": Entry(f"{_MODULES}.alerts:alerts", "Tell channels what is wrong, and when it is over."),

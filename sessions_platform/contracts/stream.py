@@ -11,7 +11,7 @@ import json
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
@@ -31,7 +31,17 @@ from sessions_platform.contracts.skip import SkipRule
 from sessions_platform.contracts.sources import AnySource
 from sessions_platform.contracts.targets import AnyTarget, named_types
 from sessions_platform.contracts.user_sessions import UserSessions
-from sessions_platform.contracts.values import AssetKeyText, Day, Identifier, KeyPrefix, Owner, invalid
+from sessions_platform.contracts.values import (
+    KEY_PREFIX,
+    PREFIX_FIX,
+    AssetKeyText,
+    Day,
+    Identifier,
+    KeyPrefix,
+    Owner,
+    invalid,
+)
+from sessions_platform.errors import UserError
 
 # The value of `sequence` for the order in the file. A column can't have this name, which is one of the platform's.
 BY_POSITION = "position"
@@ -267,6 +277,12 @@ class Stream(Model):
         if self.pseudonym_key is None:
             raise RuntimeError(f"{self.name} was read without the key of its pseudonyms")
         return self.pseudonym_key
+
+    def with_key_prefix(self, prefix: str) -> Self:
+        """The stream with a prefix before its own. Raises UserError if it is none."""
+        if prefix and not KEY_PREFIX.fullmatch(prefix):
+            raise UserError(f"key_prefix: {prefix!r} is no prefix of keys. Fix: {PREFIX_FIX}.")
+        return self.model_copy(update={"key_prefix": "/".join(filter(None, (prefix, self.key_prefix)))})
 
     @property
     def _stated_pseudonyms(self) -> dict[str, Any]:

@@ -16,8 +16,6 @@ import dagster as dg
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.stream_file import ConfigProblem, StreamError, line_of
 from sessions_platform.contracts.stream_folder import read_streams
-from sessions_platform.contracts.values import KEY_PREFIX, PREFIX_FIX
-from sessions_platform.errors import UserError
 from sessions_platform.orchestration.asset_keys import source_key, upstream_keys
 from sessions_platform.orchestration.build import definitions_of, resources
 from sessions_platform.orchestration.resources import give_streams
@@ -27,10 +25,8 @@ from sessions_platform.settings import Settings
 
 def definitions_for(folder: str | PathLike[str], key_prefix: str | Sequence[str] = ()) -> dg.Definitions:
     """What `sessions_platform.definitions_for` gives."""
-    settings, prefix = (
-        replace(Settings.from_environment(), streams=(Path(folder).absolute(),)),
-        _usable_prefix(key_prefix),
-    )
+    settings = replace(Settings.from_environment(), streams=(Path(folder).absolute(),))
+    prefix = key_prefix if isinstance(key_prefix, str) else "/".join(map(str, key_prefix))
     streams = read_streams(settings.streams, settings.home, settings.pseudonym_key)
     if problems := [problem for broken in streams.broken.values() for problem in broken.problems]:
         raise StreamError(problems)
@@ -65,17 +61,10 @@ def definitions_of_streams(streams: Iterable[Stream], settings: Settings, known:
 
 def _prefixed(stream: Stream, prefix: str) -> Stream:
     """With a prefix before its own. Raises StreamError if its source then has a key that it states as `upstream`."""
-    prefixed = stream.model_copy(update={"key_prefix": "/".join(filter(None, (prefix, stream.key_prefix)))})
+    prefixed = stream.with_key_prefix(prefix)
     source = source_key(prefixed)
     if source in upstream_keys(prefixed):
         reason, fix = f"{source.to_user_string()} is an asset of this stream", "name the asset that lands the files"
         line = line_of(stream.path, ("upstream",))
         raise StreamError([ConfigProblem(stream.path, line, "upstream", reason, fix)])
     return prefixed
-
-
-def _usable_prefix(stated: str | Sequence[str]) -> str:
-    prefix = stated if isinstance(stated, str) else "/".join(map(str, stated))
-    if prefix and not KEY_PREFIX.fullmatch(prefix):
-        raise UserError(f"key_prefix: {stated!r} is no prefix of keys. Fix: {PREFIX_FIX}.")
-    return prefix

@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -30,6 +30,25 @@ def from_pypi(*requirements: str) -> Path:
     def install(folder: Path) -> None:
         uv = _ROOT / ".tools" / "bin" / "uv"
         _run(str(uv), "pip", "install", "--python", sys.executable, "--target", str(folder), *requirements)
+
+    return _installed(*requirements, by=install)
+
+
+def environment(*requirements: str, without: Sequence[str] = ()) -> Path:
+    """The folder of a virtual environment with packages that would not fit beside the platform's locked ones.
+
+    Args:
+        requirements: as pip takes them; paths are installed as they are in that moment, and `-e`, PATH editable.
+        without: packages that are left out, though another one asks for them.
+    """
+
+    def install(folder: Path) -> None:
+        uv = str(_ROOT / ".tools" / "bin" / "uv")
+        _run(uv, "venv", "--relocatable", "--python", sys.executable, str(folder))
+        overrides = folder / "overrides.txt"
+        overrides.write_text("".join(f'{name}; python_version < "3"\n' for name in without))
+        python = str(folder / "bin" / "python")
+        _run(uv, "pip", "install", "--python", python, "--override", str(overrides), *requirements)
 
     return _installed(*requirements, by=install)
 

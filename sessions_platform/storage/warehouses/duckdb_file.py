@@ -178,3 +178,8 @@ def _log_of(path: Path) -> Path:
 
 def _quoted(name: str) -> str:
     return f'"{name}"'
+
+
+def sql_type(dtype: pl.DataType) -> str:
+    """The type of a column, as DuckDB's catalog spells it."""
+    return _TYPES[dtype]

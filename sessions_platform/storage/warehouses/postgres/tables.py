@@ -370,3 +370,8 @@ class WarehouseTables:
 def definitions(columns: Mapping[str, StoredType]) -> Composed:
     """Columns with their types, as in `create table`."""
     return SQL(", ").join(SQL("{} {}").format(Identifier(name), SQL(_TYPES[dtype])) for name, dtype in columns.items())
+
+
+def sql_type(dtype: StoredType) -> str:
+    """The type of a column, as PostgreSQL's catalog spells it."""
+    return _TYPES[dtype]
