@@ -46,9 +46,23 @@ REGRESSIONS = (
     Regression(
         "a run of the command line that was killed stays in progress for ever",
         "storage/ledger/run_heartbeats.py",
-        "return self.process.is_gone if self.process.is_local else self.is_stale",
-        "return False",
+        "return self.is_ended or (self.process.is_gone if self.process.is_local else self.is_stale)",
+        "return self.is_ended",
         "orchestration/test_ended_runs.py::test_killed_runs_of_the_command_line_do_not_keep_the_daemon_from_its_work",
+    ),
+    Regression(
+        "a run that was found lost publishes when its host is back",
+        "pipeline/publish.py",
+        "        refuse_ended(connection, run_id)\n",
+        "",
+        "orchestration/test_heartbeats.py::test_a_lost_run_that_comes_back_publishes_and_loads_nothing",
+    ),
+    Regression(
+        "a host whose clock is ahead removes files that are about to be published",
+        "operations/clean_up.py",
+        "return min(datetime.now(UTC), row[0])",
+        "return max(datetime.now(UTC), row[0])",
+        "operations/test_clean_up.py::test_a_host_whose_clock_is_ahead_removes_no_file_that_a_run_is_about_to_publish",
     ),
     Regression(
         "a flipped bit in the lake gives another table",

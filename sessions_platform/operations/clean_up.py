@@ -40,7 +40,8 @@ def clean_up(context: StreamContext, *, dry_run: bool = False, now: datetime | N
     Args:
         context: the stream's.
         dry_run: change nothing, and report what would be removed.
-        now: the time with which the lake files' own times are compared; by default the current time.
+        now: the time with which the lake files' own times are compared; by default the current time, by this host's
+            clock or the database's, whichever is behind the other: a clock that is wrong removes nothing too early.
 
     Raises:
         UserError: another clean-up of the stream is running.
@@ -49,7 +50,7 @@ def clean_up(context: StreamContext, *, dry_run: bool = False, now: datetime | N
     with context.database.alone(f"sessions_platform/{context.stream.name}/clean_up") as is_alone:
         if not is_alone:
             raise UserError(f"{context.stream.name}: another clean-up is running. Fix: wait until it has ended.")
-        before = (now or datetime.now(UTC)) - context.stream.retention.superseded_files
+        before = (now or _now(context)) - context.stream.retention.superseded_files
         files = list(_superseded_files(context, before))
         filesystem = context.lake.filesystem
         drafts = [draft for draft in filesystem.drafts(context.stream.name) if draft.written_at < before]
@@ -59,6 +60,13 @@ def clean_up(context: StreamContext, *, dry_run: bool = False, now: datetime | N
                 filesystem.discard(draft)
         versions, changes = (_count_rows if dry_run else _remove_rows)(context)
     return CleanUp(len(files), sum(file.size for file in files), len(drafts), versions, changes)
+
+
+def _now(context: StreamContext) -> datetime:
+    with context.database.transaction(read_only=True) as connection:
+        row = connection.execute("select now()").fetchone()
+    assert row is not None
+    return min(datetime.now(UTC), row[0])
 
 
 def _superseded_files(context: StreamContext, before: datetime) -> Iterator[ListedFile]:

@@ -74,7 +74,7 @@ def end_lost_runs(instance: dg.DagsterInstance, database: Database | None = None
     ended = []
     try:
         for heartbeat in heartbeats.all():
-            if _end_if_lost(instance, heartbeat):
+            if _end_if_lost(instance, heartbeats, heartbeat):
                 ended.append(heartbeat.run_id)
             run = instance.get_run_by_id(heartbeat.run_id)
             if run and run.is_finished:
@@ -92,6 +92,15 @@ def heartbeat_of(run_id: str, database: Database) -> Heartbeat | None:
         return None
 
 
+def lost_heartbeat(run_id: str, database: Database) -> Heartbeat | None:
+    """The heartbeat of a run whose process is gone, which from now on publishes nothing; None of any other run."""
+    heartbeat = heartbeat_of(run_id, database)
+    try:
+        return heartbeat if heartbeat and heartbeat.is_lost and RunHeartbeats(database).end(heartbeat) else None
+    except _DATABASE_ERRORS:
+        return None
+
+
 def reason(heartbeat: Heartbeat) -> str:
     """Why a run is ended, for people to read."""
     process = heartbeat.process
@@ -103,15 +112,16 @@ def reason(heartbeat: Heartbeat) -> str:
     )
 
 
-def _end_if_lost(instance: dg.DagsterInstance, heartbeat: Heartbeat) -> bool:
+def _end_if_lost(instance: dg.DagsterInstance, heartbeats: RunHeartbeats, heartbeat: Heartbeat) -> bool:
     """End a lost run; whether it was one.
 
-    The process is looked at before the run: what one that is gone did last, such as succeeding, is stored by then.
+    The process is looked at before the run: what one that is gone did last, such as succeeding, is stored by then. That
+    it may publish no more is recorded before others can begin with its work, which they do once it is reported.
     """
     if not heartbeat.is_lost:
         return False
     run = instance.get_run_by_id(heartbeat.run_id)
-    if run is None or run.is_finished:
+    if run is None or run.is_finished or not heartbeats.end(heartbeat):
         return False
     if run.status is dg.DagsterRunStatus.CANCELING:
         instance.report_run_canceled(run, reason(heartbeat))

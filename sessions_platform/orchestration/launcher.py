@@ -7,7 +7,7 @@ Here belongs what the daemon's monitoring asks of a launcher. Not here: how a pr
 import dagster as dg
 from dagster._core.launcher import CheckRunHealthResult, WorkerStatus  # noqa: TID251  Dagster exports them nowhere else
 
-from sessions_platform.orchestration.heartbeats import heartbeat_of, reason
+from sessions_platform.orchestration.heartbeats import lost_heartbeat, reason
 from sessions_platform.settings import Settings
 from sessions_platform.storage.postgres.database import Database
 
@@ -35,7 +35,7 @@ class RunLauncher(dg.DefaultRunLauncher):
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
         """Whether a run's process is gone; a run without heartbeat is presumed to be running."""
-        heartbeat = heartbeat_of(run.run_id, Database(Settings.from_environment()))
-        if heartbeat is not None and heartbeat.is_lost:
+        heartbeat = lost_heartbeat(run.run_id, Database(Settings.from_environment()))
+        if heartbeat is not None:
             return CheckRunHealthResult(WorkerStatus.FAILED, reason(heartbeat))
         return CheckRunHealthResult(WorkerStatus.RUNNING)

@@ -22,6 +22,7 @@ from sessions_platform.pipeline.quality import CheckResult, ContractCheck, stop_
 from sessions_platform.storage.lake.lake import Dataset
 from sessions_platform.storage.lake.prefetch import prefetch
 from sessions_platform.storage.ledger.ledger import SessionVersion, StaleWriteError
+from sessions_platform.storage.ledger.run_heartbeats import refuse_ended
 from sessions_platform.storage.warehouses.postgres.loader import Loaded
 from sessions_platform.transforms.summarize import summarize
 
@@ -52,6 +53,7 @@ def load_sessions(context: StreamContext, sessionized: Dataset, run_id: str) -> 
     Raises:
         CheckFailedError: a session breaks the contract. Nothing is loaded.
         StaleWriteError: the stream was rebuilt since the partitions were sessionized.
+        RunEndedError: the run was found lost meanwhile.
         UserError: they were made by another session rule, so that their sessions would be mixed with those of this.
     """
     context.prepare()
@@ -68,6 +70,7 @@ def load_sessions(context: StreamContext, sessionized: Dataset, run_id: str) -> 
     ):
         staged = warehouse.stage_sessions(connection, sessions)
         ledger.lock(connection)
+        refuse_ended(connection, run_id)
         loaded = ledger.loaded_sessions(connection)
         newer = {version.session_partition: version.snapshot for version in loaded}
         loading = [v for v in versions if newer.get(v.session_partition, -1) <= v.snapshot]

@@ -15,6 +15,7 @@ from sessions_platform.pipeline.invalidation import affected_by
 from sessions_platform.pipeline.validate import ValidatedPartition
 from sessions_platform.storage.lake.errors import MissingFileError
 from sessions_platform.storage.ledger.ledger import StaleWriteError
+from sessions_platform.storage.ledger.run_heartbeats import refuse_ended
 from sessions_platform.storage.warehouses.postgres.loader import Loaded
 
 
@@ -42,6 +43,7 @@ def publish(
 
     Raises:
         StaleWriteError: rows that were read later are published already, or users of these were erased.
+        RunEndedError: the run was found lost meanwhile.
     """
     context.prepare()
     try:
@@ -62,6 +64,7 @@ def _publish(
     links = list(links_in(context, [validated.events.path]))  # before the lock, for reading takes long
     with context.database.transaction() as connection:
         context.ledger.lock(connection)
+        refuse_ended(connection, run_id)
         if affected is None:
             landings, new = context.ledger.current(connection), validated.events.path
             affected = affected_by(context, landings, validated.landing_partition, new, validated.span)

@@ -6,11 +6,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 
 import pytest
 
 from sessions_platform.errors import UserError
+from sessions_platform.operations import clean_up as clean_up_module
 from sessions_platform.operations.clean_up import CleanUp, clean_up
 from sessions_platform.operations.rebuild import rebuild
 from sessions_platform.operations.status import pending_landing_partitions
@@ -210,3 +211,19 @@ def test_a_second_clean_up_at_the_same_time_is_refused(context: StreamContext) -
         pytest.raises(UserError, match="another clean-up"),
     ):
         clean_up(context)
+
+
+def test_a_host_whose_clock_is_ahead_removes_no_file_that_a_run_is_about_to_publish(
+    context: StreamContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(context, 2)
+    run_pending(context)
+    context.lake.write(context.folder("events", "2026-01-01"), [], context.event_columns)  # by a run on another host
+
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return datetime.now(tz) + timedelta(days=400)
+
+    monkeypatch.setattr(clean_up_module, "datetime", Ahead)
+    assert clean_up(context) == NOTHING

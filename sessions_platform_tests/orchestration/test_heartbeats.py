@@ -13,7 +13,13 @@ from sessions_platform.orchestration import heartbeats
 from sessions_platform.orchestration.heartbeats import beating, end_lost_runs, heartbeat_of, record_process
 from sessions_platform.orchestration.launcher import RunLauncher
 from sessions_platform.orchestration.runs import Runner
-from sessions_platform.storage.ledger.run_heartbeats import Heartbeat, RunHeartbeats
+from sessions_platform.pipeline.ingest import ingest
+from sessions_platform.pipeline.load import load_sessions
+from sessions_platform.pipeline.publish import publish
+from sessions_platform.pipeline.reference_data import read_references
+from sessions_platform.pipeline.sessionize import sessionize_partitions
+from sessions_platform.pipeline.validate import validate_partition
+from sessions_platform.storage.ledger.run_heartbeats import Heartbeat, RunEndedError, RunHeartbeats
 from sessions_platform.storage.postgres.database import Database
 from sessions_platform.storage.processes import Process, this_process
 from sessions_platform_tests.orchestration.conftest import Home
@@ -62,7 +68,6 @@ def test_a_run_whose_process_is_gone_fails_and_says_why(
     assert f"Process {GONE.pid} on {GONE.host}, which executed this run, has ended." in (
         event.dagster_event.message or ""
     )
-    assert heartbeat_of(run.run_id, database) is None
     assert end_lost_runs(instance, database) == []
 
 
@@ -92,6 +97,45 @@ def test_a_run_elsewhere_is_ended_once_it_has_been_silent_for_45_seconds(
     (event,) = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
     assert event.dagster_event
     assert "on another, which executed this run, has not been heard of since" in (event.dagster_event.message or "")
+
+
+def test_a_lost_run_that_comes_back_publishes_and_loads_nothing(
+    home: Home, start: Start, instance: dg.DagsterInstance, database: Database
+) -> None:
+    home.ingest(1, "a", ("ann", 0, "a"))
+    context = home.stream_context
+    run = start(ELSEWHERE)
+    ingest(context, ["2026-01-01"], run.run_id)
+    validated, other = (
+        validate_partition(context, "2026-01-01", context.raw_events(["2026-01-01"]), read_references(context))
+        for _ in range(2)
+    )
+    publish(context, other, "another-run")
+    sessionize_partitions(context, ["2026-01-01"], run.run_id)
+    before = context.ledger.landings()
+    silence(database, run, 46)
+    end_lost_runs(instance, database)
+    record_process(run.run_id)  # as the process that comes back does
+    for late in (
+        lambda: publish(context, validated, run.run_id),
+        lambda: load_sessions(context, context.sessionized_events(["2026-01-01"]), run.run_id),
+    ):
+        with pytest.raises(RunEndedError, match=f"^run {run.run_id}: its process was not heard of, so it was ended"):
+            late()
+    assert context.ledger.landings() == before
+    assert context.database.query(f"select * from {home.name}.sessions") == []
+
+
+def test_one_that_is_heard_of_just_before_it_is_ended_goes_on(
+    start: Start, instance: dg.DagsterInstance, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = start(ELSEWHERE)
+    silence(database, run, 46)
+    late = RunHeartbeats(database).all()
+    monkeypatch.setattr(RunHeartbeats, "all", lambda _: late)
+    assert RunHeartbeats(database).beat(run.run_id)
+    assert end_lost_runs(instance, database) == []
+    assert status(instance, run) is dg.DagsterRunStatus.STARTED
 
 
 def test_a_process_that_succeeds_and_exits_while_it_is_looked_at_has_not_failed(

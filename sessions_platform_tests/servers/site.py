@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 import yaml
 from psycopg.sql import SQL, Identifier
@@ -31,8 +30,9 @@ LAST = "2026-01-20"  # of the events: some are early for the day on which they l
 _DATABASE = "create database {} encoding 'UTF8' template template0"
 _PASSWORD = "a password, with / and %"
 _QUOTED = "a%20password%2C%20with%20%2F%20and%20%25"
-# A host that vanishes is noticed within seconds, and not within the two minutes of the platform's own settings.
+# That a host or its link is gone is noticed within seconds, and not within the two minutes of the platform's settings.
 _IMPATIENT = "-c%20tcp_keepalives_idle%3D2%20-c%20tcp_keepalives_interval%3D1%20-c%20tcp_keepalives_count%3D3"
+_IMPATIENT += "&tcp_user_timeout=3000&keepalives_idle=2&keepalives_interval=1&keepalives_count=3"
 _COMPARED = ("sessions", "events", "rejected_events", "raw_events")
 _numbers = itertools.count(1)
 
@@ -51,16 +51,21 @@ class HostedTrial:
     environment: Mapping[str, str]
     stream: dict[str, Any]
 
-    def start(self, host: Host, *arguments: str, clock: str | None = None, **variables: str):  # noqa: ANN201
+    def start(self, host: Host, *arguments: str, clock: str | None = None, **variables: str):
         """Start Python on a host, with a copy of the stream's file as it is now."""
         streams = host.folder / "streams"
         streams.mkdir(exist_ok=True)
         (streams / f"{STREAM}.yaml").write_text(yaml.safe_dump(self.stream, sort_keys=False))
         return host.start(*arguments, environment={**self.environment, **variables}, clock=clock)
 
-    def work(self, host: Host, *works: str, clock: str | None = None, **variables: str):  # noqa: ANN201
+    def work(self, host: Host, *works: str, clock: str | None = None, **variables: str):
         """Start a worker: `host_work.py`."""
         return self.start(host, "-m", "sessions_platform_tests.servers.host_work", *works, clock=clock, **variables)
+
+    def change(self, **keys: Any) -> None:
+        """Change the stream's file, for the test's own process and for what starts from now on."""
+        self.stream.update(keys)
+        (self.trial.folder / "streams" / f"{STREAM}.yaml").write_text(yaml.safe_dump(self.stream, sort_keys=False))
 
     def compare(self, other: "HostedTrial") -> Outcome:
         """The rows that are in the other one and not in this one, and too many in this one."""
@@ -95,8 +100,6 @@ class Site:
         folder = self._folder / name
         streams = folder / "streams"
         streams.mkdir(parents=True)
-        described = self._stream()
-        (streams / f"{STREAM}.yaml").write_text(yaml.safe_dump(described, sort_keys=False))
         settings = Settings(
             home=folder / "home",
             lake=folder / "lake",
@@ -113,7 +116,9 @@ class Site:
             "DAGSTER_DISABLE_TELEMETRY": "1",
             **self.credentials(),
         }
-        return HostedTrial(Trial(folder, settings), environment, described)
+        made = HostedTrial(Trial(folder, settings), environment, {})
+        made.change(**self._stream())
+        return made
 
     def credentials(self) -> dict[str, str]:
         """The variables by which the bucket is reached."""

@@ -1,6 +1,7 @@
 """Hosts that share the lake, the database and Dagster's storage, and nothing else: the same sessions as from one."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -46,4 +47,71 @@ def test_workers_on_several_hosts_make_the_sessions_of_one(hosted: Site, alone: 
     for process in started:
         code, said = ended(process)
         assert code == 0, said
+    require_same(trial, alone)
+
+
+def silence(trial: HostedTrial, seconds: int = 46) -> None:
+    """As if all runs had been heard of last so long ago."""
+    context = trial.trial.open()
+    with context.database.transaction() as connection:
+        connection.execute(
+            "update sessions_platform.run_heartbeats set beat_at = beat_at - make_interval(secs => %s)", [seconds]
+        )
+
+
+def wait_until_paused(process: Any) -> None:
+    line = process.stdout.readline()
+    assert line == "paused\n", ended(process)
+
+
+def test_a_host_that_is_cut_off_is_replaced_and_publishes_nothing_when_it_is_back(hosted: Site) -> None:
+    """Meanwhile the stream's contract has changed, so that what the host had computed would be seen."""
+    trial, expected = hosted.trial(), hosted.trial()
+    lost, other = hosted.network.host(), hosted.network.host()
+    zombie = trial.work(lost, f"ingest_events={DAYS[0]}...{DAYS[3]}", PAUSE_AT="publish")
+    wait_until_paused(zombie)
+    lost.cut_off()
+    silence(trial)
+    for each in (trial, expected):
+        each.change(columns={**each.stream["columns"], "event_type": {"from": "type", "isin": ["view"]}})
+    code, said = ended(trial.work(other, f"ingest_events={DAYS[0]}...{DAYS[-1]}", f"refresh_sessions={ALL}"))
+    assert code == 0, said
+    lost.join_again()
+    zombie.stdin.write("go on\n")
+    zombie.stdin.flush()
+    code, said = ended(zombie)
+    assert code != 0, said
+    run_pending(expected.trial.open(), DAYS[-1])
+    outcome = trial.compare(expected)
+    assert (outcome.lost, outcome.doubled) == (0, 0), outcome.difference
+    require_same(trial, expected)
+
+
+def test_a_host_that_vanishes_with_the_streams_lock_keeps_others_out_no_longer(
+    hosted: Site, alone: HostedTrial
+) -> None:
+    """Its link is gone first, so that nobody is told of its end."""
+    trial = hosted.trial()
+    lost, other = hosted.network.host(), hosted.network.host()
+    wait_until_paused(trial.work(lost, f"ingest_events={DAYS[0]}...{DAYS[3]}", PAUSE_AT="lock"))
+    lost.cut_off()
+    lost.kill()
+    silence(trial)
+    code, said = ended(trial.work(other, f"ingest_events={DAYS[0]}...{DAYS[-1]}"))
+    assert code == 0, said
+    require_same(trial, alone)
+
+
+def test_hosts_whose_clocks_are_wrong_make_the_same_sessions(hosted: Site, alone: HostedTrial) -> None:
+    """By minutes, which the object store bears, and by more than a year, which it refuses."""
+    trial = hosted.trial()
+    half = len(DAYS) // 2
+    ahead = trial.work(hosted.network.host(), f"ingest_events={DAYS[0]}...{DAYS[half - 1]}", clock="+10m")
+    behind = trial.work(hosted.network.host(), f"ingest_events={DAYS[half]}...{DAYS[-1]}", clock="-10m")
+    refused = trial.work(hosted.network.host(), f"ingest_events={DAYS[0]}...{DAYS[-1]}", clock="+400d")
+    for process in (ahead, behind):
+        code, said = ended(process)
+        assert code == 0, said
+    code, said = ended(refused)
+    assert (code, "RequestTimeTooSkewed" in said) == (1, True), said
     require_same(trial, alone)

@@ -133,7 +133,7 @@ _VERIFICATIONS = MetricQuery(
 _RUNS = MetricQuery(
     """
     select count(*), extract(epoch from min(began_at)) from sessions_platform.run_heartbeats
-    where beat_at > now() - interval '45 seconds'""",
+    where beat_at > now() - interval '45 seconds' and ended_at is null""",
     (),
     (
         Metric("active_runs", "Runs whose process is alive."),
