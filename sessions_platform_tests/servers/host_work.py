@@ -37,10 +37,11 @@ def main(*works: str) -> None:
     """Do the runs; what fails is said, and ends the worker with exit code 1."""
     if "FAKETIME" in os.environ:
         # libfaketime takes a sleep of Python for one until a moment of the wrong clock, and the kernel refuses it
-        time.sleep = lambda seconds: threading.Event().wait(seconds)
-    where: Any = {"publish": (publish, "_publish"), "lock": (Ledger, "publish")}.get(os.environ.get("PAUSE_AT", ""))
-    if where:
-        setattr(*where, _pausing(getattr(*where)))
+        time.sleep = lambda seconds: threading.Event().wait(float(seconds)) or None
+    places: dict[str, tuple[Any, str]] = {"publish": (publish, "_publish"), "lock": (Ledger, "publish")}
+    if at := os.environ.get("PAUSE_AT"):
+        owner, name = places[at]
+        setattr(owner, name, _pausing(getattr(owner, name)))
     with runner(Settings.from_environment()) as started:
         for work in works:
             job, _, partitions = work.partition("=")

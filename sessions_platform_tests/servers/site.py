@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import Popen
 from typing import Any
 
 import pytest
@@ -51,14 +52,14 @@ class HostedTrial:
     environment: Mapping[str, str]
     stream: dict[str, Any]
 
-    def start(self, host: Host, *arguments: str, clock: str | None = None, **variables: str):
+    def start(self, host: Host, *arguments: str, clock: str | None = None, **variables: str) -> Popen[str]:
         """Start Python on a host, with a copy of the stream's file as it is now."""
         streams = host.folder / "streams"
         streams.mkdir(exist_ok=True)
         (streams / f"{STREAM}.yaml").write_text(yaml.safe_dump(self.stream, sort_keys=False))
         return host.start(*arguments, environment={**self.environment, **variables}, clock=clock)
 
-    def work(self, host: Host, *works: str, clock: str | None = None, **variables: str):
+    def work(self, host: Host, *works: str, clock: str | None = None, **variables: str) -> Popen[str]:
         """Start a worker: `host_work.py`."""
         return self.start(host, "-m", "sessions_platform_tests.servers.host_work", *works, clock=clock, **variables)
 
@@ -150,7 +151,7 @@ def site(folder: Path) -> Iterator[Site]:
         yield made
 
 
-def ended(process: Any) -> tuple[int, str]:
-    """Wait for a worker's end; its exit code and what it said."""
-    output, error = process.communicate(timeout=240)
+def ended(process: Popen[str], told: str | None = None) -> tuple[int, str]:
+    """Wait for a worker's end, after telling it something; its exit code and what it said."""
+    output, error = process.communicate(told, timeout=240)
     return process.returncode, json.dumps([output[-500:], error[-1500:]])

@@ -1,7 +1,7 @@
 """Hosts that share the lake, the database and Dagster's storage, and nothing else: the same sessions as from one."""
 
 from collections.abc import Iterator
-from typing import Any
+from subprocess import Popen
 
 import pytest
 
@@ -59,7 +59,8 @@ def silence(trial: HostedTrial, seconds: int = 46) -> None:
         )
 
 
-def wait_until_paused(process: Any) -> None:
+def wait_until_paused(process: Popen[str]) -> None:
+    assert process.stdout
     line = process.stdout.readline()
     assert line == "paused\n", ended(process)
 
@@ -77,9 +78,7 @@ def test_a_host_that_is_cut_off_is_replaced_and_publishes_nothing_when_it_is_bac
     code, said = ended(trial.work(other, f"ingest_events={DAYS[0]}...{DAYS[-1]}", f"refresh_sessions={ALL}"))
     assert code == 0, said
     lost.join_again()
-    zombie.stdin.write("go on\n")
-    zombie.stdin.flush()
-    code, said = ended(zombie)
+    code, said = ended(zombie, "go on\n")
     assert code != 0, said
     run_pending(expected.trial.open(), DAYS[-1])
     outcome = trial.compare(expected)
