@@ -72,6 +72,8 @@ SESSIONIZED_TYPES: dict[str, StoredType] = {
     "boundary_reason": _STRING,
     "session_partition": _STRING,
 }
+# Before these, where sessions are a person's: the event's user_id as it was accepted. Its user_id then is the person.
+OWN_USER_ID = "own_user_id"
 _FIRST_OF_SESSION: dict[str, StoredType] = {
     "session_id": _STRING,
     "user_id": _STRING,

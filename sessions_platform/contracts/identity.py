@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import Field
 
+from sessions_platform.contracts.column_types import OWN_USER_ID
 from sessions_platform.contracts.issues import Issue, Raw, mapping
 from sessions_platform.contracts.model import Model
 
@@ -43,9 +44,22 @@ def identity_issues(raw: Raw) -> Iterator[Issue]:
             yield Issue(("identity", key), f"{name} is a {kind}", "name a column of type string")
     if len(named) == len(_KEYS) and len(set(named.values())) == 1:
         yield Issue(("identity", "user_id"), "both ids are the same column", "name the column of the known user")
+    yield from _person_issues(mapping(raw, "session"), identity, columns)
     if named:
         yield from _pseudonym_issues(mapping(raw, "pseudonymize"), named)
         yield from _name_issues(mapping(mapping(raw, "session"), "columns"))
+
+
+def _person_issues(session: Raw, identity: Raw, columns: Raw) -> Iterator[Issue]:
+    """Sessions by person need links, and a column for the user that an event had of its own."""
+    if session.get("by") != "person":
+        return
+    if not identity:
+        fix = "add identity: {anonymous_id: …, user_id: …}, or remove it"
+        yield Issue(("session", "by"), "nothing says whose an anonymous id is", fix)
+    if OWN_USER_ID in columns:
+        reason = "sessionized events have a column of that name where sessions are a person's"
+        yield Issue(("columns", OWN_USER_ID), reason, "choose another name")
 
 
 def _kind(name: str, column: Raw) -> Any:

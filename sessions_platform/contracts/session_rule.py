@@ -108,6 +108,11 @@ class SessionRule(Model):
     like: Like | None = Field(
         None, description="A program whose sessions these shall be: other keys have its values where none are stated."
     )
+    by: Literal["user", "person"] = Field(
+        "user",
+        description="Whose sessions they are: of what user_id says, or of the person whom all links of `identity` "
+        "make of it.",
+    )
     gap: PositiveDuration = Field(
         timedelta(minutes=30), description="A longer silence ends the session.", json_schema_extra={"default": "30m"}
     )

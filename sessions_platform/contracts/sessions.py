@@ -10,6 +10,7 @@ from enum import StrEnum
 import polars as pl
 
 from sessions_platform.contracts.column_types import (
+    OWN_USER_ID,
     SESSION_TYPES,
     SESSIONIZED_TYPES,
     TOOL_SESSION_ID,
@@ -38,9 +39,14 @@ SESSIONS = dtypes(SESSION_TYPES)  # without the stream's own columns
 ADDED_BY_WAREHOUSE = dtypes(WAREHOUSE_TYPES)
 
 
+def cut_columns(stream: Stream) -> dict[str, pl.DataType]:
+    """The columns of an event that is to be cut into sessions: with its own user where sessions are a person's."""
+    return {**event_columns(stream), **({OWN_USER_ID: pl.String()} if stream.persons else {})}
+
+
 def sessionized_columns(stream: Stream) -> dict[str, pl.DataType]:
-    """The columns of the asset sessionized_events: those of an event, then `SESSIONIZED`."""
-    return {**event_columns(stream), **SESSIONIZED}
+    """The columns of the asset sessionized_events: ``cut_columns``, then `SESSIONIZED`."""
+    return {**cut_columns(stream), **SESSIONIZED}
 
 
 def session_columns(stream: Stream) -> dict[str, pl.DataType]:

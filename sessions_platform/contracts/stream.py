@@ -53,7 +53,7 @@ _LATER_KEYS = (
     "bytes", "number", "minus", "from_file_name", "decode", "split", "extract", "words", "floor", "default",
 )  # fmt: skip
 _LATER_RULES = (
-    "precision", "gap_from", "cut_on", "passive", "id", "id_within", "views", "conversions", "engaged", "bounce",
+    "by", "precision", "gap_from", "cut_on", "passive", "id", "id_within", "views", "conversions", "engaged", "bounce",
 )  # fmt: skip
 _LATER_OF_AGGREGATES = ("most_frequent", "any", "where")
 _IDENTIFYING = ("event_id", "user_id", "event_type")
@@ -262,6 +262,11 @@ class Stream(Model):
         return ""
 
     @property
+    def persons(self) -> Identity | None:
+        """By what persons are found whose sessions are cut; None where sessions are of what user_id says."""
+        return self.identity if self.session.by == "person" else None
+
+    @property
     def orders_by_position(self) -> bool:
         """Whether simultaneous events are in the order of file and position, where `sequence` names no column."""
         return self.sequence == BY_POSITION
@@ -345,6 +350,8 @@ class Stream(Model):
         for aggregate in rule["columns"].values():
             for key in (key for key in _LATER_OF_AGGREGATES if aggregate[key] is None):
                 del aggregate[key]
+        if self.persons:  # whose an id is decides whose sessions its events are in
+            rule["identity"] = self.persons.model_dump()
         return _digest({"session": rule, "sequence": self.sequence, **self._stated_duplicates})
 
     @property

@@ -1,7 +1,8 @@
 """Read accepted events from the lake files of published landing partitions.
 
-Here: which files may contain events of a time window, and a reader of them. How a file is read is in
-``storage.lake``; which landing partitions are published is in ``storage.ledger``.
+Here: which files may contain events of a time window, a reader of them, and whose they are by the links of the same
+landing versions, where sessions are cut by person. How a file is read is in ``storage.lake``; which landing partitions
+are published is in ``storage.ledger``; the rule by which an id has a person is in ``transforms.people``.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,9 +11,12 @@ from datetime import datetime
 import polars as pl
 
 from sessions_platform.contracts.calendar import Window
+from sessions_platform.contracts.events import event_columns
 from sessions_platform.contracts.polars_types import in_window
+from sessions_platform.contracts.stream import Stream
 from sessions_platform.storage.lake.lake import Lake
 from sessions_platform.storage.ledger.ledger import LandingVersion
+from sessions_platform.transforms.people import PAIRS, Resolve, pairs_of, people_of, resolving
 from sessions_platform.transforms.sessionize import EventReader
 
 
@@ -21,12 +25,46 @@ def events_near(landings: Iterable[LandingVersion], window: Window) -> list[str]
     return [landing.events_path for landing in landings if window.overlaps(landing.first_event, landing.last_event)]
 
 
+def pairs_in(lake: Lake, stream: Stream, paths: Sequence[str]) -> pl.DataFrame:
+    """The pairs of an anonymous id and a user that accepted events show (``PAIRS``); none where persons do not matter.
+
+    Three columns of all these events are read. Memory: the pairs.
+
+    Args:
+        lake: where the files are.
+        stream: names the columns.
+        paths: lake files of accepted events.
+    """
+    identity = stream.persons
+    if identity is None:
+        return pl.DataFrame(schema=PAIRS)
+    wanted = {"event_timestamp", identity.anonymous_id, identity.user_id}
+    columns = {name: dtype for name, dtype in event_columns(stream).items() if name in wanted}
+    return pairs_of(lake.scan(paths, columns), identity).collect(engine="streaming")
+
+
+def resolve_by(lake: Lake, stream: Stream, landings: Iterable[LandingVersion]) -> Resolve:
+    """A function that gives events their person by all links of these landing versions, and by nothing else.
+
+    Where sessions are not a person's it leaves events as they are, and nothing is read.
+    """
+    if stream.persons is None:
+        return _as_accepted
+    pairs = pairs_in(lake, stream, [landing.events_path for landing in landings])
+    return resolving(people_of(pairs, stream.persons.shared_above))
+
+
+def _as_accepted(events: pl.LazyFrame) -> pl.LazyFrame:
+    return events
+
+
 def event_reader(
     lake: Lake,
     schema: Mapping[str, pl.DataType],
     landings: Sequence[LandingVersion],
     more_paths: Iterable[str] = (),
     columns: Iterable[str] | None = None,
+    resolve: Resolve = _as_accepted,
 ) -> EventReader:
     """A reader of the accepted events of these landing partitions.
 
@@ -36,6 +74,7 @@ def event_reader(
         landings: the published landing partitions that are read.
         more_paths: further lake files with accepted events, read for every window.
         columns: the columns that are returned, in this order; all where absent.
+        resolve: gives events their person, of which the reader is asked as of a user.
 
     Returns:
         A reader that reads only files that may contain events of the window that it is asked for.
@@ -45,7 +84,7 @@ def event_reader(
     def read(start: datetime, end: datetime, users: pl.Series | None = None) -> pl.DataFrame:
         window = Window(start, end)
         paths = [*events_near(landings, window), *more]
-        events = lake.scan(paths, schema, "event_timestamp", window.overlaps).filter(in_window(window))
+        events = resolve(lake.scan(paths, schema, "event_timestamp", window.overlaps).filter(in_window(window)))
         if users is not None:
             events = events.join(users.to_frame("user_id").lazy(), on="user_id", how="semi")
         return events.select(wanted).collect()

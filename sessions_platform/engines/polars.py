@@ -11,20 +11,21 @@ continues an earlier session) up to where the last activity chain that crosses t
 disk by the hash of their user.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import datetime
 
 import polars as pl
 
 from sessions_platform.contracts.calendar import Window
-from sessions_platform.contracts.events import event_columns
 from sessions_platform.contracts.polars_types import in_window, key_expr
-from sessions_platform.engines.accepted_events import event_reader, events_near
+from sessions_platform.contracts.sessions import cut_columns
+from sessions_platform.engines.accepted_events import event_reader, events_near, resolve_by
 from sessions_platform.engines.base import EngineContext
 from sessions_platform.storage.lake.prefetch import prefetch, prefetch_map
 from sessions_platform.storage.ledger.ledger import LandingVersion
 from sessions_platform.transforms.activity import key_columns, keys_continuing, of_keys, point_columns
+from sessions_platform.transforms.people import Resolve
 from sessions_platform.transforms.sessionize import EventReader, Sessionized, sessionize_in_parts, sessionize_window
 from sessions_platform.transforms.sort_events import PART_ROWS
 
@@ -38,7 +39,8 @@ class PolarsEngine:
     def __init__(self, context: EngineContext) -> None:
         self._context = context
         self._stream = context.stream
-        self._columns = event_columns(context.stream)
+        self._columns = cut_columns(context.stream)
+        self._resolved: tuple[Sequence[LandingVersion], Resolve] | None = None
 
     def batches(self, partitions: list[str], landings: Sequence[LandingVersion]) -> Iterator[list[str]]:
         if len(partitions) == 1:
@@ -70,7 +72,7 @@ class PolarsEngine:
 
     def sessionize(self, partitions: Sequence[str], landings: Sequence[LandingVersion]) -> Iterator[Sessionized]:
         window = self._stream.session_calendar.window_of(partitions)
-        read = event_reader(self._context.lake, self._columns, landings)
+        read = self._reader(landings)
         if len(partitions) > 1:  # such a batch fits into one bucket
             yield sessionize_window(window, read, self._stream)
             return
@@ -87,29 +89,39 @@ class PolarsEngine:
         self, landings: Sequence[LandingVersion], window: Window, early: Window, buckets: int
     ) -> Iterator[_OpenReader]:
         """For each bucket of users a function that loads it and returns a reader of these users' events."""
-        read, near = event_reader(self._context.lake, self._columns, landings), events_near(landings, early)
+        read, near, resolve = self._reader(landings), events_near(landings, early), self._resolve(landings)
         by_user = self._context.spill(self._columns, buckets, pl.col("user_id").hash())
         late = [pl.DataFrame(schema={name: self._columns[name] for name in key_columns(self._stream.session)})]
-        for events in self._events_in(near, early):
+        for events in self._events_in(near, early, resolve):
             by_user.add(events)
             late.append(keys_continuing(events, window.end, self._stream.session))
         open_keys = pl.concat(late).unique()
         open_users = open_keys["user_id"].unique()
         beyond = Window(window.end, self._end_of_chains(landings, window.end, open_keys))
-        for events in self._events_in(events_near(landings, beyond), beyond):
+        for events in self._events_in(events_near(landings, beyond), beyond, resolve):
             by_user.add(events.filter(pl.col("user_id").is_in(open_users.implode())))
         for number in range(buckets):
             yield lambda number=number: _bucket_reader(by_user.bucket(number), Window(early.start, beyond.end), read)
 
-    def _events_in(self, paths: Sequence[str], window: Window) -> Iterator[pl.DataFrame]:
+    def _resolve(self, landings: Sequence[LandingVersion]) -> Resolve:
+        """Gives events their person; found once for all batches of a snapshot."""
+        if self._resolved is None or self._resolved[0] is not landings:
+            self._resolved = landings, resolve_by(self._context.lake, self._stream, landings)
+        return self._resolved[1]
+
+    def _reader(self, landings: Sequence[LandingVersion], columns: Iterable[str] | None = None) -> EventReader:
+        resolve = self._resolve(landings)
+        return event_reader(self._context.lake, self._columns, landings, columns=columns, resolve=resolve)
+
+    def _events_in(self, paths: Sequence[str], window: Window, resolve: Resolve) -> Iterator[pl.DataFrame]:
         with closing(prefetch(self._context.lake.blocks(paths, self._columns, _TIME, window.overlaps))) as blocks:
             for block in blocks:
-                yield block.filter(in_window(window))
+                yield resolve(block.lazy().filter(in_window(window))).select(*self._columns).collect()
 
     def _end_of_chains(self, landings: Sequence[LandingVersion], end: datetime, keys: pl.DataFrame) -> datetime:
         """A time after which the activity chains of these keys that cross `end` have ended."""
         rule = self._stream.session
-        read = event_reader(self._context.lake, self._columns, landings, columns=point_columns(self._stream))
+        read = self._reader(landings, point_columns(self._stream))
         edge, reach = end, rule.longest_silence
         while keys.height:
             more = read(edge, edge + reach, keys["user_id"].unique())

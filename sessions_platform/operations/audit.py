@@ -18,9 +18,11 @@ from sessions_platform.contracts.events import event_columns
 from sessions_platform.contracts.session_outcomes import conversion_types
 from sessions_platform.contracts.session_rule import TIME_UNITS, SessionRule
 from sessions_platform.contracts.stream import Stream
+from sessions_platform.engines.accepted_events import resolve_by
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.storage.ledger.ledger import LandingVersion
 from sessions_platform.transforms import reference_sessionizer as reference
+from sessions_platform.transforms.people import Resolve
 from sessions_platform.transforms.sort_events import IDENTITY, repeated
 
 Rows = dict[str, dict[str, Any]]
@@ -52,12 +54,13 @@ def audit_sample(context: StreamContext, size: int, generator: random.Random) ->
     with context.database.transaction(read_only=True) as connection:
         landings = ledger.current(connection)
         drawn = queries.sample_users(connection, size // 2, str(uuid.UUID(int=generator.getrandbits(128))))
-        users = sorted({*drawn, *_users_of_events(context, landings, size - size // 2, generator)})
+        resolve = resolve_by(context.lake, context.stream, landings)
+        users = sorted({*drawn, *_users_of_events(context, landings, size - size // 2, generator, resolve)})
         stored = {row["session_id"]: row for row in queries.sessions_of(connection, users)}
         stale = set(ledger.stale_partitions_in(connection, context.stream.session_rule_version))
     of_users = pl.col("user_id").is_in(users)
     paths = [landing.events_path for landing in landings]
-    events = context.lake.scan(paths, event_columns(context.stream)).filter(of_users).collect().to_dicts()
+    events = resolve(context.lake.scan(paths, event_columns(context.stream))).filter(of_users).collect().to_dicts()
     expected, tolerances = _recomputed_sessions(context.stream, events)
     return SampleAudit(
         len(users),
@@ -72,14 +75,15 @@ def audit_sample(context: StreamContext, size: int, generator: random.Random) ->
 
 
 def _users_of_events(
-    context: StreamContext, landings: Sequence[LandingVersion], size: int, generator: random.Random
+    context: StreamContext, landings: Sequence[LandingVersion], size: int, generator: random.Random, resolve: Resolve
 ) -> set[str]:
     """The users of events drawn at random: first a landing partition, then one of its events."""
     filled = [landing for landing in landings if landing.accepted]
     users: set[str] = set()
     for landing in generator.choices(filled, k=size) if filled else []:
         column = context.lake.scan([landing.events_path], event_columns(context.stream)).select("user_id")
-        users.update(column.slice(generator.randrange(landing.accepted), 1).collect().to_series())
+        drawn = resolve(column.slice(generator.randrange(landing.accepted), 1))
+        users.update(drawn.select("user_id").collect().to_series())
     return users
 
 

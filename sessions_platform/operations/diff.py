@@ -18,6 +18,7 @@ from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.stream_file import load_stream
 from sessions_platform.operations.preview import Preview, newest_files, preview
 from sessions_platform.settings import Settings
+from sessions_platform.transforms.people import pairs_of, people_of, resolving
 from sessions_platform.transforms.sessionize import sessionize
 from sessions_platform.transforms.summarize import summarize
 
@@ -192,9 +193,17 @@ def diff(stream: Stream, against: Path, settings: Settings, files: Sequence[Path
         other,
         before,
         after,
-        summarize(sessionize(before.events, stream), stream),
-        summarize(sessionize(after.events, other), other),
+        _sessions_of(before.events, stream),
+        _sessions_of(after.events, other),
     )
+
+
+def _sessions_of(events: pl.DataFrame, stream: Stream) -> pl.DataFrame:
+    """The sessions of accepted events; where they are a person's, by the links that the sample shows."""
+    if stream.persons:
+        pairs = pairs_of(events.lazy(), stream.persons).collect()
+        events = resolving(people_of(pairs, stream.persons.shared_above))(events.lazy()).collect()
+    return summarize(sessionize(events, stream), stream)
 
 
 def _outcomes(of: Preview) -> Iterator[tuple[Place, Became]]:

@@ -16,6 +16,7 @@ import polars as pl
 import psycopg
 from psycopg.sql import SQL, Identifier
 
+from sessions_platform.contracts.column_types import OWN_USER_ID
 from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.contracts.rejected_events import REJECTED_EVENTS
 from sessions_platform.operations.erase_landing import holds_text
@@ -30,7 +31,9 @@ from sessions_platform.transforms.rejections import payload_bytes
 # An unfinished file that nobody has written to for so long belongs to a process that was killed.
 _ABANDONED = timedelta(hours=1)
 _USER: dict[str, pl.DataType] = {"user_id": pl.String()}
-_SESSIONS: dict[str, pl.DataType] = {**_USER, "session_id": pl.String()}
+# Where sessions are cut by person, an event's own user is beside the person.
+_USERS: dict[str, pl.DataType] = {**_USER, OWN_USER_ID: pl.String()}
+_SESSIONS: dict[str, pl.DataType] = {**_USERS, "session_id": pl.String()}
 
 _ERASED = "[erased]"
 # Dagster's tables and columns that may contain samples of rejected rows, or repaired rows of a run's configuration.
@@ -79,7 +82,7 @@ def remove_superseded_files(context: StreamContext, pattern: UserPattern) -> Rem
 def partitions_holding(context: StreamContext, pattern: UserPattern) -> tuple[list[str], int]:
     """The session partitions whose newest sessionized events contain the users; and how many files were looked at."""
     versions, nothing = context.ledger.newest_sessions(), RemovedFiles()
-    held = [v.session_partition for v in versions if _is_of(context, v.path, pattern, nothing, _USER)]
+    held = [v.session_partition for v in versions if _is_of(context, v.path, pattern, nothing, _USERS)]
     return held, len(versions)
 
 
@@ -183,7 +186,8 @@ def _rejected_names(context: StreamContext, path: str, pattern: UserPattern) -> 
 def _is_of(
     context: StreamContext, path: str, pattern: UserPattern, removed: RemovedFiles, columns: dict[str, pl.DataType]
 ) -> bool:
-    rows = context.lake.scan([path], columns).filter(pl.col("user_id").is_in(list(pattern.stored))).collect()
+    names_user = pl.any_horizontal(pl.col(name).is_in(list(pattern.stored)) for name in columns if name in _USERS)
+    rows = context.lake.scan([path], columns).filter(names_user).collect()
     if "session_id" in columns:
         removed.session_ids.update(rows["session_id"].drop_nulls())
     return rows.height > 0

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from sessions_platform.storage.lake.spill import Spill
     from sessions_platform.storage.warehouses.postgres.dead_letters import DeadLetters
     from sessions_platform.storage.warehouses.postgres.loader import Warehouse
+    from sessions_platform.transforms.people import Resolve
     from sessions_platform.transforms.sessionize import EventReader
 
 
@@ -185,18 +186,25 @@ class StreamContext:
         return Dataset(self.lake, sessionized_columns(self.stream), files)
 
     def reader(
-        self, snapshot: Snapshot, unpublished: Iterable[str] = (), columns: Iterable[str] | None = None
+        self,
+        snapshot: Snapshot,
+        unpublished: Iterable[str] = (),
+        columns: Iterable[str] | None = None,
+        resolve: "Resolve | None" = None,
     ) -> "EventReader":
         """A function that reads accepted events of a time window.
 
         Args:
             snapshot: the landing versions whose events are read.
             unpublished: paths of lake files with accepted events that are read, too.
-            columns: of `event_columns`, those to read; all of them by default.
+            columns: of `cut_columns`, those to read; all of them by default.
+            resolve: gives events their person; by default as the links of the snapshot do.
         """
-        from sessions_platform.engines.accepted_events import event_reader
+        from sessions_platform.contracts.sessions import cut_columns
+        from sessions_platform.engines.accepted_events import event_reader, resolve_by
 
-        return event_reader(self.lake, self.event_columns, snapshot.landings, unpublished, columns)
+        resolve = resolve or resolve_by(self.lake, self.stream, snapshot.landings)
+        return event_reader(self.lake, cut_columns(self.stream), snapshot.landings, unpublished, columns, resolve)
 
     def _published(self, landing_partitions: Sequence[str], asset: str) -> Dataset:
         from sessions_platform.contracts.rejected_events import REJECTED_EVENTS

@@ -15,6 +15,7 @@ from sessions_platform.contracts.calendar import Calendar, Window, contiguous_ru
 from sessions_platform.contracts.events import event_columns
 from sessions_platform.contracts.polars_types import in_window
 from sessions_platform.contracts.sessions import sessionized_columns
+from sessions_platform.engines.accepted_events import resolve_by
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.transforms.sort_events import IDENTITY, repeated
 
@@ -35,7 +36,9 @@ def measure_coverage(context: StreamContext, session_partitions: Sequence[str]) 
 
     `accepted` and `sessionized` are equal only while no session partition is stale.
     """
-    landings = [(v.events_path, v.first_event, v.last_event) for v in context.ledger.landings()]
+    current = context.ledger.landings()
+    landings = [(v.events_path, v.first_event, v.last_event) for v in current]
+    resolve = resolve_by(context.lake, context.stream, current)
     with context.database.transaction(read_only=True) as connection:
         versions = context.ledger.loaded_sessions(connection)
     loaded = [(v.path, v.first_event, v.last_event) for v in versions]
@@ -43,7 +46,7 @@ def measure_coverage(context: StreamContext, session_partitions: Sequence[str]) 
     columns = event_columns(context.stream), sessionized_columns(context.stream)
     accepted = sessionized = in_two = 0
     for window in _windows(context.stream.session_calendar, session_partitions, rows):
-        _, distinct = _count(_inside(context, landings, columns[0], window))
+        _, distinct = _count(resolve(_inside(context, landings, columns[0], window)).select(IDENTITY))
         stored, stored_distinct = _count(_inside(context, loaded, columns[1], window))
         accepted, sessionized, in_two = accepted + distinct, sessionized + stored, in_two + stored - stored_distinct
     return Coverage(accepted, sessionized, in_two)

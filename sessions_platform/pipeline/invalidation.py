@@ -11,6 +11,7 @@ import polars as pl
 
 from sessions_platform.contracts.calendar import Window
 from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.pipeline.moved_people import Move, move_of
 from sessions_platform.storage.ledger.ledger import LandingVersion, Snapshot
 from sessions_platform.transforms.activity import key_columns, longest_silence, of_keys, point_columns
 from sessions_platform.transforms.sessionize import affected_partitions
@@ -37,26 +38,33 @@ def affected_by(
         Keys of the session calendar, sorted.
     """
     old = [landing for landing in landings if landing.landing_partition == landing_partition]
-    sides = [span, *((landing.first_event, landing.last_event) for landing in old)]
+    move = move_of(context, landings, old, new)
+    of_moved = landings if move.ids.len() else old
+    sides = [span, *((landing.first_event, landing.last_event) for landing in of_moved)]
     times = [time for side in sides for time in side if time is not None]
     if not times:
         return []
     calendar = context.stream.session_calendar
     keys = calendar.keys_between(calendar.key_of(min(times)), calendar.key_of(max(times)))
     starts = pl.Series([calendar.window(key).start for key in keys], dtype=_TIME)
-    changed = _changed(context, [landing.events_path for landing in old], new)
+    in_file = _changed(context, [landing.events_path for landing in old], new)
+
+    def changed() -> Iterator[pl.DataFrame]:
+        yield from map(move.both_sides, in_file())
+        yield from move.events(context, [*(landing.events_path for landing in landings), new])
+
     begun = (starts.search_sorted(points["event_timestamp"], side="right").unique() for points in changed())
     affected = {keys[count - 1] for counts in begun for count in counts}
-    crossing = _users_at_edges(context, landings, new, affected)
+    crossing = _users_at_edges(context, landings, new, affected, move)
     near_edges = [points.join(crossing, on="user_id", how="semi") for points in changed()]
     points = point_columns(context.stream)
-    read = context.reader(Snapshot(0, tuple(landings)), [new], points)
+    read = context.reader(Snapshot(0, tuple(landings)), [new], points, move.resolve)
     near = pl.concat([pl.DataFrame(schema=points), *near_edges])
     return sorted(affected | affected_partitions(near, read, context.stream))
 
 
 def _users_at_edges(
-    context: StreamContext, landings: Sequence[LandingVersion], new: str, affected: Iterable[str]
+    context: StreamContext, landings: Sequence[LandingVersion], new: str, affected: Iterable[str], move: Move
 ) -> pl.DataFrame:
     """The users who have events of one key within the longest silence on both sides of an edge of these partitions.
 
@@ -73,7 +81,7 @@ def _users_at_edges(
     files = [landing.events_path for landing in landings if is_near(landing.first_event, landing.last_event)]
     at, keys = pl.Series(edges, dtype=_TIME), key_columns(rule)
     sides: tuple[list[pl.DataFrame], list[pl.DataFrame]] = ([], [])
-    for points in context.lake.blocks([*files, new], points_of, "event_timestamp", is_near):
+    for points in map(move.both_sides, context.lake.blocks([*files, new], points_of, "event_timestamp", is_near)):
         time = points["event_timestamp"]
         behind = at.search_sorted(time, side="right")
         to_next = at.gather(behind.clip(0, len(edges) - 1)) - time

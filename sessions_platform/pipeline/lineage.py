@@ -4,17 +4,19 @@ Here belongs the search for it in the lake, while the load's transaction is open
 as `merged_into` (`storage/warehouses`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import polars as pl
 
 from sessions_platform.contracts.calendar import contiguous_runs
+from sessions_platform.contracts.column_types import OWN_USER_ID
 from sessions_platform.contracts.sessions import sessionized_columns
+from sessions_platform.engines.accepted_events import resolve_by
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.storage.ledger.ledger import LandingVersion, SessionVersion, Snapshot
-from sessions_platform.transforms.activity import point_columns
-from sessions_platform.transforms.sessionize import affected_partitions, sessionize_window
+from sessions_platform.transforms.activity import is_active, point_columns
+from sessions_platform.transforms.sessionize import EventReader, affected_partitions, sessionize_window
 from sessions_platform.transforms.sort_events import IDENTITY, time_order
 
 
@@ -39,15 +41,30 @@ def find_merged_into(
     """
     schema, order = sessionized_columns(context.stream), time_order(context.stream)
     columns = list(dict.fromkeys([*IDENTITY, *order, *point_columns(context.stream)]))
-    before = context.lake.scan([version.path for version in old], schema)
+    before = _as_accepted(context, [version.path for version in old], schema)
     lost = before.filter(pl.col("session_id").is_in(list(vanished)))
-    events = lost.select(*columns, _vanished="session_id").collect()
+    resolve = resolve_by(context.lake, context.stream, landings)
+    events = resolve(lost).select(*columns, _vanished="session_id").collect()
     loaded = _sessions_loaded(context, [version.path for version in new], events)
-    elsewhere = _sessions_elsewhere(context, landings, events.join(loaded, on=IDENTITY, how="anti"))
-    survivors = pl.concat([loaded, events.join(elsewhere, on=IDENTITY)]).sort(order, nulls_last=True)
+    read = context.reader(Snapshot(0, tuple(landings)), resolve=resolve)
+    elsewhere = _sessions_elsewhere(context, read, events.join(loaded, on=IDENTITY, how="anti"))
+    passive_last = [~is_active(context.stream.session)] if context.stream.session.passive else []
+    survivors = pl.concat([loaded, events.join(elsewhere, on=IDENTITY)])
+    survivors = survivors.sort("event_timestamp", *passive_last, *order, nulls_last=True)
     survivors = survivors.filter(pl.col("session_id").is_not_null())  # a passive event may be in no session now
     first = survivors.unique("_vanished", keep="first", maintain_order=True)
     return dict(first.select("_vanished", "session_id").iter_rows())
+
+
+def _as_accepted(context: StreamContext, paths: Sequence[str], schema: Mapping[str, pl.DataType]) -> pl.LazyFrame:
+    """Sessionized events of these files with the users that they had as they were accepted.
+
+    A rule before may have cut by person where this one does not, and the other way round.
+    """
+    if OWN_USER_ID in context.event_columns:  # the stream's own column, of which no rule by person is possible
+        return context.lake.scan(paths, schema)
+    events = context.lake.scan(paths, {**schema, OWN_USER_ID: pl.String()})
+    return events.with_columns(user_id=pl.coalesce(OWN_USER_ID, "user_id"))
 
 
 def _sessions_loaded(context: StreamContext, paths: Sequence[str], events: pl.DataFrame) -> pl.DataFrame:
@@ -61,10 +78,9 @@ def _sessions_loaded(context: StreamContext, paths: Sequence[str], events: pl.Da
     return pl.concat(sessions)
 
 
-def _sessions_elsewhere(context: StreamContext, landings: Sequence[LandingVersion], lost: pl.DataFrame) -> pl.DataFrame:
+def _sessions_elsewhere(context: StreamContext, read_all: EventReader, lost: pl.DataFrame) -> pl.DataFrame:
     """The sessions of other partitions that contain these events; of stale partitions, as a refresh will make them."""
     stream, affected_users = context.stream, lost["user_id"].unique()
-    read_all = context.reader(Snapshot(0, tuple(landings)))
 
     def read(start: datetime, end: datetime, users: pl.Series | None = None) -> pl.DataFrame:
         return read_all(start, end, affected_users if users is None else users)

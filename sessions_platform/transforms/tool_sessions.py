@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from sessions_platform.contracts.events import event_columns
+from sessions_platform.contracts.sessions import cut_columns
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.transforms.sessionize import sessionize
 from sessions_platform.transforms.sort_events import IDENTITY
@@ -37,7 +37,7 @@ def compare_with_rule(sessionized: pl.DataFrame, stream: Stream) -> Compared:
     """
     tool_id = stream.session.id or ""
     by_rule_alone = stream.model_copy(update={"session": stream.session.model_copy(update={"id": None})})
-    ruled = sessionize(sessionized.select(*event_columns(stream)), by_rule_alone)
+    ruled = sessionize(sessionized.select(*cut_columns(stream)), by_rule_alone)
     events = sessionized.filter(pl.col("session_id").is_not_null())
     events = events.join(ruled.select(*IDENTITY, _rule="session_id"), on=IDENTITY)
     named = events.select("session_id", "_rule", "event_timestamp", tool_session_id=pl.col(tool_id))

@@ -381,6 +381,11 @@ class Comparison:
 
     @property
     def accepted(self) -> list[Event]:
+        """All accepted events, with their person where sessions are cut by it."""
+        return expected.with_people(self._as_accepted, self._as_accepted, self.variant)
+
+    @property
+    def _as_accepted(self) -> list[Event]:
         return [event for draft in self.published.values() for event in draft.expected.accepted]
 
     def _expect(self) -> None:
@@ -481,7 +486,9 @@ class Comparison:
         assert {row["session_id"] for row in log if row["merged_into"]} <= before.keys() - after.keys()
         if self._is_fresh(work):
             for session_id in before.keys() - after.keys():
-                follows = expected.merged_into(events[session_id], self.accepted, work.version.variant)
+                variant, accepted = work.version.variant, self._as_accepted
+                lost, left = (expected.with_people(e, accepted, variant) for e in (events[session_id], accepted))
+                follows = expected.merged_into(lost, left, variant)
                 assert merged_into[session_id] == follows
                 assert follows is None or follows in after or self.stale()
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from sessions_platform.transforms import reference_sessionizer as reference
 from sessions_platform.transforms.reference_sessionizer import Event
+from sessions_platform_tests import identity_oracle
 from sessions_platform_tests.exactness.stream_variant import (
     DIRECT,
     StreamVariant,
@@ -21,6 +22,7 @@ from sessions_platform_tests.exactness.stream_variant import (
     last_moment,
     partition_of,
 )
+from sessions_platform_tests.identity_oracle import Seen
 
 Row = dict[str, Any]
 Place = tuple[str, int]  # a file and a line of it
@@ -68,7 +70,9 @@ def content(event: Event, variant: StreamVariant) -> Row:
     """What two copies of an event are compared by."""
     if variant.compared == "id":
         return {}
-    compared = set(event) - {*PROVENANCE, "shelf"} if variant.compared == "content" else set(variant.compared)
+    compared = (
+        set(event) - {*PROVENANCE, "shelf", "own_user_id"} if variant.compared == "content" else set(variant.compared)
+    )
     return {name: value for name, value in event.items() if name in compared}
 
 
@@ -133,6 +137,28 @@ def _give_ids(events: list[Event], files: Mapping[str, Sequence[bytes]]) -> None
             ids[uri, at] = str(uuid.UUID(bytes=hashlib.md5(text.encode(), usedforsecurity=False).digest()))
             seen[line] += 1
         event["event_id"] = ids[original, at]
+
+
+# People ---------------------------------------------------------------------------------------------------
+
+
+def with_people(events: Iterable[Event], accepted: Sequence[Event], variant: StreamVariant) -> list[Event]:
+    """Events with the person as their user, by all accepted events; as they are where sessions are not a person's.
+
+    Events that have a person already, of an earlier state of links, get the one of this.
+    """
+    own = [_with_own_user(event) for event in events]
+    if not variant.most_users:
+        return own
+    seen = [Seen(e["landing_partition"], e["campaign"], e["user_id"], e["event_timestamp"]) for e in accepted]
+    people = {name: found.user_id for name, found in identity_oracle.resolve(seen, variant.most_users).items()}
+    return [{**e, "user_id": people.get(e["user_id"]) or e["user_id"], "own_user_id": e["user_id"]} for e in own]
+
+
+def _with_own_user(event: Event) -> Event:
+    if "own_user_id" not in event:
+        return event
+    return {**{name: value for name, value in event.items() if name != "own_user_id"}, "user_id": event["own_user_id"]}
 
 
 # Session partitions ---------------------------------------------------------------------------------------
@@ -292,7 +318,7 @@ def merged_into(vanished: list[Event], events: list[Event], variant: StreamVaria
         for session in reference.sessions_of(events, variant.rule)
         for event in session
     }
-    for event in sorted(vanished, key=lambda e: reference.order(e, variant.rule)):
+    for event in sorted(vanished, key=lambda e: reference.order(e, variant.rule)[1:]):  # they may be several people's
         if reference.identity(event) in holder:
             return holder[reference.identity(event)]
     return None

@@ -142,7 +142,7 @@ class Batch:
 
 trains = st.builds(
     Train,
-    user=st.sampled_from(["ann", "bob", "eve"]),
+    user=st.sampled_from(["ann", "bob", "eve", "mail"]),  # the last is a campaign, too: an anonymous id
     anchor=st.integers(0, 5),
     offset=st.sampled_from(
         [(0 * HOUR, gaps) for gaps in (0, -1, -0.5, -2, 1, -1.5)]
@@ -178,6 +178,7 @@ contracts: st.SearchStrategy[Fields] = st.fixed_dictionaries(
 )
 rules: st.SearchStrategy[Fields] = st.fixed_dictionaries(
     {
+        "by_person": st.booleans(),
         "gap": st.sampled_from([timedelta(minutes=30), timedelta(hours=5), timedelta(hours=30)]),
         "gap_inclusive": st.booleans(),
         "precision": st.sampled_from(["us", "us", "ms", "s"]),
@@ -442,6 +443,13 @@ class ExactSessionsOfTools(ExactInterleavings):
 
     def possible(self, variant: StreamVariant) -> StreamVariant:
         return replace(variant, by_tool=True, gap=timedelta(minutes=30), id_within=timedelta(hours=30))
+
+
+class ExactSessionsOfPeople(ExactInterleavings):
+    """All by person, whom links that come and go make of campaigns."""
+
+    def possible(self, variant: StreamVariant) -> StreamVariant:
+        return replace(variant, by_person=True, shared_above=variant.shared_above or 1)
 
 
 class ExactSessionsThroughAssets(ExactSessions):

@@ -64,6 +64,7 @@ class StreamVariant:
     compared: str | tuple[str, ...] = "content"
     shared_above: int | None = None  # of the campaigns as anonymous ids; None where the stream states no identity
     # the session rule
+    by_person: bool = False  # where the stream states an identity
     gap: timedelta = timedelta(minutes=30)
     gap_inclusive: bool = False
     precision: str = "us"
@@ -83,6 +84,11 @@ class StreamVariant:
     engaged: str | None = None  # "ga4" or "snowplow"
     bounce: str | None = None
     converts: bool = False
+
+    @property
+    def most_users(self) -> int | None:
+        """Of an anonymous id that is a person's; None where sessions are not a person's."""
+        return self.shared_above if self.by_person else None
 
     @property
     def aggregates(self) -> dict[str, Column]:
@@ -170,6 +176,7 @@ class StreamVariant:
             "seq": {"type": "integer", "nullable": True},
         }
         session = {
+            "by": "person" if self.most_users else "user",
             "gap": _spelled(self.gap),
             "gap_inclusive": self.gap_inclusive,
             "precision": self.precision,

@@ -4,10 +4,12 @@ import json
 from collections.abc import Callable
 from datetime import timedelta
 
+import polars as pl
 import pytest
 from psycopg.sql import SQL
 
-from sessions_platform.pipeline import publish
+from sessions_platform.engines import accepted_events, polars
+from sessions_platform.pipeline import moved_people, publish
 from sessions_platform.storage.warehouses.postgres import identity_links
 from sessions_platform_tests.exactness.comparison import Comparison, Environment
 from sessions_platform_tests.exactness.stream_variant import StreamVariant
@@ -59,3 +61,58 @@ def test_the_scenario_detects_each_defect(
     defect(monkeypatch)
     with pytest.raises(AssertionError):
         run_scenario(environment)
+
+
+# Where sessions are cut by person -----------------------------------------------------------------------------
+
+
+def link_moves_nobody(patch: pytest.MonkeyPatch) -> None:
+    """A publication does not notice that its links make events other people's."""
+    patch.setattr(moved_people, "moved_ids", lambda *_: pl.Series(dtype=pl.String))
+
+
+def person_before_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """Only sessions of the person whose an event comes to be are made anew."""
+    patch.setattr(moved_people, "_both", lambda _before, after, _ids: after)
+
+
+def links_of_the_newest_partition(patch: pytest.MonkeyPatch) -> None:
+    """A session partition is computed by links of one landing partition."""
+    resolve = accepted_events.resolve_by
+    patch.setattr(polars, "resolve_by", lambda lake, stream, landings: resolve(lake, stream, landings[-1:]))
+
+
+def run_scenario_of_people(environment: Environment) -> None:
+    """A phone whose visit goes over midnight with its person's; then it is shared, and then again it is not."""
+    comparison = Comparison(environment, StreamVariant(shared_above=1, by_person=True))
+    over_midnight = [line("ann", 1430, ""), line("mail", 1450, "")]
+    try:
+        for day, rows in [
+            ("2026-01-01", [line("ann", 100, "mail"), *over_midnight]),
+            ("2026-01-03", [line("bob", 3000, "mail")]),
+            ("2026-01-03", [line("bob", 3000, "")]),
+        ]:
+            comparison.put(comparison.uri(day, "a"), rows, day)
+            comparison.ingest_and_publish(day)
+            comparison.check()
+            comparison.refresh(*comparison.last_stale)
+            comparison.check()
+    finally:
+        comparison.close()
+
+
+def test_the_scenario_of_people_passes_without_a_defect(environment: Environment) -> None:
+    run_scenario_of_people(environment)
+
+
+@pytest.mark.parametrize(
+    "defect",
+    [link_moves_nobody, person_before_forgotten, links_of_the_newest_partition],
+    ids=lambda defect: defect.__name__,
+)
+def test_the_scenario_of_people_detects_each_defect(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch, defect: Defect
+) -> None:
+    defect(monkeypatch)
+    with pytest.raises(AssertionError):
+        run_scenario_of_people(environment)

@@ -15,6 +15,7 @@ _DESCRIPTIONS = {
     "boundary_reason": "Why the event opens a session; null where it does not.",
     "session_partition": "The session partition in which the session started.",
     "user_id": "Whose session it is.",
+    "own_user_id": "The event's user_id as it was accepted, where user_id is the person.",
     "session_start": "The opening event's time, in UTC.",
     "session_end": "The last event's time, in UTC.",
     "duration_seconds": "Seconds from the first event to the last.",

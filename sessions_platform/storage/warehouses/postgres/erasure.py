@@ -15,11 +15,13 @@ from sessions_platform.storage.warehouses.postgres.identity_views import LINKS
 
 _ERASED = "[erased]"
 
-# The sessions of an erased user vanish without a successor; older ones were merged into them.
+# The sessions of an erased user vanish without a successor; older ones were merged into them. A session of a person
+# may go on without the events of one of the person's devices.
 _REMOVE_CHANGES = """
 with recursive erased as (
-    select session_id from {changes}
-    where (run_id = %(run_id)s and change = 'vanished' and merged_into is null) or session_id = any(%(ids)s)
+    select session_id from {changes} t
+    where (run_id = %(run_id)s and change = 'vanished' and merged_into is null)
+        or (session_id = any(%(ids)s) and not exists (select from {sessions} s where s.session_id = t.session_id))
     union
     select c.session_id from {changes} c join erased e on c.merged_into = e.session_id
 )

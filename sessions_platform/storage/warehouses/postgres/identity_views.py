@@ -35,6 +35,9 @@ create view {view} as
 select coalesce(own.user_id, t.user_id) as {person}, {columns}
 from {sessions} t left join {identities} own on own.anonymous_id = t.user_id""")
 
+# Where sessions are cut by person, their user is the person already.
+_CREATE_SESSIONS_OF_PERSONS = SQL("create view {view} as select t.user_id as {person}, {columns} from {sessions} t")
+
 # How the comments of the views begin, by which they are told from what is not ours.
 _OF_IDENTITIES = "The user of each anonymous id, of all links"
 _OF_SESSIONS = f"Sessions with their person, {PERSON}"
@@ -43,8 +46,11 @@ _OF_SESSIONS = f"Sessions with their person, {PERSON}"
 class IdentityViews:
     """The views of one stream. Methods work inside the connection's transaction."""
 
-    def __init__(self, stream: str, identity: Identity | None, session_columns: Sequence[str]) -> None:
+    def __init__(
+        self, stream: str, identity: Identity | None, session_columns: Sequence[str], *, by_person: bool
+    ) -> None:
         self._stream, self._identity, self._session_columns = stream, identity, session_columns
+        self._by_person = by_person
 
     def are_current(self, connection: psycopg.Connection) -> bool:
         """Whether the views are there as the stream states them, and none is there where it states no identity."""
@@ -90,7 +96,8 @@ class IdentityViews:
         view, identities = Identifier(self._stream, _SESSIONS), Identifier(self._stream, IDENTITIES)
         columns = SQL(", ").join(SQL("t.{}").format(Identifier(name)) for name in self._session_columns)
         joined = {"view": view, "sessions": Identifier(self._stream, "sessions"), "identities": identities}
-        connection.execute(_CREATE_SESSIONS.format(**joined, columns=columns, person=Identifier(PERSON)))
+        create = _CREATE_SESSIONS_OF_PERSONS if self._by_person else _CREATE_SESSIONS
+        connection.execute(create.format(**joined, columns=columns, person=Identifier(PERSON)))
         connection.execute(SQL("comment on view {} is {}").format(view, self._shown))
 
     @property
@@ -101,7 +108,8 @@ class IdentityViews:
 
     @property
     def _shown(self) -> str:
-        return f"{_OF_SESSIONS}. Columns: {', '.join(self._session_columns)}."
+        how = ", by whom they are cut" if self._by_person else ""
+        return f"{_OF_SESSIONS}{how}. Columns: {', '.join(self._session_columns)}."
 
     def _comments(self, connection: psycopg.Connection) -> tuple[str | None, str | None]:
         query = "select obj_description(to_regclass(%s), 'pg_class'), obj_description(to_regclass(%s), 'pg_class')"

@@ -160,7 +160,8 @@ class WarehouseTables:
         self.identity_links = Table(
             stream.name, LINKS, None, IDENTITY_LINK_TYPES, {}, (("landing_partition",), ("anonymous_id",), ("user_id",))
         )
-        self._identity_views = IdentityViews(stream.name, stream.identity, list(self.sessions.every_column))
+        shown, by_person = list(self.sessions.every_column), stream.persons is not None
+        self._identity_views = IdentityViews(stream.name, stream.identity, shown, by_person=by_person)
         self.dead_letters = DeadLetters(stream.name)
         self.user_sessions = UserSessionsView(stream)
         self._tables = (
