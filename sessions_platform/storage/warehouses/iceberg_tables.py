@@ -19,7 +19,7 @@ import pyarrow as pa
 from sessions_platform.contracts.secrets import text_of
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.targets import IcebergTarget
-from sessions_platform.errors import MissingExtraError
+from sessions_platform.errors import require_extra
 from sessions_platform.storage.warehouses.arrow_rows import arrow_schema, arrow_table
 from sessions_platform.storage.warehouses.base import PARTITION, Changes, Columns
 from sessions_platform.storage.warehouses.local_files import local_path, told
@@ -53,10 +53,7 @@ class IcebergTables(TableByTable[IcebergTarget]):
     """Iceberg tables of the names of the tables, in one namespace of a catalog, below one path."""
 
     def __init__(self, name: str, config: IcebergTarget, stream: Stream, tables: Mapping[str, Columns]) -> None:
-        try:
-            import pyiceberg  # noqa: F401
-        except ModuleNotFoundError:
-            raise MissingExtraError("pyiceberg", "iceberg") from None
+        require_extra("pyiceberg", "iceberg")
         super().__init__(name, config, stream, tables)
 
     def apply(self, changes: Changes) -> None:

@@ -15,7 +15,7 @@ import polars as pl
 from sessions_platform.contracts.secrets import text_of
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.targets import MysqlTarget
-from sessions_platform.errors import MissingExtraError
+from sessions_platform.errors import require_extra
 from sessions_platform.storage.warehouses.base import PARTITION, Changes, Columns, Target
 
 if TYPE_CHECKING:
@@ -56,10 +56,7 @@ class MysqlTables(Target[MysqlTarget]):
     """Tables whose names begin with the target's prefix."""
 
     def __init__(self, name: str, config: MysqlTarget, stream: Stream, tables: Mapping[str, Columns]) -> None:
-        try:
-            import pymysql  # noqa: F401
-        except ModuleNotFoundError:
-            raise MissingExtraError("pymysql", "mysql") from None
+        require_extra("pymysql", "mysql")
         super().__init__(name, config, stream, tables)
 
     def token(self) -> int:

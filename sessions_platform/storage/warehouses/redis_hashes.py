@@ -14,7 +14,7 @@ import polars as pl
 
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.targets import RedisTarget
-from sessions_platform.errors import MissingExtraError
+from sessions_platform.errors import require_extra
 from sessions_platform.storage.warehouses.base import PARTITION, Changes, Columns, LaterDeliveryError, Target
 
 if TYPE_CHECKING:
@@ -83,10 +83,7 @@ class RedisHashes(Target[RedisTarget]):
     """Sessions as JSON, below keys that begin with the target's prefix."""
 
     def __init__(self, name: str, config: RedisTarget, stream: Stream, tables: Mapping[str, Columns]) -> None:
-        try:
-            import redis  # noqa: F401
-        except ModuleNotFoundError:
-            raise MissingExtraError("redis", "redis") from None
+        require_extra("redis", "redis")
         super().__init__(name, config, stream, tables)
 
     def token(self) -> int:
