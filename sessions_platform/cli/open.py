@@ -9,11 +9,11 @@ from urllib.parse import urlencode
 
 import typer
 
+from sessions_platform.contracts.asset_selection import keys_of
 from sessions_platform.errors import UserError
 from sessions_platform.settings import Settings
 
 _SECONDS = 2
-_SELECTION = 'key:"{}/*"'
 
 
 def open_page(
@@ -39,7 +39,7 @@ def open_page(
 def page_of(stream: str | None, port: int) -> str:
     """The URL of the graph of a stream's assets, whatever groups they are in; of all assets without a stream."""
     page = f"http://127.0.0.1:{port}/asset-groups"
-    return page if stream is None else f"{page}?{urlencode({'asset-selection': _SELECTION.format(stream)})}"
+    return page if stream is None else f"{page}?{urlencode({'asset-selection': keys_of(stream)})}"
 
 
 def answers(port: int) -> bool:

@@ -6,9 +6,11 @@ Dagster is imported, so that cron may look each minute. Not here: what the ledge
 
 from collections.abc import Iterator
 from datetime import timedelta
+from urllib.parse import urlencode
 
 import psycopg
 
+from sessions_platform.contracts.asset_selection import keys_of
 from sessions_platform.contracts.stream_folder import Streams
 from sessions_platform.operations.alerts import Alert, Kind
 from sessions_platform.orchestration.dagster_metrics import STREAM_OF_CHECK
@@ -88,7 +90,7 @@ class Pages:
 
     def of_stream(self, stream: str) -> str:
         """The page of a stream's assets."""
-        return f"{self._url}/asset-groups?asset-selection=key%3A%22{stream}%2F%2A%22"
+        return f"{self._url}/asset-groups?{urlencode({'asset-selection': keys_of(stream)})}"
 
     def of_run(self, run_id: str) -> str:
         """The page of a run."""

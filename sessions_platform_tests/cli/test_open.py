@@ -46,7 +46,7 @@ def server() -> Iterator[Server]:
 def test_the_url_selects_the_assets_of_the_stream() -> None:
     parts = urlsplit(page_of("web_shop", 3001))
     assert (parts.netloc, parts.path) == ("127.0.0.1:3001", "/asset-groups")
-    assert parse_qs(parts.query) == {"asset-selection": ['key:"web_shop/*"']}
+    assert parse_qs(parts.query) == {"asset-selection": ['key:"web_shop/*" or key:"*/web_shop/*"']}
     assert page_of(None, 3000) == "http://127.0.0.1:3000/asset-groups"
 
 

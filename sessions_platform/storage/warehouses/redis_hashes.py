@@ -205,9 +205,12 @@ class RedisHashes(Target[RedisTarget]):
 
     def _client(self) -> "Redis":
         from redis import Redis
+        from redis.connection import parse_url
 
         url = self.config.url.read(f"targets.{self.name}.url")
         try:
+            if parse_url(url).keys() - _OF_A_URL:
+                raise ValueError("a parameter that no text can be")
             redis = Redis.from_url(url, decode_responses=True, socket_connect_timeout=_SECONDS, socket_timeout=_SILENCE)
             pool = redis.connection_pool
             pool.connection_class(**pool.connection_kwargs)  # it refuses parameters, not `from_url`
@@ -218,6 +221,13 @@ class RedisHashes(Target[RedisTarget]):
         return redis
 
 
+# The client takes any argument of its constructors from a URL, also those that have to be objects, such as `retry`.
+_OF_A_URL = {
+    *("host", "port", "db", "path", "username", "password", "connection_class", "client_name", "protocol"),
+    *("socket_timeout", "socket_connect_timeout", "socket_keepalive", "health_check_interval", "retry_on_timeout"),
+    *("ssl_keyfile", "ssl_certfile", "ssl_password", "ssl_ca_certs", "ssl_ca_path", "ssl_ca_data", "ssl_ciphers"),
+    *("ssl_cert_reqs", "ssl_check_hostname", "ssl_min_version"),
+}
 _FIXES = {  # by what the server says
     "refused": "start the server, or correct host and port",
     "maxmemory": "give the server more memory, or set maxmemory-policy noeviction",
