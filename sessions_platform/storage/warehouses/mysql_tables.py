@@ -35,6 +35,7 @@ _TABLE = "engine = InnoDB, character set = utf8mb4, collate = utf8mb4_bin"
 _COLUMNS = "select column_name, data_type from information_schema.columns where table_schema = %s and table_name = %s"
 _DELIVERY = "sessions_platform_delivery"
 _ROWS_AT_ONCE = 10_000
+_STATEMENT_BYTES = 1_000_000
 _SECONDS = 10  # to connect
 _SILENCE = 600  # seconds for which a statement may be without an answer
 _FIXES = {
@@ -111,10 +112,11 @@ class MysqlTables(Target[MysqlTarget]):
     def _replace(self, cursor: "Cursor", table: str, columns: Columns, changes: Changes) -> None:
         named = self._named(table)
         cursor.execute(f"delete from {named} where {PARTITION} in %s", [list(changes.partitions)])
-        names, places = ", ".join(map(_quoted, columns)), ", ".join(["%s"] * len(columns))
+        names = ", ".join(map(_quoted, columns))
         for frame in changes.rows_of(table):
-            for rows in frame.select(*columns).with_columns(_without_zone(columns)).iter_slices(_ROWS_AT_ONCE):
-                cursor.executemany(f"insert into {named} ({names}) values ({places})", rows.rows())
+            for rows in frame.iter_slices(_ROWS_AT_ONCE):
+                for literals in _literals(rows, columns):
+                    cursor.execute(f"insert into {named} ({names}) values ({literals})")
 
     def _delivered(self, cursor: "Cursor", lock: str = "") -> tuple[str, int]:
         """Whose sessions the tables have, and the token of the delivery that made them."""
@@ -186,10 +188,32 @@ def _quoted(name: str) -> str:
     return f"`{name}`"
 
 
-def _without_zone(columns: Columns) -> list[pl.Expr]:
-    """Times in UTC as the server takes them."""
-    times = [name for name, dtype in columns.items() if isinstance(dtype, pl.Datetime)]
-    return [pl.col(name).dt.replace_time_zone(None) for name in times]
+def _literals(rows: pl.DataFrame, columns: Columns) -> Iterator[str]:
+    """Rows as SQL has them between the outer parentheses of `values`, in texts that are not much longer than a packet.
+
+    As the client's library writes values one by one, but by column, which takes a tenth of its time.
+    """
+    row = pl.concat_str([_literal(name, dtype) for name, dtype in columns.items()], separator=",")
+    texts = rows.select(row.alias("_row")).with_columns(
+        _part=pl.col("_row").str.len_bytes().cast(pl.Int64).cum_sum() // _STATEMENT_BYTES
+    )
+    for part in texts.partition_by("_part", maintain_order=True):
+        yield "),(".join(part["_row"])
+
+
+def _literal(name: str, dtype: pl.DataType) -> pl.Expr:
+    """A value as a literal of SQL, where a backslash is no escape: floats with an exponent, else they are decimals."""
+    value = pl.col(name)
+    if dtype == pl.String():
+        text = pl.format("'{}'", value.str.replace_all("'", "''", literal=True))
+    elif dtype == pl.Float64():
+        plain = value.cast(pl.String())
+        text = pl.when(plain.str.contains("e", literal=True)).then(plain).otherwise(plain + "e0")
+    elif isinstance(dtype, pl.Datetime):
+        text = value.dt.strftime("'%Y-%m-%d %H:%M:%S%.6f'")
+    else:
+        text = value.cast(pl.Int64()).cast(pl.String())
+    return text.fill_null("null")
 
 
 def _frame(rows: Sequence[Sequence[Any]], columns: Columns) -> pl.DataFrame:
