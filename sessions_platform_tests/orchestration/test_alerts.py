@@ -116,6 +116,7 @@ def test_a_storage_of_dagster_that_is_down_is_told_and_ends_no_other_alert(watch
         messages = watch.hook.take()
         assert [(each["status"], each["kind"]) for each in messages] == expected
         assert "s3cr3t" not in json.dumps(messages)
+        assert all("DAGSTER_POSTGRES_URL" in each["fix"] for each in messages)
     assert watch.look() == {("recovered", "dagster_unreachable")}
 
 

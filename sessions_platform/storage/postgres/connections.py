@@ -37,12 +37,13 @@ _CLIENT = {
 }
 
 
-def open_connection(url: str, where: str, *, reads: bool = False) -> psycopg.Connection:
+def open_connection(url: str, where: str, variable: str, *, reads: bool = False) -> psycopg.Connection:
     """Connect.
 
     Args:
         url: a libpq URL, whose parameters are kept.
         where: the server, without secrets, for messages.
+        variable: which variable names it, for messages.
         reads: whether only queries follow, which are then given less time.
 
     Raises:
@@ -52,13 +53,12 @@ def open_connection(url: str, where: str, *, reads: bool = False) -> psycopg.Con
     try:
         return psycopg.connect(conninfo(url, reads=reads))
     except psycopg.OperationalError as error:
-        raise UnreachableError(
-            where, str(error).strip()
-        ) from None  # shows no password of a URL that `settings` accepts
+        # shows no password of a URL that `settings` accepts
+        raise UnreachableError(where, str(error).strip(), variable) from None
     except (psycopg.ProgrammingError, ValueError):
         # the message could quote the URL, which may contain a password
         raise SettingsError(
-            "SESSIONS_WAREHOUSE_URL: PostgreSQL can't parse this URL. Fix: write postgresql://user@host/database, and "
+            f"{variable}: PostgreSQL can't parse this URL. Fix: write postgresql://user@host/database, and "
             "percent-encode special characters of the password."
         ) from None
 

@@ -47,8 +47,8 @@ class Database:
     statement can make anything else; with a URL of a server for loading only, they take on the reader's role in it.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, variable: str = "SESSIONS_WAREHOUSE_URL") -> None:
+        self._settings, self._variable = settings, variable  # the latter names the server, in messages
         self._last_reached: dict[bool, tuple[int, str]] = {}  # for readers or not: by which process, at which URL
         self._kept = threading.local()  # `idle`: the connections that are kept open, where any are
 
@@ -65,7 +65,7 @@ class Database:
         with suppress(psycopg.ProgrammingError):
             parts = conninfo_to_dict(self._settings.warehouse_url)
             return f"postgresql://{parts.get('host', '')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
-        return "the database of SESSIONS_WAREHOUSE_URL"
+        return f"the database of {self._variable}"
 
     @property
     def reader_url(self) -> str:
@@ -236,9 +236,9 @@ class Database:
         process, url = self._last_reached.get(reads, (0, ""))
         if process == os.getpid():
             with suppress(UnreachableError):
-                return open_connection(url, self.shown, reads=reads)
+                return open_connection(url, self.shown, self._variable, reads=reads)
         url = self._url(reads=reads)
-        connection = open_connection(url, self.shown, reads=reads)
+        connection = open_connection(url, self.shown, self._variable, reads=reads)
         self._last_reached[reads] = (os.getpid(), url)
         return connection
 
@@ -253,7 +253,7 @@ class Database:
 def dagster_database(settings: Settings) -> Database:
     """The database of Dagster's own storage: the one that the settings name, else one of the embedded server."""
     url = settings.dagster_postgres_url or embedded.attach(settings.home).url("dagster", OWNER)
-    return Database(replace(settings, warehouse_url=url))
+    return Database(replace(settings, warehouse_url=url), "DAGSTER_POSTGRES_URL")
 
 
 def _read_only(connection: psycopg.Connection) -> None:

@@ -25,12 +25,15 @@ class DatabaseError(UserError):
 
 
 class UnreachableError(UserError):
-    """The database can't be connected to. `is_refusal` says whether another attempt would fail the same way."""
+    """The database can't be connected to. `is_refusal` says whether another attempt would fail the same way.
 
-    def __init__(self, where: str, reason: str) -> None:
+    `variable` is the one that names it.
+    """
+
+    def __init__(self, where: str, reason: str, variable: str = "SESSIONS_WAREHOUSE_URL") -> None:
         self.is_refusal = any(refusal in reason for refusal in _REFUSALS)
         in_a_line = _SPACE.sub(" ", reason).rstrip(".")
-        super().__init__(f"{where} can't be reached: {in_a_line}. Fix: start it, or correct SESSIONS_WAREHOUSE_URL.")
+        super().__init__(f"{where} can't be reached: {in_a_line}. Fix: start it, or correct {variable}.")
 
 
 class RowsChangedMeanwhileError(RuntimeError):
