@@ -5,17 +5,25 @@ here: the metrics (`orchestration/metrics.py`), and alerts that need no Promethe
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import yaml
 
+from sessions_platform.settings import AlertSettings
 from sessions_platform.storage.metric_query import PREFIX
 
 _P = PREFIX
 _SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 _OF_STREAM = '{stream=~"$stream"}'
+# The jobs that failed last, with when: those that never succeeded, too.
+_FAILED_LAST = (
+    f'{_P}run_ended_timestamp_seconds{{status="failure"}} > ignoring (status) '
+    f'({_P}run_ended_timestamp_seconds{{status="success"}} or ignoring (status) '
+    f'0 * {_P}run_ended_timestamp_seconds{{status="failure"}})'
+)
 _WIDTH, _HEIGHT = 12, 8  # of Grafana's 24 columns
 
 
@@ -143,15 +151,14 @@ PLATFORM = (
     Panel(
         "Jobs that failed last",
         "Seconds since the failure, where no success came after it.",
-        f'time() - ({_P}run_ended_timestamp_seconds{{status="failure"}} > ignoring (status) '
-        f'{_P}run_ended_timestamp_seconds{{status="success"}})',
-        "{{stream}} {{job}}",
+        f"time() - ({_FAILED_LAST})",
+        "{{stream}} {{dagster_job}}",
         "s",
     ),
     Panel(
         "Checks that fail",
-        "0 where the last evaluation failed.",
-        f"{_P}check_passed{_OF_STREAM} == 0",
+        "1 while the last evaluation has failed.",
+        f"1 - ({_P}check_passed{_OF_STREAM} == 0)",
         "{{stream}} {{asset}} {{check}}",
     ),
     Panel(
@@ -168,41 +175,54 @@ PLATFORM = (
 )
 DASHBOARDS = {"streams": ("Sessions: streams", STREAMS), "platform": ("Sessions: platform", PLATFORM)}
 
-RULES = (
-    Rule("SessionsMetricsDown", 'up{job="sessions-platform"} == 0', "5m", "error",
-         "Nothing answers at the address of sessions-platform metrics.", "Start it, and see its standard error."),
-    Rule("SessionsLedgerDown", f"{_P}ledger_up == 0", "5m", "error",
-         "The warehouse's ledger does not answer.", "See the standard error of sessions-platform metrics."),
-    Rule("SessionsDagsterDown", f"{_P}dagster_up == 0", "15m", "error",
-         "Dagster's storage does not answer.", "See the standard error of sessions-platform metrics."),
-    Rule("SessionsStreamBroken", f"{_P}stream_usable == 0", "5m", "error",
-         "The file of the stream {{ $labels.stream }} has mistakes.", "sessions-platform check {{ $labels.stream }}"),
-    Rule("SessionsNothingLanded", f"time() - {_P}read_timestamp_seconds > 26 * 3600", "5m", "warning",
-         "Nothing was read of {{ $labels.stream }} for {{ $value | humanizeDuration }}.",
-         "See whether files arrive, and whether its sensor is on."),
-    Rule("SessionsStale", f"time() - {_P}stale_since_timestamp_seconds > 6 * 3600", "5m", "warning",
-         "Sessions of {{ $labels.stream }} lack changes for {{ $value | humanizeDuration }}.",
-         "sessions-platform run {{ $labels.stream }}"),
-    Rule("SessionsQueueGrew", f'delta({_P}rows{{outcome="rejected"}}[1d]) > 100', "5m", "warning",
-         "{{ $value | humanize }} rows of {{ $labels.stream }} more are rejected than a day ago.",
-         "sessions-platform rejected list {{ $labels.stream }}"),
-    Rule("SessionsRunFailed", f'{_P}run_ended_timestamp_seconds{{status="failure"}} > ignoring (status) '
-         f'({_P}run_ended_timestamp_seconds{{status="success"}} or ignoring (status) '
-         f'0 * {_P}run_ended_timestamp_seconds{{status="failure"}})', "1m", "error",
-         "The last run of {{ $labels.job }} of {{ $labels.stream }} failed.", "See its page in Dagster's UI."),
-    Rule("SessionsCheckFailed", f"{_P}check_passed == 0", "1m", "error",
-         "The check {{ $labels.check }} of {{ $labels.stream }} {{ $labels.asset }} failed.",
-         "See its metadata in Dagster's UI."),
-    Rule("SessionsSensorSilent", f'time() - {_P}automation_ticked_timestamp_seconds{{kind="sensor"}} > 900 and '
-         f"on (name, kind) {_P}automation_on == 1", "1m", "error",
-         "The sensor {{ $labels.name }} was last evaluated {{ $value | humanizeDuration }} ago.",
-         "See its last tick in Dagster's UI."),
-    Rule("SessionsDaemonDead", f"time() - max({_P}daemon_heartbeat_timestamp_seconds) > 300", "1m", "error",
-         "No daemon of Dagster is alive.", "Start dagster-daemon run."),
-    Rule("SessionsDeliveriesBehind", f"{_P}deliveries_behind > 0", "6h", "warning",
-         "{{ $labels.target }} lacks {{ $value }} session partitions of {{ $labels.stream }}.",
-         "See the last delivery's run."),
-)  # fmt: skip
+
+def _seconds(limit: timedelta) -> int:
+    return round(limit.total_seconds())
+
+
+def alert_rules(limits: AlertSettings) -> tuple[Rule, ...]:
+    """The rules, which fire by the same limits as the platform's own alerts."""
+    unread, stale, silent = map(_seconds, (limits.nothing_landed, limits.stale, limits.sensor_silent))
+    return (
+        Rule("SessionsMetricsDown", 'up{job="sessions-platform"} == 0', "5m", "error",
+             "Nothing answers at the address of sessions-platform metrics.", "Start it, and see its standard error."),
+        Rule("SessionsLedgerDown", f"{_P}ledger_up == 0", "5m", "error",
+             "The warehouse's ledger does not answer.", "See the standard error of sessions-platform metrics."),
+        Rule("SessionsDagsterDown", f"{_P}dagster_up == 0", "15m", "error",
+             "Dagster's storage does not answer.", "See the standard error of sessions-platform metrics."),
+        Rule("SessionsStreamBroken", f"{_P}stream_usable == 0", "5m", "error",
+             "The file of the stream {{ $labels.stream }} has mistakes.",
+             "sessions-platform check {{ $labels.stream }}"),
+        Rule("SessionsNothingLanded", f"time() - {_P}read_timestamp_seconds > {unread}", "5m", "warning",
+             "Nothing was read of {{ $labels.stream }} for {{ $value | humanizeDuration }}.",
+             "See whether files arrive, and whether its sensor is on."),
+        Rule("SessionsStale", f"time() - {_P}stale_since_timestamp_seconds > {stale}", "5m", "warning",
+             "Sessions of {{ $labels.stream }} lack changes for {{ $value | humanizeDuration }}.",
+             "sessions-platform run {{ $labels.stream }}"),
+        Rule("SessionsQueueGrew", f'delta({_P}rows{{outcome="rejected"}}[1d]) >= {limits.rejected_rows}', "5m",
+             "warning",
+             "{{ $value | humanize }} rows of {{ $labels.stream }} more are rejected than a day ago.",
+             "sessions-platform rejected list {{ $labels.stream }}"),
+        Rule("SessionsRunFailed", _FAILED_LAST, "1m", "error",
+             "The last run of {{ $labels.dagster_job }} of {{ $labels.stream }} failed.",
+             "See its page in Dagster's UI."),
+        Rule("SessionsCheckFailed", f"{_P}check_passed == 0", "1m", "error",
+             "The check {{ $labels.check }} of {{ $labels.stream }} {{ $labels.asset }} failed.",
+             "See its metadata in Dagster's UI."),
+        Rule("SessionsSensorSilent",
+             f'time() - {_P}automation_ticked_timestamp_seconds{{kind="sensor"}} > {silent} and '
+             f"on (name, kind) {_P}automation_on == 1", "1m", "error",
+             "The sensor {{ $labels.name }} was last evaluated {{ $value | humanizeDuration }} ago.",
+             "See its last tick in Dagster's UI."),
+        Rule("SessionsDaemonDead", f"time() - max({_P}daemon_heartbeat_timestamp_seconds) > 300", "1m", "error",
+             "No daemon of Dagster is alive.", "Start dagster-daemon run."),
+        Rule("SessionsDeliveriesBehind", f"{_P}deliveries_behind > 0", f"{stale}s", "warning",
+             "{{ $labels.target }} lacks {{ $value }} session partitions of {{ $labels.stream }}.",
+             "See the last delivery's run."),
+    )  # fmt: skip
+
+
+RULES = alert_rules(AlertSettings())
 
 
 def dashboard(name: str) -> dict[str, Any]:
@@ -252,9 +272,9 @@ def _panel(number: int, panel: Panel) -> dict[str, Any]:
     }
 
 
-def rules() -> dict[str, Any]:
+def rules(stated: Sequence[Rule] = RULES) -> dict[str, Any]:
     """The rules as Prometheus loads them."""
-    return {"groups": [{"name": "sessions-platform", "rules": [_rule(rule) for rule in RULES]}]}
+    return {"groups": [{"name": "sessions-platform", "rules": [_rule(rule) for rule in stated]}]}
 
 
 def _rule(rule: Rule) -> dict[str, Any]:
@@ -267,7 +287,12 @@ def _rule(rule: Rule) -> dict[str, Any]:
     }
 
 
-def files() -> dict[str, str]:
-    """What is installed, by file name: two dashboards for Grafana, and `rules.yml` for Prometheus."""
+def files(limits: AlertSettings | None = None) -> dict[str, str]:
+    """What is installed, by file name: two dashboards for Grafana, and `rules.yml` for Prometheus.
+
+    Args:
+        limits: when rules fire that a limit decides; the defaults where there are none.
+    """
     made = {f"{name}.json": json.dumps(dashboard(name), indent=2) + "\n" for name in DASHBOARDS}
-    return {**made, "rules.yml": yaml.safe_dump(rules(), sort_keys=False, width=120)}
+    stated = RULES if limits is None else alert_rules(limits)
+    return {**made, "rules.yml": yaml.safe_dump(rules(stated), sort_keys=False, width=120)}

@@ -21,7 +21,7 @@ _RUNS = MetricQuery(
         max(end_time)
     from runs left join run_tags tag on tag.run_id = runs.run_id and tag.key = 'sessions/stream'
     group by 1, 2, 3""",
-    ("stream", "job", "status"),
+    ("stream", "dagster_job", "status"),  # `job` is Prometheus' own label of what it scrapes, and overrules others
     (
         Metric("runs", "Runs that Dagster's storage has, until they are purged."),
         Metric("run_ended_timestamp_seconds", "When the last run of this status ended."),

@@ -24,7 +24,20 @@ from sessions_platform_tests.servers.running import free_port
 
 PAGE = Path(__file__).parents[2] / "docs" / "monitoring.md"
 ALLOWED_LABELS = {
-    *("stream", "outcome", "reason", "asset", "target", "job", "status", "step", "check", "name", "kind", "daemon")
+    *(
+        "stream",
+        "outcome",
+        "reason",
+        "asset",
+        "target",
+        "dagster_job",
+        "status",
+        "step",
+        "check",
+        "name",
+        "kind",
+        "daemon",
+    )
 }
 DAY, CANARY = "2026-01-01", "canary-user"
 Values = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -91,7 +104,7 @@ def test_the_ledgers_metrics_are_those_of_the_status(scraped: Scraped) -> None:
 def test_dagsters_metrics_are_those_of_the_runs(scraped: Scraped) -> None:
     found, name = values(scraped.text), scraped.home.name
     ours = [(metric, dict(labels), value) for (metric, labels), value in found.items() if ("stream", name) in labels]
-    assert {labels["job"]: value for metric, labels, value in ours if metric == "runs"} == {
+    assert {labels["dagster_job"]: value for metric, labels, value in ours if metric == "runs"} == {
         "materialize_all": 1.0,
         "ingest_events": 1.0,
         "deliver_copy": 1.0,
