@@ -161,9 +161,17 @@ class Trials:
         folder: of the trials.
         server: where PostgreSQL is.
         lakes_url: the URL below which the trials' lakes are, where these are in an object store.
+        write: writes the stream's files into the folder of a trial; by default ``write_stream``.
     """
 
-    def __init__(self, folder: Path, server: Settings, lakes_url: str | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        server: Settings,
+        lakes_url: str | None = None,
+        write: Callable[[Path], None] | None = None,
+    ) -> None:
+        self._write = write or write_stream
         self._folder = folder
         self._lakes_url = lakes_url
         self.server_home = server.home
@@ -171,7 +179,7 @@ class Trials:
         self._expected: dict[str, State] = {}
         self._points: dict[str, list[str]] = {}
         self._template = self._make(f"template_{next(_numbers)}", None)
-        write_stream(self._template.folder)
+        self._write(self._template.folder)
         first(self._template.open(), self._template.folder)
 
     @contextmanager
@@ -180,7 +188,7 @@ class Trials:
         name = f"fault{next(_numbers)}"
         trial = self._make(name, None if command == "first" else self._template)
         if command == "first":
-            write_stream(trial.folder)
+            self._write(trial.folder)
         try:
             yield trial
         finally:
@@ -311,10 +319,10 @@ def write_stream(folder: Path) -> None:
     """
     streams = folder / "streams"
     for day in (1, 2):
-        _write(streams / "landing" / f"2026-01-0{day}" / "a.ndjson", _day(day))
-    _write(streams / "landing" / "2026-01-02" / "late.ndjson", [_event("ann", 40, "late-0"), *_day(1)[:1]])
-    _write(folder / "new" / "third.ndjson", _day(3))
-    _write(folder / "new" / "late.ndjson", [_event("bob", 45, "late-1"), _event(None, 46, "late-2")])
+        write_lines(streams / "landing" / f"2026-01-0{day}" / "a.ndjson", _day(day))
+    write_lines(streams / "landing" / "2026-01-02" / "late.ndjson", [_event("ann", 40, "late-0"), *_day(1)[:1]])
+    write_lines(folder / "new" / "third.ndjson", _day(3))
+    write_lines(folder / "new" / "late.ndjson", [_event("bob", 45, "late-1"), _event(None, 46, "late-2")])
     (streams / "shop.yaml").write_text(yaml.safe_dump({**PLAIN, "name": STREAM, "end": "2026-01-06"}, sort_keys=False))
 
 
@@ -332,6 +340,7 @@ def _event(user: str | None, minute: int, name: str) -> str:
     return json.dumps({"id": name, "user": user, "ts": moment.isoformat(), "type": "view", "url": f"/{name}"})
 
 
-def _write(file: Path, lines: list[str]) -> None:
+def write_lines(file: Path, lines: list[str]) -> None:
+    """A landing file."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("".join(f"{line}\n" for line in lines))
