@@ -59,11 +59,18 @@ TEST_PROCESSES := $(shell n=$$(nproc 2>/dev/null || echo 3); if [ $$n -lt 4 ]; t
 
 .PHONY: test
 test: setup ## Run the tests that are quick, in about five minutes
-	$(BIN)/pytest -n $(TEST_PROCESSES) --dist worksteal -m "not slow and not browser and not servers"
+	$(BIN)/pytest -n $(TEST_PROCESSES) --dist worksteal -m "not slow and not browser and not servers and not spark"
 
 .PHONY: servers
 servers: setup ## Read from real servers (S3, Azure, Kafka …), which the tests install from their registries
 	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile -m servers
+
+# In an environment of its own, of 2.4 GB. Where it can't be installed, its tests are skipped and say so.
+.PHONY: spark
+spark: setup ## Compute sessions on Spark and on Sail, which are installed into build/spark
+	@UV_PROJECT_ENVIRONMENT=build/spark .tools/bin/uv sync --quiet --frozen --all-extras --group spark --python .tools/bin/python \
+	  && python=build/spark/bin/python || python=$(BIN)/python; \
+	$$python -m pytest -m spark -W "ignore::FutureWarning"
 
 .PHONY: prove
 prove: setup ## Compare 500 random histories of 30 steps with one sort of all events, for half an hour or more
@@ -100,8 +107,8 @@ site: setup ## Build the documentation as a site into build/site, without a brok
 .PHONY: sbom
 sbom: setup ## Write what is installed to build/sbom.json (CycloneDX), and the versions to build/versions.txt
 	@mkdir -p build
-	.tools/bin/uv export --quiet --frozen --no-dev --all-extras --format cyclonedx1.5 --preview-features sbom-export --output-file build/sbom.json
-	.tools/bin/uv export --quiet --frozen --no-dev --all-extras --no-hashes --no-emit-project --output-file build/versions.txt
+	.tools/bin/uv export --quiet --frozen --no-dev --all-extras --no-extra spark --format cyclonedx1.5 --preview-features sbom-export --output-file build/sbom.json
+	.tools/bin/uv export --quiet --frozen --no-dev --all-extras --no-extra spark --no-hashes --no-emit-project --output-file build/versions.txt
 	@echo "build/sbom.json, build/versions.txt. For known vulnerabilities: pip-audit -r build/versions.txt"
 
 .PHONY: build
@@ -114,7 +121,7 @@ build: setup ## Build the wheel and the sdist into dist/
 .PHONY: licences
 licences: setup ## List the licence of each package that users install, in build/licences.txt
 	@mkdir -p build
-	.tools/bin/uv export --quiet --frozen --no-dev --all-extras --no-hashes --no-annotate --no-emit-project \
+	.tools/bin/uv export --quiet --frozen --no-dev --all-extras --no-extra spark --no-hashes --no-annotate --no-emit-project \
 	  | $(BIN)/python -I .ci/licences.py >build/licences.txt
 	@cat build/licences.txt
 
@@ -126,7 +133,7 @@ mutate: setup ## Plant 200 defects, one at a time, and see whether the tests fai
 
 .venv/synced: .tools/uv-$(UV_VERSION) pyproject.toml uv.lock
 	@echo "Installing what uv.lock lists into .venv ..."
-	@.tools/bin/uv sync --frozen --all-extras --python .tools/bin/python
+	@.tools/bin/uv sync --frozen --all-extras --no-extra spark --python .tools/bin/python
 	@touch $@
 
 # Compiled where there is a C compiler; one line says where there is none.

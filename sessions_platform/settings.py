@@ -18,6 +18,7 @@ from sessions_platform.memory_budget import LEAST_BYTES, MIB, MemoryBudget
 
 ALERT_URL = "SESSIONS_ALERT_URL_"  # followed by a name of the channel's own
 BLOCK_BYTES = 16 * MIB
+ENGINES = ("polars", "spark")  # the first one is the default
 MOST_BLOCK_MB = 1024  # a block's payloads have to fit into one Arrow buffer
 
 
@@ -82,6 +83,8 @@ class Settings:
         erasure_key: the key by which erased users are recognized; None for one that is kept in `home`.
         pseudonym_key: the key of the pseudonyms of streams that have some; None where there is none.
         alerts: where alerts go, and when they fire.
+        engine: what computes the sessions of streams that name no engine.
+        spark: the master or Connect server of the engine spark.
     """
 
     home: Path
@@ -97,6 +100,8 @@ class Settings:
     pseudonym_key: str | None = field(repr=False, default=None)
     alerts: AlertSettings = field(default_factory=AlertSettings)
     lake_url: str | None = None
+    engine: str = "polars"
+    spark: str = "local[*]"
 
     @property
     def scratch(self) -> Path:
@@ -130,6 +135,8 @@ class Settings:
             pseudonym_key=environment.get("SESSIONS_PSEUDONYM_KEY", "").strip() or None,
             alerts=AlertSettings.from_environment(environment),
             lake_url=lake_url,
+            engine=_engine(environment),
+            spark=_spark(environment),
         )
 
 
@@ -226,6 +233,31 @@ def _number(environment: Mapping[str, str], name: str, most: int) -> int | None:
     if not (text.isdecimal() and 1 <= int(text) <= most):
         raise SettingsError(f"{name}: {text!r} is not a whole number from 1 to {most}. Fix: write one.")
     return int(text)
+
+
+def _engine(environment: Mapping[str, str]) -> str:
+    text = environment.get("SESSIONS_ENGINE", "").strip() or ENGINES[0]
+    if text not in ENGINES:
+        raise SettingsError(f"SESSIONS_ENGINE: {text!r} is no engine. Fix: write one of {', '.join(ENGINES)}.")
+    return text
+
+
+def _spark(environment: Mapping[str, str]) -> str:
+    """What Spark calls a master, or the URL of a Connect server. It is not quoted, since it may contain a token."""
+    text = environment.get("SESSIONS_SPARK", "").strip() or "local[*]"
+    if not _SPARK.fullmatch(text):
+        raise SettingsError(
+            "SESSIONS_SPARK: it is neither a master of Spark nor a Connect server. Fix: write local[2], "
+            "local-cluster[2,1,1024], spark://HOST:7077, yarn, k8s://HOST or sc://HOST:15002."
+        )
+    return text
+
+
+_SPARK = re.compile(
+    r"local(?:\[(?:\*|[1-9]\d*)(?:,[1-9]\d*)?\])?|local-cluster\[[1-9]\d*,[1-9]\d*,[1-9]\d*\]|yarn|"
+    r"k8s://\S+|spark://[^\s/]+|sc://[^\s/;]+(?:/\S*)?",
+    re.ASCII,
+)
 
 
 def _duration(environment: Mapping[str, str], name: str) -> timedelta | None:

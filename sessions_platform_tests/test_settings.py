@@ -49,6 +49,21 @@ def test_the_size_of_buckets_that_was_set_before_is_reported_with_its_fix() -> N
     assert Settings.from_environment({"SESSIONS_BUCKET_MB": " "}).memory == MemoryBudget.default()
 
 
+@pytest.mark.parametrize(
+    "spark", ["local", "local[*]", "local[2]", "local-cluster[2,1,1024]", "spark://a:1,b:2", "yarn"]
+)
+def test_an_engine_and_what_spark_runs_on_are_stated(spark: str) -> None:
+    settings = Settings.from_environment({"SESSIONS_ENGINE": "spark", "SESSIONS_SPARK": spark})
+    assert (settings.engine, settings.spark) == ("spark", spark)
+    assert Settings.from_environment({}).engine == "polars"
+
+
+@pytest.mark.parametrize(("name", "text"), [("ENGINE", "flink"), ("SPARK", "http://host"), ("SPARK", "local[0]")])
+def test_an_engine_that_is_none_is_reported_with_its_fix(name: str, text: str) -> None:
+    with pytest.raises(SettingsError, match=rf"SESSIONS_{name}: .*\. Fix: write "):
+        Settings.from_environment({f"SESSIONS_{name}": text})
+
+
 CGROUPS = {
     "the second version": ("0::/a/b", {"a/b/memory.max": "max\n", "a/memory.max": "4194304\n", "memory.max": "max"}),
     "its root in a container": ("0::/outside", {"memory.max": "4194304"}),

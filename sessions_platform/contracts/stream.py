@@ -120,6 +120,9 @@ class Stream(Model):
         None,
         description="Adds the view user_sessions: new or returning, a session's number, first and last touch.",
     )
+    engine: Literal["polars", "spark"] | None = Field(
+        None, description="What computes its sessions; SESSIONS_ENGINE where absent. All engines give the same ones."
+    )
 
     # Where the stream was read from; source paths are relative to its folder. Not keys of the file.
     path: SkipJsonSchema[Path] = Field(Path("stream.yaml"), exclude=True)

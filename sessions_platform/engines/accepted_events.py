@@ -90,3 +90,19 @@ def event_reader(
         return events.select(wanted).collect()
 
     return read
+
+
+def reader_within(events: pl.DataFrame, loaded: Window, read: EventReader) -> EventReader:
+    """A reader of the events of one bucket's users: within `loaded` from `events`, and else from the lake by `read`.
+
+    After the partition's end, `events` may have only those of users whose activity chains continue there; nothing is
+    read there for others.
+    """
+
+    def read_loaded(start: datetime, end: datetime, users: pl.Series | None = None) -> pl.DataFrame:
+        if start < loaded.start or end > loaded.end:
+            return read(start, end, users)
+        inside = events.filter(in_window(Window(start, end)))
+        return inside if users is None else inside.filter(pl.col("user_id").is_in(users.implode()))
+
+    return read_loaded

@@ -36,6 +36,11 @@ class EngineContext(Protocol):
         """How many bytes of rows may be in memory together."""
         ...
 
+    @property
+    def spark(self) -> str:
+        """The master or Connect server of Spark, as `SESSIONS_SPARK` states it."""
+        ...
+
     def spill(self, schema: Mapping[str, pl.DataType], buckets: int = 1, by: pl.Expr | None = None) -> "Spill":
         """Storage on disk for rows with these columns, divided into buckets by the hash `by` (UInt64)."""
         ...
@@ -56,7 +61,8 @@ class SessionEngine(Protocol):
             landings: the published landing partitions of one snapshot.
 
         Yields:
-            Every key once, in order; no batch is empty.
+            Every key once, in order; no batch is empty. An engine may compute all of them before the first, and keep
+            the results until the last one was taken.
         """
         ...
 

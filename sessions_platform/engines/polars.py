@@ -20,7 +20,7 @@ import polars as pl
 from sessions_platform.contracts.calendar import Window
 from sessions_platform.contracts.polars_types import in_window, key_expr
 from sessions_platform.contracts.sessions import cut_columns
-from sessions_platform.engines.accepted_events import event_reader, events_near, resolve_by
+from sessions_platform.engines.accepted_events import event_reader, events_near, reader_within, resolve_by
 from sessions_platform.engines.base import EngineContext
 from sessions_platform.storage.lake.prefetch import prefetch, prefetch_map
 from sessions_platform.storage.ledger.ledger import LandingVersion
@@ -101,7 +101,7 @@ class PolarsEngine:
         for events in self._events_in(events_near(landings, beyond), beyond, resolve):
             by_user.add(events.filter(pl.col("user_id").is_in(open_users.implode())))
         for number in range(buckets):
-            yield lambda number=number: _bucket_reader(by_user.bucket(number), Window(early.start, beyond.end), read)
+            yield lambda number=number: reader_within(by_user.bucket(number), Window(early.start, beyond.end), read)
 
     def _resolve(self, landings: Sequence[LandingVersion]) -> Resolve:
         """Gives events their person; found once for all batches of a snapshot."""
@@ -128,19 +128,3 @@ class PolarsEngine:
             edge, reach = edge + reach, reach * 2
             keys = keys_continuing(of_keys(more, keys), edge, rule)
         return edge
-
-
-def _bucket_reader(events: pl.DataFrame, loaded: Window, read: EventReader) -> EventReader:
-    """A reader of the events of one bucket's users: within `loaded` from `events`, and else from the lake by `read`.
-
-    After the partition's end, `events` has only those of users whose activity chains continue there; nothing is read
-    there for others.
-    """
-
-    def read_loaded(start: datetime, end: datetime, users: pl.Series | None = None) -> pl.DataFrame:
-        if start < loaded.start or end > loaded.end:
-            return read(start, end, users)
-        inside = events.filter(in_window(Window(start, end)))
-        return inside if users is None else inside.filter(pl.col("user_id").is_in(users.implode()))
-
-    return read_loaded

@@ -1,4 +1,5 @@
-"""The engines by name. To add one, write its module in this package and add its line to ``ENGINES``.
+"""The engines by name. To add one, write its module in this package, add its line to ``ENGINES``, and its name to
+``settings.ENGINES`` and to the stream's key `engine`.
 
 Which engine a stream uses is a field of ``pipeline.context.StreamContext``.
 """
@@ -9,8 +10,16 @@ from sessions_platform.engines.base import EngineContext, SessionEngine
 from sessions_platform.engines.polars import PolarsEngine
 from sessions_platform.errors import UserError
 
+
+def _spark(context: EngineContext) -> SessionEngine:
+    from sessions_platform.engines.spark import SparkEngine
+
+    return SparkEngine(context)
+
+
 ENGINES: dict[str, Callable[[EngineContext], SessionEngine]] = {
     "polars": PolarsEngine,
+    "spark": _spark,
 }
 # Those that read events with their person (``accepted_events.resolve_by``) where sessions are cut by it.
 _BY_PERSON = ("polars",)

@@ -52,6 +52,7 @@ class StreamContext:
     ledger_shadow: bool = False  # of a shadow build: its rows in the ledger are those of a shadow stream
     memory: MemoryBudget = field(default_factory=MemoryBudget.default)
     engine: str = "polars"  # of engines.registry
+    spark: str = "local[*]"  # what the engine spark runs on
     erasure_key: ErasureKey = field(default_factory=ErasureKey)
     _prepared: Event = field(default_factory=Event, init=False, repr=False, compare=False)
 
@@ -64,7 +65,8 @@ class StreamContext:
         lake = Lake(open_filesystem(settings), settings.scratch)
         key = ErasureKey(settings.erasure_key, settings.home / "erasure.key")
         database = database or Database(settings)
-        return cls(stream, source, lake, database, memory=settings.memory, erasure_key=key)
+        engine = stream.engine or settings.engine
+        return cls(stream, source, lake, database, False, settings.memory, engine, settings.spark, key)
 
     def prepare(self) -> None:
         """Create or upgrade the tables of the ledger and of the stream; further calls do nothing.

@@ -127,15 +127,17 @@ def test_a_wrong_engine_is_noticed(open_context: Callable[..., StreamContext], m
 
 
 def test_an_engine_that_does_not_exist_is_a_clear_error(context: StreamContext) -> None:
-    with pytest.raises(UserError, match=r"spark: there is no such engine\. Fix: name one of polars, reference\."):
-        sessionize_partitions(replace(context, engine="spark"), ["2026-01-01"], RUN)
+    with pytest.raises(
+        UserError, match=r"flink: there is no such engine\. Fix: name one of polars, spark, reference\."
+    ):
+        sessionize_partitions(replace(context, engine="flink"), ["2026-01-01"], RUN)
 
 
 def test_the_parts_of_an_engine_are_whole_sessions(context: StreamContext) -> None:
     context = replace(context, memory=MemoryBudget(IN_BUCKETS, IN_BUCKETS))
     fill(context)
     landings = context.ledger.snapshot().landings
-    for name in ENGINES:
+    for name in ("polars", "reference"):
         parts = list(ENGINES[name](context).sessionize([DAYS[0]], landings))
         assert len(parts) > 1
         ids = pl.concat([part.events.select("session_id").unique() for part in parts])

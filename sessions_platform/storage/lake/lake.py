@@ -171,13 +171,21 @@ class Lake:
                 for first, length in _parquet().read_ranges(footer, _parquet().row_groups(footer, column, test)):
                     yield _parquet().conformed(rows.slice(first, length), schema).collect()
 
-    def size_in_memory(self, paths: Sequence[str]) -> int:
-        """About how many bytes the rows take as a frame, from the footers: values, and a view of each value."""
-        footers = [self._footer(path) for path in paths]
-        row_groups = (footer.row_group(group) for footer in footers for group in range(footer.num_row_groups))
-        return sum(group.total_byte_size for group in row_groups) + sum(
-            footer.num_rows * footer.num_columns * _VIEW_BYTES for footer in footers
-        )
+    def size_in_memory(
+        self,
+        paths: Sequence[str],
+        column: str | None = None,
+        test: Callable[[Any, Any], bool] = lambda _least, _greatest: True,
+    ) -> int:
+        """About how many bytes the rows take as a frame, from the footers: values, and a view of each value.
+
+        With `column` only those of row groups that pass the test, as for `scan`.
+        """
+        size = 0
+        for footer in map(self._footer, paths):
+            for group in map(footer.row_group, _parquet().row_groups(footer, column, test)):
+                size += group.total_byte_size + group.num_rows * footer.num_columns * _VIEW_BYTES
+        return size
 
     def rows(self, path: str) -> int:
         """The number of rows in the stored file, from its footer."""

@@ -9,6 +9,7 @@ mean (`sources.objects.failures`), and how an object is copied in one version (`
 
 import io
 import mmap
+import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import timedelta
@@ -72,6 +73,10 @@ class ObjectFilesystem:
         self._copies = Copies[Copy](COPIED_BYTES, COPIED_FILES)
         self._parts = Copies["Parts"](COPIED_BYTES, COPIED_FILES)
         self._sizes: dict[str, int] = {}  # as last seen
+
+    def __reduce__(self) -> "tuple[type[ObjectFilesystem], tuple[Objects, Path]]":
+        """In another process, perhaps of another machine, it is opened anew, with the credentials that are there."""
+        return ObjectFilesystem, (self._objects, Path(tempfile.gettempdir()) / "sessions_platform")
 
     def draft(self, folder: str) -> AbstractContextManager[Path]:
         return draft_in(self._drafts / folder)

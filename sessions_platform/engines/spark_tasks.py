@@ -1,0 +1,187 @@
+"""What Spark's executors run: accepted events dealt to groups of users, and the sessions of one such group.
+
+Here: two functions over Arrow, which need nothing but this package, the lake and what `Job` tells. Which groups there
+are and what becomes of the results is decided by the driver (``engines.spark``).
+
+Spark moves rows only as bytes: polars' own IPC format, in a column beside the number of the group. So no value passes
+through a type of Spark's, and neither its time zone nor its order of rows can change one. A group is dealt by a hash of
+this project's, which is the same on every machine and in every version; Spark's hash decides only where a group is
+computed.
+
+A task may run twice, when an executor is lost or Spark speculates. Both write files of names of their own, and only
+those count that the task which Spark takes has returned.
+"""
+
+import io
+import json
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import polars_hash as plh
+import pyarrow as pa
+
+from sessions_platform.contracts.calendar import Window
+from sessions_platform.contracts.events import event_columns
+from sessions_platform.contracts.polars_types import in_window
+from sessions_platform.contracts.sessions import sessionized_columns
+from sessions_platform.contracts.stream import Stream
+from sessions_platform.engines.accepted_events import event_reader, reader_within
+from sessions_platform.errors import UserError
+from sessions_platform.storage.lake.filesystem import Filesystem
+from sessions_platform.storage.lake.lake import Lake
+from sessions_platform.storage.ledger.ledger import LandingVersion
+from sessions_platform.transforms.sessionize import Sessionized, sessionize_in_parts
+from sessions_platform.transforms.sort_events import PART_ROWS
+
+DEALT = "grp int, rows binary"
+COMPUTED = "session_partition string, path string, duplicates bigint, conflicts bigint, seconds double, error string"
+
+_DEALT = pa.schema({"grp": pa.int32(), "rows": pa.binary()})
+_COMPUTED = pa.schema(
+    {
+        "session_partition": pa.string(),
+        "path": pa.string(),
+        "duplicates": pa.int64(),
+        "conflicts": pa.int64(),
+        "seconds": pa.float64(),
+        "error": pa.string(),
+    }
+)
+_TIME = "event_timestamp"
+_FAILED = -1  # the group of what could not be read
+
+
+@dataclass(frozen=True)
+class Span:
+    """Neighbouring session partitions whose sessions are computed together, and the groups that do it.
+
+    Attributes:
+        window: of the partitions.
+        loaded: of the events that are dealt; others are read when an activity chain needs them.
+        first_group: the number of the first group; numbers are unique within a job.
+        groups: how many groups its users are dealt to.
+    """
+
+    window: Window
+    loaded: Window
+    first_group: int
+    groups: int
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one task reads: the events of one lake file in a window, for the span of that number."""
+
+    path: str
+    window: Window
+    span: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """What each task has to know. It is pickled with the task.
+
+    Attributes:
+        stream: whose events they are.
+        filesystem: of the lake; the executors have to reach the same one.
+        landings: the published landing partitions of the snapshot.
+        spans: by number.
+        readings: by number.
+        folder: where in the lake results are written; of this job alone.
+    """
+
+    stream: Stream
+    filesystem: Filesystem
+    landings: Sequence[LandingVersion]
+    spans: Sequence[Span]
+    readings: Sequence[Reading]
+    folder: str
+
+    def deal(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """For ``mapInArrow``: numbers of readings (one column) become the rows that they give (`DEALT`)."""
+        with _opened(self.filesystem) as lake:
+            for batch in batches:
+                for number in batch.column(0).to_pylist():
+                    yield from _dealt(self._read(lake, self.readings[number]))
+
+    def compute(self, group: pa.Table) -> pa.Table:
+        """For ``applyInArrow``: the rows of one group (`DEALT`) become the files of its sessions (`COMPUTED`)."""
+        number, rows = group["grp"][0].as_py(), group["rows"]
+        if number == _FAILED:
+            return _failure(rows[0].as_py().decode())
+        try:
+            with _opened(self.filesystem) as lake:
+                events = pl.concat([pl.read_ipc_stream(io.BytesIO(block.as_py())) for block in rows])
+                results = list(self._results(lake, number, events))
+        except UserError as error:
+            return _failure(_told(error))
+        return pa.Table.from_pylist(results, _COMPUTED)
+
+    def _read(self, lake: Lake, reading: Reading) -> Iterator[tuple[int, bytes]]:
+        span = self.spans[reading.span]
+        columns = event_columns(self.stream)
+        try:
+            for block in lake.blocks([reading.path], columns, _TIME, reading.window.overlaps):
+                events = block.filter(in_window(reading.window))
+                dealt = events.with_columns(_bucket=bucket_of("user_id", span.groups))
+                for (bucket,), part in dealt.partition_by("_bucket", as_dict=True, include_key=False).items():
+                    yield span.first_group + bucket, _to_ipc(part)
+        except UserError as error:
+            yield _FAILED, _told(error).encode()
+
+    def _results(self, lake: Lake, group: int, events: pl.DataFrame) -> Iterator[dict[str, Any]]:
+        """A row for each session partition of each part of the group's sessions, which is then a file of the lake."""
+        span = next(span for span in self.spans if 0 <= group - span.first_group < span.groups)
+        read = reader_within(events, span.loaded, event_reader(lake, event_columns(self.stream), self.landings))
+        for compute in sessionize_in_parts(span.window, read, self.stream, PART_ROWS):
+            part = compute()
+            for (partition,), rows in part.events.partition_by("session_partition", as_dict=True).items():
+                stored = lake.write(self.folder, [rows], sessionized_columns(self.stream), statistics=())
+                yield {"session_partition": partition, "path": stored.path, **_counts(part, partition)}
+
+
+def bucket_of(column: str, buckets: int) -> pl.Expr:
+    """Which of the buckets a text is dealt to: by XXH3, which is the same wherever and by whatever it is computed."""
+    return plh.col(column).nchash.xxh3_64(seed=0) % buckets
+
+
+@contextmanager
+def _opened(filesystem: Filesystem) -> Iterator[Lake]:
+    """The lake, with a temporary folder of this task's own."""
+    with tempfile.TemporaryDirectory(prefix="sessions-spark-") as scratch:
+        yield Lake(filesystem, Path(scratch))
+
+
+def _dealt(rows: Iterable[tuple[int, bytes]]) -> Iterator[pa.RecordBatch]:
+    for group, block in rows:
+        yield pa.RecordBatch.from_pydict({"grp": [group], "rows": [block]}, _DEALT)
+
+
+def _to_ipc(frame: pl.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    frame.write_ipc_stream(buffer, compression="lz4")
+    return buffer.getvalue()
+
+
+def _counts(part: Sessionized, partition: str) -> dict[str, Any]:
+    of_partition = pl.col("session_partition") == partition
+    left_out = part.left_out.filter(of_partition)
+    return {
+        "duplicates": int(left_out["duplicates_across"].sum()),
+        "conflicts": int(left_out["conflicts_across"].sum()),
+        "seconds": part.longest_chains.filter(of_partition)["seconds"].max(),
+    }
+
+
+def _told(error: UserError) -> str:
+    """What ``engines.spark`` raises again: the sentence, and which lake file could not be used."""
+    return json.dumps({"message": str(error), "path": getattr(error, "path", None)})
+
+
+def _failure(error: str) -> pa.Table:
+    return pa.Table.from_pylist([{"error": error}], _COMPUTED)

@@ -1,0 +1,92 @@
+"""The engine spark without Spark: what it divides, deals and takes up. With it: ``sessions_platform_tests.spark``."""
+
+import importlib.util
+import pickle
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from sessions_platform.contracts.object_store import Objects
+from sessions_platform.engines import spark, spark_tasks
+from sessions_platform.engines.registry import ENGINES
+from sessions_platform.engines.spark_session import open_session
+from sessions_platform.errors import MissingExtraError, UserError
+from sessions_platform.memory_budget import MemoryBudget
+from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.pipeline.sessionize import sessionize_again, sessionize_partitions
+from sessions_platform.settings import ENGINES as NAMES
+from sessions_platform.settings import Settings
+from sessions_platform.storage.lake.filesystem import LocalFilesystem
+from sessions_platform.storage.lake.object_store import ObjectFilesystem
+from sessions_platform_tests.contexts import line
+from sessions_platform_tests.engines.spark_in_process import SparkInProcess
+from sessions_platform_tests.engines.test_engines import DAYS, RULES, fill, stored
+from sessions_platform_tests.memory_source import MemorySource
+from sessions_platform_tests.pipeline.steps import RUN, ingest_and_publish, load, put, refresh, stale
+from sessions_platform_tests.streams import DAY_ONE, PLAIN, stream
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spark, "open_session", lambda _: SparkInProcess())
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("in_process")
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_the_rows_are_those_of_polars(open_context: Callable[..., StreamContext], rule: dict[str, Any]) -> None:
+    context = open_context(columns=PLAIN["columns"], session={**rule, "columns": {"pages": {"count": "page_url"}}})
+    fill(context)
+    refresh(context)
+    by_polars = stored(context)
+    other = replace(context, engine="spark", memory=MemoryBudget(4000, 4000))
+    sessionize_partitions(other, DAYS, RUN)
+    assert load(other, *DAYS).changed.changed == 0
+    assert stored(other) == by_polars
+    assert stale(other) == []
+    listed = context.lake.filesystem.list(context.stream.name)
+    assert not [path for path in listed if "/spark-" in path]
+
+
+def test_users_are_dealt_alike_on_every_machine_and_in_every_version() -> None:
+    users = pl.DataFrame({"user_id": ["ann", "", "Ünal", "🙂"]})
+    assert users.select(spark_tasks.bucket_of("user_id", 1000)).to_series().to_list() == [888, 138, 659, 863]
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_file_that_only_an_executor_can_not_use_means_that_the_lake_is_not_shared(
+    context: StreamContext, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    put(context, "1.ndjson", [line("ann", DAY_ONE, "a")], DAYS[0])
+    ingest_and_publish(context, DAYS[0])
+    snapshot = context.ledger.snapshot()
+    other = replace(context, engine="spark")
+    taken = spark_tasks.Job.deal
+    elsewhere = LocalFilesystem(tmp_path)
+    monkeypatch.setattr(spark_tasks.Job, "deal", lambda job, rows: taken(replace(job, filesystem=elsewhere), rows))
+    with pytest.raises(UserError, match=r"do not see the same lake: .*\.parquet is in only one of the two\. Fix: keep"):
+        sessionize_again(other, DAYS[0], snapshot, RUN)
+
+
+def test_a_lake_in_an_object_store_is_opened_anew_by_executors(tmp_path: Path) -> None:
+    lake = ObjectFilesystem(Objects("s3", "bucket", "lake"), tmp_path)
+    assert pickle.loads(pickle.dumps(lake)).url("a/b.parquet") == lake.url("a/b.parquet")
+
+
+def test_an_engine_is_named_by_the_stream_or_else_by_the_settings(settings: Settings) -> None:
+    assert tuple(ENGINES) == NAMES
+    by_default = replace(settings, engine="spark")
+    assert StreamContext.open(stream(), by_default, MemorySource()).engine == "spark"
+    assert StreamContext.open(stream(engine="polars"), by_default, MemorySource()).engine == "polars"
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pyspark") is not None, reason="pyspark is installed")
+def test_without_its_extra_the_engine_says_what_to_install() -> None:
+    with pytest.raises(
+        MissingExtraError, match=r"pyspark is not installed\. Fix: pip install 'sessions-platform\[spark\]'"
+    ):
+        open_session("local[2]")

