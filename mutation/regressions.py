@@ -55,7 +55,21 @@ REGRESSIONS = (
         "pipeline/publish.py",
         "        refuse_ended(connection, run_id)\n",
         "",
-        "orchestration/test_heartbeats.py::test_a_lost_run_that_comes_back_publishes_and_loads_nothing",
+        "orchestration/test_heartbeats.py::test_a_lost_run_that_comes_back_publishes_writes_and_loads_nothing",
+    ),
+    Regression(
+        "a run that was found lost writes sessions when its host is back",
+        "storage/ledger/sessions.py",
+        "                refuse_ended(connection, run_id)\n",
+        "",
+        "orchestration/test_heartbeats.py::test_a_lost_run_that_comes_back_publishes_writes_and_loads_nothing",
+    ),
+    Regression(
+        "an outage of the database ends the runs of other hosts",
+        "orchestration/heartbeats.py",
+        "if heartbeat.is_presumed_lost else None",
+        "if heartbeat.is_ended else None",
+        "orchestration/test_heartbeats.py::test_after_an_outage_of_the_database_runs_elsewhere_go_on",
     ),
     Regression(
         "a host whose clock is ahead removes files that are about to be published",

@@ -8,7 +8,8 @@ end of lost runs, which commands, sensors and the daemon's monitoring (`launcher
 import logging
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import dagster as dg
@@ -24,7 +25,11 @@ _logger = logging.getLogger(__name__)
 
 # The status of a run whose work is no longer wanted, by whoever changed it.
 ENDED_FROM_OUTSIDE = (dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED, dg.DagsterRunStatus.FAILURE)
+_FINISHED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
+_UNFINISHED = [status for status in dg.DagsterRunStatus if status not in _FINISHED]
 _LAUNCHED_TAG = ".dagster/grpc_info"
+# Within it a process beats that could not while the database was away: the next beat, and the wait for a connection.
+_CONFIRMING_SECONDS = BEAT_SECONDS + 10
 _DATABASE_ERRORS = (psycopg.Error, UserError, OSError)
 
 
@@ -63,6 +68,8 @@ def beating(instance: dg.DagsterInstance | None, run: dg.DagsterRun | None, of_a
 def end_lost_runs(instance: dg.DagsterInstance, database: Database | None = None) -> list[str]:
     """Report each run whose process is gone as failed, or as canceled where that was asked for.
 
+    Where only silence says that it is gone, the caller waits until a process that lives would have been heard of.
+
     Args:
         instance: where the runs are recorded; runs of other instances are left alone.
         database: the one with the ledger; by default as the environment says.
@@ -73,7 +80,10 @@ def end_lost_runs(instance: dg.DagsterInstance, database: Database | None = None
     heartbeats = RunHeartbeats(database) if database else _heartbeats()
     ended = []
     try:
-        for heartbeat in heartbeats.all():
+        known = _unreported(instance, heartbeats.all())
+        if any(_is_to_be_confirmed(instance, heartbeat) for heartbeat in known):
+            wait_for_beats()
+        for heartbeat in known:
             if _end_if_lost(instance, heartbeats, heartbeat):
                 ended.append(heartbeat.run_id)
             run = instance.get_run_by_id(heartbeat.run_id)
@@ -95,10 +105,22 @@ def heartbeat_of(run_id: str, database: Database) -> Heartbeat | None:
 def lost_heartbeat(run_id: str, database: Database) -> Heartbeat | None:
     """The heartbeat of a run whose process is gone, which from now on publishes nothing; None of any other run."""
     heartbeat = heartbeat_of(run_id, database)
+    if heartbeat is None or not heartbeat.is_lost:
+        return None
+    if heartbeat.is_presumed_lost:
+        wait_for_beats()
     try:
-        return heartbeat if heartbeat and heartbeat.is_lost and RunHeartbeats(database).end(heartbeat) else None
+        return heartbeat if RunHeartbeats(database).end(heartbeat) else None
     except _DATABASE_ERRORS:
         return None
+
+
+def wait_for_beats() -> None:
+    """Wait until processes that live have beaten again: after an outage of the database, all of them were silent.
+
+    A row that was read before then can't be ended (`RunHeartbeats.end`), since it is another one now.
+    """
+    time.sleep(_CONFIRMING_SECONDS)
 
 
 def reason(heartbeat: Heartbeat) -> str:
@@ -110,6 +132,19 @@ def reason(heartbeat: Heartbeat) -> str:
         f"{'' if process.is_local else f' {heartbeat.beat_at:%Y-%m-%d %H:%M:%S} UTC'}. "
         "What it had committed stays; the rest is pending again, and the next run does it."
     )
+
+
+def _unreported(instance: dg.DagsterInstance, known: Sequence[Heartbeat]) -> list[Heartbeat]:
+    """All but those of lost runs that are reported, whose rows stay for a week: one query tells them from others."""
+    ended = [heartbeat.run_id for heartbeat in known if heartbeat.is_ended]
+    unfinished = instance.get_runs(dg.RunsFilter(run_ids=ended, statuses=_UNFINISHED)) if ended else []
+    to_report = {run.run_id for run in unfinished}
+    return [heartbeat for heartbeat in known if not heartbeat.is_ended or heartbeat.run_id in to_report]
+
+
+def _is_to_be_confirmed(instance: dg.DagsterInstance, heartbeat: Heartbeat) -> bool:
+    run = instance.get_run_by_id(heartbeat.run_id) if heartbeat.is_presumed_lost else None
+    return run is not None and not run.is_finished
 
 
 def _end_if_lost(instance: dg.DagsterInstance, heartbeats: RunHeartbeats, heartbeat: Heartbeat) -> bool:

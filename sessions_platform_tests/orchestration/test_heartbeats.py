@@ -7,10 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
+import psycopg
 import pytest
 
 from sessions_platform.orchestration import heartbeats
-from sessions_platform.orchestration.heartbeats import beating, end_lost_runs, heartbeat_of, record_process
+from sessions_platform.orchestration.heartbeats import (
+    beating,
+    end_lost_runs,
+    heartbeat_of,
+    lost_heartbeat,
+    record_process,
+)
 from sessions_platform.orchestration.launcher import RunLauncher
 from sessions_platform.orchestration.runs import Runner
 from sessions_platform.pipeline.ingest import ingest
@@ -19,7 +26,12 @@ from sessions_platform.pipeline.publish import publish
 from sessions_platform.pipeline.reference_data import read_references
 from sessions_platform.pipeline.sessionize import sessionize_partitions
 from sessions_platform.pipeline.validate import validate_partition
-from sessions_platform.storage.ledger.run_heartbeats import Heartbeat, RunEndedError, RunHeartbeats
+from sessions_platform.storage.ledger.run_heartbeats import (
+    Heartbeat,
+    RunEndedError,
+    RunHeartbeats,
+    keep_from_being_ended,
+)
 from sessions_platform.storage.postgres.database import Database
 from sessions_platform.storage.processes import Process, this_process
 from sessions_platform_tests.orchestration.conftest import Home
@@ -28,6 +40,14 @@ GONE = replace(this_process(), started="1")
 ELSEWHERE = replace(this_process(), host="another")
 
 Start = Callable[..., dg.DagsterRun]
+
+
+@pytest.fixture(autouse=True)
+def beats(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]]:
+    """What happens while it is waited for beats, which takes no time here."""
+    happening: list[Callable[[], object]] = []
+    monkeypatch.setattr(heartbeats, "wait_for_beats", lambda: [happens() for happens in happening])
+    return happening
 
 
 @pytest.fixture
@@ -99,7 +119,49 @@ def test_a_run_elsewhere_is_ended_once_it_has_been_silent_for_45_seconds(
     assert "on another, which executed this run, has not been heard of since" in (event.dagster_event.message or "")
 
 
-def test_a_lost_run_that_comes_back_publishes_and_loads_nothing(
+@pytest.mark.parametrize("of_one", [False, True], ids=["all", "one"])
+def test_after_an_outage_of_the_database_runs_elsewhere_go_on(
+    start: Start, instance: dg.DagsterInstance, database: Database, beats: list[Callable[[], object]], of_one: bool
+) -> None:
+    healthy, lost = start(ELSEWHERE), start(ELSEWHERE)
+    for run in (healthy, lost):
+        silence(database, run, 46)  # no beat reached the database, and this look comes before the next ones
+    beats.append(lambda: RunHeartbeats(database).beat(healthy.run_id))
+    if of_one:
+        assert [bool(lost_heartbeat(run.run_id, database)) for run in (healthy, lost)] == [False, True]
+    else:
+        assert end_lost_runs(instance, database) == [lost.run_id]
+        assert status(instance, healthy) is dg.DagsterRunStatus.STARTED
+    ended = {known.run_id for known in RunHeartbeats(database).all() if known.is_ended}
+    assert ended & {healthy.run_id, lost.run_id} == {lost.run_id}
+
+
+def test_lost_runs_that_are_reported_are_looked_at_no_more(
+    start: Start, instance: dg.DagsterInstance, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost, ended = start(ELSEWHERE), start(ELSEWHERE)
+    for run in (lost, ended):
+        silence(database, run, 46)
+    assert lost_heartbeat(ended.run_id, database)  # by one who did not come to report it
+    assert end_lost_runs(instance, database) == [lost.run_id, ended.run_id]
+    assert status(instance, ended) is dg.DagsterRunStatus.FAILURE
+    asked: list[str] = []
+    monkeypatch.setattr(instance, "get_run_by_id", asked.append)
+    assert end_lost_runs(instance, database) == []
+    assert {lost.run_id, ended.run_id}.isdisjoint(asked)
+    assert {lost.run_id, ended.run_id} <= {known.run_id for known in RunHeartbeats(database).all()}
+
+
+def test_a_run_that_writes_sessions_is_ended_before_or_after(start: Start, database: Database) -> None:
+    run = start(ELSEWHERE)
+    locking = "select from sessions_platform.run_heartbeats where run_id = %s for no key update nowait"
+    with database.transaction() as writing, database.transaction() as ending:
+        keep_from_being_ended(writing, run.run_id)
+        with pytest.raises(psycopg.errors.LockNotAvailable), ending.transaction():
+            ending.execute(locking, [run.run_id])
+
+
+def test_a_lost_run_that_comes_back_publishes_writes_and_loads_nothing(
     home: Home, start: Start, instance: dg.DagsterInstance, database: Database
 ) -> None:
     home.ingest(1, "a", ("ann", 0, "a"))
@@ -112,17 +174,18 @@ def test_a_lost_run_that_comes_back_publishes_and_loads_nothing(
     )
     publish(context, other, "another-run")
     sessionize_partitions(context, ["2026-01-01"], run.run_id)
-    before = context.ledger.landings()
+    before = context.ledger.landings(), context.ledger.newest_sessions()
     silence(database, run, 46)
     end_lost_runs(instance, database)
     record_process(run.run_id)  # as the process that comes back does
     for late in (
         lambda: publish(context, validated, run.run_id),
+        lambda: sessionize_partitions(context, ["2026-01-01"], run.run_id),
         lambda: load_sessions(context, context.sessionized_events(["2026-01-01"]), run.run_id),
     ):
         with pytest.raises(RunEndedError, match=f"^run {run.run_id}: its process was not heard of, so it was ended"):
             late()
-    assert context.ledger.landings() == before
+    assert (context.ledger.landings(), context.ledger.newest_sessions()) == before
     assert context.database.query(f"select * from {home.name}.sessions") == []
 
 

@@ -31,6 +31,7 @@ _END = """
 update sessions_platform.run_heartbeats set ended_at = coalesce(ended_at, now())
 where run_id = %s and beat_at = %s returning run_id"""
 _ENDED = "select from sessions_platform.run_heartbeats where run_id = %s and ended_at is not null"
+_KEEP = "select from sessions_platform.run_heartbeats where run_id = %s for share"
 _FORGET = "delete from sessions_platform.run_heartbeats where run_id = %s and ended_at is null"
 _FORGET_PROCESS = """
 delete from sessions_platform.run_heartbeats where run_id = %(run_id)s and ended_at is null
@@ -63,6 +64,11 @@ class Heartbeat:
         """Whether the process is gone: seen here, or presumed of one elsewhere that has been silent for too long."""
         return self.is_ended or (self.process.is_gone if self.process.is_local else self.is_stale)
 
+    @property
+    def is_presumed_lost(self) -> bool:
+        """Whether only silence says so: the database may have been away, so that no beat could reach it."""
+        return self.is_stale and not self.is_ended and not self.process.is_local
+
 
 def refuse_ended(connection: psycopg.Connection, run_id: str) -> None:
     """Refuse a run that was found lost. The stream's lock is held.
@@ -78,6 +84,14 @@ def refuse_ended(connection: psycopg.Connection, run_id: str) -> None:
             f"run {run_id}: its process was not heard of, so it was ended, and publishes nothing. "
             "Fix: nothing; what it had not published is pending, and the next run does it."
         )
+
+
+def keep_from_being_ended(connection: psycopg.Connection, run_id: str) -> None:
+    """Let nobody end the run before the transaction ends, which has to be soon: beats wait for it, too.
+
+    It is for what is written without the stream's lock, and `refuse_ended` follows it.
+    """
+    connection.execute(_KEEP, [run_id])
 
 
 class RunHeartbeats:

@@ -13,6 +13,7 @@ import psycopg
 
 from sessions_platform.storage.lake.stored_file import StoredFile
 from sessions_platform.storage.ledger.erasures import ERASURE_RUN
+from sessions_platform.storage.ledger.run_heartbeats import keep_from_being_ended, refuse_ended
 from sessions_platform.storage.ledger.stream_ledger import StaleWriteError, StreamLedger
 
 _SELECT_STALE = """
@@ -70,9 +71,13 @@ class SessionVersions(StreamLedger):
 
         Raises:
             StaleWriteError: users were erased since their snapshot was taken; the sessions may be theirs.
+            RunEndedError: the run was found lost meanwhile, and others may have written the same partitions.
         """
         with self._writing() as connection:
             self._refuse_before_erasure(connection, min((version["snapshot"] for version in versions), default=None))
+            for run_id in {version["run_id"] for version in versions}:
+                keep_from_being_ended(connection, run_id)
+                refuse_ended(connection, run_id)
             for version in versions:
                 self._insert(connection, "session_versions", version)
 
