@@ -24,8 +24,9 @@ class EnrichmentConfig(Model):
     `implementation` is the import string of a `transforms.enrich.base.Maker`, which is called with the configuration.
     `code_version` is raised whenever the same event could get other values. `adds` are the columns that it adds, with
     their types; all of them may be null. `reads_types` are the types that a column to read may have. One with `repeats`
-    may be stated several times, as a list. With `shows_inputs` inputs without a value are listed in metadata, which is
-    not for what identifies people; nor are the values of the added columns that are `identifying`.
+    may be stated several times, as a list. One that `copies_files` is called with a folder for that, too. With
+    `shows_inputs` inputs without a value are listed in metadata, which is not for what identifies people; nor are the
+    values of the added columns that are `identifying`.
     """
 
     implementation: ClassVar[str]
@@ -33,6 +34,7 @@ class EnrichmentConfig(Model):
     adds: ClassVar[Mapping[str, ColumnType]] = {}
     reads_types: ClassVar[tuple[ColumnType, ...]] = (ColumnType.string,)
     repeats: ClassVar[bool] = False
+    copies_files: ClassVar[bool] = False
     shows_inputs: ClassVar[bool] = False
     identifying: ClassVar[frozenset[str]] = frozenset()
 

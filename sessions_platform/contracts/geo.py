@@ -25,6 +25,7 @@ class Geo(EnrichmentConfig):
 
     implementation: ClassVar[str] = "sessions_platform.transforms.enrich.geo:countries"
     adds: ClassVar[Mapping[str, ColumnType]] = {"country": ColumnType.string}
+    copies_files: ClassVar[bool] = True
 
     column: Identifier = Field("ip", alias="from", description="The column with the address.")
     database: str = Field(description="A MaxMind DB file (.mmdb) with countries, relative to the stream's file.")

@@ -325,7 +325,8 @@ def _validated(
     nothing_stored = Dataset(context.lake, RAW_EVENTS, {partition: ()})
     of_partition = {uri: digests[uri] for uri in raw["source_uri"].unique()}
     rows = validate_rows(context, RawRows(nothing_stored, partition, raw), of_partition, [], known or {})
-    events = pl.concat([pl.DataFrame(schema=event_columns(context.stream)), *enrich(rows.events(), context.stream)])
+    events = enrich(rows.events(), context.stream, scratch=context.lake.scratch)
+    events = pl.concat([pl.DataFrame(schema=event_columns(context.stream)), *events])
     rejected = [rejections(block, context.stream) for block in rows.rejected()]
     return _Validated(events, pl.concat([_NO_REJECTIONS, *rejected]), rows.duplicates, rows.skipped)
 

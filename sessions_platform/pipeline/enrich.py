@@ -7,6 +7,7 @@ enriched values never decide whether two rows are duplicates or conflict.
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 import polars as pl
 
@@ -14,11 +15,12 @@ from sessions_platform.contracts.events import dropped_columns, event_columns
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.errors import UserError
 from sessions_platform.pipeline.enrichment_tally import EnrichmentTally
+from sessions_platform.settings import make_private_folder
 from sessions_platform.transforms.enrich.registry import open_enrichment
 
 
 def enrich(
-    runs: Iterable[pl.DataFrame], stream: Stream, tally: EnrichmentTally | None = None
+    runs: Iterable[pl.DataFrame], stream: Stream, tally: EnrichmentTally | None = None, scratch: Path | None = None
 ) -> Iterator[pl.DataFrame]:
     """Add the columns of the stream's enrichments, in the order in which the stream names them.
 
@@ -26,6 +28,7 @@ def enrich(
         runs: events with the contract columns, in any number of frames.
         stream: names the enrichments.
         tally: is told what each enrichment computed, of all runs once the last one is taken.
+        scratch: the folder of temporary files, made when it is needed; by default the system's.
 
     Yields:
         Each frame with the columns ``event_columns``, rows and their order unchanged. What is not to be stored is null.
@@ -36,9 +39,11 @@ def enrich(
     """
     columns = event_columns(stream)
     dropped = [pl.lit(None, columns[name]).alias(name) for name in dropped_columns(stream)]
+    if scratch and any(config.copies_files for config in stream.enrich.values()):
+        make_private_folder(scratch)
     with _naming(stream):
         enrichments = [
-            open_enrichment(config, partial(tally.add, name) if tally else None)
+            open_enrichment(config, partial(tally.add, name) if tally else None, scratch)
             for name, config in stream.enrich.items()
         ]
     for run in runs:

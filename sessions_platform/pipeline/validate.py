@@ -94,7 +94,7 @@ def validate_partition(
     rows = validate_rows(context, RawRows(raw, landing_partition), digests, repairs, references.known)
     enriched = EnrichmentTally(stream)
     with closing(prefetch(rows.events())) as runs:
-        events = enrich(runs, stream, enriched)
+        events = enrich(runs, stream, enriched, lake.scratch)
         stored = lake.write(context.folder("events", landing_partition), events, event_columns(stream))
     tally = _RejectionTally()
     blocks = (tally.add(rejections(block, stream)) for block in rows.rejected())

@@ -4,6 +4,7 @@ Addresses are those that the RFCs keep for examples and private networks (1918, 
 RFC 4291 (mapped), RFC 6052 (translated) and the logs of load balancers (with a port) have.
 """
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,17 @@ def test_the_address_is_stored_only_where_the_stream_says_so(
     assert {row["user_id"]: row["country"] for row in table(context)} == {"ann": "DE", "bob": None, "cid": "NL"}
     (country,) = validated(context, "2026-01-01").enriched
     assert (country["filled"], country["inputs_without_value"], country["such_as"]) == (2, 1, "")
+
+
+def test_the_database_is_copied_to_the_scratch_folder_alone(
+    tmp_path: Path, open_context: Callable[..., StreamContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = open_context(columns=COLUMNS, enrich=loaded(tmp_path).enrich)
+    put(context, "1", [line("ann", DAY_ONE, "a", ip=IPS["ann"])], "2026-01-01")
+    run_pending(context)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "full"))  # there is no such folder
+    (country,) = validated(context, "2026-01-01").enriched
+    assert country["filled"] == 1
 
 
 @pytest.mark.slow

@@ -1,7 +1,6 @@
 """The protocol of an enrichment. Its keys, columns and version are in its model in ``contracts.enrichments``."""
 
 from collections.abc import Callable
-from typing import Any
 
 import polars as pl
 
@@ -11,5 +10,6 @@ import polars as pl
 # computed is null, never an error.
 Values = Callable[[pl.DataFrame], pl.DataFrame]
 
-# What an implementation is: it makes the function from an instance of the model. All that is slow once is done here.
-Maker = Callable[[Any], Values]
+# What an implementation is: it makes the function from an instance of the model, and the folder of temporary files
+# where the model says that it copies files. All that is slow once is done here.
+Maker = Callable[..., Values]

@@ -9,6 +9,7 @@ database lacks, as those of private networks.
 
 import socket
 import tempfile
+from pathlib import Path
 from typing import Any
 
 import maxminddb
@@ -22,12 +23,12 @@ _IPV4_WITHIN = (bytes(10) + b"\xff\xff", bytes.fromhex("0064ff9b") + bytes(8))
 _LETTERS = 2  # of a country's code, ISO 3166-1 alpha-2
 
 
-def countries(config: Geo) -> Values:
-    """Adds country, as two letters.
+def countries(config: Geo, scratch: Path | None = None) -> Values:
+    """Adds country, as two letters; the database is read from a copy in the folder `scratch`.
 
     Raises UnusableFileError where the database is another than when the stream's file was read.
     """
-    reader = opened(content_of(config.path, config.digest))
+    reader = opened(content_of(config.path, config.digest), scratch)
     is_of_ipv4 = reader.metadata().ip_version == 4
 
     def country_of(text: str | None) -> str | None:
@@ -37,9 +38,9 @@ def countries(config: Geo) -> Values:
     return lambda texts: pl.DataFrame({"country": pl.Series(list(map(country_of, texts.to_series())), dtype=pl.String)})
 
 
-def opened(content: bytes) -> Any:
+def opened(content: bytes, scratch: Path | None = None) -> Any:
     """A reader of a database: in C where it is installed, which reads files alone; it is many times as fast."""
-    with tempfile.NamedTemporaryFile(suffix=".mmdb") as file:
+    with tempfile.NamedTemporaryFile(suffix=".mmdb", dir=scratch) as file:
         file.write(content)
         file.flush()
         return maxminddb.open_database(file.name)  # which maps the file, or reads it: it is not needed afterwards
