@@ -50,7 +50,7 @@ def clean_up(context: StreamContext, *, dry_run: bool = False, now: datetime | N
     with context.database.alone(f"sessions_platform/{context.stream.name}/clean_up") as is_alone:
         if not is_alone:
             raise UserError(f"{context.stream.name}: another clean-up is running. Fix: wait until it has ended.")
-        before = (now or _now(context)) - context.stream.retention.superseded_files
+        before = (now or earlier_clock(context)) - context.stream.retention.superseded_files
         files = list(_superseded_files(context, before))
         filesystem = context.lake.filesystem
         drafts = [draft for draft in filesystem.drafts(context.stream.name) if draft.written_at < before]
@@ -62,7 +62,8 @@ def clean_up(context: StreamContext, *, dry_run: bool = False, now: datetime | N
     return CleanUp(len(files), sum(file.size for file in files), len(drafts), versions, changes)
 
 
-def _now(context: StreamContext) -> datetime:
+def earlier_clock(context: StreamContext) -> datetime:
+    """The current time by this host's clock or the database's, whichever is behind the other."""
     with context.database.transaction(read_only=True) as connection:
         row = connection.execute("select now()").fetchone()
     assert row is not None

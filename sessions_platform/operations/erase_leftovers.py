@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import polars as pl
@@ -19,6 +19,7 @@ from psycopg.sql import SQL, Identifier
 from sessions_platform.contracts.column_types import OWN_USER_ID
 from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.contracts.rejected_events import REJECTED_EVENTS
+from sessions_platform.operations.clean_up import earlier_clock
 from sessions_platform.operations.erase_landing import holds_text
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.raw_files import QUARANTINED_FILES
@@ -33,7 +34,7 @@ _ABANDONED = timedelta(hours=1)
 _USER: dict[str, pl.DataType] = {"user_id": pl.String()}
 # Where sessions are cut by person, an event's own user is beside the person.
 _USERS: dict[str, pl.DataType] = {**_USER, OWN_USER_ID: pl.String()}
-_SESSIONS: dict[str, pl.DataType] = {**_USERS, "session_id": pl.String()}
+_SESSION: dict[str, pl.DataType] = {"session_id": pl.String()}
 
 _ERASED = "[erased]"
 # Dagster's tables and columns that may contain samples of rejected rows, or repaired rows of a run's configuration.
@@ -61,12 +62,12 @@ def remove_superseded_files(context: StreamContext, pattern: UserPattern) -> Rem
 
     Whoever is about to publish such a file is refused, since what it was made of is no longer current.
     """
-    removed, in_use = RemovedFiles(), context.ledger.paths_in_use()
+    removed, in_use, users = RemovedFiles(), context.ledger.paths_in_use(), _user_columns(context)
     tests: dict[str, Callable[[str], bool]] = {
         "raw_events": lambda path: _raw_names(context, path, pattern),
         "rejected_events": lambda path: _rejected_names(context, path, pattern),
         "events": lambda path: _is_of(context, path, pattern, removed, _USER),
-        "sessionized_events": lambda path: _is_of(context, path, pattern, removed, _SESSIONS),
+        "sessionized_events": lambda path: _is_of(context, path, pattern, removed, users | _SESSION),
     }
     for asset, names in tests.items():
         listed = context.lake.filesystem.list(f"{context.stream.name}/{asset}")
@@ -81,9 +82,27 @@ def remove_superseded_files(context: StreamContext, pattern: UserPattern) -> Rem
 
 def partitions_holding(context: StreamContext, pattern: UserPattern) -> tuple[list[str], int]:
     """The session partitions whose newest sessionized events contain the users; and how many files were looked at."""
-    versions, nothing = context.ledger.newest_sessions(), RemovedFiles()
-    held = [v.session_partition for v in versions if _is_of(context, v.path, pattern, nothing, _USERS)]
+    versions, nothing, users = context.ledger.newest_sessions(), RemovedFiles(), _user_columns(context)
+    held = [v.session_partition for v in versions if _is_of(context, v.path, pattern, nothing, users)]
     return held, len(versions)
+
+
+def other_ids_of_persons(context: StreamContext, pattern: UserPattern) -> int:
+    """How many ids in user_id besides those of the pattern have events in newest sessions of the users as persons.
+
+    None where sessions are not cut by person.
+    """
+    if context.stream.persons is None:
+        return 0
+    is_theirs = pl.col("user_id").is_in(list(pattern.stored)) & ~pl.col(OWN_USER_ID).is_in(list(pattern.stored))
+    paths = [version.path for version in context.ledger.newest_sessions()]
+    ids = context.lake.scan(paths, _USERS).filter(is_theirs).select(pl.col(OWN_USER_ID).unique())
+    return ids.collect(engine="streaming").height
+
+
+def _user_columns(context: StreamContext) -> dict[str, pl.DataType]:
+    """The columns of sessionized events with users, but for one of the stream's own that only has the name."""
+    return _USER if OWN_USER_ID in context.event_columns else _USERS
 
 
 def quarantined_naming(context: StreamContext, pattern: UserPattern) -> list[str]:
@@ -195,9 +214,9 @@ def _is_of(
 
 def _remove_abandoned(context: StreamContext, removed: RemovedFiles) -> None:
     """Delete the drafts of killed processes, which no reader of the lake sees, and count those being written."""
-    filesystem = context.lake.filesystem
+    filesystem, now = context.lake.filesystem, earlier_clock(context)
     for draft in filesystem.drafts(context.stream.name):
-        if datetime.now(UTC) - draft.written_at > _ABANDONED:
+        if now - draft.written_at > _ABANDONED:
             filesystem.discard(draft)
             removed.unfinished += 1
         else:
