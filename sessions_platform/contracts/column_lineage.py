@@ -39,6 +39,9 @@ def columns_of_sessions(stream: Stream) -> dict[str, list[str]]:
     }
     tool = {TOOL_SESSION_ID: [stream.session.id]} if stream.session.id else {}
     known = {**{name: list(columns) for name, columns in _OF_SESSIONS.items()}, **tool, **of_own}
+    if stream.persons:  # whose an id is follows from both
+        ids = (stream.persons.anonymous_id, stream.persons.user_id)
+        known |= {name: _once((*known[name], *ids)) for name in ("session_id", "user_id")}
     known |= {IS_ENGAGED: [*_TYPE, *_TIME], IS_BOUNCE: _of_bounces(stream.session)}
     events = event_types(stream)
     computed = {name: [column for column in known.get(name, []) if column in events] for name in session_types(stream)}

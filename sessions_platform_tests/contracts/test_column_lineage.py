@@ -36,6 +36,14 @@ def test_columns_of_sessions_follow_from_columns_of_events() -> None:
     assert {name for names in columns.values() for name in names} <= set(event_types(OF))
 
 
+def test_a_person_follows_from_both_columns_of_identity() -> None:
+    columns = {**PLAIN["columns"], "device": {"nullable": True}, "account": {"nullable": True}}
+    identity = {"anonymous_id": "device", "user_id": "account"}
+    found = columns_of_sessions(stream(columns=columns, identity=identity, session={"by": "person"}))
+    assert found["user_id"] == ["user_id", "device", "account"]
+    assert found["session_id"] == ["event_id", "user_id", "event_timestamp", "device", "account"]
+
+
 @pytest.mark.parametrize(
     ("keys", "columns"),
     [

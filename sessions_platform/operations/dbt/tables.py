@@ -150,6 +150,8 @@ class StreamTables:
         about = "The user of each anonymous id. A view of all links."
         yield SourceTable("identities", about, "identity_links", columns)
         person = "The user of the session's user_id, or else that itself."
+        if self._stream.persons:
+            person = "The session's user_id, by whom it is cut, as of the last refresh."
         columns = {PERSON: SourceColumn(_TEXT, person, ("not_null",)), **self._untested_sessions()}
         yield SourceTable("sessions_of_people", "The sessions with their person. A view.", "sessions", columns)
 
