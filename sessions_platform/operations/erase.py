@@ -16,6 +16,7 @@ from sessions_platform.contracts.targets import TargetTable
 from sessions_platform.errors import UserError
 from sessions_platform.operations.erase_landing import rewrite_landing_files
 from sessions_platform.operations.erase_leftovers import (
+    other_ids_of_persons,
     partitions_holding,
     quarantined_naming,
     redact_dagster,
@@ -108,6 +109,7 @@ def dry_run(context: StreamContext, users: Sequence[str]) -> Receipt:
         "session_partitions": partitions,
         "quarantined_files": len(quarantined_naming(context, pattern)),
         "mentions_in_events_of_others": found.mentions,
+        **({"other_ids_of_persons": other_ids_of_persons(context, pattern)} if context.stream.persons else {}),
     }
 
 
@@ -296,10 +298,15 @@ class _Erasing:
     def _left(self, found: RawRowsOfUsers, landing: Sequence[str], being_written: int) -> list[str]:
         """What still names the users and was found, a sentence each."""
         left = list(landing)
-        if found.mentions:
+        others = other_ids_of_persons(self._context, self._pattern)
+        if others:
             left.append(
-                f"{found.mentions} accepted rows of other users mention the id. Fix: none is needed, or erase them."
+                f"Sessions of the person remain, made of the events of other ids ({others}). Fix: erase these, too; "
+                f"{self._context.stream.name}.identity_links has them as anonymous_id, where user_id is the person."
             )
+        if found.mentions:
+            needed = "erase their ids, where they are the person's" if others else "none is needed, or erase them"
+            left.append(f"{found.mentions} accepted rows of other users mention the id. Fix: {needed}.")
         if being_written:
             left.append(f"{being_written} lake files are being written. Fix: erase again once no run is in progress.")
         named = [file.uri for file in self._context.ledger.files() if self._pattern.named_in(file.uri.encode())]
