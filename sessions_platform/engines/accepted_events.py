@@ -43,15 +43,41 @@ def pairs_in(lake: Lake, stream: Stream, paths: Sequence[str]) -> pl.DataFrame:
     return pairs_of(lake.scan(paths, columns), identity).collect(engine="streaming")
 
 
+class KnownPairs:
+    """Pairs of lake files, kept from one question to the next: a file is read once, and only those that are new.
+
+    So what was read before a lock is taken need not be read under it. Memory: the pairs.
+    """
+
+    def __init__(self, lake: Lake, stream: Stream) -> None:
+        self._lake, self._stream = lake, stream
+        self._paths: frozenset[str] = frozenset()
+        self._pairs = pl.DataFrame(schema=PAIRS)
+
+    def of(self, paths: Iterable[str]) -> pl.DataFrame:
+        """The pairs of these lake files (``PAIRS``), a pair perhaps several times; see ``pairs_in``."""
+        wanted = frozenset(paths)
+        if not self._paths <= wanted:  # what one file shows can't be taken from what several show
+            self._paths, self._pairs = frozenset(), pl.DataFrame(schema=PAIRS)
+        if unread := sorted(wanted - self._paths):
+            self._pairs = pl.concat([self._pairs, pairs_in(self._lake, self._stream, unread)])
+            self._paths = wanted
+        return self._pairs
+
+    def resolve(self, landings: Iterable[LandingVersion]) -> Resolve:
+        """A function that gives events their person, as ``resolve_by`` returns it."""
+        if self._stream.persons is None:
+            return _as_accepted
+        pairs = self.of(landing.events_path for landing in landings)
+        return resolving(people_of(pairs, self._stream.persons.shared_above))
+
+
 def resolve_by(lake: Lake, stream: Stream, landings: Iterable[LandingVersion]) -> Resolve:
     """A function that gives events their person by all links of these landing versions, and by nothing else.
 
     Where sessions are not a person's it leaves events as they are, and nothing is read.
     """
-    if stream.persons is None:
-        return _as_accepted
-    pairs = pairs_in(lake, stream, [landing.events_path for landing in landings])
-    return resolving(people_of(pairs, stream.persons.shared_above))
+    return KnownPairs(lake, stream).resolve(landings)
 
 
 def _as_accepted(events: pl.LazyFrame) -> pl.LazyFrame:

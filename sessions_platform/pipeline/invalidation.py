@@ -5,13 +5,16 @@ reaches into neighbouring partitions (`transforms/sessionize.py`), and the recor
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 import polars as pl
 
 from sessions_platform.contracts.calendar import Window
+from sessions_platform.engines.accepted_events import KnownPairs
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.moved_people import Move, move_of
+from sessions_platform.storage.lake.errors import MissingFileError
 from sessions_platform.storage.ledger.ledger import LandingVersion, Snapshot
 from sessions_platform.transforms.activity import key_columns, longest_silence, of_keys, point_columns
 from sessions_platform.transforms.sessionize import affected_partitions
@@ -22,8 +25,49 @@ _INSTANT = timedelta(microseconds=1)
 Span = tuple[datetime | None, datetime | None]
 
 
+class AffectedSearch:
+    """The search for what one publication invalidates, begun before the stream's lock is held.
+
+    Where sessions are cut by person, a link may move events of any age, so all landing versions are read. What is found
+    holds for just those that were current: under the lock it is asked again, with those that are current then.
+    """
+
+    def __init__(self, context: StreamContext, landing_partition: str, new: str, span: Span) -> None:
+        """Arguments as for `affected_by`."""
+        self._context, self._of = context, (landing_partition, new, span)
+        self._pairs = KnownPairs(context.lake, context.stream)
+        self._found: tuple[list[LandingVersion], list[str]] | None = None
+
+    def begin(self) -> None:
+        """Search by the landing versions that are current now, without the lock; nothing where persons do not matter.
+
+        A file that an erasure has removed meanwhile is left to the search under the lock.
+        """
+        if self._context.stream.persons:
+            with suppress(MissingFileError):
+                self.by(self._context.ledger.landings())
+
+    def is_short(self, landings: Sequence[LandingVersion]) -> bool:
+        """Whether `by` need not read all landing versions: they were searched before, or persons do not matter."""
+        return self._context.stream.persons is None or self._knows(landings)
+
+    def by(self, landings: Sequence[LandingVersion]) -> list[str]:
+        """What `affected_by` returns for these landing versions; nothing is read if they were searched by before."""
+        if self._found is None or not self._knows(landings):
+            self._found = list(landings), affected_by(self._context, landings, *self._of, self._pairs)
+        return self._found[1]
+
+    def _knows(self, landings: Sequence[LandingVersion]) -> bool:
+        return self._found is not None and self._found[0] == list(landings)
+
+
 def affected_by(
-    context: StreamContext, landings: Sequence[LandingVersion], landing_partition: str, new: str, span: Span
+    context: StreamContext,
+    landings: Sequence[LandingVersion],
+    landing_partition: str,
+    new: str,
+    span: Span,
+    known: KnownPairs,
 ) -> list[str]:
     """The session partitions to refresh once the events of a lake file replace the current ones.
 
@@ -33,12 +77,13 @@ def affected_by(
         landing_partition: whose events are replaced.
         new: path of the lake file with the new events.
         span: timestamps of the first and the last of these.
+        known: pairs that were read before.
 
     Returns:
         Keys of the session calendar, sorted.
     """
     old = [landing for landing in landings if landing.landing_partition == landing_partition]
-    move = move_of(context, landings, old, new)
+    move = move_of(context, landings, old, new, known)
     of_moved = landings if move.ids.len() else old
     sides = [span, *((landing.first_event, landing.last_event) for landing in of_moved)]
     times = [time for side in sides for time in side if time is not None]
@@ -48,10 +93,13 @@ def affected_by(
     keys = calendar.keys_between(calendar.key_of(min(times)), calendar.key_of(max(times)))
     starts = pl.Series([calendar.window(key).start for key in keys], dtype=_TIME)
     in_file = _changed(context, [landing.events_path for landing in old], new)
+    moved = context.spill(point_columns(context.stream))  # they are asked for twice, and all files are read for them
+    for block in move.events(context, [*(landing.events_path for landing in landings), new]):
+        moved.add(block)
 
     def changed() -> Iterator[pl.DataFrame]:
         yield from map(move.both_sides, in_file())
-        yield from move.events(context, [*(landing.events_path for landing in landings), new])
+        yield from moved.chunks()
 
     begun = (starts.search_sorted(points["event_timestamp"], side="right").unique() for points in changed())
     affected = {keys[count - 1] for counts in begun for count in counts}

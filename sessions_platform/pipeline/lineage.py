@@ -12,7 +12,7 @@ import polars as pl
 from sessions_platform.contracts.calendar import contiguous_runs
 from sessions_platform.contracts.column_types import OWN_USER_ID
 from sessions_platform.contracts.sessions import sessionized_columns
-from sessions_platform.engines.accepted_events import resolve_by
+from sessions_platform.engines.accepted_events import KnownPairs
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.storage.ledger.ledger import LandingVersion, SessionVersion, Snapshot
 from sessions_platform.transforms.activity import is_active, point_columns
@@ -26,6 +26,7 @@ def find_merged_into(
     old: Sequence[SessionVersion],
     new: Sequence[SessionVersion],
     vanished: Sequence[str],
+    known: KnownPairs | None = None,
 ) -> dict[str, str]:
     """Find the session that each vanished session was merged into: the one with its earliest surviving event.
 
@@ -35,6 +36,7 @@ def find_merged_into(
         old: session versions that the load replaces; the vanished sessions are in them.
         new: session versions that the load loads.
         vanished: session ids that are in `old` and not in `new`.
+        known: pairs of lake files that were read before, where sessions are cut by person.
 
     Returns:
         Session id by vanished session id; none where no event survives.
@@ -43,7 +45,7 @@ def find_merged_into(
     columns = list(dict.fromkeys([*IDENTITY, *order, *point_columns(context.stream)]))
     before = _as_accepted(context, [version.path for version in old], schema)
     lost = before.filter(pl.col("session_id").is_in(list(vanished)))
-    resolve = resolve_by(context.lake, context.stream, landings)
+    resolve = (known or KnownPairs(context.lake, context.stream)).resolve(landings)
     events = resolve(lost).select(*columns, _vanished="session_id").collect()
     loaded = _sessions_loaded(context, [version.path for version in new], events)
     read = context.reader(Snapshot(0, tuple(landings)), resolve=resolve)

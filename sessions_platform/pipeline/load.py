@@ -6,7 +6,7 @@ not overwritten. Not here: how rows reach PostgreSQL (`storage/warehouses`), how
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -15,10 +15,12 @@ import polars as pl
 from sessions_platform.contracts.calendar import label
 from sessions_platform.contracts.schemas.sessions import sessions_schema
 from sessions_platform.contracts.stream import Stream
+from sessions_platform.engines.accepted_events import KnownPairs
 from sessions_platform.errors import UserError
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.lineage import find_merged_into
 from sessions_platform.pipeline.quality import CheckResult, ContractCheck, stop_if_failed
+from sessions_platform.storage.lake.errors import MissingFileError
 from sessions_platform.storage.lake.lake import Dataset
 from sessions_platform.storage.lake.prefetch import prefetch
 from sessions_platform.storage.ledger.ledger import SessionVersion, StaleWriteError
@@ -62,6 +64,7 @@ def load_sessions(context: StreamContext, sessionized: Dataset, run_id: str) -> 
     if len(versions) < len(paths):
         raise StaleWriteError(f"{context.stream.name}: it was rebuilt since these sessions were made")
     _refuse_other_rules(context.stream, versions)
+    known = _known_pairs(context, versions)
     warehouse, ledger, check = context.warehouse, context.ledger, ContractCheck("sessions")
     with (
         closing(prefetch(checked_sessions(context.stream, sessionized, check))) as frames,
@@ -76,11 +79,24 @@ def load_sessions(context: StreamContext, sessionized: Dataset, run_id: str) -> 
         loading = [v for v in versions if newer.get(v.session_partition, -1) <= v.snapshot]
         partitions = [version.session_partition for version in loading]
         replaced = [version for version in loaded if version.session_partition in partitions]
-        find = partial(find_merged_into, context, ledger.current(connection), replaced, loading)
+        find = partial(find_merged_into, context, ledger.current(connection), replaced, loading, known=known)
         changed = warehouse.load_sessions(connection, sessions, partitions, run_id, find, staged)
         ledger.mark_loaded(connection, loading)
         counts = {partition: sessions.rows.get(partition, 0) for partition in partitions}
     return LoadedSessions(changed, counts, check.result())
+
+
+def _known_pairs(context: StreamContext, versions: Sequence[SessionVersion]) -> KnownPairs:
+    """The pairs of all landing versions, read before the stream's lock is held, where sessions by person may vanish."""
+    known, partitions = KnownPairs(context.lake, context.stream), {version.session_partition for version in versions}
+    if context.stream.persons is None:
+        return known
+    with context.database.transaction(read_only=True) as connection:
+        loaded = context.ledger.loaded_sessions(connection)
+    if any(version.session_partition in partitions for version in loaded):
+        with suppress(MissingFileError):  # an erasure has removed it meanwhile: under the lock others are current
+            known.of(landing.events_path for landing in context.ledger.landings())
+    return known
 
 
 def _refuse_other_rules(stream: Stream, versions: Sequence[SessionVersion]) -> None:

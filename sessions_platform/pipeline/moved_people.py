@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from sessions_platform.engines.accepted_events import pairs_in
+from sessions_platform.engines.accepted_events import KnownPairs, pairs_in
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.storage.ledger.ledger import LandingVersion
 from sessions_platform.transforms.activity import point_columns
@@ -48,7 +48,11 @@ class Move:
 
 
 def move_of(
-    context: StreamContext, landings: Sequence[LandingVersion], old: Sequence[LandingVersion], new: str
+    context: StreamContext,
+    landings: Sequence[LandingVersion],
+    old: Sequence[LandingVersion],
+    new: str,
+    known: KnownPairs,
 ) -> Move:
     """What the links of a lake file do that replaces landing versions.
 
@@ -57,12 +61,13 @@ def move_of(
         landings: the landing versions that are current.
         old: those among them that are replaced.
         new: path of the lake file with the new events.
+        known: pairs of files that stay, where they were read before.
     """
     stream = context.stream
     if stream.persons is None:
         return Move(pl.Series(dtype=pl.String), lambda events: events)
     gone, come = (pairs_in(context.lake, stream, paths) for paths in ([one.events_path for one in old], [new]))
-    others = pairs_in(context.lake, stream, [landing.events_path for landing in landings if landing not in old])
+    others = known.of(landing.events_path for landing in landings if landing not in old)
     before, after = (people_of(pl.concat([others, pairs]), stream.persons.shared_above) for pairs in (gone, come))
     ids = moved_ids(before, after)
     return Move(ids, _both(resolving(before), resolving(after), ids))

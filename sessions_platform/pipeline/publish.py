@@ -8,15 +8,22 @@ partitions are affected (`invalidation.py`).
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import polars as pl
+import psycopg
+
 from sessions_platform.contracts.rejected_events import REJECTED_EVENTS
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.identity import links_in
-from sessions_platform.pipeline.invalidation import affected_by
+from sessions_platform.pipeline.invalidation import AffectedSearch
 from sessions_platform.pipeline.validate import ValidatedPartition
 from sessions_platform.storage.lake.errors import MissingFileError
 from sessions_platform.storage.ledger.ledger import StaleWriteError
 from sessions_platform.storage.ledger.run_heartbeats import refuse_ended
 from sessions_platform.storage.warehouses.postgres.loader import Loaded
+
+# How often a publication gives the lock back where others have published while it read what it invalidates. After that
+# it reads under the lock, so that it comes to an end.
+_ATTEMPTS = 4
 
 
 @dataclass(frozen=True)
@@ -62,18 +69,36 @@ def _publish(
     context: StreamContext, validated: ValidatedPartition, run_id: str, affected: Sequence[str] | None
 ) -> Published:
     links = list(links_in(context, [validated.events.path]))  # before the lock, for reading takes long
-    with context.database.transaction() as connection:
-        context.ledger.lock(connection)
-        refuse_ended(connection, run_id)
+    search = AffectedSearch(context, validated.landing_partition, validated.events.path, validated.span)
+    for attempt in range(_ATTEMPTS):
         if affected is None:
-            landings, new = context.ledger.current(connection), validated.events.path
-            affected = affected_by(context, landings, validated.landing_partition, new, validated.span)
-        version = context.ledger.publish(connection, landing_row(context, validated, run_id), affected)
-        identity_links = context.warehouse.identity_links
-        identity_links.replace(connection, links, [validated.landing_partition])
-        linked = identity_links.counts(connection, [validated.landing_partition])
-        frames = context.lake.blocks([validated.rejected.path], REJECTED_EVENTS)
-        loaded = context.warehouse.load_rejected(connection, frames, [validated.landing_partition], run_id)
+            search.begin()
+        is_last = attempt == _ATTEMPTS - 1
+        with context.database.transaction() as connection:
+            context.ledger.lock(connection)
+            refuse_ended(connection, run_id)
+            landings = context.ledger.current(connection)
+            if affected is not None or is_last or search.is_short(landings):
+                found = search.by(landings) if affected is None else affected
+                return _write(connection, context, validated, run_id, found, links)
+    raise AssertionError("the last attempt publishes")
+
+
+def _write(
+    connection: psycopg.Connection,
+    context: StreamContext,
+    validated: ValidatedPartition,
+    run_id: str,
+    affected: Sequence[str],
+    links: Sequence[pl.DataFrame],
+) -> Published:
+    """Write what a publication changes, under the stream's lock."""
+    version = context.ledger.publish(connection, landing_row(context, validated, run_id), affected)
+    identity_links = context.warehouse.identity_links
+    identity_links.replace(connection, links, [validated.landing_partition])
+    linked = identity_links.counts(connection, [validated.landing_partition])
+    frames = context.lake.blocks([validated.rejected.path], REJECTED_EVENTS)
+    loaded = context.warehouse.load_rejected(connection, frames, [validated.landing_partition], run_id)
     return Published(version, tuple(affected), loaded, linked.get(validated.landing_partition, 0))
 
 

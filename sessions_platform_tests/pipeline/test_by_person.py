@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sessions_platform.contracts.stream_checks import cross_key_issues
-from sessions_platform.operations.erase import erase
+from sessions_platform.operations.erase import dry_run, erase
 from sessions_platform.operations.rebuild import rebuild
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.transforms import reference_sessionizer as reference
@@ -137,6 +137,21 @@ def test_a_link_that_goes_is_told_in_session_changes(open_context: Open) -> None
     assert sessions(context)[changes[merged]["merged_into"]] == ("phone", 0, 1)
 
 
+@pytest.mark.slow
+def test_to_erase_an_account_tells_that_sessions_of_the_person_remain_of_other_ids(open_context: Open) -> None:
+    own = {**KEYS["columns"], "user_id": {"from": "device"}}
+    context = open_context(**{**KEYS, "columns": own})
+    put(context, "a", lines(("phone", None, 0), ("phone", "ann", 5)), DAYS[0])
+    run_pending(context)
+    before = sessions(context)
+    assert dry_run(context, ["ann"])["other_ids_of_persons"] == 1
+    remain, *_ = erase(context, ["ann"])["left"]
+    assert remain.startswith("Sessions of the person remain, made of the events of other ids (1).")
+    assert sessions(context) == before
+    assert not any(left.startswith("Sessions of") for left in erase(context, ["ann", "phone"])["left"])
+    assert sessions(context) == {}
+
+
 rows_of_a_file = st.lists(
     st.tuples(
         st.sampled_from(["phone", "pc", "ann"]),
@@ -177,13 +192,9 @@ def test_files_in_any_order_corrected_and_erased_leave_the_sessions_of_what_is_l
         erase(context, [erased])
         current = {day: [row for row in rows if erased != (row[1] or row[0])] for day, rows in current.items()}
         assert sessions(context) == recomputed(current, shared_above)
-        assert users_in_lake(context).isdisjoint({erased} - _people(current))
+        assert erased not in users_in_lake(context)  # all its events are gone, and all links to it with them
     rebuild(context, "a-run", lambda _: None)
     assert sessions(context) == recomputed(current, shared_above)
-
-
-def _people(files: dict[str, list[Row]]) -> set[str]:
-    return {name for rows in files.values() for device, account, _ in rows for name in (device, account) if name}
 
 
 def users_in_lake(context: StreamContext) -> set[str]:
