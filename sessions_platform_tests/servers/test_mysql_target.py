@@ -163,6 +163,31 @@ def test_a_delivery_that_has_lost_its_turn_is_refused(loaded: StreamContext) -> 
     assert in_target(target).height == 2
 
 
+@pytest.mark.parametrize("lost", ["STRICT_ALL_TABLES", "NO_BACKSLASH_ESCAPES"])
+def test_a_session_that_has_lost_a_mode_writes_nothing(
+    loaded: StreamContext, lost: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As behind a proxy that hands the statements to another session than the one that was set up."""
+    delivered(loaded)
+    before = in_target(the_target(loaded))
+    add_an_event(loaded, ONE, "\\")
+    connect = MysqlTables._connect
+
+    def without(target: MysqlTables) -> Any:
+        connection = connect(target)
+        with connection.cursor() as cursor:
+            cursor.execute(f"set sql_mode = replace(@@sql_mode, '{lost}', '')")
+        return connection
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MysqlTables, "_connect", without)
+        with pytest.raises(TargetError, match=rf"has lost its sql_mode {lost}\. Fix: connect to the server itself"):
+            delivered(loaded)
+    assert_frame_equal(in_target(the_target(loaded)), before, check_row_order=False)
+    assert delivered(loaded).applied == [ONE]
+    assert_equal_to_postgres(loaded)
+
+
 @pytest.mark.parametrize(
     ("keys", "fix"),
     [

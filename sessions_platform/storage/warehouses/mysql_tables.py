@@ -32,6 +32,7 @@ _TYPES = {
 _DECLARED = {**_TYPES, pl.Boolean(): "tinyint(1)", pl.Datetime("us", "UTC"): "datetime(6)"}
 _KEY = "varchar(32) character set ascii collate ascii_bin not null"
 _TABLE = "engine = InnoDB, character set = utf8mb4, collate = utf8mb4_bin"
+_MODES = {"STRICT_ALL_TABLES", "NO_BACKSLASH_ESCAPES"}  # what no value is altered without, and no text read as SQL
 _COLUMNS = "select column_name, data_type from information_schema.columns where table_schema = %s and table_name = %s"
 _DELIVERY = "sessions_platform_delivery"
 _ROWS_AT_ONCE = 10_000
@@ -77,6 +78,7 @@ class MysqlTables(Target[MysqlTarget]):
             cursor.execute(insert, [self.stream.name])
             connection.commit()
             self.require_own(*self._delivered(cursor, lock=" for update"), changes.token)
+            self._require_modes(cursor)
             for table, columns in self.tables.items():
                 self._replace(cursor, table, columns, changes)
             cursor.execute(f"update {self._named(_DELIVERY)} set token = %s", [changes.token])
@@ -117,6 +119,14 @@ class MysqlTables(Target[MysqlTarget]):
             for rows in frame.iter_slices(_ROWS_AT_ONCE):
                 for literals in _literals(rows, columns):
                     cursor.execute(f"insert into {named} ({names}) values ({literals})")
+
+    def _require_modes(self, cursor: "Cursor") -> None:
+        """Refuse a session without the modes of `_connect`; asked in the transaction, which stays in one session."""
+        cursor.execute("select @@session.sql_mode")
+        (stated,) = cursor.fetchone() or ("",)
+        if lacking := _MODES - set(str(stated).split(",")):
+            reason = f"the session has lost its sql_mode {', '.join(sorted(lacking))}"
+            raise self.error(reason, "connect to the server itself, or let the proxy between keep what a session sets")
 
     def _delivered(self, cursor: "Cursor", lock: str = "") -> tuple[str, int]:
         """Whose sessions the tables have, and the token of the delivery that made them."""
@@ -165,7 +175,7 @@ class MysqlTables(Target[MysqlTarget]):
             password=config.password.read(f"{key}.password") if config.password else "",
             database=config.database,
             charset="utf8mb4",
-            init_command="set time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES,NO_BACKSLASH_ESCAPES'",
+            init_command=f"set time_zone = '+00:00', sql_mode = '{','.join(sorted(_MODES))}'",
             client_flag=CLIENT.FOUND_ROWS,
             connect_timeout=_SECONDS,
             read_timeout=_SILENCE,
@@ -202,7 +212,10 @@ def _literals(rows: pl.DataFrame, columns: Columns) -> Iterator[str]:
 
 
 def _literal(name: str, dtype: pl.DataType) -> pl.Expr:
-    """A value as a literal of SQL, where a backslash is no escape: floats with an exponent, else they are decimals."""
+    """A value as a literal of SQL, where a backslash is no escape, as `_require_modes` has seen to.
+
+    Floats have an exponent, else they are decimals.
+    """
     value = pl.col(name)
     if dtype == pl.String():
         text = pl.format("'{}'", value.str.replace_all("'", "''", literal=True))
