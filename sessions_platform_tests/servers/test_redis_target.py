@@ -1,19 +1,21 @@
 """Sessions are delivered to Redis itself, and a user's newest session is at hand, whatever happens in between."""
 
+import inspect
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import polars as pl
 import pytest
-from redis import Connection, ConnectionError
+from redis import Connection, ConnectionError, ConnectionPool, SSLConnection, UnixDomainSocketConnection
+from redis.connection import AbstractConnection
 
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.deliver import Delivered, deliver
 from sessions_platform.storage.warehouses.base import Changes, LaterDeliveryError, TargetError
 from sessions_platform_tests.contexts import context, open_context
 from sessions_platform_tests.pipeline.steps import ingest_and_publish, put, refresh
-from sessions_platform_tests.servers.redis_server import RedisServer, redis_server
+from sessions_platform_tests.servers.redis_server import PASSWORD, RedisServer, redis_server
 from sessions_platform_tests.storage.delivery_histories import History, assert_equal_after_any_history
 from sessions_platform_tests.storage.targets import (
     ONE,
@@ -215,3 +217,31 @@ def test_what_the_server_refuses_is_a_sentence_without_secrets(
         delivered(loaded)
     assert fix in str(refused.value)
     assert "wr0ng" not in str(refused.value)
+
+
+def parameters_of_the_client() -> list[str]:
+    """All that it takes from a URL, whatever they have to be."""
+    classes = (ConnectionPool, AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection)
+    named = {name for each in classes for name in inspect.signature(each.__init__).parameters}
+    return sorted(named - {"self", "kwargs", "connection_kwargs", "host", "port", "path"})
+
+
+def test_parameters_of_a_url_are_taken_or_refused_by_a_sentence(
+    loaded: StreamContext, running: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that the installed client knows; those that a text can be are taken."""
+    refused = dict[str, str]()
+    for name in parameters_of_the_client():
+        for value in ("foo", "1"):
+            monkeypatch.setenv("REDIS_URL", f"{running.url}?{name}={value}")
+            try:
+                assert the_target(loaded).token() == 0
+            except TargetError as error:
+                refused[f"{name}={value}"] = str(error)
+    texts = {"client_name=foo", "encoding=foo", "lib_name=foo", "max_connections=1", "socket_read_size=1", "protocol=3"}
+    assert texts.isdisjoint(refused)
+    assert not any(PASSWORD in said for said in refused.values())
+    assert set(refused) >= {f"{name}=foo" for name in ("connection_class", "max_connections", "retry")}
+    monkeypatch.setenv("REDIS_URL", f"{running.url}?max_connections=5&encoding=utf-8&socket_read_size=100&lib_name=y")
+    assert delivered(loaded).applied == [ONE, TWO]
+    assert_equal_to_postgres(loaded)

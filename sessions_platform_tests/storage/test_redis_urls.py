@@ -15,6 +15,7 @@ from sessions_platform_tests.streams import stream
         ("s3cr3t", "what REDIS_URL has is no URL"),
         ("redis://:s3cr3t@127.0.0.1:1/0?foo=1", "what REDIS_URL has is no URL"),
         ("redis://:s3cr3t@127.0.0.1:1/0?retry=foo", "what REDIS_URL has is no URL"),
+        ("redis://:s3cr3t@127.0.0.1:1/0?max_connections=many", "what REDIS_URL has is no URL"),
         ("redis://:s3cr3t@127.0.0.1:1/0?protocol=9", "the server says 'protocol must be"),
         ("redis://:s3cr3t@127.0.0.1:1/0?client_name=shop", r"the server says .*refused.*Fix: start the server"),
         ("rediss://:s3cr3t@127.0.0.1:1/0?ssl_cert_reqs=required", r"the server says .*refused"),

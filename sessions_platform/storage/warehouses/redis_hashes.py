@@ -204,29 +204,33 @@ class RedisHashes(Target[RedisTarget]):
             raise self.error(f"the server says {said!r}", fix) from None
 
     def _client(self) -> "Redis":
-        from redis import Redis
+        from redis import ConnectionPool, Redis
         from redis.connection import parse_url
 
         url = self.config.url.read(f"targets.{self.name}.url")
         try:
-            if parse_url(url).keys() - _OF_A_URL:
+            stated = parse_url(url)  # whose class is a text only where the URL states one
+            if _OBJECTS & {name for name, value in stated.items() if not isinstance(value, type)}:
                 raise ValueError("a parameter that no text can be")
-            redis = Redis.from_url(url, decode_responses=True, socket_connect_timeout=_SECONDS, socket_timeout=_SILENCE)
-            pool = redis.connection_pool
-            pool.connection_class(**pool.connection_kwargs)  # it refuses parameters, not `from_url`
+            pool = ConnectionPool(**{**_OPTIONS, **stated, **_TEXTS})
+            pool.connection_class(**pool.connection_kwargs)  # it refuses parameters, not the pool
         except (ValueError, TypeError):  # whose text has the URL
-            reason = f"what {self.config.url.env} has is no URL of Redis, or has a parameter unknown to its client"
+            reason = f"what {self.config.url.env} has is no URL of Redis, or has a parameter"
             fix = "write redis://user:password@cache.example.com:6379/0, or rediss:// with TLS"
-            raise self.error(reason, fix) from None
-        return redis
+            raise self.error(f"{reason} that its client does not know or takes from no URL", fix) from None
+        return Redis.from_pool(pool)
 
 
-# The client takes any argument of its constructors from a URL, also those that have to be objects, such as `retry`.
-_OF_A_URL = {
-    *("host", "port", "db", "path", "username", "password", "connection_class", "client_name", "protocol"),
-    *("socket_timeout", "socket_connect_timeout", "socket_keepalive", "health_check_interval", "retry_on_timeout"),
-    *("ssl_keyfile", "ssl_certfile", "ssl_password", "ssl_ca_certs", "ssl_ca_path", "ssl_ca_data", "ssl_ciphers"),
-    *("ssl_cert_reqs", "ssl_check_hostname", "ssl_min_version"),
+_OPTIONS = {"socket_connect_timeout": _SECONDS, "socket_timeout": _SILENCE}  # where the URL does not state others
+_TEXTS = {"decode_responses": True, "encoding": "utf-8", "encoding_errors": "strict"}  # whatever the URL states
+# The client takes any argument of its constructors from a URL, also these, which have to be objects.
+_OBJECTS = {
+    *("connection_class", "parser_class", "command_packer", "redis_connect_func", "event_dispatcher", "driver_info"),
+    *("retry", "retry_on_error", "credential_provider", "socket_keepalive_options", "socket_type"),
+    *("cache", "cache_config", "cache_factory", "himport_registry", "ssl_ocsp_context"),
+    *("maint_notifications_config", "maint_notifications_pool_handler", "maintenance_state"),
+    *("oss_cluster_maint_notifications_handler", "maintenance_notification_hash"),
+    *("orig_host_address", "orig_socket_timeout", "orig_socket_connect_timeout"),
 }
 _FIXES = {  # by what the server says
     "refused": "start the server, or correct host and port",
