@@ -1,5 +1,6 @@
 """Sessions are delivered to MongoDB's protocol (FerretDB), and readers count whole partitions whatever happens."""
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +15,7 @@ from sessions_platform.contracts.sessions import session_columns
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.deliver import Delivered, deliver
 from sessions_platform.storage.warehouses.base import Changes, LaterDeliveryError, TargetError
+from sessions_platform.storage.warehouses.mongodb_documents import MongodbDocuments
 from sessions_platform_tests.contexts import context, open_context
 from sessions_platform_tests.pipeline.steps import ingest_and_publish, put, refresh
 from sessions_platform_tests.servers.ferretdb import PASSWORD, USER, FerretDb, ferretdb
@@ -154,6 +156,68 @@ def test_a_delivery_that_has_lost_its_turn_is_refused_and_leaves_nothing(
     assert_nothing_is_left(mongo)
     with pytest.raises(LaterDeliveryError):
         target.apply(Changes(first, [ONE], stopped))
+
+
+def killed(*_: Any, **__: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_what_is_shown_while_another_takes_the_turn_stays(loaded: StreamContext, mongo: Any) -> None:
+    """The other one has read the state before, and is killed when it has removed what it takes for leftovers."""
+    target, other, rows = the_target(loaded), the_target(loaded), in_postgres(loaded).filter(session_partition=ONE)
+    begin, stage, switch, state = (vars(MongodbDocuments)[f"_{name}"] for name in ("begin", "stage", "switch", "state"))
+    changes = Changes(1, [ONE], lambda table, _: iter([rows] if table == "sessions" else []))
+    version = begin(target, mongo, changes)
+    stage(target, mongo, changes, version)
+
+    def read_too_early(database: Any) -> Any:
+        read = state(other, database)
+        switch(target, mongo, changes, version)
+        return read
+
+    vars(other).update(_state=read_too_early, _stage=killed)
+    with pytest.raises(KeyboardInterrupt):
+        other.apply(dataclasses.replace(changes, token=2))
+    assert_frame_equal(in_target(target), rows, check_row_order=False)
+
+
+def test_what_killed_deliveries_left_is_looked_for_in_their_partitions_alone(
+    loaded: StreamContext, mongo: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, rows, three = the_target(loaded), in_postgres(loaded).filter(session_partition=ONE), "2026-01-03"
+
+    def changed(token: int, *partitions: str) -> Changes:
+        def own(table: str, partition: str) -> Iterator[pl.DataFrame]:
+            return iter([rows.with_columns(session_partition=pl.lit(partition))] if table == "sessions" else [])
+
+        return Changes(token, partitions, own)
+
+    target.apply(changed(1, ONE, TWO, three))
+    before = in_target(target)
+    with monkeypatch.context() as patch:
+        patch.setattr(MongodbDocuments, "_switch", killed)  # when it has staged
+        with pytest.raises(KeyboardInterrupt):
+            target.apply(changed(2, ONE))
+    with monkeypatch.context() as patch:
+        patch.setattr(Collection, "delete_many", killed)  # when it has taken the turn
+        with pytest.raises(KeyboardInterrupt):
+            target.apply(changed(3, TWO))
+    assert mongo.sessions.count_documents({}) == before.height + rows.height
+    delete, asked = Collection.delete_many, list[Any]()
+
+    def noted(collection: Any, chosen: Any) -> Any:
+        asked.append(chosen.get("session_partition"))
+        return delete(collection, chosen)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Collection, "delete_many", noted)
+        target.apply(changed(4, TWO))
+        assert set(asked) == {ONE, TWO}
+        asked.clear()
+        target.apply(changed(5, TWO))
+        assert set(asked) == {TWO}
+    assert_nothing_is_left(mongo)
+    assert_frame_equal(in_target(target), before, check_row_order=False)
 
 
 def test_an_answer_that_was_lost_leaves_what_readers_see_whole(

@@ -171,7 +171,7 @@ def test_a_session_that_has_lost_a_mode_writes_nothing(
     delivered(loaded)
     before = in_target(the_target(loaded))
     add_an_event(loaded, ONE, "\\")
-    connect = MysqlTables._connect
+    connect = vars(MysqlTables)["_connect"]
 
     def without(target: MysqlTables) -> Any:
         connection = connect(target)

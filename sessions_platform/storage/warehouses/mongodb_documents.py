@@ -63,8 +63,8 @@ class MongodbDocuments(Target[MongodbTarget]):
     """Collections of one database whose names begin with the target's prefix.
 
     The state is one document: `stream` and `token` of the delivery that made the documents, `types` of the columns by
-    table, `versions` by partition; `begun` and `version` of the last delivery that has begun, and `unfinished` until it
-    has ended.
+    table, `versions` by partition; `begun` and `version` of the last delivery that has begun, `unfinished` until it has
+    ended, and till then `changing`, the partitions of all that have begun since one ended.
     """
 
     def __init__(self, name: str, config: MongodbTarget, stream: Stream, tables: Mapping[str, Columns]) -> None:
@@ -84,7 +84,7 @@ class MongodbDocuments(Target[MongodbTarget]):
 
     def apply(self, changes: Changes) -> None:
         with self._connected() as database:
-            version = self._begin(database, changes.token)
+            version = self._begin(database, changes)
             try:
                 self._stage(database, changes, version)
                 self._switch(database, changes, version)
@@ -93,7 +93,7 @@ class MongodbDocuments(Target[MongodbTarget]):
                     self._collection(database, table).delete_many({"_version": version})
                 raise
             self._remove_superseded(database, changes.partitions, version)
-            ended = {"$set": {"unfinished": False}}
+            ended = {"$set": {"unfinished": False, "changing": []}}
             self._delivery(database).update_one({**_ONLY, "version": version}, ended)
 
     def read(self, table: str, partitions: Sequence[str] | None) -> Iterator[pl.DataFrame]:
@@ -110,7 +110,7 @@ class MongodbDocuments(Target[MongodbTarget]):
                 while documents := [document for _, document in zip(range(_AT_ONCE), found, strict=False)]:
                     yield _frame(documents, columns)
 
-    def _begin(self, database: "Database[Any]", token: int) -> int:
+    def _begin(self, database: "Database[Any]", changes: Changes) -> int:
         """Take the turn from deliveries with a smaller token, and remove what they have left.
 
         Returns:
@@ -118,23 +118,26 @@ class MongodbDocuments(Target[MongodbTarget]):
         """
         delivery, state = self._delivery(database), self._state(database)
         self.require_own(
-            state.get("stream", self.stream.name), max(state.get("begun", 0), state.get("token", 0)), token
+            state.get("stream", self.stream.name), max(state.get("begun", 0), state.get("token", 0)), changes.token
         )
         self._require_types(state)
         if not state:
             new = {"stream": self.stream.name, "token": 0, "begun": 0, "version": 0, "versions": {}, "types": {}}
-            delivery.update_one(_ONLY, {"$setOnInsert": {**new, "unfinished": True}}, upsert=True)
+            delivery.update_one(_ONLY, {"$setOnInsert": {**new, "unfinished": True, "changing": []}}, upsert=True)
             state = self._state(database)
-        version = max(token, state["version"] + 1)
-        begun = {"begun": token, "version": version, "unfinished": True}
-        if not delivery.update_one({**_ONLY, "version": state["version"]}, {"$set": begun}).matched_count:
+        version = max(changes.token, state["version"] + 1)
+        changing = sorted({*state.get("changing", []), *changes.partitions})
+        begun = {"begun": changes.token, "version": version, "unfinished": True, "changing": changing}
+        # Until then the one before may have shown what it staged; as it was when the turn was taken, it stays.
+        before = delivery.find_one_and_update({**_ONLY, "version": state["version"]}, {"$set": begun})
+        if before is None:
             raise self._later()
         for table in self.tables:
             collection = self._collection(database, table)
             _index(collection, PARTITION, "_version")
             _index(collection, "user_id")
-            if state["unfinished"]:
-                _remove_leftovers(collection, state["versions"], version)
+            if before["unfinished"]:
+                _remove_leftovers(collection, before, version)
         return version
 
     def _stage(self, database: "Database[Any]", changes: Changes, version: int) -> None:
@@ -210,6 +213,7 @@ class MongodbDocuments(Target[MongodbTarget]):
             raise self.error(f"the server can't be reached: {_start_of(error)!r}", _UNREACHED) from None
 
     def _client(self) -> "MongoClient[Any]":
+        from dns.exception import DNSException
         from pymongo import MongoClient
         from pymongo.errors import PyMongoError
         from pymongo.uri_parser import parse_uri
@@ -217,7 +221,10 @@ class MongodbDocuments(Target[MongodbTarget]):
         url = self.config.url.read(f"targets.{self.name}.url")
         try:
             stated = parse_uri(url)["options"]
-        except (PyMongoError, ValueError):  # whose text may have the URL
+        except (PyMongoError, ValueError) as error:  # whose text may have the URL
+            if isinstance(error.__cause__, DNSException):
+                reason = f"the host of mongodb+srv:// in {self.config.url.env} can't be resolved"
+                raise self.error(reason, "correct it, or look at this machine's DNS; it is tried again") from None
             reason = f"what {self.config.url.env} has is no URL of MongoDB, or has an option or host that is unknown"
             raise self.error(reason, "write mongodb://user:password@db.example.com:27017/?authSource=admin") from None
         return MongoClient(
@@ -229,11 +236,14 @@ def _types(columns: Columns) -> dict[str, str]:
     return {name: _TYPES[dtype] for name, dtype in columns.items()}
 
 
-def _remove_leftovers(collection: "Collection[Any]", current: Mapping[str, int], version: int) -> None:
-    """Remove the documents of deliveries that have begun before and were killed."""
-    for partition, kept in current.items():
-        collection.delete_many({PARTITION: partition, "_version": {"$ne": kept, "$lt": version}})
-    collection.delete_many({PARTITION: {"$nin": list(current)}, "_version": {"$lt": version}})
+def _remove_leftovers(collection: "Collection[Any]", state: _State, version: int) -> None:
+    """Remove the documents of deliveries that have begun before and were killed: only they are not current."""
+    older = {"$lt": version}
+    if not state["versions"]:  # nothing is current, also where somebody has removed what says it
+        collection.delete_many({"_version": older})
+    for partition in state.get("changing", state["versions"]):
+        kept = state["versions"].get(partition, 0)
+        collection.delete_many({PARTITION: partition, "_version": {"$ne": kept, **older}})
 
 
 def _documents(rows: pl.DataFrame, columns: Columns) -> list[dict[str, Any]]:
