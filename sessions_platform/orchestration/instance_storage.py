@@ -5,7 +5,8 @@ line belongs to the code location. Not here: the platform's own ledger and table
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from typing import Any, Self
 
@@ -16,7 +17,8 @@ from dagster._core.remote_origin import (  # noqa: TID251  Dagster exports them 
     RemoteRepositoryOrigin,
 )
 from dagster_postgres import DagsterPostgresStorage, PostgresRunStorage
-from sqlalchemy import make_url
+from sqlalchemy import NullPool, create_engine, make_url, text
+from sqlalchemy.exc import OperationalError
 
 from sessions_platform.settings import Settings, logs_are_json
 from sessions_platform.storage.postgres import embedded
@@ -24,6 +26,8 @@ from sessions_platform.storage.postgres.roles import OWNER
 
 # As Dagster names them for `sessions-platform dev` and for workspace.yaml.
 LOCATION, REPOSITORY = "sessions_platform.definitions", "__repository__"
+_HAS_NO_TABLES = text("select to_regclass('instance_info') is null or to_regclass('job_ticks') is null")
+_LOCK = text("select pg_advisory_xact_lock(hashtextextended('sessions_platform/dagster', 0))")
 _NOT_RESTARTED = {"dagster/max_retries": "0"}
 
 
@@ -66,6 +70,21 @@ def _with_json_lines(run: dg.DagsterRun) -> dg.DagsterRun:
     return run._replace(run_config={**run.run_config, "loggers": {"json": {}}})
 
 
+@contextmanager
+def _making_tables_alone(postgres_url: str) -> Iterator[None]:
+    """Where there are no tables yet, let no other process make them meanwhile: Dagster fails if several hosts do.
+
+    A database that can't be reached is left to Dagster, which tries it again and says why.
+    """
+    engine = create_engine(postgres_url, poolclass=NullPool)
+    with ExitStack() as stack:
+        with suppress(OperationalError):
+            connection = stack.enter_context(engine.begin())
+            if connection.scalar(_HAS_NO_TABLES):
+                connection.execute(_LOCK)
+        yield
+
+
 class InstanceStorage(DagsterPostgresStorage):
     """PostgreSQL: the server that DAGSTER_POSTGRES_URL names, else the embedded one.
 
@@ -74,7 +93,8 @@ class InstanceStorage(DagsterPostgresStorage):
     """
 
     def __init__(self, postgres_url: str, inst_data: Any = None) -> None:
-        super().__init__(postgres_url, inst_data=inst_data)
+        with _making_tables_alone(postgres_url):
+            super().__init__(postgres_url, inst_data=inst_data)
         self._run_storage = _RunStorage(postgres_url, should_autocreate_tables=False)  # the other one has made them
 
     @classmethod
