@@ -27,7 +27,8 @@ from sessions_platform_tests.contexts import line
 from sessions_platform_tests.engines.reference_engine import ReferenceEngine
 from sessions_platform_tests.engines.test_engines import DAYS, stored
 from sessions_platform_tests.exactness.comparison import Environment
-from sessions_platform_tests.exactness.machine import run_machine
+from sessions_platform_tests.exactness.machine import ExactInterleavings, run_machine
+from sessions_platform_tests.exactness.stream_variant import StreamVariant
 from sessions_platform_tests.pipeline.steps import RUN, ingest_and_publish, load, put, refresh, stale
 from sessions_platform_tests.servers.running import free_port
 from sessions_platform_tests.spark.planted import Twice, planted
@@ -35,6 +36,13 @@ from sessions_platform_tests.spark.samples import AGGREGATES, COLUMNS, RULES, by
 from sessions_platform_tests.streams import DAY_ONE
 
 pytestmark = pytest.mark.spark
+
+
+class OnSpark(ExactInterleavings):
+    """With sessions of users alone: this engine refuses those of persons."""
+
+    def possible(self, variant: StreamVariant) -> StreamVariant:
+        return replace(super().possible(variant), by_person=False)
 
 
 def parts_left(context: StreamContext) -> list[str]:
@@ -63,7 +71,7 @@ def test_the_rows_are_those_of_polars_and_of_the_reference_to_the_last_bit(
 def test_the_warehouse_equals_one_sort_of_all_events(environment: Environment, sail: str) -> None:
     """Any order of arrivals, changes, revalidations and overtaken writers, each refreshed by this engine."""
     on_spark = replace(environment.settings, engine="spark", spark=sail)
-    run_machine(replace(environment, settings=on_spark), 2, 10, secrets.randbits(32), shrinks=False)
+    run_machine(replace(environment, settings=on_spark), 2, 10, secrets.randbits(32), shrinks=False, machine=OnSpark)
 
 
 def test_a_task_that_runs_twice_doubles_nothing(
