@@ -70,7 +70,7 @@ servers: setup ## Read from real servers (S3, Azure, Kafka …), which the tests
 spark: setup ## Compute sessions on Spark and on Sail, which are installed into build/spark
 	@UV_PROJECT_ENVIRONMENT=build/spark .tools/bin/uv sync --quiet --frozen --all-extras --group spark --python .tools/bin/python \
 	  && python=build/spark/bin/python || python=$(BIN)/python; \
-	$$python -m pytest -m spark -W "ignore::FutureWarning"
+	$$python -m pytest -m spark -W "ignore::FutureWarning" -W "ignore:unclosed <socket:ResourceWarning"
 
 .PHONY: prove
 prove: setup ## Compare 500 random histories of 30 steps with one sort of all events, for half an hour or more
