@@ -31,6 +31,8 @@ def _place(target: dict[str, Any]) -> str | None:
         return posixpath.normpath(path)
     if url := target.get("url"):
         return repr((url, target.get("database"), target.get("prefix", "")))
+    if account := target.get("account"):
+        return repr((account, target.get("database"), target.get("schema"), target.get("prefix", "")))
     host, database = target.get("host"), target.get("database")
     if host and database:
         return repr((host, target.get("port", 3306), database, target.get("prefix", "")))

@@ -9,7 +9,7 @@ which `storage.warehouses.registry` resolves when sessions are delivered. Not he
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError, model_validator
+from pydantic import ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError, model_validator
 from pydantic_core import CoreSchema, InitErrorDetails, core_schema
 
 from sessions_platform.contracts.formats import listed
@@ -194,6 +194,41 @@ class MongodbTarget(TargetConfig):
         return f"mongodb ${self.url.env}, {self.database}.{self.prefix}*"
 
 
+class SnowflakeTarget(TargetConfig):
+    """Tables of a Snowflake schema."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
+    implementation: ClassVar[str] = "sessions_platform.storage.warehouses.snowflake_tables:SnowflakeTables"
+
+    type: Literal["snowflake"] = Field("snowflake", description="Tables of a Snowflake schema.")
+    account: TextOrSecret = Field(description="The account's identifier, as in myorg-myaccount.")
+    user: TextOrSecret = Field(description="Who may create tables and stages in the schema.")
+    password: Secret | None = Field(None, description="The variable that has the password or programmatic token.")
+    key_file: str | None = Field(None, description="Instead of a password: the file of the user's private key.")
+    key_password: Secret | None = Field(None, description="The variable that has the password of key_file.")
+    role: str | None = Field(None, description="By default the user's own.")
+    warehouse: str | None = Field(None, description="By default the user's own.")
+    database: str = Field(min_length=1, description="The database, which has to be there.")
+    in_schema: str = Field(alias="schema", min_length=1, description="The schema, which has to be there.")
+    prefix: str = Field(
+        "", pattern=r"^[a-z0-9_]{0,32}$", description="What the tables' names begin with, before sessions and so on."
+    )
+    options: dict[str, int | TextOrSecret] = Field(
+        default_factory=dict, description="Further parameters of the connection, by the library's names for them."
+    )
+
+    @property
+    def place(self) -> str:
+        """Account, schema and tables; without secrets."""
+        return f"snowflake://{shown_text(self.account)}/{self.database}.{self.in_schema}.{self.prefix}*"
+
+    @model_validator(mode="after")
+    def _has_one_credential(self) -> Self:
+        if (self.password is None) == (self.key_file is None):
+            raise invalid("a user needs a password or a key_file, and not both", "write password: {env: NAME}")
+        return self
+
+
 TARGET_TYPES: dict[str, type[TargetConfig]] = {
     "duckdb": DuckdbTarget,
     "parquet": ParquetTarget,
@@ -202,6 +237,7 @@ TARGET_TYPES: dict[str, type[TargetConfig]] = {
     "mysql": MysqlTarget,
     "redis": RedisTarget,
     "mongodb": MongodbTarget,
+    "snowflake": SnowflakeTarget,
 }
 
 
