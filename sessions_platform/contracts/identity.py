@@ -44,16 +44,18 @@ def identity_issues(raw: Raw) -> Iterator[Issue]:
             yield Issue(("identity", key), f"{name} is a {kind}", "name a column of type string")
     if len(named) == len(_KEYS) and len(set(named.values())) == 1:
         yield Issue(("identity", "user_id"), "both ids are the same column", "name the column of the known user")
-    yield from _person_issues(mapping(raw, "session"), identity, columns)
+    yield from _person_issues(raw, identity, columns)
     if named:
         yield from _pseudonym_issues(mapping(raw, "pseudonymize"), named)
         yield from _name_issues(mapping(mapping(raw, "session"), "columns"))
 
 
-def _person_issues(session: Raw, identity: Raw, columns: Raw) -> Iterator[Issue]:
-    """Sessions by person need links, and a column for the user that an event had of its own."""
-    if session.get("by") != "person":
+def _person_issues(raw: Raw, identity: Raw, columns: Raw) -> Iterator[Issue]:
+    """Sessions by person need links, a column for the user that an event had of its own, and an engine that can."""
+    if mapping(raw, "session").get("by") != "person":
         return
+    if raw.get("engine") == "spark":
+        yield Issue(("engine",), "spark can't cut sessions by person", "write engine: polars, or remove session.by")
     if not identity:
         fix = "add identity: {anonymous_id: …, user_id: …}, or remove it"
         yield Issue(("session", "by"), "nothing says whose an anonymous id is", fix)

@@ -30,6 +30,6 @@ def open_engine(name: str, context: EngineContext) -> SessionEngine:
     if name not in ENGINES:
         raise UserError(f"{name}: there is no such engine. Fix: name one of {', '.join(ENGINES)}.")
     if context.stream.persons and name not in _BY_PERSON:
-        fix = f"use {' or '.join(_BY_PERSON)}, or remove session.by"
+        fix = f"write engine: {' or '.join(_BY_PERSON)} in its file, or remove session.by"
         raise UserError(f"{context.stream.name}: the engine {name} can't cut sessions by person. Fix: {fix}.")
     return ENGINES[name](context)

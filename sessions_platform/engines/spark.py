@@ -9,7 +9,8 @@ reached in ``spark_session``, and the session rule where it always is: no rule i
    silence around it; chains that reach further are followed by reading the lake, as every engine does.
 3. Executors write the sessions of a group as lake files, in a folder of this job alone, and return their names.
 4. The pipeline writes the partitions from these files and records them, as it does with every engine's results; then
-   the folder is deleted. Of a driver that is killed it stays until the clean-up; nothing else knows of it.
+   the folder is deleted, and before it its marker, without which no task leaves a file. Of a driver that is killed they
+   stay until the clean-up; nothing else knows of them.
 
 A user with most of the events does not stop the job: it is in a group of its own span, so that no executor holds more
 of it than the events of a few partitions, whichever the length of the run; only that user's groups take longer.
@@ -18,6 +19,7 @@ of it than the events of a few partitions, whichever the length of the run; only
 import json
 import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -29,7 +31,7 @@ from sessions_platform.contracts.sessions import sessionized_columns
 from sessions_platform.engines.accepted_events import events_near
 from sessions_platform.engines.base import EngineContext
 from sessions_platform.engines.spark_session import explained, open_session
-from sessions_platform.engines.spark_tasks import COMPUTED, DEALT, Job, Reading, Span
+from sessions_platform.engines.spark_tasks import COMPUTED, DEALT, Job, Reading, Span, permitted
 from sessions_platform.errors import UserError
 from sessions_platform.memory_budget import MIB
 from sessions_platform.storage.ledger.ledger import LandingVersion
@@ -52,42 +54,48 @@ class SparkEngine:
 
     def batches(self, partitions: list[str], landings: Sequence[LandingVersion]) -> Iterator[list[str]]:
         """Each partition is a batch, so that the driver has no more than one part in memory; all are computed first."""
-        folder = self._new_folder()
-        try:
-            self._computed = self._compute(partitions, landings, folder)
-            for partition in partitions:
-                yield [partition]
-        finally:
-            self._computed = {}
-            self._context.lake.filesystem.delete_folder(folder)
+        with self._marker() as marker:
+            try:
+                self._computed = self._compute(partitions, landings, marker)
+                for partition in partitions:
+                    yield [partition]
+            finally:
+                self._computed = {}
 
     def sessionize(self, partitions: Sequence[str], landings: Sequence[LandingVersion]) -> Iterator[Sessionized]:
         if set(partitions) <= self._computed.keys():
             yield from self._parts(partitions, self._computed)
             return
-        folder = self._new_folder()
-        try:
-            yield from self._parts(partitions, self._compute(partitions, landings, folder))
-        finally:
-            self._context.lake.filesystem.delete_folder(folder)
+        with self._marker() as marker:
+            yield from self._parts(partitions, self._compute(partitions, landings, marker))
 
-    def _new_folder(self) -> str:
-        return f"{self._stream.name}/sessionized_events/spark-{uuid.uuid4().hex}"
+    @contextmanager
+    def _marker(self) -> Iterator[str]:
+        """A lake file without rows, in a new folder, as long as results are waited for; the folder goes after it."""
+        lake = self._context.lake
+        folder = f"{self._stream.name}/sessionized_events/spark-{uuid.uuid4().hex}"
+        marker = lake.write(folder, [], sessionized_columns(self._stream), statistics=()).path
+        try:
+            yield marker
+        finally:
+            lake.remove(marker)
+            lake.filesystem.delete_folder(folder)
 
     def _parts(self, partitions: Sequence[str], computed: dict[str, list[Any]]) -> Iterator[Sessionized]:
         for partition in partitions:
             for row in computed[partition]:
-                self._check_shared(row.path)
-                events = self._context.lake.scan([row.path], sessionized_columns(self._stream)).collect()
+                with permitted():
+                    self._check_shared(row.path)
+                    events = self._context.lake.scan([row.path], sessionized_columns(self._stream)).collect()
                 yield _part(partition, events, row)
                 self._context.lake.remove(row.path)
 
     def _compute(
-        self, partitions: Sequence[str], landings: Sequence[LandingVersion], folder: str
+        self, partitions: Sequence[str], landings: Sequence[LandingVersion], marker: str
     ) -> dict[str, list[Any]]:
         """Run a job; by partition the rows that its tasks have returned, which have the columns `COMPUTED`."""
         computed: dict[str, list[Any]] = {partition: [] for partition in partitions}
-        job = self._job(partitions, landings, folder)
+        job = self._job(partitions, landings, marker)
         if job.readings:
             for row in self._run(job):
                 if row.error:
@@ -106,7 +114,7 @@ class SparkEngine:
             rows = spark.range(0, readings, 1, readings).mapInArrow(job.deal, DEALT).repartition(groups, "grp")
             return rows.groupBy("grp").applyInArrow(compute, COMPUTED).collect()
 
-    def _job(self, partitions: Sequence[str], landings: Sequence[LandingVersion], folder: str) -> Job:
+    def _job(self, partitions: Sequence[str], landings: Sequence[LandingVersion], marker: str) -> Job:
         spans: list[Span] = []
         readings: list[Reading] = []
         groups = 0
@@ -120,7 +128,7 @@ class SparkEngine:
             readings += [Reading(path, part, len(spans)) for path in near for part in slices]
             spans.append(span)
             groups += span.groups
-        return Job(self._stream, self._context.lake.filesystem, list(landings), spans, readings, folder)
+        return Job(self._stream, self._context.lake.filesystem, list(landings), spans, readings, marker)
 
     def _windows(self, partitions: Sequence[str]) -> Iterator[Window]:
         """The windows of neighbouring partitions, as few as make one long enough."""

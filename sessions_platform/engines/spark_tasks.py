@@ -9,15 +9,19 @@ this project's, which is the same on every machine and in every version; Spark's
 computed.
 
 A task may run twice, when an executor is lost or Spark speculates. Both write files of names of their own, and only
-those count that the task which Spark takes has returned.
+those count that the task which Spark takes has returned. One that ends after its job removes what it has written: it
+looks for the job's marker after it wrote, and the driver lists the folder after it has removed the marker, so that one
+of the two sees the file.
 """
 
 import io
 import json
+import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +36,7 @@ from sessions_platform.contracts.sessions import sessionized_columns
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.engines.accepted_events import event_reader, reader_within
 from sessions_platform.errors import UserError
+from sessions_platform.storage.lake.errors import MissingFileError
 from sessions_platform.storage.lake.filesystem import Filesystem
 from sessions_platform.storage.lake.lake import Lake
 from sessions_platform.storage.ledger.ledger import LandingVersion
@@ -54,6 +59,15 @@ _COMPUTED = pa.schema(
 )
 _TIME = "event_timestamp"
 _FAILED = -1  # the group of what could not be read
+
+
+def versions() -> dict[str, str]:
+    """By name the versions, in this process, of what computes sessions."""
+    try:
+        own = version("sessions-platform")
+    except PackageNotFoundError:
+        own = "(not installed as a package)"
+    return {"sessions-platform": own, "polars": pl.__version__}
 
 
 @dataclass(frozen=True)
@@ -92,7 +106,9 @@ class Job:
         landings: the published landing partitions of the snapshot.
         spans: by number.
         readings: by number.
-        folder: where in the lake results are written; of this job alone.
+        marker: a lake file, in a folder of this job alone where results are written, too. Once it is gone, nobody waits
+            for them.
+        versions: of what computes sessions, where the job was made; the executors need the same.
     """
 
     stream: Stream
@@ -100,14 +116,19 @@ class Job:
     landings: Sequence[LandingVersion]
     spans: Sequence[Span]
     readings: Sequence[Reading]
-    folder: str
+    marker: str
+    versions: Mapping[str, str] = field(default_factory=versions)
 
     def deal(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """For ``mapInArrow``: numbers of readings (one column) become the rows that they give (`DEALT`)."""
-        with _opened(self.filesystem) as lake:
-            for batch in batches:
-                for number in batch.column(0).to_pylist():
-                    yield from _dealt(self._read(lake, self.readings[number]))
+        try:
+            self._check_versions()
+            with opened(self.filesystem) as lake:
+                for batch in batches:
+                    for number in batch.column(0).to_pylist():
+                        yield from _dealt(self._read(lake, self.readings[number]))
+        except UserError as error:
+            yield from _dealt([(_FAILED, _told(error).encode())])
 
     def compute(self, group: pa.Table) -> pa.Table:
         """For ``applyInArrow``: the rows of one group (`DEALT`) become the files of its sessions (`COMPUTED`)."""
@@ -115,7 +136,8 @@ class Job:
         if number == _FAILED:
             return _failure(rows[0].as_py().decode())
         try:
-            with _opened(self.filesystem) as lake:
+            self._check_versions()
+            with opened(self.filesystem) as lake:
                 events = pl.concat([pl.read_ipc_stream(io.BytesIO(block.as_py())) for block in rows])
                 results = list(self._results(lake, number, events))
         except UserError as error:
@@ -125,14 +147,11 @@ class Job:
     def _read(self, lake: Lake, reading: Reading) -> Iterator[tuple[int, bytes]]:
         span = self.spans[reading.span]
         columns = event_columns(self.stream)
-        try:
-            for block in lake.blocks([reading.path], columns, _TIME, reading.window.overlaps):
-                events = block.filter(in_window(reading.window))
-                dealt = events.with_columns(_bucket=bucket_of("user_id", span.groups))
-                for (bucket,), part in dealt.partition_by("_bucket", as_dict=True, include_key=False).items():
-                    yield span.first_group + bucket, _to_ipc(part)
-        except UserError as error:
-            yield _FAILED, _told(error).encode()
+        for block in lake.blocks([reading.path], columns, _TIME, reading.window.overlaps):
+            events = block.filter(in_window(reading.window))
+            dealt = events.with_columns(_bucket=bucket_of("user_id", span.groups))
+            for (bucket,), part in dealt.partition_by("_bucket", as_dict=True, include_key=False).items():
+                yield span.first_group + bucket, _to_ipc(part)
 
     def _results(self, lake: Lake, group: int, events: pl.DataFrame) -> Iterator[dict[str, Any]]:
         """A row for each session partition of each part of the group's sessions, which is then a file of the lake."""
@@ -141,8 +160,25 @@ class Job:
         for compute in sessionize_in_parts(span.window, read, self.stream, PART_ROWS):
             part = compute()
             for (partition,), rows in part.events.partition_by("session_partition", as_dict=True).items():
-                stored = lake.write(self.folder, [rows], sessionized_columns(self.stream), statistics=())
-                yield {"session_partition": partition, "path": stored.path, **_counts(part, partition)}
+                yield {"session_partition": partition, "path": self._write(lake, rows), **_counts(part, partition)}
+
+    def _write(self, lake: Lake, rows: pl.DataFrame) -> str:
+        """The path of a new lake file with the rows. Raises MissingFileError where the job has ended meanwhile."""
+        path = lake.write(self.marker.rpartition("/")[0], [rows], sessionized_columns(self.stream), statistics=()).path
+        if not lake.exists(self.marker):
+            lake.remove(path)
+            raise MissingFileError(self.marker)
+        return path
+
+    def _check_versions(self) -> None:
+        here = versions()
+        if differing := [name for name in here if here[name] != self.versions.get(name)]:
+            theirs = " and ".join(f"{name} {here[name]}" for name in differing)
+            ours = " and ".join(f"{name} {self.versions.get(name)}" for name in differing)
+            raise UserError(
+                f"spark: an executor has {theirs}, and this run has {ours}. Fix: install the same versions for the "
+                f"executors, and name that Python with the variable PYSPARK_PYTHON."
+            )
 
 
 def bucket_of(column: str, buckets: int) -> pl.Expr:
@@ -151,10 +187,32 @@ def bucket_of(column: str, buckets: int) -> pl.Expr:
 
 
 @contextmanager
-def _opened(filesystem: Filesystem) -> Iterator[Lake]:
-    """The lake, with a temporary folder of this task's own."""
-    with tempfile.TemporaryDirectory(prefix="sessions-spark-") as scratch:
-        yield Lake(filesystem, Path(scratch))
+def opened(filesystem: Filesystem) -> Iterator[Lake]:
+    """The lake, with a temporary folder of this task's own, which has the drafts, too, of a lake in an object store."""
+    with tempfile.TemporaryDirectory(prefix="sessions-spark-", dir=_local_folder()) as folder, permitted():
+        yield Lake(filesystem.in_scratch(Path(folder)), Path(folder))
+
+
+def _local_folder() -> str | None:
+    """The first folder that Spark tells its Python workers for their files; None where there is none, as with Sail.
+
+    A cluster's manager removes it with the application, so that rows of a task that was killed don't stay.
+    """
+    folder = os.environ.get("SPARK_LOCAL_DIRS", "").partition(",")[0]
+    return folder if Path(folder).is_absolute() and Path(folder).is_dir() else None
+
+
+@contextmanager
+def permitted() -> Iterator[None]:
+    """Raises UserError where a file of the lake is another OS user's: each is for its owner alone."""
+    try:
+        yield
+    except PermissionError as error:
+        raise UserError(
+            f"spark: {error.filename}: the OS user with the uid {os.geteuid()} may not use it, for the lake is its "
+            f"owner's alone. Fix: let the executors and this run be one OS user, with the same uid on all machines, or "
+            f"keep the lake in an object store."
+        ) from error
 
 
 def _dealt(rows: Iterable[tuple[int, bytes]]) -> Iterator[pa.RecordBatch]:

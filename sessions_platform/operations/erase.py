@@ -51,6 +51,7 @@ _MAY_REMAIN = [
     "Dagster: log lines and what you have put into metadata, tags or a run's configuration yourself.",
     "The most frequent values of enriched columns, in the metadata of events: those that are made of what a user sent.",
     "Targets: earlier versions of their tables and freed blocks of their files, as docs/targets.md says of each.",
+    "Spark, where it was used: what it has spilled and moved, in the local folders of executors that were killed.",
     "Reports that were written, which quote the most frequent pages.",
     "The SHA-256 of landing files as they were delivered, in the ledger, by which a redelivery is recognized.",
 ]
@@ -60,6 +61,8 @@ _MAY_REMAIN_OF_OBJECTS = [
     "remove them.",
     "Drafts of killed processes on other machines: run clean-up there once they are older than the retention, or "
     "remove the folder lake in the scratch folder while nothing runs.",
+    "Drafts of killed executors, where the engine spark was used: in folders sessions-spark-… of Spark's local "
+    "folders, as docs/spark.md says.",
 ]
 
 

@@ -1,26 +1,29 @@
 """The engine spark without Spark: what it divides, deals and takes up. With it: ``sessions_platform_tests.spark``."""
 
+import errno
 import importlib.util
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from sessions_platform.contracts.object_store import Objects
 from sessions_platform.engines import spark, spark_tasks
 from sessions_platform.engines.registry import ENGINES
 from sessions_platform.engines.spark_session import open_session
+from sessions_platform.engines.spark_tasks import Job
 from sessions_platform.errors import MissingExtraError, UserError
 from sessions_platform.memory_budget import MemoryBudget
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.sessionize import sessionize_again, sessionize_partitions
 from sessions_platform.settings import ENGINES as NAMES
 from sessions_platform.settings import Settings
-from sessions_platform.storage.lake.filesystem import LocalFilesystem
+from sessions_platform.storage.lake.filesystem import LocalFilesystem, State
 from sessions_platform.storage.lake.object_store import ObjectFilesystem
 from sessions_platform_tests.contexts import line
 from sessions_platform_tests.engines.spark_in_process import SparkInProcess
@@ -70,6 +73,75 @@ def test_a_file_that_only_an_executor_can_not_use_means_that_the_lake_is_not_sha
     monkeypatch.setattr(spark_tasks.Job, "deal", lambda job, rows: taken(replace(job, filesystem=elsewhere), rows))
     with pytest.raises(UserError, match=r"do not see the same lake: .*\.parquet is in only one of the two\. Fix: keep"):
         sessionize_again(other, DAYS[0], snapshot, RUN)
+
+
+def of_another_polars(job: Job) -> Job:
+    return replace(job, versions={**job.versions, "polars": "0.1"})
+
+
+def another_user(job: Job) -> Job:
+    return replace(job, filesystem=OfAnotherUser(Path(job.filesystem.url(""))))
+
+
+class OfAnotherUser(LocalFilesystem):
+    """A folder that this process's user may not look into."""
+
+    def state(self, path: str) -> State:
+        raise PermissionError(errno.EACCES, "Permission denied", self.url(path))
+
+    def draft(self, folder: str) -> NoReturn:
+        raise PermissionError(errno.EACCES, "Permission denied", self.url(folder))
+
+
+@pytest.mark.usefixtures("in_process")
+@pytest.mark.parametrize("step", ["deal", "compute"])
+@pytest.mark.parametrize(
+    ("elsewhere", "sentence"),
+    [
+        (of_another_polars, rf"an executor has polars {pl.__version__}, and this run has polars 0\.1\. Fix: install"),
+        (another_user, r"the uid \d+ may not use it, .* Fix: let the executors and this run be one OS user"),
+    ],
+)
+def test_what_executors_lack_is_a_sentence_and_nothing_is_left(
+    context: StreamContext,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+    elsewhere: Callable[[Job], Job],
+    sentence: str,
+) -> None:
+    put(context, "1.ndjson", [line("ann", DAY_ONE, "a")], DAYS[0])
+    ingest_and_publish(context, DAYS[0])
+    taken = getattr(Job, step)
+    monkeypatch.setattr(Job, step, lambda job, rows: taken(elsewhere(job), rows))
+    with pytest.raises(UserError, match=sentence):
+        sessionize_again(replace(context, engine="spark"), DAYS[0], context.ledger.snapshot(), RUN)
+    assert not [path for path in context.lake.filesystem.list(context.stream.name) if "/spark-" in path]
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_task_that_ends_after_its_run_leaves_no_file(context: StreamContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the slower of two tasks where Spark speculates."""
+    put(context, "1.ndjson", [line("ann", DAY_ONE, "a")], DAYS[0])
+    ingest_and_publish(context, DAYS[0])
+    tasks: list[tuple[Job, pa.Table]] = []
+    taken = Job.compute
+    monkeypatch.setattr(Job, "compute", lambda job, group: [tasks.append((job, group)), taken(job, group)][1])
+    sessionize_again(replace(context, engine="spark"), DAYS[0], context.ledger.snapshot(), RUN)
+    left = list(context.lake.filesystem.list(""))
+    ((job, group),) = tasks
+    (late,) = taken(job, group).to_pylist()
+    assert (late["path"], job.marker in late["error"]) == (None, True)
+    assert list(context.lake.filesystem.list("")) == left
+
+
+def test_drafts_of_an_object_store_are_in_the_local_folder_of_spark(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPARK_LOCAL_DIRS", f"{tmp_path},/elsewhere")
+    lake = pickle.loads(pickle.dumps(ObjectFilesystem(Objects("s3", "bucket", "lake"), tmp_path / "scratch")))
+    with spark_tasks.opened(lake) as opened, opened.filesystem.draft("folder") as draft:
+        assert draft.relative_to(tmp_path).parts[0].startswith("sessions-spark-")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_lake_in_an_object_store_is_opened_anew_by_executors(tmp_path: Path) -> None:

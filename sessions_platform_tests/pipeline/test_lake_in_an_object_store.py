@@ -96,6 +96,7 @@ def test_the_receipt_of_an_erasure_names_what_only_an_object_store_keeps(tmp_pat
     assert {sentence.partition(":")[0] for sentence in of_objects} == {
         "The lake's bucket",
         "Drafts of killed processes on other machines",
+        "Drafts of killed executors, where the engine spark was used",
     }
 
 

@@ -146,6 +146,10 @@ class Filesystem(Protocol):
         """Where readers outside of the platform find the file: its absolute path, or its URL."""
         ...
 
+    def in_scratch(self, folder: Path) -> "Filesystem":
+        """The same files; drafts and copies that are not within the lake are in this local folder."""
+        ...
+
 
 class LocalFilesystem:
     """A folder on a local disk, or on a network share that renames atomically.
@@ -229,6 +233,9 @@ class LocalFilesystem:
 
     def url(self, path: str) -> str:
         return str(self.root / path)
+
+    def in_scratch(self, folder: Path) -> "LocalFilesystem":  # noqa: ARG002
+        return self
 
 
 @contextmanager

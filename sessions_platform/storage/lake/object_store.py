@@ -65,7 +65,7 @@ class ObjectFilesystem:
         store: "Callable[[], ObjectStore] | None" = None,
         give_up_after: timedelta = _GIVE_UP_AFTER,
     ) -> None:
-        self._objects, self._scratch = objects, scratch
+        self._objects, self._scratch, self._opens = objects, scratch, store
         self._store = cache(store or partial(open_store, objects))
         self._sender = cache(partial(open_store, objects)) if store is None else lambda _: self._store()
         self._failures = Failures(objects, give_up_after, wording(objects.scheme))
@@ -154,6 +154,9 @@ class ObjectFilesystem:
 
     def url(self, path: str) -> str:
         return f"{self._objects.root}/{self._key(path)}"
+
+    def in_scratch(self, folder: Path) -> "ObjectFilesystem":
+        return ObjectFilesystem(self._objects, folder, self._opens)
 
     @property
     def _drafts(self) -> Path:
