@@ -56,6 +56,15 @@ IDENTITY_LINK_TYPES: dict[str, StoredType] = {
     "last_seen": _TIMESTAMP,
     "events": _INTEGER,
 }
+# The table `session_scores`, and which state of a session partition was scored by which models.
+SESSION_SCORE_TYPES: dict[str, StoredType] = {
+    "session_id": _STRING,
+    "score_name": _STRING,
+    "score": ColumnType.float,
+    "model": _STRING,
+    "session_partition": _STRING,
+}
+SCORED_PARTITION_TYPES: dict[str, StoredType] = {"session_partition": _STRING, "version": _INTEGER, "models": _STRING}
 REJECTED_EVENT_TYPES: dict[str, StoredType] = {
     "rejection_id": _STRING,
     **PROVENANCE_TYPES,

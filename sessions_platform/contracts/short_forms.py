@@ -65,6 +65,10 @@ def _touching(value: Any) -> Any:
     return {} if value is None else _text_as("touch")(value)
 
 
+def _predicting(value: Any) -> Any:
+    return {} if value is None else _text_as("predicts")(value)
+
+
 def _one_rule(value: Any) -> Any:
     return [value] if isinstance(value, dict) else None
 
@@ -82,6 +86,8 @@ SHORT_FORMS: dict[KeyPath, ShortForm] = {
     ("session", "conversions", "*"): ShortForm(_conversion, {"anyOf": [_TEXT, {"type": "null"}]}),
     ("session", "engaged"): ShortForm(_text_as("like"), {"enum": ["ga4"]}),
     ("user_sessions",): ShortForm(_touching, {"anyOf": [_TEXT, {"type": "null"}]}),
+    ("scores",): ShortForm(_by_name, {"type": "array", "items": _TEXT}),
+    ("scores", "*"): ShortForm(_predicting, {"anyOf": [_TEXT, {"type": "null"}]}),
     ("skip",): ShortForm(_one_rule, {"$ref": "#/$defs/SkipRule"}),
     ("columns", "*"): ShortForm(
         _column, {"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1}, {"type": "null"}]}

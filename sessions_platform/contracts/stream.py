@@ -2,8 +2,8 @@
 
 One YAML file states all of it, once. The schemas of rows, the Dagster column schemas, the warehouse's tables
 and the JSON schema in `docs/` derive from this model and those of its keys: ``sources``, ``formats``,
-``columns``, ``skip``, ``duplicates``, ``session_rule``, ``rejection_limits``, ``retention`` and ``targets``. Not here:
-reading the file (``stream_file``), and rules that relate two of its keys (``stream_checks``).
+``columns``, ``skip``, ``duplicates``, ``session_rule``, ``rejection_limits``, ``retention``, ``targets`` and
+``scores``. Not here: reading the file (``stream_file``), and rules that relate two of its keys (``stream_checks``).
 """
 
 import hashlib
@@ -26,6 +26,7 @@ from sessions_platform.contracts.model import Model, no_keys
 from sessions_platform.contracts.pseudonyms import Pseudonym, key_fingerprint
 from sessions_platform.contracts.rejection_limits import Rejected
 from sessions_platform.contracts.retention import Retained
+from sessions_platform.contracts.scores import Score
 from sessions_platform.contracts.session_rule import SessionRule
 from sessions_platform.contracts.skip import SkipRule
 from sessions_platform.contracts.sources import AnySource
@@ -57,12 +58,12 @@ _LATER_RULES = (
 )  # fmt: skip
 _LATER_OF_AGGREGATES = ("most_frequent", "any", "where")
 _IDENTIFYING = ("event_id", "user_id", "event_type")
-# The last parts of the keys of a stream's assets; those of its targets begin as the other says.
+# The last parts of the keys of a stream's assets; those of its targets and models begin as the other says.
 _ASSETS = (
     "raw_events", "events", "rejected_events", "identity_links", "sessionized_events", "sessions", "user_sessions",
-    "report",
+    "session_scores", "report",
 )  # fmt: skip
-_DELIVERED = "sessions__"
+_MANY = ("sessions__", "score_model__")
 
 
 class Landing(Model):
@@ -123,6 +124,10 @@ class Stream(Model):
     engine: Literal["polars", "spark"] | None = Field(
         None, description="What computes its sessions; SESSIONS_ENGINE where absent. All engines give the same ones."
     )
+    scores: dict[Identifier, Score] = Field(
+        default_factory=dict,
+        description="By name: how likely a session is to have a conversion, or to be a robot's, in session_scores.",
+    )
 
     # Where the stream was read from; source paths are relative to its folder. Not keys of the file.
     path: SkipJsonSchema[Path] = Field(Path("stream.yaml"), exclude=True)
@@ -143,7 +148,7 @@ class Stream(Model):
         source = f"{prefix}/{name}" if prefix else name
         for stated in upstream:
             above, _, last = stated.rpartition("/")
-            is_ours = last in _ASSETS or last.startswith(_DELIVERED)
+            is_ours = last in _ASSETS or last.startswith(_MANY)
             if stated == source or (is_ours and above.split("/")[-1] == name):
                 raise invalid(f"{stated} is an asset of this stream", "name the asset that lands the files")
         return upstream

@@ -26,6 +26,7 @@ from sessions_platform.contracts.identity import identity_issues
 from sessions_platform.contracts.issues import Issue, KeyPath, Raw, mapping
 from sessions_platform.contracts.path_template import PLACEHOLDER, PathTemplate, TemplateError
 from sessions_platform.contracts.row_checks import duplicates_issues, skip_issues
+from sessions_platform.contracts.scores import scores_issues
 from sessions_platform.contracts.session_checks import session_issues
 from sessions_platform.contracts.session_rule import Aggregate
 from sessions_platform.contracts.stream import BY_POSITION, is_typed
@@ -105,6 +106,7 @@ def cross_key_issues(raw: Raw) -> Iterator[Issue]:
     yield from session_issues(session, {**columns, **enriched})
     yield from enrichment_issues(raw)
     yield from user_sessions_issues(raw.get("user_sessions"), session, {**columns, **enriched})
+    yield from scores_issues(raw.get("scores"), session, {**columns, **enriched})
     yield from identity_issues(raw)
     yield from target_issues(mapping(raw, "targets"))
     yield from _threshold_issues(mapping(raw, "rejected"))

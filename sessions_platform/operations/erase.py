@@ -50,6 +50,7 @@ _MAY_REMAIN = [
     "PostgreSQL: freed pages until they are written again, the write-ahead log, and replicas.",
     "Dagster: log lines and what you have put into metadata, tags or a run's configuration yourself.",
     "The most frequent values of enriched columns, in the metadata of events: those that are made of what a user sent.",
+    "Models of scores: weights that were fitted to all sessions, and values that twenty sessions of five users had.",
     "Targets: earlier versions of their tables and freed blocks of their files, as docs/targets.md says of each.",
     "Spark, where it was used: what it has spilled and moved, in the local folders of executors that were killed.",
     "Reports that were written, which quote the most frequent pages.",

@@ -30,6 +30,7 @@ from sessions_platform.orchestration.report import report_asset
 from sessions_platform.orchestration.resources import Platform, streams_of
 from sessions_platform.orchestration.run_exports import ended_runs_sensor
 from sessions_platform.orchestration.schedules import stream_schedules
+from sessions_platform.orchestration.scores import score_assets, score_jobs, score_sensors
 from sessions_platform.orchestration.sensors import interval, new_events, stale_sessions
 from sessions_platform.orchestration.sources import check_source_hourly, check_source_job, source_is_fresh
 from sessions_platform.orchestration.user_sessions import user_sessions_assets
@@ -93,16 +94,19 @@ def definitions_of(stream: Stream, sensor_seconds: int) -> StreamDefinitions:
     return StreamDefinitions(
         assets=[
             *(*stream_assets(stream), *user_sessions_assets(stream), report_asset(stream)),
+            *score_assets(stream),
             *(target_asset(stream, target) for target in stream.targets),
         ],
         asset_checks=[sample_recomputation(stream), source_is_fresh(stream)],
         jobs=[
             *(*stream_jobs(stream), *dead_letter_jobs(stream)),
             *(clean_up_job(stream), verify_job(stream), erase_job(stream), check_source_job(stream)),
+            *score_jobs(stream),
             *(deliver_job(stream, target) for target in stream.targets),
         ],
         sensors=[
             *(new_events(stream, sensor_seconds), stale_sessions(stream, sensor_seconds)),
+            *score_sensors(stream, sensor_seconds),
             *(target_is_behind(stream, target) for target in stream.targets),
         ],
         schedules=[*stream_schedules(stream), verify_nightly(stream), check_source_hourly(stream)],

@@ -22,6 +22,7 @@ from sessions_platform.orchestration.metadata import as_table
 from sessions_platform.orchestration.resources import Platform
 from sessions_platform.orchestration.types import broken_contract
 from sessions_platform.pipeline.quality import LONG_ACTIVITY_CHAIN, CheckResult, Severity
+from sessions_platform.pipeline.scores import PSI_ALLOWED, PSI_FEWEST
 from sessions_platform.pipeline.tool_sessions import TOOL_SESSIONS
 
 KEEPS_CONTRACT = "keeps_contract"
@@ -38,6 +39,12 @@ _ONCE = "Each accepted event with a timestamp in these partitions is in one sess
 _STALE = "No session partition is stale."
 _TOOL = "The sessions of the tool's own ids are those that the rule would make. Where a tool knows more, they are not."
 
+_CURRENT = "Each session has the scores that the current models give to its current state."
+_DISTRIBUTION = (
+    f"The scores are distributed as in training: by the population stability index, up to {PSI_ALLOWED} of at least "
+    f"{PSI_FEWEST} sessions."
+)
+
 # By asset: the check's name, its description, and whether it is blocking.
 _CHECKS = {
     "events": [
@@ -52,6 +59,7 @@ _CHECKS = {
         ("every_event_once", _ONCE, False),
         ("no_stale_partitions", _STALE, False),
     ],
+    "session_scores": [("scores_are_current", _CURRENT, False), ("score_distribution", _DISTRIBUTION, False)],
 }
 # By asset: the contract that is kept.
 _SCHEMAS: Mapping[str, Callable[[Stream], Schema]] = {

@@ -27,7 +27,7 @@ from sessions_platform.operations.target_status import target_status
 from sessions_platform.orchestration.dagster_home import dagster_home
 from sessions_platform.orchestration.deliveries import deliver_job_name, delivery_config, partitions_behind
 from sessions_platform.orchestration.heartbeats import end_lost_runs
-from sessions_platform.orchestration.jobs import job_name, landing_ranges, session_ranges
+from sessions_platform.orchestration.jobs import job_name, landing_ranges, score_ranges, session_ranges
 from sessions_platform.orchestration.loaded_streams import STREAM
 from sessions_platform.orchestration.purge import purge
 from sessions_platform.orchestration.runs import Runner, runner
@@ -89,6 +89,7 @@ def backfill(settings: Settings, name: str, since: datetime, until: datetime) ->
         for others in landing_ranges(stream_context, Found(())):  # that have got rows, too
             runs.run(job_name(stream_context.stream, "ingest_events"), others)
         _refresh(stream_context, runs, session_ranges(stream_context))
+        _score_due(stream_context, runs)
         _deliver_behind(stream_context, runs)
     return {"backfilled": list(partitions), **status(stream_context)}
 
@@ -110,6 +111,7 @@ def run_stream(settings: Settings, name: str, partition: str | None) -> dict[str
             return status(stream_context, run_pending(stream_context, runs))
         runs.run(job_name(stream_context.stream, "ingest_events"), (chosen, chosen))
         _refresh(stream_context, runs, session_ranges(stream_context, chosen))
+        _score_due(stream_context, runs)
         _deliver_behind(stream_context, runs)
     return status(stream_context)
 
@@ -119,6 +121,7 @@ def rebuild_stream(settings: Settings, name: str) -> dict[str, Any]:
     (stream_context,) = open_contexts(settings, [name])
     with runner(settings) as runs:
         runs.run(job_name(stream_context.stream, "rebuild"))
+        _score_due(stream_context, runs)
         _deliver_behind(stream_context, runs)
     return status(stream_context)
 
@@ -221,6 +224,7 @@ def run_pending(stream_context: StreamContext, runs: Runner) -> Found:
     for partitions in landing_ranges(stream_context, found):  # the last line of a growing file has left its partition
         runs.run(job_name(stream_context.stream, "ingest_events"), partitions)
     _refresh(stream_context, runs, session_ranges(stream_context))
+    _score_due(stream_context, runs)
     _deliver_behind(stream_context, runs)
     return found
 
@@ -228,6 +232,12 @@ def run_pending(stream_context: StreamContext, runs: Runner) -> Found:
 def _refresh(stream_context: StreamContext, runs: Runner, ranges: Sequence[tuple[str, str]]) -> None:
     for partitions in ranges:
         runs.run(job_name(stream_context.stream, "refresh_sessions"), partitions)
+
+
+def _score_due(stream_context: StreamContext, runs: Runner) -> None:
+    """Score what a refresh has not: what was rebuilt, or has another model by now."""
+    for partitions in score_ranges(stream_context):
+        runs.run(job_name(stream_context.stream, "score_sessions"), partitions)
 
 
 def _deliver_behind(stream_context: StreamContext, runs: Runner) -> None:

@@ -22,6 +22,7 @@ from sessions_platform.orchestration.loaded_streams import STREAM
 from sessions_platform.orchestration.partitions import partitions_definition
 from sessions_platform.orchestration.resources import Platform
 from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.pipeline.scores import due_scores
 from sessions_platform.sources.base import Found
 
 RANGE_START = "dagster/asset_partition_range_start"
@@ -53,14 +54,21 @@ def backfill_source_job(stream: Stream):
 
 def refresh_sessions_job(stream: Stream):
     """From accepted events to the sessions table."""
-    return _job(stream, "refresh_sessions", SESSION_ASSETS, "Bring sessions up to date with the accepted events.")
+    return _job(
+        stream, "refresh_sessions", _session_assets(stream), "Bring sessions up to date with the accepted events."
+    )
 
 
 def materialize_all_job(stream: Stream):
     """The whole pipeline in one run; None where the two calendars differ, since a run has one kind of partitions."""
     if partitions_definition(stream.landing_calendar) != partitions_definition(stream.session_calendar):
         return None
-    return _job(stream, "materialize_all", LANDING_ASSETS + SESSION_ASSETS, "The whole pipeline, in one run.")
+    return _job(stream, "materialize_all", LANDING_ASSETS + _session_assets(stream), "The whole pipeline, in one run.")
+
+
+def _session_assets(stream: Stream) -> tuple[str, ...]:
+    """Those of a refresh: sessions are scored in the run that changes them."""
+    return (*SESSION_ASSETS, "session_scores") if stream.scores else SESSION_ASSETS
 
 
 def audit_sample_job(stream: Stream):
@@ -170,6 +178,13 @@ def session_ranges(
     if landing_partition is None:
         return _ranges(sorted({*stream_context.stale_session_partitions(), *also}), calendar)
     return _ranges(stream_context.ledger.stale_because_of(landing_partition), calendar)
+
+
+def score_ranges(stream_context: StreamContext) -> list[tuple[str, str]]:
+    """Session partitions whose scores are due, as ranges for one run each."""
+    if not stream_context.stream.scores:
+        return []
+    return _ranges(due_scores(stream_context).partitions, stream_context.stream.session_calendar)
 
 
 def range_tags(first: str, last: str) -> dict[str, str]:

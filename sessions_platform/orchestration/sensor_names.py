@@ -1,7 +1,7 @@
 """The names of a stream's sensors, without Dagster: those who look from outside have to know which sensors there are.
 
 Dagster's storage keeps a sensor that was switched on as running once the definitions no longer have it, and nothing
-evaluates it any more. Not here: the sensors (`sensors.py`, `deliveries.py`).
+evaluates it any more. Not here: the sensors (`sensors.py`, `deliveries.py`, `scores.py`).
 """
 
 from sessions_platform.contracts.server_source import ServerSource
@@ -9,6 +9,7 @@ from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.stream_folder import Streams
 
 NEW_FILES, NEW_RECORDS, STALE_SESSIONS = "new_files", "new_records", "stale_sessions"
+STALE_SCORES = "stale_scores"
 
 
 def behind(target: str) -> str:
@@ -23,7 +24,7 @@ def of_source(stream: Stream) -> str:
 
 def sensor_names(stream: Stream) -> set[str]:
     """Those of all sensors of a stream, as Dagster has them."""
-    own = (of_source(stream), STALE_SESSIONS, *map(behind, stream.targets))
+    own = (of_source(stream), STALE_SESSIONS, *map(behind, stream.targets), *([STALE_SCORES] if stream.scores else []))
     return {f"{stream.name}__{name}" for name in own}
 
 

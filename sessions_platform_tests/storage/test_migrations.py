@@ -55,6 +55,7 @@ NEW_TABLES = {
     "sessions_platform.source_cursors",
     "sessions_platform.deliveries",
     "sessions_platform.alerts",
+    "sessions_platform.score_models",
     "sessions_platform.targets",
     "sessions_platform.run_heartbeats",
     "sessions_platform.verifications",

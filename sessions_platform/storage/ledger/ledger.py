@@ -4,8 +4,8 @@ It is in the warehouse database, so that one transaction publishes a landing par
 a refresh, together with its record in the ledger.
 
 Here: the whole ledger as one class, and how a rebuilt stream replaces the current one. Not here:
-its parts, which are in ``files``, ``erasures``, ``landings``, ``sessions`` and ``deliveries``; its locks and
-transactions, which are in ``stream_ledger``; its tables, which are in ``storage.postgres.migrations``.
+its parts, which are in ``files``, ``erasures``, ``landings``, ``sessions``, ``deliveries`` and ``score_models``; its
+locks and transactions, which are in ``stream_ledger``; its tables, which are in ``storage.postgres.migrations``.
 """
 
 from collections.abc import Sequence
@@ -18,6 +18,7 @@ from sessions_platform.storage.ledger.erasures import ERASURE_RUN, Erasure, Eras
 from sessions_platform.storage.ledger.files import KnownFile, Repair
 from sessions_platform.storage.ledger.lake_files import LakeFile, LakeFiles, Verification
 from sessions_platform.storage.ledger.landings import Landings, LandingVersion, Snapshot
+from sessions_platform.storage.ledger.score_models import ScoreModel, ScoreModels
 from sessions_platform.storage.ledger.sessions import SessionVersion, SessionVersions
 from sessions_platform.storage.ledger.stream_ledger import CalendarChangedError, StaleCursorError, StaleWriteError
 from sessions_platform.storage.ledger.superseded import SupersededVersions
@@ -34,6 +35,7 @@ __all__ = [
     "Ledger",
     "Repair",
     "ReplacedRows",
+    "ScoreModel",
     "SessionVersion",
     "Snapshot",
     "StaleCursorError",
@@ -47,9 +49,10 @@ _REBUILT_TABLES = tuple(
     Identifier("sessions_platform", table)
     for table in ("streams", "landing_files", "landing_versions", "session_versions", "stale_partitions", "repairs")
 )
-# A rebuild changes neither how far sources were read nor what other warehouses contain.
+# A rebuild changes neither how far sources were read nor what other warehouses contain, and no model.
 _OTHER_TABLES = tuple(
-    Identifier("sessions_platform", table) for table in ("source_cursors", "deliveries", "targets", "verifications")
+    Identifier("sessions_platform", table)
+    for table in ("source_cursors", "deliveries", "targets", "verifications", "score_models")
 )
 _DELETE = SQL("delete from {table} where stream = %(stream)s")
 _RENAME = SQL("update {table} set stream = %(stream)s where stream = %(rebuilt)s")
@@ -69,7 +72,7 @@ select %(stream)s, rejection_id, payload_digest, %(partition)s, uri, position, o
 from sessions_platform.repairs where stream = %(source)s and uri = %(uri)s"""
 
 
-class Ledger(Erasures, Landings, SessionVersions, Deliveries, LakeFiles, SupersededVersions):
+class Ledger(Erasures, Landings, SessionVersions, Deliveries, LakeFiles, SupersededVersions, ScoreModels):
     """All of one stream's ledger."""
 
     @property
@@ -119,7 +122,7 @@ class Ledger(Erasures, Landings, SessionVersions, Deliveries, LakeFiles, Superse
     def replace_by(self, connection: psycopg.Connection, rebuilt: "Ledger") -> None:
         """Replace the stream's rows by those of a rebuilt one, which then has none. Both locks are held.
 
-        The source's cursors and the deliveries stay as they are.
+        The source's cursors, the deliveries and the models of scores stay as they are.
         """
         for table in _REBUILT_TABLES:
             connection.execute(_DELETE.format(table=table), {"stream": self.stream})

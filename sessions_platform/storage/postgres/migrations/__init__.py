@@ -17,7 +17,7 @@ from psycopg import errors
 
 from sessions_platform.errors import UserError
 
-HEAD = "0017"
+HEAD = "0018"
 
 _SELECT_VERSION = "select version_num from sessions_platform.schema_version"
 

@@ -12,6 +12,7 @@ from psycopg.sql import SQL, Identifier
 
 from sessions_platform.storage.postgres.roles import become_owner
 from sessions_platform.storage.warehouses.postgres.identity_views import LINKS
+from sessions_platform.storage.warehouses.postgres.tables import SCORES
 
 _ERASED = "[erased]"
 
@@ -85,9 +86,10 @@ class ErasedRows:
         """Free the space of removed rows, which PostgreSQL keeps until then. The connection commits by itself."""
         become_owner(connection)
         tables = ["sessions", "session_changes", "rejected_events", "rejection_decisions", "repeated_event_ids"]
-        links = Identifier(self._stream, LINKS).as_string()
-        if connection.execute("select to_regclass(%s)", [links]).fetchone() != (None,):
-            tables.append(LINKS)  # the publication without the users has removed theirs
+        for table in (LINKS, SCORES):  # the publication and the load without the users have removed theirs
+            name = Identifier(self._stream, table).as_string()
+            if connection.execute("select to_regclass(%s)", [name]).fetchone() != (None,):
+                tables.append(table)
         for table in tables:
             connection.execute(SQL("vacuum {}").format(Identifier(self._stream, table)))
 

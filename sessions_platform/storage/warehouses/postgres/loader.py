@@ -30,6 +30,7 @@ from sessions_platform.storage.warehouses.postgres.merge import (
 )
 from sessions_platform.storage.warehouses.postgres.open_until import update_open_until
 from sessions_platform.storage.warehouses.postgres.row_counts import check_count
+from sessions_platform.storage.warehouses.postgres.session_scores import SessionScores
 from sessions_platform.storage.warehouses.postgres.staged_sessions import StagedSessions, staged_sessions
 from sessions_platform.storage.warehouses.postgres.tables import WarehouseTables
 
@@ -43,6 +44,7 @@ class Warehouse:
         self.dead_letters = tables.dead_letters
         self.erasure = ErasedRows(tables.stream.name)
         self.identity_links = IdentityLinks(tables)
+        self.scores = SessionScores(tables)
         self._loaded_partitions = LoadedPartitions(tables)
 
     def staged_sessions(self, frames: Iterable[pl.DataFrame]) -> AbstractContextManager[StagedSessions]:
@@ -206,6 +208,7 @@ class Warehouse:
         }
         loaded = apply_differences(connection, table, values, self.tables.session_changes)
         if loaded.changed:
+            self.scores.forget_changed(connection)
             self.tables.index(connection, table)
             ambiguous = {"ambiguous": list(sessions.ambiguous_users)}
             self._update_open_until(connection, sql.USERS_AFFECTED_BY_DIFFERENCES, ambiguous)

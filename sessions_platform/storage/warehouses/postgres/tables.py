@@ -18,7 +18,9 @@ from sessions_platform.contracts.column_types import (
     IDENTITY_LINK_TYPES,
     REJECTED_EVENT_TYPES,
     REPEATED_EVENT_ID_TYPES,
+    SCORED_PARTITION_TYPES,
     SESSION_CHANGE_TYPES,
+    SESSION_SCORE_TYPES,
     WAREHOUSE_TYPES,
     OwnType,
     StoredType,
@@ -43,6 +45,7 @@ _TYPES: dict[StoredType, LiteralString] = {
     ColumnType.timestamp: "timestamp with time zone",
     OwnType.reasons: "jsonb",
 }
+SCORES = "session_scores"
 _VIEW_NAME = "sessions_now"
 _REJECTED_VIEW_NAME = "rejected_by_day"
 # Percent of a page that new rows fill. A changed row that still fits into its page needs no new entry in any index.
@@ -160,6 +163,12 @@ class WarehouseTables:
         self.identity_links = Table(
             stream.name, LINKS, None, IDENTITY_LINK_TYPES, {}, (("landing_partition",), ("anonymous_id",), ("user_id",))
         )
+        self.session_scores = Table(
+            stream.name, SCORES, None, SESSION_SCORE_TYPES, {}, (("session_id",), ("session_partition",))
+        )
+        self.scored_partitions = Table(
+            stream.name, "scored_partitions", "session_partition", SCORED_PARTITION_TYPES, {}, ()
+        )
         shown, by_person = list(self.sessions.every_column), stream.persons is not None
         self._identity_views = IdentityViews(stream.name, stream.identity, shown, by_person=by_person)
         self.dead_letters = DeadLetters(stream.name)
@@ -171,6 +180,7 @@ class WarehouseTables:
             self.repeated_event_ids,
             self.loaded_partitions,
             *([self.identity_links] if stream.identity else []),
+            *([self.session_scores, self.scored_partitions] if stream.scores else []),
         )
 
     def prepare(self, connection: psycopg.Connection) -> None:

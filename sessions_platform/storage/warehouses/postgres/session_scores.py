@@ -1,0 +1,157 @@
+"""Store the scores of sessions, session partition by session partition, and read what they are computed of.
+
+Here: how the scores of a partition replace those that it had, in one transaction with the record of which loaded state
+was scored by which models. Not here: scores (`transforms.scorecard`), and which partitions are due
+(`pipeline.scores`). Scores of sessions that change or vanish leave in the transaction of that change (`loader.py`), so
+that no score is of an earlier state of its session.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+import psycopg
+from psycopg.sql import SQL, Composed, Identifier
+
+from sessions_platform.contracts.column_types import StoredType
+from sessions_platform.contracts.polars_types import dtypes
+from sessions_platform.storage.warehouses.postgres.copy_encoder import CopyEncoder, copy_rows
+from sessions_platform.storage.warehouses.postgres.row_counts import check_count
+from sessions_platform.storage.warehouses.postgres.tables import SCORES, WarehouseTables
+
+_AT_ONCE = 64 * 1024
+_FORGET = SQL("delete from {scores} where session_id in (select key from pg_temp.difference)")
+_SESSIONS = SQL("""
+select session_id, session_partition, {features} from {sessions}
+where session_partition = any(%s) order by session_partition, session_id collate "C\"""")
+# By the start of the day in the session timezone, as partitions are.
+_LABELLED = SQL("""
+with labelled as (
+    select *, {label} as label, row_number() over (order by session_start, session_id collate "C") as place
+    from (select *, {next} as next_label from {sessions}) s
+    where {is_known} and (%(since)s::timestamptz is null or session_start >= %(since)s)
+        and session_start < %(until)s
+)
+select user_id, label, event_count as _event_count, {features} from labelled order by place""")
+_NEXT = SQL("""lead({has_it}) over (partition by user_id order by session_start, session_id collate "C")""")
+
+
+@dataclass(frozen=True)
+class ScoredPartition:
+    """Which loaded state of a session partition was scored, by which models: `purchase=9f86… bot=1b4f…`."""
+
+    session_partition: str
+    version: int
+    models: str
+
+
+class SessionScores:
+    """The scores of one stream. Methods work inside the connection's transaction."""
+
+    def __init__(self, tables: WarehouseTables) -> None:
+        self._tables = tables
+        self._scores = Identifier(tables.stream.name, SCORES)
+
+    def scored(self, connection: psycopg.Connection) -> list[ScoredPartition]:
+        """What was scored, by session partition."""
+        select = SQL("select session_partition, version, models from {} order by 1")
+        rows = connection.execute(select.format(self._tables.scored_partitions.identifier)).fetchall()
+        return [ScoredPartition(*row) for row in rows]
+
+    def sessions(
+        self, connection: psycopg.Connection, session_partitions: Sequence[str], features: Mapping[str, StoredType]
+    ) -> Iterator[pl.DataFrame]:
+        """The loaded sessions of partitions: session_id, session_partition and the features, in frames."""
+        statement = _SESSIONS.format(features=_names(features), sessions=self._tables.sessions.identifier)
+        schema = {"session_id": pl.String(), "session_partition": pl.String(), **dtypes(features)}
+        yield from _frames(connection, statement, [list(session_partitions)], schema)
+
+    def labelled(
+        self,
+        connection: psycopg.Connection,
+        label: str,
+        features: Mapping[str, StoredType],
+        since: datetime | None,
+        until: datetime,
+        *,
+        of_next: bool,
+    ) -> pl.DataFrame:
+        """Loaded sessions with what they have, in the order of their starts: user_id, label, event_count, the features.
+
+        Args:
+            connection: inside a transaction.
+            label: a session column, a count or a boolean: whether it is more than none, or true.
+            features: columns with their types.
+            since, until: when sessions started, the end not included.
+            of_next: whether the label is that of the user's next session; those without one are left out then.
+        """
+        is_boolean = self._tables.sessions.columns[label].value == "boolean"
+        has_it = SQL("coalesce({}, false)" if is_boolean else "coalesce({}, 0) > 0").format(Identifier(label))
+        statement = _LABELLED.format(
+            label=SQL("next_label") if of_next else has_it,
+            next=_NEXT.format(has_it=has_it),
+            is_known=SQL("next_label is not null") if of_next else SQL("true"),
+            features=_names(features),
+            sessions=self._tables.sessions.identifier,
+        )
+        schema = {"user_id": pl.String(), "label": pl.Boolean(), "_event_count": pl.Int64(), **dtypes(features)}
+        frames = list(_frames(connection, statement, {"since": since, "until": until}, schema))
+        rows = pl.concat(frames) if frames else pl.DataFrame(schema=schema)
+        return rows.with_columns(event_count="_event_count").drop("_event_count")
+
+    def replace(
+        self, connection: psycopg.Connection, frames: Iterable[pl.DataFrame], scored: Sequence[ScoredPartition]
+    ) -> int:
+        """Make the scores of these partitions those of the frames, and record it. The stream's lock is held.
+
+        Args:
+            connection: inside a transaction that holds the stream's lock since the sessions were read.
+            frames: with the columns of `session_scores`, of these partitions alone.
+            scored: the partitions; one that no model has scored is no longer recorded.
+
+        Returns:
+            How many scores are stored.
+        """
+        table, recorded = self._tables.session_scores, self._tables.scored_partitions
+        partitions = [each.session_partition for each in scored]
+        for of in (table, recorded):
+            connection.execute(
+                SQL("delete from {} where session_partition = any(%s)").format(of.identifier), [partitions]
+            )
+        encoder = CopyEncoder(dtypes(table.columns))
+        rows = 0
+
+        def encoded() -> Iterator[bytes]:
+            nonlocal rows
+            for frame in frames:
+                rows += frame.height
+                yield from encoder.rows(frame)
+
+        copied = copy_rows(connection, table.identifier, table.columns, encoded())
+        check_count(connection, table, "inserted", rows, copied)
+        with connection.cursor() as cursor:
+            insert = SQL("insert into {} (session_partition, version, models) values (%s, %s, %s)")
+            kept = [(each.session_partition, each.version, each.models) for each in scored if each.models]
+            cursor.executemany(insert.format(recorded.identifier), kept)
+        self._tables.index(connection, table)
+        return rows
+
+    def forget_changed(self, connection: psycopg.Connection) -> None:
+        """Remove the scores of sessions that a load has found to differ; also where no score is stated any more."""
+        if connection.execute("select to_regclass(%s)", [self._scores.as_string()]).fetchone() != (None,):
+            connection.execute(_FORGET.format(scores=self._scores))
+
+
+def _names(features: Mapping[str, StoredType]) -> Composed:
+    return SQL(", ").join(map(Identifier, features))
+
+
+def _frames(
+    connection: psycopg.Connection, statement: Composed, values: Any, schema: Mapping[str, pl.DataType]
+) -> Iterator[pl.DataFrame]:
+    with connection.cursor(name="sessions_to_score") as cursor:
+        cursor.execute(statement, values)
+        while rows := cursor.fetchmany(_AT_ONCE):
+            yield pl.DataFrame(rows, schema=dict(schema), orient="row")
