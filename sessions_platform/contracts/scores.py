@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 
 _NO_FEATURES = ("session_id", "user_id", "session_partition", "session_rule_version", TOOL_SESSION_ID)
 _FEATURE_TYPES = (ColumnType.string, ColumnType.integer, ColumnType.float, ColumnType.boolean)
+# What is predicted of a session, in frames; no session column, whose names have no brackets.
+LABEL = "(label)"
+# What of a session rule sessions and their columns do not depend on; columns are looked at one by one.
+_NO_RULE = {"like", "max_future", "partition", "columns"}
 # Columns of one enrichment that say the same fact.
 _SAME_FACT = ({"is_bot", "bot_name"},)
 
@@ -104,9 +108,14 @@ def label_of(stream: "Stream", name: str) -> str:
 def score_definition(stream: "Stream", name: str) -> str:
     """A digest that changes when a model of the score would mean something else: then one has to be trained anew."""
     stated = stream.scores[name].model_dump(mode="json", by_alias=True, exclude_defaults=True)
-    aggregate = stream.session.aggregates.get(label := label_of(stream, name))
-    predicted = aggregate.model_dump(mode="json", exclude_none=True) if aggregate else label
-    return hashlib.sha256(json.dumps([name, stated, predicted], sort_keys=True).encode()).hexdigest()[:12]
+    rule = stream.session.model_dump(mode="json", exclude=_NO_RULE, exclude_defaults=True)
+    aggregates, label = stream.session.aggregates, label_of(stream, name)
+    columns = {
+        column: aggregates[column].model_dump(mode="json", exclude_none=True) if column in aggregates else None
+        for column in (*features_of(stream, name), label)
+    }
+    meaning = [name, stated, label, columns, rule]
+    return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def scores_issues(scores: Any, session: Raw, columns: Raw) -> Iterator[Issue]:
@@ -129,6 +138,11 @@ def scores_issues(scores: Any, session: Raw, columns: Raw) -> Iterator[Issue]:
             named = ", ".join(map(str, _predictable(session, kinds))) or "none; add session: {conversions: [purchase]}"
             reason = f"{predicted} is neither a conversion of the session rule nor a boolean session column"
             yield Issue(("scores", str(name), "predicts"), reason, f"name one of those there are: {named}")
+            continue
+        is_outcome = predicted in (IS_ENGAGED, IS_BOUNCE) and predicted not in mapping(session, "columns")
+        if is_outcome and score.get("of") != "next_session":
+            reason = f"{predicted} follows from the number of events, their types and the duration of the same session"
+            yield Issue(("scores", str(name), "predicts"), reason, "predict it of: next_session")
             continue
         stated = score.get("features")
         for feature in stated if isinstance(stated, list) else []:
@@ -188,11 +202,12 @@ def _leak(feature: str, predicted: str, of: Any, session: Raw) -> str | None:
     if predicted in mapping(session, "conversions"):
         return _leak_of_conversion(feature, predicted, session)
     own = mapping(session, "columns")
-    column, label = _aggregated(own.get(feature))[1], _aggregated(own.get(predicted))[1]
-    if feature == predicted or (column and column == label):
+    label = _aggregated(own.get(predicted))[1]
+    made_of = [_aggregated(own.get(feature))[1], *map(str, mapping(mapping(own, feature), "where"))]
+    if feature == predicted or (label and label in made_of):
         return "it is made of the same column"
-    is_same = any({column, label} <= facts for facts in _SAME_FACT)
-    return f"{column} says the same as {label}" if is_same else None
+    same = (column for column in made_of if any({column, label} <= facts for facts in _SAME_FACT))
+    return next((f"{column} says the same as {label}" for column in same), None)
 
 
 def _leak_of_conversion(feature: str, predicted: str, session: Raw) -> str | None:

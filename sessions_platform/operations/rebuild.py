@@ -221,6 +221,7 @@ def _swap(
         partitions = list(dict.fromkeys([*before["session_partition"], *sessionized.partitions]))
         changed = warehouse.load_sessions(connection, sessions, partitions, run_id, find)
         ledger.mark_loaded(connection, versions)
+        warehouse.scores.forget_unloaded(connection, [version.session_partition for version in versions])
         current.replace_by(connection, ledger)
         warehouse.identity_links.replace(connection, links, None)
         linked = warehouse.identity_links.counts(connection)

@@ -89,8 +89,8 @@ def backfill(settings: Settings, name: str, since: datetime, until: datetime) ->
         for others in landing_ranges(stream_context, Found(())):  # that have got rows, too
             runs.run(job_name(stream_context.stream, "ingest_events"), others)
         _refresh(stream_context, runs, session_ranges(stream_context))
-        _score_due(stream_context, runs)
         _deliver_behind(stream_context, runs)
+        _score_due(stream_context, runs)
     return {"backfilled": list(partitions), **status(stream_context)}
 
 
@@ -111,8 +111,8 @@ def run_stream(settings: Settings, name: str, partition: str | None) -> dict[str
             return status(stream_context, run_pending(stream_context, runs))
         runs.run(job_name(stream_context.stream, "ingest_events"), (chosen, chosen))
         _refresh(stream_context, runs, session_ranges(stream_context, chosen))
-        _score_due(stream_context, runs)
         _deliver_behind(stream_context, runs)
+        _score_due(stream_context, runs)
     return status(stream_context)
 
 
@@ -121,8 +121,8 @@ def rebuild_stream(settings: Settings, name: str) -> dict[str, Any]:
     (stream_context,) = open_contexts(settings, [name])
     with runner(settings) as runs:
         runs.run(job_name(stream_context.stream, "rebuild"))
-        _score_due(stream_context, runs)
         _deliver_behind(stream_context, runs)
+        _score_due(stream_context, runs)
     return status(stream_context)
 
 
@@ -224,8 +224,8 @@ def run_pending(stream_context: StreamContext, runs: Runner) -> Found:
     for partitions in landing_ranges(stream_context, found):  # the last line of a growing file has left its partition
         runs.run(job_name(stream_context.stream, "ingest_events"), partitions)
     _refresh(stream_context, runs, session_ranges(stream_context))
-    _score_due(stream_context, runs)
     _deliver_behind(stream_context, runs)
+    _score_due(stream_context, runs)
     return found
 
 
@@ -235,7 +235,7 @@ def _refresh(stream_context: StreamContext, runs: Runner, ranges: Sequence[tuple
 
 
 def _score_due(stream_context: StreamContext, runs: Runner) -> None:
-    """Score what a refresh has not: what was rebuilt, or has another model by now."""
+    """Score what a refresh has not: what was rebuilt, or has another model by now; last, to hold nothing back."""
     for partitions in score_ranges(stream_context):
         runs.run(job_name(stream_context.stream, "score_sessions"), partitions)
 

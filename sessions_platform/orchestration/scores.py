@@ -133,13 +133,19 @@ def _scores_asset(stream: Stream) -> dg.AssetsDefinition:
 
         stream_context = platform.stream_context(stream.name)
         with retried_when_transient():
-            scored = score_sessions(stream_context, context.partition_keys)
+            by_usable = context.run.job_name in _refreshes(stream)  # a model holds back no session
+            scored = score_sessions(stream_context, context.partition_keys, by_usable=by_usable)
             results = check_scores(stream_context, scored)
         for partition, rows in scored.rows.items():
             context.add_asset_metadata({"dagster/row_count": rows}, partition_key=partition)
         yield dg.MaterializeResult(check_results=list(check_results(stream, results)))
 
     return session_scores
+
+
+def _refreshes(stream: Stream) -> list[str]:
+    """The jobs that score what they load."""
+    return [job_name(stream, job) for job in ("refresh_sessions", "materialize_all")]
 
 
 def _model_key(stream: Stream, name: str) -> dg.AssetKey:
@@ -178,8 +184,8 @@ def score_sensors(stream: Stream, seconds: int) -> list[dg.SensorDefinition]:
     def watch(context: dg.SensorEvaluationContext, platform: Platform) -> list[dg.RunRequest] | dg.SkipReason:
         if changed := changed_since_loading(stream):
             return dg.SkipReason(changed)
-        refreshing = [job_name(stream, job) for job in ("refresh_sessions", "materialize_all")]
-        if any(context.instance.get_runs(dg.RunsFilter(job_name=job, statuses=ACTIVE), limit=1) for job in refreshing):
+        runs_of = (dg.RunsFilter(job_name=job, statuses=ACTIVE) for job in _refreshes(stream))
+        if any(context.instance.get_runs(active, limit=1) for active in runs_of):
             return dg.SkipReason("a refresh is running, which scores what it loads")
         since, stream_context = datetime.now(UTC), platform.stream_context(stream.name)
         ranges = read_again(lambda: score_ranges(stream_context))

@@ -53,11 +53,15 @@ class DueScores:
 
 @dataclass(frozen=True)
 class ScoredSessions:
-    """What was scored: scores by partition, and per score how many are in each range of training, with its shares."""
+    """What was scored: scores by partition, and per score how many are in each range of training, with its shares.
+
+    `unusable` says of scores without any why their model can't be read.
+    """
 
     rows: dict[str, int] = field(default_factory=dict)
     counts: dict[str, np.ndarray] = field(default_factory=dict)
     expected: dict[str, Sequence[float]] = field(default_factory=dict)
+    unusable: dict[str, str] = field(default_factory=dict)
 
 
 def train_score(context: StreamContext, name: str, run_id: str) -> PublishedModel:
@@ -79,9 +83,7 @@ def train_score(context: StreamContext, name: str, run_id: str) -> PublishedMode
     features, label = features_of(stream, name), label_of(stream, name)
     with context.database.transaction(read_only=True) as connection:
         since, until = _training_time(context, connection, name)
-        labelled = context.warehouse.scores.labelled(
-            connection, label, features, since, until, of_next=score.of == "next_session"
-        )
+        labelled = context.warehouse.scores.labelled(connection, label, features, since, until)
     about = {"score": name, "predicts": label, "of": score.of}
     trained = train(labelled, features, float(score.train.held_back), about)
     text = trained.model.text
@@ -100,33 +102,42 @@ def current_models(context: StreamContext) -> dict[str, ScoreModel]:
 
 
 def due_scores(context: StreamContext) -> DueScores:
-    """What has to be scored, read from the ledger and the record of what was scored."""
+    """Which loaded partitions have to be scored, read from the ledger and the record of what was scored."""
     context.prepare()
     models = current_models(context)
     with context.database.transaction(read_only=True) as connection:
         versions = _loaded_versions(context, connection)
         scored = {each.session_partition: each for each in context.warehouse.scores.scored(connection)}
     by = _named(models)
-    due = [key for key in versions if key not in scored and by]
-    due += [key for key, last in scored.items() if last != ScoredPartition(key, versions.get(key, 0), by)]
+    first = context.stream.session_calendar.first_key  # of what is older, from before a later start, no run is
+    wanted = {key: ScoredPartition(key, at if by else 0, by) for key, at in versions.items() if key >= first}
+    due = [key for key, each in wanted.items() if scored.get(key, ScoredPartition(key, 0, "")) != each]
     return DueScores(sorted(due), [name for name in context.stream.scores if name not in models])
 
 
-def score_sessions(context: StreamContext, session_partitions: Sequence[str]) -> ScoredSessions:
+def score_sessions(
+    context: StreamContext, session_partitions: Sequence[str], *, by_usable: bool = False
+) -> ScoredSessions:
     """Score the loaded sessions of partitions by the current models, each partition in a transaction of its own.
 
     The scores that they had are replaced; without a model they have none.
+
+    Args:
+        context: the stream's.
+        session_partitions: their keys.
+        by_usable: whether they are scored by the other models where one is missing or damaged. They stay due then.
 
     Raises:
         UserError: the lake file of a model is missing or damaged.
     """
     context.prepare()
-    stream, models = context.stream, current_models(context)
-    cards = {name: _read_model(context, name, model) for name, model in models.items()}
+    stream = context.stream
+    models, cards, unusable = _read_models(context, by_usable=by_usable)
     done = ScoredSessions(
         {},
         {name: np.zeros(len(card.score_shares), dtype=int) for name, card in cards.items()},
         {name: card.score_shares for name, card in cards.items()},
+        unusable,
     )
     features = {column: kind for name in cards for column, kind in features_of(stream, name).items()}
     for partition in session_partitions:
@@ -147,7 +158,7 @@ def check_scores(context: StreamContext, scored: ScoredSessions) -> list[CheckRe
         "session_scores",
         "scores_are_current",
         not due.partitions and not due.without_model,
-        {"due": due.partitions, "without_model": due.without_model},
+        {"due": due.partitions, "without_model": due.without_model, "unusable": list(scored.unusable.values())},
         severity=Severity.warning,
     )
     return [current, _check_distribution(scored)]
@@ -188,8 +199,24 @@ def _named(models: Mapping[str, ScoreModel]) -> str:
     return " ".join(f"{name}={model.model}" for name, model in sorted(models.items()))
 
 
+def _read_models(
+    context: StreamContext, *, by_usable: bool
+) -> tuple[dict[str, ScoreModel], dict[str, Scorecard], dict[str, str]]:
+    """The current models that can be read, with their scorecards; and of the others why they can't be."""
+    models, cards, unusable = current_models(context), dict[str, Scorecard](), dict[str, str]()
+    for name, model in models.items():
+        try:
+            cards[name] = _read_model(context, name, model)
+        except UserError as error:
+            if not by_usable:
+                raise
+            unusable[name] = str(error)
+    return {name: models[name] for name in cards}, cards, unusable
+
+
 def _read_model(context: StreamContext, name: str, model: ScoreModel) -> Scorecard:
-    fix = f"materialize {context.stream.name}/score_model__{name}, which trains it anew"
+    prefix = f"{context.stream.key_prefix}/" if context.stream.key_prefix else ""
+    fix = f"materialize {prefix}{context.stream.name}/score_model__{name}, which trains it anew"
     return Scorecard.of_text(read_text(context.lake, model.path, fix))
 
 

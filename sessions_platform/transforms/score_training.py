@@ -14,16 +14,20 @@ import polars as pl
 
 from sessions_platform.contracts.column_types import StoredType
 from sessions_platform.contracts.columns import ColumnType
+from sessions_platform.contracts.scores import LABEL
 from sessions_platform.errors import MissingExtraError, UserError
 from sessions_platform.transforms.scorecard import Levels, Scorecard
 
 FEWEST = 20  # sessions with what is predicted, and without, to learn from
 # A value is a level where so many sessions of so many users have it: rare ones say little, and may name somebody.
 _SESSIONS_OF_LEVEL, _USERS_OF_LEVEL = 20, 5
+_VALUES = 50  # of a text; each takes eight bytes of each session
 _RANGES = 8  # of a number, by quantiles
 _SCORE_RANGES = 10
 _DIGITS = 6
 BASELINE = "event_count"
+# No columns of sessions, whose names have no brackets.
+_NUMBER, _PLACE, _SESSIONS, _USERS = "(number)", "(number of the label's)", "(sessions)", "(users)"
 
 
 @dataclass(frozen=True)
@@ -48,8 +52,11 @@ def train(
 ) -> Trained:
     """A model of sessions in the order of time.
 
+    Where the next session is predicted, it is fitted to those alone whose next one began before what is held back.
+
     Args:
-        labelled: user_id (String), label (Boolean, not null), event_count, and the features; the latest session last.
+        labelled: user_id (String), `LABEL` (Boolean, not null: whether this session has it), event_count, and the
+            features; the latest session last.
         features: columns with their types.
         held_back: the share of sessions, the last ones, that it is measured on.
         about: `score`, `predicts` and `of` of the model.
@@ -58,32 +65,43 @@ def train(
         MissingExtraError: scikit-learn is not installed.
         UserError: too few sessions have what is predicted, or all do.
     """
+    labelled = _with_places(labelled, of_next=about["of"] == "next_session")
     cut = labelled.height - round(labelled.height * held_back)
     fitted, measured = labelled.head(cut), labelled.slice(cut)
+    if measured.height:
+        fitted = fitted.filter(pl.col(_PLACE) < measured[_NUMBER][0])
     _refuse_few(about["score"], fitted, measured)
     model = _fit(fitted, features, about)
     baseline = _fit(fitted, {BASELINE: ColumnType.integer}, about)
     scores = model.scores(measured)
-    metrics = _metrics(measured["label"], scores)
-    metrics["auc_of_event_count"] = _metrics(measured["label"], baseline.scores(measured))["auc"]
+    metrics = _metrics(measured[LABEL], scores)
+    metrics["auc_of_event_count"] = _metrics(measured[LABEL], baseline.scores(measured))["auc"]
     trained = {
         "sessions": fitted.height,
-        "with_label": int(fitted["label"].sum()),
+        "with_label": int(fitted[LABEL].sum()),
         "held_back": measured.height,
-        "held_back_with_label": int(measured["label"].sum()),
+        "held_back_with_label": int(measured[LABEL].sum()),
     }
-    return Trained(replace(model, trained=trained, metrics=metrics), _calibration(measured["label"], scores))
+    return Trained(replace(model, trained=trained, metrics=metrics), _calibration(measured[LABEL], scores))
+
+
+def _with_places(labelled: pl.DataFrame, *, of_next: bool) -> pl.DataFrame:
+    """Sessions with their number and that of the session that the label is of; those without one are left out."""
+    numbered = labelled.with_row_index(_NUMBER).with_columns(pl.col(_NUMBER).alias(_PLACE))
+    if not of_next:
+        return numbered
+    return numbered.with_columns(pl.col(LABEL, _PLACE).shift(-1).over("user_id")).drop_nulls(_PLACE)
 
 
 def _refuse_few(score: str, fitted: pl.DataFrame, measured: pl.DataFrame) -> None:
-    positive = int(fitted["label"].sum())
+    positive = int(fitted[LABEL].sum())
     least = min(positive, fitted.height - positive)
     if least < FEWEST:
         raise UserError(
             f"scores.{score}: of {fitted.height} sessions to learn from {positive} have what it predicts; {FEWEST} "
             f"that have it and {FEWEST} that have not are needed. Fix: widen train, or train once there are more."
         )
-    if measured["label"].n_unique() < 2:
+    if measured[LABEL].n_unique() < 2:
         raise UserError(
             f"scores.{score}: of the {measured.height} sessions that are held back all have what it predicts, or none, "
             f"so that nothing can be measured. Fix: widen train.held_back, or train once there are more."
@@ -98,7 +116,7 @@ def _fit(fitted: pl.DataFrame, features: Mapping[str, StoredType], about: Mappin
     levels = {name: _levels(fitted, name, kind) for name, kind in features.items()}
     columns = [np.eye(each.count)[each.place(fitted[name])] for name, each in levels.items()]
     regression = LogisticRegression(solver="newton-cholesky", max_iter=200, tol=1e-10)
-    regression.fit(np.hstack(columns), fitted["label"].to_numpy())
+    regression.fit(np.hstack(columns), fitted[LABEL].to_numpy())
     weights = iter(_rounded(regression.coef_[0]))
     weighted = {
         name: replace(each, weights=[next(weights) for _ in range(each.count)]) for name, each in levels.items()
@@ -122,9 +140,12 @@ def _levels(fitted: pl.DataFrame, name: str, kind: StoredType) -> Levels:
     """The levels of a feature, without weights yet."""
     if kind in (ColumnType.integer, ColumnType.float):
         return Levels(_quantiles(fitted[name], _RANGES), (), ())
-    counted = fitted.group_by(pl.col(name).cast(pl.String)).agg(rows=pl.len(), users=pl.col("user_id").n_unique())
-    frequent = counted.filter(pl.col("rows") >= _SESSIONS_OF_LEVEL, pl.col("users") >= _USERS_OF_LEVEL)
-    return Levels(None, sorted(frequent[name].drop_nulls()), ())
+    known = fitted.select(pl.col(name).cast(pl.String), "user_id").drop_nulls(name)
+    counts = {_SESSIONS: pl.len(), _USERS: pl.col("user_id").n_unique()}
+    counted = known.group_by(name).agg(count.alias(of) for of, count in counts.items())
+    frequent = counted.filter(pl.col(_SESSIONS) >= _SESSIONS_OF_LEVEL, pl.col(_USERS) >= _USERS_OF_LEVEL)
+    most = frequent.sort(_SESSIONS, name, descending=[True, False]).head(_VALUES)
+    return Levels(None, sorted(most[name]), ())
 
 
 def _quantiles(values: pl.Series, ranges: int) -> list[float]:

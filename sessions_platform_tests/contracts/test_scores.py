@@ -27,6 +27,8 @@ SESSION: dict[str, Any] = {
         "seen": {"max": "event_timestamp"},
         "is_bot": {"any": "is_bot"},
         "bot": {"first": "bot_name"},
+        "robots": {"count": "event_id", "where": {"is_bot": True}},
+        "named": {"count": "event_id", "where": {"bot_name": ["Bing"]}},
     },
     "views": ["view"],
     "conversions": {"purchase": {"event_type": "buy", "value": "amount"}, "signup": {}, "any": {"event_type": ["buy"]}},
@@ -37,7 +39,10 @@ LEAKS = [
     *("purchase_count", "purchase_value", "any_count", "is_engaged", "is_bounce", "primary_action", "exit_page"),
     *("revenue", "payments", "last_type"),
 ]
-PLAIN_FEATURES = ["duration_seconds", "event_count", "entry_page", "channel", "carts", "is_bot", "bot", "signup_count"]
+PLAIN_FEATURES = [
+    *("duration_seconds", "event_count", "entry_page", "channel", "carts", "is_bot", "bot", "robots", "named"),
+    "signup_count",
+]
 
 
 def broken(stated: dict[str, Any]) -> list[str]:
@@ -64,6 +69,11 @@ def test_a_feature_that_contains_the_label_is_refused_unless_the_next_session_is
         ({"predicts": "is_bot", "features": ["is_bot"]}, "is_bot contains what is predicted: it is made of the same"),
         ({"predicts": "is_bot", "features": ["bot"]}, "bot contains what is predicted: bot_name says the same as"),
         ({"predicts": "is_bot", "features": ["purchase_count", "carts"]}, None),
+        ({"predicts": "is_bot", "features": ["robots"]}, "robots contains what is predicted: it is made of the same"),
+        ({"predicts": "is_bot", "features": ["named"]}, "named contains what is predicted: bot_name says the same as"),
+        ({"predicts": "is_engaged"}, "is_engaged follows from the number of events, their types and the duration of"),
+        ({"predicts": "is_bounce", "features": ["channel"]}, "is_bounce follows from the number of events"),
+        ({"predicts": "is_bounce", "of": "next_session"}, None),
     ],
 )
 def test_features_are_session_columns_that_do_not_say_it(stated: dict[str, Any], reason: str | None) -> None:
@@ -97,3 +107,23 @@ def test_sessions_do_not_depend_on_scores_and_a_model_does_on_its_definition_alo
     other = {**SESSION, "conversions": {**SESSION["conversions"], "any": {"event_type": ["signup"]}}}
     changed = stream(columns=COLUMNS, session=other, scores={"any": {}})
     assert score_definition(changed, "any") != score_definition(shop, "any")
+
+
+@pytest.mark.parametrize(
+    ("change", "is_another"),
+    [
+        ({"partition": "hourly"}, False),
+        ({"columns": {**SESSION["columns"], "last": {"last": "channel"}}}, False),
+        ({"columns": {**SESSION["columns"], "channel": {"last": "channel"}}}, True),
+        ({"gap": "10m"}, True),
+        ({"engaged": {"like": "ga4", "after": "20s"}}, True),
+    ],
+)
+def test_a_model_is_of_another_definition_where_its_features_or_sessions_mean_something_else(
+    change: dict[str, Any], is_another: bool
+) -> None:
+    scores = {"any": {"features": ["channel", "event_count"]}}
+    before, after = (
+        stream(columns=COLUMNS, session=session, scores=scores) for session in (SESSION, {**SESSION, **change})
+    )
+    assert (score_definition(after, "any") != score_definition(before, "any")) is is_another

@@ -16,12 +16,13 @@ import pytest
 from sessions_platform.errors import MissingExtraError, UserError
 from sessions_platform.operations.erase import erase
 from sessions_platform.operations.rebuild import rebuild
+from sessions_platform.orchestration.jobs import score_ranges
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.scores import check_scores, due_scores, score_sessions, train_score
 from sessions_platform_tests.contexts import line
 from sessions_platform_tests.pipeline.killed_scoring import train_and_score
 from sessions_platform_tests.pipeline.steps import RUN, put, run_pending, table
-from sessions_platform_tests.streams import DAY_ONE, PLAIN
+from sessions_platform_tests.streams import DAY_ONE, PLAIN, stream
 
 pytestmark = pytest.mark.slow
 
@@ -30,7 +31,11 @@ DAYS = [f"2026-01-{day:02}" for day in range(1, 9)]
 SHOP: dict[str, Any] = {
     "columns": {**PLAIN["columns"], "channel": {"nullable": True}, "amount": {"type": "float", "nullable": True}},
     "session": {
-        "columns": {"channel": {"first": "channel"}},
+        "columns": {
+            "channel": {"first": "channel"},
+            # As parts of statements and frames may be named.
+            **{name: {"last": "channel"} for name in ("label", "rows", "users", "place", "next_label")},
+        },
         "conversions": {"purchase": {"event_type": "purchase", "value": "amount"}},
     },
     "scores": {"purchase": {}, "again": {"predicts": "purchase", "of": "next_session"}},
@@ -126,6 +131,23 @@ def test_scores_are_due_after_a_rebuild_and_after_another_model_and_are_the_same
     assert {model for (_, name), (_, model, _) in scores(shop).items() if name == "purchase"} == {version}
 
 
+def test_after_a_rebuild_with_another_cadence_its_partitions_are_due_and_nothing_is_of_the_old_ones(
+    shop: StreamContext,
+) -> None:
+    before = scores(trained(shop))
+    keys = {**SHOP, "session": {**SHOP["session"], "partition": "weekly"}}
+    weekly = StreamContext(stream(name=shop.stream.name, **keys), shop.source, shop.lake, shop.database)
+    rebuild(weekly, "another-run", lambda _: None)
+    weeks = ["2025-12-29", "2026-01-05"]
+    assert (due_scores(weekly).partitions, score_ranges(weekly)) == (weeks, [(weeks[0], weeks[1])])
+    assert table(weekly, "scored_partitions") == []
+    score_sessions(weekly, weeks)
+    after = scores(weekly)
+    assert {key: score[:2] for key, score in after.items()} == {key: score[:2] for key, score in before.items()}
+    assert {partition for *_, partition in after.values()} == set(weeks)
+    assert due_scores(weekly).partitions == []
+
+
 def test_a_shifted_stream_trips_the_check_of_the_distribution(open_context: Open) -> None:
     context = open_context(**{**SHOP, "scores": {"purchase": {}}})
     for day, key in enumerate(DAYS[:6]):
@@ -153,8 +175,14 @@ def test_a_model_that_is_damaged_is_noticed_and_trained_anew_with_the_same_text(
     model = train_score(shop, "purchase", RUN)
     file = shop.lake.filesystem.root / model.path  # type: ignore[attr-defined]
     file.write_bytes(file.read_bytes().replace(b"0.", b"1.", 1))
+    train_score(shop, "again", RUN)
     with pytest.raises(UserError, match=r"its bytes are not those that were written\. Fix: materialize "):
         score_sessions(shop, DAYS[:1])
+    refreshed = score_sessions(shop, DAYS, by_usable=True)
+    assert {name for _, name in scores(shop)} == {"again"}
+    current, _ = check_scores(shop, refreshed)
+    assert (current.passed, current.metadata["due"]) == (False, DAYS)
+    assert [model.path in sentence for sentence in current.metadata["unusable"]] == [True]
     assert train_score(shop, "purchase", RUN).version == model.version
     assert score_sessions(shop, DAYS[:1]).rows[DAYS[0]] > 0
 
@@ -184,7 +212,9 @@ def test_a_missing_library_is_a_sentence_and_scoring_does_without_it(
 POINTS = (6, 7)
 
 
-def test_scoring_that_is_killed_anywhere_and_run_again_ends_in_the_same_table(shop: StreamContext) -> None:
+def test_scoring_that_is_killed_before_a_commit_or_after_it_and_run_again_ends_in_the_same_table(
+    shop: StreamContext,
+) -> None:
     train_and_score(shop)
     expected = scores(shop)
     assert len({partition for *_, partition in expected.values()}) == 2

@@ -15,8 +15,9 @@ import polars as pl
 import psycopg
 from psycopg.sql import SQL, Composed, Identifier
 
-from sessions_platform.contracts.column_types import StoredType
+from sessions_platform.contracts.column_types import SESSION_TYPES, StoredType
 from sessions_platform.contracts.polars_types import dtypes
+from sessions_platform.contracts.scores import LABEL
 from sessions_platform.storage.warehouses.postgres.copy_encoder import CopyEncoder, copy_rows
 from sessions_platform.storage.warehouses.postgres.row_counts import check_count
 from sessions_platform.storage.warehouses.postgres.tables import SCORES, WarehouseTables
@@ -26,16 +27,12 @@ _FORGET = SQL("delete from {scores} where session_id in (select key from pg_temp
 _SESSIONS = SQL("""
 select session_id, session_partition, {features} from {sessions}
 where session_partition = any(%s) order by session_partition, session_id collate "C\"""")
-# By the start of the day in the session timezone, as partitions are.
+_FORGET_UNLOADED = SQL("delete from {table} where session_partition <> all(%s)")
+# Without names of its own, since each may be a column of sessions.
 _LABELLED = SQL("""
-with labelled as (
-    select *, {label} as label, row_number() over (order by session_start, session_id collate "C") as place
-    from (select *, {next} as next_label from {sessions}) s
-    where {is_known} and (%(since)s::timestamptz is null or session_start >= %(since)s)
-        and session_start < %(until)s
-)
-select user_id, label, event_count as _event_count, {features} from labelled order by place""")
-_NEXT = SQL("""lead({has_it}) over (partition by user_id order by session_start, session_id collate "C")""")
+select user_id, {has_it}, {columns} from {sessions}
+where (%(since)s::timestamptz is null or session_start >= %(since)s) and session_start < %(until)s
+order by session_start, session_id collate "C\"""")
 
 
 @dataclass(frozen=True)
@@ -75,31 +72,22 @@ class SessionScores:
         features: Mapping[str, StoredType],
         since: datetime | None,
         until: datetime,
-        *,
-        of_next: bool,
     ) -> pl.DataFrame:
-        """Loaded sessions with what they have, in the order of their starts: user_id, label, event_count, the features.
+        """Loaded sessions in the order of their starts: user_id, `LABEL` (not null), event_count and the features.
 
         Args:
             connection: inside a transaction.
             label: a session column, a count or a boolean: whether it is more than none, or true.
             features: columns with their types.
             since, until: when sessions started, the end not included.
-            of_next: whether the label is that of the user's next session; those without one are left out then.
         """
         is_boolean = self._tables.sessions.columns[label].value == "boolean"
         has_it = SQL("coalesce({}, false)" if is_boolean else "coalesce({}, 0) > 0").format(Identifier(label))
-        statement = _LABELLED.format(
-            label=SQL("next_label") if of_next else has_it,
-            next=_NEXT.format(has_it=has_it),
-            is_known=SQL("next_label is not null") if of_next else SQL("true"),
-            features=_names(features),
-            sessions=self._tables.sessions.identifier,
-        )
-        schema = {"user_id": pl.String(), "label": pl.Boolean(), "_event_count": pl.Int64(), **dtypes(features)}
+        columns = {"event_count": SESSION_TYPES["event_count"], **features}
+        statement = _LABELLED.format(has_it=has_it, columns=_names(columns), sessions=self._tables.sessions.identifier)
+        schema = {"user_id": pl.String(), LABEL: pl.Boolean(), **dtypes(columns)}
         frames = list(_frames(connection, statement, {"since": since, "until": until}, schema))
-        rows = pl.concat(frames) if frames else pl.DataFrame(schema=schema)
-        return rows.with_columns(event_count="_event_count").drop("_event_count")
+        return pl.concat(frames) if frames else pl.DataFrame(schema=schema)
 
     def replace(
         self, connection: psycopg.Connection, frames: Iterable[pl.DataFrame], scored: Sequence[ScoredPartition]
@@ -140,8 +128,17 @@ class SessionScores:
 
     def forget_changed(self, connection: psycopg.Connection) -> None:
         """Remove the scores of sessions that a load has found to differ; also where no score is stated any more."""
-        if connection.execute("select to_regclass(%s)", [self._scores.as_string()]).fetchone() != (None,):
+        if self._exist(connection):
             connection.execute(_FORGET.format(scores=self._scores))
+
+    def forget_unloaded(self, connection: psycopg.Connection, loaded: Sequence[str]) -> None:
+        """Remove what is of other session partitions than the loaded ones, as after a rebuild with another cadence."""
+        if self._exist(connection):
+            for table in (self._scores, self._tables.scored_partitions.identifier):
+                connection.execute(_FORGET_UNLOADED.format(table=table), [list(loaded)])
+
+    def _exist(self, connection: psycopg.Connection) -> bool:
+        return connection.execute("select to_regclass(%s)", [self._scores.as_string()]).fetchone() != (None,)
 
 
 def _names(features: Mapping[str, StoredType]) -> Composed:
