@@ -6,7 +6,7 @@ import pytest
 from sessions_platform.orchestration.commands import run_stream
 from sessions_platform_tests.orchestration.conftest import Home
 from sessions_platform_tests.orchestration.test_sensors import ranges, tick
-from sessions_platform_tests.pipeline.test_scores import DAYS, SHOP, visits
+from sessions_platform_tests.pipeline.test_scores import DAYS, NAMES, SHOP, visits
 
 pytestmark = pytest.mark.slow
 
@@ -42,6 +42,7 @@ def test_a_model_is_trained_by_a_job_of_its_own_and_a_refresh_scores(home: Home,
         "event_count",
         "entry_page",
         "channel",
+        *NAMES,
     ]
 
     (request,) = tick(home, "stale_scores", instance).run_requests or []
@@ -53,3 +54,9 @@ def test_a_model_is_trained_by_a_job_of_its_own_and_a_refresh_scores(home: Home,
     (home.folder / "streams" / "landing" / DAYS[4] / "b.ndjson").write_bytes(b"\n".join(visits(4, seed=1)) + b"\n")
     run_stream(home.settings, home.name, None)
     assert len(home.table("session_scores")) == 2 * len(home.table())
+
+    file = home.stream_context.lake.filesystem.root / str(purchase.metadata["file"].value)  # type: ignore[attr-defined]
+    file.write_bytes(b"{}")
+    refreshed = home.execute("refresh_sessions", DAYS[4], DAYS[4], instance)
+    assert (refreshed.success, checks(refreshed)["scores_are_current"]) == (True, False)
+    assert not home.execute("score_sessions", DAYS[4], DAYS[4], instance).success
