@@ -33,6 +33,7 @@ _PASSWORD = "a password, with / and %"
 _QUOTED = "a%20password%2C%20with%20%2F%20and%20%25"
 # That a host or its link is gone is noticed within seconds, and not within the two minutes of the platform's settings.
 _IMPATIENT = "-c%20tcp_keepalives_idle%3D2%20-c%20tcp_keepalives_interval%3D1%20-c%20tcp_keepalives_count%3D3"
+_IMPATIENT += "%20-c%20tcp_user_timeout%3D3000"
 _IMPATIENT += "&tcp_user_timeout=3000&keepalives_idle=2&keepalives_interval=1&keepalives_count=3"
 _COMPARED = ("sessions", "events", "rejected_events", "raw_events")
 _numbers = itertools.count(1)

@@ -24,7 +24,14 @@ _FOR_READERS = {
     "idle_in_transaction_session_timeout": "5min",
     "default_transaction_read_only": "on",
 }
-_KEEPALIVES = {"tcp_keepalives_idle": "60", "tcp_keepalives_interval": "10", "tcp_keepalives_count": "6"}
+# The server's side. Keepalives are for connections on which nothing is on its way; an answer that a host did not take
+# before it was gone is sent again for a quarter of an hour, unless the server gives up (in milliseconds).
+_GIVE_UP = {
+    "tcp_keepalives_idle": "60",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "6",
+    "tcp_user_timeout": "120000",
+}
 _ALWAYS = {"timezone": "UTC", "client_min_messages": "warning"}
 _CLIENT = {
     "application_name": "sessions-platform",
@@ -75,7 +82,7 @@ def conninfo(url: str, *, reads: bool = False) -> str:
 def _parameters(url: str, defaults: Mapping[str, str]) -> dict[str, str]:
     """The URL's parameters, and the platform's for what it does not say; `options` has those of both."""
     given = {name: str(value) for name, value in conninfo_to_dict(url).items()}
-    options = [_options({**defaults, **_KEEPALIVES}), given.pop("options", ""), _options(_ALWAYS)]
+    options = [_options({**defaults, **_GIVE_UP}), given.pop("options", ""), _options(_ALWAYS)]
     return {**_CLIENT, **given, "options": " ".join(filter(None, options))}
 
 
