@@ -53,7 +53,7 @@ REGRESSIONS = (
     Regression(
         "a run that was found lost publishes when its host is back",
         "pipeline/publish.py",
-        "        refuse_ended(connection, run_id)\n",
+        "            refuse_ended(connection, run_id)\n",
         "",
         "orchestration/test_heartbeats.py::test_a_lost_run_that_comes_back_publishes_writes_and_loads_nothing",
     ),

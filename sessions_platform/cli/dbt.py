@@ -29,7 +29,6 @@ def dbt(
     """Write a stream's tables and views as sources of dbt: descriptions, types, tests, freshness, keys of assets.
 
     The file is made of the stream's definition; no server is started. An older one is replaced.
-    Example: sessions-platform dbt shop models/shop.yml
     """
     from sessions_platform.contracts.stream_folder import read_streams
     from sessions_platform.operations.dbt.sources import WRITTEN_BY, sources_text

@@ -15,6 +15,7 @@ EXAMPLES = {
     "presets": "sessions-platform presets",
     "report": "sessions-platform report app --html app.html",
     "status": "sessions-platform status app",
+    "dbt": "sessions-platform dbt shop models/shop.yml",
     "metrics": "sessions-platform metrics --to /var/lib/node_exporter/sessions.prom",
     "dashboards": "sessions-platform dashboards /etc/grafana/sessions",
     "alerts": "sessions-platform alerts --dry-run",
