@@ -60,6 +60,7 @@ def test_users_are_dealt_alike_on_every_machine_and_in_every_version() -> None:
     assert users.select(spark_tasks.bucket_of("user_id", 1000)).to_series().to_list() == [888, 138, 659, 863]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_process")
 def test_a_file_that_only_an_executor_can_not_use_means_that_the_lake_is_not_shared(
     context: StreamContext, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -93,6 +94,7 @@ class OfAnotherUser(LocalFilesystem):
         raise PermissionError(errno.EACCES, "Permission denied", self.url(folder))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_process")
 @pytest.mark.parametrize("step", ["deal", "compute"])
 @pytest.mark.parametrize(
@@ -118,6 +120,7 @@ def test_what_executors_lack_is_a_sentence_and_nothing_is_left(
     assert not [path for path in context.lake.filesystem.list(context.stream.name) if "/spark-" in path]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_process")
 def test_a_task_that_ends_after_its_run_leaves_no_file(context: StreamContext, monkeypatch: pytest.MonkeyPatch) -> None:
     """As the slower of two tasks where Spark speculates."""

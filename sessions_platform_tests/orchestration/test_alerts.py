@@ -104,6 +104,7 @@ def test_trouble_of_a_stream_is_told_once_and_so_is_its_end(watch: Watch) -> Non
     assert DAY in watch.everything
 
 
+@pytest.mark.slow
 def test_a_storage_of_dagster_that_is_down_is_told_and_ends_no_other_alert(watch: Watch) -> None:
     home = watch.home
     home.write_stream(rejected={"fail_above": "1%"})
@@ -168,6 +169,7 @@ from sessions_platform.session_versions where stream = %s and is_current
 on conflict (stream, target, session_partition) do update set version = excluded.version"""
 
 
+@pytest.mark.slow
 def test_a_target_that_lacks_loaded_sessions_is_told_until_it_has_them(watch: Watch) -> None:
     watch.home.write_stream(targets=TARGETS)
     watch.home.ingest(1, "a", ("ann", 0, "e1"))

@@ -129,6 +129,7 @@ def test_a_database_of_ipv4_alone_has_no_country_for_ipv6(tmp_path: Path) -> Non
 IPS = {"ann": "192.0.2.7", "bob": "192.168.1.1", "cid": "2001:db8::1"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", [False, True])
 def test_the_address_is_stored_only_where_the_stream_says_so(
     tmp_path: Path, open_context: Callable[..., StreamContext], keep: bool
@@ -146,6 +147,7 @@ def test_the_address_is_stored_only_where_the_stream_says_so(
     assert (country["filled"], country["inputs_without_value"], country["such_as"]) == (2, 1, "")
 
 
+@pytest.mark.slow
 def test_the_database_is_copied_to_the_scratch_folder_alone(
     tmp_path: Path, open_context: Callable[..., StreamContext], monkeypatch: pytest.MonkeyPatch
 ) -> None:

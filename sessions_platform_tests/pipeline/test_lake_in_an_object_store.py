@@ -31,6 +31,7 @@ DAY = "2026-01-01"
 LINES = [*(line(f"u{n % 7}", DAY_ONE + timedelta(minutes=5 * n), f"e{n}") for n in range(100)), b"{broken"]
 
 
+@pytest.mark.slow
 def test_sessions_are_those_of_a_lake_in_a_folder(
     open_context: Callable[..., StreamContext], request: pytest.FixtureRequest
 ) -> None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import polars as pl
+import pytest
 
 from sessions_platform.contracts.columns import ColumnType
 from sessions_platform.contracts.scores import LABEL
@@ -15,6 +16,7 @@ def trained(rows: dict[str, Any], of: str, held_back: float = 0.25) -> Trained:
     return train(labelled, {"text": ColumnType.string}, held_back, {"score": "a", "predicts": "b", "of": of})
 
 
+@pytest.mark.slow
 def test_of_the_next_session_no_label_is_from_the_time_that_is_held_back() -> None:
     # Each user has four sessions, u0 to u99 in turn, so that of each round the next one has the labels.
     users = [f"u{user}" for _ in range(4) for user in range(100)]
@@ -26,6 +28,7 @@ def test_of_the_next_session_no_label_is_from_the_time_that_is_held_back() -> No
     assert model.trained["held_back_with_label"] == sum(has_it[300:])
 
 
+@pytest.mark.slow
 def test_of_a_text_the_fifty_most_frequent_values_are_levels_and_of_equals_the_first_names() -> None:
     frequent = [f"often{number:02}" for number in range(49) for _ in range(21)]
     equal = [value for value in ("same2", "same1") for _ in range(20)]
