@@ -226,6 +226,7 @@ def parameters_of_the_client() -> list[str]:
     return sorted(named - {"self", "kwargs", "connection_kwargs", "host", "port", "path"})
 
 
+@pytest.mark.filterwarnings("ignore:Call to '__init__' function with deprecated usage:DeprecationWarning")
 def test_parameters_of_a_url_are_taken_or_refused_by_a_sentence(
     loaded: StreamContext, running: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
