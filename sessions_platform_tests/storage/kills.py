@@ -1,10 +1,12 @@
-"""A delivery that is killed (-9) at some points, for targets on servers.
+"""A delivery that is killed (-9) at some of its points, to any target."""
 
-Not here: the same for targets in files, at more points (`test_killed_deliveries.py`).
-"""
-
+import json
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import polars as pl
 
@@ -21,7 +23,7 @@ from sessions_platform_tests.storage.targets import (
     in_target,
     the_target,
 )
-from sessions_platform_tests.storage.test_killed_deliveries import assert_is_one_of, deliver_in_a_child
+from sessions_platform_tests.streams import PLAIN
 
 
 def assert_the_same_after_kills(
@@ -55,3 +57,29 @@ def assert_the_same_after_kills(
         deliver(loaded, the_target(loaded), RUN)
         assert_equal_to_postgres(loaded)
         assert deliver(loaded, the_target(loaded), RUN, verify=True).applied == []
+
+
+def deliver_in_a_child(context: StreamContext, point: int) -> subprocess.CompletedProcess[str]:
+    settings, targets = context.database._settings, context.stream.targets
+    stated = {name: target.model_dump(mode="json") for name, target in targets.items()}
+    keys = {**PLAIN, "name": context.stream.name, "targets": stated}
+    return subprocess.run(
+        [sys.executable, "-m", "sessions_platform_tests.storage.killed_delivery", str(point)],
+        cwd=Path(__file__).parents[2],
+        env={
+            **os.environ,
+            "STREAM_KEYS": json.dumps(keys),
+            "SESSIONS_HOME": str(settings.home),
+            "SESSIONS_LAKE": str(settings.lake),
+            "PYTHONWARNINGS": "ignore",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+def assert_is_one_of(found: pl.DataFrame, *states: pl.DataFrame) -> None:
+    """Both days as they were, or both as they are now."""
+    assert any(found.equals(state) for state in states)
