@@ -1,6 +1,7 @@
 """Sessions are delivered by Snowflake's protocol (fakesnow): the same to the last bit, whatever happens in between."""
 
 import dataclasses
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -132,7 +133,19 @@ def test_a_delivery_that_has_lost_its_turn_is_refused_in_its_transaction(loaded:
     assert in_target(target).height == 2
 
 
+@pytest.fixture
+def with_the_librarys_timers() -> Iterator[None]:
+    """Ends after the timers that began meanwhile, or what they raise would be another test's."""
+    before = set(threading.enumerate())
+    yield
+    for timer in set(threading.enumerate()) - before:
+        if isinstance(timer, threading.Timer):
+            timer.join(timeout=60)
+            assert not timer.is_alive(), timer
+
+
 # The library's own thread, which tells the server to stop, finds none.
+@pytest.mark.usefixtures("with_the_librarys_timers")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_server_that_dies_in_the_middle_has_changed_nothing(loaded: StreamContext, snow: FakeSnow) -> None:
     delivered(loaded)
