@@ -37,6 +37,7 @@ _PEERS = {
     "iceberg": "pyiceberg's append, divided alike",
     "mysql": "load data of a CSV file, which is made of the rows, with the same index",
     "redis": "a hash for each day in pipelines of a thousand, without the users' sets",
+    "mongodb": "documents in batches of a thousand, with the same indexes",
 }
 _AT_ONCE = 64 * 1024
 
@@ -114,7 +115,7 @@ def _files(config: Mapping[str, Any]) -> dict[tuple[str, int], int]:
 @contextmanager
 def _places(kind: str, folder: Path) -> Iterator[Callable[[str], dict[str, Any]]]:
     """The keys of targets of a type by name; each is empty."""
-    from sessions_platform_tests.servers import mariadb, redis_server
+    from sessions_platform_tests.servers import ferretdb, mariadb, redis_server
 
     if kind == "mysql":
         with mariadb.mariadb() as maria:
@@ -125,6 +126,10 @@ def _places(kind: str, folder: Path) -> Iterator[Callable[[str], dict[str, Any]]
         with redis_server.redis_server() as redis:
             os.environ["BENCHMARK_REDIS"] = redis.url
             yield lambda name: _emptied(redis, {"type": kind, "url": {"env": "BENCHMARK_REDIS"}, "prefix": name})
+    elif kind == "mongodb":
+        with ferretdb.ferretdb() as ferret:
+            os.environ["BENCHMARK_MONGODB"] = ferret.url
+            yield lambda name: {"type": kind, "url": {"env": "BENCHMARK_MONGODB"}, "database": name}
     else:
         suffix = ".duckdb" if kind == "duckdb" else ""
         yield lambda name: {"type": kind, "path": str(folder / f"{kind}-{name}{suffix}")}
@@ -330,5 +335,23 @@ def in_redis(config: dict[str, Any], folder: str, **_: str) -> dict[str, Any]:
                     key = f"{config['prefix']}:{row['session_partition']}"
                     pipeline.hset(key, row["session_id"], json.dumps(row, ensure_ascii=False))
                 count += sum(pipeline.execute())
+        measure.mark("done")
+    return {"rows": count, "cpu": _cpu()}
+
+
+def in_mongodb(config: dict[str, Any], folder: str, **_: str) -> dict[str, Any]:
+    """Each session as a document; times lose what is below a millisecond."""
+    import polars as pl
+    from pymongo import MongoClient
+
+    with MongoClient(os.environ["BENCHMARK_MONGODB"]) as client:
+        sessions = client[config["database"]]["sessions"]
+        measure.mark("ready")
+        sessions.create_index([("session_partition", 1), ("_version", 1)])
+        sessions.create_index("user_id")
+        source, count = pl.scan_parquet(f"{folder}/sessions.parquet"), 0
+        for frame in source.collect_batches(chunk_size=_AT_ONCE):
+            for part in frame.with_columns(_version=pl.lit(1)).iter_slices(1000):
+                count += len(sessions.insert_many(part.to_dicts(), ordered=False).inserted_ids)
         measure.mark("done")
     return {"rows": count, "cpu": _cpu()}

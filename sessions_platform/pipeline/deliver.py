@@ -10,6 +10,7 @@ be others by now. One process at a time delivers a stream to a target; one that 
 refused by the target and by the ledger, since it has a smaller token.
 """
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -107,15 +108,17 @@ class _Delivery:
 
     def __init__(self, context: StreamContext, target: Target[Any], run_id: str, token: int) -> None:
         self._context, self._target, self._run_id, self._token = context, target, run_id, token
+        self._digests: dict[tuple[str, str], RowDigest] = {}
 
     def run(self, *, verify: bool) -> Delivered:
         differing = [] if self._is_as_recorded and not verify else self._differing()
         again = self._again(differing)
         wanted = sorted({*self._due.partitions, *again})
-        digests = {partition: self._digest_of(partition) for partition in wanted}
-        applied = [key for key in wanted if key in again or self._due.last_digest(key) != digests[key]]
+        applied = [key for key in wanted if key in again or self._has_changed(key)]
         if applied:
             self._target.apply(Changes(self._token, applied, self._rows))
+        digests = {partition: self._digest_of(partition) for partition in wanted}
+        if applied:
             self._read_back({partition: digests[partition] for partition in applied})
         is_whole = not any(key in self._due.pending for key in differing)
         self._record(digests, has_written=bool(applied) and is_whole)
@@ -187,16 +190,36 @@ class _Delivery:
             for table, columns in self._target.tables.items()
         }
 
+    def _has_changed(self, partition: str) -> bool:
+        """Whether the loaded state is another than the one that was delivered last, if any was."""
+        last = self._due.last_digest(partition)
+        return last is None or last != self._digest_of(partition)
+
     def _digest_of(self, partition: str) -> StateDigest:
         """The digest of the loaded state."""
-        tables = {
-            table: row_digests(self._rows(table, partition), columns, PARTITION).get(partition, RowDigest())
-            for table, columns in self._target.tables.items()
-        }
+        for table in self._target.tables:
+            if (table, partition) not in self._digests:
+                deque(self._rows(table, partition), maxlen=0)
+        tables = {table: self._digests[table, partition] for table in self._target.tables}
         return StateDigest(self._due.rule_of(partition), tables)
 
     def _rows(self, table: str, partition: str) -> Iterator[pl.DataFrame]:
-        """The rows of a loaded state: its sessionized events, or their sessions, made of them as the load does."""
+        """The rows of a loaded state. Its digest is computed as they go by, the first time that all have.
+
+        A loaded state never changes, so it is read once for both, where it has to be written anyway.
+        """
+        frames = self._made(table, partition)
+        if (table, partition) in self._digests:
+            yield from frames
+            return
+        columns, digest = self._target.tables[table], RowDigest()
+        for frame in frames:
+            digest += row_digests([frame], columns, PARTITION).get(partition, RowDigest())
+            yield frame
+        self._digests[table, partition] = digest
+
+    def _made(self, table: str, partition: str) -> Iterator[pl.DataFrame]:
+        """Sessionized events, or their sessions, made of them as the load does."""
         loaded = self._due.loaded.get(partition)
         if loaded is None:
             return

@@ -1,7 +1,9 @@
 """Sessions are delivered to MariaDB itself: the same to the last bit, whatever happens to server and connections."""
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -66,15 +68,32 @@ def with_target(context: StreamContext, maria: MariaDb, **changes: Any) -> Strea
     return StreamContext(other, context.source, context.lake, context.database)
 
 
+@pytest.fixture(params=["load data", "insert", "insert, since load data would commit"])
+def way(request: pytest.FixtureRequest, maria: MariaDb) -> Iterator[str]:
+    """By which statement rows are written."""
+    changes = {
+        "load data": (),
+        "insert": ("set global local_infile = 0",),
+        "insert, since load data would commit": ("set global wsrep_load_data_splitting = 1",),
+    }
+    maria.run(*changes[request.param])
+    yield request.param.partition(",")[0]
+    maria.run("set global local_infile = 1", "set global wsrep_load_data_splitting = 0")
+
+
 def only_sessions_of_one(rows: pl.DataFrame) -> Callable[[str, str], Iterator[pl.DataFrame]]:
     """The rows of a delivery that has some only for one table and day."""
     return lambda table, key: iter([rows] if (table, key) == ("sessions", ONE) else [])
 
 
-def test_a_target_has_the_same_rows_after_changes_and_emptied_partitions(loaded: StreamContext) -> None:
+def test_a_target_has_the_same_rows_after_changes_and_emptied_partitions(
+    loaded: StreamContext, maria: MariaDb, way: str
+) -> None:
+    before = loads(maria)
     assert delivered(loaded) == Delivered(applied=[ONE, TWO])
+    assert (loads(maria) > before) == (way == "load data")
     assert_equal_to_postgres(loaded)
-    add_an_event(loaded, ONE, "late \U0001f600 '\\ \\0")
+    add_an_event(loaded, ONE, "late \U0001f600 '\\ \\0 \x1e \x1f,\"")
     assert delivered(loaded) == Delivered(applied=[ONE], unchanged=[TWO])
     assert_equal_to_postgres(loaded)
     put(loaded, TWO, [], TWO)
@@ -84,10 +103,23 @@ def test_a_target_has_the_same_rows_after_changes_and_emptied_partitions(loaded:
     assert_equal_to_postgres(loaded)
 
 
+def loads(maria: MariaDb) -> int:
+    """How many statements `load data` the server has run."""
+    with contextlib.closing(maria.connect()) as connection, connection.cursor() as cursor:
+        cursor.execute("show global status like 'Com_load'")
+        ((_, count),) = cursor.fetchall()
+    return int(count)
+
+
+# those that separate, quote, escape or replace something on the way, and any others
+characters = st.sampled_from("\x1e\x1f01,\"'\\\n\r\tN") | st.characters(
+    exclude_categories=["Cs"], exclude_characters="\0"
+)
+texts = st.sampled_from(["NULL", "\\N", "1", "nan"]) | st.text(characters, max_size=20)
 values = st.tuples(
-    st.floats(allow_nan=False, allow_infinity=False),
-    st.integers(-(2**63), 2**63 - 1),
-    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20),
+    st.none() | st.floats(allow_nan=False, allow_infinity=False),
+    st.none() | st.integers(-(2**63), 2**63 - 1),
+    st.none() | texts,
 )
 
 
@@ -95,7 +127,10 @@ values = st.tuples(
     max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(st.lists(values, min_size=1, max_size=50))
-def test_values_come_back_as_they_went(loaded: StreamContext, some: list[tuple[float, int, str]]) -> None:
+def test_values_come_back_as_they_went(
+    loaded: StreamContext, way: str, some: list[tuple[float | None, int | None, str | None]]
+) -> None:
+    assert way
     target, columns = the_target(loaded), session_columns(loaded.stream)
     one = in_postgres(loaded)[:1].drop("duration_seconds", "event_count", "exit_page")
     own = pl.DataFrame(some, schema=["duration_seconds", "event_count", "exit_page"], orient="row", strict=False)
@@ -125,6 +160,30 @@ def test_a_delivery_is_made_again_after_a_kill_and_what_somebody_altered_is_made
     maria.run(f"drop table {table}")
     assert delivered(loaded) == Delivered(applied=[ONE, TWO], differing=[ONE, TWO])
     assert_equal_to_postgres(loaded)
+
+
+def test_a_row_that_load_data_would_skip_fails_the_delivery(loaded: StreamContext, maria: MariaDb) -> None:
+    delivered(loaded)
+    table = f"{DATABASE}.{loaded.stream.name}_sessions"
+    maria.run(f"delete from {table}", f"alter table {table} add unique index own (session_partition)")
+    with pytest.raises(TargetError, match="the server says 'Duplicate entry'"):
+        delivered(loaded, verify=True)
+    maria.run(f"alter table {table} drop index own")
+    assert delivered(loaded, verify=True).applied == [ONE, TWO]
+    assert_equal_to_postgres(loaded)
+
+
+def test_a_server_that_asks_for_a_file_gets_none(loaded: StreamContext, tmp_path: Path) -> None:
+    file = tmp_path / "secret.csv"
+    file.write_text("s3cr3t\n")
+    target = the_target(loaded)
+    delivered(loaded)
+    before = in_target(target)
+    with contextlib.closing(vars(MysqlTables)["_connect"](target)) as connection, connection.cursor() as cursor:
+        load = f"load data local infile '{file}' into table {loaded.stream.name}_sessions (session_id)"
+        with pytest.raises(RuntimeError, match="local_infile option is false"):
+            cursor.execute(load)
+    assert_frame_equal(in_target(target), before, check_row_order=False)
 
 
 def test_a_server_that_breaks_off_in_the_middle_has_changed_nothing(loaded: StreamContext, maria: MariaDb) -> None:

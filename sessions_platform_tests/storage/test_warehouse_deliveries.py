@@ -16,6 +16,7 @@ import polars as pl
 import pytest
 
 from sessions_platform.contracts.sessions import session_columns
+from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.targets import TARGET_TYPES, TargetConfig
 from sessions_platform.errors import UserError
 from sessions_platform.pipeline.context import StreamContext
@@ -24,6 +25,7 @@ from sessions_platform.storage.ledger.ledger import Delivery, Ledger
 from sessions_platform.storage.postgres.database import Database
 from sessions_platform.storage.warehouses.base import Changes, LaterDeliveryError, Target, TargetError
 from sessions_platform.storage.warehouses.registry import open_target
+from sessions_platform.transforms.summarize import summarize
 from sessions_platform_tests.contexts import context, open_context
 from sessions_platform_tests.pipeline.steps import ingest_and_publish, put, refresh
 from sessions_platform_tests.storage.targets import (
@@ -83,6 +85,22 @@ def test_the_target_gets_the_same_rows(loaded: StreamContext) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", ["duckdb"], indirect=True)
+def test_sessions_are_made_once_where_they_have_to_be_written(
+    loaded: StreamContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    def counted(events: pl.DataFrame, of: Stream) -> pl.DataFrame:
+        made.extend(events["session_partition"].unique())
+        return summarize(events, of)
+
+    monkeypatch.setattr("sessions_platform.pipeline.deliver.summarize", counted)
+    delivered(loaded)
+    assert sorted(made) == [ONE, TWO]
+    assert_equal_to_postgres(loaded)
+
+
 def test_a_delivered_partition_is_not_delivered_again(loaded: StreamContext) -> None:
     delivered(loaded)
     recorded, token = deliveries(loaded), the_target(loaded).token()

@@ -1,5 +1,8 @@
 """Rows as Arrow has them, for targets whose libraries take it: the partition is never null, texts are short ones."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import polars as pl
 import pyarrow as pa
 
@@ -16,3 +19,28 @@ def arrow_schema(columns: Columns) -> pa.Schema:
 def arrow_table(rows: pl.DataFrame, columns: Columns) -> pa.Table:
     """Rows in the columns' order, with that schema."""
     return rows.select(*columns).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(arrow_schema(columns))
+
+
+@contextmanager
+def arrow_stream(frames: Iterator[pl.DataFrame], columns: Columns) -> Iterator[pa.RecordBatchReader]:
+    """Frames as a stream of batches with that schema, made as they are asked for.
+
+    A library that reads the stream makes a text of what a frame's source raises. So this raises it itself, at the end
+    of `with`, in place of the library's error.
+    """
+    raised: list[BaseException] = []
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        try:
+            for frame in frames:
+                yield from arrow_table(frame, columns).to_batches()
+        except BaseException as error:
+            raised.append(error)
+            raise
+
+    try:
+        yield pa.RecordBatchReader.from_batches(arrow_schema(columns), batches())
+    except Exception:
+        if raised:
+            raise raised[0] from None
+        raise

@@ -13,14 +13,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import polars as pl
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from sessions_platform.contracts.secrets import text_of
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.targets import DeltaTarget
 from sessions_platform.errors import require_extra
-from sessions_platform.storage.warehouses.arrow_rows import arrow_schema, arrow_table
+from sessions_platform.storage.warehouses.arrow_rows import arrow_schema, arrow_stream
 from sessions_platform.storage.warehouses.base import PARTITION, Changes, Columns
 from sessions_platform.storage.warehouses.local_files import local_path
 from sessions_platform.storage.warehouses.table_by_table import TableByTable
@@ -84,10 +83,8 @@ class DeltaTables(TableByTable[DeltaTarget]):
         properties = CommitProperties(app_transactions=[Transaction(_APPLICATION, changes.token)], max_commit_retries=0)
         if not changes.partitions:
             return
-        batches = _Batches(changes.rows_of(table), columns)
-        rows = pa.RecordBatchReader.from_batches(arrow_schema(columns), batches)
-        with batches.raising():
-            predicate = _predicate(changes.partitions)
+        predicate = _predicate(changes.partitions)
+        with arrow_stream(changes.rows_of(table), columns) as rows:
             write_deltalake(opened, rows, mode="overwrite", predicate=predicate, commit_properties=properties)
 
     def _prepared(self, table: str, columns: Columns) -> "DeltaTable":
@@ -171,32 +168,6 @@ class DeltaTables(TableByTable[DeltaTarget]):
 
 def _token_of(table: "DeltaTable") -> int:
     return table.transaction_version(_APPLICATION) or 0
-
-
-class _Batches:
-    """Frames as Arrow batches. The library makes a text of what their source raises; this keeps it."""
-
-    def __init__(self, frames: Iterator[pl.DataFrame], columns: Columns) -> None:
-        self._frames, self._columns = frames, columns
-        self._raised: Exception | None = None
-
-    def __iter__(self) -> Iterator[pa.RecordBatch]:
-        try:
-            for frame in self._frames:
-                yield from arrow_table(frame, self._columns).to_batches()
-        except Exception as error:
-            self._raised = error
-            raise
-
-    @contextmanager
-    def raising(self) -> Iterator[None]:
-        """Raise what the source of the frames has raised."""
-        try:
-            yield
-        except Exception:
-            if self._raised:
-                raise self._raised from None
-            raise
 
 
 def _predicate(partitions: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ import polars as pl
 from sessions_platform.contracts.targets import DuckdbTarget
 from sessions_platform.errors import require_extra
 from sessions_platform.storage.lake.filesystem import sync
+from sessions_platform.storage.warehouses.arrow_rows import arrow_stream
 from sessions_platform.storage.warehouses.base import PARTITION, Changes, Columns, Target
 from sessions_platform.storage.warehouses.local_files import local_path, one_writer, told
 
@@ -119,8 +120,8 @@ class DuckdbFile(Target[DuckdbTarget]):
             wanted = {"partitions": list(changes.partitions)}
             connection.execute(f"delete from {table} where {PARTITION} in (select unnest($partitions))", wanted)
             names = ", ".join(map(_quoted, columns))
-            for frame in changes.rows_of(table):
-                connection.register("staged", frame.to_arrow(compat_level=pl.CompatLevel.oldest()))
+            with arrow_stream(changes.rows_of(table), columns) as rows:
+                connection.register("staged", rows)
                 connection.execute(f"insert into {table} ({names}) select {names} from staged")
                 connection.unregister("staged")
         connection.execute(f"create or replace table {_DELIVERY} (stream text, token bigint)")

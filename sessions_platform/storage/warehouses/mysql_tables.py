@@ -1,13 +1,14 @@
 """A target of tables in a MySQL or MariaDB database.
 
 A delivery is one transaction. Making tables and adding columns are not part of it, since the server commits them by
-themselves; they change no rows. Values come and go as text, so that numbers are the same to the last bit.
+themselves; they change no rows. Values come and go as text, so that numbers are the same to the last bit. They go by
+`load data local`, and by `insert` where the server does not allow that. Not here: how the former gets rows
+(`mysql_session.py`).
 """
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -19,8 +20,9 @@ from sessions_platform.errors import require_extra
 from sessions_platform.storage.warehouses.base import PARTITION, Changes, Columns, Target
 
 if TYPE_CHECKING:
-    from pymysql import Connection
     from pymysql.cursors import Cursor
+
+    from sessions_platform.storage.warehouses.mysql_session import LoadingConnection
 
 _TYPES = {
     pl.String(): "longtext",
@@ -50,6 +52,8 @@ _FIXES = {
     1021: "make room on the server's disk",
     2003: "start the server, or correct host and port",
 }
+_LOADS_REFUSED = {1047, 1148, 3948, 4166}  # by ProxySQL; by older servers; by MySQL; by MariaDB
+_BETWEEN, _NULL = "\x1f", "\x1e"  # characters between the values of a row that is read, and in place of null
 _QUOTING = {1062, 1292, 1366, 1411}  # errors whose text has a value
 _OTHER = "see the server's log; it is tried again"
 
@@ -79,8 +83,7 @@ class MysqlTables(Target[MysqlTarget]):
             connection.commit()
             self.require_own(*self._delivered(cursor, lock=" for update"), changes.token)
             self._require_modes(cursor)
-            for table, columns in self.tables.items():
-                self._replace(cursor, table, columns, changes)
+            self._replace(connection, cursor, changes)
             cursor.execute(f"update {self._named(_DELIVERY)} set token = %s", [changes.token])
             connection.commit()
 
@@ -94,12 +97,13 @@ class MysqlTables(Target[MysqlTarget]):
             if not found or partitions == []:
                 return
             self._require_types(table, found)
-            chosen = ", ".join(_quoted(name) if name in found else "null" for name in columns)
+            chosen = ", ".join(_sent(name, dtype) if name in found else f"'{_NULL}'" for name, dtype in columns.items())
             where = "" if partitions is None else f" where {PARTITION} in %s"
             with connection.cursor(SSCursor) as cursor:
-                cursor.execute(f"select {chosen} from {self._named(table)}{where}", partitions and [list(partitions)])
+                select = f"select concat_ws('{_BETWEEN}', {chosen}) from {self._named(table)}{where}"
+                cursor.execute(select, partitions and [list(partitions)])
                 while rows := cursor.fetchmany(_ROWS_AT_ONCE):
-                    yield _frame(rows, columns)
+                    yield _frame([row for (row,) in rows], columns)
 
     def _prepare(self, cursor: "Cursor", table: str, columns: Columns) -> None:
         """Make the table, or add the columns that it lacks."""
@@ -111,14 +115,15 @@ class MysqlTables(Target[MysqlTarget]):
             if name not in found:
                 cursor.execute(f"alter table {self._named(table)} add column {_quoted(name)} {_DECLARED[dtype]}")
 
-    def _replace(self, cursor: "Cursor", table: str, columns: Columns, changes: Changes) -> None:
-        named = self._named(table)
-        cursor.execute(f"delete from {named} where {PARTITION} in %s", [list(changes.partitions)])
-        names = ", ".join(map(_quoted, columns))
-        for frame in changes.rows_of(table):
-            for rows in frame.iter_slices(_ROWS_AT_ONCE):
-                for literals in _literals(rows, columns):
-                    cursor.execute(f"insert into {named} ({names}) values ({literals})")
+    def _replace(self, connection: "LoadingConnection", cursor: "Cursor", changes: Changes) -> None:
+        may_load = _may_load(cursor)
+        for table, columns in self.tables.items():
+            named = self._named(table)
+            cursor.execute(f"delete from {named} where {PARTITION} in %s", [list(changes.partitions)])
+            for frame in changes.rows_of(table):
+                may_load = may_load and _load(connection, named, frame, columns)
+                if not may_load:
+                    _insert(cursor, named, frame, columns)
 
     def _require_modes(self, cursor: "Cursor") -> None:
         """Refuse a session without the modes of `_connect`; asked in the transaction, which stays in one session."""
@@ -148,7 +153,7 @@ class MysqlTables(Target[MysqlTarget]):
         return _quoted(f"{self.config.prefix}{table}")
 
     @contextmanager
-    def _connected(self) -> "Iterator[Connection[Any]]":
+    def _connected(self) -> "Iterator[LoadingConnection]":
         """A connection with a transaction of its own, which ends with it; errors as a TargetError."""
         from pymysql import MySQLError
 
@@ -161,14 +166,15 @@ class MysqlTables(Target[MysqlTarget]):
             fix = _FIXES.get(code, _OTHER) if isinstance(code, int) else _OTHER
             raise self.error(f"the server says {_without_values(code, said)!r}", fix) from None
 
-    def _connect(self) -> "Connection[Any]":
-        import pymysql
+    def _connect(self) -> "LoadingConnection":
         from pymysql.constants import CLIENT
+
+        from sessions_platform.storage.warehouses.mysql_session import LoadingConnection
 
         config, key = self.config, f"targets.{self.name}"
         host = text_of(config.host, f"{key}.host")
         where: dict[str, Any] = {"unix_socket": host} if host.startswith("/") else {"host": host, "port": config.port}
-        return pymysql.connect(
+        return LoadingConnection(
             **where,
             **_encryption(config),
             user=text_of(config.user, f"{key}.user"),
@@ -196,6 +202,46 @@ def _declared(name: str, dtype: pl.DataType) -> str:
 
 def _quoted(name: str) -> str:
     return f"`{name}`"
+
+
+def _may_load(cursor: "Cursor") -> bool:
+    """Whether `load data` is part of the transaction: a server of Galera may be set to commit in its middle."""
+    cursor.execute("show variables where variable_name = 'wsrep_load_data_splitting' and value = 'ON'")
+    return cursor.fetchone() is None
+
+
+def _load(connection: "LoadingConnection", table: str, rows: pl.DataFrame, columns: Columns) -> bool:
+    """Add rows to a table by `load data`. Returns whether server and proxy allow it; if not, nothing was added."""
+    from pymysql import MySQLError
+
+    names = ", ".join(map(_quoted, columns))
+    flags = [pl.col(name).cast(pl.Int8()) for name, dtype in columns.items() if dtype == pl.Boolean()]
+    values = rows.select(*columns).with_columns(flags)
+    parts = (
+        part.write_csv(
+            include_header=False, quote_style="non_numeric", null_value="NULL", datetime_format="%Y-%m-%d %H:%M:%S%.6f"
+        ).encode()
+        for part in values.iter_slices(_ROWS_AT_ONCE)
+    )
+    try:
+        connection.load(
+            f"load data local infile 'rows' into table {table} character set utf8mb4 "
+            f"fields terminated by ',' enclosed by '\"' escaped by '' lines terminated by '\n' ({names})",
+            parts,
+        )
+    except MySQLError as error:
+        if error.args and error.args[0] in _LOADS_REFUSED:
+            return False
+        raise
+    return True
+
+
+def _insert(cursor: "Cursor", table: str, rows: pl.DataFrame, columns: Columns) -> None:
+    """Add rows to a table by statements that contain them."""
+    names = ", ".join(map(_quoted, columns))
+    for part in rows.iter_slices(_ROWS_AT_ONCE):
+        for literals in _literals(part, columns):
+            cursor.execute(f"insert into {table} ({names}) values ({literals})")
 
 
 def _literals(rows: pl.DataFrame, columns: Columns) -> Iterator[str]:
@@ -229,18 +275,38 @@ def _literal(name: str, dtype: pl.DataType) -> pl.Expr:
     return text.fill_null("null")
 
 
-def _frame(rows: Sequence[Sequence[Any]], columns: Columns) -> pl.DataFrame:
+def _sent(name: str, dtype: pl.DataType) -> str:
+    """A value as the server sends it, which `_received` reads: a text without what is between two of them.
+
+    Each row comes as one text, since the client's library takes most of its time for single values.
+    """
+    column = _quoted(name)
+    if dtype == pl.String():
+        text = f"convert({column} using utf8mb4) collate utf8mb4_bin"
+        text = f"replace(replace({text}, '{_NULL}', '{_NULL}0'), '{_BETWEEN}', '{_NULL}1')"
+    elif isinstance(dtype, pl.Datetime):
+        text = f"timestampdiff(microsecond, '1970-01-01', {column})"
+    else:
+        text = column
+    return f"ifnull({text}, '{_NULL}')"
+
+
+def _received(name: str, dtype: pl.DataType) -> pl.Expr:
+    text = pl.col(name)
+    value = pl.when(text != _NULL).then(text)
+    if dtype == pl.String():
+        value = value.str.replace_all(f"{_NULL}1", _BETWEEN, literal=True)
+        return value.str.replace_all(f"{_NULL}0", _NULL, literal=True).alias(name)
+    if dtype == pl.Float64():
+        return value.cast(dtype).alias(name)
+    whole = value.cast(pl.Int64())
+    return (whole != 0 if dtype == pl.Boolean() else whole.cast(dtype)).alias(name)
+
+
+def _frame(rows: Sequence[str], columns: Columns) -> pl.DataFrame:
     """Rows of the server as a frame of the contract's types."""
-    by_column = zip(columns.items(), zip(*rows, strict=True), strict=True)
-    return pl.DataFrame([_series(name, list(values), dtype) for (name, dtype), values in by_column])
-
-
-def _series(name: str, values: list[Any], dtype: pl.DataType) -> pl.Series:
-    if dtype == pl.Boolean():
-        values = [None if value is None else bool(value) for value in values]
-    if isinstance(dtype, pl.Datetime):
-        values = [value.replace(tzinfo=UTC) if isinstance(value, datetime) else value for value in values]
-    return pl.Series(name, values, dtype)
+    values = pl.Series("row", rows, pl.String()).str.split_exact(_BETWEEN, len(columns) - 1).struct
+    return values.rename_fields(list(columns)).struct.unnest().select(_received(*column) for column in columns.items())
 
 
 def _without_values(code: Any, said: str) -> str:
