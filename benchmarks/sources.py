@@ -215,7 +215,7 @@ def ours(source: dict[str, Any]) -> dict[str, Any]:
     import polars as pl  # noqa: F401  imports are no part of the work
     import pyarrow as pa  # noqa: F401
 
-    from sessions_platform.sources.base import InRounds, search
+    from sessions_platform.sources.base import InRounds, search, will_read
 
     with tempfile.TemporaryDirectory() as home:
         context = _context(source, home)
@@ -225,6 +225,7 @@ def ours(source: dict[str, Any]) -> dict[str, Any]:
         rows, cursors = 0, {}
         while True:
             found = search(reader, [_DAY], cursors)
+            will_read(reader, found.slices)
             for slice_ in found.slices:
                 for block in reader.read(slice_, _keep_nothing):
                     rows += block.height

@@ -25,7 +25,9 @@ from sessions_platform.sources.base import (
     ReadWarning,
     Skipped,
     Slice,
+    Source,
     search,
+    will_read,
 )
 from sessions_platform.storage.ledger.ledger import KnownFile, StaleCursorError, StaleWriteError
 
@@ -202,7 +204,7 @@ def _read_changed(reading: _Reading, slices: Sequence[Slice], cursors: Cursors, 
         tombstones = read_tombstones(context)
         writer = RawFileWriter(context, list(known.values()), reading.run_id, tombstones, cursors, reading.last)
         try:
-            _add_changed(writer, slices, known)
+            _add_changed(context.source, writer, slices, known)
         except StaleWriteError as stale:
             if attempt == _ATTEMPTS or isinstance(stale, StaleCursorError):
                 raise
@@ -212,8 +214,11 @@ def _read_changed(reading: _Reading, slices: Sequence[Slice], cursors: Cursors, 
             changes.add(writer)
 
 
-def _add_changed(writer: RawFileWriter, slices: Sequence[Slice], known: Mapping[str, KnownFile]) -> None:
+def _add_changed(
+    source: Source, writer: RawFileWriter, slices: Sequence[Slice], known: Mapping[str, KnownFile]
+) -> None:
     changed = [one for one in slices if one.uri in known and known[one.uri].fingerprint != one.fingerprint]
+    will_read(source, changed)
     try:
         for slice_ in steps("ingesting", changed):
             writer.add(slice_)

@@ -392,6 +392,21 @@ class KnowsPast(Protocol):
 
 
 @runtime_checkable
+class FetchesAhead(Protocol):
+    """The optional capability of a source to fetch a slice while the one before it is worked on."""
+
+    def will_read(self, slices: Sequence[Slice]) -> None:
+        """These slices, which `find` returned, are read next, in this order. Others may be, or none."""
+        ...
+
+
+def will_read(source: "Source", slices: Sequence[Slice]) -> None:
+    """As of `FetchesAhead`; nothing of another source."""
+    if isinstance(source, FetchesAhead):
+        source.will_read(slices)
+
+
+@runtime_checkable
 class CountsUnread(Protocol):
     """The optional capability of a source to say, without reading them, how many records were not read."""
 

@@ -52,6 +52,7 @@ class Disturbed:
         self.store = obstore.store.MemoryStore()
         self.asked: list[str] = []
         self.before_get: Callable[[int], None] = lambda _: None
+        self.after_get: Callable[[str], None] = lambda _: None
         self.ignores_conditions = False
         self.lists: list[dict[str, Any]] = []
         self._lock = threading.Lock()
@@ -65,7 +66,9 @@ class Disturbed:
             self.before_get(len(self.asked))
             if self.ignores_conditions:
                 options = {name: value for name, value in (options or {}).items() if name != "if_match"}
-            return self.store.get(key, options=options)
+            answer = self.store.get(key, options=options)
+            self.after_get(key)
+            return answer
 
     def head(self, key: str) -> Any:
         self.asked.append(f"head {key}")
@@ -291,6 +294,53 @@ def test_an_object_that_is_overwritten_again_and_again_ends_the_reading_in_a_sen
         content(source_of(), f"{ROOT}/{DAY}/a.ndjson")
 
 
+def test_the_next_small_object_is_asked_for_while_the_one_before_it_is_read(
+    store: Disturbed, source_of: Callable[..., ObjectSource], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copying, "PART_BYTES", len(OLD) // 2)
+    put = {f"{DAY}/{name}.ndjson": OLD for name in "abd"} | {f"{DAY}/c.ndjson": OLD + NEW}
+    for key, content_ in put.items():
+        store.put(key, content_)
+    source, asked_of_b = source_of(), threading.Event()
+    found = source.find()
+    store.before_get = lambda _: asked_of_b.set() if store.asked[-1] == f"get {DAY}/b.ndjson" else None
+    source.will_read(found)
+    first = iter(source.read(found[0], never))
+    next(first)
+    assert asked_of_b.wait(60)
+    heights = [sum(block.height for block in source.read(each, never)) for each in found[1:]]
+    assert heights == [60_000, 120_000, 60_000]
+    assert [store.asked.count(f"get {DAY}/{name}.ndjson") for name in "abd"] == [1, 1, 1]
+
+
+def test_what_was_fetched_ahead_is_not_read_for_another_version(
+    store: Disturbed, source_of: Callable[..., ObjectSource]
+) -> None:
+    for name in "ab":
+        store.put(f"{DAY}/{name}.ndjson", OLD)
+    source = source_of()
+    has_b = threading.Event()
+    store.after_get = lambda key: has_b.set() if key == f"{DAY}/b.ndjson" else None
+    source.will_read(found := source.find())
+    rows(source.read(found[0], never))
+    assert has_b.wait(60)
+    store.put(f"{DAY}/b.ndjson", NEW)
+    assert content(source, f"{ROOT}/{DAY}/b.ndjson") == NEW
+
+
+def test_what_could_not_be_fetched_ahead_is_read_and_told_when_its_turn_comes(
+    store: Disturbed, source_of: Callable[..., ObjectSource]
+) -> None:
+    for name in "ab":
+        store.put(f"{DAY}/{name}.ndjson", OLD)
+    source = source_of()
+    source.will_read(found := source.find())
+    store.store.delete(f"{DAY}/b.ndjson")
+    rows(source.read(found[0], never))
+    with pytest.raises(FileNotFoundError):
+        rows(source.read(found[1], never))
+
+
 def test_an_object_that_vanished_is_told_as_a_file_that_did(
     store: Disturbed, source_of: Callable[..., ObjectSource]
 ) -> None:
@@ -309,6 +359,7 @@ def test_no_space_for_a_copy_is_told_with_the_folder(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     store.put(f"{DAY}/a.ndjson", OLD)
+    monkeypatch.setattr(copying, "PART_BYTES", 100_000)
     monkeypatch.setattr(copying.os, "pwrite", full)
     with pytest.raises(UserError, match=r"there is no space for a copy in .*scratch\. Fix: free space there"):
         content(source_of(), f"{ROOT}/{DAY}/a.ndjson")

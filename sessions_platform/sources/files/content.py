@@ -8,11 +8,13 @@ import io
 import os
 from codecs import BOM_UTF8
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from sessions_platform.contracts.sources import FilesSource
 from sessions_platform.sources.base import Span
 from sessions_platform.sources.files.encoding_doubt import EncodingDoubt
+from sessions_platform.sources.files.in_memory import InMemory
 from sessions_platform.sources.formats.compression import Codec, codec_of, decompressed
 from sessions_platform.sources.formats.errors import CorruptDataError
 from sessions_platform.sources.formats.foreign import refuse_foreign
@@ -46,9 +48,15 @@ class FileContent:
     """
 
     def __init__(
-        self, handle: io.FileIO, source: FilesSource, block_bytes: int, name: str = "", span: Span | None = None
+        self,
+        handle: io.FileIO | InMemory,
+        source: FilesSource,
+        block_bytes: int,
+        name: str = "",
+        span: Span | None = None,
     ) -> None:
-        size = os.fstat(handle.fileno()).st_size
+        in_memory = isinstance(handle, InMemory)
+        size = handle.size if in_memory else os.fstat(handle.fileno()).st_size
         self.size = size if span is None or span.end is None else min(size, span.end)
         self.first_byte = span.first_byte if span else 0
         self.open_bytes = 0
@@ -58,6 +66,7 @@ class FileContent:
         self.preamble = b""
         self.text_bytes: int | None = None
         self._handle, self._name = handle, name
+        self._part = handle.part if in_memory else partial(os.pread, handle.fileno())
         self._member = handle if isinstance(handle, MemberFile) else None
         self._encoding = source.encoding
         self._doubt = EncodingDoubt(source.encoding)
@@ -68,7 +77,7 @@ class FileContent:
 
     def chunks(self, size: int, start: int = 0) -> Iterator[bytes]:
         """The file's bytes from `start` on, in chunks of `size`."""
-        while chunk := os.pread(self._handle.fileno(), min(size, self.size - start), start):
+        while chunk := self._part(min(size, self.size - start), start):
             start += len(chunk)
             if start > self._hashed:
                 self._sha256.update(chunk[self._hashed - start :])
@@ -84,7 +93,7 @@ class FileContent:
     def digest_between(self, start: int, end: int) -> str:
         """SHA-256 in hex, of some of the file's bytes, which are read again."""
         sha256 = hashlib.sha256()
-        while start < end and (chunk := os.pread(self._handle.fileno(), min(1 << 20, end - start), start)):
+        while start < end and (chunk := self._part(min(1 << 20, end - start), start)):
             start += len(chunk)
             sha256.update(chunk)
         return sha256.hexdigest()
@@ -104,7 +113,7 @@ class FileContent:
         if self._member and (reason := self._member.refused or self._member.damage):
             raise CorruptDataError(reason)
         self.digest()
-        return self._handle
+        return self._handle.file() if isinstance(self._handle, InMemory) else self._handle
 
     @property
     def warnings(self) -> list[str]:

@@ -87,7 +87,7 @@ class LandingSource(ABC):
             from sessions_platform.sources.files.told_by import of_preset
 
             file_format = of_preset(file_format, self._files)
-        opened = partial(self._opener.content, slice_)
+        opened = partial(self._opener.to_read, slice_)
         path, may_grow = self._paths.path_of(slice_.uri), self._paths.may_grow
         return FileReading(
             path, self._files, file_format, quarantine, self._block_bytes, opened, slice_.span, may_grow=may_grow

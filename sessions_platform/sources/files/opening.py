@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from sessions_platform.contracts.sources import FilesSource
 from sessions_platform.sources.base import IN_ARCHIVE, Slice
+from sessions_platform.sources.files.in_memory import InMemory
 from sessions_platform.sources.files.paths import LandingPaths
 from sessions_platform.sources.files.tree import NOT_A_FILE, Skip
 
@@ -57,6 +58,10 @@ class Opener:
             os.close(descriptor)
             raise vanished
         return io.FileIO(descriptor)
+
+    def to_read(self, slice_: Slice, path: Path) -> io.FileIO | InMemory:
+        """The bytes of a slice for one reading; errors as of `content`."""
+        return self.content(slice_, path)
 
     def content(self, slice_: Slice, _: Path) -> io.FileIO:
         """The open file of a slice; for a member its copy. Raises FileNotFoundError where there is none by now."""

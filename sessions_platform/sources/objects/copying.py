@@ -1,8 +1,9 @@
-"""Copies an object into a file of the scratch folder, in one version: never parts of two.
+"""Takes an object into memory, or copies it into a file of the scratch folder, in one version: never parts of two.
 
-The first answer says which version the object has. All other parts are asked for in that version (If-Match), and each
-answer's own version is compared, too, since some servers ignore the condition. Where the object was overwritten
-meanwhile, it is read anew. Not here: what the file contains (`sources.files.reader`).
+A small object is one answer, and stays in memory. Of a larger one the first answer says which version the object has.
+All other parts are asked for in that version (If-Match), and each answer's own version is compared, too, since some
+servers ignore the condition. Where the object was overwritten meanwhile, it is read anew. Not here: what it contains
+(`sources.files.reader`).
 """
 
 import errno
@@ -11,11 +12,13 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sessions_platform.errors import UserError
 from sessions_platform.settings import make_private_folder
+from sessions_platform.sources.files.in_memory import InMemory
 from sessions_platform.sources.objects.failures import CutOffError, Failures, OverwrittenError
 from sessions_platform.sources.objects.listing import version_of
 
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     from obstore import GetOptions
     from obstore.store import ObjectStore
 
-# So much is in memory at once: as many parts of this size.
+# So much is in memory at once: as many parts of this size, or a small object of two parts; and one fetched ahead.
 PART_BYTES = 8 << 20
 _AT_ONCE = 4
 _ATTEMPTS = 5
@@ -39,8 +42,15 @@ class ObjectCopy(io.FileIO):
     version = ""
 
 
+class ObjectBody(NamedTuple):
+    """The bytes of a small object, and its version."""
+
+    body: Any
+    version: str
+
+
 class Copier:
-    """Copies objects of one store.
+    """Takes objects of one store.
 
     Args:
         store: the bucket, once it is opened.
@@ -52,7 +62,36 @@ class Copier:
         self._store, self._failures, self._scratch = store, failures, scratch
 
     def copied(self, key: str, place: str) -> ObjectCopy:
-        """A copy of an object.
+        """A copy of an object; arguments and errors as of `taken`."""
+        taken = self.taken(key, place)
+        return taken if isinstance(taken, ObjectCopy) else self._copy_of(taken, place)
+
+    def opened(self, key: str, place: str, body: Any = None) -> ObjectCopy | InMemory:
+        """An object as it is to be read: of a small one the bytes in memory; arguments and errors as of `taken`.
+
+        Args:
+            key: of the object.
+            place: its uri.
+            body: what `fetched` has given of it, if anything.
+        """
+        taken = body if body is not None else self.taken(key, place)
+        if isinstance(taken, ObjectCopy):
+            return taken
+        version = taken.version
+        return InMemory(taken.body, lambda body: self._copy_of(ObjectBody(body, version), place))
+
+    def fetched(self, key: str) -> "ObjectBody | None":
+        """A small object, which is tried once; None where it is none, or can't be had."""
+        from obstore.exceptions import BaseError
+
+        try:
+            meta, body = _beginning(self._store(), key)
+        except (BaseError, OSError, CutOffError, UserError):
+            return None  # it is said when it is read
+        return None if body is None else ObjectBody(body, version_of(meta))
+
+    def taken(self, key: str, place: str) -> "ObjectCopy | ObjectBody":
+        """The bytes of a small object; a copy of a larger one.
 
         Args:
             key: of the object.
@@ -65,16 +104,8 @@ class Copier:
             UserError: the store refuses it; or there is no space for the copy.
         """
         for _ in range(_ATTEMPTS):
-            file = self.empty()
-            try:
-                self._fill(file, key, place)
-            except OverwrittenError:
-                file.close()
-            except BaseException:
-                file.close()
-                raise
-            else:
-                return file
+            with suppress(OverwrittenError):
+                return self._taken(key, place)
         raise self._failures.unavailable(
             f"{place} was overwritten whenever it was read, {_ATTEMPTS} times. Fix: write an object once, as whole."
         )
@@ -84,15 +115,26 @@ class Copier:
         store = self._store()
         return self._failures.asked(lambda: version_of(store.head(key)), place)
 
-    def _fill(self, file: ObjectCopy, key: str, place: str) -> None:
+    def _taken(self, key: str, place: str) -> "ObjectCopy | ObjectBody":
         store = self._store()
         meta, body = self._failures.asked(lambda: _beginning(store, key), place)
-        file.version = version_of(meta)
+        version = version_of(meta)
         if body is not None:
-            self._write(file, body, 0, place)
-            return
+            return ObjectBody(body, version)
+        return self._filled(version, lambda file: self.fill(file, key, place, meta, [(0, meta["size"])]))
 
-        self.fill(file, key, place, meta, [(0, meta["size"])])
+    def _copy_of(self, taken: "ObjectBody", place: str) -> ObjectCopy:
+        return self._filled(taken.version, lambda file: self._write(file, taken.body, 0, place))
+
+    def _filled(self, version: str, fill: Callable[[ObjectCopy], None]) -> ObjectCopy:
+        file = self.empty()
+        try:
+            fill(file)
+        except BaseException:
+            file.close()
+            raise
+        file.version = version
+        return file
 
     def fill(self, file: io.FileIO, key: str, place: str, meta: Any, ranges: Iterable[tuple[int, int]]) -> None:
         """Copy ranges of one version of an object to the same places of a file, several parts at a time.
@@ -139,11 +181,16 @@ class Copier:
             ) from None
 
 
+def is_small(size: int) -> bool:
+    """Whether an object of so many bytes is kept in memory."""
+    return size <= 2 * PART_BYTES
+
+
 def _beginning(store: "ObjectStore", key: str) -> tuple[Any, Any]:
     """Which version an object has; and all of it, if it is small."""
     answer = store.get(key)
     size = answer.meta["size"]
-    return answer.meta, _whole(answer.bytes(), size) if size <= PART_BYTES else None
+    return answer.meta, _whole(answer.bytes(), size) if is_small(size) else None
 
 
 def _part(store: "ObjectStore", key: str, meta: Any, start: int, end: int) -> Any:

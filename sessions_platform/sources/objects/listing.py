@@ -45,6 +45,17 @@ def folders(store: "ObjectStore", prefix: str) -> list[str]:
     return sorted(store.list_with_delimiter(prefix or None)["common_prefixes"])
 
 
+def version_in(fingerprint: str) -> str:
+    """The version with which the fingerprint of a slice begins."""
+    return fingerprint.partition(":")[0]
+
+
+def size_in(version: str) -> int:
+    """The size that a version says, in bytes; 0 where it says none."""
+    size = version.partition("-")[0]
+    return int(size) if size.isdecimal() else 0
+
+
 def version_of(meta: Any) -> str:
     """What changes whenever an object is written: its size and etag; without an etag, the time of its writing."""
     tag = (meta["e_tag"] or meta["last_modified"].isoformat()).removeprefix("W/").strip('"')

@@ -1,4 +1,4 @@
-"""Opens landing objects: each as a copy of one version in the scratch folder; archives and their members, too.
+"""Opens landing objects, each in one version: in memory, or as a copy in the scratch folder; archives, too.
 
 Not here: copying (`copying`), and what is in an archive (`sources.files.archives`).
 """
@@ -6,14 +6,18 @@ Not here: copying (`copying`), and what is in an archive (`sources.files.archive
 import io
 import os
 import weakref
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sessions_platform.contracts.sources import FilesSource
 from sessions_platform.sources.base import Slice
 from sessions_platform.sources.errors import SourceRefusedError, SourceUnavailableError
+from sessions_platform.sources.files.in_memory import InMemory
 from sessions_platform.sources.files.opening import Opener
-from sessions_platform.sources.objects.copying import Copier, ObjectCopy
+from sessions_platform.sources.objects.ahead import Ahead
+from sessions_platform.sources.objects.copying import Copier, ObjectCopy, is_small
+from sessions_platform.sources.objects.listing import size_in, version_in
 from sessions_platform.sources.objects.paths import ObjectPaths
 
 if TYPE_CHECKING:
@@ -35,12 +39,30 @@ class ObjectOpener(Opener):
         super().__init__(source, paths, scratch)
         self._object_paths, self._copier = paths, copier
         self._kept: tuple[Path, ObjectCopy] | None = None  # an archive, while its members are read
+        self._ahead = Ahead(copier.fetched)
+
+    def will_read(self, slices: Iterable[Slice]) -> None:
+        """These are opened next, in this order: each small one is fetched while the one before it is read."""
+        if self._source.archive is None:
+            sizes = {self._key_of(slice_): size_in(slice_.fingerprint) for slice_ in slices}
+            self._ahead.expect(sizes, {key for key, size in sizes.items() if is_small(size)})
+
+    def to_read(self, slice_: Slice, path: Path) -> io.FileIO | InMemory:
+        """The bytes of an object, or of a member. Raises FileNotFoundError where there is none by now."""
+        if self._source.archive is not None:
+            return self.content(slice_, path)
+        key = self._key_of(slice_)
+        body = self._ahead.take(key)
+        # One of another version than was found may have been fetched before that: it is asked for once more.
+        is_found = body is not None and body.version == version_in(slice_.fingerprint)
+        return self._copier.opened(key, self._object_paths.parts(slice_.uri)[0], body if is_found else None)
+
+    def _key_of(self, slice_: Slice) -> str:
+        return self._object_paths.key_of(self._object_paths.landing_file(self._object_paths.parts(slice_.uri)[0]))
 
     def file(self, path: Path) -> ObjectCopy:
         """A copy of an object. Raises FileNotFoundError where there is none by now."""
         key, uri = self._object_paths.key_of(path), self._object_paths.uri_of(path)
-        if self._source.archive is None:
-            return self._copier.copied(key, uri)
         if self._kept is None or self._kept[0] != path or self._copier.version(key, uri) != self._kept[1].version:
             self._keep(path, self._copier.copied(key, uri))
         assert self._kept

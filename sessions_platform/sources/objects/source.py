@@ -56,8 +56,9 @@ class ObjectSource(LandingSource):
         self._store = cache(store)
         self._failures = Failures(self._keys.objects, stream.source.store_options.give_up_after)
         copier = Copier(self._store, self._failures, scratch)
-        super().__init__(stream, self._keys, ObjectOpener(stream.source, self._keys, copier, scratch), block_bytes)
-        self._copier = copier
+        opener = ObjectOpener(stream.source, self._keys, copier, scratch)
+        super().__init__(stream, self._keys, opener, block_bytes)
+        self._copier, self.will_read = copier, opener.will_read
 
     @classmethod
     def open(cls, stream: Stream, settings: Settings) -> "ObjectSource":
