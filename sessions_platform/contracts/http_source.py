@@ -127,6 +127,12 @@ class HttpSource(ServerSource):
     headers: dict[str, str] = Field(default_factory=dict, description="Headers of each request; secrets go to auth.")
     auth: Auth | None = None
     records: str = Field("", description="Where a page has its records, as in data.items; empty for a bare array.")
+    total: str | None = Field(
+        None,
+        min_length=1,
+        description="Where a page says how many records its request has on all pages, as in meta.total: then it is "
+        "known how many have not been read.",
+    )
     pages: Pages | None = Field(None, description="How the next page is asked for; without it there is one.")
     since: Since | None = Field(
         None, description="How newer records are asked for; without it all are, once in each landing partition."
@@ -141,6 +147,22 @@ class HttpSource(ServerSource):
         description="For how long a request is tried, and how long the server may ask to wait.",
         json_schema_extra={"default": "5m"},
     )
+
+    @model_validator(mode="after")
+    def _total_is_of_a_request(self) -> Self:
+        if self.total is not None and self.pages is not None and self.pages.resume:
+            raise invalid("what a total counts after a cursor is not known", "remove total, or pages.resume")
+        return self
+
+    @property
+    def counts_unread(self) -> bool:
+        """Whether a page says how many records there are."""
+        return self.total is not None
+
+    @property
+    def no_count(self) -> str:
+        """Why it is not known how many records have not been read; empty where it is."""
+        return "" if self.counts_unread else "source.total names no field in which a page says how many there are"
 
     @property
     def says_times(self) -> bool:

@@ -46,7 +46,9 @@ class ServerSource(SourceConfig, GivesUp):
     @model_validator(mode="after")
     def _unread_is_told(self) -> Self:
         if self.poll.unread is not None and not self.counts_unread:
-            raise invalid("how many records are unread is not known of this source", "remove unread, and state every")
+            raise invalid(
+                f"how many records are unread is not known: {self.no_count}", "remove unread, and state every"
+            )
         return self
 
     @property
@@ -58,6 +60,11 @@ class ServerSource(SourceConfig, GivesUp):
     def counts_unread(self) -> bool:
         """Whether it can be said, without reading them, how many records have not been read."""
         return False
+
+    @property
+    def no_count(self) -> str:
+        """Why it is not known how many records have not been read; empty where it is."""
+        return "" if self.counts_unread else "the source does not say how many there are"
 
     @property
     def kind(self) -> str:

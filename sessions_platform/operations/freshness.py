@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from sessions_platform.contracts.server_source import ServerSource
 from sessions_platform.contracts.values import spelled
 from sessions_platform.errors import UserError
 from sessions_platform.pipeline.context import StreamContext
@@ -25,6 +26,7 @@ class Freshness:
         last_read: when records were read last; None where none were.
         unread: how many records were not read, a million at most; None of a source that doesn't say it.
         delay: for how long the oldest of them has waited, zero if all were read; None of a source that doesn't say it.
+        unknown: why neither is known; empty where one is, and of files.
         problem: a sentence with the fix; empty where nothing is wrong.
     """
 
@@ -33,6 +35,7 @@ class Freshness:
     unread: int | None
     delay: timedelta | None = None
     problem: str = ""
+    unknown: str = ""
 
     @property
     def document(self) -> dict[str, Any]:
@@ -41,7 +44,8 @@ class Freshness:
         known = {name: time.isoformat() for name, time in times.items() if time is not None}
         waited = None if self.delay is None else round(self.delay.total_seconds())
         asked = {"unread_records": self.unread, "unread_for_seconds": waited}
-        return {**known, **{name: said for name, said in asked.items() if said is not None}}
+        unknown = {"unread": f"not known: {self.unknown}"} if self.unknown else {}
+        return {**known, **{name: said for name, said in asked.items() if said is not None}, **unknown}
 
 
 def freshness(context: StreamContext, now: datetime | None = None) -> Freshness:
@@ -53,8 +57,11 @@ def freshness(context: StreamContext, now: datetime | None = None) -> Freshness:
         unread, delay = context.unread(_MOST_COUNTED), context.delay()
     except (UserError, SourceUnavailableError) as failed:
         return Freshness(newest, last_read, None, problem=f"the source can't be asked: {failed}")
-    cause = _cause(context.stream.name, unread, delay)
-    return Freshness(newest, last_read, unread, delay, _problem(context, newest, cause, now or datetime.now(UTC)))
+    cause, source = _cause(context.stream.name, unread, delay), context.stream.source
+    problem = _problem(context, newest, cause, now or datetime.now(UTC))
+    is_unknown = unread is None and delay is None
+    unknown = source.no_count if is_unknown and isinstance(source, ServerSource) else ""
+    return Freshness(newest, last_read, unread, delay, problem, unknown)
 
 
 def _problem(context: StreamContext, newest: datetime | None, cause: str, now: datetime) -> str:

@@ -12,11 +12,12 @@ import pytest
 from sessions_platform.contracts.http_source import Since
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.errors import UserError
+from sessions_platform.operations.freshness import freshness
 from sessions_platform.operations.status import pending_landing_partitions
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.ingest import Ingested, ingest
 from sessions_platform.settings import Settings
-from sessions_platform.sources.base import Slice
+from sessions_platform.sources.base import Slice, unread
 from sessions_platform.sources.errors import SourceRefusedError
 from sessions_platform.sources.http import source as http_source
 from sessions_platform.sources.http.source import HttpApi, PageReading
@@ -204,7 +205,7 @@ class Growing:
         since = asked.params.get("since", "")
         newer = [each for each in self.records if json.loads(each)["at"] >= since]
         start = int(asked.params.get("offset", 0))
-        return Reply(page(newer[start : start + self.size]))
+        return Reply(page(newer[start : start + self.size], total=len(newer)))
 
 
 @of(since={"param": "since", "field": "at", "lag": "5m"}, pages={"offset": "offset"})
@@ -228,6 +229,62 @@ def test_newer_records_are_asked_for_and_late_ones_within_the_lag(api: Api, cont
     assert record(20) in payloads(context)
     read(context)
     assert read(context).read == 0
+
+
+@of(since={"param": "since", "field": "at", "lag": "5m"}, pages={"offset": "offset"}, total="total")
+def test_what_is_unread_is_known_by_the_total_of_a_page(
+    api: Api, context: StreamContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_source, "ROUND_BYTES", 1)
+    api.answering = growing = Growing()
+    growing.size = 2
+    growing.records = [record(0), record(8), record(10), record(11, "2026-01-01T12:10:00Z")]
+    context.prepare()
+    assert context.unread(100) == 4
+    (first, *_) = context.found().slices
+    assert first.cursor
+    cursors = {first.cursor.name: first.cursor.position}
+    assert unread(context.source, cursors, 100) == 2  # amid a sweep
+    read(context)
+    assert context.unread(100) == 0  # though those of the lag come again
+    read(context)
+    growing.records += [record(20), record(30)]
+    assert context.unread(100) == 2
+    assert context.unread(1) == 1
+    assert freshness(context).document["unread_records"] == 2
+
+
+@of(pages={"number": "page"}, total="meta.total")
+def test_records_that_are_read_once_in_a_partition_are_unread_in_the_next(
+    api: Api, context: StreamContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_source, "newest_partition", lambda _: DAY_ONE)
+    pages = {1: RECORDS[:10], 2: RECORDS[10:20]}
+    api.answering = lambda asked: Reply(page(pages.get(int(asked.params["page"]), []), meta={"total": "20"}))
+    context.prepare()
+    assert context.unread(100) == 20
+    read(context)
+    asked = len(api.asked)
+    assert context.unread(100) == 0
+    assert len(api.asked) == asked
+    monkeypatch.setattr(http_source, "newest_partition", lambda _: DAY_TWO)
+    assert context.unread(100) == 20
+
+
+def test_without_a_total_it_is_said_why_nobody_knows_what_is_unread(api: Api, context: StreamContext) -> None:
+    context.prepare()
+    assert context.unread(100) is None
+    assert freshness(context).document["unread"] == (
+        "not known: source.total names no field in which a page says how many there are"
+    )
+    assert api.asked == []
+
+
+@pytest.mark.parametrize("body", [page([], total=None), page([], total=-1), page([], total=True), array(RECORDS)])
+def test_a_page_without_its_total_is_told_with_the_fix(api: Api, body: bytes) -> None:
+    api.answering = lambda _: Reply(body)
+    with pytest.raises(SourceRefusedError, match=r"no number of records in 'total'\. Fix: correct source\.total"):
+        HttpApi(stream_of(api, total="total")).unread({}, 10)
 
 
 @of(since={"param": "since", "field": "at"}, pages={"offset": "offset"})
@@ -441,6 +498,7 @@ def test_a_token_is_fetched_and_once_more_where_it_has_expired(api: Api, monkeyp
 
 
 HEAD = "  type: http\n"
+RESUMED = "pages: {cursor: next, param: after, resume: true}"
 
 
 @pytest.mark.parametrize(
@@ -453,6 +511,8 @@ HEAD = "  type: http\n"
         ("  url: https://a.example/\n  auth: {bearer: hunter2}\n", "source.auth.bearer", "a secret can't stand in"),
         ("  url: https://a.example/\n  pages: {cursor: a}\n", "source.pages", "cursor and param belong together"),
         ("  url: https://a.example/\n  pages: {link: true, number: p}\n", "source.pages", "it needs one way"),
+        (f"  url: https://a.example/\n  total: n\n  {RESUMED}\n", "source", "what a total counts after a cursor"),
+        ("  url: https://a.example/\n  poll: {unread: 5}\n", "source", "source.total names no field in which"),
     ],
 )
 def test_a_mistake_in_the_file_is_reported(tmp_path: Path, keys: str, key: str, says: str) -> None:

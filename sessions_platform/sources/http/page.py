@@ -55,6 +55,21 @@ def page_of(source: HttpSource, answer: Answer, url: str) -> Page:
         ) from None
 
 
+def total_in(source: HttpSource, answer: Answer) -> int:
+    """How many records a request has on all pages, by its page. Raises SourceRefusedError where it says no number."""
+    assert source.total
+    try:
+        said = _field(answer.body, source.total)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        said = None
+    number = int(said) if isinstance(said, str) and said.isdecimal() else said
+    if isinstance(number, int) and not isinstance(number, bool) and number >= 0:
+        return number
+    raise SourceRefusedError(
+        f"{source.url}: a page has no number of records in {source.total!r}. Fix: correct source.total, or remove it."
+    )
+
+
 def _records(source: HttpSource, value: msgspec.Raw, place: str) -> list[bytes]:
     for key in filter(None, source.records.split(".")):
         fields = _object.decode(value)

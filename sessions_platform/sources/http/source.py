@@ -45,6 +45,13 @@ class HttpApi(ServerRecords):
             return Found(())
         return self._pages(name, state, current, None)
 
+    def unread(self, cursors: Cursors, most: int) -> int | None:
+        """How many records were not read, if `source.total` says where a page has that; one page is asked for."""
+        state = State.of(cursors.get(f"{self._source.url}{self._way}"))
+        with closing(Client(self._source)) as client:
+            count = Sweep(self._source, client).unread(state, newest_partition(self._calendar))
+        return None if count is None else min(count, most)
+
     def search_past(self, past: Past, cursors: Cursors) -> Found:
         """The next pages of what the API has of that time, where that is other than it was when it was asked last."""
         name = f"{self._source.url}{self._way}@{past.name}"

@@ -15,7 +15,7 @@ from sessions_platform.contracts.http_source import HttpSource, Since
 from sessions_platform.sources.base import Past
 from sessions_platform.sources.errors import SourceRefusedError
 from sessions_platform.sources.http.client import Client
-from sessions_platform.sources.http.page import Page, Token, page_of
+from sessions_platform.sources.http.page import Page, Token, page_of, total_in
 from sessions_platform.sources.messages import value_in
 
 _MOST_EMPTY = 1000
@@ -37,6 +37,8 @@ class State:
         idle: what `seen` was at the end of a sweep that found nothing newer.
         before: digest of the page before, for a server that repeats a page.
         done: the landing partition in which a source without `since` was read last.
+        records: how many records of this sweep were read.
+        ties: how many of those of this sweep, or at its beginning of the last one, have the greatest value by now.
     """
 
     sweep: int = 0
@@ -48,6 +50,8 @@ class State:
     idle: str | None = None
     before: str | None = None
     done: str | None = None
+    records: int = 0
+    ties: int = 0
 
     @classmethod
     def of(cls, position: Mapping[str, Any] | None) -> "State":
@@ -85,7 +89,7 @@ class Sweep:
         asked: set[Token] = set()
         empty = 0
         while True:
-            url, params = self._request(state)
+            url, params = self.request(state)
             page = page_of(self._source, self._client.page(url, params), url)
             asked |= {state.token} if state.token else set()
             step = self._step(state, page, asked, partition)
@@ -99,7 +103,25 @@ class Sweep:
                 return
             state = step.after
 
-    def _request(self, state: State) -> tuple[str, dict[str, str | int]]:
+    def unread(self, state: State, partition: str) -> int | None:
+        """How many records were not read, by the total that a page says; None where the stream states none.
+
+        Those of `since.lag` are not counted, which are mostly read ones that come again. It asks for one page.
+        """
+        source = self._source
+        if source.total is None:
+            return None
+        if state.done == partition:
+            return 0
+        asked, read = replace(state, token=None), state.records
+        if source.since and state.page == 0:
+            without_lag = source.since.model_copy(update={"lag": timedelta(0)})
+            source, read = source.model_copy(update={"since": without_lag}), state.ties
+        url, params = Sweep(source, self._client).request(asked)
+        return max(0, total_in(source, self._client.page(url, params)) - read)
+
+    def request(self, state: State) -> tuple[str, dict[str, str | int]]:
+        """The URL and the parameters by which the next page is asked for."""
         source, pages, token = self._source, self._source.pages, state.token
         if token is not None and token.url is not None:
             return token.url, {}
@@ -126,6 +148,7 @@ class Sweep:
     def _step(self, state: State, page: Page, asked: set[Token], partition: str) -> Step:
         newest = _greatest(self._source.since, state.newest, page.records)
         seen = _chained(state.seen, page.digest)
+        state = self._counted(state, page, newest)
         following, doubt = self._following(state, page, asked)
         if doubt and page.digest == state.before:
             page = Page([], None)
@@ -133,6 +156,13 @@ class Sweep:
             return Step(page, self._ended(state, newest, seen, page, partition), is_last=True, seen=seen, doubt=doubt)
         after = replace(state, page=state.page + 1, token=following, newest=newest, seen=seen, before=page.digest)
         return Step(page, after, is_last=False, seen=seen)
+
+    def _counted(self, state: State, page: Page, newest: Moment | None) -> State:
+        """With the records of a page, and how many have the greatest value; a sweep counts from its beginning."""
+        since = self._source.since if self._source.total is not None else None
+        before = 0 if state.page == 0 or newest != state.newest else state.ties
+        ties = sum(_value(record, since.field) == newest for record in page.records) if since else 0
+        return replace(state, records=state.records + len(page.records), ties=before + ties)
 
     def _following(self, state: State, page: Page, asked: set[Token]) -> tuple[Token | None, str | None]:
         """What the next page is asked for with, None after the last one; and a doubt whether it is the last."""
@@ -156,7 +186,8 @@ class Sweep:
         if self._past:
             return replace(begun, idle=seen)
         if self._source.since:
-            return replace(begun, since=newest, newest=newest, idle=seen if newest == state.since else None)
+            idle = seen if newest == state.since else None
+            return replace(begun, since=newest, newest=newest, idle=idle, ties=state.ties)
         if self._source.pages and self._source.pages.resume:
             return replace(begun, token=state.token, idle=_chained("", page.digest))
         return replace(begun, done=partition)
