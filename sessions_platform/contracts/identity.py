@@ -51,11 +51,9 @@ def identity_issues(raw: Raw) -> Iterator[Issue]:
 
 
 def _person_issues(raw: Raw, identity: Raw, columns: Raw) -> Iterator[Issue]:
-    """Sessions by person need links, a column for the user that an event had of its own, and an engine that can."""
+    """Sessions by person need links, and a column for the user that an event had of its own."""
     if mapping(raw, "session").get("by") != "person":
         return
-    if raw.get("engine") == "spark":
-        yield Issue(("engine",), "spark can't cut sessions by person", "write engine: polars, or remove session.by")
     if not identity:
         fix = "add identity: {anonymous_id: …, user_id: …}, or remove it"
         yield Issue(("session", "by"), "nothing says whose an anonymous id is", fix)

@@ -64,12 +64,19 @@ class KnownPairs:
             self._paths = wanted
         return self._pairs
 
+    def people(self, landings: Iterable[LandingVersion]) -> pl.DataFrame | None:
+        """Whose each anonymous id is by all links of these landing versions, as ``people_of`` returns it.
+
+        None where sessions are not a person's.
+        """
+        if self._stream.persons is None:
+            return None
+        return people_of(self.of(landing.events_path for landing in landings), self._stream.persons.shared_above)
+
     def resolve(self, landings: Iterable[LandingVersion]) -> Resolve:
         """A function that gives events their person, as ``resolve_by`` returns it."""
-        if self._stream.persons is None:
-            return _as_accepted
-        pairs = self.of(landing.events_path for landing in landings)
-        return resolving(people_of(pairs, self._stream.persons.shared_above))
+        people = self.people(landings)
+        return as_accepted if people is None else resolving(people)
 
 
 def resolve_by(lake: Lake, stream: Stream, landings: Iterable[LandingVersion]) -> Resolve:
@@ -80,7 +87,8 @@ def resolve_by(lake: Lake, stream: Stream, landings: Iterable[LandingVersion]) -
     return KnownPairs(lake, stream).resolve(landings)
 
 
-def _as_accepted(events: pl.LazyFrame) -> pl.LazyFrame:
+def as_accepted(events: pl.LazyFrame) -> pl.LazyFrame:
+    """Leaves events as they are, where sessions are not a person's."""
     return events
 
 
@@ -90,7 +98,7 @@ def event_reader(
     landings: Sequence[LandingVersion],
     more_paths: Iterable[str] = (),
     columns: Iterable[str] | None = None,
-    resolve: Resolve = _as_accepted,
+    resolve: Resolve = as_accepted,
 ) -> EventReader:
     """A reader of the accepted events of these landing partitions.
 

@@ -28,10 +28,10 @@ import pyarrow as pa
 
 from sessions_platform.contracts.calendar import Window
 from sessions_platform.contracts.sessions import sessionized_columns
-from sessions_platform.engines.accepted_events import events_near
+from sessions_platform.engines.accepted_events import KnownPairs, events_near
 from sessions_platform.engines.base import EngineContext
 from sessions_platform.engines.spark_session import explained, open_session
-from sessions_platform.engines.spark_tasks import COMPUTED, DEALT, Job, Reading, Span, permitted
+from sessions_platform.engines.spark_tasks import COMPUTED, DEALT, PEOPLE, Job, Reading, Span, permitted
 from sessions_platform.errors import UserError
 from sessions_platform.memory_budget import MIB
 from sessions_platform.storage.ledger.ledger import LandingVersion
@@ -128,7 +128,16 @@ class SparkEngine:
             readings += [Reading(path, part, len(spans)) for path in near for part in slices]
             spans.append(span)
             groups += span.groups
-        return Job(self._stream, self._context.lake.filesystem, list(landings), spans, readings, marker)
+        people = self._people(landings, marker)
+        return Job(self._stream, self._context.lake.filesystem, list(landings), spans, readings, marker, people)
+
+    def _people(self, landings: Sequence[LandingVersion], marker: str) -> str | None:
+        """A lake file beside the marker that says whose each anonymous id is; None where sessions are no person's."""
+        people = KnownPairs(self._context.lake, self._stream).people(landings)
+        if people is None:
+            return None
+        folder, named = marker.rpartition("/")[0], people.rename(PEOPLE)
+        return self._context.lake.write(folder, [named], named.schema, statistics=()).path
 
     def _windows(self, partitions: Sequence[str]) -> Iterator[Window]:
         """The windows of neighbouring partitions, as few as make one long enough."""

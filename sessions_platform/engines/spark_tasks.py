@@ -21,6 +21,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -30,16 +31,17 @@ import polars_hash as plh
 import pyarrow as pa
 
 from sessions_platform.contracts.calendar import Window
-from sessions_platform.contracts.events import event_columns
+from sessions_platform.contracts.column_types import OWN_USER_ID
 from sessions_platform.contracts.polars_types import in_window
-from sessions_platform.contracts.sessions import sessionized_columns
+from sessions_platform.contracts.sessions import cut_columns, sessionized_columns
 from sessions_platform.contracts.stream import Stream
-from sessions_platform.engines.accepted_events import event_reader, reader_within
+from sessions_platform.engines.accepted_events import as_accepted, event_reader, reader_within
 from sessions_platform.errors import UserError
 from sessions_platform.storage.lake.errors import MissingFileError
 from sessions_platform.storage.lake.filesystem import Filesystem
 from sessions_platform.storage.lake.lake import Lake
 from sessions_platform.storage.ledger.ledger import LandingVersion
+from sessions_platform.transforms.people import Resolve, resolving
 from sessions_platform.transforms.sessionize import Sessionized, sessionize_in_parts
 from sessions_platform.transforms.sort_events import PART_ROWS
 
@@ -57,6 +59,8 @@ _COMPUTED = pa.schema(
         "error": pa.string(),
     }
 )
+# How the file of people calls the columns of ``people_of``: as sessionized events do, so that an erasure finds users.
+PEOPLE = {"anonymous_id": OWN_USER_ID, "person": "user_id"}
 _TIME = "event_timestamp"
 _FAILED = -1  # the group of what could not be read
 
@@ -108,6 +112,7 @@ class Job:
         readings: by number.
         marker: a lake file, in a folder of this job alone where results are written, too. Once it is gone, nobody waits
             for them.
+        people: a lake file that says whose each anonymous id is; None where sessions are not a person's.
         versions: of what computes sessions, where the job was made; the executors need the same.
     """
 
@@ -117,6 +122,7 @@ class Job:
     spans: Sequence[Span]
     readings: Sequence[Reading]
     marker: str
+    people: str | None
     versions: Mapping[str, str] = field(default_factory=versions)
 
     def deal(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -146,21 +152,38 @@ class Job:
 
     def _read(self, lake: Lake, reading: Reading) -> Iterator[tuple[int, bytes]]:
         span = self.spans[reading.span]
-        columns = event_columns(self.stream)
+        columns, resolve = cut_columns(self.stream), self._resolve(lake)
         for block in lake.blocks([reading.path], columns, _TIME, reading.window.overlaps):
-            events = block.filter(in_window(reading.window))
-            dealt = events.with_columns(_bucket=bucket_of("user_id", span.groups))
+            events = resolve(block.lazy().filter(in_window(reading.window))).select(*columns)
+            dealt = events.collect().with_columns(_bucket=bucket_of("user_id", span.groups))
             for (bucket,), part in dealt.partition_by("_bucket", as_dict=True, include_key=False).items():
                 yield span.first_group + bucket, _to_ipc(part)
 
     def _results(self, lake: Lake, group: int, events: pl.DataFrame) -> Iterator[dict[str, Any]]:
         """A row for each session partition of each part of the group's sessions, which is then a file of the lake."""
         span = next(span for span in self.spans if 0 <= group - span.first_group < span.groups)
-        read = reader_within(events, span.loaded, event_reader(lake, event_columns(self.stream), self.landings))
+        beyond = event_reader(lake, cut_columns(self.stream), self.landings, resolve=self._resolve(lake))
+        read = reader_within(events, span.loaded, beyond)
         for compute in sessionize_in_parts(span.window, read, self.stream, PART_ROWS):
             part = compute()
             for (partition,), rows in part.events.partition_by("session_partition", as_dict=True).items():
                 yield {"session_partition": partition, "path": self._write(lake, rows), **_counts(part, partition)}
+
+    def _resolve(self, lake: Lake) -> Resolve:
+        """Gives events their person by the links that the run has found, which are read once they are needed."""
+        if self.people is None:
+            return as_accepted
+        path, names = self.people, {stored: name for name, stored in PEOPLE.items()}
+
+        @cache
+        def by_links() -> Resolve:
+            people = lake.scan([path], dict.fromkeys(names, pl.String())).collect()
+            return resolving(people.rename(names))
+
+        def resolve(events: pl.LazyFrame) -> pl.LazyFrame:
+            return by_links()(events)
+
+        return resolve
 
     def _write(self, lake: Lake, rows: pl.DataFrame) -> str:
         """The path of a new lake file with the rows. Raises MissingFileError where the job has ended meanwhile."""

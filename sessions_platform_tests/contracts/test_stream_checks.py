@@ -328,15 +328,6 @@ def test_both_ids_of_an_identity_are_columns_of_one_spelling(keys: dict[str, Any
     assert keys_of(issues(columns=columns, **keys)) == broken
 
 
-@pytest.mark.parametrize(
-    ("engine", "by", "broken"), [("spark", "person", ["engine"]), ("polars", "person", []), ("spark", "user", [])]
-)
-def test_sessions_by_person_need_an_engine_that_can_cut_them(engine: str, by: str, broken: list[str]) -> None:
-    columns = {**VALID["columns"], "device": {"nullable": True}}
-    identity = {"anonymous_id": "device", "user_id": "user_id"}
-    assert keys_of(issues(columns=columns, identity=identity, session={"by": by}, engine=engine)) == broken
-
-
 def test_local_times_of_orc_need_a_zone() -> None:
     source = {**VALID["source"], "format": "orc"}
     assert keys_of(issues(source=source)) == ["columns.event_timestamp"]

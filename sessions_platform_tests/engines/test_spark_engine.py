@@ -19,17 +19,20 @@ from sessions_platform.engines.spark_session import open_session
 from sessions_platform.engines.spark_tasks import Job
 from sessions_platform.errors import MissingExtraError, UserError
 from sessions_platform.memory_budget import MemoryBudget
+from sessions_platform.operations.erase_leftovers import remove_superseded_files
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.sessionize import sessionize_again, sessionize_partitions
 from sessions_platform.settings import ENGINES as NAMES
 from sessions_platform.settings import Settings
 from sessions_platform.storage.lake.filesystem import LocalFilesystem, State
 from sessions_platform.storage.lake.object_store import ObjectFilesystem
+from sessions_platform.transforms.erasure import UserPattern
 from sessions_platform_tests.contexts import line
 from sessions_platform_tests.engines.spark_in_process import SparkInProcess
 from sessions_platform_tests.engines.test_engines import DAYS, RULES, fill, stored
 from sessions_platform_tests.memory_source import MemorySource
 from sessions_platform_tests.pipeline.steps import RUN, ingest_and_publish, load, put, refresh, stale
+from sessions_platform_tests.spark import samples
 from sessions_platform_tests.streams import DAY_ONE, PLAIN, stream
 
 
@@ -53,6 +56,28 @@ def test_the_rows_are_those_of_polars(open_context: Callable[..., StreamContext]
     assert stale(other) == []
     listed = context.lake.filesystem.list(context.stream.name)
     assert not [path for path in listed if "/spark-" in path]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("in_process")
+def test_sessions_of_people_are_those_of_polars_and_an_erasure_finds_whose_ids_a_killed_run_has_left(
+    open_context: Callable[..., StreamContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Executors read whose an id is from a file of the run, also for chains that they follow through the lake."""
+    context = open_context(columns=samples.COLUMNS, identity=samples.IDENTITY, session={"by": "person"})
+    samples.fill(context, 1000)
+    expected = samples.by_polars(context)
+    assert any(event["user_id"] != event["own_user_id"] for event in expected["events"])
+    other = replace(context, engine="spark", memory=MemoryBudget(4000, 4000))
+    with monkeypatch.context() as killed:
+        killed.setattr(LocalFilesystem, "delete_folder", lambda *_: None)
+        sessionize_partitions(other, samples.DAYS, RUN)
+    assert load(other, *samples.DAYS).changed.changed == 0
+    assert stored(other) == expected
+    (left,) = [path for path in context.lake.filesystem.list(context.stream.name) if "/spark-" in path]
+    assert context.lake.columns(left).keys() == {"user_id", "own_user_id"}
+    remove_superseded_files(context, UserPattern(["🙂"], context.stream))
+    assert not context.lake.exists(left)
 
 
 def test_users_are_dealt_alike_on_every_machine_and_in_every_version() -> None:

@@ -11,7 +11,12 @@ from sessions_platform_tests.pipeline.steps import ingest_and_publish, put, refr
 from sessions_platform_tests.streams import DAY_ONE, PLAIN
 
 DAYS = [f"2026-01-0{day}" for day in range(1, 5)]
-COLUMNS: dict[str, Any] = {**PLAIN["columns"], "amount": {"type": "float", "nullable": True}}
+COLUMNS: dict[str, Any] = {
+    **PLAIN["columns"],
+    "amount": {"type": "float", "nullable": True},
+    "account": {"nullable": True},
+}
+IDENTITY = {"anonymous_id": "user_id", "user_id": "account"}
 AGGREGATES = {
     "total": {"sum": "amount"},
     "greatest": {"max": "amount"},
@@ -26,8 +31,11 @@ RULES: dict[str, dict[str, Any]] = {
         "campaign": "page_url",
         "max_length": "5h",
     },
+    "people": {"by": "person", "max_length": "5h"},
 }
 _USERS = ["ann", "Ünal", "安", "🙂", " ", *(f"u{number}" for number in range(20))]
+# Two users of each account, but for some who are seen with two accounts, and so are nobody's.
+_ACCOUNTS = {user: [f"p{number // 2}"] for number, user in enumerate(_USERS)} | {"u18": ["p8", "p9"], "ann": ["安"]}
 _AMOUNTS = [None, 0.1, 0.2, 1e16, -1e16, 1 / 3, -0.0]
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -44,6 +52,7 @@ def fill(context: StreamContext, events: int = 3000, seed: int = 1) -> None:
         if moments[user] >= DAY_ONE + timedelta(days=3):
             continue
         content = {"url": choice.choice([None, "a", "b"]), "amount": choice.choice(_AMOUNTS)}
+        content["account"] = choice.choice([None, None, *_ACCOUNTS[user]])
         event = line(user, moments[user], f"e{number}", choice.choice(["view", "buy"]), **content)
         for day in choice.sample(DAYS, choice.choice([1, 1, 1, 2])):
             lines[day].append(event)

@@ -12,7 +12,7 @@ from sessions_platform.pipeline.sessionize import sessionize_partitions
 from sessions_platform_tests.engines.test_engines import DAYS, stored
 from sessions_platform_tests.pipeline.steps import RUN, load
 from sessions_platform_tests.spark.planted import KilledOnce, planted
-from sessions_platform_tests.spark.samples import AGGREGATES, COLUMNS, RULES, by_polars, fill
+from sessions_platform_tests.spark.samples import AGGREGATES, COLUMNS, IDENTITY, RULES, by_polars, fill
 
 pytestmark = pytest.mark.spark
 
@@ -27,7 +27,7 @@ def test_a_killed_executor_loses_and_doubles_nothing(
 ) -> None:
     """It has written its files, and was killed before it told: they don't count, and its tasks run again."""
     monkeypatch.setattr(spark, "Job", planted(KilledOnce, tmp_path))
-    context = open_context(columns=COLUMNS, session={**RULES[rule], "columns": AGGREGATES})
+    context = open_context(columns=COLUMNS, identity=IDENTITY, session={**RULES[rule], "columns": AGGREGATES})
     fill(context)
     expected = by_polars(context)
     sessionize_partitions(replace(context, engine="spark", spark=cluster), DAYS, RUN)

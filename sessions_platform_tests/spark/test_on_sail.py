@@ -27,22 +27,14 @@ from sessions_platform_tests.contexts import line
 from sessions_platform_tests.engines.reference_engine import ReferenceEngine
 from sessions_platform_tests.engines.test_engines import DAYS, stored
 from sessions_platform_tests.exactness.comparison import Environment
-from sessions_platform_tests.exactness.machine import ExactInterleavings, run_machine
-from sessions_platform_tests.exactness.stream_variant import StreamVariant
+from sessions_platform_tests.exactness.machine import ExactInterleavings, ExactSessionsOfPeople, run_machine
 from sessions_platform_tests.pipeline.steps import RUN, ingest_and_publish, load, put, refresh, stale
 from sessions_platform_tests.servers.running import free_port
 from sessions_platform_tests.spark.planted import Twice, planted
-from sessions_platform_tests.spark.samples import AGGREGATES, COLUMNS, RULES, by_polars, fill
+from sessions_platform_tests.spark.samples import AGGREGATES, COLUMNS, IDENTITY, RULES, by_polars, fill
 from sessions_platform_tests.streams import DAY_ONE
 
 pytestmark = pytest.mark.spark
-
-
-class OnSpark(ExactInterleavings):
-    """With sessions of users alone: this engine refuses those of persons."""
-
-    def possible(self, variant: StreamVariant) -> StreamVariant:
-        return replace(super().possible(variant), by_person=False)
 
 
 def parts_left(context: StreamContext) -> list[str]:
@@ -56,10 +48,10 @@ def test_the_rows_are_those_of_polars_and_of_the_reference_to_the_last_bit(
     open_context: Callable[..., StreamContext], sail: str, rule: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(ENGINES, "reference", ReferenceEngine)
-    context = open_context(columns=COLUMNS, session={**rule, "columns": AGGREGATES})
+    context = open_context(columns=COLUMNS, identity=IDENTITY, session={**rule, "columns": AGGREGATES})
     fill(context, seed=secrets.randbits(16))
     expected = by_polars(context)
-    for engine in ("reference", "spark"):
+    for engine in ("spark",) if context.stream.persons else ("reference", "spark"):  # the reference knows no persons
         other = replace(context, engine=engine, spark=sail)
         sessionize_partitions(other, DAYS, RUN)
         assert load(other, *DAYS).changed.changed == 0, engine
@@ -68,10 +60,13 @@ def test_the_rows_are_those_of_polars_and_of_the_reference_to_the_last_bit(
     assert parts_left(context) == []
 
 
-def test_the_warehouse_equals_one_sort_of_all_events(environment: Environment, sail: str) -> None:
+@pytest.mark.parametrize("machine", [ExactInterleavings, ExactSessionsOfPeople])
+def test_the_warehouse_equals_one_sort_of_all_events(
+    environment: Environment, sail: str, machine: type[ExactInterleavings]
+) -> None:
     """Any order of arrivals, changes, revalidations and overtaken writers, each refreshed by this engine."""
-    on_spark = replace(environment.settings, engine="spark", spark=sail)
-    run_machine(replace(environment, settings=on_spark), 2, 10, secrets.randbits(32), shrinks=False, machine=OnSpark)
+    on_spark = replace(environment, settings=replace(environment.settings, engine="spark", spark=sail))
+    run_machine(on_spark, 1, 10, secrets.randbits(32), shrinks=False, machine=machine)
 
 
 def test_a_task_that_runs_twice_doubles_nothing(
