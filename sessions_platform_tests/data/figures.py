@@ -8,3 +8,7 @@ FIGURES = """count(*) as sessions,
     max(duration_seconds) as max_duration_s,
     count(*) filter (where event_count = 1) as single_event_sessions,
     max(event_count) as max_events"""
+
+FIGURES_AND_SPAN = (
+    f"select {FIGURES}, min(session_start) as time_min, max(session_end) as time_max from {{schema}}.sessions"
+)

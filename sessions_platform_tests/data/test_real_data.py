@@ -13,7 +13,7 @@ import pytest
 
 from sessions_platform.transforms import reference_sessionizer as reference
 from sessions_platform_tests.data.deployment import Deployed
-from sessions_platform_tests.data.figures import FIGURES
+from sessions_platform_tests.data.figures import FIGURES_AND_SPAN
 from sessions_platform_tests.data.parts import shuffled_in_ten
 
 # Slow, so that the quick tests are the same whether or not the data are there.
@@ -47,9 +47,6 @@ ACCOUNTED_FOR = (
     "duplicates_across",
     "conflicts_across",
     "pending",
-)
-FIGURES_AND_SPAN = (
-    f"select {FIGURES}, min(session_start) as time_min, max(session_end) as time_max from {{schema}}.sessions"
 )
 VISITS = """
     select concat_ws(',', user_id, session_start::timestamp, session_end::timestamp,
