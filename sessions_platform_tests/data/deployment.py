@@ -36,7 +36,8 @@ class Deployed:
             del raw["columns"][column]
         copied = cls(home, name)
         copied._folder.mkdir(parents=True)
-        (copied._folder / f"{name}.yaml").write_text(yaml.safe_dump(raw))
+        # Not sorted: enrichments apply in their order.
+        (copied._folder / f"{name}.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
         return copied
 
     def ingest(self, *files: Path) -> dict[str, Any]:
