@@ -8,7 +8,7 @@ and the JSON schema in `docs/` derive from this model and those of its keys: ``s
 
 import hashlib
 import json
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -237,7 +237,7 @@ class Stream(Model):
         """
         latest = self.landing_calendar.window(landing_partition).end + self.session.max_future
         end = self.session_calendar.end
-        return min(latest, end - timedelta(microseconds=1)) if end else latest
+        return min(latest, end.astimezone(UTC) - timedelta(microseconds=1)) if end else latest
 
     @property
     def references(self) -> dict[str, Reference]:
