@@ -29,19 +29,22 @@ _NUMBER, _POINTER = ctypes.c_int64, ctypes.c_void_p
 
 @dataclass(frozen=True)
 class Scanned:
-    """The plain rows among some payloads.
+    """What was read of some payloads, in their order: the plain rows, and gaps in place of all others.
 
     Attributes:
-        rows: their numbers, ascending.
-        texts: for each key, or field, the text of its value (String), null where it is null or absent.
+        gaps: how many rows are left out.
+        texts: for each key, or field, the text of its value (String), null where it is null or absent, and in gaps.
         may_be_blank: for each of them whether a text is empty, or begins with a blank.
-        shapes: for each row which order and kinds of fields it has: a number that rows alike have in common.
+        shapes: for each row which order and kinds of fields it has: a number that rows alike have in common; 0 in gaps.
+        views: the memory of the texts' views, for each key or field one for each row. Nothing else is in it, so that
+            whoever has these texts for himself may write into gaps.
     """
 
-    rows: npt.NDArray[np.int64]
+    gaps: int
     texts: list[pl.Series]
     may_be_blank: npt.NDArray[np.bool_]
     shapes: npt.NDArray[np.uint8]
+    views: npt.NDArray[np.void]
 
 
 class _Block(ctypes.Structure):
@@ -63,7 +66,6 @@ class _Columns(ctypes.Structure):
         ("present", _POINTER),
         ("stride", _NUMBER),
         ("may_be_blank", _POINTER),
-        ("numbers", _POINTER),
         ("shape", _POINTER),
     )
 
@@ -90,24 +92,23 @@ class _Reading:
         self._values = np.empty((fields, height), _VIEW)
         self._present = np.zeros((fields, (height + 7) // 8), np.uint8)
         self._may_be_blank = np.zeros(fields, np.uint8)
-        self._rows, self._shapes = np.empty(height, np.int64), np.empty(height, np.uint8)
+        self._shapes = np.empty(height, np.uint8)
         self._texts = np.empty(min(int(self._payloads.sizes.sum()), MOST_TEXT), np.uint8)
         texts = (self._texts.ctypes.data, self._texts.size, 0)
         values = (self._values.ctypes.data, self._present.ctypes.data, self._present.shape[1])
-        rows = (self._may_be_blank.ctypes.data, self._rows.ctypes.data, self._shapes.ctypes.data)
-        self.columns = _Columns(*texts, *values, *rows)
+        self.columns = _Columns(*texts, *values, self._may_be_blank.ctypes.data, self._shapes.ctypes.data)
 
     def scanned(self, rows: int) -> Scanned:
         """What was read, once so many rows were."""
         import pyarrow as pa
 
-        used = self.columns.used
+        used, height = self.columns.used, len(self._shapes)
         buffers = [*self._buffers, pa.py_buffer(self._texts[:used])] if used else self._buffers
         texts = [
-            pl.Series(pa.Array.from_buffers(pa.string_view(), rows, [*map(pa.py_buffer, of_field), *buffers]))
+            pl.Series(pa.Array.from_buffers(pa.string_view(), height, [*map(pa.py_buffer, of_field), *buffers]))
             for of_field in zip(self._present, self._values, strict=True)
         ]
-        return Scanned(self._rows[:rows], texts, self._may_be_blank.astype(np.bool_), self._shapes[:rows])
+        return Scanned(height - rows, texts, self._may_be_blank.astype(np.bool_), self._shapes, self._values)
 
 
 class Scanner:
@@ -226,6 +227,6 @@ def check(file: Path) -> None:
         uuids = library.uuids([pl.Series(["a", "more than twelve"]), pl.Series(["bc", ""])], "|").to_list()
     except (OSError, AttributeError) as error:
         raise UserError(f"it can't be loaded: {error}") from None
-    texts = [text.to_list() for text in scanned.texts]
-    if texts != [["x", "more than twelve"], ["1.50", None]] or uuids != _CHECKED_UUIDS:
+    texts, gaps = [text.to_list() for text in scanned.texts], [None] * 3
+    if texts != [["x", "more than twelve", *gaps], ["1.50", None, *gaps]] or uuids != _CHECKED_UUIDS:
         raise UserError("it does not read what it should. Fix: compile it with another compiler (CC=…)")

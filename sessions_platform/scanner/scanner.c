@@ -26,12 +26,12 @@ typedef struct {
   int64_t size, used;
 } memory;
 
-/* What is read of a block.
+/* What is read of a block, in the order of its rows: so nothing is moved where others fill in those that are left out.
  *
- * values          for each field `height` views, of which the first ones are written, one for each row read
- * present         for each field `stride` bytes, all zero, of which the bit of a row is set where it has a value
- * may_be_blank    for each field, zero: set where a text is empty or begins with a blank
- * numbers, shape  for each row read its number, and which order and kinds of fields it has, from 1 on
+ * values        for each field `height` views, one for each row
+ * present       for each field `stride` bytes, all zero, of which the bit of a row is set where it has a value
+ * may_be_blank  for each field, zero: set where a text is empty or begins with a blank
+ * shape         for each row which order and kinds of fields it has, from 1 on; 0 if it is left out: it has no values
  */
 typedef struct {
   memory texts;
@@ -39,7 +39,6 @@ typedef struct {
   uint8_t *present;
   int64_t stride;
   uint8_t *may_be_blank;
-  int64_t *numbers;
   uint8_t *shape;
 } columns;
 
@@ -412,13 +411,12 @@ static text text_of(const view *row, const block *in) {
   return (text){start, start + row->length, buffer + in->sizes[row->buffer], 0};
 }
 
-/* Write the values of a row that was read. */
-static void write_row(const object *read, int fields, const block *in, int64_t number, const uint8_t *start,
-                      int64_t done, columns *to) {
+/* Write the values of a row that was read; none if it was not. */
+static void write_row(const object *read, int fields, const block *in, int64_t number, const uint8_t *start, columns *to) {
   const view *row = &in->rows[number];
   for (int field = 0; field < fields; field++) {
     const value *found = &read->values[field];
-    view *made = &to->values[field * in->height + done];
+    view *made = &to->values[field * in->height + number];
     if (!(read->seen >> field & 1) || found->kind == NOTHING) {
       *made = (view){0};
       continue;
@@ -426,10 +424,9 @@ static void write_row(const object *read, int fields, const block *in, int64_t n
     *made = found->is_written
                 ? view_of(found->start, found->length, (uint32_t)in->count, (uint32_t)(found->start - to->texts.start))
                 : view_of(found->start, found->length, row->buffer, row->offset + (uint32_t)(found->start - start));
-    to->present[field * to->stride + (done >> 3)] |= (uint8_t)(1 << (done & 7));
+    to->present[field * to->stride + (number >> 3)] |= (uint8_t)(1 << (number & 7));
     if (!found->length || *found->start <= ' ') to->may_be_blank[field] = 1;
   }
-  to->numbers[done] = number;
 }
 
 typedef int (*reader)(text row, const void *how, object *read, memory *texts);
@@ -446,10 +443,11 @@ static int64_t read_rows(const block *in, reader read_row, const void *how, int 
     int shape = row.at && read_row(row, how, &read, &to->texts) ? shape_of(&found, &read) : 0;
     if (!shape) {
       to->texts.used = used;
-      continue;
+      read.seen = 0;
     }
-    write_row(&read, fields, in, number, row.at, done, to);
-    to->shape[done++] = (uint8_t)shape;
+    write_row(&read, fields, in, number, row.at, to);
+    to->shape[number] = (uint8_t)shape;
+    done += shape > 0;
   }
   return done;
 }

@@ -62,6 +62,12 @@ DEFECTS = {
         "vectors",
     ),
     "a buffer that is not there is read": ("row->buffer >= in->count || ", "", "vectors"),
+    "a row that is left out has values": ("      read.seen = 0;\n", "", "vectors"),
+    "a gap is not written": (
+        "write_row(&read, fields, in, number, row.at, to);",
+        "if (shape) write_row(&read, fields, in, number, row.at, to);",
+        "vectors",
+    ),
     "a number goes on behind its row": (
         "while (row->at < row->end && *row->at >= '0'",
         "while (*row->at >= '0'",

@@ -7,9 +7,9 @@ formats and constraints are checked later, in ``transforms.validate``.
 Two parsers do the work. ``row_parser`` reads row by row and defines what parsing means. ``vectorized`` reads the rows
 that are plain enough for the scanner (``scanned``) or match a template, many at once and with the same result; it may
 leave out any row. So each part of a block is given to ``vectorized`` first, ``row_parser`` reads the rows that are
-left, and the results are put into the order of the rows. Rows of a typed file that have fields instead of a payload are
-given to ``typed_rows`` first; those that it leaves get payloads. What is shared by both parsers is in ``row_parser``:
-paths, unnamed fields, the empty `user_id`.
+left, and the results are put into the order of the rows, or into the gaps that the scanner leaves (``gaps``). Rows of a
+typed file that have fields instead of a payload are given to ``typed_rows`` first; those that it leaves get payloads.
+What is shared by both parsers is in ``row_parser``: paths, unnamed fields, the empty `user_id`.
 """
 
 from collections.abc import Callable
@@ -20,6 +20,7 @@ import polars as pl
 from sessions_platform.contracts.raw_events import fields_among, with_fields_of
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.sources.formats.typed.payloads import with_payloads
+from sessions_platform.transforms.parse.gaps import filled
 from sessions_platform.transforms.parse.row_parser import no_parse_errors, parse_rows, repeated_signatures
 from sessions_platform.transforms.parse.template_reader import VectorizedRows
 from sessions_platform.transforms.parse.tokens import Numbers
@@ -92,13 +93,16 @@ def _with_rest(
     if not vectorized:
         return parse_rest(raw, stream)
     unread = _unread(raw.height, vectorized)
-    frames = [read.columns.hstack([no_parse_errors(len(read.rows))]) for read in vectorized]
+    frames = [read.columns.hstack([no_parse_errors(read.columns.height)]) for read in vectorized]
     signatures = [signature for read in vectorized for signature in read.signatures]
     if len(unread):
         columns, of_unread = parse_rest(raw[unread], stream)
         frames.append(columns)
         signatures += [RowSignature(each.example, int(unread[each.first]), each.rows) for each in of_unread]
-    return _in_row_order(frames, [*(read.rows for read in vectorized), unread], stream), signatures
+    numbers = [*(read.rows for read in vectorized), unread]
+    if (views := vectorized[0].views_with_gaps) is not None:
+        return filled(frames[0], pl.concat(frames[1:]), np.concatenate(numbers[1:]), views), signatures
+    return _in_row_order(frames, numbers, stream), signatures
 
 
 def _unread(height: int, vectorized: list[VectorizedRows]) -> Numbers:

@@ -60,6 +60,8 @@ def parse_rows(raw: pl.DataFrame, stream: Stream) -> tuple[pl.DataFrame, list[Ro
 def repeated_signatures(raw: pl.DataFrame, stream: Stream) -> list[RowSignature]:
     """The signatures of the rows that are not in the block themselves, because others stand for them (``ROWS``)."""
     numbers = (raw[ROWS] > 1).arg_true()
+    if not len(numbers):
+        return []
     rows = _read(raw[numbers], stream)
     return [
         RowSignature(fields, number, raw[ROWS][number] - 1)

@@ -9,13 +9,14 @@ spelling, in both parsers; one with an exponent, which may be out of range, is l
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from sessions_platform.transforms.parse.templates import Slot
-from sessions_platform.transforms.parse.tokens import CutRows, Flags, Numbers, Tokens
+from sessions_platform.transforms.parse.tokens import CutRows, Flags, Numbers, Tokens, Views
 
 _UNRECOGNIZED, NULL, _BOOLEAN, _INTEGER, _NUMBER, TEXT = range(6)
 _SCALAR_TYPES = (_BOOLEAN, _INTEGER, _NUMBER)
@@ -40,7 +41,7 @@ class Values:
     """The values in the slots of rows that match a template.
 
     `rows` are the row numbers that are left: those in which every scalar was recognized. All series have one value
-    for each of them, in this order.
+    for each of them, in this order; so has a gap between them (``ScannedValues``), of which nothing is read.
 
     Args:
         tokens: the rows whose literals match.
@@ -77,9 +78,14 @@ class Values:
         self._types = {name: types[~rows] for name, types in self._types.items()}
         self._texts = {name: texts.filter(pl.Series(~rows)) for name, texts in self._texts.items()}
 
+    @property
+    def views_with_gaps(self) -> Views | None:
+        """The memory of all texts' views, if there are gaps; these are then in place of all other rows of the block."""
+        return None
+
     def add(self, slot: Slot, texts: pl.Series) -> None:
         """Add a slot that is in no token, with its text by row number; null where it is null."""
-        own = texts.gather(self.rows)
+        own = texts.gather(self._tokens.rows)
         self._types[slot.name] = np.where(own.is_null().to_numpy(), np.int8(NULL), np.int8(TEXT))
         self._texts[slot.name] = own.fill_null(slot.null or "").alias(slot.name)
 
@@ -120,13 +126,13 @@ class Values:
     @property
     def nulls(self) -> pl.Series:
         """A String column of nulls."""
-        return pl.Series("", [None], dtype=pl.String).new_from_index(0, len(self.rows))
+        return _nulls(len(self._tokens.rows))
 
     def frame(self, columns: Mapping[str, pl.Series | pl.Expr]) -> pl.DataFrame:
         """The columns by name. Expressions are over the names of slots that ``text`` was called for."""
         made = {name: column for name, column in columns.items() if isinstance(column, pl.Expr)}
         if made:
-            texts = pl.DataFrame([pl.Series("", self.rows), *self._texts.values()])
+            texts = pl.DataFrame([pl.Series("", self._tokens.rows), *self._texts.values()])
             columns = {**columns, **texts.with_columns(**made).select(*made).to_dict()}
         return pl.DataFrame(columns)
 
@@ -151,6 +157,11 @@ class NullableValues(Values):
     def text_or_null(self, slot: Slot) -> pl.Expr:
         """The same as an expression for ``frame``."""
         return pl.col(self.text(slot).name)
+
+
+@lru_cache(maxsize=2)  # as large as texts, and the same length recurs
+def _nulls(rows: int) -> pl.Series:
+    return pl.Series("", [None], dtype=pl.String).new_from_index(0, rows)
 
 
 def _scalars(tokens: pl.Series, slot: Slot) -> tuple[pl.Series, TypeCodes]:

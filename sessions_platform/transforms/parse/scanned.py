@@ -9,6 +9,7 @@ and the row parser.
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from sessions_platform.contracts.csv_options import WHITESPACE
@@ -22,7 +23,7 @@ from sessions_platform.transforms.parse.row_parser import has_envelope_paths
 from sessions_platform.transforms.parse.scalars import NullableValues
 from sessions_platform.transforms.parse.template_reader import TemplateReader, VectorizedRows
 from sessions_platform.transforms.parse.templates import FieldsTemplate, Slot
-from sessions_platform.transforms.parse.tokens import CutRows, Numbers, intact_payloads
+from sessions_platform.transforms.parse.tokens import CutRows, Flags, Numbers, Views, intact_payloads
 
 # Characters that a key does not have between its quotes as they are.
 _ESCAPED = frozenset('"\\') | frozenset(map(chr, range(0x20)))
@@ -56,7 +57,8 @@ def scanned_objects(raw: pl.DataFrame, stream: Stream, reader: TemplateReader) -
     if plan is None:
         return None
     numbers, payloads = intact_payloads(raw)
-    return reader.read(ScannedValues(library.objects(payloads, keys), numbers, template.slots), plan)
+    scanned = library.objects(payloads, keys)
+    return reader.read(ScannedValues(scanned, numbers, template.slots, raw.height), plan)
 
 
 def scanned_records(raw: pl.DataFrame, stream: Stream, reader: TemplateReader) -> VectorizedRows | None:
@@ -77,7 +79,7 @@ def scanned_records(raw: pl.DataFrame, stream: Stream, reader: TemplateReader) -
     numbers, payloads = intact_payloads(raw)
     syntax = (stream.source.separator, stream.source.quote)
     scanned = library.records(payloads, len(names), *syntax, is_json=bool(plan.extras))
-    return reader.read(ScannedValues(scanned, numbers, template.slots), plan)
+    return reader.read(ScannedValues(scanned, numbers, template.slots, raw.height), plan)
 
 
 def _is_simple(options: FormatOptions) -> bool:
@@ -101,19 +103,46 @@ def _common_names(headers: pl.Series, options: FormatOptions) -> list[str]:
 class ScannedValues(NullableValues):
     """The values of plain rows. A value that is null, or absent, is null among the texts.
 
+    Rows that are left out are gaps: null among the texts of a whole block, so that nothing is moved to make room for
+    them. Of some rows of a block, and where more rows are to be left out, there are no gaps.
+
     Args:
         scanned: what was read.
         numbers: those in the block of the rows that were scanned.
         slots: one for each field.
+        height: of the block.
     """
 
-    def __init__(self, scanned: Scanned, numbers: Numbers, slots: Sequence[Slot]) -> None:
-        super().__init__(CutRows(numbers[scanned.rows], [*scanned.texts, pl.Series(scanned.shapes)]), slots)
+    def __init__(self, scanned: Scanned, numbers: Numbers, slots: Sequence[Slot], height: int) -> None:
+        super().__init__(CutRows(numbers, [*scanned.texts, pl.Series(scanned.shapes)]), slots)
         self._may_be_blank = scanned.may_be_blank
+        self._gaps = scanned.gaps
+        self._views = scanned.views
+        if len(numbers) < height:
+            self.leave_out(np.zeros(len(numbers), np.bool_))
+
+    @property
+    def rows(self) -> Numbers:
+        """The numbers of the rows that are left."""
+        return self._tokens.rows[self._shapes > 0] if self._gaps else self._tokens.rows
+
+    @property
+    def views_with_gaps(self) -> Views | None:
+        """The memory of all texts' views, if there are gaps; these are then in place of all other rows of the block."""
+        return self._views if self._gaps else None
+
+    @property
+    def _shapes(self) -> npt.NDArray[np.uint8]:
+        return self._tokens[-1].to_numpy()
+
+    def leave_out(self, rows: Flags) -> None:
+        """Leave out the rows for which it is true, and the gaps."""
+        super().leave_out(rows | (self._shapes == 0))
+        self._gaps = 0
 
     def nulls_in(self, slot: Slot) -> int:
         """In how many rows the slot is null."""
-        return self.text(slot).null_count()
+        return self.text(slot).null_count() - self._gaps
 
     def may_be_blank(self, slot: Slot) -> bool:
         """Whether a text of the slot may be blank."""
@@ -121,7 +150,6 @@ class ScannedValues(NullableValues):
 
     def type_combinations(self, slots: Sequence[Slot]) -> Iterator[tuple[int, int]]:  # noqa: ARG002
         """For each order and kinds of fields that occur, the number of the first row and how many rows."""
-        shapes = self._tokens[-1].to_numpy()
-        counts = np.bincount(shapes)
-        for shape in np.flatnonzero(counts):
-            yield int(self.rows[np.argmax(shapes == shape)]), int(counts[shape])
+        counts = np.bincount(self._shapes)
+        for shape in np.flatnonzero(counts[1:]) + 1:
+            yield int(self._tokens.rows[np.argmax(self._shapes == shape)]), int(counts[shape])

@@ -22,7 +22,7 @@ from sessions_platform.transforms.parse.properties import properties_of
 from sessions_platform.transforms.parse.row_parser import Tree, has_envelope_paths, paths_of, unnamed
 from sessions_platform.transforms.parse.scalars import Values
 from sessions_platform.transforms.parse.templates import Fields, Slot, Template
-from sessions_platform.transforms.parse.tokens import CutRows, Numbers, Tokens
+from sessions_platform.transforms.parse.tokens import CutRows, Numbers, Tokens, Views
 from sessions_platform.transforms.schema_drift import Entered, RowSignature, entered_objects
 
 _WITH_OFFSET = "%+"
@@ -32,12 +32,14 @@ _WITH_OFFSET = "%+"
 class VectorizedRows:
     """Rows without parse errors: their row numbers, and in this order `columns` (the stream's columns and properties).
 
-    `signatures` are all of theirs; their `first` is a row number.
+    `signatures` are all of theirs; their `first` is a row number. If there are `views_with_gaps`, `columns` have a row
+    for each of the block, and what is in those of other rows means nothing; the views are memory that no other has.
     """
 
     rows: Numbers
     columns: pl.DataFrame
     signatures: list[RowSignature]
+    views_with_gaps: Views | None = None
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ class TemplateReader:
         columns = {name: self._column(values, name, slots) for name, slots in plan.columns.items()}
         columns["properties"] = properties_of(values, plan.extras, plan.named) if plan.extras else values.nulls
         signatures = list(self._signatures(values, plan.template.fields))
-        return VectorizedRows(values.rows, values.frame(columns), signatures)
+        return VectorizedRows(values.rows, values.frame(columns), signatures, values.views_with_gaps)
 
     def _leave_out_undecodable(self, values: Values, plan: Plan) -> None:
         """Leave out rows in which the escapes of a column's text may be no text: the row parser rejects them."""
