@@ -229,6 +229,29 @@ class SnowflakeTarget(TargetConfig):
         return self
 
 
+class ClickhouseTarget(TargetConfig):
+    """Tables and views of a ClickHouse database."""
+
+    implementation: ClassVar[str] = "sessions_platform.storage.warehouses.clickhouse_tables:ClickhouseTables"
+
+    type: Literal["clickhouse"] = Field("clickhouse", description="Tables and views of a ClickHouse database.")
+    host: TextOrSecret = Field(description="The server.")
+    port: int | None = Field(None, ge=1, le=65535, description="Of its HTTP interface: 8443, or 8123 without tls.")
+    tls: bool = Field(True, description="Whether the connection is encrypted and the server's certificate is checked.")
+    sslrootcert: str | None = Field(None, description="The file of the authority's certificate, where it is your own.")
+    database: str = Field(pattern=r"^[A-Za-z0-9_]{1,64}$", description="The database, which has to be there.")
+    user: TextOrSecret = Field("default", description="Who may create and alter tables there, and write to them.")
+    password: Secret | None = Field(None, description="The variable that has the password.")
+    prefix: str = Field(
+        "", pattern=r"^[a-z0-9_]{0,32}$", description="What the tables' names begin with, before sessions and so on."
+    )
+
+    @property
+    def place(self) -> str:
+        """Server, database and tables; without secrets."""
+        return f"clickhouse://{shown_text(self.host)}/{self.database}.{self.prefix}*"
+
+
 TARGET_TYPES: dict[str, type[TargetConfig]] = {
     "duckdb": DuckdbTarget,
     "parquet": ParquetTarget,
@@ -238,6 +261,7 @@ TARGET_TYPES: dict[str, type[TargetConfig]] = {
     "redis": RedisTarget,
     "mongodb": MongodbTarget,
     "snowflake": SnowflakeTarget,
+    "clickhouse": ClickhouseTarget,
 }
 
 

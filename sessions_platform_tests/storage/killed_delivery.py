@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import psycopg
+from clickhouse_connect.driver.httpclient import HttpClient
 from pyiceberg.catalog.sql import SqlCatalog
 from pymongo.collection import Collection
 
@@ -38,6 +39,8 @@ _WATCHED = [
     (Collection, "insert_many"),
     (Collection, "update_one"),
     (Collection, "delete_many"),
+    (HttpClient, "command"),
+    (HttpClient, "raw_insert"),
     (Path, "rename"),
     (Path, "replace"),
     (Path, "unlink"),
