@@ -50,6 +50,7 @@ class SparkEngine:
     def __init__(self, context: EngineContext) -> None:
         self._context = context
         self._stream = context.stream
+        self._pairs = KnownPairs(context.lake, context.stream)
         self._computed: dict[str, list[Any]] = {}
 
     def batches(self, partitions: list[str], landings: Sequence[LandingVersion]) -> Iterator[list[str]]:
@@ -133,7 +134,7 @@ class SparkEngine:
 
     def _people(self, landings: Sequence[LandingVersion], marker: str) -> str | None:
         """A lake file beside the marker that says whose each anonymous id is; None where sessions are no person's."""
-        people = KnownPairs(self._context.lake, self._stream).people(landings)
+        people = self._pairs.people(landings)
         if people is None:
             return None
         folder, named = marker.rpartition("/")[0], people.rename(PEOPLE)

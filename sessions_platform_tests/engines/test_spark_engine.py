@@ -13,8 +13,9 @@ import pyarrow as pa
 import pytest
 
 from sessions_platform.contracts.object_store import Objects
-from sessions_platform.engines import spark, spark_tasks
-from sessions_platform.engines.registry import ENGINES
+from sessions_platform.contracts.stream import Stream
+from sessions_platform.engines import accepted_events, spark, spark_tasks
+from sessions_platform.engines.registry import ENGINES, open_engine
 from sessions_platform.engines.spark_session import open_session
 from sessions_platform.engines.spark_tasks import Job
 from sessions_platform.errors import MissingExtraError, UserError
@@ -25,9 +26,11 @@ from sessions_platform.pipeline.sessionize import sessionize_again, sessionize_p
 from sessions_platform.settings import ENGINES as NAMES
 from sessions_platform.settings import Settings
 from sessions_platform.storage.lake.filesystem import LocalFilesystem, State
+from sessions_platform.storage.lake.lake import Lake
 from sessions_platform.storage.lake.object_store import ObjectFilesystem
 from sessions_platform.transforms.erasure import UserPattern
 from sessions_platform_tests.contexts import line
+from sessions_platform_tests.engines.reference_engine import ReferenceEngine
 from sessions_platform_tests.engines.spark_in_process import SparkInProcess
 from sessions_platform_tests.engines.test_engines import DAYS, RULES, fill, stored
 from sessions_platform_tests.memory_source import MemorySource
@@ -78,6 +81,38 @@ def test_sessions_of_people_are_those_of_polars_and_an_erasure_finds_whose_ids_a
     assert context.lake.columns(left).keys() == {"user_id", "own_user_id"}
     remove_superseded_files(context, UserPattern(["🙂"], context.stream))
     assert not context.lake.exists(left)
+
+
+@pytest.mark.usefixtures("in_process")
+def test_links_are_read_once_for_all_stretches_of_partitions(
+    open_context: Callable[..., StreamContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys: dict[str, Any] = {"columns": samples.COLUMNS, "identity": samples.IDENTITY, "session": {"by": "person"}}
+    context = open_context(engine="spark", **keys)
+    for day in (DAYS[0], DAYS[2]):
+        at = context.stream.session_calendar.window_of([day]).start
+        put(context, f"{day}.ndjson", [line("phone", at, f"e{day}", account="ann")], day)
+    ingest_and_publish(context, DAYS[0], DAYS[2])
+    read: list[list[str]] = []
+    pairs_in = accepted_events.pairs_in
+
+    def counted(lake: Lake, of: Stream, paths: list[str]) -> pl.DataFrame:
+        read.append(paths)
+        return pairs_in(lake, of, paths)
+
+    monkeypatch.setattr(accepted_events, "pairs_in", counted)
+    sessionize_partitions(context, [DAYS[0], DAYS[2]], RUN)
+    assert [len(paths) for paths in read] == [2]
+
+
+def test_an_engine_that_knows_no_persons_is_refused(
+    open_context: Callable[..., StreamContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ENGINES, "reference", ReferenceEngine)
+    keys: dict[str, Any] = {"columns": samples.COLUMNS, "identity": samples.IDENTITY}
+    context = open_context(session={"by": "person"}, **keys)
+    with pytest.raises(UserError, match=r"reference can't cut sessions by person\. Fix: write engine: polars or spark"):
+        open_engine("reference", context)
 
 
 def test_users_are_dealt_alike_on_every_machine_and_in_every_version() -> None:
