@@ -91,7 +91,7 @@ def test_a_target_has_the_same_rows_after_changes_and_emptied_partitions(
 ) -> None:
     before = loads(maria)
     assert delivered(loaded) == Delivered(applied=[ONE, TWO])
-    assert (loads(maria) > before) == (way == "load data")
+    assert (loads(maria) - before > 1) == (way == "load data")
     assert_equal_to_postgres(loaded)
     add_an_event(loaded, ONE, "late \U0001f600 '\\ \\0 \x1e \x1f,\"")
     assert delivered(loaded) == Delivered(applied=[ONE], unchanged=[TWO])
@@ -104,7 +104,7 @@ def test_a_target_has_the_same_rows_after_changes_and_emptied_partitions(
 
 
 def loads(maria: MariaDb) -> int:
-    """How many statements `load data` the server has run."""
+    """How many statements `load data` the server was asked to run, those that it refused, too."""
     with contextlib.closing(maria.connect()) as connection, connection.cursor() as cursor:
         cursor.execute("show global status like 'Com_load'")
         ((_, count),) = cursor.fetchall()
