@@ -131,7 +131,7 @@ class HttpSource(ServerSource):
         None,
         min_length=1,
         description="Where a page says how many records its request has on all pages, as in meta.total: then it is "
-        "known how many have not been read.",
+        "known how many have not been read. With since its parameter has to include the value that is sent.",
     )
     pages: Pages | None = Field(None, description="How the next page is asked for; without it there is one.")
     since: Since | None = Field(

@@ -15,6 +15,7 @@ from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.sources.errors import SourceUnavailableError
 
 _MOST_COUNTED = 1_000_000
+_NOT_COUNTED = "the source counts them once newer ones were read"
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def freshness(context: StreamContext, now: datetime | None = None) -> Freshness:
     cause, source = _cause(context.stream.name, unread, delay), context.stream.source
     problem = _problem(context, newest, cause, now or datetime.now(UTC))
     is_unknown = unread is None and delay is None
-    unknown = source.no_count if is_unknown and isinstance(source, ServerSource) else ""
+    unknown = (source.no_count or _NOT_COUNTED) if is_unknown and isinstance(source, ServerSource) else ""
     return Freshness(newest, last_read, unread, delay, problem, unknown)
 
 

@@ -254,6 +254,88 @@ def test_what_is_unread_is_known_by_the_total_of_a_page(
     assert freshness(context).document["unread_records"] == 2
 
 
+def cursors_of(context: StreamContext) -> dict[str, dict[str, Any]]:
+    return {name: dict(position) for name, position in context.ledger.cursors().items()}
+
+
+NEWER = {"since": {"param": "since", "field": "at"}, "pages": {"offset": "offset"}}
+
+
+@of(**NEWER)
+def test_a_total_that_is_added_later_counts_nothing_that_was_read(api: Api, context: StreamContext) -> None:
+    api.answering = growing = Growing()
+    growing.records = [record(0), record(10), record(11, "2026-01-01T12:10:00Z")]
+    read(context)
+    later = HttpApi(stream_of(api, **NEWER, total="total"))
+    assert later.unread(cursors_of(context), 100) == 0
+    growing.records += [record(20)]
+    assert later.unread(cursors_of(context), 100) == 1
+
+
+@of(**NEWER, total="total")
+def test_of_a_cursor_from_before_it_was_counted_it_is_not_known_what_is_unread(
+    api: Api, context: StreamContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.answering = growing = Growing()
+    growing.records, growing.size = [record(0), record(10)], 1
+    monkeypatch.setattr(http_source, "ROUND_BYTES", 1)
+    context.prepare()
+    (amid, *_) = context.found().slices
+    assert amid.cursor
+    read(context)
+    for cursors in ({amid.cursor.name: dict(amid.cursor.position)}, cursors_of(context)):
+        assert unread(context.source, cursors, 100) is not None
+        for position in cursors.values():
+            del position["records"], position["ties"]
+        assert unread(context.source, cursors, 100) is None
+    with monkeypatch.context() as old:
+        old.setattr(StreamContext, "unread", lambda *_: None)
+        assert freshness(context).document["unread"] == "not known: the source counts them once newer ones were read"
+
+
+@of(**NEWER, total="total")
+def test_what_is_unread_is_counted_though_the_api_leaves_out_the_value_that_is_asked_for(
+    api: Api, context: StreamContext
+) -> None:
+    records = [record(0), record(10), record(11, "2026-01-01T12:10:00Z")]
+
+    def exclusive(asked: Asked) -> Reply:
+        newer = [each for each in records if json.loads(each)["at"] > asked.params.get("since", "")]
+        return Reply(page(newer[int(asked.params["offset"]) :], total=len(newer)))
+
+    api.answering = exclusive
+    read(context)
+    assert context.unread(100) == 0
+    records += [record(20)]
+    assert context.unread(100) == 1
+
+
+@pytest.mark.parametrize("size", [1, 100])
+@pytest.mark.parametrize("spelled", [["00Z", "00.000Z"], ["00.000Z", "00Z"]])
+@of(**NEWER, total="total")
+def test_a_moment_that_is_spelled_twice_is_counted_as_one(
+    api: Api, context: StreamContext, spelled: list[str], size: int
+) -> None:
+    records = [record(number, f"2026-01-01T12:10:{end}") for number, end in enumerate(spelled)]
+
+    def answering(asked: Asked) -> Reply:
+        start = int(asked.params["offset"])
+        return Reply(page(records[start : start + size], total=len(records)))
+
+    api.answering = answering
+    read(context)
+    assert context.unread(100) == 0
+
+
+@of(since={"param": "since", "field": "at"}, pages={"number": "page"}, total="total")
+def test_a_page_that_comes_again_is_counted_once(api: Api, context: StreamContext) -> None:
+    same = [record(number, "2026-01-01T12:10:00Z") for number in range(3)]
+    api.answering = lambda _: Reply(page(same, total=3))
+    read(context)
+    api.answering = lambda _: Reply(page(same, total=6))
+    assert context.unread(100) == 3
+
+
 @of(pages={"number": "page"}, total="meta.total")
 def test_records_that_are_read_once_in_a_partition_are_unread_in_the_next(
     api: Api, context: StreamContext, monkeypatch: pytest.MonkeyPatch
@@ -280,7 +362,9 @@ def test_without_a_total_it_is_said_why_nobody_knows_what_is_unread(api: Api, co
     assert api.asked == []
 
 
-@pytest.mark.parametrize("body", [page([], total=None), page([], total=-1), page([], total=True), array(RECORDS)])
+@pytest.mark.parametrize(
+    "body", [page([], total=None), page([], total=-1), page([], total=True), array(RECORDS), page([], total="9" * 5000)]
+)
 def test_a_page_without_its_total_is_told_with_the_fix(api: Api, body: bytes) -> None:
     api.answering = lambda _: Reply(body)
     with pytest.raises(SourceRefusedError, match=r"no number of records in 'total'\. Fix: correct source\.total"):

@@ -12,6 +12,7 @@ import sys
 import threading
 import zipfile
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,10 @@ from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.settings import Settings
 from sessions_platform.sources.base import Reading, Slice
 from sessions_platform.sources.errors import SourceRefusedError, SourceUnavailableError
+from sessions_platform.sources.files.in_memory import InMemory
 from sessions_platform.sources.files.source import FileSource
 from sessions_platform.sources.objects import copying
+from sessions_platform.sources.objects.ahead import Ahead
 from sessions_platform.sources.objects.source import ObjectSource
 from sessions_platform.sources.objects.store import open_store
 from sessions_platform.sources.registry import open_source
@@ -339,6 +342,32 @@ def test_what_could_not_be_fetched_ahead_is_read_and_told_when_its_turn_comes(
     rows(source.read(found[0], never))
     with pytest.raises(FileNotFoundError):
         rows(source.read(found[1], never))
+
+
+def test_a_fetch_that_hangs_is_given_up_and_nothing_is_fetched_behind_it() -> None:
+    goes_on, begun, asked = threading.Event(), threading.Event(), list[str]()
+
+    def fetch(key: str) -> str:
+        asked.append(key)
+        begun.set()
+        goes_on.wait(5)
+        return key
+
+    ahead = Ahead(fetch, timedelta(0))
+    ahead.expect("abcd", "bcd")
+    assert ahead.take("a") is None
+    assert begun.wait(60)
+    assert ahead.take("b") is None  # though it comes
+    assert ahead.take("c") is None
+    goes_on.set()
+    assert asked == ["b"]
+
+
+def test_an_object_in_memory_can_be_read_no_more_once_it_is_closed() -> None:
+    with InMemory(OLD, lambda _: pytest.fail("no file is needed")) as file:
+        assert file.part(5, 0) == OLD[:5]
+    with pytest.raises(ValueError, match="released"):
+        file.part(5, 0)
 
 
 def test_an_object_that_vanished_is_told_as_a_file_that_did(

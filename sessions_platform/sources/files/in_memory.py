@@ -24,7 +24,7 @@ class InMemory:
         return self._bytes.nbytes
 
     def part(self, size: int, start: int) -> bytes:
-        """So many bytes from `start` on; fewer at the end."""
+        """So many bytes from `start` on; fewer at the end. Raises ValueError after `close`, as a closed file does."""
         return bytes(self._bytes[start : start + size])
 
     def file(self) -> io.FileIO:
@@ -34,7 +34,7 @@ class InMemory:
 
     def close(self) -> None:
         """Let the bytes go."""
-        self._bytes = memoryview(b"")
+        self._bytes.release()
         if self._file:
             self._file.close()
 

@@ -11,6 +11,8 @@ from sessions_platform.sources.errors import SourceRefusedError
 from sessions_platform.sources.http.client import Answer
 from sessions_platform.sources.messages import digest_of
 
+# Of a total as text; Python refuses to take thousands of digits for a number.
+_MOST_DIGITS = 18
 _EMPTY = (b"null", b'""', b"false")
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _array = msgspec.json.Decoder(list[msgspec.Raw])
@@ -62,7 +64,7 @@ def total_in(source: HttpSource, answer: Answer) -> int:
         said = _field(answer.body, source.total)
     except (msgspec.DecodeError, UnicodeDecodeError):
         said = None
-    number = int(said) if isinstance(said, str) and said.isdecimal() else said
+    number = int(said) if isinstance(said, str) and said.isdecimal() and len(said) <= _MOST_DIGITS else said
     if isinstance(number, int) and not isinstance(number, bool) and number >= 0:
         return number
     raise SourceRefusedError(

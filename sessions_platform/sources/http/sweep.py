@@ -39,6 +39,8 @@ class State:
         done: the landing partition in which a source without `since` was read last.
         records: how many records of this sweep were read.
         ties: how many of those of this sweep, or at its beginning of the last one, have the greatest value by now.
+
+    Both counts are None at the beginning, and where reading was under way before they were kept.
     """
 
     sweep: int = 0
@@ -50,8 +52,8 @@ class State:
     idle: str | None = None
     before: str | None = None
     done: str | None = None
-    records: int = 0
-    ties: int = 0
+    records: int | None = None
+    ties: int | None = None
 
     @classmethod
     def of(cls, position: Mapping[str, Any] | None) -> "State":
@@ -104,7 +106,7 @@ class Sweep:
             state = step.after
 
     def unread(self, state: State, partition: str) -> int | None:
-        """How many records were not read, by the total that a page says; None where the stream states none.
+        """How many records were not read, by the total that a page says; None where that or the read ones are unknown.
 
         Those of `since.lag` are not counted, which are mostly read ones that come again. It asks for one page.
         """
@@ -113,12 +115,20 @@ class Sweep:
             return None
         if state.done == partition:
             return 0
-        asked, read = replace(state, token=None), state.records
+        read = _read(source, state)
+        if read is None:
+            return None
         if source.since and state.page == 0:
             without_lag = source.since.model_copy(update={"lag": timedelta(0)})
-            source, read = source.model_copy(update={"since": without_lag}), state.ties
-        url, params = Sweep(source, self._client).request(asked)
-        return max(0, total_in(source, self._client.page(url, params)) - read)
+            source = source.model_copy(update={"since": without_lag})
+        url, params = Sweep(source, self._client).request(replace(state, token=None))
+        answer = self._client.page(url, params)
+        total = total_in(source, answer)
+        if source.since and state.page == 0:
+            records = page_of(source, answer, url).records
+            # An API may leave out the value that is asked for, which only a page that has all records shows.
+            read = min(read, _ties(source.since, state.since, records)) if len(records) >= total else read
+        return max(0, total - read)
 
     def request(self, state: State) -> tuple[str, dict[str, str | int]]:
         """The URL and the parameters by which the next page is asked for."""
@@ -148,10 +158,10 @@ class Sweep:
     def _step(self, state: State, page: Page, asked: set[Token], partition: str) -> Step:
         newest = _greatest(self._source.since, state.newest, page.records)
         seen = _chained(state.seen, page.digest)
-        state = self._counted(state, page, newest)
         following, doubt = self._following(state, page, asked)
         if doubt and page.digest == state.before:
             page = Page([], None)
+        state = self._counted(state, page, newest)
         if following is None:
             return Step(page, self._ended(state, newest, seen, page, partition), is_last=True, seen=seen, doubt=doubt)
         after = replace(state, page=state.page + 1, token=following, newest=newest, seen=seen, before=page.digest)
@@ -159,10 +169,13 @@ class Sweep:
 
     def _counted(self, state: State, page: Page, newest: Moment | None) -> State:
         """With the records of a page, and how many have the greatest value; a sweep counts from its beginning."""
-        since = self._source.since if self._source.total is not None else None
+        read = 0 if state.page == 0 else state.records
         before = 0 if state.page == 0 or newest != state.newest else state.ties
-        ties = sum(_value(record, since.field) == newest for record in page.records) if since else 0
-        return replace(state, records=state.records + len(page.records), ties=before + ties)
+        return replace(
+            state,
+            records=None if read is None else read + len(page.records),
+            ties=None if before is None else before + _ties(self._source.since, newest, page.records),
+        )
 
     def _following(self, state: State, page: Page, asked: set[Token]) -> tuple[Token | None, str | None]:
         """What the next page is asked for with, None after the last one; and a doubt whether it is the last."""
@@ -197,20 +210,45 @@ def _chained(seen: str, digest: str) -> str:
     return hashlib.sha256(f"{seen}{digest}".encode()).hexdigest()
 
 
+def _read(source: HttpSource, state: State) -> int | None:
+    """How many of a request's records were read: of the sweep, or before it those of the value that it asks for."""
+    if state.page:
+        return state.records
+    return state.ties if source.since and state.since is not None else 0
+
+
 def _greatest(since: Since | None, so_far: Moment | None, records: list[bytes]) -> Moment | None:
-    """The greatest value of the field of these records, and the one so far."""
+    """The greatest value of the field of these records, and the one so far, which stays where they are equal."""
     if since is None:
         return None
-    found = [value for record in records if (value := _value(record, since.field)) is not None]
+    found = _values(since, records)
     if so_far is not None:
-        found.append(so_far)
+        found.insert(0, so_far)
     if not found:
         return None
-    if all(isinstance(value, str) for value in found):
-        return max(found, key=lambda value: _as_moment(since, value))
-    if all(not isinstance(value, str) for value in found):
-        return max(found)
+    compared = _comparable(since, found)
+    return found[compared.index(max(compared))]
+
+
+def _ties(since: Since | None, value: Moment | None, records: list[bytes]) -> int:
+    """How many of these records have a value of the field, however it is spelled."""
+    if since is None or value is None:
+        return 0
+    first, *others = _comparable(since, [value, *_values(since, records)])
+    return others.count(first)
+
+
+def _comparable(since: Since, values: list[Moment]) -> list[Any]:
+    """Texts as the moments that they spell, numbers as they are."""
+    if all(isinstance(value, str) for value in values):
+        return [_as_moment(since, value) for value in values]
+    if all(not isinstance(value, str) for value in values):
+        return values
     raise SourceRefusedError(f"source.since.field: {since.field} is a number in some records and a text in others")
+
+
+def _values(since: Since, records: list[bytes]) -> list[Moment]:
+    return [value for record in records if (value := _value(record, since.field)) is not None]
 
 
 def _value(record: bytes, path: str) -> Moment | None:

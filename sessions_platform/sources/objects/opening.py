@@ -39,7 +39,7 @@ class ObjectOpener(Opener):
         super().__init__(source, paths, scratch)
         self._object_paths, self._copier = paths, copier
         self._kept: tuple[Path, ObjectCopy] | None = None  # an archive, while its members are read
-        self._ahead = Ahead(copier.fetched)
+        self._ahead = Ahead(copier.fetched, source.store_options.give_up_after)
 
     def will_read(self, slices: Iterable[Slice]) -> None:
         """These are opened next, in this order: each small one is fetched while the one before it is read."""
