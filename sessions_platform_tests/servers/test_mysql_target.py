@@ -17,6 +17,7 @@ from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.deliver import Delivered, deliver
 from sessions_platform.storage.ledger.ledger import Ledger
 from sessions_platform.storage.warehouses.base import Changes, LaterDeliveryError, TargetError
+from sessions_platform.storage.warehouses.mysql_session import LoadingConnection
 from sessions_platform.storage.warehouses.mysql_tables import MysqlTables
 from sessions_platform_tests.contexts import context, open_context
 from sessions_platform_tests.pipeline.steps import ingest_and_publish, put, refresh
@@ -162,14 +163,36 @@ def test_a_delivery_is_made_again_after_a_kill_and_what_somebody_altered_is_made
     assert_equal_to_postgres(loaded)
 
 
-def test_a_row_that_load_data_would_skip_fails_the_delivery(loaded: StreamContext, maria: MariaDb) -> None:
+def test_a_row_that_load_data_would_skip_fails_the_delivery(
+    loaded: StreamContext, maria: MariaDb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the server is set to list no warnings, and where none come."""
     delivered(loaded)
     table = f"{DATABASE}.{loaded.stream.name}_sessions"
     maria.run(f"delete from {table}", f"alter table {table} add unique index own (session_partition)")
+    maria.run("set global max_error_count = 0")
     with pytest.raises(TargetError, match="the server says 'Duplicate entry'"):
         delivered(loaded, verify=True)
-    maria.run(f"alter table {table} drop index own")
+    with monkeypatch.context() as patch:
+        patch.setattr(LoadingConnection, "show_warnings", lambda _: ())
+        with pytest.raises(TargetError, match="0 of 1 rows were loaded"):
+            delivered(loaded, verify=True)
+    maria.run("set global max_error_count = 64", f"alter table {table} drop index own")
     assert delivered(loaded, verify=True).applied == [ONE, TWO]
+    assert_equal_to_postgres(loaded)
+
+
+@pytest.mark.parametrize("text", ["repeat('x', 20000)", "repeat(char(31), 10000)"])
+def test_a_row_that_the_server_can_not_send_is_a_sentence(loaded: StreamContext, maria: MariaDb, text: str) -> None:
+    delivered(loaded)
+    maria.run(f"update {DATABASE}.{loaded.stream.name}_sessions set exit_page = {text} limit 1")
+    maria.run("set global max_allowed_packet = 16384")
+    try:
+        with pytest.raises(TargetError, match=r"longer than the server's max_allowed_packet\. Fix: raise it"):
+            delivered(loaded, verify=True)
+    finally:
+        maria.run("set global max_allowed_packet = 16777216")
+    assert delivered(loaded, verify=True).differing == [ONE]
     assert_equal_to_postgres(loaded)
 
 

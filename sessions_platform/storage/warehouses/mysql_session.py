@@ -23,12 +23,13 @@ class LoadingConnection(Connection):
         self._loading: Iterable[bytes] | None = None
         super().__init__(client_flag=client_flag | CLIENT.LOCAL_FILES, **options)
 
-    def load(self, statement: str, parts: Iterable[bytes]) -> None:
-        """Run `load data local` with these bytes as the file.
+    def load(self, statement: str, parts: Iterable[bytes], rows: int) -> None:
+        """Run `load data local` with these bytes, of so many rows, as the file.
 
         Raises:
             MySQLError: the server refuses the statement, and nothing was sent; or it fails; or it has skipped or
-                altered a row, which it does without an error where the rows are the client's.
+                altered a row, which it does without an error where the rows are the client's. Where it breaks off while
+                rows are sent, the connection is closed.
         """
         self._loading = parts
         try:
@@ -38,6 +39,8 @@ class LoadingConnection(Connection):
         for level, code, said in self.show_warnings() or ():
             if level != "Note":
                 raise DataError(code, said)
+        if self.affected_rows() != rows:
+            raise DataError(0, f"{self.affected_rows()} of {rows} rows were loaded")
 
     def _read_packet(self, packet_type: type[MysqlPacket] = MysqlPacket) -> MysqlPacket:
         packet = super()._read_packet(packet_type)
@@ -48,7 +51,8 @@ class LoadingConnection(Connection):
             for part in parts:
                 for start in range(0, len(part), _PACKET_BYTES):
                     self.write_packet(part[start : start + _PACKET_BYTES])
-        finally:
-            self.write_packet(b"")
-            answer = super()._read_packet(packet_type)
-        return answer
+        except BaseException:  # the server may wait for the rest of a packet
+            vars(Connection)["_force_close"](self)
+            raise
+        self.write_packet(b"")
+        return super()._read_packet(packet_type)

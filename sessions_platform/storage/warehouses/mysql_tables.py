@@ -35,6 +35,7 @@ _DECLARED = {**_TYPES, pl.Boolean(): "tinyint(1)", pl.Datetime("us", "UTC"): "da
 _KEY = "varchar(32) character set ascii collate ascii_bin not null"
 _TABLE = "engine = InnoDB, character set = utf8mb4, collate = utf8mb4_bin"
 _MODES = {"STRICT_ALL_TABLES", "NO_BACKSLASH_ESCAPES"}  # what no value is altered without, and no text read as SQL
+_WARNINGS = "max_error_count = 65535"  # as many as are listed at most; a server may list none
 _COLUMNS = "select column_name, data_type from information_schema.columns where table_schema = %s and table_name = %s"
 _DELIVERY = "sessions_platform_delivery"
 _ROWS_AT_ONCE = 10_000
@@ -97,13 +98,20 @@ class MysqlTables(Target[MysqlTarget]):
             if not found or partitions == []:
                 return
             self._require_types(table, found)
-            chosen = ", ".join(_sent(name, dtype) if name in found else f"'{_NULL}'" for name, dtype in columns.items())
+            sent = [_sent(name, dtype) if name in found else f"'{_NULL}'" for name, dtype in columns.items()]
+            row = f", '{_BETWEEN}', ".join(sent)
             where = "" if partitions is None else f" where {PARTITION} in %s"
             with connection.cursor(SSCursor) as cursor:
-                select = f"select concat_ws('{_BETWEEN}', {chosen}) from {self._named(table)}{where}"
+                select = f"select concat({row}) from {self._named(table)}{where}"
                 cursor.execute(select, partitions and [list(partitions)])
                 while rows := cursor.fetchmany(_ROWS_AT_ONCE):
-                    yield _frame([row for (row,) in rows], columns)
+                    yield _frame([self._whole(row) for (row,) in rows], columns)
+
+    def _whole(self, row: str | None) -> str:
+        """A row as the server sends it: null where it is too long."""
+        if row is None:
+            raise self.error("a row is longer than the server's max_allowed_packet", "raise it on the server")
+        return row
 
     def _prepare(self, cursor: "Cursor", table: str, columns: Columns) -> None:
         """Make the table, or add the columns that it lacks."""
@@ -181,7 +189,7 @@ class MysqlTables(Target[MysqlTarget]):
             password=config.password.read(f"{key}.password") if config.password else "",
             database=config.database,
             charset="utf8mb4",
-            init_command=f"set time_zone = '+00:00', sql_mode = '{','.join(sorted(_MODES))}'",
+            init_command=f"set time_zone = '+00:00', sql_mode = '{','.join(sorted(_MODES))}', {_WARNINGS}",
             client_flag=CLIENT.FOUND_ROWS,
             connect_timeout=_SECONDS,
             read_timeout=_SILENCE,
@@ -228,6 +236,7 @@ def _load(connection: "LoadingConnection", table: str, rows: pl.DataFrame, colum
             f"load data local infile 'rows' into table {table} character set utf8mb4 "
             f"fields terminated by ',' enclosed by '\"' escaped by '' lines terminated by '\n' ({names})",
             parts,
+            rows.height,
         )
     except MySQLError as error:
         if error.args and error.args[0] in _LOADS_REFUSED:
@@ -284,10 +293,8 @@ def _sent(name: str, dtype: pl.DataType) -> str:
     if dtype == pl.String():
         text = f"convert({column} using utf8mb4) collate utf8mb4_bin"
         text = f"replace(replace({text}, '{_NULL}', '{_NULL}0'), '{_BETWEEN}', '{_NULL}1')"
-    elif isinstance(dtype, pl.Datetime):
-        text = f"timestampdiff(microsecond, '1970-01-01', {column})"
-    else:
-        text = column
+        return f"if({column} is null, '{_NULL}', {text})"  # a text that is too long is null, and so is its row
+    text = f"timestampdiff(microsecond, '1970-01-01', {column})" if isinstance(dtype, pl.Datetime) else column
     return f"ifnull({text}, '{_NULL}')"
 
 
