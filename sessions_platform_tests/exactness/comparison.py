@@ -318,9 +318,10 @@ class Comparison:
             for partition, reading in self.readings.items()
             if partition not in self.published or self.published[partition].reading < reading
         }
-        contract = self.version.context.stream.contract_version
+        contract, data = self.version.context.stream.contract_version, self.variant.data
         otherwise = {p for p, d in self.published.items() if d.version.context.stream.contract_version != contract}
-        return sorted(unread | unpublished | otherwise)
+        by_other_data = {p for p, draft in self.published.items() if draft.version.variant.data != data}
+        return sorted(unread | unpublished | otherwise | by_other_data)
 
     # Comparisons ---------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from sessions_platform.transforms import reference_sessionizer as reference
 from sessions_platform.transforms.reference_sessionizer import Event
 from sessions_platform_tests import identity_oracle
+from sessions_platform_tests.exactness import web_visits
 from sessions_platform_tests.exactness.stream_variant import (
     DIRECT,
     StreamVariant,
@@ -28,6 +29,7 @@ Row = dict[str, Any]
 Place = tuple[str, int]  # a file and a line of it
 
 PROVENANCE = ("landing_partition", "source_uri", "position")
+ENRICHED = ("shelf", *web_visits.ADDED)
 
 
 # Landing partitions ---------------------------------------------------------------------------------------
@@ -70,9 +72,8 @@ def content(event: Event, variant: StreamVariant) -> Row:
     """What two copies of an event are compared by."""
     if variant.compared == "id":
         return {}
-    compared = (
-        set(event) - {*PROVENANCE, "shelf", "own_user_id"} if variant.compared == "content" else set(variant.compared)
-    )
+    own = set(event) - {*PROVENANCE, *ENRICHED, "own_user_id"}
+    compared = own if variant.compared == "content" else set(variant.compared)
     return {name: value for name, value in event.items() if name in compared}
 
 
@@ -106,10 +107,20 @@ def _read(line: bytes, landing_partition: str, variant: StreamVariant) -> tuple[
     elif amount is not None and variant.at_least is not None and amount < variant.at_least:
         codes.add("out_of_range")
     event["campaign"], event["seq"] = fields.get("campaign") or None, fields.get("seq")
-    named = {"user", "anon", "ts", "type", "url", "amount", "campaign", "seq"} | ({"id"} if variant.has_ids else set())
-    extras = {name: value for name, value in fields.items() if name not in named and value is not None}
+    event |= _of_visit(fields, variant)
+    extras = {name: value for name, value in fields.items() if name not in _named(variant) and value is not None}
     event["properties"] = json.dumps(extras, separators=(",", ":")) if extras else None
     return event, codes | fault
+
+
+def _named(variant: StreamVariant) -> set[str]:
+    """Fields that columns of the stream read."""
+    named = {"user", "anon", "ts", "type", "url", "amount", "campaign", "seq"} | ({"id"} if variant.has_ids else set())
+    return named | (set(web_visits.FIELDS.values()) if variant.visits else set())
+
+
+def _of_visit(fields: Row, variant: StreamVariant) -> Row:
+    return web_visits.values_of(fields, payment_ignored=variant.payment_ignored) if variant.visits else {}
 
 
 def _time(text: str | None, landing_partition: str, variant: StreamVariant) -> tuple[datetime | None, set[str]]:

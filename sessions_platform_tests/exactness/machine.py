@@ -25,6 +25,7 @@ from hypothesis.stateful import (
 
 from sessions_platform.contracts.calendar import Calendar
 from sessions_platform.memory_budget import MemoryBudget
+from sessions_platform_tests.exactness import web_visits
 from sessions_platform_tests.exactness.comparison import Comparison, Draft, Environment, Work
 from sessions_platform_tests.exactness.stream_variant import (
     AGGREGATES,
@@ -108,6 +109,7 @@ class Train:
             "campaign": campaign,
             "seq": seq,
             "note": note,
+            "visit": flavour + place,
         }
 
 
@@ -171,6 +173,7 @@ contracts: st.SearchStrategy[Fields] = st.fixed_dictionaries(
         "at_least": st.sampled_from([None, None, 0.0, 2.0]),
         "keeps_last": st.booleans(),
         "shelves": st.sampled_from(sorted(SHELVES)),
+        "payment_ignored": st.booleans(),
         "ids_nullable": st.booleans(),
         "compared": st.sampled_from(["content", "content", "id", ("event_type", "amount")]),
         "shared_above": st.sampled_from([None, 1, 1, 2]),
@@ -313,7 +316,7 @@ class ExactSessions(RuleBasedStateMachine):
 
     @rule(contract=contracts)
     def change_the_contract(self, contract: Fields) -> None:
-        self.at.change(replace(self.at.variant, **contract))
+        self.at.change(self.possible(replace(self.at.variant, **contract)))
 
     @rule(session=rules)
     def change_the_session_rule(self, session: Fields) -> None:
@@ -386,7 +389,7 @@ class ExactSessions(RuleBasedStateMachine):
             if known := self.rows + rows:
                 rows.append(echo.of(known[-1 - echo.which % len(known)], self.at.variant.gap))
         self.rows += rows
-        return [_line(row) for row in rows] + [JUNK[place] for place in batch.junk]
+        return [_line(row, self.at.variant) for row in rows] + [JUNK[place] for place in batch.junk]
 
     def _range(self, place: int, before: int, behind: int) -> list[str]:
         """A stale session partition, if there is one, and some of its neighbours."""
@@ -452,6 +455,21 @@ class ExactSessionsOfPeople(ExactInterleavings):
         return replace(variant, by_person=True, shared_above=variant.shared_above or 1)
 
 
+class ExactMeaning(ExactInterleavings):
+    """Enrichments, attributes and identity, all of them at once; sessions of users or of people."""
+
+    def possible(self, variant: StreamVariant) -> StreamVariant:
+        shared_above = variant.shared_above or 1
+        stated = {"looks_up": True, "visits": True, "pasts": True, "converts": True, "shared_above": shared_above}
+        engaged, bounce = variant.engaged or "ga4", variant.bounce or "one_view"
+        return replace(variant, **stated, columns=tuple(AGGREGATES), engaged=engaged, bounce=bounce)
+
+    @rule(shelves=st.sampled_from(sorted(SHELVES)), payment_ignored=st.booleans())
+    def change_the_data(self, shelves: str, payment_ignored: bool) -> None:
+        """Nothing else, which would make all partitions pending by itself."""
+        self.at.change(replace(self.at.variant, shelves=shelves, payment_ignored=payment_ignored))
+
+
 class ExactSessionsThroughAssets(ExactSessions):
     """Each step is a run of Dagster's, which knows partitions up to today's.
 
@@ -466,8 +484,10 @@ class ExactSessionsThroughAssets(ExactSessions):
         return replace(variant, **changes)
 
 
-def _line(row: Fields) -> bytes:
-    return json.dumps({name: value for name, value in row.items() if value is not None}).encode()
+def _line(row: Fields, variant: StreamVariant) -> bytes:
+    visit = web_visits.fields_of(row["visit"]) if variant.visits else {}
+    fields = {**row, "visit": None, **visit}
+    return json.dumps({name: value for name, value in fields.items() if value is not None}).encode()
 
 
 def _before(key: str, calendar: Calendar) -> str:

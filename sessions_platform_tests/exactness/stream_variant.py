@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.memory_budget import MemoryBudget
 from sessions_platform.transforms.reference_sessionizer import Column, Outcomes, Rule
+from sessions_platform_tests.exactness import web_visits
 
 # Columns of the sessions table that a stream may ask for.
 AGGREGATES: dict[str, Column] = {
@@ -58,6 +59,8 @@ class StreamVariant:
     # the contract
     looks_up: bool = False
     shelves: str = "first"  # of SHELVES
+    visits: bool = False  # whether rows say by which way and with what somebody came, which enrichments read
+    payment_ignored: bool = True
     allowed: tuple[str, ...] | None = None  # event types
     at_least: float | None = None  # amount
     keeps_last: bool = False
@@ -93,7 +96,7 @@ class StreamVariant:
     @property
     def aggregates(self) -> dict[str, Column]:
         """The columns of the sessions table that are made of events, by name."""
-        own = {name: AGGREGATES[name] for name in self.columns} | (OF_LOOKUPS if self.looks_up else {})
+        own = {name: AGGREGATES[name] for name in self.columns} | self._of_enrichments
         return own | (OF_CONVERSIONS if self.converts else {})
 
     @property
@@ -143,12 +146,22 @@ class StreamVariant:
         return ZoneInfo(self.timezone)
 
     @property
-    def _of_lookups(self) -> list[str]:
-        return list(OF_LOOKUPS) if self.looks_up else []
+    def _of_enrichments(self) -> dict[str, Column]:
+        return (OF_LOOKUPS if self.looks_up else {}) | (web_visits.ATTRIBUTES if self.visits else {})
+
+    @property
+    def data(self) -> tuple[Any, ...]:
+        """What values of enriched columns depend on besides the event: where it differs, they are to be made anew."""
+        return (self.shelves if self.looks_up else None, self.payment_ignored if self.visits else None)
 
     def looked_up(self, page: str | None) -> dict[str, str | None]:
         """What the table says of a page, as a column of the event."""
         return {"shelf": SHELVES[self.shelves].get(page or "")} if self.looks_up else {}
+
+    @property
+    def _enrichments(self) -> dict[str, Any]:
+        of_visits = web_visits.enrichments(payment_ignored=self.payment_ignored) if self.visits else {}
+        return of_visits | (self._lookup if self.looks_up else {})
 
     @property
     def _lookup(self) -> dict[str, Any]:
@@ -175,6 +188,8 @@ class StreamVariant:
             "campaign": {"nullable": True},
             "seq": {"type": "integer", "nullable": True},
         }
+        if self.visits:
+            columns |= {name: {"from": field, "nullable": True} for name, field in web_visits.FIELDS.items()}
         session = {
             "by": "person" if self.most_users else "user",
             "gap": _spelled(self.gap),
@@ -190,7 +205,7 @@ class StreamVariant:
             "passive": list(self.passive_types) or None,
             **({"id": "campaign", "id_within": _spelled(self.id_within)} if self.by_tool else {}),
             "primary_action": list(self.priorities) or "most_frequent",
-            "columns": {name: _as_key(self.aggregates[name]) for name in (*self.columns, *self._of_lookups)},
+            "columns": {name: _as_key(self.aggregates[name]) for name in (*self.columns, *self._of_enrichments)},
             "views": ["view"],
             "conversions": CONVERSIONS if self.converts else {},
             "engaged": self._engaged,
@@ -205,7 +220,7 @@ class StreamVariant:
             "columns": columns,
             "sequence": self.rule.sequence,
             "identity": None if self.shared_above is None else {**IDENTITY, "shared_above": self.shared_above},
-            "enrich": self._lookup if self.looks_up else {},
+            "enrich": self._enrichments,
             "duplicates": {
                 "compare": self.compared if isinstance(self.compared, str) else list(self.compared),
                 "keep": "last" if self.keeps_last else "first",
