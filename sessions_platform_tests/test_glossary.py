@@ -106,7 +106,7 @@ def test_the_glossary_has_the_tables_and_columns_of_the_ledger(loaded: Loaded) -
 
 def test_every_table_view_and_column_of_a_stream_is_named(loaded: Loaded) -> None:
     tables = columns_of(loaded.context, NAME)
-    own = {"total_amount", "landing_page", "pages"}  # session columns of the demo's file
+    own = {"total_amount", "landing_page", "pages", "channel", "device"}  # session columns of the demo's file
     named = in_code(section("## A stream's tables"))
     assert tables.keys() - named == set()
     assert set().union(*tables.values()) - own - named == set()

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -16,6 +17,12 @@ from sessions_platform.demo.events import Planted, land_week, lines_of_week
 from sessions_platform.demo.served import PLAIN, served
 from sessions_platform.demo.served_by import ServedBy
 from sessions_platform.settings import DEMO_STREAMS, Settings, make_home
+
+if TYPE_CHECKING:
+    from sessions_platform.pipeline.context import StreamContext
+
+# Tables of the summary that count sessions: titles, and columns of the sessions table.
+_SHOWN_BY = {"Sessions by channel": "channel", "Sessions by device": "device", "Top primary actions": "primary_action"}
 
 
 @dataclass(frozen=True)
@@ -92,17 +99,22 @@ def _print_summary(week: _Week) -> None:
 
     (stream_context,) = open_contexts(week.settings, [week.stream])
     stats = status(stream_context)
-    actions = stream_context.database.query(
-        f"select primary_action, count(*) as sessions from {week.stream}.sessions group by 1 order by 2 desc, 1 limit 5"
-    )
     console = Console()
     console.print()
     console.print(_counts(stats, week))
     console.print(_pairs("Rejected, by reason", "rows", stats["rejected_by_reason"]))
-    console.print(
-        _pairs("Top primary actions", "sessions", {row["primary_action"]: row["sessions"] for row in actions})
-    )
+    for title, column in _SHOWN_BY.items():
+        console.print(_pairs(title, "sessions", _sessions_by(stream_context, column)))
     _point_further(console, week)
+
+
+def _sessions_by(stream_context: "StreamContext", column: str) -> dict[str, int]:
+    """How many sessions have each value of the column, the most frequent five."""
+    rows = stream_context.database.query(
+        f"select coalesce({column}, '(none)') as value, count(*) as sessions from {stream_context.stream.name}.sessions"
+        " group by 1 order by 2 desc, 1 limit 5"
+    )
+    return {row["value"]: row["sessions"] for row in rows}
 
 
 def _counts(stats: dict, week: _Week) -> Table:

@@ -98,6 +98,9 @@ def test_a_demo_that_is_interrupted_ends_with_130_and_the_next_one_shows_progres
     again = in_terminal(tmp_path, "demo")
     assert again.code == 0
     assert "nothing lost, 0 rows unaccounted for" in again.text
+    shown = re.findall(r"^│ .+ │$", (Path(__file__).parents[2] / "README.md").read_text(), re.MULTILINE)
+    assert len(shown) > 10
+    assert [row for row in shown if row not in again.text] == []
     assert re.search(r"validating +\d+% [\d,]+ rows", again.text)
     status = in_terminal(tmp_path, "status", "web_shop", "--json")
     assert json.loads(status.lines[-1])["pending"] == {"landing": [], "session": []}
