@@ -4,9 +4,10 @@ Here belong which rows and columns there are, and where they are read: sessions 
 events in the lake. Not here: how a server or a file is read (`storage`), and what opens a stream (`api`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -14,15 +15,17 @@ import polars as pl
 from psycopg.sql import SQL, Composed, Identifier
 
 from sessions_platform.contracts.calendar import Window
+from sessions_platform.contracts.column_types import OWN_USER_ID
 from sessions_platform.contracts.events import event_columns
 from sessions_platform.contracts.polars_types import UTC_MICROSECONDS, in_window
 from sessions_platform.contracts.rejected_events import REJECTED_EVENTS
 from sessions_platform.contracts.sessions import ADDED_BY_WAREHOUSE, session_columns, sessionized_columns
 from sessions_platform.contracts.stream import Stream
-from sessions_platform.engines.accepted_events import events_near
+from sessions_platform.engines.accepted_events import events_near, resolve_by
 from sessions_platform.errors import UserError
 from sessions_platform.operations.dead_letters import Filter, find_rejected_records
 from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.transforms.people import Resolve
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,6 +42,9 @@ REJECTED_RECORDS: dict[str, pl.DataType] = {
     "replacement_uri": pl.String(),
     "replacement_position": pl.Int64(),
 }
+
+# Of accepted events, where sessions are cut by person: whose they are.
+PERSON_ID = "person_id"
 
 _FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
@@ -122,6 +128,7 @@ class LakeRows:
         schema: the columns of the asset, in order.
         window: of event_timestamp.
         columns: some of the asset's, in this order; all of them by default. UserError where there is no such one.
+        resolve: gives accepted events their person, which is then shown as `PERSON_ID`; None where nobody's is.
     """
 
     def __init__(
@@ -131,35 +138,50 @@ class LakeRows:
         schema: Mapping[str, pl.DataType],
         window: Window,
         columns: Sequence[str] | None,
+        resolve: Callable[[], Resolve] | None = None,
     ) -> None:
-        self._columns = _chosen(schema, columns)
+        self._columns = _chosen({**schema, PERSON_ID: pl.String()} if resolve else schema, columns)
+        self._person = _with_person(resolve()) if resolve and PERSON_ID in self._columns else None
         self._lake, self._paths, self._schema, self._window = context.lake, paths, schema, window
 
     def frame(self) -> pl.DataFrame:
         """All of them. UserError where a lake file is missing or damaged."""
         rows = self._lake.scan(self._paths, self._schema, "event_timestamp", self._window.overlaps)
-        return rows.filter(in_window(self._window)).select(*self._columns).collect()
+        return self._shown(rows).collect()
 
     def batches(self) -> "pa.RecordBatchReader":
         """The same as Arrow batches, of a few row groups of a file each."""
         import pyarrow as pa
 
         blocks = self._lake.blocks(self._paths, self._schema, "event_timestamp", self._window.overlaps)
-        wanted = (block.filter(in_window(self._window)).select(*self._columns) for block in blocks)
+        wanted = (self._shown(block.lazy()).collect() for block in blocks)
         schema = pl.DataFrame(schema=self._columns).to_arrow().schema
         return pa.RecordBatchReader.from_batches(
             schema, (batch for block in wanted for batch in block.to_arrow().to_batches())
         )
 
+    def _shown(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        inside = rows.filter(in_window(self._window))
+        return (self._person(inside) if self._person else inside).select(*self._columns)
+
+
+def _with_person(resolve: Resolve) -> Resolve:
+    """A function that adds the person as `PERSON_ID`, and leaves `user_id` as it was accepted."""
+    return lambda events: resolve(events).rename({"user_id": PERSON_ID, OWN_USER_ID: "user_id"})
+
 
 def events(context: StreamContext, window: Window, columns: Sequence[str] | None = None) -> LakeRows:
     """The accepted events of the window, with the columns of ``contracts.events.event_columns``.
 
-    An event that landed in several landing partitions is there several times; in `sessionized_events` it is once.
+    An event that landed in several landing partitions is there several times; in `sessionized_events` it is once. Where
+    sessions are cut by person, `PERSON_ID` is the last column: the person by all links of now, unless the stream has a
+    column of that name.
     """
     context.prepare()
-    paths = events_near(context.ledger.landings(), window)
-    return LakeRows(context, paths, event_columns(context.stream), window, columns)
+    landings, schema = context.ledger.landings(), event_columns(context.stream)
+    has_people = context.stream.persons is not None and PERSON_ID not in schema
+    resolve = partial(resolve_by, context.lake, context.stream, landings) if has_people else None
+    return LakeRows(context, events_near(landings, window), schema, window, columns, resolve)
 
 
 def sessionized_events(context: StreamContext, window: Window, columns: Sequence[str] | None = None) -> LakeRows:

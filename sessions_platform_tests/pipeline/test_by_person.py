@@ -1,6 +1,7 @@
 """Sessions by person: those of one sort of all accepted events with the person as their user, in any order."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,8 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sessions_platform.contracts.stream_checks import cross_key_issues
+from sessions_platform.memory_budget import MemoryBudget
 from sessions_platform.operations.erase import dry_run, erase
 from sessions_platform.operations.rebuild import rebuild
+from sessions_platform.operations.report.lake_counts import count_silences
+from sessions_platform.operations.rows import events, window_of
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.transforms import reference_sessionizer as reference
 from sessions_platform_tests.contexts import line
@@ -105,6 +109,23 @@ def test_the_visit_before_the_log_in_is_in_the_session_of_the_person(open_contex
         ("tv", "tv"),
         ("ann", "ann"),
     ]
+
+
+def test_events_and_reports_show_the_person(open_context: Open) -> None:
+    small = open_context(**KEYS)
+    visits = lines(("phone", None, 0), ("phone", "ann", 5), ("pc", "ann", 20), ("tv", None, 7), ("phone", None, 90))
+    put(small, "a", visits, DAYS[0])
+    run_pending(small)
+    shown = events(small, window_of(small.stream, None, None), ["user_id", "person_id", "device"])
+    whose = [("ann", "ann", "pc"), ("ann", "ann", "phone"), *[("phone", "ann", "phone")] * 2, ("tv", "tv", "tv")]
+    assert sorted(shown.frame().rows()) == whose
+    assert sorted(pl.DataFrame(shown.batches()).rows()) == whose
+    gaps = [timedelta(minutes=10), timedelta(minutes=30), timedelta(hours=2)]
+    for context in (small, replace(small, memory=MemoryBudget(1, 1))):
+        counted = count_silences(context, context.ledger.landings(), None, gaps, gaps)
+        assert counted.users == 2
+        assert counted.sessions["sessions"].to_list() == [4, 3, 2]
+    assert len(sessions(small)) == 3
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ import polars as pl
 
 from sessions_platform.contracts.calendar import Window
 from sessions_platform.contracts.polars_types import in_window
-from sessions_platform.engines.accepted_events import events_near
+from sessions_platform.engines.accepted_events import events_near, resolve_by
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.storage.ledger.ledger import LandingVersion
 from sessions_platform.transforms.activity import is_active
@@ -53,7 +53,8 @@ def count_silences(
 ) -> Silences:
     """The silences of all users, and the sessions that each gap would give, exactly, over all landing partitions.
 
-    Passive events are left out, since they neither open nor extend sessions.
+    Where sessions are cut by person, the users are people. Passive events are left out, since they neither open nor
+    extend sessions.
 
     Args:
         context: the stream's; its `memory` is what rows may take.
@@ -78,12 +79,13 @@ def count_silences(
     )
     size = sum(landing.accepted for landing in landings) * _BYTES_OF_EVENT
     buckets = context.buckets_for(size // _SHARE)
+    resolve = resolve_by(context.lake, context.stream, landings)
     if buckets == 1:
         events = context.lake.scan(paths, schema, "event_timestamp", window.overlaps).filter(wanted)
-        return count(events)
+        return count(resolve(events).select(looked_at))
     spill = context.spill(schema, buckets, pl.col("user_id").hash())
     for block in context.lake.blocks(paths, schema, "event_timestamp", window.overlaps):
-        spill.add(block.filter(wanted))
+        spill.add(resolve(block.lazy().filter(wanted)).select(looked_at).collect())
     parts = (count(spill.bucket(n)) for n in range(buckets))
     return _sum(list(parts))
 
