@@ -82,7 +82,8 @@ class OpenStream:
     ) -> "pl.DataFrame":
         """The accepted events of these times, a row each, in any order; read from the lake.
 
-        An event that was delivered on two days is there twice, and once in `sessionized_events`.
+        An event that was delivered on two days is there twice, and once in `sessionized_events`. Where sessions are cut
+        by person, `person_id` says whose it is, and `user_id` is as it was accepted.
         """
         from sessions_platform.operations import rows
 
@@ -188,6 +189,16 @@ class OpenStream:
         from sessions_platform.orchestration.commands import rebuild_stream
 
         return rebuild_stream(self.settings, self.name)
+
+    def train(self, *scores: str) -> list[dict[str, Any]]:
+        """Train the models of scores, and score the sessions by them; what `sessions-platform scores` lists afterwards.
+
+        Args:
+            scores: their names; all scores of the stream by default.
+        """
+        from sessions_platform.orchestration.commands import train_scores
+
+        return train_scores(self.settings, self.name, scores)
 
     def deliver(self, *targets: str, verify: bool = False) -> dict[str, Any]:
         """Deliver to targets what they lack of the loaded sessions; what the status says of them afterwards.

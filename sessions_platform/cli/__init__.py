@@ -36,6 +36,8 @@ COMMANDS = {
     "presets": Entry(f"{_MODULES}.presets:presets", "List the tools whose files a stream reads by a name."),
     "status": Entry(f"{_MODULES}.query:status", "Show what streams contain, and what is pending or stale."),
     "report": Entry(f"{_MODULES}.report:report", "Write a page with pictures of a stream's sessions."),
+    "scores": Entry(f"{_MODULES}.scores:scores", "List scores with their models, and how good those are."),
+    "train": Entry(f"{_MODULES}.scores:train", "Train the models of a stream's scores, and score its sessions."),
     "files": Entry(f"{_MODULES}.query:files", "List the lake files with the current rows of an asset."),
     "sql": Entry(f"{_MODULES}.query:sql", "Query the warehouse, read-only."),
     "reader-url": Entry(f"{_MODULES}.query:reader_url", "Print where readers log in to the embedded PostgreSQL."),

@@ -15,6 +15,8 @@ EXAMPLES = {
     "presets": "sessions-platform presets",
     "report": "sessions-platform report app --html app.html",
     "status": "sessions-platform status app",
+    "scores": "sessions-platform scores app",
+    "train": "sessions-platform train app purchase",
     "dbt": "sessions-platform dbt shop models/shop.yml",
     "metrics": "sessions-platform metrics --to /var/lib/node_exporter/sessions.prom",
     "dashboards": "sessions-platform dashboards /etc/grafana/sessions",

@@ -17,6 +17,7 @@ from sessions_platform.operations.skipped import were_skipped
 
 _NAMED = 3  # of a list, how many are named
 _LABEL = 11  # columns of "partitions" and a space
+_SHOWN_METRICS = ("auc", "auc_of_event_count", "brier")
 _KINDS = ("accepted", "rejected", "duplicates", "skipped")
 
 Document = Mapping[str, Any]
@@ -103,6 +104,10 @@ def _stale(document: Document) -> Iterator[str]:
         if behind := target["behind"]:
             deliver = f"Fix: sessions-platform deliver {document['stream']}, or switch the sensors on"
             yield f"{_counted(behind, 'session partition')} to deliver to {name}: {_first(behind)}. {deliver}"
+    for score in document.get("scores", ()):
+        if score["state"] != "current":
+            train = f"Fix: sessions-platform train {document['stream']} {score['score']}"
+            yield f"the score {score['score']} has no model of what it is now: {score['state']}. {train}"
     if older := document.get("validated_with_older_references"):
         yield f"{_counted(older, 'landing partition')} validated with older references: {_first(older)}"
 
@@ -133,8 +138,18 @@ def _numbers(document: Document) -> Iterator[tuple[str, str]]:
     for name, target in document.get("targets", {}).items():
         at = str(target["delivered_at"] or "never")[:16]
         yield "target", f"{name}, {target['place']}: {target['partitions']:,} session partitions, delivered {at}"
+    for score in document.get("scores", ()):
+        yield "score", _score(score)
     for path in document.get("landing_files", ()):
         yield "landed", path
+
+
+def _score(score: Mapping[str, Any]) -> str:
+    if score["trained_at"] is None:
+        return f"{score['score']}: untrained"
+    metrics = "".join(f", {name} {value:.3f}" for name, value in score["metrics"].items() if name in _SHOWN_METRICS)
+    due = f"; {score['due']:,} session partitions to score" if score["due"] else ""
+    return f"{score['score']}: {score['state']}, trained {str(score['trained_at'])[:16]}{metrics}{due}"
 
 
 def _counted(items: Sequence[Any], noun: str) -> str:

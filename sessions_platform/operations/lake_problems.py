@@ -10,6 +10,7 @@ from typing import Any
 from sessions_platform.storage.ledger.ledger import LakeFile
 
 QUARANTINED = "quarantined_files"
+SCORE_MODELS = "score_models"
 
 
 class Kind(StrEnum):
@@ -26,8 +27,8 @@ class Problem:
 
     Attributes:
         kind: what is wrong.
-        asset: whose rows are concerned; `quarantined_files` for copies of landing files.
-        partition: the key of the partition; empty for copies.
+        asset: whose rows are concerned; `quarantined_files` for copies of landing files, `score_models` for models.
+        partition: the key of the partition; empty for copies, and for models the name of the score.
         path: the file in the lake; empty where numbers differ.
         rows: how many rows are concerned.
         detail: what was found.

@@ -20,7 +20,7 @@ from sessions_platform.contracts.formats import FORMATS
 from sessions_platform.contracts.polars_types import key_expr
 from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.operations.exclusion import remaking
-from sessions_platform.operations.lake_problems import QUARANTINED, Problem
+from sessions_platform.operations.lake_problems import QUARANTINED, SCORE_MODELS, Problem
 from sessions_platform.operations.landing_places import digest_of
 from sessions_platform.operations.quarantined_files import copy_again
 from sessions_platform.pipeline.context import StreamContext
@@ -39,7 +39,16 @@ from sessions_platform.storage.lake.stored_file import StoredFile
 from sessions_platform.storage.ledger.ledger import KnownFile, LakeFile, LandingVersion, Snapshot
 from sessions_platform.transforms.erasure import has_only_nulls
 
-_ORDER = ("raw_events", "events", "rejected_events", "identity_links", "sessionized_events", "sessions", QUARANTINED)
+_ORDER = (
+    "raw_events",
+    "events",
+    "rejected_events",
+    "identity_links",
+    "sessionized_events",
+    "sessions",
+    QUARANTINED,
+    SCORE_MODELS,
+)
 
 
 class _NotRepairableError(Exception):
@@ -99,6 +108,7 @@ class _Repair:
             "sessionized_events": self._sessionized_events,
             "sessions": self._sessions,
             QUARANTINED: self._quarantined,
+            SCORE_MODELS: self._score_model,
         }
         try:
             return Outcome(problem, True, ways.get(problem.asset, self._validated_rows)(problem))
@@ -279,6 +289,11 @@ class _Repair:
         if uri := copy_again(self._context, problem.path):
             return f"copied again from {uri}"
         raise _NotRepairableError("no landing file has these bytes any more")
+
+    def _score_model(self, problem: Problem) -> str:
+        """Trained anew it may be another model, of the sessions that there are now: that is for the user to say."""
+        train = f"sessions-platform train {self._context.stream.name} {problem.partition}"
+        raise _NotRepairableError(f"a model is not made anew by itself. Fix: {train}")
 
     def _replace(self, file: LakeFile, stored: StoredFile, uris: Sequence[str] | None = None) -> None:
         if not self._context.ledger.replace_file(file, stored, uris):

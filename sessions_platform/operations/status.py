@@ -64,10 +64,20 @@ def status(context: StreamContext, found: Found | None = None) -> dict[str, Any]
         "validated_with_older_references": validated_with_older_references(context),
         "skipped_files": skipped_files(found),
         "targets": target_statuses(context),
+        **_scores(context),
         "hints": [*hints(context, found, landings), *target_hints(context)],
         "lake": _lake(context),
         "warehouse": context.database.shown,
     }
+
+
+def _scores(context: StreamContext) -> dict[str, Any]:
+    """What there is to say of scores; nothing of most streams, which state none."""
+    if not context.stream.scores:
+        return {}
+    from sessions_platform.operations.score_status import score_status  # it imports polars
+
+    return {"scores": score_status(context)}
 
 
 def _found_or_told(context: StreamContext) -> Found:

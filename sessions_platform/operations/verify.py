@@ -12,13 +12,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from sessions_platform.contracts.sessions import sessionized_columns
-from sessions_platform.operations.lake_problems import Kind, Problem
+from sessions_platform.operations.lake_problems import SCORE_MODELS, Kind, Problem
 from sessions_platform.operations.quarantined_files import damaged_copies, missing_copies
 from sessions_platform.operations.repair import repair
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.identity import differing_partitions
 from sessions_platform.pipeline.progress import count, steps
+from sessions_platform.pipeline.scores import current_models
 from sessions_platform.storage.lake.errors import DamagedFileError, LakeFileError, MissingFileError
+from sessions_platform.storage.lake.texts import is_whole_text
 from sessions_platform.storage.ledger.ledger import LakeFile, LandingVersion, SessionVersion
 
 
@@ -105,6 +107,7 @@ class _Examination:
         for path, is_missing in self._quarantined():
             kind = Kind.missing if is_missing else Kind.damaged
             yield Problem(kind, "quarantined_files", "", path, 0, "the copy of a landing file")
+        yield from self._models()
         yield from self._counts()
 
     def of_file(self, file: LakeFile) -> Problem | None:
@@ -127,6 +130,19 @@ class _Examination:
         yield from ((path, True) for path in missing_copies(self._context))
         if self._deep:
             yield from ((path, False) for path in damaged_copies(self._context))
+
+    def _models(self) -> Iterator[Problem]:
+        """Models that sessions are scored by; older ones may have been deleted."""
+        for name, model in current_models(self._context).items():
+            self.files += 1
+            if kind := self._model(model.path):
+                yield Problem(kind, SCORE_MODELS, name, model.path, 0, f"the model of the score {name}")
+
+    def _model(self, path: str) -> Kind | None:
+        lake = self._context.lake
+        if not lake.exists(path):
+            return Kind.missing
+        return None if not self._deep or is_whole_text(lake, path) else Kind.damaged
 
     def _counts(self) -> Iterator[Problem]:
         context, ledger = self._context, self._context.ledger

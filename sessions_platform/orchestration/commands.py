@@ -1,5 +1,5 @@
 """The commands that need the Dagster instance: `ingest`, `run`, `rebuild`, `deliver`, `rejected replay`, `drop`,
-`purge`.
+`purge`, `train`.
 
 They run the same jobs as the UI, on the same instance. Here belongs which runs a command needs. Not here: what
 needs no run (`operations`), and arguments and output (`cli`).
@@ -22,6 +22,7 @@ from sessions_platform.operations.landing_places import landing_partition, parti
 from sessions_platform.operations.repaired_rows import read_rows_by_stream
 from sessions_platform.operations.replay import replay
 from sessions_platform.operations.replay_report import Replay
+from sessions_platform.operations.score_status import score_status
 from sessions_platform.operations.status import status
 from sessions_platform.operations.target_status import target_status
 from sessions_platform.orchestration.dagster_home import dagster_home
@@ -31,6 +32,7 @@ from sessions_platform.orchestration.jobs import job_name, landing_ranges, score
 from sessions_platform.orchestration.loaded_streams import STREAM
 from sessions_platform.orchestration.purge import purge
 from sessions_platform.orchestration.runs import Runner, runner
+from sessions_platform.orchestration.scores import model_key
 from sessions_platform.orchestration.sensors import ACTIVE
 from sessions_platform.pipeline.context import StreamContext, open_contexts
 from sessions_platform.pipeline.ingest import past_source
@@ -124,6 +126,35 @@ def rebuild_stream(settings: Settings, name: str) -> dict[str, Any]:
         _deliver_behind(stream_context, runs)
         _score_due(stream_context, runs)
     return status(stream_context)
+
+
+def train_scores(settings: Settings, name: str, scores: Sequence[str]) -> list[dict[str, Any]]:
+    """Train models of a stream's scores, and score what comes to be due by them.
+
+    Args:
+        settings: the platform's.
+        name: the stream's.
+        scores: their names; all where there is none.
+
+    Returns:
+        What is known of the scores afterwards, as `score_status` has it.
+
+    Raises:
+        UserError: the stream states no score of that name, or none at all.
+        RunFailedError: a run failed, as where there are too few sessions, or the extra `ml` is not installed.
+    """
+    (stream_context,) = open_contexts(settings, [name])
+    stream = stream_context.stream
+    if unknown := [score for score in scores if score not in stream.scores]:
+        there = f"it has {', '.join(stream.scores)}" if stream.scores else "it has none"
+        raise UserError(f"{name} has no score {unknown[0]}. Fix: name one that the stream's file states; {there}.")
+    if not stream.scores:
+        raise UserError(f"{name} has no scores. Fix: state `scores` in {stream.path}, as in scores: [purchase].")
+    models = [model_key(stream, score) for score in scores or stream.scores]
+    with runner(settings) as runs:
+        runs.run(job_name(stream, "train_scores"), assets=models)
+        _score_due(stream_context, runs)
+    return score_status(stream_context)
 
 
 def deliver_stream(settings: Settings, name: str, targets: Sequence[str], *, verify: bool) -> dict[str, Any]:

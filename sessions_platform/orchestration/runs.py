@@ -6,7 +6,7 @@ command runs (`commands.py`).
 
 import os
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,13 +32,20 @@ class Runner:
         shield_helpers(instance)
         self._definitions = build(settings)
 
-    def run(self, job: str, partitions: tuple[str, str] | None = None, config: Mapping[str, Any] | None = None) -> str:
+    def run(
+        self,
+        job: str,
+        partitions: tuple[str, str] | None = None,
+        config: Mapping[str, Any] | None = None,
+        assets: Sequence[dg.AssetKey] | None = None,
+    ) -> str:
         """Run a job to its end.
 
         Args:
             job: its name, with the stream.
             partitions: first and last of the range to run for; None for a job without partitions.
             config: of its ops, by name.
+            assets: those of its assets that are materialized; all of them by default.
 
         Returns:
             The run id.
@@ -57,6 +64,7 @@ class Runner:
                 "loggers": {"json" if logs_are_json(os.environ) else "progress": {}},
                 "ops": dict(config or {}),
             },
+            asset_selection=assets,
             raise_on_error=False,
         )
         if not result.success:

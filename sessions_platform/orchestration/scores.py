@@ -52,7 +52,7 @@ def _model_asset(stream: Stream, name: str) -> dg.AssetsDefinition:
     predicted = f"{score.predicts or name}, of the {score.of.replace('_', ' ')}"
 
     @dg.asset(
-        key=_model_key(stream, name),
+        key=model_key(stream, name),
         description=f"The model of the score {name}, which predicts {predicted}. Materialize it to train it anew on "
         "the sessions that there are: nothing else does.",
         deps=[dg.AssetDep(key(stream, "sessions"), partition_mapping=EVERY_PARTITION)],
@@ -112,7 +112,7 @@ def _scores_asset(stream: Stream) -> dg.AssetsDefinition:
     @dg.asset(
         key=key(stream, "session_scores"),
         description="The scores of loaded sessions by the current models: a table of the warehouse.",
-        deps=[key(stream, "sessions"), *(_model_key(stream, name) for name in stream.scores)],
+        deps=[key(stream, "sessions"), *(model_key(stream, name) for name in stream.scores)],
         group_name=GROUP,
         tags=tags(stream, "session"),
         kinds={"postgres", "table"},
@@ -148,7 +148,8 @@ def _refreshes(stream: Stream) -> list[str]:
     return [job_name(stream, job) for job in ("refresh_sessions", "materialize_all")]
 
 
-def _model_key(stream: Stream, name: str) -> dg.AssetKey:
+def model_key(stream: Stream, name: str) -> dg.AssetKey:
+    """The key of the asset that is the model of a score."""
     return key(stream, f"score_model__{name}")
 
 
@@ -156,7 +157,7 @@ def score_jobs(stream: Stream) -> list[Any]:
     """To train all models of a stream, and to score its sessions by them."""
     if not stream.scores:
         return []
-    models = dg.AssetSelection.assets(*(_model_key(stream, name) for name in stream.scores))
+    models = dg.AssetSelection.assets(*(model_key(stream, name) for name in stream.scores))
     scores = dg.AssetSelection.assets(key(stream, "session_scores"))
     return [
         _job(stream, "train_scores", models, "Train the models of all scores on the sessions that there are."),

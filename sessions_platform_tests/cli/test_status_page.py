@@ -72,6 +72,22 @@ def test_what_a_source_has_is_called_by_its_name_and_a_server_skips_no_file() ->
     assert list(status_lines([server], None))[:3] == [f"✗ shop: {doubts[1]}", f"✗ shop: {doubts[0]}", ""]
 
 
+def test_a_score_says_when_its_model_was_trained_and_how_good_it_was_and_one_without_a_model_is_stale() -> None:
+    metrics = {"auc": 0.9204, "auc_of_event_count": 0.691, "log_loss": 0.27, "brier": 0.094}
+    current = {"score": "purchase", "state": "current", "trained_at": "2026-03-01 09:00:00", "metrics": metrics}
+    scores = [
+        {**current, "due": 2},
+        {"score": "bot", "state": "untrained", "trained_at": None, "metrics": {}, "due": 2},
+    ]
+    lines = list(status_lines([document(scores=scores)], None))
+    assert lines[0].endswith(
+        "the score bot has no model of what it is now: untrained. Fix: sessions-platform train shop bot"
+    )
+    said = [line.split(maxsplit=1)[1] for line in lines if line.startswith("  score ")]
+    measured = "auc 0.920, auc_of_event_count 0.691, brier 0.094; 2 session partitions to score"
+    assert said == [f"purchase: current, trained 2026-03-01 09:00, {measured}", "bot: untrained"]
+
+
 def test_rows_that_are_unaccounted_for_are_wrong() -> None:
     assert next(status_lines([document(raw_rows=12_350)], None)).startswith("✗ shop: 5 raw rows are unaccounted for.")
 

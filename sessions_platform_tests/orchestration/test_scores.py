@@ -3,7 +3,8 @@
 import dagster as dg
 import pytest
 
-from sessions_platform.orchestration.commands import run_stream
+from sessions_platform.errors import UserError
+from sessions_platform.orchestration.commands import run_stream, train_scores
 from sessions_platform_tests.orchestration.conftest import Home
 from sessions_platform_tests.orchestration.test_sensors import ranges, tick
 from sessions_platform_tests.pipeline.test_scores import DAYS, NAMES, SHOP, visits
@@ -60,3 +61,15 @@ def test_a_model_is_trained_by_a_job_of_its_own_and_a_refresh_scores(home: Home,
     refreshed = home.execute("refresh_sessions", DAYS[4], DAYS[4], instance)
     assert (refreshed.success, checks(refreshed)["scores_are_current"]) == (True, False)
     assert not home.execute("score_sessions", DAYS[4], DAYS[4], instance).success
+
+    with pytest.raises(UserError, match=r"has no score purchases\. Fix: .*purchase, again"):
+        train_scores(home.settings, home.name, ["purchases"])
+    before = home.stream_context.ledger.newest_score_models()
+    listed = train_scores(home.settings, home.name, ["purchase"])
+    assert [(score["score"], score["state"], score["due"]) for score in listed] == [
+        ("purchase", "current", 0),
+        ("again", "current", 0),
+    ]
+    after = home.stream_context.ledger.newest_score_models()
+    assert after["purchase"].trained_at > before["purchase"].trained_at
+    assert after["again"] == before["again"], "only what is named is trained"

@@ -16,6 +16,8 @@ import pytest
 from sessions_platform.errors import MissingExtraError, UserError
 from sessions_platform.operations.erase import erase
 from sessions_platform.operations.rebuild import rebuild
+from sessions_platform.operations.score_status import score_status
+from sessions_platform.operations.verify import verify
 from sessions_platform.orchestration.jobs import score_ranges
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.scores import check_scores, due_scores, score_sessions, train_score
@@ -170,6 +172,32 @@ def test_an_erased_users_scores_go_with_the_sessions(shop: StreamContext) -> Non
     receipt = erase(shop, ["u01"])
     assert not sessions & {session for session, _ in scores(shop)}
     assert any("scores" in sentence for sentence in receipt["may_remain"])
+
+
+def test_verification_finds_a_model_that_is_damaged_or_missing_and_leaves_its_training_to_the_user(
+    shop: StreamContext,
+) -> None:
+    model = train_score(shop, "purchase", RUN)
+    file = shop.lake.filesystem.root / model.path  # type: ignore[attr-defined]
+    assert verify(shop, RUN, deep=True).problems == []
+    file.write_bytes(file.read_bytes()[:-1])
+    (damaged,) = verify(shop, RUN, deep=True, repairing=True).problems
+    assert (damaged["kind"], damaged["path"], damaged["partition"]) == ("damaged", model.path, "purchase")
+    assert damaged["not_repaired"].endswith(f"Fix: sessions-platform train {shop.stream.name} purchase")
+    file.unlink()
+    (missing,) = verify(shop, RUN).problems
+    assert missing["kind"] == "missing"
+
+
+def test_scores_are_listed_with_the_state_of_their_models(shop: StreamContext) -> None:
+    model = train_score(shop, "purchase", RUN)
+    purchase, again = score_status(shop)
+    assert (purchase["state"], purchase["model"], purchase["due"]) == ("current", model.version, len(DAYS))
+    assert purchase["metrics"] == model.trained.model.metrics
+    assert (again["state"], again["trained_at"], again["metrics"]) == ("untrained", None, {})
+    other = stream(name=shop.stream.name, **{**SHOP, "scores": {"purchase": {"of": "next_session"}}})
+    (outdated,) = score_status(StreamContext(other, shop.source, shop.lake, shop.database))
+    assert (outdated["state"], outdated["model"]) == ("outdated", model.version)
 
 
 def test_a_model_that_is_damaged_is_noticed_and_trained_anew_with_the_same_text(shop: StreamContext) -> None:

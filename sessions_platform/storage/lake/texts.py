@@ -15,7 +15,7 @@ def write_text(lake: Lake, folder: str, text: str) -> str:
     The same text is stored once; a file of it that is damaged by now is replaced.
     """
     content = text.encode()
-    path = f"{folder}/{hashlib.sha256(content).hexdigest()}"
+    path = f"{folder}/{_digest(content)}"
     if lake.exists(path) and _content(lake, path) != content:
         lake.remove(path)
     return lake.quarantine(folder, [content])
@@ -36,9 +36,18 @@ def read_text(lake: Lake, path: str, fix: str) -> str:
         content = _content(lake, path)
     except FileNotFoundError:
         raise UserError(f"lake file {path}: it is missing. Fix: {fix}.") from None
-    if hashlib.sha256(content).hexdigest() != path.rpartition("/")[2]:
+    if _digest(content) != path.rpartition("/")[2]:
         raise UserError(f"lake file {path}: its bytes are not those that were written. Fix: {fix}.")
     return content.decode()
+
+
+def is_whole_text(lake: Lake, path: str) -> bool:
+    """Whether a file that is there has the bytes that its name says."""
+    return _digest(_content(lake, path)) == path.rpartition("/")[2]
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _content(lake: Lake, path: str) -> bytes:

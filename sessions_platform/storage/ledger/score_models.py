@@ -24,6 +24,9 @@ _CURRENT = """
 select distinct on (score) score, model, definition, path, features, metrics, trained_at
 from sessions_platform.score_models where stream = %s and definition = any(%s)
 order by score, trained_at desc, model"""
+_NEWEST = """
+select distinct on (score) score, model, definition, path, features, metrics, trained_at
+from sessions_platform.score_models where stream = %s order by score, trained_at desc, model"""
 
 
 @dataclass(frozen=True)
@@ -69,3 +72,7 @@ class ScoreModels(StreamLedger):
         """
         found = self._read(ScoreModel, _CURRENT, [self.stream, list(definitions.values())])
         return {each.score: each for each in found if definitions.get(each.score) == each.definition}
+
+    def newest_score_models(self) -> dict[str, ScoreModel]:
+        """The model that was published last of each score, whatever its definition was."""
+        return {each.score: each for each in self._read(ScoreModel, _NEWEST, [self.stream])}
