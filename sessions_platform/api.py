@@ -82,8 +82,9 @@ class OpenStream:
     ) -> "pl.DataFrame":
         """The accepted events of these times, a row each, in any order; read from the lake.
 
-        An event that was delivered on two days is there twice, and once in `sessionized_events`. Where sessions are cut
-        by person, `person_id` says whose it is, and `user_id` is as it was accepted.
+        An event that was delivered on two days is there twice, and once in `sessionized_events`. `user_id` is
+        as it was accepted. Where sessions are cut by person, `person_id` says whose it is, if `columns` names it: links
+        are read in all accepted events then, of whatever time.
         """
         from sessions_platform.operations import rows
 

@@ -13,6 +13,7 @@ import typer
 from sessions_platform.cli import terminal
 from sessions_platform.cli.output import wrapped
 from sessions_platform.cli.terminal import styled
+from sessions_platform.operations.lake_problems import SCORE_MODELS, train_again
 from sessions_platform.operations.skipped import were_skipped
 
 _NAMED = 3  # of a list, how many are named
@@ -77,9 +78,12 @@ def _wrong(document: Document) -> Iterator[str]:
     repair = f"Fix: sessions-platform verify {document['stream']} --repair"
     if missing := lake["missing_files"]:
         yield f"{len(missing)} of {lake['files']} lake files are missing: {_first(missing)}. {repair}"
-    if problems := lake["problems"]:
+    models = [problem for problem in lake["problems"] if problem.get("asset") == SCORE_MODELS]
+    if problems := [problem for problem in lake["problems"] if problem not in models]:
         found = [f"{problem['path'] or problem['partition']}, {problem['detail']}" for problem in problems]
         yield f"the last verification has left {len(problems)} problems: {_first(found)}. {repair}"
+    for model in models:
+        yield f"the model of a score, {model['path']}: {model['detail']}. Fix: {train_again(document['stream'], model)}"
     yield from document["hints"]
     yield from _skipped(document)
 
@@ -104,12 +108,19 @@ def _stale(document: Document) -> Iterator[str]:
         if behind := target["behind"]:
             deliver = f"Fix: sessions-platform deliver {document['stream']}, or switch the sensors on"
             yield f"{_counted(behind, 'session partition')} to deliver to {name}: {_first(behind)}. {deliver}"
-    for score in document.get("scores", ()):
+    yield from _stale_scores(document, run)
+    if older := document.get("validated_with_older_references"):
+        yield f"{_counted(older, 'landing partition')} validated with older references: {_first(older)}"
+
+
+def _stale_scores(document: Document, run: str) -> Iterator[str]:
+    scores = document.get("scores", ())
+    if due := max((score["due"] for score in scores), default=0):
+        yield f"{due:,} session {'partition' if due == 1 else 'partitions'} to score. {run}"
+    for score in scores:
         if score["state"] != "current":
             train = f"Fix: sessions-platform train {document['stream']} {score['score']}"
             yield f"the score {score['score']} has no model of what it is now: {score['state']}. {train}"
-    if older := document.get("validated_with_older_references"):
-        yield f"{_counted(older, 'landing partition')} validated with older references: {_first(older)}"
 
 
 def _numbers(document: Document) -> Iterator[tuple[str, str]]:

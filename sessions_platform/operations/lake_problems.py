@@ -3,6 +3,7 @@
 Not here: how it is found (`verify.py`), and what is done about it (`repair.py`).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -48,3 +49,8 @@ class Problem:
         """As a flat record, for people and for JSON."""
         names = ("kind", "asset", "partition", "path", "rows", "detail")
         return {name: str(value) if isinstance(value := getattr(self, name), Kind) else value for name in names}
+
+
+def train_again(stream: str, model: Mapping[str, Any]) -> str:
+    """The command that makes the model of a score anew, of a stream and the record of a problem with its file."""
+    return f"sessions-platform train {stream} {model['partition']}"

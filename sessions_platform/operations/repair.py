@@ -20,7 +20,7 @@ from sessions_platform.contracts.formats import FORMATS
 from sessions_platform.contracts.polars_types import key_expr
 from sessions_platform.contracts.raw_events import RAW_EVENTS
 from sessions_platform.operations.exclusion import remaking
-from sessions_platform.operations.lake_problems import QUARANTINED, SCORE_MODELS, Problem
+from sessions_platform.operations.lake_problems import QUARANTINED, SCORE_MODELS, Problem, train_again
 from sessions_platform.operations.landing_places import digest_of
 from sessions_platform.operations.quarantined_files import copy_again
 from sessions_platform.pipeline.context import StreamContext
@@ -292,7 +292,7 @@ class _Repair:
 
     def _score_model(self, problem: Problem) -> str:
         """Trained anew it may be another model, of the sessions that there are now: that is for the user to say."""
-        train = f"sessions-platform train {self._context.stream.name} {problem.partition}"
+        train = train_again(self._context.stream.name, problem.record)
         raise _NotRepairableError(f"a model is not made anew by itself. Fix: {train}")
 
     def _replace(self, file: LakeFile, stored: StoredFile, uris: Sequence[str] | None = None) -> None:

@@ -128,7 +128,7 @@ class LakeRows:
         schema: the columns of the asset, in order.
         window: of event_timestamp.
         columns: some of the asset's, in this order; all of them by default. UserError where there is no such one.
-        resolve: gives accepted events their person, which is then shown as `PERSON_ID`; None where nobody's is.
+        resolve: gives accepted events their person, shown where `columns` names `PERSON_ID`; None where nobody's is.
     """
 
     def __init__(
@@ -140,7 +140,8 @@ class LakeRows:
         columns: Sequence[str] | None,
         resolve: Callable[[], Resolve] | None = None,
     ) -> None:
-        self._columns = _chosen({**schema, PERSON_ID: pl.String()} if resolve else schema, columns)
+        known = {**schema, PERSON_ID: pl.String()} if resolve else schema
+        self._columns = _chosen(known, list(schema) if columns is None else columns)
         self._person = _with_person(resolve()) if resolve and PERSON_ID in self._columns else None
         self._lake, self._paths, self._schema, self._window = context.lake, paths, schema, window
 
@@ -174,8 +175,8 @@ def events(context: StreamContext, window: Window, columns: Sequence[str] | None
     """The accepted events of the window, with the columns of ``contracts.events.event_columns``.
 
     An event that landed in several landing partitions is there several times; in `sessionized_events` it is once. Where
-    sessions are cut by person, `PERSON_ID` is the last column: the person by all links of now, unless the stream has a
-    column of that name.
+    sessions are cut by person, `columns` may name `PERSON_ID`, unless the stream has a column of that name: the person
+    by all links of now, for which all accepted events of all time are read.
     """
     context.prepare()
     landings, schema = context.ledger.landings(), event_columns(context.stream)

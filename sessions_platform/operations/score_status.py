@@ -15,10 +15,11 @@ def score_status(context: StreamContext) -> list[dict[str, Any]]:
 
     `state` is `current`, `outdated` (the score means something else by the stream's file than when its newest model was
     trained, so nothing is scored by that) or `untrained`. `metrics` are those of the sessions that were held back, and
-    `due` is how many session partitions are to be scored.
+    `due` is how many session partitions are to be scored; 0 unless the state is `current`, since nothing else scores.
     """
     if not context.stream.scores:
         return []
+    context.prepare()
     current, newest, due = current_models(context), context.ledger.newest_score_models(), due_scores(context)
     return [
         {
@@ -28,7 +29,7 @@ def score_status(context: StreamContext) -> list[dict[str, Any]]:
             "of": score.of,
             "state": "current" if name in current else "outdated" if name in newest else "untrained",
             **_trained(current.get(name) or newest.get(name)),
-            "due": len(due.partitions),
+            "due": len(due.partitions) if name in current else 0,
         }
         for name, score in context.stream.scores.items()
     ]

@@ -135,14 +135,16 @@ class _Examination:
         """Models that sessions are scored by; older ones may have been deleted."""
         for name, model in current_models(self._context).items():
             self.files += 1
-            if kind := self._model(model.path):
-                yield Problem(kind, SCORE_MODELS, name, model.path, 0, f"the model of the score {name}")
+            if found := self._model(model.path):
+                yield Problem(found[0], SCORE_MODELS, name, model.path, 0, found[1])
 
-    def _model(self, path: str) -> Kind | None:
+    def _model(self, path: str) -> tuple[Kind, str] | None:
         lake = self._context.lake
         if not lake.exists(path):
-            return Kind.missing
-        return None if not self._deep or is_whole_text(lake, path) else Kind.damaged
+            return Kind.missing, "there is no such file"
+        if self._deep and not is_whole_text(lake, path):
+            return Kind.damaged, "its bytes are not those that were written"
+        return None
 
     def _counts(self) -> Iterator[Problem]:
         context, ledger = self._context, self._context.ledger

@@ -9,6 +9,7 @@ import os
 import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +142,8 @@ def train_scores(settings: Settings, name: str, scores: Sequence[str]) -> list[d
 
     Raises:
         UserError: the stream states no score of that name, or none at all.
-        RunFailedError: a run failed, as where there are too few sessions, or the extra `ml` is not installed.
+        RunFailedError: a run failed, as where there are too few sessions, or the extra `ml` is not installed. What
+            could be trained is trained then, and sessions are scored by it.
     """
     (stream_context,) = open_contexts(settings, [name])
     stream = stream_context.stream
@@ -151,9 +153,18 @@ def train_scores(settings: Settings, name: str, scores: Sequence[str]) -> list[d
     if not stream.scores:
         raise UserError(f"{name} has no scores. Fix: state `scores` in {stream.path}, as in scores: [purchase].")
     models = [model_key(stream, score) for score in scores or stream.scores]
+    failures: list[str] = []
     with runner(settings) as runs:
-        runs.run(job_name(stream, "train_scores"), assets=models)
-        _score_due(stream_context, runs)
+        train = partial(runs.run, job_name(stream, "train_scores"), assets=models)
+        for step in (train, partial(_score_due, stream_context, runs)):
+            try:
+                step()
+            except RunInterruptedError:
+                raise
+            except RunFailedError as failed:
+                failures.append(str(failed))
+    if failures:
+        raise RunFailedError("\n".join(failures))
     return score_status(stream_context)
 
 

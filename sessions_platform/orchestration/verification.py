@@ -4,14 +4,16 @@ Here belong configuration, metadata and the retry after a repair. Not here: what
 and how files are made anew (`operations/repair.py`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.errors import UserError
+from sessions_platform.operations.lake_problems import SCORE_MODELS, train_again
 from sessions_platform.operations.repair import repair
 from sessions_platform.operations.verify import problems_of, verify
 from sessions_platform.orchestration.failures import TRANSIENT, retried_when_transient
@@ -51,7 +53,7 @@ def verify_job(stream: Stream) -> dg.JobDefinition:
             where = first["path"] or f"{first['asset']} {first['partition']}"
             raise dg.Failure(
                 f"{stream.name}: {count} problems are left, of which the first is {where}: {first['detail']}. "
-                f"Fix: see `sessions-platform status {stream.name}`, and bring what is lost back from a backup.",
+                f"Fix: {_fix(stream, first)}.",
                 metadata=metadata,
                 allow_retries=False,
             )
@@ -59,6 +61,12 @@ def verify_job(stream: Stream) -> dg.JobDefinition:
 
     description = "Hold lake, ledger and warehouse against each other, and make what is lost or damaged anew."
     return job_of(stream, "verify", verify_stream, description)
+
+
+def _fix(stream: Stream, problem: Mapping[str, Any]) -> str:
+    if problem["asset"] == SCORE_MODELS:
+        return train_again(stream.name, problem)
+    return f"see `sessions-platform status {stream.name}`, and bring what is lost back from a backup"
 
 
 def verify_nightly(stream: Stream) -> dg.ScheduleDefinition:

@@ -77,15 +77,28 @@ def test_a_score_says_when_its_model_was_trained_and_how_good_it_was_and_one_wit
     current = {"score": "purchase", "state": "current", "trained_at": "2026-03-01 09:00:00", "metrics": metrics}
     scores = [
         {**current, "due": 2},
-        {"score": "bot", "state": "untrained", "trained_at": None, "metrics": {}, "due": 2},
+        {"score": "bot", "state": "untrained", "trained_at": None, "metrics": {}, "due": 0},
     ]
     lines = list(status_lines([document(scores=scores)], None))
-    assert lines[0].endswith(
+    run = "Fix: sessions-platform run shop, or switch the sensors on"
+    assert lines[0] == f"! shop: 2 session partitions to score. {run}"
+    assert lines[1].endswith(
         "the score bot has no model of what it is now: untrained. Fix: sessions-platform train shop bot"
     )
     said = [line.split(maxsplit=1)[1] for line in lines if line.startswith("  score ")]
     measured = "auc 0.920, auc_of_event_count 0.691, brier 0.094; 2 session partitions to score"
     assert said == [f"purchase: current, trained 2026-03-01 09:00, {measured}", "bot: untrained"]
+
+
+def test_a_broken_model_is_trained_anew_and_not_repaired() -> None:
+    model = {"asset": "score_models", "partition": "bot", "path": "shop/a", "detail": "there is no such file"}
+    events = {"asset": "events", "partition": DAYS[0], "path": "shop/b", "detail": "it has 1 rows of 2"}
+    lake = {"files": 30, "missing_files": [], "verified_at": None, "problems": [events, model]}
+    lines = list(status_lines([document(lake=lake)], None))
+    assert "left 1 problems: shop/b, it has 1 rows of 2. Fix: sessions-platform verify shop --repair" in lines[0]
+    assert lines[1] == (
+        "✗ shop: the model of a score, shop/a: there is no such file. Fix: sessions-platform train shop bot"
+    )
 
 
 def test_rows_that_are_unaccounted_for_are_wrong() -> None:

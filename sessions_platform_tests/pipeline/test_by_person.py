@@ -1,8 +1,9 @@
 """Sessions by person: those of one sort of all accepted events with the person as their user, in any order."""
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -10,7 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sessions_platform.contracts.events import event_columns
 from sessions_platform.contracts.stream_checks import cross_key_issues
+from sessions_platform.errors import UserError
 from sessions_platform.memory_budget import MemoryBudget
 from sessions_platform.operations.erase import dry_run, erase
 from sessions_platform.operations.rebuild import rebuild
@@ -126,6 +129,19 @@ def test_events_and_reports_show_the_person(open_context: Open) -> None:
         assert counted.users == 2
         assert counted.sessions["sessions"].to_list() == [4, 3, 2]
     assert len(sessions(small)) == 3
+
+
+def test_events_are_read_without_their_person_where_an_old_file_is_lost(open_context: Open) -> None:
+    context = open_context(**KEYS)
+    for day in (0, 2):
+        put(context, f"{day}", lines(("phone", "ann", day * 1440)), DAYS[day])
+    run_pending(context)
+    old, _ = context.ledger.landings()
+    context.lake.filesystem.delete(old.events_path)
+    window = window_of(context.stream, date(2026, 1, 3), None)
+    assert events(context, window).frame().columns == list(event_columns(context.stream))
+    with pytest.raises(UserError, match=re.escape(old.events_path)):
+        events(context, window, ["person_id"])
 
 
 @pytest.mark.slow

@@ -183,10 +183,11 @@ def test_verification_finds_a_model_that_is_damaged_or_missing_and_leaves_its_tr
     file.write_bytes(file.read_bytes()[:-1])
     (damaged,) = verify(shop, RUN, deep=True, repairing=True).problems
     assert (damaged["kind"], damaged["path"], damaged["partition"]) == ("damaged", model.path, "purchase")
+    assert damaged["detail"] == "its bytes are not those that were written"
     assert damaged["not_repaired"].endswith(f"Fix: sessions-platform train {shop.stream.name} purchase")
     file.unlink()
     (missing,) = verify(shop, RUN).problems
-    assert missing["kind"] == "missing"
+    assert (missing["kind"], missing["detail"]) == ("missing", "there is no such file")
 
 
 def test_scores_are_listed_with_the_state_of_their_models(shop: StreamContext) -> None:
@@ -194,7 +195,7 @@ def test_scores_are_listed_with_the_state_of_their_models(shop: StreamContext) -
     purchase, again = score_status(shop)
     assert (purchase["state"], purchase["model"], purchase["due"]) == ("current", model.version, len(DAYS))
     assert purchase["metrics"] == model.trained.model.metrics
-    assert (again["state"], again["trained_at"], again["metrics"]) == ("untrained", None, {})
+    assert (again["state"], again["trained_at"], again["metrics"], again["due"]) == ("untrained", None, {}, 0)
     other = stream(name=shop.stream.name, **{**SHOP, "scores": {"purchase": {"of": "next_session"}}})
     (outdated,) = score_status(StreamContext(other, shop.source, shop.lake, shop.database))
     assert (outdated["state"], outdated["model"]) == ("outdated", model.version)
