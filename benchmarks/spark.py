@@ -34,7 +34,11 @@ ROWS = 1_000_000
 DAYS = 10
 _NEAR_THE_GAP = 1000  # microseconds; Spark's session_window may count in milliseconds
 _LOCAL, _CLUSTER, _SAIL = "local[2]", "local-cluster[2,1,4096]", "sail"
-_CONFIGURED = "spark.driver.memory 4g\nspark.sql.session.timeZone UTC\n"
+_CONFIGURED = """
+spark.driver.memory 4g
+spark.sql.session.timeZone UTC
+spark.sql.parquet.outputTimestampType TIMESTAMP_MICROS
+"""
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,9 @@ def counted(written: str, sessions: str, events: str) -> dict[str, int]:
     """How many sessions and events the files have, by two expressions over their rows."""
     import duckdb
 
-    found = duckdb.sql(f"select {sessions}, {events} from read_parquet('{written}')").fetchone() or (0, 0)
+    with duckdb.connect() as connection:
+        query = f"select {sessions}, {events} from read_parquet('{written}')"
+        found = connection.execute(query).fetchone() or (0, 0)
     return {"sessions": found[0], "events": found[1]}
 
 
@@ -153,8 +159,9 @@ def in_spark(lake: str, folder: str, form: str) -> None:
         events = spark.read.parquet(*_paths(lake))
         if form == "session_window":
             sessions = events.groupBy("user_id", f.session_window("event_timestamp", "30 minutes"))
+            first, last = f.min("event_timestamp"), f.max("event_timestamp")
             found = sessions.agg(
-                f.count("*").alias("event_count"), f.min("event_timestamp"), f.max("event_timestamp")
+                f.count("*").alias("event_count"), first.alias("session_start"), last.alias("session_end")
             ).drop("session_window")
         else:
             by_user = Window.partitionBy("user_id").orderBy("event_timestamp", "event_id")
@@ -252,6 +259,7 @@ def _paths(lake: str) -> list[str]:
 @contextmanager
 def _server(master: str) -> Iterator[str]:
     """What `SESSIONS_SPARK` says for a master. Sail is started, and a driver of Spark has room for its work."""
+    from sessions_platform.engines.spark_session import open_session
     from sessions_platform_tests.servers.running import Server, free_port, listens
     from sessions_platform_tests.spark.java import provide_java
 
@@ -262,6 +270,7 @@ def _server(master: str) -> Iterator[str]:
             named = {"PYTHONPATH": str(measure.PROJECT), "POLARS_MAX_THREADS": "1"}
             with Server(command, Path(folder), lambda: listens(port), named):
                 yield f"sc://127.0.0.1:{port}"
+                open_session(f"sc://127.0.0.1:{port}").stop()  # which asks the server, for minutes if there is none
             return
         if master:
             (Path(folder) / "java").mkdir()
