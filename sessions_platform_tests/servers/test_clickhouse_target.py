@@ -273,6 +273,47 @@ def test_what_somebody_has_changed_is_found_and_made_whole(
         delivered(load_two_days(open_context(targets=stated(house))))
 
 
+@pytest.mark.parametrize(
+    ("name", "kind", "engine"),
+    [
+        ("sessions", "table", "(a Int64) engine = MergeTree order by a"),
+        ("sessions_rows", "table", "(a Int64) engine = Log"),
+        ("sessions_platform_delivery", "table", "(a Int64) engine = Log"),
+        ("sessions", "view", "as select 1 as a"),
+    ],
+)
+def test_what_is_somebody_elses_stays(
+    loaded: StreamContext, house: ClickHouse, name: str, kind: str, engine: str
+) -> None:
+    house.run(f"create {kind} shop.{name} {engine}")
+    if kind == "table":
+        house.run(f"insert into shop.{name} values (1)")
+    target = the_target(loaded)
+    with pytest.raises(TargetError, match=rf"it has another {name}, of engine .*Fix: state another prefix, or rename"):
+        target.apply(Changes(1, [ONE], lambda *_: iter([])))
+    assert house.run(f"select a from shop.{name}") == [(1,)]
+    assert house.run("select name from system.tables where database = 'shop'") == [(name,)]
+    house.run(f"drop {kind} shop.{name}")
+
+
+def test_errors_of_the_lake_are_not_told_as_the_servers(loaded: StreamContext) -> None:
+    def broken(*_: str) -> Iterator[pl.DataFrame]:
+        raise FileNotFoundError("block.parquet")
+
+    with pytest.raises(FileNotFoundError):
+        the_target(loaded).apply(Changes(1, [ONE], broken))
+
+
+def test_somebodys_copy_of_a_later_version_is_dropped(loaded: StreamContext, house: ClickHouse) -> None:
+    delivered(loaded)
+    house.run("insert into shop.sessions_rows select * except _version, 9000000000000000000 from shop.sessions_rows")
+    assert the_target(loaded).is_unfinished()
+    delivered(loaded)
+    assert not the_target(loaded).is_unfinished()
+    assert_nothing_is_left(house)
+    assert_equal_to_postgres(loaded)
+
+
 def test_new_columns_are_added_and_another_type_is_a_sentence(loaded: StreamContext, house: ClickHouse) -> None:
     def changed(**columns: Any) -> StreamContext:
         other = stream(name=loaded.stream.name, targets=stated(house), session={"columns": columns})

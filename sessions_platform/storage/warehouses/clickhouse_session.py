@@ -36,10 +36,8 @@ _OTHER = "see the server's log; it is tried again"
 
 @contextmanager
 def client_of(target: Target[ClickhouseTarget]) -> "Iterator[Client]":
-    """A client of the database; errors as a TargetError, without values and passwords."""
+    """A client of the database; what it raises of itself as a TargetError, without values and passwords."""
     from clickhouse_connect.driver.exceptions import ClickHouseError
-    from pyarrow import ArrowException
-    from urllib3.exceptions import HTTPError
 
     try:
         client = _connect(target)
@@ -49,7 +47,17 @@ def client_of(target: Target[ClickhouseTarget]) -> "Iterator[Client]":
             client.close()
     except ClickHouseError as error:
         raise _told(target, error) from None
-    except (HTTPError, ArrowException, OSError) as error:  # while rows are read
+
+
+@contextmanager
+def telling(target: Target[ClickhouseTarget]) -> Iterator[None]:
+    """Breaks of the connection that the client lets through, as a TargetError; only around its own calls."""
+    from pyarrow import ArrowException
+    from urllib3.exceptions import HTTPError
+
+    try:
+        yield
+    except (HTTPError, ArrowException, OSError) as error:
         raise target.error(f"the connection broke: {type(error).__name__}", _OTHER) from None
 
 

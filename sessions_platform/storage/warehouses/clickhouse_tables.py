@@ -9,7 +9,7 @@ and what its errors mean (`clickhouse_session.py`).
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
@@ -18,7 +18,7 @@ from sessions_platform.contracts.targets import ClickhouseTarget
 from sessions_platform.errors import require_extra
 from sessions_platform.storage.warehouses.arrow_rows import arrow_table
 from sessions_platform.storage.warehouses.base import PARTITION, Changes, Columns, Target
-from sessions_platform.storage.warehouses.clickhouse_session import client_of
+from sessions_platform.storage.warehouses.clickhouse_session import client_of, telling
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -47,6 +47,14 @@ class _State:
     versions: Mapping[str, int]
 
 
+class _Left(NamedTuple):
+    """Rows of one session partition and version, which readers do not see, by what the server calls them."""
+
+    table: str
+    version: int
+    part: str
+
+
 class ClickhouseTables(Target[ClickhouseTarget]):
     """Tables `sessions_rows` and so on with the rows of all versions, and views `sessions` and so on of the current.
 
@@ -60,14 +68,14 @@ class ClickhouseTables(Target[ClickhouseTarget]):
         super().__init__(name, config, stream, tables)
 
     def token(self) -> int:
-        with client_of(self) as client:
+        with client_of(self) as client, telling(self):
             needed = {_DELIVERY, *self.tables, *(_rows(table) for table in self.tables)}
             is_whole = needed <= self._found(client).keys()
             return self._state(client).token if is_whole else 0
 
     def is_unfinished(self) -> bool:
         """Whether a delivery has begun after the one that is shown, or rows are there that it does not show."""
-        with client_of(self) as client:
+        with client_of(self) as client, telling(self):
             found = self._found(client)
             if _DELIVERY not in found:
                 return False
@@ -81,22 +89,24 @@ class ClickhouseTables(Target[ClickhouseTarget]):
 
     def apply(self, changes: Changes) -> None:
         with client_of(self) as client:
-            self._begin(client, changes.token)
-            self._prepare(client)
-            state = self._state(client)
-            version = max(changes.token, state.version + 1)
+            with telling(self):
+                self._require_own_names(client)
+                self._begin(client, changes.token)
+                self._prepare(client)
+                state = self._state(client)
+                version = max(changes.token, state.version + 1)
+                self._drop(
+                    client, [left for left in self._left(client, {}) if left.version == version]
+                )  # of a first try
             self._stage(client, changes, version)
             versions = {**state.versions, **dict.fromkeys(changes.partitions, version)}
-            self._log(client, _State(changes.token, version, versions), is_shown=True)
-            # Another one that has begun meanwhile goes by the state before this one, whose rows have to stay.
-            self._require_turn(client, changes.token)
-            self._drop(client, versions, 0, version)
-            self._forget(client, changes.token)
+            with telling(self):
+                self._show(client, _State(changes.token, version, versions))
 
     def read(self, table: str, partitions: Sequence[str] | None) -> Iterator[pl.DataFrame]:
         """What the view shows."""
         columns = self.tables[table]
-        with client_of(self) as client:
+        with client_of(self) as client, telling(self):
             there = self._found(client)
             if not {table, _rows(table), _DELIVERY} <= there.keys():
                 return
@@ -111,6 +121,25 @@ class ClickhouseTables(Target[ClickhouseTarget]):
                 with client.query_arrow_stream(query + where, parameters, use_strings=True) as batches:
                     for batch in batches:
                         yield _frame(batch, columns)
+
+    def _require_own_names(self, client: "Client") -> None:
+        """Refuse to begin where one of the names is somebody else's, who would lose what has it."""
+        kinds = "select name, engine, as_select from system.tables where database = currentDatabase()"
+        there = {name: (engine, select) for name, engine, select in client.query(kinds).result_rows}
+        prefix = self.config.prefix
+        for table in self.tables:
+            engine, select = there.get(f"{prefix}{table}", ("View", f"{prefix}{_rows(table)}"))
+            if engine != "View" or f"{prefix}{_rows(table)}" not in select:
+                raise self._foreign(table, engine)
+        for table in [_DELIVERY, *map(_rows, self.tables)]:
+            engine, _ = there.get(f"{prefix}{table}", ("MergeTree", ""))
+            if not engine.endswith("MergeTree"):
+                raise self._foreign(table, engine)
+
+    def _foreign(self, table: str, engine: str) -> Exception:
+        named = f"{self.config.prefix}{table}"
+        reason = f"it has another {named}, of engine {engine}"
+        return self.error(reason, f"state another prefix, or rename {named} there")
 
     def _begin(self, client: "Client", token: int) -> None:
         """Take the turn from deliveries with a smaller token. Raises LaterDeliveryError where a later one has it."""
@@ -168,21 +197,36 @@ class ClickhouseTables(Target[ClickhouseTarget]):
 
     def _stage(self, client: "Client", changes: Changes, version: int) -> None:
         """Write the new rows, which no reader sees yet. Raises LaterDeliveryError where the turn is lost."""
-        self._drop(client, {}, version, version)  # of a first try
         stated = pl.lit(version, pl.Int64).alias(_VERSION)
         for table, columns in self.tables.items():
             for rows in _batches(changes.rows_of(table)):
-                self._require_turn(client, changes.token)
                 staged = arrow_table(rows.with_columns(stated), {**columns, _VERSION: pl.Int64()})
-                client.insert_arrow(self._named(_rows(table)), staged)
-        self._require_turn(client, changes.token)
+                with telling(self):
+                    self._require_turn(client, changes.token)
+                    client.insert_arrow(self._named(_rows(table)), staged)
 
-    def _drop(self, client: "Client", current: Mapping[str, int], first: int, last: int) -> None:
-        """Drop the rows of versions from the first to the last that are not current."""
-        for table in self.tables:
-            for partition, version, part in self._versions(client, table):
-                if first <= version <= last and current.get(partition) != version:
-                    client.command(f"alter table {self._named(_rows(table))} drop partition id '{part}'")
+    def _show(self, client: "Client", state: _State) -> None:
+        """Show a delivery whose rows are there, and drop all that it does not show."""
+        self._require_turn(client, state.token)
+        self._log(client, state, is_shown=True)
+        left = self._left(client, state.versions)
+        # Another one that has begun meanwhile goes by the state before this one, whose rows have to stay, as its own.
+        self._require_turn(client, state.token)
+        self._drop(client, left)
+        self._forget(client, state.token)
+
+    def _left(self, client: "Client", current: Mapping[str, int]) -> list[_Left]:
+        """What is there, of any version, but the current rows."""
+        return [
+            _Left(table, version, part)
+            for table in self.tables
+            for partition, version, part in self._versions(client, table)
+            if current.get(partition) != version
+        ]
+
+    def _drop(self, client: "Client", left: Sequence[_Left]) -> None:
+        for each in left:
+            client.command(f"alter table {self._named(_rows(each.table))} drop partition id '{each.part}'")
 
     def _forget(self, client: "Client", token: int) -> None:
         """Drop the log of deliveries before this one."""
