@@ -143,7 +143,7 @@ def test_it_equals_postgres_after_any_history(house: ClickHouse, open_context: O
 def test_a_delivery_that_is_killed_at_any_point_ends_in_the_same_state(
     loaded: StreamContext, house: ClickHouse
 ) -> None:
-    assert_the_same_after_kills(loaded, points=5)
+    assert_the_same_after_kills(loaded, points=3)
     assert_nothing_is_left(house)
 
 
