@@ -96,7 +96,7 @@ class Episode:
             rows += self._random.sample(self._rows, min(2, len(self._rows)))
         self._rows += rows
         junk = self._random.sample(machine.JUNK, self._random.randint(0, 2))
-        return [*map(machine._line, rows), *junk]
+        return [*(machine._line(row, self.variant) for row in rows), *junk]
 
 
 def _variant(random: Random) -> StreamVariant:
