@@ -6,9 +6,10 @@ Not here: how it is found (`verify.py`), and what is done about it (`repair.py`)
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sessions_platform.storage.ledger.ledger import LakeFile
+if TYPE_CHECKING:
+    from sessions_platform.storage.ledger.ledger import LakeFile  # brings the database's driver
 
 QUARANTINED = "quarantined_files"
 SCORE_MODELS = "score_models"
@@ -42,7 +43,7 @@ class Problem:
     path: str
     rows: int
     detail: str
-    file: LakeFile | None = None
+    file: "LakeFile | None" = None
 
     @property
     def record(self) -> dict[str, Any]:
