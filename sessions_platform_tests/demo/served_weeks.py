@@ -35,7 +35,7 @@ def of_files(settings: Settings, folder: Path, name: str) -> tuple[dict[str, Any
     land_week(folder / "landing" / "web_shop", EVENTS)
     stream = yaml.safe_load((DEMO_STREAMS / "web_shop.yaml").read_text())
     file = folder / f"{name}.yaml"
-    file.write_text(yaml.safe_dump({**stream, "name": name}))
+    file.write_text(yaml.safe_dump({**stream, "name": name}, sort_keys=False))
     return outcome(StreamContext.open(load_stream(file, folder), settings))
 
 
