@@ -8,17 +8,15 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-import polars as pl
 import pytest
 
 from sessions_platform.contracts import stream
-from sessions_platform.contracts.session_rule import Aggregate
-from sessions_platform.pipeline import publish
-from sessions_platform.transforms import summarize
 from sessions_platform_tests.exactness import web_visits
 from sessions_platform_tests.exactness.comparison import Comparison, Environment
 from sessions_platform_tests.exactness.machine import ExactMeaning, run_machine
 from sessions_platform_tests.exactness.stream_variant import StreamVariant
+from sessions_platform_tests.exactness.test_defects import attribute_from_the_wrong_end
+from sessions_platform_tests.exactness.test_defects_of_links import link_forgotten
 from sessions_platform_tests.streams import DAY_ONE
 
 pytestmark = pytest.mark.slow
@@ -37,11 +35,6 @@ def test_the_warehouse_equals_one_sort_of_all_events_with_enrichments_attributes
     run_machine(environment, examples, steps, seed, shrinks=False, machine=ExactMeaning)
 
 
-def link_forgotten(patch: pytest.MonkeyPatch) -> None:
-    """A publication finds no links in its events."""
-    patch.setattr(publish, "links_in", lambda *_: [])
-
-
 def old_data_version_kept(patch: pytest.MonkeyPatch) -> None:
     """The contract version says nothing of the table that is looked up, so no partition comes to be pending."""
     versions = stream.enrichment_versions
@@ -50,16 +43,6 @@ def old_data_version_kept(patch: pytest.MonkeyPatch) -> None:
         return {**versions(of), "lookup": "a table"}
 
     patch.setattr(stream, "enrichment_versions", without_data)
-
-
-def attribute_from_the_wrong_end(patch: pytest.MonkeyPatch) -> None:
-    """A session has the channel of its last arrival."""
-    take = summarize._aggregate
-
-    def wrong(name: str, own: Aggregate, schema: pl.Schema) -> pl.Expr:
-        return take(name, Aggregate.model_validate({"last": own.first}) if own.first else own, schema)
-
-    patch.setattr(summarize, "_aggregate", wrong)
 
 
 DEFECTS: list[Defect] = [link_forgotten, old_data_version_kept, attribute_from_the_wrong_end]
