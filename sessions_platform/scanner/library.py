@@ -22,6 +22,8 @@ MOST_FIELDS = 64
 MOST_TEXT = 2**32 - 1
 _UUID_BYTES = 36
 MOST_UUIDS = MOST_TEXT // _UUID_BYTES
+# As in messages.c: what a record's size takes, and an envelope beside its beginning and its key.
+_SIZE_BYTES, _ENVELOPE_BYTES = 21, 70
 
 _VIEW = np.dtype("V16")
 _NUMBER, _POINTER = ctypes.c_int64, ctypes.c_void_p
@@ -105,7 +107,7 @@ class _Reading:
         used, height = self.columns.used, len(self._shapes)
         buffers = [*self._buffers, pa.py_buffer(self._texts[:used])] if used else self._buffers
         texts = [
-            pl.Series(pa.Array.from_buffers(pa.string_view(), height, [*map(pa.py_buffer, of_field), *buffers]))
+            _series(pa.Array.from_buffers(pa.string_view(), height, [*map(pa.py_buffer, of_field), *buffers]))
             for of_field in zip(self._present, self._values, strict=True)
         ]
         return Scanned(height - rows, texts, self._may_be_blank.astype(np.bool_), self._shapes, self._values)
@@ -126,6 +128,10 @@ class Scanner:
         self._records = _function(library.read_records, _NUMBER, block, *form, columns)
         texts = (_POINTER, ctypes.c_int32, ctypes.c_uint8)
         self._write_uuids = _function(library.write_uuids, ctypes.c_int32, *texts, *[_POINTER] * 2)
+        records = (ctypes.c_char_p, _POINTER, _NUMBER)
+        self._frame_records = _function(library.frame_records, _NUMBER, *records, *[_POINTER] * 2)
+        numbers = (ctypes.c_char_p, _NUMBER, _POINTER, _POINTER)
+        self._write_envelopes = _function(library.write_envelopes, _NUMBER, *numbers, *records, *[_POINTER] * 2)
 
     def count_lines(self, text: bytes) -> int:
         """How many lines a text has. A line feed ends a line; what follows the last one is a line, too."""
@@ -149,7 +155,7 @@ class Scanner:
         lines, terminators = views
         end = self._split(text, len(text), start, count, lines.ctypes.data, terminators.ctypes.data)
         buffers = [[None, *map(pa.py_buffer, each)] for each in ([lines, text], [terminators])]
-        payloads, ends = (pl.Series(pa.Array.from_buffers(pa.binary_view(), count, each)) for each in buffers)
+        payloads, ends = (_series(pa.Array.from_buffers(pa.binary_view(), count, each)) for each in buffers)
         return payloads, ends, end
 
     def objects(self, payloads: pl.Series, keys: Sequence[str]) -> Scanned:
@@ -193,7 +199,70 @@ class Scanner:
         blocks = (_Block * len(texts))(*(text.block for text in texts))
         if not self._write_uuids(blocks, len(texts), ord(separator), uuids.ctypes.data, views.ctypes.data):
             raise RuntimeError("a text is in none of its column's buffers")
-        return pl.Series(pa.Array.from_buffers(pa.string_view(), height, [None, *map(pa.py_buffer, (views, uuids))]))
+        return _series(pa.Array.from_buffers(pa.string_view(), height, [None, *map(pa.py_buffer, (views, uuids))]))
+
+    def framed(self, records: Sequence[bytes]) -> tuple[memoryview, pl.Series] | None:
+        """Records as their digest takes them, each behind its size and a line feed; and as a column (Binary).
+
+        None where that is more than MOST_TEXT. The column's bytes are those of the text.
+        """
+        joined, sizes = b"".join(records), np.fromiter(map(len, records), np.int64, len(records))
+        if (most := len(joined) + _SIZE_BYTES * len(records)) > MOST_TEXT:
+            return None
+        text, views = np.empty(most, np.uint8), np.empty(len(records), _VIEW)
+        places = (text.ctypes.data, views.ctypes.data)
+        text = text[: self._frame_records(joined, sizes.ctypes.data, len(records), *places)]
+        return text.data, _binary(views, text)
+
+    def envelopes(
+        self,
+        beginning: bytes,
+        offsets: Sequence[int],
+        times: Sequence[int],
+        keys: Sequence[bytes | None],
+    ) -> pl.Series | None:
+        """The JSON objects of Kafka's messages (Binary), with their members `timestamp` and `key`.
+
+        None where a key is other than ASCII that JSON does not escape, or where that is more than MOST_TEXT.
+
+        Args:
+            beginning: of each object, up to its offset; longer than what is inline in a view.
+            offsets: of each message.
+            times: of each, in milliseconds.
+            keys: of each.
+        """
+        sizes = np.array([-1 if key is None else len(key) for key in keys], np.int64)
+        joined = b"".join([key for key in keys if key])
+        if (most := len(joined) + (len(beginning) + _ENVELOPE_BYTES) * len(keys)) > MOST_TEXT:
+            return None
+        text, views = np.empty(most, np.uint8), np.empty(len(keys), _VIEW)
+        both = [_numbers(offsets), _numbers(times)]
+        numbers = (beginning, len(beginning), *(each.ctypes.data for each in both))
+        places = (text.ctypes.data, views.ctypes.data)
+        used = self._write_envelopes(*numbers, joined, sizes.ctypes.data, len(keys), *places)
+        return None if used < 0 else _binary(views, text[:used])
+
+
+def _numbers(numbers: Sequence[int]) -> npt.NDArray[np.int64]:
+    return np.arange(numbers.start, numbers.stop) if isinstance(numbers, range) else np.array(numbers, np.int64)
+
+
+def _binary(views: npt.NDArray[np.void], text: npt.NDArray[np.uint8]) -> pl.Series:
+    """The bytes to which views of a text lead."""
+    import pyarrow as pa
+
+    return _series(pa.Array.from_buffers(pa.binary_view(), len(views), [None, *map(pa.py_buffer, (views, text))]))
+
+
+class _Exported:
+    """An array by the interface of Arrow alone: of pyarrow's own, polars would import pyarrow.compute, for 50 ms."""
+
+    def __init__(self, array: Any) -> None:
+        self.__arrow_c_array__ = array.__arrow_c_array__
+
+
+def _series(array: Any) -> pl.Series:
+    return pl.Series(values=_Exported(array))
 
 
 def _function(function: Any, result: Any, *arguments: Any) -> Callable[..., Any]:
@@ -228,5 +297,22 @@ def check(file: Path) -> None:
     except (OSError, AttributeError) as error:
         raise UserError(f"it can't be loaded: {error}") from None
     texts, gaps = [text.to_list() for text in scanned.texts], [None] * 3
-    if texts != [["x", "more than twelve", *gaps], ["1.50", None, *gaps]] or uuids != _CHECKED_UUIDS:
+    if (
+        texts != [["x", "more than twelve", *gaps], ["1.50", None, *gaps]]
+        or uuids != _CHECKED_UUIDS
+        or not _reads_messages(library)
+    ):
         raise UserError("it does not read what it should. Fix: compile it with another compiler (CC=…)")
+
+
+def _reads_messages(library: Scanner) -> bool:
+    records, keys, beginning = [b"", b"more than twelve"], [None, b"b"], b'{"topic":"a","offset":'
+    framed, envelopes = library.framed(records), library.envelopes(beginning, [0, 12], [-1, 3], keys)
+    if framed is None or envelopes is None:
+        return False
+    expected = [b'0,"timestamp":-1,"key":null}', b'12,"timestamp":3,"key":"b"}']
+    return (
+        bytes(framed[0]) == b"0\n16\nmore than twelve"
+        and framed[1].to_list() == records
+        and envelopes.to_list() == [beginning + rest for rest in expected]
+    )

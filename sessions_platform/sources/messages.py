@@ -11,14 +11,18 @@ import msgspec
 import polars as pl
 
 from sessions_platform.contracts.raw_events import RAW_EVENTS
+from sessions_platform.scanner.library import scanner
 from sessions_platform.sources.base import SOURCE_TIME
+
+# The compiled library is asked for no fewer: it would take longer than Python does.
+MIN_RECORDS = 100
 
 _OF_SLICE = [name for name in RAW_EVENTS if name not in ("landing_partition", "source_uri")]
 _TIME = pl.Datetime("us", "UTC")
 Times = Sequence[datetime | None]
 
 
-def message_rows(payloads: Sequence[bytes], first: int) -> pl.DataFrame:
+def message_rows(payloads: Sequence[bytes] | pl.Series, first: int) -> pl.DataFrame:
     """A block of raw rows (see `sources.base.Reading`) whose positions begin with `first`."""
     position = pl.int_range(first, first + len(payloads), dtype=pl.Int64)
     of_rows = pl.DataFrame({"payload": payloads}, schema={"payload": pl.Binary}).with_columns(position=position)
@@ -33,12 +37,18 @@ class MessageDigest:
     def __init__(self) -> None:
         self._digest = hashlib.sha256()
 
-    def add(self, payloads: Sequence[bytes]) -> None:
-        """Add further records."""
+    def add(self, payloads: Sequence[bytes]) -> Sequence[bytes] | pl.Series:
+        """Add further records, and return them: as a column (Binary), where that costs nothing."""
+        library = scanner() if len(payloads) >= MIN_RECORDS else None
+        if library and (framed := library.framed(payloads)):
+            text, column = framed
+            self._digest.update(text)
+            return column
         parts = [b""] * (2 * len(payloads))
         parts[::2] = [b"%d\n" % size for size in map(len, payloads)]
         parts[1::2] = payloads
         self._digest.update(b"".join(parts))
+        return payloads
 
     def hexdigest(self) -> str:
         """SHA-256, hex."""
@@ -66,17 +76,17 @@ class Block:
 
     payloads: Sequence[bytes]
     times: Callable[[], Times] | None = None
-    headers: Sequence[bytes] | None = None
+    headers: Sequence[bytes] | pl.Series | None = None
     positions: Sequence[int] | None = None
     values: Sequence[bytes] | None = None
 
-    def rows(self, first: int, *, with_times: bool) -> pl.DataFrame:
-        """As raw rows; positions begin with `first` where they follow each other."""
-        rows = message_rows(self.payloads, first)
+    def rows(self, payloads: Sequence[bytes] | pl.Series, first: int, *, with_times: bool) -> pl.DataFrame:
+        """As raw rows, with these payloads; positions begin with `first` where they follow each other."""
+        rows = message_rows(payloads, first)
         if self.headers is not None:
-            rows = rows.with_columns(header=pl.Series(self.headers, dtype=pl.Binary))
+            rows = rows.with_columns(header=pl.Series(values=self.headers, dtype=pl.Binary))
         if self.positions is not None:
-            rows = rows.with_columns(position=pl.Series(self.positions, dtype=pl.Int64))
+            rows = rows.with_columns(position=pl.Series(values=self.positions, dtype=pl.Int64))
         if with_times:
             times = self.times() if self.times else [None] * len(self.payloads)
             rows = rows.with_columns(pl.Series(SOURCE_TIME, times, dtype=_TIME))
@@ -106,8 +116,10 @@ class MessageReading(ABC):
         if self._place:
             read.add([self._place.encode()])
         for block in self.blocks():
-            read.add(block.payloads if block.values is None else block.values)
-            yield block.rows(first, with_times=self.says_times)
+            records = block.payloads if block.values is None else block.values
+            added = read.add(records)
+            payloads = added if records is block.payloads else block.payloads
+            yield block.rows(payloads, first, with_times=self.says_times)
             first += len(block.payloads)
         self.digest = read.hexdigest()
 

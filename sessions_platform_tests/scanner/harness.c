@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "digests.c"
+#include "messages.c"
 #include "scanner.c"
 
 static const char NAMES[] = "ab\xc3\xa9user_idevent_timestamp";
@@ -122,6 +123,36 @@ static void check_uuids(const block *in) {
   free(uuids), free(views);
 }
 
+/* Lines are records of themselves, and keys of envelopes that have the largest numbers; each view leads to its own. */
+static void check_messages(const view *lines, const view *terminators, int64_t height, const uint8_t *text, size_t size) {
+  static const char BEGINNING[] = "{\"topic\":\"a\",\"offset\":";
+  size_t rows = (size_t)height, length = sizeof BEGINNING - 1, at = 0;
+  int64_t *sizes = malloc(rows * sizeof *sizes + 1), *numbers = malloc(rows * sizeof *numbers + 1);
+  uint8_t *framed = malloc(size + 21 * rows + 1), *envelopes = malloc(size + (length + 70) * rows + 1);
+  view *views = malloc(rows * sizeof(view) + 1);
+  int is_any_other = 0;
+  for (size_t row = 0; row < rows; row++) {
+    sizes[row] = lines[row].length + terminators[row].length;
+    numbers[row] = row % 2 ? INT64_MIN : INT64_MAX;
+    is_any_other |= terminators[row].length > 0 || !is_plain(bytes_of(&lines[row], text), lines[row].length);
+  }
+  int64_t used = frame_records(text, sizes, height, framed, views);
+  expect(used <= (int64_t)(size + 21 * rows), "more is written than there is memory");
+  for (size_t row = 0; row < rows; row++) {
+    expect(views[row].length == sizes[row], "a record has another size");
+    expect(!memcmp(bytes_of(&views[row], framed), text + at, (size_t)sizes[row]), "a record is another one");
+    at += (size_t)sizes[row];
+  }
+  used = write_envelopes((const uint8_t *)BEGINNING, (int64_t)length, numbers, numbers, text, sizes, height, envelopes, views);
+  expect(used == -1 ? is_any_other : !is_any_other, "a key is taken for another kind of key");
+  for (size_t row = 0; used >= 0 && row < rows; row++) {
+    const uint8_t *made = bytes_of(&views[row], envelopes);
+    expect(views[row].offset + views[row].length <= used, "an envelope is outside of what was written");
+    expect(!memcmp(made, BEGINNING, length) && made[views[row].length - 1] == '}', "an envelope is another one");
+  }
+  free(sizes), free(numbers), free(framed), free(envelopes), free(views);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (size > LONGEST) return 0;
   memcpy(last_text, data, last_size = size);
@@ -140,6 +171,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   }
   expect(has_odd_line(text, (int64_t)size, '"') == is_odd, "odd lines are others");
   check_lines(rows, terminators, height, text, size);
+  check_messages(rows, terminators, height, text, size);
   const uint8_t *buffers[] = {text};
   block in = {rows, height, buffers, sizes, 1};
   check_uuids(&in);

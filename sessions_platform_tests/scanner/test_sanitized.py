@@ -18,11 +18,11 @@ SECONDS = 30
 FORMS = {"vectors": (), "portable": ("-DPORTABLE",)}
 
 
-def compiled(folder: Path, source: str, *flags: str) -> Path:
-    """The harness, with a source of the scanner. Skips where there is no compiler that has the sanitizers."""
+def compiled(folder: Path, source: str, *flags: str, name: str = "scanner.c") -> Path:
+    """The harness, with one of the scanner's sources. Skips where there is no compiler that has the sanitizers."""
     if "-DPORTABLE" not in flags and platform.machine() not in ("x86_64", "AMD64"):
         pytest.skip(f"on {platform.machine()} the scanner has no vectors")
-    (folder / "scanner.c").write_text(source)
+    (folder / name).write_text(source)
     program = folder / "harness"
     compiler = next((path for name in ("clang", "gcc", "cc") if (path := shutil.which(name))), None)
     if compiler is None:
@@ -74,6 +74,21 @@ DEFECTS = {
         "vectors",
     ),
 }
+
+OF_MESSAGES = {
+    "a number has more digits than there is room for": ("MOST_DIGITS = 20", "MOST_DIGITS = 18"),
+    "a record is taken for the one before": ("    records += sizes[row];\n", ""),
+    "a view leads behind its record": ("0, (uint32_t)(to - start)", "0, (uint32_t)(to - start + 1)"),
+}
+
+
+@pytest.mark.parametrize("defect", OF_MESSAGES)
+def test_the_harness_finds_a_planted_defect_of_messages(defect: str, tmp_path: Path) -> None:
+    old, new = OF_MESSAGES[defect]
+    source = build.MESSAGES.read_text()
+    assert old in source
+    program = compiled(tmp_path, source.replace(old, new), name="messages.c")
+    assert fuzzed(program, tmp_path, 10).returncode != 0
 
 
 @pytest.mark.parametrize("defect", DEFECTS)

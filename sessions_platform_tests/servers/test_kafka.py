@@ -260,7 +260,7 @@ def test_keys_headers_and_time_are_kept(kafka: Kafka) -> None:
 
 
 def test_a_day_of_a_topic_is_found_by_the_timestamps_of_its_messages(kafka: Kafka, settings: Settings) -> None:
-    kafka.create("dated")
+    kafka.create("dated", retention_ms="-1")  # these are older than the days that a broker keeps
     producer = Producer({"bootstrap.servers": kafka.plain})
     moments = [datetime(2026, 1, day, 12, tzinfo=UTC) for day in (1, 1, 2, 2, 3)]
     for number, moment in enumerate(moments):

@@ -44,7 +44,7 @@ _DEFAULTS = {
     "queued.max.messages.kbytes": 32 << 10,
     "queued.min.messages": 1_000_000,
     "fetch.queue.backoff.ms": 10,
-    "fetch.wait.max.ms": 100,
+    "fetch.wait.max.ms": 10,
 }
 _LONGEST_REQUEST = timedelta(seconds=60)
 _TICK = 0.1  # seconds, in which a run can be interrupted

@@ -12,8 +12,11 @@ from functools import lru_cache
 from itertools import repeat, starmap
 
 import msgspec
+import polars as pl
 
+from sessions_platform.scanner.library import scanner
 from sessions_platform.sources.kafka.messages import Message
+from sessions_platform.sources.messages import MIN_RECORDS
 
 _text = msgspec.json.Encoder().encode
 _NEVER = -(2**63)
@@ -32,22 +35,45 @@ def envelope(message: Message, beginning: bytes, said: bytes = b"") -> bytes:
     return b'%b%d,"timestamp":%b,"key":%b%b}' % (beginning, message.offset(), moment, _json(message.key()), more)
 
 
-def envelopes(messages: Sequence[Message], beginning: bytes, said: Sequence[bytes] | None) -> list[bytes]:
-    """The JSON objects of the messages of a partition; where none has headers, in a fraction of the time."""
+def envelopes(
+    messages: Sequence[Message], values: Sequence[bytes | None], beginning: bytes, said: Sequence[bytes] | None
+) -> Sequence[bytes] | pl.Series:
+    """The JSON objects of the messages of a partition, as a list, or as a column (Binary).
+
+    Where no message has headers, or no value, in a fraction of the time.
+
+    Args:
+        messages: one or more.
+        values: of each.
+        beginning: as `beginning_of` their partition.
+        said: further members of each, if any has some.
+    """
     if said is not None or any(message.headers() for message in messages):
         return [
             envelope(message, beginning, more) for message, more in zip(messages, said or repeat(b""), strict=False)
         ]
     # Pairs that are let go at once: as many as messages, kept, set off the garbage collector.
     times = [_NEVER if kind == _NO_TIME else time for kind, time in (message.timestamp() for message in messages)]
-    if _NEVER in times or any(message.value() is None for message in messages):
+    if _NEVER in times or None in values:
         return [envelope(message, beginning) for message in messages]
-    keys = [_json(message.key()) for message in messages]
-    offsets = [message.offset() for message in messages]
+    keys = [message.key() for message in messages]
+    offsets = offsets_of(messages)
+    if (library := scanner()) and len(messages) >= MIN_RECORDS:
+        plain = library.envelopes(beginning, offsets, times, keys)
+        if plain is not None:
+            return plain
     return [
-        b'%b%d,"timestamp":%d,"key":%b}' % (beginning, offset, time, key)
+        b'%b%d,"timestamp":%d,"key":%b}' % (beginning, offset, time, _json(key))
         for offset, time, key in zip(offsets, times, keys, strict=True)
     ]
+
+
+def offsets_of(messages: Sequence[Message], since: int = 0) -> Sequence[int]:
+    """The offset of each message of a partition, in its order, less a number."""
+    first, last = messages[0].offset() or 0, messages[-1].offset() or 0
+    if last - first == len(messages) - 1:  # as nearly always: offsets rise, so that none is left out
+        return range(first - since, last - since + 1)
+    return [(message.offset() or 0) - since for message in messages]
 
 
 def moment_of(message: Message) -> datetime | None:

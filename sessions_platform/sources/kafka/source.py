@@ -4,6 +4,7 @@ What is new is found by `offsets`, and read by `log`; the configuration is `cont
 """
 
 from collections.abc import Iterable, Iterator
+from typing import cast
 
 from sessions_platform.contracts.kafka_source import KafkaSource
 from sessions_platform.contracts.stream import Stream
@@ -11,7 +12,7 @@ from sessions_platform.settings import BLOCK_BYTES, Settings
 from sessions_platform.sources.base import NO_CURSORS, Cursors, Found, Past, Quarantine, Slice
 from sessions_platform.sources.kafka.avro import Values, values_of
 from sessions_platform.sources.kafka.cluster import KafkaCluster
-from sessions_platform.sources.kafka.envelope import beginning_of, envelopes, moment_of
+from sessions_platform.sources.kafka.envelope import beginning_of, envelopes, moment_of, offsets_of
 from sessions_platform.sources.kafka.log import Log
 from sessions_platform.sources.kafka.messages import Cluster, Message
 from sessions_platform.sources.kafka.offsets import Range, new_offsets, past_offsets, unread_offsets
@@ -84,12 +85,12 @@ class SliceReading(MessageReading):
             self._log.close()
 
     def _block(self, messages: list[Message]) -> Block:
-        values = [message.value() or b"" for message in messages]
-        first = self._range.start - 1
+        sent = [message.value() for message in messages]
+        values = [value or b"" for value in sent] if None in sent else cast("list[bytes]", sent)
         return Block(
-            headers=envelopes(messages, self._beginning, self._values.said(values)),
+            headers=envelopes(messages, sent, self._beginning, self._values.said(values)),
             payloads=self._values.payloads(values),
             times=lambda: list(map(moment_of, messages)),
-            positions=[(message.offset() or 0) - first for message in messages],
+            positions=offsets_of(messages, self._range.start - 1),
             values=values,
         )
