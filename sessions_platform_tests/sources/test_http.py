@@ -1,6 +1,7 @@
 """HTTP APIs as a source, on a real server: which pages are asked for, what is read of them, and what is said."""
 
 import json
+import ssl
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -19,6 +20,7 @@ from sessions_platform.pipeline.ingest import Ingested, ingest
 from sessions_platform.settings import Settings
 from sessions_platform.sources.base import Slice, unread
 from sessions_platform.sources.errors import SourceRefusedError
+from sessions_platform.sources.http import page as http_page
 from sessions_platform.sources.http import source as http_source
 from sessions_platform.sources.http.source import HttpApi, PageReading
 from sessions_platform_tests.pipeline.steps import ingest_and_publish, refresh, table
@@ -142,6 +144,21 @@ def test_all_pages_are_read_once_and_byte_for_byte(api: Api, way: str) -> None:
     read = [row for slice_ in found for block in source.read(slice_, _no_quarantine) for row in block["payload"]]
     assert read == RECORDS
     assert all(asked.params.get("limit") == "10" or "start" in asked.params for asked in api.asked)
+
+
+def test_certificates_are_read_once_and_each_page_is_digested_once(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    create, digest = ssl.create_default_context, http_page.digest_of
+    monkeypatch.setattr(http_source, "ROUND_BYTES", 1)
+    monkeypatch.setattr(ssl, "create_default_context", lambda **given: done.append("read") or create(**given))
+    monkeypatch.setattr(http_page, "digest_of", lambda records: done.append("digested") or digest(records))
+    pages, api.answering = WAYS["cursor"]
+    source = HttpApi(stream_of(api, pages=pages))
+    cursors: dict[str, Any] = {}
+    while (found := source.find([DAY_ONE], cursors)) or source.has_more():
+        cursors |= {slice_.cursor.name: slice_.cursor.position for slice_ in found if slice_.cursor}
+    assert done.count("read") == 1
+    assert done.count("digested") == len(api.asked) > 1
 
 
 def test_payloads_are_the_bytes_that_came(api: Api, context: StreamContext) -> None:

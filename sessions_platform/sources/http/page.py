@@ -1,6 +1,7 @@
 """A page of an API: its records as the bytes they came in, and where it says the next page is."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from urllib.parse import urljoin
 
@@ -33,7 +34,7 @@ class Page:
     records: list[bytes]
     said_next: Token | None
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Of its records; equal ones have one digest."""
         return digest_of(self.records)

@@ -4,8 +4,12 @@ Pages are known only once they were asked for, so `search` asks for them, and ke
 megabytes in each round. The configuration is `contracts.http_source.HttpSource`.
 """
 
+import ssl
 from collections.abc import Iterable, Iterator
 from contextlib import closing
+from functools import cached_property
+
+import httpx
 
 from sessions_platform.contracts.calendar import newest_partition
 from sessions_platform.contracts.http_source import HttpSource, Since
@@ -48,7 +52,7 @@ class HttpApi(ServerRecords):
     def unread(self, cursors: Cursors, most: int) -> int | None:
         """How many records were not read, if `source.total` says where a page has that; one page is asked for."""
         state = State.of(cursors.get(f"{self._source.url}{self._way}"))
-        with closing(Client(self._source)) as client:
+        with closing(self._client()) as client:
             count = Sweep(self._source, client).unread(state, newest_partition(self._calendar))
         return None if count is None else min(count, most)
 
@@ -59,7 +63,7 @@ class HttpApi(ServerRecords):
 
     def _pages(self, name: str, state: State, current: str, past: Past | None) -> Found:
         self._kept, self._has_more = {}, False
-        with closing(Client(self._source)) as client:
+        with closing(self._client()) as client:
             steps, last = _round(
                 Sweep(self._source, client, past).steps(state, current), is_compared=_is_compared(state)
             )
@@ -85,6 +89,13 @@ class HttpApi(ServerRecords):
         if slice_.uri not in self._kept:
             raise SourceUnavailableError(f"{slice_.uri} is kept no longer. Fix: run again.")
         return PageReading(self._kept[slice_.uri], self._source.since)
+
+    def _client(self) -> Client:
+        return Client(self._source, tls=self._tls)
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        return httpx.create_ssl_context()
 
     @property
     def _way(self) -> str:
