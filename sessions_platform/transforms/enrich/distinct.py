@@ -4,10 +4,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from sessions_platform.contracts.enrichment import EnrichmentConfig
 from sessions_platform.contracts.polars_types import DTYPES
 from sessions_platform.transforms.enrich.base import Values
+from sessions_platform.transforms.enrich.hash_index import HashIndex
 
 # How many distinct inputs are remembered from one run of events to the next: some tens of MB at most.
 REMEMBERED = 100_000
@@ -44,6 +46,7 @@ class ByDistinct:
         # Alike in their rows: distinct inputs with their values, what they are found by, and how many events had them.
         self._known: pl.DataFrame | None = None
         self._keys = pl.DataFrame()
+        self._index = HashIndex(np.zeros(0, np.uint64))
         self._events = np.zeros(0, np.int64)
 
     def enrich(self, events: pl.DataFrame) -> pl.DataFrame:
@@ -60,7 +63,8 @@ class ByDistinct:
         # -0.0 equals 0.0, and so is one input with it: which of them a function got would depend on their order. Polars
         # leaves columns as they are where 0.0 is added to them, whatever IEEE 754 says.
         numbers = pl.col(pl.Float64)
-        inputs = events.select(self._columns).with_columns(pl.when(numbers.ne_missing(0)).then(numbers).otherwise(0.0))
+        inputs = events.select(self._columns).rechunk()
+        inputs = inputs.with_columns(pl.when(numbers.ne_missing(0)).then(numbers).otherwise(0.0))
         known, places = self._found(inputs)
         self._events += np.bincount(places.to_numpy(), minlength=len(self._events))
         return events.hstack(known.select(pl.col(*self._added).gather(places)))
@@ -70,36 +74,45 @@ class ByDistinct:
         if self._seen and self._known is not None:
             self._seen(self._known.with_columns(pl.Series(EVENTS, self._events)))
         self._known, self._keys, self._events = None, pl.DataFrame(), np.zeros(0, np.int64)
+        self._index = HashIndex(np.zeros(0, np.uint64))
 
     def _found(self, inputs: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series]:
         """What is known, with these inputs, and the place of each row's inputs in it."""
         keys = _hashes(inputs).to_frame() if self._by_hash else inputs
-        known, places = self._known, self._places(keys)
-        if known is None or places.null_count():
-            known = self._learn(inputs, keys, places)
-            is_new = places.is_null()
-            places = places.scatter(is_new.arg_true(), self._places(keys.filter(is_new)))
-        if self._by_hash and not _are_alike(inputs, known, places):
+        places = self._places(keys)
+        known, (new,) = self._known, np.nonzero(places < 0)
+        if known is None or len(new):
+            known = self._learn(inputs, keys, new)
+            places[new] = self._places(keys[new])
+        rows = pl.Series(_PLACE, places.astype(np.uint32))
+        if self._by_hash and not _are_alike(inputs, known, rows):
             self.forget()
             self._by_hash = False
             return self._found(inputs)
-        return known, places
+        return known, rows
 
-    def _places(self, keys: pl.DataFrame) -> pl.Series:
-        """Where the inputs of these keys are, null for those that are not known."""
+    def _places(self, keys: pl.DataFrame) -> NDArray[np.int64]:
+        """Where the inputs of these keys are, -1 for those that are not known."""
+        if self._by_hash:
+            return self._index.places(keys.to_series().to_numpy())
         if self._known is None:
-            return pl.repeat(None, keys.height, dtype=pl.UInt32, eager=True)
+            return np.full(keys.height, -1)
         known = self._keys.with_row_index(_PLACE)
-        return keys.join(known, on=keys.columns, how="left", nulls_equal=True, maintain_order="left")[_PLACE]
+        found = keys.join(known, on=keys.columns, how="left", nulls_equal=True, maintain_order="left")
+        return found[_PLACE].cast(pl.Int64).fill_null(-1).to_numpy(writable=True)
 
-    def _learn(self, inputs: pl.DataFrame, keys: pl.DataFrame, places: pl.Series) -> pl.DataFrame:
-        """Compute the values of those inputs that have no place, and what is known with them."""
-        new = keys.with_row_index(_PLACE).filter(places.is_null()).unique(keys.columns, keep="first")
-        computed = self._computed(inputs[new[_PLACE]])
-        added = new.drop(_PLACE)
+    def _learn(self, inputs: pl.DataFrame, keys: pl.DataFrame, new: NDArray[np.int64]) -> pl.DataFrame:
+        """Compute the values of new inputs, which are in these rows, and what is known with them."""
+        rows = pl.Series(_PLACE, new)
+        of_new = keys[rows]
+        of_new = of_new.to_series() if of_new.width == 1 else of_new.to_struct()
+        rows = rows.gather(of_new.arg_unique())
+        computed, added = self._computed(inputs[rows]), keys[rows]
         self._known = computed if self._known is None else pl.concat([self._known, computed], rechunk=True)
         self._keys = pl.concat([self._keys, added], rechunk=True) if self._keys.width else added
-        self._events = np.concatenate([self._events, np.zeros(new.height, np.int64)])
+        if self._by_hash:
+            self._index = HashIndex(self._keys.to_series().to_numpy())
+        self._events = np.concatenate([self._events, np.zeros(added.height, np.int64)])
         return self._known
 
     def _computed(self, inputs: pl.DataFrame) -> pl.DataFrame:
