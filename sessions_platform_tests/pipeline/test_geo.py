@@ -126,6 +126,20 @@ def test_a_database_of_ipv4_alone_has_no_country_for_ipv6(tmp_path: Path) -> Non
     assert countries(loaded(tmp_path), "192.0.2.7", "::ffff:192.0.2.7", "2001:db8::1") == ["DE", "DE", None]
 
 
+def test_plain_addresses_are_looked_up_at_once_and_others_by_themselves_in_their_order(tmp_path: Path) -> None:
+    texts = [
+        "2001:db8::1",
+        "192.0.2.7",
+        None,
+        "192.0.2.7:443",
+        "203.0.113.255",
+        "10.0.0.1",
+        "192.0.2.07",
+        "198.51.100.1",
+    ]
+    assert countries(loaded(tmp_path), *texts) == ["NL", "DE", None, "DE", "JP", None, None, "FR"]
+
+
 IPS = {"ann": "192.0.2.7", "bob": "192.168.1.1", "cid": "2001:db8::1"}
 
 
