@@ -16,7 +16,7 @@ The class of a device is no library's answer, but ours:
 
 import re
 from collections.abc import Iterable, Mapping
-from functools import cache, partial
+from functools import cache
 from operator import attrgetter
 
 import polars as pl
@@ -26,6 +26,7 @@ from ua_parser_rs import OSExtractor, UserAgentExtractor  # of Rust: Python's ow
 
 from sessions_platform.contracts.web_enrichments import UserAgent
 from sessions_platform.transforms.enrich.base import Values
+from sessions_platform.transforms.enrich.digits import any_use_of, once_for_all_digits
 
 _UNKNOWN = "Other"  # the family of what no rule of uap-core knows
 
@@ -42,7 +43,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9!+._ -]*")
 
 def user_agents(_: UserAgent) -> Values:
     """Adds browser, os, device_class, is_bot and bot_name; see the module for what they mean."""
-    return lambda agents: of_agents(agents.to_series())
+    of_many = once_for_all_digits(of_agents, _any_use_of_a_digit)
+    return lambda agents: of_many(agents.to_series())
 
 
 def of_agents(agents: pl.Series) -> pl.DataFrame:
@@ -50,9 +52,10 @@ def of_agents(agents: pl.Series) -> pl.DataFrame:
     agent = agents.str.strip_chars().replace("", None).alias("agent").to_frame()
     text = pl.col("agent").str
     values = agent.with_columns(is_bot=text.contains(_any_bot()), lower=text.to_lowercase())
+    browsers, systems = _extractors()
     return values.select(
-        browser=pl.col("agent").map_batches(partial(_families, _extractors()[0]), pl.String),
-        os=pl.col("agent").map_batches(partial(_families, _extractors()[1]), pl.String),
+        browser=_families(browsers, agent["agent"]),
+        os=_families(systems, agent["agent"]),
         device_class=_device_class(),
         is_bot="is_bot",
         bot_name=pl.when("is_bot").then("agent").map_batches(_bot_names, pl.String),
@@ -118,6 +121,14 @@ def _extractors() -> tuple[UserAgentExtractor, OSExtractor]:
     browsers, systems, _ = load_lazy_builtins()
     parts = attrgetter("regex", "family", "major", "minor", "patch", "patch_minor")
     return UserAgentExtractor(map(parts, browsers)), OSExtractor(map(parts, systems))
+
+
+@cache
+def _any_use_of_a_digit() -> str:
+    browsers, systems, _ = load_lazy_builtins()
+    bots = (each["pattern"] for each in CRAWLER_USER_AGENTS_DATA)
+    devices = (f"(?i:{pattern})" for pattern in (_TV, _CONSOLE, _TABLET, _MOBILE, _DESKTOP))
+    return any_use_of([*(rule.regex for rule in (*browsers, *systems)), *bots, *devices])
 
 
 @cache
