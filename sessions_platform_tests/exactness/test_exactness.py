@@ -24,7 +24,7 @@ def test_the_warehouse_equals_one_sort_of_all_events(environment: Environment) -
 def test_the_warehouse_equals_one_sort_of_all_events_in_many_examples(
     environment: Environment, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    examples = int(os.environ.get("SESSIONS_TEST_EXAMPLES", "50"))
+    examples = int(os.environ.get("SESSIONS_TEST_EXAMPLES", "30"))
     steps = int(os.environ.get("SESSIONS_TEST_STEPS", "20"))
     seed = int(os.environ.get("SESSIONS_TEST_SEED") or secrets.randbits(32))
     with capsys.disabled():
@@ -35,7 +35,7 @@ def test_the_warehouse_equals_one_sort_of_all_events_in_many_examples(
 @pytest.mark.slow
 @pytest.mark.usefixtures("lakes_in_memory")
 def test_the_warehouse_equals_one_sort_of_all_events_with_the_lake_in_an_object_store(environment: Environment) -> None:
-    run_machine(environment, examples=10, steps=15, seed=secrets.randbits(32))
+    run_machine(environment, examples=6, steps=15, seed=secrets.randbits(32))
 
 
 @pytest.mark.slow
