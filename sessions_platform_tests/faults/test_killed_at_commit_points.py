@@ -1,6 +1,7 @@
 """A command that is killed at any of its commit points, and run again, ends as if it had not been killed."""
 
 import os
+import secrets
 import signal
 from collections import defaultdict
 from collections.abc import Mapping
@@ -11,8 +12,10 @@ from sessions_platform_tests.faults.report import Scenario
 from sessions_platform_tests.faults.trial import Trials, compare
 from sessions_platform_tests.faults.workload import COMMANDS
 
-SHARDS = 2  # one for each core of a small machine; every worker has to count the points
 FEWEST_POINTS = 40  # of all commands together
+
+SHARES = 2  # of the representative points one share is killed at, drawn anew in each run of the tests
+SHARDS = 2  # one for each core of a small machine; every worker has to count the points
 
 EVERY_POINT = os.environ.get("SESSIONS_TEST_EVERY_POINT") == "1"
 
@@ -47,10 +50,10 @@ def representative(points: Mapping[str, list[str]]) -> list[tuple[str, int]]:
 
 
 def chosen(points: Mapping[str, list[str]]) -> list[tuple[str, int]]:
-    """The points to kill at: all of them with SESSIONS_TEST_EVERY_POINT=1."""
+    """The points to kill at: a share of the representative ones, or all of them with SESSIONS_TEST_EVERY_POINT=1."""
     if EVERY_POINT:
         return [(command, point) for command, names in points.items() for point in range(1, 1 + len(names))]
-    return representative(points)
+    return representative(points)[secrets.randbelow(SHARES) :: SHARES]
 
 
 def kill_at(trials: Trials, scenario: Scenario, command: str, point: int, name: str) -> None:

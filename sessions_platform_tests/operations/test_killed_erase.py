@@ -30,7 +30,7 @@ from sessions_platform_tests.streams import PLAIN
 
 __all__ = ["open_landed"]
 
-POINTS = 20
+POINTS = 12
 
 
 def erase_in_a_child(context: StreamContext, folder: Path, point: int) -> subprocess.CompletedProcess[str]:

@@ -22,7 +22,7 @@ from sessions_platform_tests.streams import DAY_ONE, PLAIN
 
 pytestmark = pytest.mark.slow
 
-POINTS = 20
+POINTS = 12
 DAYS = ["2026-01-01", "2026-01-02"]
 # without event ids a row that is stored twice is two events
 KEYS = {**PLAIN, "columns": {name: column for name, column in PLAIN["columns"].items() if name != "event_id"}}

@@ -539,7 +539,7 @@ ROWS_TO_REPAIR = st.lists(
 )
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])  # it makes new ones
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])  # it makes new ones
 @given(rows=ROWS_TO_REPAIR, derived=st.booleans())
 def test_repairs_in_any_order_give_the_sessions_of_rows_correct_from_the_start(
     open_context: Callable[..., StreamContext], rows: list[tuple[str, str, int, str, str, str]], derived: bool
