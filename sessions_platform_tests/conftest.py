@@ -22,8 +22,10 @@ __all__ = ["database", "pytest_terminal_summary", "settings"]
 # Before any test imports polars; nothing that is imported above does.
 configure_allocator()
 
-# A busy machine is slow at times; that is not a failure.
-hypothesis.settings.register_profile("house", deadline=None)
+# A busy machine is slow at times; that is not a failure. The examples are others each time; for many at once:
+# pytest --hypothesis-profile=many.
+hypothesis.settings.register_profile("house", deadline=None, max_examples=50)
+hypothesis.settings.register_profile("many", deadline=None, max_examples=1000)
 hypothesis.settings.load_profile("house")
 
 _MEMORY = Path("/dev/shm")

@@ -91,7 +91,7 @@ def test_init_knows_the_tool_by_its_lines_and_says_what_they_are_inside_of(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "inside"), zip(LINES, itertools.cycle(WRAPPERS), strict=False))
+@pytest.mark.parametrize(("name", "inside"), list(zip(LINES, itertools.cycle(WRAPPERS), strict=False)))
 def test_init_knows_every_tool_inside_of_something(name: str, inside: Inside, tmp_path: Path) -> None:
     _is_proposed(name, inside, tmp_path)
 
