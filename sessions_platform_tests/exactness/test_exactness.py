@@ -17,7 +17,7 @@ from sessions_platform_tests.streams import DAY_ONE
 
 
 def test_the_warehouse_equals_one_sort_of_all_events(environment: Environment) -> None:
-    run_machine(environment, examples=3, steps=10, seed=secrets.randbits(32))
+    run_machine(environment, examples=2, steps=10, seed=secrets.randbits(32))
 
 
 @pytest.mark.slow

@@ -92,7 +92,7 @@ def validated(
     }
 
 
-@how(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@how(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.sampled_from(STREAMS), files, files, st.booleans(), st.lists(st.tuples(st.integers(1, 14), lines), max_size=3)
 )
