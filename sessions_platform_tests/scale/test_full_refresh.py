@@ -60,6 +60,13 @@ def test_a_full_refresh_of_a_thousand_days_is_one_run_and_correct(
     record_property("Dagster's events", events.calls)
 
 
+def test_the_thousand_days_are_ingested_in_one_process(request: pytest.FixtureRequest) -> None:
+    """Ingesting them takes minutes; where pytest-xdist knows no groups each process would do it."""
+    if not request.config.getoption("loadgroup", default=False):
+        pytest.skip("not run with --dist loadgroup")
+    assert request.node.nodeid.endswith("@a thousand days")
+
+
 def delete_stream(days: ThousandDays) -> None:
     """So that each refresh has as much to load as the first."""
     with days.context.database.transaction() as connection:
