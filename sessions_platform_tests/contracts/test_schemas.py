@@ -78,6 +78,7 @@ def test_the_broken_values_are_those_that_pandera_reports_in_the_same_order(fram
     assert own.rows() == reported.rows()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("landing_partition", [LANDING, None])
 @given(frame=frames(event_columns(RULES)))
 def test_a_contract_is_kept_where_pandera_reports_nothing(frame: pl.DataFrame, landing_partition: str | None) -> None:

@@ -68,6 +68,7 @@ def test_a_stream_without_sessions_gives_an_empty_frame_of_the_same_types(
     assert rejected(empty, Filter()).schema == REJECTED_RECORDS
 
 
+@pytest.mark.slow
 def test_a_window_has_what_begins_in_it(context: StreamContext) -> None:
     hours_of = {"1": 0, "2": 2, "3": 30}  # of the events, each of which is a session
     bounds = [-1, 0, 1, 2, 3, 30, 31]

@@ -34,6 +34,7 @@ def sessions_in(path: Path) -> int:
     return count
 
 
+@pytest.mark.slow
 def test_a_run_ends_with_deliveries_and_a_target_that_fails_holds_back_itself_alone(home: Home, out: Path) -> None:
     status = run_stream(home.settings, home.name, None)
     assert status["sessions"] == 2

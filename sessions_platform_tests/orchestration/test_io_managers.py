@@ -116,6 +116,7 @@ frames = st.lists(
 ).map(lambda rows: pl.DataFrame(rows, schema={f"column_{n}": dtype for n, dtype in enumerate(values)}))
 
 
+@pytest.mark.slow
 @settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])  # each is a run of Dagster
 @given(frames, st.booleans())
 def test_any_frame_is_read_back_as_it_was_written(

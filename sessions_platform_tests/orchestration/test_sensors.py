@@ -110,6 +110,7 @@ def test_what_a_run_did_after_the_listing_began_is_not_requested_again(
     assert [ranges(request) for request in requests] == [one]
 
 
+@pytest.mark.slow
 def test_failed_partitions_of_which_nothing_is_pending_are_made_whole_by_the_next_runs(
     home: Home, instance: dg.DagsterInstance
 ) -> None:

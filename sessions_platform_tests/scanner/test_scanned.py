@@ -89,12 +89,14 @@ def spoiled(draw: st.DrawFn) -> bytes:
 LINE = st.sampled_from(PLAIN) | OBJECT | st.sampled_from(ODD) | spoiled()
 
 
+@pytest.mark.slow
 @settings(max_examples=120)
 @given(st.lists(st.tuples(LINE, st.sampled_from([b"\n", b"\r\n"])).map(b"".join), max_size=20), LINE)
 def test_with_the_scanner_rows_are_parsed_as_without(ended: list[bytes], last: bytes) -> None:
     agrees(cut(b"".join(ended) + last), STREAM)
 
 
+@pytest.mark.slow
 @settings(max_examples=50)
 @given(st.lists(LINE, min_size=1, max_size=12), st.integers(0, 11), st.integers(0, 12))
 def test_rows_that_are_a_slice_or_scattered_are_read_alike(lines: list[bytes], start: int, end: int) -> None:

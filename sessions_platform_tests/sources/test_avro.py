@@ -250,6 +250,7 @@ def test_a_file_without_rows_has_none(tmp_path: Path) -> None:
     assert rows_of(reading(tmp_path / "file", avro(SCHEMA, []), format="avro")).height == 0
 
 
+@pytest.mark.slow
 def test_a_hostile_file_costs_itself_alone(tmp_path: Path) -> None:
     """A block of a few bytes may stand for any number of values, and for values as deep as it is long."""
     process = ParquetProcess(memory_bytes=512 << 20, cpu_seconds=1, file_format="avro")

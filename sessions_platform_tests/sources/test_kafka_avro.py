@@ -175,6 +175,7 @@ def test_a_value_of_an_unknown_schema_stops_the_run_or_is_rejected_as_the_stream
     assert rejecting.raw_events([DAY]).scan().collect()["payload"].to_list() == [unknown]
 
 
+@pytest.mark.slow
 def test_a_registry_that_is_down_is_tried_again_and_given_up_without_losing_a_message(
     cluster: MemoryCluster, api: Api, registry: Registry
 ) -> None:

@@ -130,6 +130,7 @@ def test_lines_are_joined_to_the_byte_and_none_is_half_read(kind: str, log: list
     assert [line and f"{line['user']} {line['text'] or ''}" for line in lines] == expected_of(log)
 
 
+@pytest.mark.slow
 @every_kind
 @given(log=logs(), pieces=st.integers(0, 20), more=st.integers(-2, 2))
 @hypothesis_settings(max_examples=150, deadline=None)

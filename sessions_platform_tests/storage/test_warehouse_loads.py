@@ -81,6 +81,7 @@ def stored(one: Shop) -> tuple[list[Row], list[Row]]:
     return rows, sorted(one.table("session_changes", columns), key=str)
 
 
+@pytest.mark.slow
 @settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sessions, sessions, st.integers(1, 3), st.booleans())
 @example([("ann", 0, 0, 0), ("ann", 0, 0, 1)], [("ann", 0, 0, 1), ("ann", 0, 0, 2)], 3, True)

@@ -250,6 +250,7 @@ def with_known(columns: Columns, texts: list[str], integers: list[int]) -> dict[
     return {name: known[column["type"]] for name, column in columns.items() if "references" in column}
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(
     contracts,

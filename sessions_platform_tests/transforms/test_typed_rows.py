@@ -96,6 +96,7 @@ def test_fields_give_what_their_payloads_give(
     agrees(rows, stream(extra_columns, tuple(without), **more))
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(st.lists(st.none() | STORABLE_TEXTS | st.sampled_from([" ", "", "-"]), min_size=1, max_size=9))
 def test_texts_of_columns_and_of_properties_are_those_of_payloads(texts: list[str | None]) -> None:

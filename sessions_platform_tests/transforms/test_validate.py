@@ -286,6 +286,7 @@ STREAMS = [
 ]
 
 
+@pytest.mark.slow
 @example(RULES, [b"\xff"], [], False)
 @settings(max_examples=60)
 @given(st.sampled_from(STREAMS), st.lists(payloads, max_size=12), st.lists(payloads, max_size=4), st.booleans())
