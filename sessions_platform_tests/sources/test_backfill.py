@@ -121,6 +121,7 @@ def test_backfills_and_regular_readings_in_any_order_count_each_message_once(
 ) -> None:
     cluster, sent = MemoryCluster(2), 0
     context = kafka(settings, cluster, f"{name}_{next(_numbers)}")
+    context.prepare()
     of_day: dict[str, list[str]] = {day: [] for day in DAYS}
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(offsets, "SLICE_OFFSETS", 3)
