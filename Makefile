@@ -61,6 +61,10 @@ TEST_PROCESSES := $(shell n=$$(nproc 2>/dev/null || echo 3); if [ $$n -lt 4 ]; t
 test: setup ## Run the tests that are quick, in about five minutes
 	$(BIN)/pytest -n $(TEST_PROCESSES) --dist worksteal -m "not slow and not browser and not servers and not spark"
 
+.PHONY: slow
+slow: setup ## Run the tests that are slow, in about forty minutes
+	$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadgroup -m "slow and not browser and not servers and not spark" --durations=25
+
 .PHONY: servers
 servers: setup ## Read from real servers (S3, Azure, Kafka …), which the tests install from their registries
 	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile -m servers
