@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -231,8 +231,7 @@ class Scanner:
             times: of each, in milliseconds.
             keys: of each.
         """
-        sizes = np.array([-1 if key is None else len(key) for key in keys], np.int64)
-        joined = b"".join([key for key in keys if key])
+        sizes, joined = _sizes(keys), b"".join(filter(None, keys))
         if (most := len(joined) + (len(beginning) + _ENVELOPE_BYTES) * len(keys)) > MOST_TEXT:
             return None
         text, views = np.empty(most, np.uint8), np.empty(len(keys), _VIEW)
@@ -243,8 +242,17 @@ class Scanner:
         return None if used < 0 else _binary(views, text[:used])
 
 
+def _sizes(keys: Sequence[bytes | None]) -> npt.NDArray[np.int64]:
+    """The size of each key; -1 where there is none."""
+    if all(keys):  # without a condition for each
+        return np.fromiter(map(len, cast("Sequence[bytes]", keys)), np.int64, len(keys))
+    return np.array([-1 if key is None else len(key) for key in keys], np.int64)
+
+
 def _numbers(numbers: Sequence[int]) -> npt.NDArray[np.int64]:
-    return np.arange(numbers.start, numbers.stop) if isinstance(numbers, range) else np.array(numbers, np.int64)
+    if isinstance(numbers, range):
+        return np.arange(numbers.start, numbers.stop)
+    return np.fromiter(numbers, np.int64, len(numbers))
 
 
 def _binary(views: npt.NDArray[np.void], text: npt.NDArray[np.uint8]) -> pl.Series:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sessions_platform.scanner import library
 from sessions_platform.scanner.library import Scanner
 from sessions_platform.sources import messages
+from sessions_platform.sources.kafka.columns import Columns
 from sessions_platform.sources.kafka.envelope import beginning_of, envelope, envelopes
 from sessions_platform.sources.messages import MIN_RECORDS, MessageDigest
 from sessions_platform_tests.sources.memory_cluster import StoredMessage
@@ -49,8 +50,8 @@ def test_any_plain_envelopes_are_those_of_python_and_no_others_are_made(
     offsets, times, of_rows = map(list, zip(*rows, strict=True))
     made = scanner.envelopes(BEGINNING, offsets, times, of_rows)
     assert (made is not None) == all(map(is_plain, of_rows))
-    stored = [StoredMessage(offset, b"", key, time=(1, time)) for offset, time, key in rows]
-    assert made is None or made.to_list() == [envelope(message, BEGINNING) for message in stored]
+    alone = [envelope(BEGINNING, offset, 1, time, key, None, b"") for offset, time, key in rows]
+    assert made is None or made.to_list() == alone
 
 
 @pytest.mark.parametrize("key", [b'"', b"\\", b"\x1f", b"\n", "é".encode(), b"\xff", b"\x00"])
@@ -87,8 +88,12 @@ def test_envelopes_of_many_messages_are_those_of_each(
     many = [StoredMessage(at, b"x", b"k%d" % at) for at in range(MIN_RECORDS)]
     key = changes.pop("key", b"last")
     many.append(StoredMessage(last, changes.pop("payload", b"x"), key, **changes))
-    values = [message.value() for message in many]
-    assert list(envelopes(many, values, BEGINNING, None)) == [envelope(message, BEGINNING) for message in many]
+    columns = Columns()
+    columns.add(many[:40])
+    columns.add(many[40:])
+    assert list(envelopes(columns, BEGINNING, None)) == [
+        envelope(BEGINNING, one.at, *one.time, one.of_key, one.with_headers, one.payload) for one in many
+    ]
 
 
 @pytest.mark.parametrize("size", [MIN_RECORDS - 1, MIN_RECORDS, 3 * MIN_RECORDS])

@@ -42,9 +42,6 @@ class StoredMessage:
     def headers(self) -> Sequence[tuple[str, bytes | None]] | None:
         return self.with_headers
 
-    def __len__(self) -> int:
-        return len(self.payload or b"")
-
 
 @dataclass
 class MemoryPartition:

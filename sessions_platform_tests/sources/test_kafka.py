@@ -164,19 +164,20 @@ def test_each_visible_message_is_read_once_and_in_order_however_offsets_are_divi
     cluster = MemoryCluster()
     cluster.at_once = at_once
     log = cluster.partitions[0]
-    for is_message in visible:
-        log.send(b"x" * 10) if is_message else log.mark()
+    for number, is_message in enumerate(visible):
+        log.send(b"%010d" % number, b"k%d" % number, time=(1, number)) if is_message else log.mark()
     source = KafkaSource.model_validate(SOURCE)
     reader = Log(cluster, source, block)
-    read: list[int | None] = []
+    read: list[tuple[Any, ...]] = []
     start = 0
     while start < log.end:
         end = min(log.end, start + sizes[start % len(sizes)])
-        for messages in reader.blocks(Range(0, start, end)):
-            read += [message.offset() for message in messages]
-            assert all(start <= (message.offset() or 0) < end for message in messages)
+        for columns in reader.blocks(Range(0, start, end)):
+            read += zip(columns.offsets(), columns.values, columns.keys, columns.times, strict=True)
+            assert all(start <= offset < end for offset in columns.offsets())
+            assert columns.size == 10 * len(columns) < block + 10 * at_once
         start = end
-    assert read == [offset for offset, is_message in enumerate(visible) if is_message]
+    assert read == [(one.at, one.payload, one.of_key, one.time[1]) for one in log.messages.values()]
     assert cluster.consumers == min(1, log.end)
 
 

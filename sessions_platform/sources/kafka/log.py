@@ -17,11 +17,13 @@ from sessions_platform.contracts.kafka_source import KafkaSource
 from sessions_platform.contracts.values import spelled
 from sessions_platform.sources.errors import SourceRefusedError, SourceUnavailableError
 from sessions_platform.sources.kafka.cluster_errors import OUT_OF_RANGE, PARTITION_EOF, explained
+from sessions_platform.sources.kafka.columns import Columns
 from sessions_platform.sources.kafka.messages import Cluster, Consumer, Message
 from sessions_platform.sources.kafka.offsets import Range
 
 _WAIT = 0.2  # seconds: a run can be interrupted, and so long a partition's end is waited for if no message is there
-_MOST = 10_000
+_MOST = 10000  # messages of a block
+_AT_ONCE = 1_000  # messages that are objects at the same time
 
 
 class Log:
@@ -33,7 +35,7 @@ class Log:
         self._next: tuple[int, int] | None = None  # the partition and offset at which the consumer reads on
         self._reached = 0  # of that partition: all before it was read
         self._ahead: Sequence[Message] = ()  # what came from there on
-        self._most = 100  # messages that are asked for at once, about a block
+        self._most = 100  # messages that are asked for at once, no more than about a block
 
     def close(self) -> None:
         """End the consumer."""
@@ -41,32 +43,44 @@ class Log:
         if consumer is not None:
             consumer.close()
 
-    def blocks(self, wanted: Range) -> Iterator[list[Message]]:
+    def blocks(self, wanted: Range) -> Iterator[Columns]:
         """The messages of a range, in blocks of about `block_bytes`.
 
         Raises:
             SourceRefusedError: no message came for as long as the stream says, or the cluster refuses it.
             SourceUnavailableError: messages vanished meanwhile, and the stream says to go on with what there is.
         """
+        block = Columns()
         try:
-            consumer = self._at(wanted)
-            progress = time.monotonic()
-            while self._reached < wanted.end:
-                before = self._reached
-                # No more than can be there, or it would be waited for.
-                most = min(self._most, wanted.end - self._reached)
-                came, self._ahead = self._ahead or consumer.next(most, _WAIT), ()
-                if messages := self._taken(came, wanted):
-                    self._most = self._fitting(messages)
-                    yield messages
-                if self._reached > before:
-                    progress = time.monotonic()
-                elif time.monotonic() - progress > self._source.give_up_after.total_seconds():
-                    raise self._silent(wanted)
+            for messages in self._messages(wanted):
+                before = block.size
+                block.add(messages)
+                self._most = self._fitting((block.size - before) // len(messages))
+                if block.size >= self._block_bytes or len(block) >= _MOST:
+                    yield block
+                    block = Columns()
+            if block:
+                yield block
         except BaseException:
             self.close()
             raise
         self._next = (wanted.partition, wanted.end)
+
+    def _messages(self, wanted: Range) -> Iterator[list[Message]]:
+        """The same messages, a few at a time; raises as `blocks` does."""
+        consumer = self._at(wanted)
+        progress = time.monotonic()
+        while self._reached < wanted.end:
+            before = self._reached
+            # No more than can be there, or it would be waited for.
+            most = min(self._most, wanted.end - self._reached)
+            came, self._ahead = self._ahead or consumer.next(most, _WAIT), ()
+            if messages := self._taken(came, wanted):
+                yield messages
+            if self._reached > before:
+                progress = time.monotonic()
+            elif time.monotonic() - progress > self._source.give_up_after.total_seconds():
+                raise self._silent(wanted)
 
     def _at(self, wanted: Range) -> Consumer:
         """A consumer that reads on from the start of a range."""
@@ -80,7 +94,7 @@ class Log:
 
     def _taken(self, came: Sequence[Message], wanted: Range) -> list[Message]:
         """Those of the range; the others are kept for the next one."""
-        if came and not any(message.error() for message in came):
+        if came and not any(map(type(came[0]).error, came)):
             last = came[-1].offset()
             if last is not None and last < wanted.end:  # as nearly always
                 self._reached = last + 1
@@ -102,10 +116,9 @@ class Log:
                 self._reached = offset + 1
         return taken
 
-    def _fitting(self, messages: Sequence[Message]) -> int:
-        """How many messages of such a size are a block."""
-        size = sum(map(len, messages)) // len(messages)
-        return max(1, min(_MOST, self._block_bytes // max(size, 1)))
+    def _fitting(self, size: int) -> int:
+        """How many messages of such a size are asked for at once."""
+        return max(1, min(_AT_ONCE, self._block_bytes // max(size, 1)))
 
     def _require_harmless(self, error: KafkaError, wanted: Range) -> None:
         place = f"{self._source.place}/{wanted.partition}"

@@ -12,9 +12,10 @@ from sessions_platform.settings import BLOCK_BYTES, Settings
 from sessions_platform.sources.base import NO_CURSORS, Cursors, Found, Past, Quarantine, Slice
 from sessions_platform.sources.kafka.avro import Values, values_of
 from sessions_platform.sources.kafka.cluster import KafkaCluster
-from sessions_platform.sources.kafka.envelope import beginning_of, envelopes, moment_of, offsets_of
+from sessions_platform.sources.kafka.columns import Columns
+from sessions_platform.sources.kafka.envelope import beginning_of, envelopes, moment_of
 from sessions_platform.sources.kafka.log import Log
-from sessions_platform.sources.kafka.messages import Cluster, Message
+from sessions_platform.sources.kafka.messages import Cluster
 from sessions_platform.sources.kafka.offsets import Range, new_offsets, past_offsets, unread_offsets
 from sessions_platform.sources.messages import Block, MessageReading
 from sessions_platform.sources.server import ServerRecords
@@ -79,18 +80,18 @@ class SliceReading(MessageReading):
 
     def blocks(self) -> Iterator[Block]:
         """The messages, as they are fetched."""
-        for messages in self._log.blocks(self._range):
-            yield self._block(messages)
+        for columns in self._log.blocks(self._range):
+            yield self._block(columns)
         if self._is_last:
             self._log.close()
 
-    def _block(self, messages: list[Message]) -> Block:
-        sent = [message.value() for message in messages]
-        values = [value or b"" for value in sent] if None in sent else cast("list[bytes]", sent)
+    def _block(self, columns: Columns) -> Block:
+        sent = columns.values
+        values = cast("list[bytes]", sent) if all(sent) else [value or b"" for value in sent]
         return Block(
-            headers=envelopes(messages, sent, self._beginning, self._values.said(values)),
+            headers=envelopes(columns, self._beginning, self._values.said(values)),
             payloads=self._values.payloads(values),
-            times=lambda: list(map(moment_of, messages)),
-            positions=offsets_of(messages, self._range.start - 1),
+            times=lambda: list(map(moment_of, columns.kinds, columns.times)),
+            positions=columns.offsets(self._range.start - 1),
             values=values,
         )
