@@ -8,7 +8,7 @@ import polars as pl
 import pyarrow as pa
 from hypothesis import strategies as st
 
-from sessions_platform.sources.formats.typed.columns import Rows
+from sessions_platform.sources.formats.typed.columns import Columns, Rows
 from sessions_platform.sources.formats.typed.format import block_of
 from sessions_platform.sources.formats.typed.payloads import payloads_of
 from sessions_platform.sources.formats.typed.reader_process import SentColumns
@@ -96,10 +96,16 @@ def array_of(kind: Any, values: list[Any]) -> Any:
 def fields_in(rows: Rows | SentColumns) -> pl.DataFrame:
     """The fields of a block that was sent as columns."""
     assert not isinstance(rows, list)
-    sent = rows if isinstance(rows, SentColumns) else SentColumns(rows.names, rows.as_json, rows.stream().to_pybytes())
+    sent = rows if isinstance(rows, SentColumns) else _sent(rows)
     fields = block_of(sent).fields
     assert fields is not None
     return fields
+
+
+def _sent(columns: Columns) -> SentColumns:
+    stream = pa.BufferOutputStream()
+    columns.write_to(stream)
+    return SentColumns(columns.names, columns.as_json, stream.getvalue().to_pybytes())
 
 
 def payloads_in(rows: Rows | SentColumns) -> list[bytes]:

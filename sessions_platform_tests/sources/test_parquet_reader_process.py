@@ -6,9 +6,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -18,8 +21,9 @@ from sessions_platform.sources.files.reader import BLOCK_BYTES, FileReading
 from sessions_platform.sources.formats.errors import CorruptDataError
 from sessions_platform.sources.formats.registry import open_format
 from sessions_platform.sources.formats.typed.reader_process import ParquetProcess
+from sessions_platform.sources.formats.typed.rows import json_rows
 from sessions_platform_tests.ingested import QUARANTINED, reading, rows_of
-from sessions_platform_tests.typed_rows import payloads_in
+from sessions_platform_tests.typed_rows import array_of, fields_in, payloads_in
 
 pytestmark = pytest.mark.slow
 
@@ -120,6 +124,35 @@ print(sorted({"polars", "pandera", "pydantic", "psycopg"} & set(sys.modules)))
 """
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert ended.stdout.strip() == "[]"
+
+
+def test_the_child_reads_all_types_without_numpy(process: ParquetProcess, tmp_path: Path) -> None:
+    values: list[tuple[pa.DataType, Any]] = [
+        (pa.float32(), 0.1),
+        (pa.decimal128(9, 2), Decimal("1.10")),
+        (pa.binary(), b"x"),
+        (pa.uuid(), UUID(int=7).bytes),
+        (pa.date32(), -800_000),
+        (pa.time64("us"), 1),
+        (pa.timestamp("ns", "Europe/Berlin"), 123_456_789),
+        (pa.timestamp("us"), 2**62),
+        (pa.dictionary(pa.int32(), pa.string()), "x"),
+        (pa.list_(pa.float64(), 2), [1.5, None]),
+        (pa.struct({"a": pa.timestamp("ns"), "b": pa.list_(pa.uint64())}), {"a": None, "b": [2**63]}),
+        (pa.map_(pa.string(), pa.duration("us")), [("a", 7)]),
+    ]
+    table = pa.table({str(n): array_of(kind, [value, None]) for n, (kind, value) in enumerate(values)})
+    pq.write_table(table, path := tmp_path / "file.parquet")
+    [batch] = table.to_batches()
+    assert rows_read(process, path) == json_rows(batch.schema.names, batch.columns, 2)
+
+
+def test_blocks_are_not_changed_by_what_is_sent_after_them(process: ParquetProcess, tmp_path: Path) -> None:
+    table = pa.table({"v": [f"a text of more than twelve bytes {n % 9}" for n in range(5000)]})
+    pq.write_table(table, path := tmp_path / "file.parquet")
+    with path.open("rb", buffering=0) as handle:
+        blocks = [fields_in(rows) for rows in process.rows(handle, BLOCK_BYTES, 1000)]
+    assert pl.concat(blocks)["field.v"].to_list() == table["v"].to_pylist()
 
 
 def test_the_child_ends_with_its_parent(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """Rows of typed files give what their payloads give, to the last character, whether they have these or fields."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
@@ -15,7 +17,8 @@ from sessions_platform.sources.formats.typed.columns import rows_of
 from sessions_platform.sources.formats.typed.payloads import with_payloads
 from sessions_platform.transforms.parse import parse as parsing
 from sessions_platform.transforms.parse.parse import parse, parse_and_observe
-from sessions_platform.transforms.parse.typed_rows import read_typed, texts_of
+from sessions_platform.transforms.parse.templates import Slot
+from sessions_platform.transforms.parse.typed_rows import TypedValues, read_typed, texts_of
 from sessions_platform.transforms.stretches import ROWS
 from sessions_platform.transforms.validate import validate
 from sessions_platform_tests.typed_rows import STORABLE_KINDS, STORABLE_TEXTS, array_of, fields_in
@@ -177,3 +180,14 @@ def test_instants_are_texts_where_some_rows_of_a_block_are_parsed_from_payloads(
 def test_fields_begin_as_no_column_of_raw_rows_does() -> None:
     assert not [name for name in RAW_EVENTS if name.startswith((FIELD, JSON_FIELD))]
     assert not ROWS.startswith((FIELD, JSON_FIELD))
+
+
+@given(st.lists(st.integers(0, 2**20 - 1), min_size=1, max_size=9), st.sampled_from([3, 20]))
+def test_combinations_of_nulls_are_counted_by_their_first_rows(patterns: list[int], columns: int) -> None:
+    rows = np.arange(len(patterns)) * 2
+    fields = [pl.Series(f"{FIELD}{n}", [n if bits >> n & 1 else None for bits in patterns]) for n in range(columns)]
+    slots = [Slot(number, null="null") for number in range(columns)]
+    combinations = TypedValues(rows, fields, set(), set()).type_combinations(slots)
+    counts = Counter(bits % 2**columns for bits in patterns)
+    first = {bits % 2**columns: 2 * row for row, bits in reversed(list(enumerate(patterns)))}
+    assert sorted(combinations) == sorted((first[bits], count) for bits, count in counts.items())

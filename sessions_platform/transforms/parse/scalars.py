@@ -23,6 +23,8 @@ _SCALAR_TYPES = (_BOOLEAN, _INTEGER, _NUMBER)
 
 TypeCodes = npt.NDArray[np.int8]
 
+# Of types, before those that do not occur get no numbers.
+_MOST_COMBINATIONS = 1 << 16
 _MOST_INTEGER_BYTES = 18
 _MOST_FRACTION_BYTES = 256
 _FRACTION = r"^-?(?:0|[1-9][0-9]*)\.[0-9]+$"
@@ -142,9 +144,23 @@ class Values:
         mixed = {name: codes for name, codes in types.items() if codes.min() != codes.max()}
         if not mixed:
             return iter([(int(self.rows[0]), len(self.rows))])
-        row = pl.col("row")
-        combinations = pl.DataFrame({"row": self.rows, **mixed}).group_by(*mixed).agg(row.min(), rows=pl.len())
-        return combinations.select("row", "rows").iter_rows()
+        combination = _combined(list(mixed.values()))
+        counts = np.bincount(combination)
+        first = np.empty_like(counts)
+        first[combination[::-1]] = self.rows[::-1]  # the last that is assigned stays, and rows are ascending
+        found = np.flatnonzero(counts)
+        return zip(first[found].tolist(), counts[found].tolist(), strict=True)
+
+
+def _combined(types: list[TypeCodes]) -> Numbers:
+    """A small number for each combination of types."""
+    combined = np.zeros(len(types[0]), np.intp)
+    for codes in types:
+        low, high = int(codes.min()), int(codes.max())
+        combined = combined * (high - low + 1) + (codes - low)
+        if combined.max() > _MOST_COMBINATIONS:
+            combined = np.unique(combined, return_inverse=True)[1]
+    return combined
 
 
 class NullableValues(Values):

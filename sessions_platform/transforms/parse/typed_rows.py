@@ -19,7 +19,7 @@ import polars as pl
 from sessions_platform.contracts.field_paths import names_of
 from sessions_platform.contracts.raw_events import JSON_FIELD, fields_among
 from sessions_platform.contracts.stream import Stream
-from sessions_platform.sources.formats.typed.payloads import field_name, iso, json_of
+from sessions_platform.sources.formats.typed.payloads import field_name, has_odd_spelling, iso, json_of
 from sessions_platform.transforms.parse.row_parser import has_envelope_paths
 from sessions_platform.transforms.parse.scalars import NULL, TEXT, NullableValues, TypeCodes
 from sessions_platform.transforms.parse.template_reader import TemplateReader, VectorizedRows
@@ -139,5 +139,5 @@ def _left_out(field: pl.Series) -> Flags | None:
     """Which rows are left out because of a field (see the module); None if none is."""
     if field.dtype != pl.Float64:
         return None
-    found = field.cast(pl.String).str.contains("e", literal=True) | ~field.is_finite()
+    found = has_odd_spelling(field)
     return found.fill_null(value=False).to_numpy() if found.any() else None

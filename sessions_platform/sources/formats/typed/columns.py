@@ -2,9 +2,10 @@
 
 A column is sent as it is where its values as JSON can be made of whole columns, without a Python object for any value:
 text, integers, floats, booleans, dates and times in the years 1 to 9999, and null. Values that are text as JSON, such
-as decimals and bytes, are sent as that text, and lists, structures and maps as their JSON; `rows` defines what it is. A
-batch with text that can't be stored (U+0000, or no UTF-8) is sent row by row. What the parent makes of columns is in
-`payloads`. Runs in the child process only (`worker`).
+as decimals and bytes, are sent as that text, and lists, structures and maps as their JSON; `rows` defines what it is.
+Of texts that are numbers in a dictionary, views of its bytes are sent, so that each text is sent once. A batch with
+text that can't be stored (U+0000, or no UTF-8) is sent row by row. What the parent makes of columns is in `payloads`.
+Runs in the child process only (`worker`).
 """
 
 from collections.abc import Iterator
@@ -15,12 +16,14 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sessions_platform.sources.formats.errors import CorruptDataError
 from sessions_platform.sources.formats.typed.rows import distinct_names, json_rows, json_values
 
 _PER_SECOND = {"s": 1, "ms": 1000, "us": 1_000_000, "ns": 1_000_000_000}
 _EPOCH, _END = date(1970, 1, 1), date(9999, 12, 31)
 _FIRST_DAY, _LAST_DAY = (date.min - _EPOCH).days, (_END - _EPOCH).days
 _FIRST_SECOND = round(datetime.min.replace(tzinfo=UTC).timestamp())
+_VIEW_BYTES = 16  # Arrow columnar format, "Variable-size Binary View Layout"
 _NUL_IN_JSON = b"\\u0000"
 _LAST_SECOND = round(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp())
 
@@ -38,12 +41,10 @@ class Columns(NamedTuple):
     as_json: list[bool]
     batch: pa.RecordBatch
 
-    def stream(self) -> pa.Buffer:
-        """The batch as an Arrow IPC stream."""
-        stream = pa.BufferOutputStream()
+    def write_to(self, stream: Any) -> None:
+        """Write the batch as an Arrow IPC stream."""
         with pa.ipc.new_stream(stream, self.batch.schema) as writer:
             writer.write_batch(self.batch)
-        return stream.getvalue()
 
 
 Rows = list[bytes] | Columns
@@ -51,10 +52,19 @@ Rows = list[bytes] | Columns
 
 def blocks(batch: pa.RecordBatch, types: list[pa.DataType], block_bytes: int, block_rows: int) -> Iterator[Rows]:
     """A batch, its columns read as these types, in blocks of about so many bytes and at most so many rows."""
-    bytes_per_row = max(1, batch.nbytes // max(1, batch.num_rows))
+    size = sum(map(_size, batch.columns))
+    bytes_per_row = max(1, size // max(1, batch.num_rows))
     height = max(1, min(block_rows, block_bytes // bytes_per_row))
     for start in range(0, batch.num_rows, height):
         yield rows_of(batch.slice(start, height), types)
+
+
+def _size(column: Any) -> int:
+    """How many bytes a column takes, each text counted as often as it occurs."""
+    if not _is_text_by_number(column.type):
+        return column.nbytes
+    lengths = pc.binary_length(column.dictionary).take(column.indices)  # pyright: ignore[reportAttributeAccessIssue]
+    return column.indices.nbytes + (pc.sum(lengths).as_py() or 0)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def rows_of(batch: pa.RecordBatch, types: list[pa.DataType]) -> Rows:
@@ -85,6 +95,8 @@ def _sent(column: Any) -> tuple[Any, Any]:
         ArrowInvalid, UnicodeEncodeError: it has text that is not UTF-8.
         _UnstorableError: it has U+0000.
     """
+    if _is_text_by_number(column.type):
+        return _sent_text_by_number(column), None
     column = _plain(column)
     if _is_text(column.type):
         return _sent_text(column), None
@@ -109,6 +121,22 @@ def _sent_text(texts: Any, nul: bytes = b"\0") -> Any:
     *_, characters = texts.buffers()
     _check_storable(characters.to_pybytes() if characters else b"", nul)
     return texts.cast(pa.string_view())
+
+
+def _sent_text_by_number(column: Any) -> Any:
+    """The texts as views of the dictionary's bytes.
+
+    Raises:
+        CorruptDataError: a number is not in the dictionary, and would lead out of its memory.
+        ArrowInvalid, _UnstorableError: as of `_sent_text`, also where no row has the text.
+    """
+    if not _is_between(column.indices, 0, len(column.dictionary) - 1):
+        raise CorruptDataError("a text has a number that is not in its dictionary")
+    texts = _sent_text(column.dictionary)
+    validity, views, *characters = texts.buffers()
+    numbered = pa.Array.from_buffers(pa.binary(_VIEW_BYTES), len(texts), [validity, views], offset=texts.offset)
+    of_rows = numbered.take(column.indices)
+    return pa.Array.from_buffers(pa.string_view(), len(column), [*of_rows.buffers(), *characters])
 
 
 def _check_storable(text: bytes, nul: bytes = b"\0") -> None:
@@ -153,6 +181,10 @@ def _is_between(numbers: Any, first: int, last: int) -> bool:
     """Whether all numbers that there are lie between these two."""
     least, greatest = pc.min_max(numbers).values()  # pyright: ignore[reportAttributeAccessIssue]
     return not least.is_valid or (first <= least.as_py() and greatest.as_py() <= last)
+
+
+def _is_text_by_number(kind: pa.DataType) -> bool:
+    return pa.types.is_dictionary(kind) and _is_text(kind.value_type)
 
 
 def _is_text(kind: pa.DataType) -> bool:

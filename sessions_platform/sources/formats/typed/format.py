@@ -30,6 +30,7 @@ class ParquetFormat:
     def records(self, content: Content, block_bytes: int) -> Iterator[RecordBlock]:
         """The rows of the file, without terminators; as fields where they are sent as columns."""
         remaining = content.max_bytes
+        self._process.start()  # while the file is hashed
         for rows in self._process.rows(content.file(), block_bytes, _BLOCK_ROWS):
             block = block_of(rows)
             yield block

@@ -14,6 +14,8 @@ from sessions_platform.sources.formats.typed.columns import Rows, blocks
 from sessions_platform.sources.formats.typed.rows import corrupt_unless_outage
 
 _BUFFER_BYTES = 1024 * 1024
+# Of a column chunk of few values, before compression: for each value, and at most.
+_FEW_BYTES, _MOST_BYTES = 4, 16 * 1024 * 1024
 
 
 def parquet_rows(handle: BinaryIO, block_bytes: int, block_rows: int) -> Iterator[Rows]:
@@ -32,18 +34,47 @@ def parquet_rows(handle: BinaryIO, block_bytes: int, block_rows: int) -> Iterato
         OSError: an outage.
     """
     with corrupt_unless_outage("Parquet"):
-        file = pq.ParquetFile(
-            handle,
-            pre_buffer=False,
-            buffer_size=_BUFFER_BYTES,  # else the whole column of a row group is read at once
-            page_checksum_verification=True,
-            coerce_int96_timestamp_unit="us",  # nanoseconds would wrap around outside of 1677 to 2262
-        )
+        file = _opened(handle)
+        file = _opened(handle, metadata=file.metadata, read_dictionary=_texts_of_few_values(file))
         batch_size = min(_rows_per_block(file.metadata, block_bytes), block_rows)
         types = _meant_types(file)
         for group in range(file.num_row_groups):  # one by one: what breaks one leaves those before it
             for batch in file.iter_batches(batch_size, row_groups=[group]):
                 yield from blocks(batch, types, block_bytes, block_rows)
+
+
+def _opened(handle: BinaryIO, **how: Any) -> pq.ParquetFile:
+    return pq.ParquetFile(
+        handle,
+        pre_buffer=False,
+        buffer_size=_BUFFER_BYTES,  # else the whole column of a row group is read at once
+        page_checksum_verification=True,
+        coerce_int96_timestamp_unit="us",  # nanoseconds would wrap around outside of 1677 to 2262
+        **how,
+    )
+
+
+def _texts_of_few_values(file: pq.ParquetFile) -> list[str]:
+    """The columns of texts that are worth reading as numbers in a dictionary: in the file they are little else.
+
+    The file does not say directly whether a column chunk has a dictionary for all of its values, but one without takes
+    more bytes. Each block has a dictionary of its own, so large ones are not worth it. A wrong guess only costs time.
+    """
+    texts = {field.name for field in file.schema_arrow if field.type in (pa.string(), pa.large_string())}
+    texts -= {name for name in texts if "." in name}  # it may be the path of a value within another column, too
+    groups = [file.metadata.row_group(group) for group in range(file.num_row_groups)]
+    return [
+        path
+        for number in range(len(file.schema))
+        if (path := file.schema.column(number).path) in texts
+        and _have_few_values([group.column(number) for group in groups])
+    ]
+
+
+def _have_few_values(chunks: list[pq.ColumnChunkMetaData]) -> bool:
+    sizes = [chunk.total_uncompressed_size for chunk in chunks]
+    has_dictionaries = all(chunk.has_dictionary_page for chunk in chunks) and max(sizes, default=0) <= _MOST_BYTES
+    return has_dictionaries and sum(sizes) <= _FEW_BYTES * sum(chunk.num_values for chunk in chunks)
 
 
 def _rows_per_block(metadata: Any, block_bytes: int) -> int:

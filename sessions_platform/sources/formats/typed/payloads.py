@@ -11,6 +11,8 @@ from sessions_platform.contracts.raw_events import JSON_FIELD, fields_among
 from sessions_platform.contracts.typed_values import json_number
 
 _ESCAPED = r'["\\\x00-\x1f]'
+# Floats between these, and zero, have no exponent in polars' spelling.
+_LEAST_PLAIN, _MOST_PLAIN = 1e-4, 1e15
 _DIGITS = {"ms": 3, "us": 6, "ns": 9}
 
 
@@ -82,17 +84,30 @@ def iso(times: pl.Series) -> pl.Series:
 
 
 def _escaped(texts: pl.Series) -> pl.Series:
-    rows = texts.str.contains(_ESCAPED).fill_null(value=False).arg_true()
+    is_escaped = texts.str.contains(_ESCAPED)
+    if not is_escaped.any():
+        return texts
+    rows = is_escaped.fill_null(value=False).arg_true()
     return _replaced(texts, rows, [msgspec.json.encode(text).decode()[1:-1] for text in texts.gather(rows)])
 
 
 def _numbers(numbers: pl.Series) -> pl.Series:
     """Those with an exponent, which polars spells otherwise, and those that are none in JSON one by one."""
-    texts = numbers.cast(pl.String)
-    is_odd = texts.str.contains("e", literal=True) | ~numbers.is_finite()
+    texts, is_odd = numbers.cast(pl.String), has_odd_spelling(numbers)
+    if not is_odd.any():
+        return texts
     rows = is_odd.fill_null(value=False).arg_true()
     spelled = [msgspec.json.encode(json_number(number)).decode() for number in numbers.gather(rows)]
     return _replaced(texts, rows, spelled)
+
+
+def has_odd_spelling(numbers: pl.Series) -> pl.Series:
+    """Which of these floats polars spells with an exponent, or are none in JSON; null where they are null."""
+    size = numbers.abs()
+    is_plain = ((size >= _LEAST_PLAIN) & (size <= _MOST_PLAIN)) | (size == 0)
+    if is_plain.all():
+        return ~is_plain
+    return numbers.cast(pl.String).str.contains("e", literal=True) | ~numbers.is_finite()
 
 
 def _replaced(texts: pl.Series, rows: pl.Series, by: list[str]) -> pl.Series:

@@ -7,6 +7,8 @@ then closes. The child's side is `worker`; what it does with a file is in
 `parquet`, `arrow_and_orc` and `sources.formats.avro`.
 """
 
+import fcntl
+import mmap
 import os
 import signal
 import socket
@@ -29,11 +31,18 @@ CPU_SECONDS = 120.0  # for one block of rows
 
 # In both directions a message is its kind and its length, then its body.
 HEAD = Struct("<cQ")
-READ, READY, ROWS, DONE, CORRUPT, OUTAGE = b"R", b"+", b"r", b".", b"u", b"!"
-COLUMNS, STREAM = b"c", b"s"
+READ, NEXT, READY, ROWS, DONE, CORRUPT, OUTAGE = b"R", b"N", b"+", b"r", b".", b"u", b"!"
+COLUMNS = b"c"
 
+# What pyarrow imports where it is there, and does without: half of the child's start.
+_PROGRAM = """
+import sys
+sys.modules.update(dict.fromkeys(["numpy", "pyarrow._s3fs", "pyarrow._gcsfs", "pyarrow._azurefs"]))
+from sessions_platform.sources.formats.typed.worker import main
+main(*sys.argv[1:])
+"""
 # One thread, and no memory reserved in advance: the limit counts what is reserved too.
-_FRUGAL = {"MALLOC_ARENA_MAX": "2", "ARROW_DEFAULT_MEMORY_POOL": "system", "OPENBLAS_NUM_THREADS": "1"}
+_FRUGAL = {"MALLOC_ARENA_MAX": "2", "ARROW_DEFAULT_MEMORY_POOL": "system"}
 
 
 class SentColumns(NamedTuple):
@@ -42,12 +51,12 @@ class SentColumns(NamedTuple):
     Attributes:
         names: of the columns, distinct.
         as_json: whether each column has the JSON of its values (text), and not these themselves.
-        stream: the columns, in this order, as an Arrow IPC stream of one batch.
+        stream: the columns, in this order, as an Arrow IPC stream of one batch; bytes or memory of a file.
     """
 
     names: list[str]
     as_json: list[bool]
-    stream: bytes | bytearray
+    stream: bytes | mmap.mmap
 
 
 class ParquetProcess:
@@ -86,6 +95,14 @@ class ParquetProcess:
                 if not idle:
                     self.close()
 
+    def start(self) -> None:
+        """Start the child where there is none, and do not wait for it: what is done meanwhile takes no time."""
+        if self._one_at_a_time.acquire(blocking=False):
+            try:
+                self._start()
+            finally:
+                self._one_at_a_time.release()
+
     def close(self) -> None:
         """End the child, if there is one."""
         self._close()
@@ -93,15 +110,17 @@ class ParquetProcess:
 
     def _rows(self, handle: FileIO, block_bytes: int, block_rows: int) -> Iterator[list[bytes] | SentColumns]:
         self._start()
+        self._wait_until_ready()
         order = msgspec.msgpack.encode([self._file_format, block_bytes, block_rows])
         socket.send_fds(self._socket, [HEAD.pack(READ, len(order)) + order], [handle.fileno()])
         while True:
-            kind, body = self._answer()
+            kind, body, file = self._answer()
             if kind == ROWS:
                 yield msgspec.msgpack.decode(body, type=list[bytes])
             elif kind == COLUMNS:
                 names, as_json = msgspec.msgpack.decode(body)
-                yield SentColumns(names, as_json, self._answer()[1])
+                assert file is not None
+                yield SentColumns(names, as_json, _mapped(file))
             elif kind == CORRUPT:
                 raise CorruptDataError(body.decode())
             elif kind == OUTAGE:
@@ -109,10 +128,11 @@ class ParquetProcess:
             else:
                 return
 
-    def _answer(self) -> tuple[bytes, bytearray]:
+    def _answer(self) -> tuple[bytes, bytearray, int | None]:
         try:
+            self._socket.sendall(NEXT)
             return receive(self._socket)
-        except (EOFError, ConnectionResetError):
+        except (EOFError, ConnectionResetError, BrokenPipeError):
             raise CorruptDataError(self._reason_of_death()) from None
 
     def _start(self) -> None:
@@ -121,15 +141,19 @@ class ParquetProcess:
             return
         self.close()
         self._socket, child_end = socket.socketpair()
-        command = [sys.executable, "-P", "-m", "sessions_platform.sources.formats.typed.worker"]
+        command = [sys.executable, "-P", "-c", _PROGRAM]
         with child_end:
             arguments = [str(child_end.fileno()), *map(str, self._limits)]
             environment = {**os.environ, **_FRUGAL}
             with for_this_process_alone():
                 self._child = subprocess.Popen([*command, *arguments], pass_fds=[child_end.fileno()], env=environment)
         self._close = weakref.finalize(self, _end_child, self._child, self._socket)
+        self._is_ready = False
+
+    def _wait_until_ready(self) -> None:
+        """Raises RuntimeError where the child ended before it was."""
         try:
-            receive(self._socket)
+            self._is_ready = self._is_ready or receive(self._socket)[0] == READY
         except (EOFError, ConnectionResetError):
             self.close()
             raise RuntimeError("the process that reads Parquet files does not start; its error is above") from None
@@ -145,10 +169,11 @@ class ParquetProcess:
         return f"it crashes the process that reads it ({died})"
 
 
-def receive(connection: socket.socket) -> tuple[bytes, bytearray]:
-    """One message: its kind and its body. Raises EOFError where the other side is gone."""
-    kind, length = HEAD.unpack(receive_exactly(connection, HEAD.size))
-    return kind, receive_exactly(connection, length)
+def receive(connection: socket.socket) -> tuple[bytes, bytearray, int | None]:
+    """One message: its kind, body, and a descriptor that came with it. Raises EOFError where the other side is gone."""
+    head, descriptors, _, _ = socket.recv_fds(connection, HEAD.size, 1)
+    kind, length = HEAD.unpack(head + receive_exactly(connection, HEAD.size - len(head)))
+    return kind, receive_exactly(connection, length), next(iter(descriptors), None)
 
 
 def receive_exactly(connection: socket.socket, length: int) -> bytearray:
@@ -161,6 +186,14 @@ def receive_exactly(connection: socket.socket, length: int) -> bytearray:
             raise EOFError
         view = view[count:]
     return received
+
+
+def _mapped(descriptor: int) -> mmap.mmap:
+    """The memory of a file that nobody can change any more; its descriptor is closed."""
+    with open(descriptor, "rb", buffering=0) as file:
+        if hasattr(os, "memfd_create"):
+            fcntl.fcntl(file, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK)
+        return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
 
 
 def _end_child(child: subprocess.Popen[bytes], connection: socket.socket) -> None:

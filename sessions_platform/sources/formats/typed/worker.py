@@ -3,13 +3,16 @@
 Here: its limits, and the messages that it answers with. What is sent of rows is in `columns`.
 """
 
+import os
 import resource
 import signal
 import socket
-import sys
+import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from io import FileIO
 from pkgutil import resolve_name
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -21,10 +24,10 @@ from sessions_platform.sources.formats.typed.reader_process import (
     CORRUPT,
     DONE,
     HEAD,
+    NEXT,
     OUTAGE,
     READY,
     ROWS,
-    STREAM,
     receive_exactly,
 )
 
@@ -72,25 +75,40 @@ def _serve(parent: socket.socket, cpu_seconds: float) -> None:
         with FileIO(descriptors[0]) as file:
             _limit_cpu(cpu_seconds)
             for rows in resolve_name(_READERS[file_format])(file, block_bytes, block_rows):
-                _send_rows(parent, rows)
+                _answer_with_rows(parent, rows)
                 _limit_cpu(cpu_seconds)
-        _send(parent, DONE)
+        _answer(parent, DONE)
     except CorruptDataError as corrupt:
-        _send(parent, CORRUPT, str(corrupt).encode(errors="backslashreplace"))
+        _answer(parent, CORRUPT, str(corrupt).encode(errors="backslashreplace"))
     except MemoryError:
         most = resource.getrlimit(resource.RLIMIT_AS)[0]
-        _send(parent, CORRUPT, f"a block of its rows takes more than {most >> 20} MiB of memory".encode())
+        _answer(parent, CORRUPT, f"a block of its rows takes more than {most >> 20} MiB of memory".encode())
     except OSError as outage:
-        _send(parent, OUTAGE, msgspec.msgpack.encode([outage.errno, outage.strerror]))
+        _answer(parent, OUTAGE, msgspec.msgpack.encode([outage.errno, outage.strerror]))
     _limit_cpu(0)
 
 
-def _send_rows(parent: socket.socket, rows: Rows) -> None:
+def _answer_with_rows(parent: socket.socket, rows: Rows) -> None:
+    """Send a block; its columns as a file in memory, so that they are not copied again."""
     if isinstance(rows, list):
-        _send(parent, ROWS, msgspec.msgpack.encode(rows))
+        _answer(parent, ROWS, msgspec.msgpack.encode(rows))
         return
-    _send(parent, COLUMNS, msgspec.msgpack.encode([rows.names, rows.as_json]))
-    _send(parent, STREAM, rows.stream())
+    with _memory_file() as file:
+        rows.write_to(file)
+        _answer(parent, COLUMNS, msgspec.msgpack.encode([rows.names, rows.as_json]), [file.fileno()])
+
+
+def _memory_file() -> Any:
+    """A file without a name, which may be sealed; of a temporary folder where the system has none in memory."""
+    if hasattr(os, "memfd_create"):
+        return FileIO(os.memfd_create("rows", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING), "w")
+    return tempfile.TemporaryFile(buffering=0)
+
+
+def _answer(parent: socket.socket, kind: bytes, body: bytes = b"", descriptors: Sequence[int] = ()) -> None:
+    """Send a message once the parent asks for it: of columns, nothing else would wait for it to take them."""
+    receive_exactly(parent, len(NEXT))
+    _send(parent, kind, body, descriptors)
 
 
 def _limit_cpu(cpu_seconds: float) -> None:
@@ -98,10 +116,7 @@ def _limit_cpu(cpu_seconds: float) -> None:
     signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
 
 
-def _send(parent: socket.socket, kind: bytes, body: bytes | pa.Buffer = b"") -> None:
-    parent.sendall(HEAD.pack(kind, len(body)))
-    parent.sendall(body)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+def _send(parent: socket.socket, kind: bytes, body: bytes = b"", descriptors: Sequence[int] = ()) -> None:
+    head = HEAD.pack(kind, len(body))
+    sent = socket.send_fds(parent, [head], descriptors)
+    parent.sendall(head[sent:] + body)
