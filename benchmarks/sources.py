@@ -1,8 +1,9 @@
 """Sources: what it takes to read records from a server, against the plainest program that fetches the same ones.
 
 Read is each row up to its block (payload, place, envelope), which is what a stream's ingestion begins with; `ingest` is
-all of that, with the lake and the ledger, whose memory is compared with the budget. What counts is the time of the
-work. Servers are installed and started as in the tests; where one can't be, its case is left out with the reason.
+all of that, with the lake and the ledger. Its memory is compared with the budget, and for S3 its time with that of the
+same files in a folder. What counts is the time of the work. Servers are installed and started as in the tests; where
+one can't be, its case is left out with the reason.
 
     python -m benchmarks sources --rows 200000 --pairs 2
 
@@ -34,6 +35,7 @@ _PAGE = 1000
 _FILES = 4
 _QUEUE = 50_000  # a producer has room for twice as many
 _DAY = "2026-01-01"
+Called = tuple[str, Mapping[str, Any]]  # one of the programs below, and its arguments
 
 
 def run(bench: Bench) -> Iterator[Result]:
@@ -48,17 +50,17 @@ def run(bench: Bench) -> Iterator[Result]:
             Path(folder).chmod(0o755)  # PostgreSQL runs as another user than root
             try:
                 with case(Path(folder), file) as (source, peer, given):
-                    yield _reading(bench, rows, name, source, peer, given)
+                    yield _reading(bench, rows, name, ("ours", {"source": source}), (peer, given))
+                    if peer == "ours":
+                        both = ("ingested", {"source": source}), ("ingested", given)
+                        yield _reading(bench, rows, f"{name}, ingested", *both)
                     yield _memory(bench, rows, name, source)
             except pytest.skip.Exception as skipped:
                 bench.say(f"    left out: {skipped}")
 
 
-def _reading(bench: Bench, rows: int, name: str, source: dict[str, Any], peer: str, given: dict[str, Any]) -> Result:
-    programs = {
-        "ours": partial(_program, "ours", source=source),
-        "peer": partial(_program, peer, **given),
-    }
+def _reading(bench: Bench, rows: int, name: str, ours: Called, peer: Called) -> Result:
+    programs = {side: partial(_program, called, **given) for side, (called, given) in (("ours", ours), ("peer", peer))}
 
     def compare(_: str, ours: Mapping[str, Any], peers: Mapping[str, Any]) -> None:
         if ours["rows"] != rows or peers["rows"] != rows:
@@ -69,10 +71,10 @@ def _reading(bench: Bench, rows: int, name: str, source: dict[str, Any], peer: s
 
 
 def _memory(bench: Bench, rows: int, name: str, source: dict[str, Any]) -> Result:
-    with tempfile.TemporaryDirectory(prefix="bench-home-", dir="/tmp") as home:
-        Path(home).chmod(0o755)  # as above
-        taken = measure.run(measure.program("sources", "ingested", source=source, home=home, rows=rows))
-        bench.say(f"    ingest: {taken.wall:.2f} s, CPU {taken.cpu:.2f} s, {taken.peak / 1e9:.2f} GB")
+    taken = measure.run(measure.program("sources", "ingested", source=source))
+    if taken.output["rows"] != rows:
+        raise measure.Failed(f"{taken.output['rows']} rows were ingested of {rows}")
+    bench.say(f"    ingest: {taken.wall:.2f} s, CPU {taken.cpu:.2f} s, {taken.peak / 1e9:.2f} GB")
     about = f"{name}: memory of an ingestion beyond its budget of {BUDGET // 2**20} MB"
     return Figure(f"sources/{name} memory", about, rows, [(taken.peak - BUDGET) / 1e6], "MB")
 
@@ -237,17 +239,18 @@ def ours(source: dict[str, Any]) -> dict[str, Any]:
     return _worked(rows)
 
 
-def ingested(source: dict[str, Any], home: str, rows: int) -> dict[str, Any]:
+def ingested(source: dict[str, Any]) -> dict[str, Any]:
     """Ingest all, with an embedded PostgreSQL as ledger."""
     from sessions_platform.pipeline.ingest import ingest
 
-    context = _context(source, home)
-    context.prepare()
-    read = ingest(context, [_DAY], "run", current=_DAY)[_DAY].rows
-    measure.mark("done")
-    if read != rows:
-        raise measure.Failed(f"{read} rows were ingested of {rows}")
-    return {}
+    with tempfile.TemporaryDirectory(prefix="bench-home-", dir="/tmp") as home:
+        Path(home).chmod(0o755)  # as above
+        context = _context(source, home)
+        context.prepare()
+        measure.mark("ready")
+        read = ingest(context, [_DAY], "run", current=_DAY)[_DAY].rows
+        measure.mark("done")
+    return _worked(read)
 
 
 def copied(to: str, **place: Any) -> dict[str, Any]:

@@ -14,10 +14,12 @@ import zipfile
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import obstore.store
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from obstore.exceptions import GenericError, InvalidPathError, PermissionDeniedError
 
 from sessions_platform.contracts.stream import Stream
@@ -297,23 +299,28 @@ def test_an_object_that_is_overwritten_again_and_again_ends_the_reading_in_a_sen
         content(source_of(), f"{ROOT}/{DAY}/a.ndjson")
 
 
-def test_the_next_small_object_is_asked_for_while_the_one_before_it_is_read(
+def test_the_next_object_is_asked_for_while_the_one_before_it_is_read(
     store: Disturbed, source_of: Callable[..., ObjectSource], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(copying, "PART_BYTES", len(OLD) // 2)
-    put = {f"{DAY}/{name}.ndjson": OLD for name in "abd"} | {f"{DAY}/c.ndjson": OLD + NEW}
+    put = {f"{DAY}/{name}.ndjson": OLD for name in "abd"} | {f"{DAY}/c.ndjson": OLD + NEW}  # c in four parts
     for key, content_ in put.items():
         store.put(key, content_)
-    source, asked_of_b = source_of(), threading.Event()
+    source, asked = (
+        source_of(store={"give_up_after": "60s"}),
+        {f"{DAY}/{name}.ndjson": threading.Event() for name in "abcd"},
+    )
     found = source.find()
-    store.before_get = lambda _: asked_of_b.set() if store.asked[-1] == f"get {DAY}/b.ndjson" else None
+    store.after_get = lambda key: asked[key].set()
     source.will_read(found)
-    first = iter(source.read(found[0], never))
-    next(first)
-    assert asked_of_b.wait(60)
-    heights = [sum(block.height for block in source.read(each, never)) for each in found[1:]]
-    assert heights == [60_000, 120_000, 60_000]
-    assert [store.asked.count(f"get {DAY}/{name}.ndjson") for name in "abd"] == [1, 1, 1]
+    heights: list[int] = []
+    for slice_, ahead in zip(found, ("b", "c", "d", None), strict=True):
+        blocks = iter(source.read(slice_, never))
+        heights.append(next(blocks).height)
+        assert ahead is None or asked[f"{DAY}/{ahead}.ndjson"].wait(60)
+        heights[-1] += sum(block.height for block in blocks)
+    assert heights == [60_000, 60_000, 120_000, 60_000]
+    assert [store.asked.count(f"get {DAY}/{name}.ndjson") for name in "abcd"] == [1, 1, 5, 1]
 
 
 def test_what_was_fetched_ahead_is_not_read_for_another_version(
@@ -344,23 +351,71 @@ def test_what_could_not_be_fetched_ahead_is_read_and_told_when_its_turn_comes(
         rows(source.read(found[1], never))
 
 
-def test_a_fetch_that_hangs_is_given_up_and_nothing_is_fetched_behind_it() -> None:
-    goes_on, begun, asked = threading.Event(), threading.Event(), list[str]()
+class Held:
+    """What was fetched of an object; `held` is what nobody has taken or closed."""
 
-    def fetch(key: str) -> str:
+    held: ClassVar[dict[str, int]] = {}
+    changes: ClassVar = threading.Condition()
+
+    def __init__(self, key: str, size: int) -> None:
+        self.key = key
+        with self.changes:
+            self.held[key] = size
+
+    def close(self) -> None:
+        with self.changes:
+            del self.held[self.key]
+            self.changes.notify_all()
+
+
+def test_behind_fetches_that_hang_nothing_is_fetched_that_has_no_room() -> None:
+    goes_on, begun, asked = threading.Event(), threading.Semaphore(0), list[str]()
+
+    def fetch(key: str) -> Held:
         asked.append(key)
-        begun.set()
-        goes_on.wait(5)
-        return key
+        begun.release()
+        goes_on.wait(60)
+        return Held(key, 4)
 
-    ahead = Ahead(fetch, timedelta(0))
-    ahead.expect("abcd", "bcd")
+    ahead = Ahead(fetch, timedelta(0), 10)
+    ahead.expect(dict.fromkeys("abcdef", 4))
     assert ahead.take("a") is None
-    assert begun.wait(60)
-    assert ahead.take("b") is None  # though it comes
-    assert ahead.take("c") is None
+    assert all(begun.acquire(timeout=60) for _ in "bc")
+    assert [ahead.take(key) for key in "bcd"] == [None] * 3  # though they come
     goes_on.set()
-    assert asked == ["b"]
+    assert sorted(asked) == ["b", "c"]
+
+
+@given(
+    sizes=st.lists(st.integers(0, 12), max_size=12),
+    taken=st.lists(st.integers(0, 12), max_size=12),
+    is_in_order=st.booleans(),
+)
+def test_whatever_is_taken_is_what_was_asked_for_and_little_is_ahead(
+    sizes: list[int], taken: list[int], is_in_order: bool
+) -> None:
+    Held.held.clear()
+    keys, asked = [f"k{number}" for number in range(len(sizes))], list[str]()
+
+    def fetch(key: str) -> Held:
+        asked.append(key)
+        return Held(key, sizes[int(key[1:])])
+
+    ahead = Ahead(fetch, timedelta(seconds=60), 10)
+    ahead.expect(dict(zip(keys, sizes, strict=True)))
+    order = keys if is_in_order else [f"k{number}" for number in taken]
+    for key in order:
+        if body := ahead.take(key):
+            assert body.key == key
+            body.close()
+        with Held.changes:
+            held = [min(size, 10) for size in Held.held.values()]
+        assert len(held) <= 4
+        assert sum(held) <= 10
+    assert not is_in_order or sorted(asked) == sorted(keys[1:])
+    del ahead
+    with Held.changes:
+        assert Held.changes.wait_for(lambda: not Held.held, 60)
 
 
 def test_an_object_in_memory_can_be_read_no_more_once_it_is_closed() -> None:

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from obstore import GetOptions
     from obstore.store import ObjectStore
 
-# So much is in memory at once: as many parts of this size, or a small object of two parts; and one fetched ahead.
+# So much is in memory at once: as many parts of this size, or a small object of two parts; and what is fetched ahead
+# (`most_ahead`), which is as many parts again.
 PART_BYTES = 8 << 20
 _AT_ONCE = 4
 _ATTEMPTS = 5
@@ -47,6 +48,9 @@ class ObjectBody(NamedTuple):
 
     body: Any
     version: str
+
+    def close(self) -> None:
+        """Nothing is to be let go but its memory."""
 
 
 class Copier:
@@ -80,15 +84,15 @@ class Copier:
         version = taken.version
         return InMemory(taken.body, lambda body: self._copy_of(ObjectBody(body, version), place))
 
-    def fetched(self, key: str) -> "ObjectBody | None":
-        """A small object, which is tried once; None where it is none, or can't be had."""
+    def fetched(self, key: str, place: str) -> "ObjectCopy | ObjectBody | None":
+        """An object as of `taken`, whose beginning is asked for once; None where it can't be had."""
         from obstore.exceptions import BaseError
 
         try:
             meta, body = _beginning(self._store(), key)
-        except (BaseError, OSError, CutOffError, UserError):
+            return self._given(key, place, meta, body)
+        except (BaseError, OSError, CutOffError, OverwrittenError, UserError):
             return None  # it is said when it is read
-        return None if body is None else ObjectBody(body, version_of(meta))
 
     def taken(self, key: str, place: str) -> "ObjectCopy | ObjectBody":
         """The bytes of a small object; a copy of a larger one.
@@ -117,7 +121,10 @@ class Copier:
 
     def _taken(self, key: str, place: str) -> "ObjectCopy | ObjectBody":
         store = self._store()
-        meta, body = self._failures.asked(lambda: _beginning(store, key), place)
+        return self._given(key, place, *self._failures.asked(lambda: _beginning(store, key), place))
+
+    def _given(self, key: str, place: str, meta: Any, body: Any) -> "ObjectCopy | ObjectBody":
+        """What is kept of an object of which this was answered first."""
         version = version_of(meta)
         if body is not None:
             return ObjectBody(body, version)
@@ -184,6 +191,11 @@ class Copier:
 def is_small(size: int) -> bool:
     """Whether an object of so many bytes is kept in memory."""
     return size <= 2 * PART_BYTES
+
+
+def most_ahead() -> int:
+    """How many bytes may be fetched ahead: small objects of two parts and two, or a large one, in parts as ever."""
+    return _AT_ONCE * PART_BYTES
 
 
 def _beginning(store: "ObjectStore", key: str) -> tuple[Any, Any]:

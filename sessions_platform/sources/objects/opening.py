@@ -16,13 +16,16 @@ from sessions_platform.sources.errors import SourceRefusedError, SourceUnavailab
 from sessions_platform.sources.files.in_memory import InMemory
 from sessions_platform.sources.files.opening import Opener
 from sessions_platform.sources.objects.ahead import Ahead
-from sessions_platform.sources.objects.copying import Copier, ObjectCopy, is_small
+from sessions_platform.sources.objects.copying import Copier, ObjectBody, ObjectCopy, most_ahead
 from sessions_platform.sources.objects.listing import size_in, version_in
 from sessions_platform.sources.objects.paths import ObjectPaths
 
 if TYPE_CHECKING:
     from sessions_platform.sources.archives.members import Listing
     from sessions_platform.sources.files.archives import Archives
+
+# Of a larger object no copy is made ahead, since the scratch folder would have two such copies at once.
+_LARGEST_AHEAD = 1 << 30
 
 
 class ObjectOpener(Opener):
@@ -39,13 +42,17 @@ class ObjectOpener(Opener):
         super().__init__(source, paths, scratch)
         self._object_paths, self._copier = paths, copier
         self._kept: tuple[Path, ObjectCopy] | None = None  # an archive, while its members are read
-        self._ahead = Ahead(copier.fetched, source.store_options.give_up_after)
+
+        def fetch(key: str) -> ObjectCopy | ObjectBody | None:
+            return copier.fetched(key, paths.uri_of(Path(f"/{key}")))
+
+        self._ahead = Ahead(fetch, source.store_options.give_up_after, most_ahead())
 
     def will_read(self, slices: Iterable[Slice]) -> None:
-        """These are opened next, in this order: each small one is fetched while the one before it is read."""
+        """These are opened next, in this order: some are fetched while the one before them is read."""
         if self._source.archive is None:
             sizes = {self._key_of(slice_): size_in(slice_.fingerprint) for slice_ in slices}
-            self._ahead.expect(sizes, {key for key, size in sizes.items() if is_small(size)})
+            self._ahead.expect({key: size for key, size in sizes.items() if size <= _LARGEST_AHEAD})
 
     def to_read(self, slice_: Slice, path: Path) -> io.FileIO | InMemory:
         """The bytes of an object, or of a member. Raises FileNotFoundError where there is none by now."""
@@ -53,9 +60,10 @@ class ObjectOpener(Opener):
             return self.content(slice_, path)
         key = self._key_of(slice_)
         body = self._ahead.take(key)
-        # One of another version than was found may have been fetched before that: it is asked for once more.
-        is_found = body is not None and body.version == version_in(slice_.fingerprint)
-        return self._copier.opened(key, self._object_paths.parts(slice_.uri)[0], body if is_found else None)
+        if body is not None and body.version != version_in(slice_.fingerprint):
+            body.close()  # it may have been fetched before that version was found: it is asked for once more
+            body = None
+        return self._copier.opened(key, self._object_paths.parts(slice_.uri)[0], body)
 
     def _key_of(self, slice_: Slice) -> str:
         return self._object_paths.key_of(self._object_paths.landing_file(self._object_paths.parts(slice_.uri)[0]))
