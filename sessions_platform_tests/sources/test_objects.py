@@ -415,7 +415,7 @@ def test_whatever_is_taken_is_what_was_asked_for_and_little_is_ahead(
     assert not is_in_order or sorted(asked) == sorted(keys[1:])
     del ahead
     with Held.changes:
-        assert Held.changes.wait_for(lambda: not Held.held, 60)
+        assert Held.changes.wait_for(lambda: not Held.held, 10)
 
 
 def test_an_object_in_memory_can_be_read_no_more_once_it_is_closed() -> None:
