@@ -20,13 +20,6 @@ typedef struct {
   int is_ended, is_done;
 } message;
 
-/* Where a text starts; NULL if its view leads out of the buffers. */
-static const uint8_t *start_of(const view *of, const block *in) {
-  if (of->length <= INLINE) return (const uint8_t *)of + sizeof of->length;
-  if (of->buffer >= in->count || (int64_t)of->offset + of->length > in->sizes[of->buffer]) return 0;
-  return in->buffers[of->buffer] + of->offset;
-}
-
 /* Begin with a column of the row; 0 where its text is nowhere. */
 static int open_column(message *of, const block *columns, int32_t column) {
   const view *text = &columns[column].rows[of->row];

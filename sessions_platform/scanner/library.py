@@ -14,6 +14,7 @@ import polars as pl
 
 from sessions_platform.errors import UserError
 from sessions_platform.scanner.build import library_file
+from sessions_platform.scanner.views import NUMBER, POINTER, VIEW, Block, Texts, series
 from sessions_platform.settings import scanner_is_on
 
 # As in scanner.c.
@@ -24,9 +25,6 @@ _UUID_BYTES = 36
 MOST_UUIDS = MOST_TEXT // _UUID_BYTES
 # As in messages.c: what a record's size takes, and an envelope beside its beginning and its key.
 _SIZE_BYTES, _ENVELOPE_BYTES = 21, 70
-
-_VIEW = np.dtype("V16")
-_NUMBER, _POINTER = ctypes.c_int64, ctypes.c_void_p
 
 
 @dataclass(frozen=True)
@@ -49,49 +47,26 @@ class Scanned:
     views: npt.NDArray[np.void]
 
 
-class _Block(ctypes.Structure):
-    _fields_ = (
-        ("rows", _POINTER),
-        ("height", _NUMBER),
-        ("buffers", _POINTER),
-        ("sizes", _POINTER),
-        ("count", _NUMBER),
-    )
-
-
 class _Columns(ctypes.Structure):
     _fields_ = (
-        ("texts", _POINTER),
-        ("size", _NUMBER),
-        ("used", _NUMBER),
-        ("values", _POINTER),
-        ("present", _POINTER),
-        ("stride", _NUMBER),
-        ("may_be_blank", _POINTER),
-        ("shape", _POINTER),
+        ("texts", POINTER),
+        ("size", NUMBER),
+        ("used", NUMBER),
+        ("values", POINTER),
+        ("present", POINTER),
+        ("stride", NUMBER),
+        ("may_be_blank", POINTER),
+        ("shape", POINTER),
     )
-
-
-class _Texts:
-    """Texts or bytes as C takes them; what `block` leads to is there as long as this is."""
-
-    def __init__(self, values: pl.Series) -> None:
-        self._arrow = values.rechunk().to_arrow(compat_level=pl.CompatLevel.newest())
-        _, views, *self.buffers = self._arrow.buffers()
-        self._addresses = np.array([buffer.address for buffer in self.buffers], np.uint64)
-        self.sizes = np.array([buffer.size for buffer in self.buffers], np.int64)
-        first = views.address + _VIEW.itemsize * self._arrow.offset
-        places = (self._addresses.ctypes.data, self.sizes.ctypes.data)
-        self.block = _Block(first, len(self._arrow), *places, len(self.buffers))
 
 
 class _Reading:
     """The memory of one call: payloads as scanner.c takes them, and what it writes of them."""
 
     def __init__(self, payloads: pl.Series, fields: int) -> None:
-        self._payloads = _Texts(payloads)
+        self._payloads = Texts(payloads)
         self._buffers, self.block, height = self._payloads.buffers, self._payloads.block, len(payloads)
-        self._values = np.empty((fields, height), _VIEW)
+        self._values = np.empty((fields, height), VIEW)
         self._present = np.zeros((fields, (height + 7) // 8), np.uint8)
         self._may_be_blank = np.zeros(fields, np.uint8)
         self._shapes = np.empty(height, np.uint8)
@@ -107,7 +82,7 @@ class _Reading:
         used, height = self.columns.used, len(self._shapes)
         buffers = [*self._buffers, pa.py_buffer(self._texts[:used])] if used else self._buffers
         texts = [
-            _series(pa.Array.from_buffers(pa.string_view(), height, [*map(pa.py_buffer, of_field), *buffers]))
+            series(pa.Array.from_buffers(pa.string_view(), height, [*map(pa.py_buffer, of_field), *buffers]))
             for of_field in zip(self._present, self._values, strict=True)
         ]
         return Scanned(height - rows, texts, self._may_be_blank.astype(np.bool_), self._shapes, self._values)
@@ -118,20 +93,22 @@ class Scanner:
 
     def __init__(self, file: Path) -> None:
         library = ctypes.CDLL(str(file))
-        block, columns = ctypes.POINTER(_Block), ctypes.POINTER(_Columns)
-        self._count = _function(library.count_lines, _NUMBER, ctypes.c_char_p, _NUMBER)
-        self._has_odd = _function(library.has_odd_line, ctypes.c_int32, ctypes.c_char_p, _NUMBER, ctypes.c_uint8)
-        self._split = _function(library.split_lines, _NUMBER, ctypes.c_char_p, *[_NUMBER] * 3, *[_POINTER] * 2)
-        names = (ctypes.c_char_p, _POINTER, ctypes.c_int32)
-        self._objects = _function(library.read_objects, _NUMBER, block, *names, columns)
+        block, columns = ctypes.POINTER(Block), ctypes.POINTER(_Columns)
+        self._count = _function(library.count_lines, NUMBER, ctypes.c_char_p, NUMBER)
+        self._has_odd = _function(library.has_odd_line, ctypes.c_int32, ctypes.c_char_p, NUMBER, ctypes.c_uint8)
+        self._split = _function(library.split_lines, NUMBER, ctypes.c_char_p, *[NUMBER] * 3, *[POINTER] * 2)
+        names = (ctypes.c_char_p, POINTER, ctypes.c_int32)
+        self._objects = _function(library.read_objects, NUMBER, block, *names, columns)
         form = (ctypes.c_int32, ctypes.c_uint8, ctypes.c_uint8, ctypes.c_int32)
-        self._records = _function(library.read_records, _NUMBER, block, *form, columns)
-        texts = (_POINTER, ctypes.c_int32, ctypes.c_uint8)
-        self._write_uuids = _function(library.write_uuids, ctypes.c_int32, *texts, *[_POINTER] * 2)
-        records = (ctypes.c_char_p, _POINTER, _NUMBER)
-        self._frame_records = _function(library.frame_records, _NUMBER, *records, *[_POINTER] * 2)
-        numbers = (ctypes.c_char_p, _NUMBER, _POINTER, _POINTER)
-        self._write_envelopes = _function(library.write_envelopes, _NUMBER, *numbers, *records, *[_POINTER] * 2)
+        self._records = _function(library.read_records, NUMBER, block, *form, columns)
+        texts = (POINTER, ctypes.c_int32, ctypes.c_uint8)
+        self._write_uuids = _function(library.write_uuids, ctypes.c_int32, *texts, *[POINTER] * 2)
+        records = (ctypes.c_char_p, POINTER, NUMBER)
+        self._frame_records = _function(library.frame_records, NUMBER, *records, *[POINTER] * 2)
+        numbers = (ctypes.c_char_p, NUMBER, POINTER, POINTER)
+        self.find_texts = _function(library.find_texts, NUMBER, POINTER, NUMBER, POINTER)
+        self.fill_slots = _function(library.fill_slots, None, POINTER)
+        self._write_envelopes = _function(library.write_envelopes, NUMBER, *numbers, *records, *[POINTER] * 2)
 
     def count_lines(self, text: bytes) -> int:
         """How many lines a text has. A line feed ends a line; what follows the last one is a line, too."""
@@ -151,11 +128,11 @@ class Scanner:
         """
         import pyarrow as pa
 
-        views = np.empty((2, count), _VIEW)
+        views = np.empty((2, count), VIEW)
         lines, terminators = views
         end = self._split(text, len(text), start, count, lines.ctypes.data, terminators.ctypes.data)
         buffers = [[None, *map(pa.py_buffer, each)] for each in ([lines, text], [terminators])]
-        payloads, ends = (_series(pa.Array.from_buffers(pa.binary_view(), count, each)) for each in buffers)
+        payloads, ends = (series(pa.Array.from_buffers(pa.binary_view(), count, each)) for each in buffers)
         return payloads, ends, end
 
     def objects(self, payloads: pl.Series, keys: Sequence[str]) -> Scanned:
@@ -194,12 +171,12 @@ class Scanner:
         """
         import pyarrow as pa
 
-        height, texts = len(columns[0]), [_Texts(column) for column in columns]
-        uuids, views = np.empty(height * _UUID_BYTES, np.uint8), np.empty(height, _VIEW)
-        blocks = (_Block * len(texts))(*(text.block for text in texts))
+        height, texts = len(columns[0]), [Texts(column) for column in columns]
+        uuids, views = np.empty(height * _UUID_BYTES, np.uint8), np.empty(height, VIEW)
+        blocks = (Block * len(texts))(*(text.block for text in texts))
         if not self._write_uuids(blocks, len(texts), ord(separator), uuids.ctypes.data, views.ctypes.data):
             raise RuntimeError("a text is in none of its column's buffers")
-        return _series(pa.Array.from_buffers(pa.string_view(), height, [None, *map(pa.py_buffer, (views, uuids))]))
+        return series(pa.Array.from_buffers(pa.string_view(), height, [None, *map(pa.py_buffer, (views, uuids))]))
 
     def framed(self, records: Sequence[bytes]) -> tuple[memoryview, pl.Series] | None:
         """Records as their digest takes them, each behind its size and a line feed; and as a column (Binary).
@@ -209,7 +186,7 @@ class Scanner:
         joined, sizes = b"".join(records), np.fromiter(map(len, records), np.int64, len(records))
         if (most := len(joined) + _SIZE_BYTES * len(records)) > MOST_TEXT:
             return None
-        text, views = np.empty(most, np.uint8), np.empty(len(records), _VIEW)
+        text, views = np.empty(most, np.uint8), np.empty(len(records), VIEW)
         places = (text.ctypes.data, views.ctypes.data)
         text = text[: self._frame_records(joined, sizes.ctypes.data, len(records), *places)]
         return text.data, _binary(views, text)
@@ -234,7 +211,7 @@ class Scanner:
         sizes, joined = _sizes(keys), b"".join(filter(None, keys))
         if (most := len(joined) + (len(beginning) + _ENVELOPE_BYTES) * len(keys)) > MOST_TEXT:
             return None
-        text, views = np.empty(most, np.uint8), np.empty(len(keys), _VIEW)
+        text, views = np.empty(most, np.uint8), np.empty(len(keys), VIEW)
         both = [_numbers(offsets), _numbers(times)]
         numbers = (beginning, len(beginning), *(each.ctypes.data for each in both))
         places = (text.ctypes.data, views.ctypes.data)
@@ -259,18 +236,7 @@ def _binary(views: npt.NDArray[np.void], text: npt.NDArray[np.uint8]) -> pl.Seri
     """The bytes to which views of a text lead."""
     import pyarrow as pa
 
-    return _series(pa.Array.from_buffers(pa.binary_view(), len(views), [None, *map(pa.py_buffer, (views, text))]))
-
-
-class _Exported:
-    """An array by the interface of Arrow alone: of pyarrow's own, polars would import pyarrow.compute, for 50 ms."""
-
-    def __init__(self, array: Any) -> None:
-        self.__arrow_c_array__ = array.__arrow_c_array__
-
-
-def _series(array: Any) -> pl.Series:
-    return pl.Series(values=_Exported(array))
+    return series(pa.Array.from_buffers(pa.binary_view(), len(views), [None, *map(pa.py_buffer, (views, text))]))
 
 
 def _function(function: Any, result: Any, *arguments: Any) -> Callable[..., Any]:

@@ -23,6 +23,13 @@ typedef struct {
   int64_t count;
 } block;
 
+/* Where a text starts; NULL if its view leads out of the buffers. */
+static const uint8_t *start_of(const view *of, const block *in) {
+  if (of->length <= INLINE) return (const uint8_t *)of + sizeof of->length;
+  if (of->buffer >= in->count || (int64_t)of->offset + of->length > in->sizes[of->buffer]) return 0;
+  return in->buffers[of->buffer] + of->offset;
+}
+
 static view view_of(const uint8_t *start, uint32_t length, uint32_t buffer, uint32_t offset) {
   view made = {length, {0}, 0, 0};
   if (length <= INLINE) {

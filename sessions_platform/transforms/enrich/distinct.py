@@ -4,12 +4,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from sessions_platform.contracts.enrichment import EnrichmentConfig
 from sessions_platform.contracts.polars_types import DTYPES
 from sessions_platform.transforms.enrich.base import Values
-from sessions_platform.transforms.enrich.hash_index import HashIndex
+from sessions_platform.transforms.enrich.inputs import WAYS, Found
 
 # How many distinct inputs are remembered from one run of events to the next: some tens of MB at most.
 REMEMBERED = 100_000
@@ -17,16 +16,12 @@ REMEMBERED = 100_000
 
 # The column of the frames that are seen with the number of events that have these inputs; no event has such a column.
 EVENTS = "number of events"
-_HASH, _PLACE = "hash of the inputs", "place of the input"
 # A column that a function may return besides: why the values of an input could not be computed, null where they were.
 ERROR = "error of the input"
 
 
 class ByDistinct:
     """A function of some columns, applied to each distinct combination of their values once.
-
-    Inputs are told apart by their hashes, and then compared with the one that is remembered of the hash: a tenth of
-    what it takes to look up texts. Once two of them have one hash, all are told apart by their values.
 
     Args:
         config: names the inputs, and the columns that are added.
@@ -42,11 +37,13 @@ class ByDistinct:
         self._name = config.implementation
         self._function = function
         self._seen = seen
-        self._by_hash = True
-        # Alike in their rows: distinct inputs with their values, what they are found by, and how many events had them.
+        self._ways = list(WAYS)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._inputs = self._ways[0]()
+        # Alike in their rows: distinct inputs with their values, and how many events had them.
         self._known: pl.DataFrame | None = None
-        self._keys = pl.DataFrame()
-        self._index = HashIndex(np.zeros(0, np.uint64))
         self._events = np.zeros(0, np.int64)
 
     def enrich(self, events: pl.DataFrame) -> pl.DataFrame:
@@ -58,61 +55,36 @@ class ByDistinct:
         Raises:
             RuntimeError: the function returned other rows or columns than the model states, which is a defect of it.
         """
-        if self._keys.height > REMEMBERED:
+        if len(self._events) > REMEMBERED:
             self.forget()
         # -0.0 equals 0.0, and so is one input with it: which of them a function got would depend on their order. Polars
         # leaves columns as they are where 0.0 is added to them, whatever IEEE 754 says.
         numbers = pl.col(pl.Float64)
         inputs = events.select(self._columns).rechunk()
         inputs = inputs.with_columns(pl.when(numbers.ne_missing(0)).then(numbers).otherwise(0.0))
-        known, places = self._found(inputs)
-        self._events += np.bincount(places.to_numpy(), minlength=len(self._events))
-        return events.hstack(known.select(pl.col(*self._added).gather(places)))
+        places, new = self._places(inputs)
+        known = self._learn(inputs[new]) if self._known is None or len(new) else self._known
+        self._events += np.bincount(places, minlength=len(self._events))
+        rows = pl.Series(places.astype(np.uint32, copy=False))
+        return events.hstack(known.select(pl.col(*self._added).gather(rows)))
 
     def forget(self) -> None:
         """Tell what was seen, and begin anew."""
         if self._seen and self._known is not None:
             self._seen(self._known.with_columns(pl.Series(EVENTS, self._events)))
-        self._known, self._keys, self._events = None, pl.DataFrame(), np.zeros(0, np.int64)
-        self._index = HashIndex(np.zeros(0, np.uint64))
+        self._begin()
 
-    def _found(self, inputs: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series]:
-        """What is known, with these inputs, and the place of each row's inputs in it."""
-        keys = _hashes(inputs).to_frame() if self._by_hash else inputs
-        places = self._places(keys)
-        known, (new,) = self._known, np.nonzero(places < 0)
-        if known is None or len(new):
-            known = self._learn(inputs, keys, new)
-            places[new] = self._places(keys[new])
-        rows = pl.Series(_PLACE, places.astype(np.uint32))
-        if self._by_hash and not _are_alike(inputs, known, rows):
+    def _places(self, inputs: pl.DataFrame) -> Found:
+        while (found := self._inputs.places(inputs)) is None:
+            self._ways.pop(0)
             self.forget()
-            self._by_hash = False
-            return self._found(inputs)
-        return known, rows
+        return found
 
-    def _places(self, keys: pl.DataFrame) -> NDArray[np.int64]:
-        """Where the inputs of these keys are, -1 for those that are not known."""
-        if self._by_hash:
-            return self._index.places(keys.to_series().to_numpy())
-        if self._known is None:
-            return np.full(keys.height, -1)
-        known = self._keys.with_row_index(_PLACE)
-        found = keys.join(known, on=keys.columns, how="left", nulls_equal=True, maintain_order="left")
-        return found[_PLACE].cast(pl.Int64).fill_null(-1).to_numpy(writable=True)
-
-    def _learn(self, inputs: pl.DataFrame, keys: pl.DataFrame, new: NDArray[np.int64]) -> pl.DataFrame:
-        """Compute the values of new inputs, which are in these rows, and what is known with them."""
-        rows = pl.Series(_PLACE, new)
-        of_new = keys[rows]
-        of_new = of_new.to_series() if of_new.width == 1 else of_new.to_struct()
-        rows = rows.gather(of_new.arg_unique())
-        computed, added = self._computed(inputs[rows]), keys[rows]
+    def _learn(self, new: pl.DataFrame) -> pl.DataFrame:
+        """Compute the values of new inputs; what is known with them."""
+        computed = self._computed(new)
         self._known = computed if self._known is None else pl.concat([self._known, computed], rechunk=True)
-        self._keys = pl.concat([self._keys, added], rechunk=True) if self._keys.width else added
-        if self._by_hash:
-            self._index = HashIndex(self._keys.to_series().to_numpy())
-        self._events = np.concatenate([self._events, np.zeros(added.height, np.int64)])
+        self._events = np.concatenate([self._events, np.zeros(new.height, np.int64)])
         return self._known
 
     def _computed(self, inputs: pl.DataFrame) -> pl.DataFrame:
@@ -125,15 +97,6 @@ class ByDistinct:
         texts = pl.col(pl.String).str.replace_all("\0", r"\u0000", literal=True)
         errors = [ERROR] if ERROR in values.columns else []
         return inputs.hstack(values.select(*self._added, *errors).with_columns(texts))
-
-
-def _hashes(inputs: pl.DataFrame) -> pl.Series:
-    return inputs.hash_rows().alias(_HASH)
-
-
-def _are_alike(inputs: pl.DataFrame, known: pl.DataFrame, places: pl.Series) -> bool:
-    """Whether each row has the very inputs that are known at its place."""
-    return all(inputs[name].eq_missing(known[name].gather(places)).all() for name in inputs.columns)
 
 
 def row_by_row(config: EnrichmentConfig, function: Callable[..., Sequence[object]]) -> Values:

@@ -15,7 +15,7 @@ class HashIndex:
     """
 
     def __init__(self, hashes: NDArray[np.uint64]) -> None:
-        self._hashes = hashes
+        self.hashes = hashes
         bits = len(hashes).bit_length() + _MORE_BITS
         self._shift = np.uint64(64 - bits)
         self._slots = np.zeros(1 << bits, np.int32)
@@ -26,16 +26,16 @@ class HashIndex:
 
     def places(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Where each of these is; -1 for those that are not there."""
-        if not len(self._hashes):
+        if not len(self.hashes):
             return np.full(len(hashes), -1)
         places = self._slots[hashes >> self._shift].astype(np.int64)
-        (left,) = np.nonzero(self._hashes[places] != hashes)
+        (left,) = np.nonzero(self.hashes[places] != hashes)
         places[left] = self._bisected(hashes[left])
         return places
 
     def _bisected(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
         if not len(self._others):
             return np.full(len(hashes), -1)
-        found = np.searchsorted(self._hashes[self._others], hashes)
+        found = np.searchsorted(self.hashes[self._others], hashes)
         places = self._others[np.minimum(found, len(self._others) - 1)]
-        return np.where(self._hashes[places] == hashes, places, -1)
+        return np.where(self.hashes[places] == hashes, places, -1)
