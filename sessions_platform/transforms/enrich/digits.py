@@ -61,8 +61,10 @@ def once_for_all_digits(of_texts: OfTexts, any_use: Callable[[], str]) -> OfText
             rows.append(left["row"].filter(places.is_not_null()))
             values.append(of_keys.select(pl.all().gather(places.drop_nulls())))
             left = left.filter(places.is_null())
-        in_order = pl.concat([*rows, left["row"]]).arg_sort()
-        return pl.concat([*values, of_texts(left["text"])]).select(pl.all().gather(in_order))
+        if left.height or not values:
+            rows.append(left["row"])
+            values.append(of_texts(left["text"]))
+        return pl.concat(values).select(pl.all().gather(pl.concat(rows).arg_sort()))
 
     return of_all
 

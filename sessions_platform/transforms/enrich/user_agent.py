@@ -50,15 +50,16 @@ def user_agents(_: UserAgent) -> Values:
 def of_agents(agents: pl.Series) -> pl.DataFrame:
     """The values of headers, a row each, with the columns that are added."""
     agent = agents.str.strip_chars().replace("", None).alias("agent").to_frame()
-    text = pl.col("agent").str
-    values = agent.with_columns(is_bot=text.contains(_any_bot()), lower=text.to_lowercase())
     browsers, systems = _extractors()
+    text = pl.col("agent").str
+    values = agent.with_columns(lower=text.to_lowercase(), found=text.extract_many([*_bots()[0]], overlapping=True))
+    values = values.with_columns(is_bot=(pl.col("found").list.len() > 0) | text.contains(_any_other_bot()))
     return values.select(
         browser=_families(browsers, agent["agent"]),
         os=_families(systems, agent["agent"]),
         device_class=_device_class(),
         is_bot="is_bot",
-        bot_name=pl.when("is_bot").then("agent").map_batches(_bot_names, pl.String),
+        bot_name=_bot_names(values),
     )
 
 
@@ -91,23 +92,17 @@ def _device_class() -> pl.Expr:
     )
 
 
-def _bot_names(agents: pl.Series) -> pl.Series:
-    """The names of bots, by what the first pattern of the list that matches has matched; null where there is none.
-
-    Nearly all patterns are plain texts, which are looked for all at once.
-    """
+def _bot_names(values: pl.DataFrame) -> pl.Series:
+    """The names of bots, by what the first pattern of the list that matches has matched; null for all others."""
     texts, patterns = _bots()
-    matches = agents.str.extract_many(list(texts), overlapping=True).to_list()
-    names = [_bot(agent, found, texts, patterns) for agent, found in zip(agents, matches, strict=True)]
-    return pl.Series(agents.name, names, pl.String)
+    is_bot = values["is_bot"].fill_null(value=False)
+    bots = values.filter(is_bot).select("agent", "found")
+    names = pl.Series([_bot(agent, found, texts, patterns) for agent, found in bots.iter_rows()], dtype=pl.String)
+    return names.gather(pl.select(pl.when(is_bot).then(is_bot.cum_sum() - 1)).to_series())
 
 
-def _bot(
-    agent: str | None, found: Iterable[str] | None, texts: Mapping[str, int], patterns: Mapping[int, re.Pattern[str]]
-) -> str | None:
-    if agent is None:
-        return None
-    first = min(found or (), key=texts.__getitem__, default="")
+def _bot(agent: str, found: Iterable[str], texts: Mapping[str, int], patterns: Mapping[int, re.Pattern[str]]) -> str:
+    first = min(found, key=texts.__getitem__, default="")
     place = texts.get(first, len(CRAWLER_USER_AGENTS_DATA))
     earlier = (match[0] for at, pattern in patterns.items() if at < place and (match := pattern.search(agent)))
     matched = next(earlier, first or agent)
@@ -133,7 +128,10 @@ def _any_use_of_a_digit() -> str:
 
 @cache
 def _bots() -> tuple[Mapping[str, int], Mapping[int, re.Pattern[str]]]:
-    """The patterns that are plain texts with their places in the list, and the others by theirs."""
+    """The patterns that are plain texts with their places in the list, and the others by theirs.
+
+    Nearly all are plain texts, which are looked for all at once.
+    """
     patterns = [each["pattern"] for each in CRAWLER_USER_AGENTS_DATA]
     texts: dict[str, int] = {}
     for place, pattern in enumerate(patterns):
@@ -143,5 +141,6 @@ def _bots() -> tuple[Mapping[str, int], Mapping[int, re.Pattern[str]]]:
 
 
 @cache
-def _any_bot() -> str:
-    return "|".join(f"(?:{each['pattern']})" for each in CRAWLER_USER_AGENTS_DATA)
+def _any_other_bot() -> str:
+    """One pattern for those of the list that are no plain texts."""
+    return "|".join(f"(?:{pattern.pattern})" for pattern in _bots()[1].values())
