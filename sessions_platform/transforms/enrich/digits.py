@@ -17,6 +17,8 @@ from functools import cache
 import numpy as np
 import polars as pl
 
+from sessions_platform.transforms.enrich.tokens import REPETITION, is_read, tokens_of
+
 # From texts to a frame with a row for each.
 OfTexts = Callable[[pl.Series], pl.DataFrame]
 
@@ -32,23 +34,15 @@ _ANYTHING, _NOTHING = "(?:)", r"[^\s\S]"
 _ASCII = "".join(map(chr, range(128)))
 _BOUNDARIES = {r"\b": r"(?-u:\b)", r"\B": "", "^": "^", "$": "$"}
 
-# Escapes, classes, beginnings of groups, repetitions, and all other characters.
-_TOKEN = re.compile(
-    r"[A-Za-z ]+(?![A-Za-z *+?{])|\\.|\[\^?(?:\\.|[^\]\\\[])+\]|\(\?[A-Za-z]*:?|[*+?]\??|\{\d+(?:,\d*)?\}\??|.",
-    re.DOTALL,
-)
-_REPETITION = re.compile(r"[*+?]|\{\d")
-# What is not read: groups of other kinds, other escapes of letters and numbers, classes within classes.
-_UNREAD = re.compile(r"\(\?(?!i?:$).*|\\[^dDwWsSbB\W]|\[(?:.*(?:&&|--|~~|\|\|).*)?|\{", re.DOTALL)
 
-
-def once_for_all_digits(of_texts: OfTexts, any_use: Callable[[], str]) -> OfTexts:
+def once_for_all_digits(of_texts: OfTexts, any_use: Callable[[pl.Series], str]) -> OfTexts:
     """A function that gives what `of_texts` gives, sooner where there are many texts.
 
     Args:
         of_texts: what it gives for a text depends on nothing but which patterns match it, and on the texts that these
             match or capture.
-        any_use: the `any_use_of` all these patterns.
+        any_use: the `any_use_of` all these patterns; those may be left out that match none of some texts, whatever
+            digits these have.
     """
 
     def of_all(texts: pl.Series) -> pl.DataFrame:
@@ -57,7 +51,7 @@ def once_for_all_digits(of_texts: OfTexts, any_use: Callable[[], str]) -> OfText
         for masked in (_masked, _masked_after_comments):
             if left.height < WORTH_IT:
                 break
-            of_keys, places = _of_keys(of_texts, masked(left["text"]), any_use())
+            of_keys, places = _of_keys(of_texts, masked(left["text"]), any_use)
             rows.append(left["row"].filter(places.is_not_null()))
             values.append(of_keys.select(pl.all().gather(places.drop_nulls())))
             left = left.filter(places.is_null())
@@ -86,7 +80,9 @@ def _masked_after_comments(texts: pl.Series) -> list[bytes | None]:
     return list(map(after_comments, _masked(texts), texts.to_list()))
 
 
-def _of_keys(of_texts: OfTexts, keys: Sequence[bytes | None], any_use: str) -> tuple[pl.DataFrame, pl.Series]:
+def _of_keys(
+    of_texts: OfTexts, keys: Sequence[bytes | None], any_use: Callable[[pl.Series], str]
+) -> tuple[pl.DataFrame, pl.Series]:
     """The values of keys that several texts have, and the place of each text in them; null where they are not its."""
     numbers: dict[bytes | None, int] = {}
     places = pl.Series([numbers.setdefault(key, len(numbers)) for key in keys], dtype=pl.UInt32)
@@ -94,7 +90,7 @@ def _of_keys(of_texts: OfTexts, keys: Sequence[bytes | None], any_use: str) -> t
     is_shared = pl.Series(np.bincount(places.to_numpy(), minlength=len(masked)) > 1) & masked.is_not_null()
     shared = masked.filter(is_shared)
     values = of_texts(shared.str.replace_all(_MASK.decode(), "0", literal=True))
-    is_told_apart = shared.str.replace_all(_MASK.decode(), _ANY_DIGIT, literal=True).str.contains(any_use)
+    is_told_apart = shared.str.replace_all(_MASK.decode(), _ANY_DIGIT, literal=True).str.contains(any_use(shared))
     has_digits = values.select(pl.any_horizontal(pl.col(pl.String).str.contains("0", literal=True).fill_null(False)))
     of_all_texts = ~(is_told_apart | has_digits.to_series())
     known = pl.repeat(None, len(masked), dtype=pl.UInt32, eager=True)
@@ -118,8 +114,8 @@ def use_of(pattern: str) -> str:
     """
     if not re.search("[0-9]", pattern):
         return ""
-    tokens = _TOKEN.findall(pattern)
-    if any(map(_UNREAD.fullmatch, tokens)):
+    tokens = tokens_of(pattern)
+    if not is_read(tokens):
         return _ANYTHING
     _, use = _alternatives(iter(tokens))
     return use
@@ -142,7 +138,7 @@ def _alternatives(tokens: Iterator[str]) -> _Part:
             start = "(?:" if token == "(" else token
             whole, use = _alternatives(tokens)
             branch.append((f"{start}{whole})", f"{start}{use})" if use else ""))
-        elif _REPETITION.match(token):
+        elif REPETITION.match(token):
             whole, use = branch.pop()
             branch.append((f"{whole}*", f"{whole}*{use}{whole}*" if use else ""))
         else:

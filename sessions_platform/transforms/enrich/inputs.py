@@ -47,7 +47,7 @@ class ByText:
 
 
 class ByHash:
-    """A row is looked up by its hash, and compared with the one that is kept: a tenth of what it takes to join values."""
+    """Rows are looked up by hashes, and compared with what is kept: a tenth of what it takes to join values."""
 
     def __init__(self) -> None:
         self._known: pl.DataFrame | None = None

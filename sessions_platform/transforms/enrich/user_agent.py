@@ -15,9 +15,10 @@ The class of a device is no library's answer, but ours:
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from operator import attrgetter
+from typing import Any
 
 import polars as pl
 from crawleruseragents import CRAWLER_USER_AGENTS_DATA
@@ -27,8 +28,10 @@ from ua_parser_rs import OSExtractor, UserAgentExtractor  # of Rust: Python's ow
 from sessions_platform.contracts.web_enrichments import UserAgent
 from sessions_platform.transforms.enrich.base import Values
 from sessions_platform.transforms.enrich.digits import any_use_of, once_for_all_digits
+from sessions_platform.transforms.enrich.literals import Literals
 
 _UNKNOWN = "Other"  # the family of what no rule of uap-core knows
+_RULE = attrgetter("regex", "family", "major", "minor", "patch", "patch_minor")
 
 _TV = r"smart-?tv|apple ?tv|googletv|hbbtv|bravia|crkey|roku|\baft[a-z]|netcast|web0s|\btv\b"
 _CONSOLE = r"playstation|xbox|nintendo"
@@ -50,24 +53,44 @@ def user_agents(_: UserAgent) -> Values:
 def of_agents(agents: pl.Series) -> pl.DataFrame:
     """The values of headers, a row each, with the columns that are added."""
     agent = agents.str.strip_chars().replace("", None).alias("agent").to_frame()
-    browsers, systems = _extractors()
     text = pl.col("agent").str
     values = agent.with_columns(lower=text.to_lowercase(), found=text.extract_many([*_bots()[0]], overlapping=True))
     values = values.with_columns(is_bot=(pl.col("found").list.len() > 0) | text.contains(_any_other_bot()))
     return values.select(
-        browser=_families(browsers, agent["agent"]),
-        os=_families(systems, agent["agent"]),
+        browser=_browsers().families(agent["agent"]),
+        os=_systems().families(agent["agent"]),
         device_class=_device_class(),
         is_bot="is_bot",
         bot_name=_bot_names(values),
     )
 
 
-def _families(extractor: UserAgentExtractor | OSExtractor, agents: pl.Series) -> pl.Series:
-    extract = extractor.extract
-    found = (None if agent is None else extract(agent) for agent in agents.to_list())
-    families = pl.Series(agents.name, [match.family if match else None for match in found], pl.String)
-    return families.replace(_UNKNOWN, None)
+class _Families:
+    """Families by the first rule that matches. Only rules that can match are compiled, until others are needed, too.
+
+    Args:
+        extractor: compiles rules.
+        rules: of uap-core.
+    """
+
+    def __init__(self, extractor: type[UserAgentExtractor] | type[OSExtractor], rules: Iterable[Any]) -> None:
+        self._extractor, self._rules = extractor, list(rules)
+        self._literals = Literals([rule.regex for rule in self._rules])
+        self._compiled, self._extract = frozenset[int](), None
+
+    def families(self, agents: pl.Series) -> pl.Series:
+        extract = self._extract_of(agents)
+        found = (None if agent is None else extract(agent) for agent in agents.to_list())
+        families = pl.Series(agents.name, [match.family if match else None for match in found], pl.String)
+        return families.replace(_UNKNOWN, None)
+
+    def _extract_of(self, agents: pl.Series) -> Callable[[str], Any]:
+        possible = self._literals.possible(agents)
+        if self._extract is None or not possible <= self._compiled:
+            compiled = possible if self._extract is None else range(len(self._rules))
+            rules = (_RULE(self._rules[at]) for at in sorted(compiled))
+            self._compiled, self._extract = frozenset(compiled), self._extractor(rules).extract
+        return self._extract
 
 
 def _device_class() -> pl.Expr:
@@ -111,19 +134,30 @@ def _bot(agent: str, found: Iterable[str], texts: Mapping[str, int], patterns: M
 
 
 @cache
-def _extractors() -> tuple[UserAgentExtractor, OSExtractor]:
-    """Of browsers and systems. Rules of devices, which are as many again, are not compiled."""
-    browsers, systems, _ = load_lazy_builtins()
-    parts = attrgetter("regex", "family", "major", "minor", "patch", "patch_minor")
-    return UserAgentExtractor(map(parts, browsers)), OSExtractor(map(parts, systems))
+def _browsers() -> _Families:
+    return _Families(UserAgentExtractor, load_lazy_builtins()[0])
 
 
 @cache
-def _any_use_of_a_digit() -> str:
+def _systems() -> _Families:
+    return _Families(OSExtractor, load_lazy_builtins()[1])
+
+
+def _any_use_of_a_digit(agents: pl.Series) -> str:
+    """Of all patterns that can match one of these, whatever digits they have."""
+    patterns, literals = _with_digits()
+    return any_use_of(patterns[at] for at in literals.possible(agents))
+
+
+@cache
+def _with_digits() -> tuple[Sequence[str], Literals]:
+    """All patterns that may tell digits apart."""
     browsers, systems, _ = load_lazy_builtins()
     bots = (each["pattern"] for each in CRAWLER_USER_AGENTS_DATA)
     devices = (f"(?i:{pattern})" for pattern in (_TV, _CONSOLE, _TABLET, _MOBILE, _DESKTOP))
-    return any_use_of([*(rule.regex for rule in (*browsers, *systems)), *bots, *devices])
+    patterns = [*(rule.regex for rule in (*browsers, *systems)), *bots, *devices]
+    patterns = list(filter(re.compile("[0-9]").search, patterns))
+    return patterns, Literals(patterns)
 
 
 @cache
