@@ -47,7 +47,7 @@ def _program(web: Path, names: list[str]) -> tuple[measure.Run, Mapping[str, Any
 def ours(folder: str, names: list[str]) -> dict[str, float]:
     """Enrich the events in runs of the size that validation hands on, and count what the metadata show."""
     import polars as pl
-    import pyarrow  # noqa: F401  # the core job has loaded it by then, as validation has
+    import pyarrow as pa  # noqa: F401  # validation has loaded it by then, and in the core job it is counted
 
     from sessions_platform.contracts.enrichments import ENRICHMENTS
     from sessions_platform.contracts.events import event_columns

@@ -108,7 +108,7 @@ def _variables(environment: Mapping[str, str]) -> Iterator[Finding]:
 def _scanner(environment: Mapping[str, str]) -> Finding:
     """Whether the compiled scanner is there, which nothing needs, but for speed."""
     from sessions_platform.scanner.build import library_file
-    from sessions_platform.scanner.library import check
+    from sessions_platform.scanner.check import check
 
     if not scanner_is_on(environment):
         return Finding("scanner", Outcome.ok, "switched off by SESSIONS_SCANNER")

@@ -4,7 +4,7 @@ import sys
 
 from sessions_platform.errors import UserError
 from sessions_platform.scanner.build import build
-from sessions_platform.scanner.library import check
+from sessions_platform.scanner.check import check
 
 
 def main() -> None:

@@ -22,7 +22,6 @@ from sessions_platform.errors import UserError
 SOURCE = Path(__file__).with_name("scanner.c")
 DIGESTS, MESSAGES, LOOKUPS = (SOURCE.with_name(name) for name in ("digests.c", "messages.c", "lookups.c"))
 VIEWS = SOURCE.with_name("views.h")
-_COMPILED = (SOURCE, DIGESTS, MESSAGES, LOOKUPS)
 FOLDER = Path(sys.prefix) / "share" / "sessions-platform"
 # For any processor of the kind: an environment may be moved to another machine.
 FLAGS = ("-std=c11", "-O3", "-shared", "-fPIC")
@@ -44,7 +43,7 @@ def compilers() -> Iterator[list[str]]:
 @cache
 def library_file() -> Path:
     """Where the library of this version is, once it is compiled."""
-    sources = [file.read_bytes() for file in (*_COMPILED, VIEWS)]
+    sources = [file.read_bytes() for file in (SOURCE, DIGESTS, MESSAGES, LOOKUPS, VIEWS)]
     made_of = [*sources, *map(str.encode, [*FLAGS, platform.system(), platform.machine()])]
     return FOLDER / f"scanner-{hashlib.sha256(b'|'.join(made_of)).hexdigest()[:16]}.so"
 
@@ -84,7 +83,7 @@ def _compile(made: Path) -> None:
     failed = NO_COMPILER
     for command in compilers():
         try:
-            arguments = [*command, *FLAGS, _INCLUDE, *map(str, _COMPILED), "-o", str(made)]
+            arguments = [*command, *FLAGS, _INCLUDE, *map(str, (SOURCE, DIGESTS, MESSAGES, LOOKUPS)), "-o", str(made)]
             done = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=_SECONDS)
         except (OSError, subprocess.TimeoutExpired) as error:
             failed = f"{command[0]} can't be run: {error}"

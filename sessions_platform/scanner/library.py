@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from sessions_platform.errors import UserError
 from sessions_platform.scanner.build import library_file
 from sessions_platform.scanner.views import NUMBER, POINTER, VIEW, Block, Texts, series
 from sessions_platform.settings import scanner_is_on
@@ -255,38 +254,3 @@ def _loaded() -> Scanner | None:
         return Scanner(library_file())
     except (OSError, AttributeError):
         return None
-
-
-# Of a|bc and of more than twelve|
-_CHECKED_UUIDS = ["8a7d22c8-204c-8d23-ca1d-a728c29313ad", "c44e6051-f846-1a65-adbf-d4968c6de375"]
-
-
-def check(file: Path) -> None:
-    """Raise UserError where the library of a file can't be loaded, or does not read what it should."""
-    rows = [b'{"a":"x","b":1.50}', b'{"b":null,"a":"more than twelve"}', b'{"a":"\\ud800"}', b"{", b'{"c":1}']
-    try:
-        library = Scanner(file)
-        scanned = library.objects(pl.Series(rows, dtype=pl.Binary), ["a", "b"])
-        uuids = library.uuids([pl.Series(["a", "more than twelve"]), pl.Series(["bc", ""])], "|").to_list()
-    except (OSError, AttributeError) as error:
-        raise UserError(f"it can't be loaded: {error}") from None
-    texts, gaps = [text.to_list() for text in scanned.texts], [None] * 3
-    if (
-        texts != [["x", "more than twelve", *gaps], ["1.50", None, *gaps]]
-        or uuids != _CHECKED_UUIDS
-        or not _reads_messages(library)
-    ):
-        raise UserError("it does not read what it should. Fix: compile it with another compiler (CC=…)")
-
-
-def _reads_messages(library: Scanner) -> bool:
-    records, keys, beginning = [b"", b"more than twelve"], [None, b"b"], b'{"topic":"a","offset":'
-    framed, envelopes = library.framed(records), library.envelopes(beginning, [0, 12], [-1, 3], keys)
-    if framed is None or envelopes is None:
-        return False
-    expected = [b'0,"timestamp":-1,"key":null}', b'12,"timestamp":3,"key":"b"}']
-    return (
-        bytes(framed[0]) == b"0\n16\nmore than twelve"
-        and framed[1].to_list() == records
-        and envelopes.to_list() == [beginning + rest for rest in expected]
-    )

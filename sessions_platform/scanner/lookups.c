@@ -35,15 +35,16 @@ static uint64_t mixed(uint64_t one, uint64_t other) {
   return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-/* By two words at a time; the last two may begin within those before them. */
+/* By two words at a time; the last two may begin within those before them, and within each other. */
 static uint64_t hash_of(const uint8_t *text, uint32_t length, uint64_t key) {
-  enum { WORDS = 16 };
-  uint8_t padded[WORDS] = {0};
+  enum { WORD = 8, BOTH = 2 * WORD };
+  uint8_t padded[WORD] = {0};
   uint64_t hash = mixed(key ^ length, 0x9e3779b97f4a7c15);
-  for (uint32_t at = 0; at + WORDS < length; at += WORDS)
-    hash = mixed(word_at(text + at) ^ hash, word_at(text + at + 8) ^ key);
-  const uint8_t *last = length < WORDS ? memcpy(padded, text, length) : text + length - WORDS;
-  return mixed(word_at(last) ^ hash, word_at(last + 8) ^ key);
+  for (uint32_t at = 0; at + BOTH < length; at += BOTH)
+    hash = mixed(word_at(text + at) ^ hash, word_at(text + at + WORD) ^ key);
+  if (length < WORD) return mixed(word_at(memcpy(padded, text, length)) ^ hash, key);
+  const uint8_t *end = text + length, *last = length < BOTH ? text : end - BOTH;
+  return mixed(word_at(last) ^ hash, word_at(end - WORD) ^ key);
 }
 
 ALWAYS_INLINE void fetch_text(const view *text, const block *in) {
@@ -69,25 +70,31 @@ static int hash_rows(const distinct_texts *in, int64_t row, int64_t count, uint6
   return 1;
 }
 
+static const view *text_at(const distinct_texts *in, int32_t place, const block **of) {
+  int is_known = place < in->known.height;
+  *of = is_known ? &in->known : &in->texts;
+  return &(*of)->rows[is_known ? place : in->first[place - in->known.height]];
+}
+
 /* Fetch what these hashes are probably those of. */
-ALWAYS_INLINE void fetch_known(const distinct_texts *in, const uint64_t *hashes, int64_t count) {
-  int32_t places[TOGETHER];
+ALWAYS_INLINE void fetch_likely(const distinct_texts *in, const uint64_t *hashes, int64_t count) {
+  const view *likely[TOGETHER];
+  const block *of[TOGETHER];
   for (int64_t n = 0; n < count; n++) {
-    places[n] = in->slots[hashes[n] & (uint64_t)(in->size - 1)];
-    if (places[n] < 0 || places[n] >= in->known.height) continue;
-    __builtin_prefetch(&in->hashes[places[n]]);
-    __builtin_prefetch(&in->known.rows[places[n]]);
+    int32_t place = in->slots[hashes[n] & (uint64_t)(in->size - 1)];
+    likely[n] = place < 0 ? 0 : text_at(in, place, &of[n]);
+    if (place < 0) continue;
+    __builtin_prefetch(&in->hashes[place]);
+    __builtin_prefetch(likely[n]);
   }
   for (int64_t n = 0; n < count; n++)
-    if (places[n] >= 0 && places[n] < in->known.height) fetch_text(&in->known.rows[places[n]], &in->known);
+    if (likely[n]) fetch_text(likely[n], of[n]);
 }
 
 /* Whether the text of a row is that of a place; one that is nowhere is that of none. */
 static int is_at(const distinct_texts *in, int64_t row, int32_t place) {
-  int is_known = place < in->known.height;
-  const block *others = is_known ? &in->known : &in->texts;
-  const view *text = &in->texts.rows[row];
-  const view *other = &others->rows[is_known ? place : in->first[place - in->known.height]];
+  const block *others;
+  const view *text = &in->texts.rows[row], *other = text_at(in, place, &others);
   if (memcmp(text, other, sizeof text->length + sizeof text->prefix)) return 0;
   const uint8_t *start = start_of(other, others);
   return start && !memcmp(start_of(text, &in->texts), start, text->length);
@@ -125,7 +132,7 @@ int64_t find_texts(distinct_texts *in, int64_t row, int32_t *places) {
     uint64_t hashes[TOGETHER] = {0};
     int64_t left = in->texts.height - row, count = left < TOGETHER ? left : TOGETHER;
     if (!hash_rows(in, row, count, hashes)) return -1;
-    fetch_known(in, hashes, count);
+    fetch_likely(in, hashes, count);
     for (int64_t n = 0; n < count; n++, row++) {
       if (in->count == in->room) return row;
       if (in->is_null[row]) {

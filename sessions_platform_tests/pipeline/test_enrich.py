@@ -27,7 +27,7 @@ from sessions_platform.operations.status import pending_landing_partitions
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.enrich import enrich
 from sessions_platform.settings import Settings
-from sessions_platform.transforms.enrich import campaign, distinct, hosts
+from sessions_platform.transforms.enrich import campaign, distinct, hosts, inputs
 from sessions_platform.transforms.enrich.registry import open_enrichment
 from sessions_platform_tests.contexts import line
 from sessions_platform_tests.pipeline import toy_enrichment
@@ -218,17 +218,18 @@ def test_a_package_that_is_not_installed_is_named_with_its_extra(
 RUNS = st.lists(st.lists(st.sampled_from(["https://a/?utm_source=x", "?gclid=1", "https://b/", "", None])), min_size=1)
 
 
-@given(runs=RUNS, remembered=st.integers(0, 3), bits=st.integers(0, 3))
+@given(runs=RUNS, remembered=st.integers(0, 3), fewest=st.sampled_from([0, 1024]), bits=st.integers(0, 3))
 def test_values_do_not_depend_on_how_events_come_in_runs_and_on_their_hashes(
-    runs: list[list[str | None]], remembered: int, bits: int
+    runs: list[list[str | None]], remembered: int, fewest: int, bits: int
 ) -> None:
     def frames() -> list[pl.DataFrame]:
         return [pl.DataFrame({"page_url": run}, schema={"page_url": pl.String}) for run in runs]
 
-    in_runs, hashes = open_enrichment(Campaign.model_validate({})), distinct._hashes
+    in_runs, hashes = open_enrichment(Campaign.model_validate({})), inputs._hashes
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(distinct, "REMEMBERED", remembered)
-        patch.setattr(distinct, "_hashes", lambda inputs: hashes(inputs) % (1 << bits))
+        patch.setattr(inputs, "MIN_ROWS", fewest)  # whether the scanner's library finds them
+        patch.setattr(inputs, "_hashes", lambda frame: hashes(frame) % (1 << bits))
         parts = [in_runs.enrich(run) for run in frames()]
     expected = open_enrichment(Campaign.model_validate({})).enrich(pl.concat(frames()))
     assert pl.concat(parts).rows() == expected.rows()

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "digests.c"
+#include "lookups.c"
 #include "messages.c"
 #include "scanner.c"
 
@@ -153,6 +154,55 @@ static void check_messages(const view *lines, const view *terminators, int64_t h
   free(sizes), free(numbers), free(framed), free(envelopes), free(views);
 }
 
+/* Find lines among those of the first half, with so few slots that more are needed. Each row has the place of a text that
+ * is equal, and what is new is equal to none before it. */
+static void check_lookups(const view *lines, int64_t height, const uint8_t *text, size_t size, uint64_t key) {
+  const uint8_t *buffers[] = {text};
+  int64_t sizes[] = {(int64_t)size}, half = height / 2, done = 0, room = 1;
+  size_t rows = (size_t)height + 1, width = sizeof(int32_t);
+  uint8_t *is_null = calloc(rows, 1);
+  int32_t *places = malloc(rows * width), *first = malloc(rows * width);
+  view *known = malloc(rows * sizeof *known);
+  distinct_texts in = {.null_at = -1, .key = key};
+  for (int64_t row = 0; row < height; row++) is_null[row] = lines[row].length == 1;
+  for (int64_t start = 0; done >= 0 && start < height; start = half && start < half ? half : height) {
+    int64_t rest = start ? height - half : half ? half : height, before = in.count;
+    in.texts = (block){lines + start, rest, buffers, sizes, 1};
+    in.known = (block){known, before, buffers, sizes, 1};
+    in.is_null = is_null + start;
+    int32_t *found = malloc((size_t)rest * width + 1), *new = malloc((size_t)rest * width + 1);
+    in.first = new;
+    for (done = 0; done >= 0 && done < rest; room *= 2) {
+      in.room = room, in.size = 4 * room;
+      in.hashes = realloc(in.hashes, (size_t)room * sizeof *in.hashes);
+      in.slots = realloc(in.slots, (size_t)in.size * width);
+      memset(in.slots, 0xff, (size_t)in.size * width);
+      fill_slots(&in);
+      done = find_texts(&in, done, found);
+    }
+    for (int64_t row = 0; done >= 0 && row < rest; row++) places[start + row] = found[row];
+    for (int64_t place = before; place < in.count; place++) {
+      first[place] = (int32_t)start + new[place - before];
+      known[place] = lines[first[place]];
+    }
+    free(found), free(new);
+  }
+  for (int64_t row = 0; done >= 0 && row < height; row++) {
+    const view *is = &lines[row], *other = &lines[first[places[row]]];
+    expect(first[places[row]] <= row, "a text is found before it is there");
+    expect(is_null[row] == is_null[first[places[row]]], "a null is taken for a text");
+    if (is_null[row]) continue;
+    expect(is->length == other->length && !memcmp(bytes_of(is, text), bytes_of(other, text), is->length),
+           "a text is taken for another one");
+  }
+  for (int64_t one = 0; one < in.count && one < 64; one++)
+    for (int64_t other = 0; other < one; other++) {
+      const view *is = &known[one], *was = &known[other];
+      expect(is->length != was->length || memcmp(bytes_of(is, text), bytes_of(was, text), is->length), "a text is new twice");
+    }
+  free(is_null), free(places), free(first), free(known), free(in.hashes), free(in.slots);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (size > LONGEST) return 0;
   memcpy(last_text, data, last_size = size);
@@ -175,6 +225,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   const uint8_t *buffers[] = {text};
   block in = {rows, height, buffers, sizes, 1};
   check_uuids(&in);
+  check_lookups(rows, height, text, size, 0);
+  check_lookups(rows, height, text, size, 0x0123456789abcdef);
   columns read = columns_of(height, KNOWN, (int64_t)size);
   check_columns(&in, &read, KNOWN, read_objects(&in, (const uint8_t *)NAMES, LENGTHS, KNOWN, &read));
   free_columns(&read);
@@ -210,6 +262,13 @@ static void check_guards(void) {
     view made;
     expect(write_uuids(&in, 1, 31, uuid, &made) == (cases[number].buffer == 0 && cases[number].size == size),
            "a digest is made of what is in no buffer");
+    int32_t place, slots[] = {-1, -1, -1, -1}, first;
+    uint64_t hash;
+    uint8_t is_null = 0;
+    distinct_texts lookup = {.texts = in, .is_null = &is_null, .first = &first, .slots = slots, .size = 4, .hashes = &hash,
+                             .room = 1, .null_at = -1, .key = 1};
+    expect((find_texts(&lookup, 0, &place) == 1) == (cases[number].buffer == 0 && cases[number].size == size),
+           "a text is found that is in no buffer");
     if (done < 0) expect(read_records(&in, cases[number].known, ',', '"', 0, &read) == -1, "fields are not counted");
     free_columns(&read);
   }

@@ -9,6 +9,7 @@ from sessions_platform.errors import UserError
 from sessions_platform.operations.doctor import Outcome, examine
 from sessions_platform.scanner import __main__ as command
 from sessions_platform.scanner import build, library
+from sessions_platform.scanner.check import check
 from sessions_platform.scanner.library import Scanner
 from sessions_platform.settings import Settings, SettingsError
 
@@ -21,7 +22,7 @@ def found() -> tuple[Outcome, str, str]:
 def test_a_compiled_scanner_is_loaded(scanner: Scanner, no_library: Path) -> None:
     assert scanner
     assert library.scanner() is None
-    file = build.build(library.check)
+    file = build.build(check)
     library._loaded.cache_clear()
     assert isinstance(library.scanner(), Scanner)
     assert list(no_library.iterdir()) == [file]
@@ -32,9 +33,9 @@ def test_it_is_compiled_once_and_those_of_other_versions_go(scanner: Scanner, no
     assert scanner
     no_library.mkdir()
     (no_library / "scanner-0123456789abcdef.so").touch()
-    file = build.build(library.check)
+    file = build.build(check)
     made = file.stat().st_mtime_ns
-    assert build.build(library.check).stat().st_mtime_ns == made
+    assert build.build(check).stat().st_mtime_ns == made
     assert list(no_library.iterdir()) == [file]
 
 
@@ -43,7 +44,7 @@ def test_a_library_of_other_source_is_not_loaded(
     scanner: Scanner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     assert scanner
-    build.build(library.check)
+    build.build(check)
     other = tmp_path / "scanner.c"
     other.write_bytes(build.SOURCE.read_bytes() + b"\n")
     monkeypatch.setattr(build, "SOURCE", other)
@@ -72,7 +73,7 @@ def test_what_the_compiler_says_is_shown(no_library: Path, monkeypatch: pytest.M
     script.chmod(0o755)
     monkeypatch.setattr(build, "compilers", lambda: iter([["/nowhere/cc"], [str(script)]]))
     with pytest.raises(UserError, match=r"broken can't compile .*scanner\.c: no such standard"):
-        build.build(library.check)
+        build.build(check)
     assert list(no_library.iterdir()) == []
 
 
@@ -86,7 +87,7 @@ def test_a_library_that_reads_something_else_is_not_kept(
     assert wrong.read_text() != source
     monkeypatch.setattr(build, "SOURCE", wrong)
     with pytest.raises(UserError, match="does not read what it should"):
-        build.build(library.check)
+        build.build(check)
     assert list(no_library.iterdir()) == []
 
 
@@ -98,7 +99,7 @@ def test_a_folder_that_cant_be_written_to_is_named_with_the_fix(
 
     monkeypatch.setattr(Path, "mkdir", refused)
     with pytest.raises(UserError, match=r"share: Permission denied\. Fix: do this as the user who installed"):
-        build.build(library.check)
+        build.build(check)
 
 
 def test_a_variable_switches_it_off(monkeypatch: pytest.MonkeyPatch) -> None:

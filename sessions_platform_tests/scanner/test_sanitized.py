@@ -75,19 +75,25 @@ DEFECTS = {
     ),
 }
 
-OF_MESSAGES = {
-    "a number has more digits than there is room for": ("MOST_DIGITS = 20", "MOST_DIGITS = 18"),
-    "a record is taken for the one before": ("    records += sizes[row];\n", ""),
-    "a view leads behind its record": ("0, (uint32_t)(to - start)", "0, (uint32_t)(to - start + 1)"),
+OF_OTHERS = {
+    "a number has more digits than there is room for": (build.MESSAGES, "MOST_DIGITS = 20", "MOST_DIGITS = 18"),
+    "a record is taken for the one before": (build.MESSAGES, "    records += sizes[row];\n", ""),
+    "a view leads behind its record": (build.MESSAGES, "0, (uint32_t)(to - start)", "0, (uint32_t)(to - start + 1)"),
+    "a short text is read as two words": (build.LOOKUPS, "if (length < WORD)", "if (length < 1)"),
+    "a text is taken for another of its hash": (build.LOOKUPS, " && is_at(in, row, *slot)", ""),
+    "texts are compared by their beginnings": (build.LOOKUPS, "start, text->length)", "start, text->length / 2)"),
+    "there is room for one text too few": (build.LOOKUPS, "if (in->count == in->room)", "if (in->count > in->room)"),
+    "a new text is kept as the one before": (build.LOOKUPS, "= (int32_t)row;", "= (int32_t)row - (row > 0);"),
+    "a text that is nowhere is found": (build.LOOKUPS, "if (!start) return 0;", "if (!start) continue;"),
 }
 
 
-@pytest.mark.parametrize("defect", OF_MESSAGES)
-def test_the_harness_finds_a_planted_defect_of_messages(defect: str, tmp_path: Path) -> None:
-    old, new = OF_MESSAGES[defect]
-    source = build.MESSAGES.read_text()
+@pytest.mark.parametrize("defect", OF_OTHERS)
+def test_the_harness_finds_a_planted_defect_of_other_sources(defect: str, tmp_path: Path) -> None:
+    file, old, new = OF_OTHERS[defect]
+    source = file.read_text()
     assert old in source
-    program = compiled(tmp_path, source.replace(old, new), name="messages.c")
+    program = compiled(tmp_path, source.replace(old, new), name=file.name)
     assert fuzzed(program, tmp_path, 10).returncode != 0
 
 

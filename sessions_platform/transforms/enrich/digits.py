@@ -66,8 +66,8 @@ def once_for_all_digits(of_texts: OfTexts, any_use: Callable[[pl.Series], str]) 
 def _masked(texts: pl.Series) -> list[bytes | None]:
     """All digits of texts; of texts with other characters than ASCII or with the mask, None."""
     can_be = (texts.str.len_bytes() == texts.str.len_chars()) & ~texts.str.contains(_MASK.decode(), literal=True)
-    plain = pl.select(pl.when(can_be).then(texts)).to_series().to_list()
-    return [text if text is None else text.encode().translate(_MASKED) for text in plain]
+    plain = pl.select(pl.when(can_be).then(texts.cast(pl.Binary))).to_series().to_list()
+    return [text and text.translate(_MASKED) for text in plain]
 
 
 def _masked_after_comments(texts: pl.Series) -> list[bytes | None]:

@@ -7,6 +7,7 @@ digits may be masked. Not here: what patterns match (``user_agent``).
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 import polars as pl
 
@@ -36,6 +37,7 @@ class Literals:
         )
 
 
+@cache
 def literals_of(pattern: str) -> _Literals:
     """Of these each text that the pattern matches has one; None where no such are known."""
     tokens = tokens_of(pattern)

@@ -77,7 +77,7 @@ def test_values_of_texts_with_one_key_are_those_of_each_text(
     many = pl.Series([other for text in texts for other in _with_other_digits(text)], dtype=pl.String)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(digits, "WORTH_IT", 0)
-        found = once_for_all_digits(of_texts, lambda: any_use_of(patterns))(many)
+        found = once_for_all_digits(of_texts, lambda _: any_use_of(patterns))(many)
     assert found.rows() == of_texts(many).rows()
 
 

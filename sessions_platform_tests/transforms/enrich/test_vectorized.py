@@ -99,8 +99,8 @@ def test_arrivals_of_a_column_are_those_of_each_event(marks: list[dict[str, str 
 
 
 def test_user_agents_are_matched_in_rust_and_addresses_looked_up_in_c(tmp_path: Path) -> None:
-    browsers, systems = user_agent._extractors()
-    assert (type(browsers), type(systems)) == (ua_parser_rs.UserAgentExtractor, ua_parser_rs.OSExtractor)
+    compile_browsers, compile_systems = user_agent._browsers()._extractor, user_agent._systems()._extractor
+    assert (compile_browsers, compile_systems) == (ua_parser_rs.UserAgentExtractor, ua_parser_rs.OSExtractor)
     writer = MMDBWriter(ip_version=4)
     writer.insert_network(IPSet(["192.0.2.0/24"]), {"country": "DE"})
     writer.to_db_file(str(tmp_path / "country.mmdb"))
