@@ -25,13 +25,14 @@ class Literals:
 
     def __init__(self, patterns: Sequence[str]) -> None:
         self._of_each = [literals_of(pattern) for pattern in patterns]
-        self._all = sorted(frozenset[str]().union(*filter(None, self._of_each)))
+        every = sorted(frozenset[str]().union(*filter(None, self._of_each)))
+        self._every = pl.Series(every, dtype=pl.String).implode()
 
     def possible(self, texts: pl.Series) -> frozenset[int]:
         """The places of all patterns that match one of the texts, and of others that may."""
         if len(texts) > MOST_TEXTS:
             return frozenset(range(len(self._of_each)))
-        found = texts.str.extract_many(self._all, overlapping=True).explode().unique().to_list()
+        found = texts.str.extract_many(self._every, overlapping=True).explode().unique().to_list()
         return frozenset(
             at for at, literals in enumerate(self._of_each) if literals is None or not literals.isdisjoint(found)
         )
