@@ -58,7 +58,7 @@ class StreamVariant:
     memory: MemoryBudget = AMPLE  # how much is processed at once; no result may depend on it
     # the contract
     looks_up: bool = False
-    shelves: str = "first"  # of SHELVES
+    shelves: str = "first"  # of SHELVES, and of what visits are enriched by
     visits: bool = False  # whether rows say by which way and with what somebody came, which enrichments read
     payment_ignored: bool = True
     allowed: tuple[str, ...] | None = None  # event types
@@ -152,7 +152,8 @@ class StreamVariant:
     @property
     def data(self) -> tuple[Any, ...]:
         """What values of enriched columns depend on besides the event: where it differs, they are to be made anew."""
-        return (self.shelves if self.looks_up else None, self.payment_ignored if self.visits else None)
+        of_visits = (self.shelves, self.payment_ignored) if self.visits else None
+        return (self.shelves if self.looks_up else None, of_visits)
 
     def looked_up(self, page: str | None) -> dict[str, str | None]:
         """What the table says of a page, as a column of the event."""
@@ -160,7 +161,8 @@ class StreamVariant:
 
     @property
     def _enrichments(self) -> dict[str, Any]:
-        of_visits = web_visits.enrichments(payment_ignored=self.payment_ignored) if self.visits else {}
+        states = {"payment_ignored": self.payment_ignored, "data": self.shelves}
+        of_visits = web_visits.enrichments(**states) if self.visits else {}
         return of_visits | (self._lookup if self.looks_up else {})
 
     @property

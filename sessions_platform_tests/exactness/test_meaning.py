@@ -36,11 +36,11 @@ def test_the_warehouse_equals_one_sort_of_all_events_with_enrichments_attributes
 
 
 def old_data_version_kept(patch: pytest.MonkeyPatch) -> None:
-    """The contract version says nothing of the table that is looked up, so no partition comes to be pending."""
+    """The contract version says nothing of the data that change, so no partition comes to be pending."""
     versions = stream.enrichment_versions
 
     def without_data(of: Any) -> Any:
-        return {**versions(of), "lookup": "a table"}
+        return {**versions(of), "lookup": "a table", "geo": "a database", "python": "a function"}
 
     patch.setattr(stream, "enrichment_versions", without_data)
 

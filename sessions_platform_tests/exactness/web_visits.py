@@ -4,9 +4,15 @@ The values are written by hand, from docs/enrichment.md: the model knows nothing
 """
 
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from mmdb_writer import MMDBWriter
+from netaddr import IPSet
+
 from sessions_platform.transforms.reference_sessionizer import Column
+from sessions_platform_tests.pipeline import own_functions
 
 _CHROME = "AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0"
 _WINDOWS = f"Mozilla/5.0 (Windows NT 10.0; Win64; x64) {_CHROME} Safari/537.36"
@@ -17,12 +23,13 @@ _BY_CURL = {"browser": "curl", "device_class": "bot", "is_bot": True, "bot_name"
 
 PAYMENT = "pay.example"
 # Columns of events, and the fields of a row that they are read from.
-FIELDS = {"visit_url": "land", "referrer": "ref", "user_agent": "ua"}
+FIELDS = {"visit_url": "land", "referrer": "ref", "user_agent": "ua", "ip": "addr"}
 ADDED = (
     *("browser", "os", "device_class", "is_bot", "bot_name"),
     *("referrer_host", "referrer_medium", "referrer_source"),
     *("utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content", "utm_id", "click_id_kind", "click_id"),
     *("traffic_source", "traffic_medium", "channel"),
+    *("country", "section"),
 )
 # Columns of the sessions table that are made of them.
 ATTRIBUTES = {
@@ -30,7 +37,12 @@ ATTRIBUTES = {
     "left_by": Column("last", "channel"),
     "device": Column("most_frequent", "device_class"),
     "robot": Column("any", "is_bot"),
+    "land_of_origin": Column("last", "country"),
+    "sections": Column("count_distinct", "section"),
 }
+# What a database says of addresses, by its state; the same states has a function of the user's own, of URLs.
+COUNTRIES = {"first": {"192.0.2.7": "DE", "198.51.100.9": "FR"}, "second": {"192.0.2.7": "DE", "198.51.100.9": "NL"}}
+_DATABASES = TemporaryDirectory(prefix="countries")
 
 
 @dataclass(frozen=True)
@@ -41,11 +53,12 @@ class Visit:
     land: str | None = None
     ref: str | None = None
     ua: str | None = None
+    addr: str | None = None
     unless_ignored: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def read(self) -> tuple[str | None, str | None, str | None]:
-        return self.land, self.ref, self.ua
+    def read(self) -> tuple[str | None, ...]:
+        return self.land, self.ref, self.ua, self.addr
 
 
 _DIRECT = {"traffic_source": "(direct)", "traffic_medium": "(none)", "channel": "Direct"}
@@ -62,6 +75,7 @@ VISITS = [
         },
         land="https://shop.example/a?utm_source=google&utm_medium=cpc",
         ua=_ANDROID,
+        addr="192.0.2.7",
     ),
     Visit(
         {
@@ -76,6 +90,7 @@ VISITS = [
         land="https://shop.example/a",
         ref="https://www.google.com/",
         ua=_WINDOWS,
+        addr="198.51.100.9",
     ),
     Visit(
         {**_ON_WINDOWS, "referrer_host": "shop.example", "referrer_medium": "internal"},
@@ -100,6 +115,7 @@ VISITS = [
         | {"traffic_source": "google", "traffic_medium": "cpc", "channel": "Paid Search"},
         land="https://shop.example/?gclid=x1",
         ua="curl/8.11.1",
+        addr="10.0.0.1",
     ),
 ]
 _BY_FIELDS = {visit.read: visit for visit in VISITS}
@@ -110,19 +126,39 @@ def fields_of(place: int) -> dict[str, str | None]:
     return dict(zip(FIELDS.values(), VISITS[place % len(VISITS)].read, strict=True))
 
 
-def values_of(row: dict[str, Any], *, payment_ignored: bool) -> dict[str, Any]:
+def values_of(row: dict[str, Any], *, payment_ignored: bool, data: str) -> dict[str, Any]:
     """All columns that a row's event has by its visit: those that are read, and those that are made of them."""
-    visit = _BY_FIELDS[row.get("land"), row.get("ref"), row.get("ua")]
+    visit = _BY_FIELDS[row.get("land"), row.get("ref"), row.get("ua"), row.get("addr")]
     values = visit.values if payment_ignored else {**visit.values, **visit.unless_ignored}
     read = {column: row.get(name) for column, name in FIELDS.items()}
-    return {**read, **dict.fromkeys(ADDED), **values}
+    section = None if visit.land is None else visit.land.removeprefix("https://shop.example/")[:1]
+    own = {"section": section.upper() if section and data == "second" else section}
+    return {**read, **dict.fromkeys(ADDED), **values, "country": COUNTRIES[data].get(visit.addr or ""), **own}
 
 
-def enrichments(*, payment_ignored: bool) -> dict[str, Any]:
+def enrichments(*, payment_ignored: bool, data: str) -> dict[str, Any]:
     """As a stream's file has them."""
+    own = {"first": "section", "second": "section_in_capitals"}[data]
     return {
         "user_agent": {},
         "referrer": {"own_hosts": ["shop.example"], "ignore": [PAYMENT] if payment_ignored else []},
         "campaign": {"from": "visit_url"},
         "channel": {},
+        "geo": {"database": str(_database(data)), "keep_ip": True},
+        "python": {
+            "function": f"{own_functions.__name__}:{own}",
+            "from": "visit_url",
+            "columns": {"section": "string"},
+            "version": 1 + (data == "second"),
+        },
     }
+
+
+def _database(data: str) -> Path:
+    path = Path(_DATABASES.name) / f"{data}.mmdb"
+    if not path.exists():
+        writer = MMDBWriter(ip_version=4)
+        for address, country in COUNTRIES[data].items():
+            writer.insert_network(IPSet([address]), {"country": {"iso_code": country}})
+        writer.to_db_file(str(path))
+    return path

@@ -14,6 +14,15 @@ def shelf(inputs: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame({"letter": letters, "length": lengths}, {"letter": pl.String, "length": pl.Int64})
 
 
+def section(inputs: pl.DataFrame) -> pl.DataFrame:
+    """The first letter of a URL's path."""
+    return inputs.select(section=pl.col("visit_url").str.strip_prefix("https://shop.example/").str.head(1))
+
+
+def section_in_capitals(inputs: pl.DataFrame) -> pl.DataFrame:
+    return section(inputs).select(pl.col("section").str.to_uppercase())
+
+
 def numbers(inputs: pl.DataFrame) -> pl.DataFrame:
     values = [float("nan"), float("inf"), 1.5]
     return inputs.with_columns(score=pl.Series([values[row % 3] for row in range(inputs.height)]))
