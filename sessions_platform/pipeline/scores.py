@@ -24,7 +24,7 @@ from sessions_platform.pipeline.quality import CheckResult, Severity
 from sessions_platform.storage.lake.texts import read_text, write_text
 from sessions_platform.storage.ledger.ledger import ScoreModel
 from sessions_platform.storage.warehouses.postgres.session_scores import ScoredPartition
-from sessions_platform.transforms.score_training import Trained, train
+from sessions_platform.transforms.score_training import Trained, most_sessions, train
 from sessions_platform.transforms.scorecard import Scorecard, psi
 
 # Above it a distribution counts as shifted; of fewer sessions chance alone may look like that.
@@ -67,7 +67,8 @@ class ScoredSessions:
 def train_score(context: StreamContext, name: str, run_id: str) -> PublishedModel:
     """Train the model of a score on loaded sessions, and make it the current one.
 
-    The same sessions give the same model, byte for byte.
+    The same sessions give the same model, byte for byte. Where they do not fit into memory it is made of those of some
+    users, and says so by `sampled_from`.
 
     Args:
         context: the stream's.
@@ -83,9 +84,12 @@ def train_score(context: StreamContext, name: str, run_id: str) -> PublishedMode
     features, label = features_of(stream, name), label_of(stream, name)
     with context.database.transaction(read_only=True) as connection:
         since, until = _training_time(context, connection, name)
-        labelled = context.warehouse.scores.labelled(connection, label, features, since, until)
+        most = most_sessions(features, context.memory.at_once)
+        labelled, count = context.warehouse.scores.labelled(connection, label, features, since, until, most)
     about = {"score": name, "predicts": label, "of": score.of}
     trained = train(labelled, features, float(score.train.held_back), about)
+    if labelled.height < count:
+        trained = trained.of_sample(count)
     text = trained.model.text
     path = write_text(context.lake, f"{stream.name}/score_models/{name}", text)
     version = path.rpartition("/")[2]

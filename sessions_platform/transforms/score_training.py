@@ -24,6 +24,13 @@ _SESSIONS_OF_LEVEL, _USERS_OF_LEVEL = 20, 5
 _VALUES = 50  # of a text; each takes eight bytes of each session
 _RANGES = 8  # of a number, by quantiles
 _SCORE_RANGES = 10
+# Of a feature; of a text there are two more than values. And how often a matrix with all of them is in memory.
+_MOST_LEVELS: Mapping[StoredType, int] = {
+    ColumnType.integer: _RANGES + 1,
+    ColumnType.float: _RANGES + 1,
+    ColumnType.boolean: 4,
+}
+_MATRICES = 2
 _DIGITS = 6
 BASELINE = "event_count"
 # No columns of sessions, whose names have no brackets.
@@ -45,6 +52,16 @@ class Trained:
 
     model: Scorecard
     calibration: Sequence[CalibrationRange]
+
+    def of_sample(self, count: int) -> "Trained":
+        """The same, made of a sample of so many sessions."""
+        return replace(self, model=replace(self.model, trained={**self.model.trained, "sampled_from": count}))
+
+
+def most_sessions(features: Mapping[str, StoredType], size: int) -> int:
+    """Of how many sessions a model is fitted to in so many bytes: by a matrix, and what the solver makes of it."""
+    levels = sum(_MOST_LEVELS.get(kind, _VALUES + 2) for kind in features.values())
+    return size // (_MATRICES * np.dtype(float).itemsize * levels)
 
 
 def train(
@@ -114,9 +131,8 @@ def _fit(fitted: pl.DataFrame, features: Mapping[str, StoredType], about: Mappin
     except ImportError:
         raise MissingExtraError("scikit-learn", "ml") from None
     levels = {name: _levels(fitted, name, kind) for name, kind in features.items()}
-    columns = [np.eye(each.count)[each.place(fitted[name])] for name, each in levels.items()]
     regression = LogisticRegression(solver="newton-cholesky", max_iter=200, tol=1e-10)
-    regression.fit(np.hstack(columns), fitted[LABEL].to_numpy())
+    regression.fit(_matrix(fitted, levels), fitted[LABEL].to_numpy())
     weights = iter(_rounded(regression.coef_[0]))
     weighted = {
         name: replace(each, weights=[next(weights) for _ in range(each.count)]) for name, each in levels.items()
@@ -134,6 +150,16 @@ def _fit(fitted: pl.DataFrame, features: Mapping[str, StoredType], about: Mappin
     model = replace(model, score_edges=_quantiles(scores, _SCORE_RANGES))
     model = replace(model, score_shares=[0.0] * (len(model.score_edges) + 1))
     return replace(model, score_shares=_rounded(model.counts(scores) / fitted.height))
+
+
+def _matrix(fitted: pl.DataFrame, levels: Mapping[str, Levels]) -> np.ndarray:
+    """For each session a 1 at its level of each feature."""
+    matrix = np.zeros((fitted.height, sum(each.count for each in levels.values())))
+    rows, start = np.arange(fitted.height), 0
+    for name, each in levels.items():
+        matrix[rows, start + each.place(fitted[name])] = 1
+        start += each.count
+    return matrix
 
 
 def _levels(fitted: pl.DataFrame, name: str, kind: StoredType) -> Levels:

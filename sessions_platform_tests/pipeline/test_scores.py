@@ -7,13 +7,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sessions_platform.contracts.scores import features_of
 from sessions_platform.errors import MissingExtraError, UserError
+from sessions_platform.memory_budget import MemoryBudget
 from sessions_platform.operations.erase import erase
 from sessions_platform.operations.rebuild import rebuild
 from sessions_platform.operations.score_status import score_status
@@ -21,6 +24,7 @@ from sessions_platform.operations.verify import verify
 from sessions_platform.orchestration.jobs import score_ranges
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.scores import check_scores, due_scores, score_sessions, train_score
+from sessions_platform.transforms import score_training
 from sessions_platform_tests.contexts import line
 from sessions_platform_tests.pipeline.killed_scoring import train_and_score
 from sessions_platform_tests.pipeline.steps import RUN, put, run_pending, table
@@ -99,6 +103,24 @@ def test_the_same_sessions_give_the_same_text_and_a_model_that_is_read_again_the
     score_sessions(StreamContext(shop.stream, shop.source, shop.lake, shop.database), DAYS)
     assert scores(shop) == before
     assert first.trained.model.metrics["auc"] > first.trained.model.metrics["auc_of_event_count"]
+
+
+def test_more_sessions_than_fit_into_memory_are_sampled_by_users_the_same_ones_each_time(shop: StreamContext) -> None:
+    """Of as many as there is room for; whoever has just as much memory as all sessions take gets all of them."""
+    count = sum(row["session_partition"] != DAYS[-1] for row in table(shop, "sessions"))
+    bytes_of_one = 1 << 20
+    while score_training.most_sessions(features_of(shop.stream, "purchase"), bytes_of_one - 8) >= 1:
+        bytes_of_one -= 8
+    models = []
+    for size in (count, count - 1, count // 2, count // 2):
+        small = replace(shop, memory=MemoryBudget(size * bytes_of_one, 1 << 25))
+        models.append(train_score(small, "purchase", RUN).trained.model)
+    whole, almost, half, again = (model.trained for model in models)
+    assert models[2].text == models[3].text
+    assert "sampled_from" not in whole
+    assert (almost["sampled_from"], half["sampled_from"], again["sampled_from"]) == (count, count, count)
+    assert whole["sessions"] + whole["held_back"] == count
+    assert 0 < half["sessions"] + half["held_back"] <= count // 2
 
 
 def test_a_late_event_changes_the_scores_of_its_session_alone_and_no_score_is_of_an_earlier_state(

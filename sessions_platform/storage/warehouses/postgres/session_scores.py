@@ -28,10 +28,16 @@ _SESSIONS = SQL("""
 select session_id, session_partition, {features} from {sessions}
 where session_partition = any(%s) order by session_partition, session_id collate "C\"""")
 _FORGET_UNLOADED = SQL("delete from {table} where session_partition <> all(%s)")
-# Without names of its own, since each may be a column of sessions.
-_LABELLED = SQL("""
-select user_id, {has_it}, {columns} from {sessions}
-where (%(since)s::timestamptz is null or session_start >= %(since)s) and session_start < %(until)s
+_OF_THE_TIME = "(%(since)s::timestamptz is null or session_start >= %(since)s) and session_start < %(until)s"
+_COUNT = SQL(f"select count(*) from {{sessions}} where {_OF_THE_TIME}")
+# Without names of its own outside of the users, since each may be a column of sessions.
+_LABELLED = SQL(f"""
+select user_id, {{has_it}}, {{columns}} from {{sessions}}
+where {_OF_THE_TIME} and (%(most)s >= %(count)s or user_id in (
+  select user_id from (
+    select user_id, sum(count(*)) over (order by md5(user_id) collate "C", user_id collate "C") as total
+    from {{sessions}} where {_OF_THE_TIME} group by user_id
+  ) as users where total <= %(most)s))
 order by session_start, session_id collate "C\"""")
 
 
@@ -72,22 +78,30 @@ class SessionScores:
         features: Mapping[str, StoredType],
         since: datetime | None,
         until: datetime,
-    ) -> pl.DataFrame:
-        """Loaded sessions in the order of their starts: user_id, `LABEL` (not null), event_count and the features.
+        most: int,
+    ) -> tuple[pl.DataFrame, int]:
+        """Loaded sessions in the order of their starts, and how many there are of that time.
+
+        These have user_id, `LABEL` (not null), event_count and the features. Where there are more than `most`, they are
+        those of some users: of as many as fit, in the order of the MD5 of their ids, with all of their sessions.
 
         Args:
             connection: inside a transaction.
             label: a session column, a count or a boolean: whether it is more than none, or true.
             features: columns with their types.
             since, until: when sessions started, the end not included.
+            most: how many may be in memory.
         """
         is_boolean = self._tables.sessions.columns[label].value == "boolean"
         has_it = SQL("coalesce({}, false)" if is_boolean else "coalesce({}, 0) > 0").format(Identifier(label))
         columns = {"event_count": SESSION_TYPES["event_count"], **features}
         statement = _LABELLED.format(has_it=has_it, columns=_names(columns), sessions=self._tables.sessions.identifier)
         schema = {"user_id": pl.String(), LABEL: pl.Boolean(), **dtypes(columns)}
-        frames = list(_frames(connection, statement, {"since": since, "until": until}, schema))
-        return pl.concat(frames) if frames else pl.DataFrame(schema=schema)
+        time = {"since": since, "until": until}
+        found = connection.execute(_COUNT.format(sessions=self._tables.sessions.identifier), time).fetchone()
+        count = int(found[0]) if found else 0
+        frames = list(_frames(connection, statement, {**time, "most": most, "count": count}, schema))
+        return pl.concat(frames) if frames else pl.DataFrame(schema=schema), count
 
     def replace(
         self, connection: psycopg.Connection, frames: Iterable[pl.DataFrame], scored: Sequence[ScoredPartition]
