@@ -205,6 +205,8 @@ def test_a_changed_table_changes_the_sessions_whose_values_are_others_and_no_mor
     after = {row["user_id"]: row for row in table(context)}
     assert {user: row["spent"] for user, row in after.items()} == {"ann": 59.5, "bob": None, "cid": 7.0}
     assert [user for user, row in after.items() if row["loaded_at"] > before[user]["loaded_at"]] == ["cid"]
+    changes = [(row["session_id"], row["change"]) for row in table(context, "session_changes")]
+    assert [change for change in changes if change[1] != "appeared"] == [(after["cid"]["session_id"], "changed")]
 
 
 def test_what_a_table_lacks_is_counted_and_shown(tmp_path: Path, open_context: Callable[..., StreamContext]) -> None:
