@@ -22,11 +22,11 @@ def drop(
     dropped = what_is_dropped(Settings.from_environment(), stream)
     if not dry_run and not yes:
         if not as_json:
-            print_document(vars(dropped), as_json)
+            print_document(dropped._asdict(), as_json)
         if typer.prompt(f"Type {stream} to remove all of that", default="", show_default=False, err=True) != stream:
             raise UserError(f"{stream}: nothing was removed. Fix: type its name, or give --yes.")
     if not dry_run:
         from sessions_platform.orchestration.commands import drop_stream
 
         drop_stream(Settings.from_environment(), dropped)
-    print_document({**vars(dropped), "dry_run": dry_run}, as_json)
+    print_document({**dropped._asdict(), "dry_run": dry_run}, as_json)

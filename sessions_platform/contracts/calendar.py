@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 
@@ -25,8 +26,7 @@ class Cadence(StrEnum):
 _HOUR_FORMAT, _DAY_FORMAT = "%Y-%m-%dT%H", "%Y-%m-%d"
 
 
-@dataclass(frozen=True)
-class Window:
+class Window(NamedTuple):
     """A half-open interval in UTC: ``start <= event_timestamp < end``.
 
     As a polars expression: ``polars_types.in_window``.

@@ -8,10 +8,9 @@ by an import string, which `sources.formats.registry` resolves when the format i
 """
 
 import re
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
     AfterValidator,
@@ -42,8 +41,7 @@ class Layout(Enum):
     delimited = "fields between separators, quoted as in CSV, named by a header"
 
 
-@dataclass(frozen=True)
-class FormatEntry:
+class FormatEntry(NamedTuple):
     """One line of the table of formats.
 
     `implementation` is the import string of a class that keeps `sources.formats.base.Format`. `suffixes` end the

@@ -4,8 +4,8 @@ Not here: the rules of a stream's columns and which code each has (``events``), 
 (``polars_types``), and limits of rejections (``rejection_limits``).
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Code(StrEnum):
@@ -28,8 +28,7 @@ class Code(StrEnum):
     unreadable_file = "unreadable_file"
 
 
-@dataclass(frozen=True)
-class Reason:
+class Reason(NamedTuple):
     """One reason of one row.
 
     Attributes:

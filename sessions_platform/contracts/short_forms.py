@@ -6,8 +6,7 @@ be meant one way (``model_errors``).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sessions_platform.contracts.calendar import Cadence
 from sessions_platform.contracts.enrichments import ENRICHMENTS
@@ -15,8 +14,7 @@ from sessions_platform.contracts.formats import format_of_name
 from sessions_platform.contracts.issues import KeyPath, Raw
 
 
-@dataclass(frozen=True)
-class ShortForm:
+class ShortForm(NamedTuple):
     """What a key may be written as, and what it then means; None where the value has no such meaning."""
 
     written_out: Callable[[Any], Any]

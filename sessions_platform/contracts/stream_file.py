@@ -8,9 +8,8 @@ streams of a folder (``stream_folder``).
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from pydantic import ValidationError
@@ -37,8 +36,7 @@ _CHARACTERS_OF_VALUE = 100  # a longer text counts as several values
 _SURROGATE_OR_NUL = re.compile("[\0\ud800-\udfff]")  # PostgreSQL's text can contain neither
 
 
-@dataclass(frozen=True)
-class ConfigProblem:
+class ConfigProblem(NamedTuple):
     """One problem of one file. `line` is None where the file as a whole is meant, or could not be read."""
 
     file: Path

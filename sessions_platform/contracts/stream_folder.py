@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.stream_file import ConfigProblem, StreamError, load_stream
@@ -24,8 +25,7 @@ _LONGEST_NAME = 48
 _NAME_IS_WITHIN = 1 << 16  # bytes of the file
 
 
-@dataclass(frozen=True)
-class BrokenStream:
+class BrokenStream(NamedTuple):
     """A stream that can't be used. `name` is what its file states; of a file that states none, the file's own name."""
 
     name: str

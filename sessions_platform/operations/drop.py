@@ -7,7 +7,7 @@ Not here: whether a run of Dagster works on it (`orchestration/commands.py`).
 
 from collections.abc import Collection
 from contextlib import ExitStack
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import psycopg
 from psycopg.sql import SQL, Identifier
@@ -39,8 +39,7 @@ where d.classid = 'pg_rewrite'::regclass and d.refclassid = 'pg_class'::regclass
     and tn.nspname = %s and vn.nspname <> %s order by 1"""
 
 
-@dataclass(frozen=True)
-class DroppedStream:
+class DroppedStream(NamedTuple):
     """What of a stream is removed, or would be.
 
     Attributes:

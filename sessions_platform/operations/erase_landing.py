@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
@@ -253,8 +253,7 @@ def _moved(extent: Extent, moved: Mapping[int, int], draft: Path) -> Extent:
     A last row that has gone on since it was read ends nowhere; its end is any after that of the settled rows.
     """
     settled = moved[extent.settled_bytes]
-    return replace(
-        extent,
+    return extent._replace(
         first_byte=moved[extent.first_byte],
         read_bytes=moved.get(extent.read_bytes, settled + 1),
         settled_bytes=settled,

@@ -4,9 +4,8 @@ Not here: how it is found (`verify.py`), and what is done about it (`repair.py`)
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from sessions_platform.storage.ledger.ledger import LakeFile  # brings the database's driver
@@ -23,8 +22,7 @@ class Kind(StrEnum):
     counts = "counts"
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(NamedTuple):
     """One thing that is wrong.
 
     Attributes:

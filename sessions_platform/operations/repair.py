@@ -10,7 +10,7 @@ session partitions become stale: which of them the lost rows were in is not know
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -117,7 +117,7 @@ class _Repair:
                 problem, False, f"{problem.rows} rows are lost: {error.path}, which has them too, {error.what}"
             )
         except _NotRepairableError as error:
-            left = problem if error.rows is None else replace(problem, rows=error.rows)
+            left = problem if error.rows is None else problem._replace(rows=error.rows)
             return Outcome(left, False, str(error))
         except CheckFailedError as error:
             return Outcome(problem, False, str(error))
@@ -310,8 +310,7 @@ def _lost(files: Sequence[KnownFile]) -> _NotRepairableError:
 
 def _is_same(context: StreamContext, landing: LandingVersion, validated: ValidatedPartition) -> bool:
     """Whether a partition that was validated again has the rows that are published."""
-    now = replace(
-        landing,
+    now = landing._replace(
         raw_sequence=validated.raw_sequence,
         raw_rows=validated.raw_rows,
         accepted=validated.events.rows,

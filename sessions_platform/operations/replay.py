@@ -8,7 +8,6 @@ are candidates (`replay_plan.py`), how repaired rows are read (`repaired_rows.py
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import polars as pl
 
@@ -110,7 +109,7 @@ def _rejection_reasons_in(
     context: StreamContext, partition: str, candidates: Sequence[Candidate], known: Known
 ) -> Reasons:
     files = repaired_files(candidates)
-    repairs = [replace(repair, sequence=_NEWEST) for file in files for repair in file.repairs]
+    repairs = [repair._replace(sequence=_NEWEST) for file in files for repair in file.repairs]
     stored = context.raw_events([partition])
     digests = text_digests(context, context.ledger.files([partition]), stored, partition)
     digests.update((file.repairs[0].uri, file.digest) for file in files)

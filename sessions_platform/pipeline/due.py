@@ -4,15 +4,14 @@ Not here: the delivery (`deliver.py`), and whether a target still has what was d
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sessions_platform.contracts.row_digest import RowDigest
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.storage.ledger.ledger import Delivery, SessionVersion
 
 
-@dataclass(frozen=True)
-class StateDigest:
+class StateDigest(NamedTuple):
     """The digest of one partition's state: the session rule that made it, and the digests of its rows by table.
 
     As text it is the rule's version, and for each table its name, the number of rows and 32 hexadecimal digits:
@@ -41,8 +40,7 @@ class StateDigest:
         return sum(digest.rows for digest in self.tables.values())
 
 
-@dataclass(frozen=True)
-class Due:
+class Due(NamedTuple):
     """What is loaded, and what of it a target has.
 
     Attributes:

@@ -10,7 +10,8 @@ slice again, in its first landing partition, and its other slices have no rows.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from sessions_platform.sources.base import FROM, Extent, Found, Growing, Slice, Source, Span
 from sessions_platform.storage.ledger.ledger import KnownFile, Ledger
@@ -34,7 +35,7 @@ def divided(source: Source, ledger: Ledger, found: Found, taking: str | None) ->
         return found
     of_file = ledger.slices_of_changed({slice_.uri: slice_.fingerprint for slice_ in found.slices})
     slices = [part for slice_ in found.slices for part in _parts(source, slice_, of_file.get(slice_.uri, ()), taking)]
-    return replace(found, slices=slices)
+    return found._replace(slices=slices)
 
 
 def recorded(source: Source, ledger: Ledger, slices: Sequence[Slice]) -> list[Slice]:
@@ -51,8 +52,7 @@ def recorded(source: Source, ledger: Ledger, slices: Sequence[Slice]) -> list[Sl
     return read
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """A slice of a file whose settled rows are still what they were."""
 
     file: KnownFile

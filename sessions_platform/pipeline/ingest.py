@@ -7,7 +7,7 @@ partitions have something to ingest (`operations.status`).
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from sessions_platform.contracts.calendar import newest_partition
 from sessions_platform.errors import UserError
@@ -101,7 +101,7 @@ def ingest(
 
     def look(cursors: Cursors) -> Found:
         found = divided(context.source, context.ledger, search(context.source, landing_partitions, cursors), taking)
-        return found if taking else replace(found, slices=[each for each in found.slices if each.cursor is None])
+        return found if taking else found._replace(slices=[each for each in found.slices if each.cursor is None])
 
     reading = _Reading(context, landing_partitions, newest, run_id, newest)
     found, changes = _read_found(reading, look, in_rounds=taking is not None)

@@ -290,7 +290,7 @@ class RawFileWriter:
             known = self._known[uri]
             if known.path is not None:
                 self._sharing[known.path].discard(uri)
-            self._known[uri] = replace(known, path=stored.path)
+            self._known[uri] = known._replace(path=stored.path)
         self._sharing[stored.path] = set(uris)
 
 

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from io import FileIO
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import polars as pl
@@ -41,8 +41,7 @@ def is_unfinished(name: str) -> bool:
     return name.startswith(".") or name.lower().endswith(UNFINISHED)
 
 
-@dataclass(frozen=True)
-class Cursor:
+class Cursor(NamedTuple):
     """How far a part of a source has been read: `name` names the part, `position` is JSON that only the source reads.
 
     As in ``Cursor("orders/0", {"offset": 1200})``. The ledger stores it in the transaction that records the slice.
@@ -52,8 +51,7 @@ class Cursor:
     position: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Extent:
+class Extent(NamedTuple):
     """Where in a file that may go on growing the rows of a slice lie, and which of them are settled.
 
     A row is settled once no text that is appended can change it: it has its line end, and no quote is open. All
@@ -74,8 +72,7 @@ class Extent:
     settled_digest: str
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """Which rows of a growing file a slice is: those after `first_row` and `first_byte`, up to the byte `end`.
 
     `end` is None where it is the end of the file.
@@ -147,24 +144,21 @@ def divided_alike(recorded: str | None, fingerprint: str) -> bool:
     return not before or before == fingerprint.partition(_DIVIDED)[2]
 
 
-@dataclass(frozen=True)
-class Skipped:
+class Skipped(NamedTuple):
     """What looks like a slice and can't be read as one, such as a link that leads nowhere; `place` is for people."""
 
     place: str
     reason: str
 
 
-@dataclass(frozen=True)
-class ReadWarning:
+class ReadWarning(NamedTuple):
     """A doubt about a slice that was read, as whether its encoding is the one that the stream states."""
 
     uri: str
     text: str
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """The slices that exist now, as `Source.find` returns them, and what was skipped on the way, by place."""
 
     slices: Sequence[Slice]
@@ -370,8 +364,7 @@ class InRounds(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Past:
+class Past(NamedTuple):
     """A time that a source is asked for: from `start` on and before `end` (UTC); `name` is that of its partition."""
 
     name: str

@@ -7,17 +7,16 @@ process does, and where its identity is recorded (`ledger/run_heartbeats.py`).
 import os
 import platform
 import subprocess
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 _PROC = Path("/proc")
 _ENDED = ("Z", "X")  # a process that ended and that its parent has not waited for; one that is just vanishing
 _STATE, _START = 0, 19  # fields 3 and 22 of proc(5)'s /proc/PID/stat, counted from the one after the name
 
 
-@dataclass(frozen=True)
-class Process:
+class Process(NamedTuple):
     """A process, told apart from a later one with the same number.
 
     Attributes:

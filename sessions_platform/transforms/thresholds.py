@@ -5,14 +5,13 @@ Here: the comparison, which is exact. What a stream may allow is in ``contracts.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 from sessions_platform.contracts.rejection_limits import Rejected, Thresholds
 
 
-@dataclass(frozen=True)
-class ThresholdViolation:
+class ThresholdViolation(NamedTuple):
     """`rows` of `of` raw rows are rejected, a greater share than `limit`.
 
     `code` is the reason, or "" for any; `limit` a fraction of 1; `fails` whether the partition fails or is warned of.

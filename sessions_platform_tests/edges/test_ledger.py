@@ -116,7 +116,7 @@ def test_a_change_under_the_same_session_rule_makes_only_its_affected_partitions
 def test_a_load_clears_stale_partitions_up_to_its_snapshot_and_no_later(ledger: Ledger) -> None:
     seen = publish(ledger, ONE, ONE)
     version = write(ledger, ONE, seen)
-    mark_loaded(ledger, replace(version, snapshot=seen - 1))
+    mark_loaded(ledger, version._replace(snapshot=seen - 1))
     assert ledger.stale_partitions(RULE) == [ONE]
     mark_loaded(ledger, version)
     assert ledger.stale_partitions(RULE) == []

@@ -263,7 +263,7 @@ def test_runs_that_read_the_user_before_are_refused_and_leave_no_file(context: S
         publish(context, in_progress, "a-run")
     with pytest.raises(StaleWriteError, match="users were erased"):
         context.ledger.record_batch(ReadBatch([ReadFile("a", "new", "digest", 2, file.path)], file.stored), "a-run")
-    row = {name: value for name, value in vars(version).items() if name != "version"}
+    row = {name: value for name, value in version._asdict().items() if name != "version"}
     with pytest.raises(StaleWriteError, match="users were erased"):
         context.ledger.write_sessions([{**row, "run_id": "a-run"}])
     assert holding(lake_of(context)) == in_tables(context) == []

@@ -36,8 +36,8 @@ from sessions_platform.storage.postgres.database import Database
 from sessions_platform.storage.processes import Process, this_process
 from sessions_platform_tests.orchestration.conftest import Home
 
-GONE = replace(this_process(), started="1")
-ELSEWHERE = replace(this_process(), host="another")
+GONE = this_process()._replace(started="1")
+ELSEWHERE = this_process()._replace(host="another")
 
 Start = Callable[..., dg.DagsterRun]
 

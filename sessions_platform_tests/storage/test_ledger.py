@@ -437,7 +437,7 @@ def test_the_last_delivery_of_each_partition_is_kept_by_target(open_ledger: Call
     record(ledger, "lakehouse", two, one)
     record(ledger, "elsewhere", Delivery("elsewhere", ONE, 7, "digest 1"))
     assert ledger.deliveries("lakehouse") == {ONE: one, TWO: two}
-    later = dataclasses.replace(one, version=9, digest="digest 3")
+    later = one._replace(version=9, digest="digest 3")
     record(ledger, "lakehouse", later)
     assert ledger.deliveries("lakehouse") == {ONE: later, TWO: two}
     assert other.deliveries("lakehouse") == ledger.deliveries("nowhere") == {}

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
 
@@ -24,7 +23,7 @@ def sleeper() -> subprocess.Popen[bytes]:
 
 
 def process_of(child: subprocess.Popen[bytes]) -> Process:
-    return replace(this_process(), pid=child.pid, started=processes._started(child.pid) or "")
+    return this_process()._replace(pid=child.pid, started=processes._started(child.pid) or "")
 
 
 @pytest.mark.usefixtures("way")
@@ -54,16 +53,16 @@ def test_a_killed_process_that_its_parent_has_not_waited_for_is_gone() -> None:
 
 @pytest.mark.usefixtures("way")
 def test_another_process_with_the_same_number_is_not_taken_for_it() -> None:
-    earlier = replace(this_process(), started="Thu Jan 1 00:00:00 1970")
+    earlier = this_process()._replace(started="Thu Jan 1 00:00:00 1970")
     assert earlier.is_gone
 
 
 def test_a_process_whose_start_is_unknown_is_not_gone_while_its_number_is_used() -> None:
-    assert not replace(this_process(), started="").is_gone
+    assert not this_process()._replace(started="").is_gone
 
 
 @pytest.mark.parametrize("elsewhere", [{"host": "another"}, {"boot": "an earlier start of this machine"}])
 def test_nothing_is_known_of_a_process_elsewhere(elsewhere: dict[str, str]) -> None:
-    process = replace(this_process(), pid=2**22 + 1, **elsewhere)
+    process = this_process()._replace(pid=2**22 + 1, **elsewhere)
     assert not process.is_local
     assert not process.is_gone

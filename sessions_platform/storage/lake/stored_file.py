@@ -1,7 +1,7 @@
 """What the ledger records of a lake file: its path, its length, and the checksum that its name contains."""
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _NAMED = re.compile(r"-([0-9a-f]{8})\.parquet$")
 
@@ -12,8 +12,7 @@ def checksum_in(path: str) -> str | None:
     return named[1] if named else None
 
 
-@dataclass(frozen=True)
-class StoredFile:
+class StoredFile(NamedTuple):
     """A Parquet file of the lake: its path there, its number of rows and its length in bytes."""
 
     path: str

@@ -5,8 +5,8 @@ which states are due (`pipeline.deliver`), and the targets themselves (`storage.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from sessions_platform.storage.ledger.stream_ledger import StaleWriteError, StreamLedger
 
@@ -27,8 +27,7 @@ _WRITTEN = """
 update sessions_platform.targets set delivered_token = token, delivered_at = now() where stream = %s and target = %s"""
 
 
-@dataclass(frozen=True)
-class Delivery:
+class Delivery(NamedTuple):
     """The sessions of one partition as they were last delivered to a target besides the warehouse database.
 
     Attributes:
@@ -45,8 +44,7 @@ class Delivery:
     digest: str
 
 
-@dataclass(frozen=True)
-class TargetState:
+class TargetState(NamedTuple):
     """What is known of a target as a whole.
 
     `token` is that of the delivery that began last, `delivered_token` that of the last recorded one that has changed

@@ -6,8 +6,8 @@ how rows are recognized when they land (``pipeline.tombstones``).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg.types.json import Jsonb
@@ -19,8 +19,7 @@ from sessions_platform.storage.ledger.files import LandingFiles, MovedRows
 ERASURE_RUN = "erasure "
 
 
-@dataclass(frozen=True)
-class Tombstone:
+class Tombstone(NamedTuple):
     """What must not land again, as a keyed hash: a user's id, a payload of this size in bytes, or a file's digest.
 
     `key_check` tells whether a key is the one of the hash.
@@ -32,8 +31,7 @@ class Tombstone:
     key_check: str
 
 
-@dataclass(frozen=True)
-class Erasure:
+class Erasure(NamedTuple):
     """An erasure that has begun: its id, and what it has done so far (`operations.erase` says which keys)."""
 
     erasure_id: str
@@ -146,7 +144,7 @@ class Erasures(LandingFiles):
         """The same of a slice of a growing file, and where its rows lie: in the file as it is, and once rewritten."""
         sql = """update sessions_platform.landing_files
                  set redacted_digest = %s, extent = %s, redacted_extent = %s where stream = %s and uri = %s"""
-        extents = [Jsonb(asdict(extent)) for extent in (before, after)]
+        extents = [Jsonb(extent._asdict()) for extent in (before, after)]
         with self._writing() as connection:
             connection.execute(sql, [redacted_digest, *extents, self.stream, uri])
 

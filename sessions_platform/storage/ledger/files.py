@@ -6,9 +6,9 @@ here: what was accepted of them (``landings``); the files themselves (``sources`
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg.types.json import Jsonb
@@ -46,8 +46,7 @@ from unnest(%s::text[], %s::bigint[]) as r (uri, refused)
 where f.stream = %s and f.uri = r.uri and f.refused_rows <> r.refused"""
 
 
-@dataclass(frozen=True, slots=True)
-class KnownFile:
+class KnownFile(NamedTuple):
     """A landing file as it was last read, at `seen_at`.
 
     Of one that was never read, `seen_at` is when a run first found it, and all fields after `seen_at` are None.
@@ -101,8 +100,7 @@ class KnownFile:
         return [Extent(**extent) for extent in (self.redacted_extent, self.extent) if extent is not None]
 
 
-@dataclass(frozen=True)
-class ReadFile:
+class ReadFile(NamedTuple):
     """A landing file that was read: its digest, how many rows it has, and the raw file that had them before.
 
     `text_digest` is of what it unpacks to; None where that is its bytes. `extent` is where its rows lie in a file that
@@ -161,12 +159,11 @@ def raw_files(files: Iterable[KnownFile]) -> list[StoredFile]:
     for file in files:
         if file.path is not None:
             before = stored.get(file.path)
-            stored[file.path] = replace(file.stored, rows=file.stored.rows + (before.rows if before else 0))
+            stored[file.path] = file.stored._replace(rows=file.stored.rows + (before.rows if before else 0))
     return list(stored.values())
 
 
-@dataclass(frozen=True)
-class Repair:
+class Repair(NamedTuple):
     """A raw row, at `position` of `uri`, that replaces a rejected one; or `rows` of them, one after the other.
 
     A repaired row may be rejected and repaired again; the original row is the one of a landing file
@@ -187,7 +184,7 @@ class Repair:
 
 
 def _json_of(extent: Extent | None) -> str | None:
-    return None if extent is None else json.dumps(asdict(extent))
+    return None if extent is None else json.dumps(extent._asdict())
 
 
 class LandingFiles(StreamLedger):
@@ -365,7 +362,7 @@ class LandingFiles(StreamLedger):
             ],
         )
         for repair in repairs:
-            row = {**vars(repair), "run_id": run_id}
+            row = {**repair._asdict(), "run_id": run_id}
             del row["sequence"]
             self._insert(connection, "repairs", row)
 

@@ -5,9 +5,8 @@ is, which comes with other rows (``files``, ``landings``, ``sessions``).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, LiteralString
+from typing import Any, LiteralString, NamedTuple
 
 from psycopg.types.json import Jsonb
 
@@ -28,8 +27,7 @@ _REPLACE: dict[str, LiteralString] = {
 }
 
 
-@dataclass(frozen=True)
-class LakeFile:
+class LakeFile(NamedTuple):
     """A lake file that contains current rows.
 
     Attributes:
@@ -51,8 +49,7 @@ class LakeFile:
     is_loaded: bool
 
 
-@dataclass(frozen=True)
-class Verification:
+class Verification(NamedTuple):
     """What the last verification of a stream found; `problems` are records of what is not repaired."""
 
     deep: bool

@@ -5,9 +5,8 @@ Here: landing versions, and the snapshot of all current ones. Not here: the land
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 
@@ -18,8 +17,7 @@ _COLUMNS = """landing_partition, version, raw_sequence, events_path, rejected_pa
     reference_digests, coalesce(rejected_stretches, rejected) as rejected_stretches"""
 
 
-@dataclass(frozen=True)
-class LandingVersion:
+class LandingVersion(NamedTuple):
     """The published state of one landing partition: its files in the lake, and counts of rows."""
 
     landing_partition: str
@@ -41,8 +39,7 @@ class LandingVersion:
     rejected_stretches: int  # rows of the file at rejected_path, each of which stands for one rejected row or several
 
 
-@dataclass(frozen=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """All current landing versions of a stream; `version` is the newest of them, 0 where there is none."""
 
     version: int

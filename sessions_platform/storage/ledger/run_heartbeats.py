@@ -4,8 +4,8 @@ Here: their rows, which belong to no stream. Not here: who writes and reads them
 process is gone (`orchestration/heartbeats.py`); how a process is told from another (`storage/processes.py`).
 """
 
-from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 import psycopg
 from psycopg.rows import dict_row
@@ -46,8 +46,7 @@ class RunEndedError(UserError):
     """The run was found lost and ended, so that others do its work."""
 
 
-@dataclass(frozen=True)
-class Heartbeat:
+class Heartbeat(NamedTuple):
     """A run, the process that executes it, and when that was last alive by the database's clock.
 
     `is_ended` is whether somebody has found it lost: it can't publish any more, be its process alive or not.
@@ -104,7 +103,7 @@ class RunHeartbeats:
         """Record that a process executes a run, in place of an earlier one. Rows of a week ago are deleted."""
         with self._database.transaction() as connection:
             ensure_current(connection)
-            connection.execute(_BEGIN, {"run_id": run_id, **asdict(process)})
+            connection.execute(_BEGIN, {"run_id": run_id, **process._asdict()})
             connection.execute(_FORGET_OLD)
 
     def beat(self, run_id: str) -> bool:
@@ -128,7 +127,7 @@ class RunHeartbeats:
     def forget_process(self, run_id: str, process: Process) -> None:
         """Delete the row of a run if it still names this process, and not another one that executes the run, too."""
         with self._database.transaction() as connection:
-            connection.execute(_FORGET_PROCESS, {"run_id": run_id, **asdict(process)})
+            connection.execute(_FORGET_PROCESS, {"run_id": run_id, **process._asdict()})
 
     def all(self) -> list[Heartbeat]:
         """All rows, the earliest run first."""

@@ -5,9 +5,8 @@ were scored by it (`storage.warehouses.postgres.session_scores`).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from psycopg.types.json import Jsonb
 
@@ -29,8 +28,7 @@ select distinct on (score) score, model, definition, path, features, metrics, tr
 from sessions_platform.score_models where stream = %s order by score, trained_at desc, model"""
 
 
-@dataclass(frozen=True)
-class ScoreModel:
+class ScoreModel(NamedTuple):
     """A published model of a score.
 
     `model` is its version, the SHA-256 of its text; `definition` that of what the stream's file states of the score.

@@ -5,9 +5,8 @@ warehouses besides the database (``deliveries``).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 
@@ -29,8 +28,7 @@ _COLUMNS = """session_partition, version, path, rows, bytes, duplicates_across, 
     longest_activity_chain_seconds, snapshot, session_rule_version"""
 
 
-@dataclass(frozen=True)
-class SessionVersion:
+class SessionVersion(NamedTuple):
     """One written state of one session partition, loaded into the warehouse or not.
 
     `snapshot` is the newest landing version that it was made of, 0 where there was none. `simultaneous_events` is 0 of

@@ -6,10 +6,9 @@ Here belongs how values of each type are loaded. Not here: who may query, for ho
 
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import adapt, errors, postgres, pq
@@ -43,8 +42,7 @@ class Values(Enum):
     typed = "typed"
 
 
-@dataclass(frozen=True)
-class Column:
+class Column(NamedTuple):
     """A column of a result: a name that no other one has, PostgreSQL's type, and its modifier or -1."""
 
     name: str
@@ -64,8 +62,7 @@ class Column:
         return known is not None and known.array_oid == self.type_oid
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(NamedTuple):
     """Columns, none of a statement that returns none, and rows, to be read once and while the connection is open."""
 
     columns: tuple[Column, ...]

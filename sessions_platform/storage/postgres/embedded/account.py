@@ -8,17 +8,15 @@ import pwd
 import stat
 import subprocess
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from sessions_platform.storage.postgres.embedded.errors import OWN_SERVER, EmbeddedPostgresError
 
 SERVER_ACCOUNTS = ("postgres", "nobody")
 
 
-@dataclass(frozen=True)
-class Account:
+class Account(NamedTuple):
     """The OS user that the server runs as."""
 
     uid: int

@@ -16,6 +16,8 @@ from psycopg.rows import dict_row
 from psycopg.sql import SQL, Composable, Composed, Identifier
 from psycopg.types.json import Jsonb
 
+from sessions_platform.storage.warehouses.postgres.relations import Relation
+
 DECISIONS = "rejection_decisions"
 VIEW = "dead_letters"
 REJECTED = "rejected_events"
@@ -59,11 +61,9 @@ class DeadLetters:
             connection.execute(self._sql(_VIEW, columns=shown))
         connection.execute(self._sql("comment on view {view} is {comment}", comment=_comment(columns)))
 
-    def exists(self, connection: psycopg.Connection, columns: Sequence[str]) -> bool:
-        """Whether `prepare` would change nothing."""
-        name = f"{self.stream}.{VIEW}"
-        row = connection.execute("select obj_description(to_regclass(%s), 'pg_class')", [name]).fetchone()
-        return row == (_comment(columns),)
+    def is_current(self, existing: Mapping[str, Relation], columns: Sequence[str]) -> bool:
+        """Whether `prepare` would change nothing in a schema with these relations."""
+        return existing[VIEW].comment == _comment(columns)
 
     # Called by a load of rejected rows: the first before, the second after it changes rows.
 

@@ -4,12 +4,13 @@ Here: the rule by which an anonymous id gets its user, and the DDL of the views.
 can be out of date. Not here: the table of links, which is in `tables.py` and is loaded by `identity_links.py`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import psycopg
 from psycopg.sql import SQL, Identifier
 
 from sessions_platform.contracts.identity import PERSON, Identity
+from sessions_platform.storage.warehouses.postgres.relations import Relation, relations
 
 LINKS = "identity_links"
 IDENTITIES = "identities"
@@ -52,9 +53,9 @@ class IdentityViews:
         self._stream, self._identity, self._session_columns = stream, identity, session_columns
         self._by_person = by_person
 
-    def are_current(self, connection: psycopg.Connection) -> bool:
+    def are_current(self, existing: Mapping[str, Relation]) -> bool:
         """Whether the views are there as the stream states them, and none is there where it states no identity."""
-        comments = self._comments(connection)
+        comments = _comments(existing)
         if self._identity is None:
             return not any(_is_ours(comment) for comment in comments)
         return comments == (self._rule, self._shown)
@@ -64,9 +65,10 @@ class IdentityViews:
 
         Views of somebody else may depend on one that stays as it is.
         """
-        if self.are_current(connection):
+        existing = relations(connection, self._stream)
+        if self.are_current(existing):
             return
-        of_identities, _ = self._comments(connection)
+        of_identities, _ = _comments(existing)
         self.drop_of_sessions(connection)
         if self._identity is None:
             self._drop(connection, IDENTITIES)
@@ -82,7 +84,7 @@ class IdentityViews:
 
     def _drop(self, connection: psycopg.Connection, view: str) -> None:
         """Remove a view of ours; what is not ours may have its name where the stream states no identity."""
-        of_identities, of_sessions = self._comments(connection)
+        of_identities, of_sessions = _comments(relations(connection, self._stream))
         comment = of_identities if view == IDENTITIES else of_sessions
         if self._identity is not None or _is_ours(comment):
             connection.execute(SQL("drop view if exists {}").format(Identifier(self._stream, view)))
@@ -111,10 +113,9 @@ class IdentityViews:
         how = ", by whom they are cut" if self._by_person else ""
         return f"{_OF_SESSIONS}{how}. Columns: {', '.join(self._session_columns)}."
 
-    def _comments(self, connection: psycopg.Connection) -> tuple[str | None, str | None]:
-        query = "select obj_description(to_regclass(%s), 'pg_class'), obj_description(to_regclass(%s), 'pg_class')"
-        names = [f"{self._stream}.{view}" for view in (IDENTITIES, _SESSIONS)]
-        return connection.execute(query, names).fetchone() or (None, None)
+
+def _comments(existing: Mapping[str, Relation]) -> tuple[str | None, str | None]:
+    return existing[IDENTITIES].comment, existing[_SESSIONS].comment
 
 
 def _is_ours(comment: str | None) -> bool:

@@ -35,6 +35,7 @@ from sessions_platform.storage.postgres.roles import as_owner
 from sessions_platform.storage.warehouses.postgres import statements as sql
 from sessions_platform.storage.warehouses.postgres.dead_letters import DeadLetters
 from sessions_platform.storage.warehouses.postgres.identity_views import LINKS, IdentityViews
+from sessions_platform.storage.warehouses.postgres.relations import Relation, relations
 from sessions_platform.storage.warehouses.postgres.user_sessions import UserSessionsView
 
 _TYPES: dict[StoredType, LiteralString] = {
@@ -197,11 +198,11 @@ class WarehouseTables:
             WarehouseError: a column has another type.
         """
         ensure_current(connection)
-        queue = list(self.rejected_events.every_column)
-        views_exist = self._views_exist(connection) and self.dead_letters.exists(connection, queue)
-        views_exist = views_exist and self._identity_views.are_current(connection)
-        views_exist = views_exist and self.user_sessions.is_current(connection)
-        if views_exist and all(self._is_complete(connection, table) for table in self._tables):
+        existing, queue = relations(connection, self.stream.name), list(self.rejected_events.every_column)
+        views_exist = self._views_exist(existing) and self.dead_letters.is_current(existing, queue)
+        views_exist = views_exist and self._identity_views.are_current(existing)
+        views_exist = views_exist and self.user_sessions.is_current(existing)
+        if views_exist and all(self._is_complete(existing, table) for table in self._tables):
             return
         lock(connection, "sessions_platform")
         with as_owner(connection):
@@ -221,10 +222,10 @@ class WarehouseTables:
         Raises:
             WarehouseError: an object that is not the platform's own, such as a user's view, depends on such a column.
         """
+        existing = relations(connection, self.stream.name)
         for table in self._tables:
-            existing = self._existing_columns(connection, table)
             for name, dtype in table.columns.items():
-                if existing.get(name, _TYPES[dtype]) == _TYPES[dtype]:
+                if existing[table.name].columns.get(name, _TYPES[dtype]) == _TYPES[dtype]:
                     continue
                 with as_owner(connection):
                     self._drop_views_of_sessions(connection)
@@ -232,7 +233,8 @@ class WarehouseTables:
 
     def obsolete(self, connection: psycopg.Connection) -> list[str]:
         """The columns of the existing table `sessions` that the contract does not have, sorted; values are old."""
-        return sorted(set(self._existing_columns(connection, self.sessions)) - set(self.sessions.every_column))
+        existing = relations(connection, self.stream.name)[self.sessions.name].columns
+        return sorted(set(existing) - set(self.sessions.every_column))
 
     def drop_obsolete(self, connection: psycopg.Connection) -> None:
         """Remove the columns of the table `sessions` that the contract does not have; only for a rebuild.
@@ -278,10 +280,10 @@ class WarehouseTables:
 
     def _create_views(self, connection: psycopg.Connection) -> None:
         """Create those that are not up to date; others may be used by views of somebody else."""
-        of_sessions, of_rejected = self._view_comments(connection)
-        if of_sessions != self._view_comment:
+        existing = relations(connection, self.stream.name)
+        if existing[_VIEW_NAME].comment != self._view_comment:
             self._create_view(connection)
-        if of_rejected != sql.REJECTED_VIEW_COMMENT:
+        if existing[_REJECTED_VIEW_NAME].comment != sql.REJECTED_VIEW_COMMENT:
             self._create_rejected_view(connection)
 
     def _create_view(self, connection: psycopg.Connection) -> None:
@@ -307,14 +309,9 @@ class WarehouseTables:
             f"before. Columns: {columns}."
         )
 
-    def _views_exist(self, connection: psycopg.Connection) -> bool:
-        return self._view_comments(connection) == (self._view_comment, sql.REJECTED_VIEW_COMMENT)
-
-    def _view_comments(self, connection: psycopg.Connection) -> tuple[str | None, str | None]:
-        query = "select obj_description(to_regclass(%s), 'pg_class'), obj_description(to_regclass(%s), 'pg_class')"
-        names = [f"{self.stream.name}.{view}" for view in (_VIEW_NAME, _REJECTED_VIEW_NAME)]
-        of_sessions, of_rejected = connection.execute(query, names).fetchone() or (None, None)
-        return of_sessions, of_rejected
+    def _views_exist(self, existing: Mapping[str, Relation]) -> bool:
+        comments = existing[_VIEW_NAME].comment, existing[_REJECTED_VIEW_NAME].comment
+        return comments == (self._view_comment, sql.REJECTED_VIEW_COMMENT)
 
     def _retype_column(self, connection: psycopg.Connection, table: Table, column: str, dtype: LiteralString) -> None:
         retype = SQL("alter table {table} alter {column} type {dtype} using null")
@@ -327,19 +324,8 @@ class WarehouseTables:
                 f"Fix: drop that, rebuild, and make it again."
             ) from None
 
-    def _existing_columns(self, connection: psycopg.Connection, table: Table) -> dict[str, str]:
-        """The columns of the existing table with their types; empty where there is no table."""
-        # Of the catalog itself: information_schema.columns takes many times as long.
-        query = """select attname, format_type(atttypid, null) from pg_attribute
-                 where attrelid = to_regclass(%s) and attnum > 0 and not attisdropped order by attnum"""
-        rows = connection.execute(query, [table.identifier.as_string()]).fetchall()
-        return dict(rows)
-
-    def _missing(self, connection: psycopg.Connection, table: Table) -> dict[str, StoredType] | None:
-        """Columns that the existing table lacks; None where there is no table."""
-        existing = self._existing_columns(connection, table)
-        if not existing:
-            return None
+    def _missing(self, existing: Mapping[str, str], table: Table) -> dict[str, StoredType]:
+        """The table's columns that are not among the existing ones."""
         wanted = table.every_column
         for name, dtype in wanted.items():
             if name in existing and existing[name] != _TYPES[dtype]:
@@ -351,19 +337,15 @@ class WarehouseTables:
                 )
         return {name: dtype for name, dtype in wanted.items() if name not in existing}
 
-    def _is_complete(self, connection: psycopg.Connection, table: Table) -> bool:
-        return self._missing(connection, table) == {} and self._without_default(connection, table) == []
-
-    def _without_default(self, connection: psycopg.Connection, table: Table) -> list[str]:
-        query = """select attname from pg_attribute where attrelid = to_regclass(%s) and attname = any(%s)
-                 and not atthasdef and not attisdropped"""
-        rows = connection.execute(query, [table.identifier.as_string(), list(table.defaults)]).fetchall()
-        return [name for (name,) in rows]
+    def _is_complete(self, existing: Mapping[str, Relation], table: Table) -> bool:
+        _, columns, with_default = existing[table.name]
+        return not self._missing(columns, table) and table.defaults.keys() <= with_default
 
     def _create(self, connection: psycopg.Connection, table: Table) -> None:
         name = table.identifier
-        missing = self._missing(connection, table)
-        if missing is None:
+        _, existing, with_default = relations(connection, self.stream.name)[table.name]
+        missing = self._missing(existing, table)
+        if not existing:
             missing = {column: table.columns[column] for column in table.of_older_rows}
             columns = definitions({n: d for n, d in table.every_column.items() if n not in missing})
             make = SQL("create table {} ({}) with (fillfactor = {})")
@@ -373,7 +355,7 @@ class WarehouseTables:
         for column, dtype in missing.items():
             parts = name, definitions({column: dtype}), SQL(table.of_older_rows.get(column, "null"))
             connection.execute(SQL("alter table {} add column {} default {}").format(*parts))
-        for column in self._without_default(connection, table):
+        for column in sorted(table.defaults.keys() - with_default):
             default = SQL("alter table {} alter column {} set default {}")
             connection.execute(default.format(name, Identifier(column), SQL(table.defaults[column])))
 

@@ -5,6 +5,7 @@ session that comes late changes all of its user's later rows, and no load has to
 user, so a query of some users reads no others. Not here: the keys of the stream's file (``contracts.user_sessions``).
 """
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import LiteralString
 
@@ -13,6 +14,7 @@ from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.user_sessions import UserSessions, view_columns
+from sessions_platform.storage.warehouses.postgres.relations import Relation, relations
 
 NAME = "user_sessions"
 
@@ -75,13 +77,13 @@ class UserSessionsView:
             f"Columns: {', '.join(view_columns(rule))}."
         )
 
-    def is_current(self, connection: psycopg.Connection) -> bool:
-        """Whether the view is as the stream's file has it."""
-        return self._existing_comment(connection) == self.comment
+    def is_current(self, existing: Mapping[str, Relation]) -> bool:
+        """Whether the view is as the stream's file has it, in a schema with these relations."""
+        return existing[NAME].comment == self.comment
 
     def prepare(self, connection: psycopg.Connection) -> None:
         """Make, replace or drop the view, so that it is as the stream's file has it."""
-        if self.is_current(connection):
+        if self.is_current(relations(connection, self.stream.name)):
             return
         self.drop(connection)
         if self.stream.user_sessions is not None:
@@ -102,11 +104,6 @@ class UserSessionsView:
             return SQL(_PLAIN).format(view=self._view, numbered=numbered)
         touched = SQL(_TOUCHED).format(direct=direct, numbered=numbered)
         return SQL(_WITH_TOUCHES).format(view=self._view, touched=touched, is_near=_is_near(rule.lookback))
-
-    def _existing_comment(self, connection: psycopg.Connection) -> str | None:
-        name = [self._view.as_string()]
-        row = connection.execute("select obj_description(to_regclass(%s), 'pg_class')", name).fetchone()
-        return row[0] if row else None
 
 
 def _is_near(lookback: timedelta | None) -> Composed:
