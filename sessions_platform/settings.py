@@ -124,7 +124,7 @@ class Settings:
         return cls(
             home=home,
             lake=(None if lake_url else _folder(environment, "SESSIONS_LAKE")) or home / "lake",
-            streams=(DEMO_STREAMS, own_streams) if own_streams else (DEMO_STREAMS,),
+            streams=_folders_of_streams(home, own_streams),
             warehouse_url=warehouse_url,
             reader_url=_reader_url(environment, warehouse_url),
             dagster_postgres_url=_postgres_url(environment, "DAGSTER_POSTGRES_URL"),
@@ -141,6 +141,15 @@ class Settings:
 
 
 DEMO_STREAMS = Path(__file__).parent / "demo"
+DEMO_LANDING = Path("landing", "web_shop")  # within the home
+
+
+def _folders_of_streams(home: Path, own: Path | None) -> tuple[Path, ...]:
+    """The demo's stream is there where the demo was run, and as long as there are no others."""
+    if own is None:
+        return (DEMO_STREAMS,)
+    return (DEMO_STREAMS, own) if (home / DEMO_LANDING).is_dir() else (own,)
+
 
 # What the platform makes is for its owner alone, whatever the umask: it contains what users did.
 PRIVATE_FOLDER = 0o700

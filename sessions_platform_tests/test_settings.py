@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sessions_platform.memory_budget import MIB, MemoryBudget, available_bytes
-from sessions_platform.settings import BLOCK_BYTES, DEMO_STREAMS, Settings, SettingsError
+from sessions_platform.settings import BLOCK_BYTES, DEMO_LANDING, DEMO_STREAMS, Settings, SettingsError
 
 BLOCK = "SESSIONS_BLOCK_MB"
 
@@ -102,9 +102,18 @@ def test_an_empty_environment_gives_the_defaults() -> None:
 def test_folders_are_read_from_the_environment() -> None:
     environment = {"SESSIONS_HOME": " /srv/home ", "SESSIONS_STREAMS": "~/streams"}
     assert Settings.from_environment(environment) == Settings(
-        Path("/srv/home"), Path("/srv/home/lake"), (DEMO_STREAMS, Path.home() / "streams")
+        Path("/srv/home"), Path("/srv/home/lake"), (Path.home() / "streams",)
     )
     assert Settings.from_environment({**environment, "SESSIONS_LAKE": "/lake"}).lake == Path("/lake")
+
+
+def test_the_demos_stream_is_there_without_others_and_where_the_demo_was_run(tmp_path: Path) -> None:
+    environment = {"SESSIONS_HOME": str(tmp_path / "home")}
+    with_own = {**environment, "SESSIONS_STREAMS": str(tmp_path / "streams")}
+    assert Settings.from_environment(environment).streams == (DEMO_STREAMS,)
+    assert Settings.from_environment(with_own).streams == (tmp_path / "streams",)
+    (tmp_path / "home" / DEMO_LANDING).mkdir(parents=True)
+    assert Settings.from_environment(with_own).streams == (DEMO_STREAMS, tmp_path / "streams")
 
 
 @pytest.mark.parametrize("name", ["SESSIONS_HOME", "SESSIONS_LAKE", "SESSIONS_STREAMS"])

@@ -20,23 +20,23 @@ from pydantic_core import CoreSchema, InitErrorDetails, core_schema
 from sessions_platform.contracts.columns import ColumnType
 from sessions_platform.contracts.data_files import UnusableFileError
 from sessions_platform.contracts.enrichment import EnrichmentConfig
-from sessions_platform.contracts.geo import Geo
 from sessions_platform.contracts.issues import Issue, KeyPath, Raw, mapping
-from sessions_platform.contracts.lookups import Lookup
-from sessions_platform.contracts.own_function import OwnFunction
+from sessions_platform.contracts.model_table import ModelTable
 from sessions_platform.contracts.values import INVALID, invalid, shown
-from sessions_platform.contracts.web_enrichments import Campaign, Channel, Referrer, UserAgent
 
 # In an order in which each can read what those before it add.
-ENRICHMENTS: dict[str, type[EnrichmentConfig]] = {
-    "user_agent": UserAgent,
-    "referrer": Referrer,
-    "campaign": Campaign,
-    "channel": Channel,
-    "geo": Geo,
-    "lookup": Lookup,
-    "python": OwnFunction,
-}
+_IN = "sessions_platform.contracts"
+ENRICHMENTS: ModelTable[EnrichmentConfig] = ModelTable(
+    {
+        "user_agent": f"{_IN}.web_enrichments:UserAgent",
+        "referrer": f"{_IN}.web_enrichments:Referrer",
+        "campaign": f"{_IN}.web_enrichments:Campaign",
+        "channel": f"{_IN}.web_enrichments:Channel",
+        "geo": f"{_IN}.geo:Geo",
+        "lookup": f"{_IN}.lookups:Lookup",
+        "python": f"{_IN}.own_function:OwnFunction",
+    }
+)
 
 _NONE_LISTED = invalid("it lists none, and so adds nothing", "list one or more, or remove it")
 

@@ -11,7 +11,7 @@ from typing import Any
 from sessions_platform.contracts.issues import KeyPath
 from sessions_platform.contracts.presets import preset_names
 from sessions_platform.contracts.short_forms import SHORT_FORMS
-from sessions_platform.contracts.sources import SOURCE_TYPES, source_type
+from sessions_platform.contracts.sources import SOURCE_TYPES
 from sessions_platform.contracts.stream import Stream
 
 
@@ -31,8 +31,8 @@ def _allow_presets(schema: dict[str, Any]) -> None:
     schema["required"].remove("columns")
     in_source = {"properties": {"source": {"type": "object", **with_preset}}}
     schema["anyOf"] = [{"required": ["columns"]}, in_source]
-    for name in SOURCE_TYPES:
-        source = schema["$defs"][source_type(name).__name__]
+    for model in SOURCE_TYPES.values():
+        source = schema["$defs"][model.__name__]
         if "format" in source["required"]:
             source["required"].remove("format")
             source["anyOf"] = [{"required": ["format"]}, with_preset]

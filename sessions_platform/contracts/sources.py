@@ -1,13 +1,11 @@
 """The table of source types, and the `source` key of a stream's file for landing files.
 
 To add a source, write its configuration, as a subclass of `source_config.SourceConfig`, add it to `SOURCE_TYPES`, and
-write its implementation in `sources` (see the protocol in `sources.base`). The table has import strings, so that a
-stream costs the models of its own source alone. Nothing here imports an implementation: a configuration names it by an
-import string, too, which `sources.registry` resolves when a stream is opened. Not here: the keys of servers
-(`server_source`, and a module for each), and how records are written (`formats`).
+write its implementation in `sources` (see the protocol in `sources.base`). Nothing here imports an implementation: a
+configuration names it by an import string, which `sources.registry` resolves when a stream is opened. Not here: the
+keys of servers (`server_source`, and a module for each), and how records are written (`formats`).
 """
 
-from pkgutil import resolve_name
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
@@ -21,6 +19,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, InitErrorDetails, core_schema
 
 from sessions_platform.contracts.formats import listed
+from sessions_platform.contracts.model_table import ModelTable
 from sessions_platform.contracts.object_store import Objects, StoreOptions, objects_of
 from sessions_platform.contracts.path_template import PLACEHOLDER
 from sessions_platform.contracts.source_config import SourceConfig
@@ -147,25 +146,22 @@ LATER_DIVIDING_KEYS = {"parts"}
 
 
 _IN = "sessions_platform.contracts"
-SOURCE_TYPES = {
-    "files": f"{_IN}.sources:FilesSource",
-    "postgres": f"{_IN}.postgres_source:PostgresSource",
-    "mysql": f"{_IN}.mysql_source:MysqlSource",
-    "http": f"{_IN}.http_source:HttpSource",
-    "kafka": f"{_IN}.kafka_source:KafkaSource",
-    "kinesis": f"{_IN}.kinesis_source:KinesisSource",
-}
-
-
-def source_type(name: str) -> type[SourceConfig]:
-    """The model of a type of the table."""
-    return resolve_name(SOURCE_TYPES[name])
+SOURCE_TYPES: ModelTable[SourceConfig] = ModelTable(
+    {
+        "files": f"{_IN}.sources:FilesSource",
+        "postgres": f"{_IN}.postgres_source:PostgresSource",
+        "mysql": f"{_IN}.mysql_source:MysqlSource",
+        "http": f"{_IN}.http_source:HttpSource",
+        "kafka": f"{_IN}.kafka_source:KafkaSource",
+        "kinesis": f"{_IN}.kinesis_source:KinesisSource",
+    }
+)
 
 
 def source_type_of(raw: Any) -> type[SourceConfig] | None:
     """The model for a `source` as a stream's file has it; None where its type is not in the table."""
     name = raw.get("type", DEFAULT_TYPE) if isinstance(raw, dict) else DEFAULT_TYPE
-    return source_type(name) if isinstance(name, str) and name in SOURCE_TYPES else None
+    return SOURCE_TYPES[name] if isinstance(name, str) and name in SOURCE_TYPES else None
 
 
 def _validated(raw: Any) -> SourceConfig:
@@ -192,7 +188,7 @@ class _SourceUnion:
 
     @classmethod
     def __get_pydantic_json_schema__(cls, _schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        models = [source_type(name) for name in SOURCE_TYPES]
+        models = list(SOURCE_TYPES.values())
         for model in models:
             model.model_rebuild()
         return handler(core_schema.union_schema([model.__pydantic_core_schema__ for model in models]))

@@ -16,7 +16,7 @@ from rich.table import Table
 from sessions_platform.demo.events import Planted, land_week, lines_of_week
 from sessions_platform.demo.served import PLAIN, served
 from sessions_platform.demo.served_by import ServedBy
-from sessions_platform.settings import DEMO_STREAMS, Settings, make_home
+from sessions_platform.settings import DEMO_LANDING, DEMO_STREAMS, Settings, make_home
 
 if TYPE_CHECKING:
     from sessions_platform.pipeline.context import StreamContext
@@ -55,10 +55,11 @@ def run_demo(settings: Settings, by: ServedBy | None = None) -> None:
 
 @contextmanager
 def _in_files(settings: Settings, console: Console) -> Iterator[_Week]:
-    folder = settings.home / "landing" / PLAIN
+    folder = settings.home / DEMO_LANDING
     planted = land_week(folder)
     console.print(f"  ✓ {planted.lines:,} lines in {folder}")
-    yield _Week(settings, PLAIN, planted)
+    own = (each for each in settings.streams if each != DEMO_STREAMS)
+    yield _Week(replace(settings, streams=(DEMO_STREAMS, *own)), PLAIN, planted)
 
 
 @contextmanager

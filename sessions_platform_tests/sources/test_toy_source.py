@@ -96,7 +96,7 @@ def message(user: str, minute: int, name: str) -> bytes:
 @pytest.fixture
 def toy(settings: Settings, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> StreamContext:
     """A stream of a name of its own, whose topic has two partitions, still empty."""
-    monkeypatch.setitem(SOURCE_TYPES, "toy", f"{__name__}:{ToyConfig.__name__}")
+    monkeypatch.setitem(SOURCE_TYPES, "toy", ToyConfig)
     name = f"toy_{hashlib.sha256(request.node.name.encode()).hexdigest()[:12]}"
     monkeypatch.setitem(TOPICS, name, [[], []])
     source = {"type": "toy", "topic": name, "format": "ndjson"}
