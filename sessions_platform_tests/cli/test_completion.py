@@ -45,7 +45,7 @@ def offered(*words: str) -> list[str]:
 )
 @pytest.mark.usefixtures("streams")
 def test_streams_are_offered_by_the_names_in_their_files(words: tuple[str, ...]) -> None:
-    assert offered(*words, "") == ["app", "broken_one", "web_shop"]
+    assert offered(*words, "") == ["app", "broken_one"]
     assert offered(*words, "b") == ["broken_one"]
 
 
@@ -61,6 +61,8 @@ def test_settings_that_can_not_be_read_offer_no_stream(streams: Path, monkeypatc
     monkeypatch.setenv("SESSIONS_STREAMS", "relative")
     assert offered("status", "") == []
     monkeypatch.setenv("SESSIONS_STREAMS", str(streams / "missing"))
+    assert offered("status", "") == []
+    monkeypatch.delenv("SESSIONS_STREAMS")
     assert offered("status", "") == ["web_shop"]
 
 
