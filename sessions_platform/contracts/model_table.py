@@ -23,7 +23,9 @@ class ModelTable(MutableMapping[str, type[Kind]], Generic[Kind]):
     def __getitem__(self, name: str) -> type[Kind]:
         """The model of this name."""
         entry = self._entries[name]
-        return resolve_name(entry) if isinstance(entry, str) else entry
+        if isinstance(entry, str):
+            return resolve_name(entry)
+        return entry
 
     def __contains__(self, name: object) -> bool:
         """Whether there is a model of this name."""
