@@ -134,11 +134,25 @@ def test_as_many_keys_as_the_scanner_knows_are_read_and_no_more() -> None:
     [
         pytest.param({"a": {"from": "json:a.b"}, "b": {"from": "a"}}, {}, id="text that holds JSON"),
         pytest.param({"a": {"from": "^sent"}}, {"events": "batch"}, id="an envelope"),
-        pytest.param({"a": {}}, {"events": "batch"}, id="batches"),
     ],
 )
 def test_rows_of_which_more_has_to_be_known_are_left(columns: dict[str, Any], source: dict[str, Any]) -> None:
     assert keys_of(stream(columns, **source)) == []
+
+
+def test_elements_of_batches_are_read_and_a_record_outside_of_any_is_not() -> None:
+    of = stream({"a": {}}, events="batch")
+    rows = raw([b'{"a":1}'] * 4).with_columns(header=pl.Series([b"{}", None, b"", b'{"sent":1}'], dtype=pl.Binary))
+    assert scanned_rows(rows, of) == [0, 2, 3]
+    agrees(rows, of)
+    agrees(rows.with_columns(corrupt_reason=pl.Series(["it ends too early", None, None, None])), of)
+
+
+@settings(max_examples=30)
+@given(st.lists(st.tuples(LINE, st.sampled_from([None, b"{}", b'{"b":1}'])), max_size=20))
+def test_elements_of_batches_are_parsed_as_without_the_scanner(records: list[tuple[bytes, bytes | None]]) -> None:
+    headers = pl.Series("header", [header for _, header in records], pl.Binary)
+    agrees(raw([line for line, _ in records]).with_columns(headers), stream(COLUMNS, events="batch"))
 
 
 def test_a_key_that_has_to_be_escaped_is_not_sought() -> None:

@@ -33,19 +33,21 @@ def keys_of(stream: Stream) -> list[str]:
     """The keys that a plain object may have; none if the stream's rows are not for the scanner.
 
     Each path is a key by itself, since that takes precedence over its steps; in a flat row these lead nowhere, unless
-    they lead into text. Batches are left out: whether a row is an element of one has to be known.
+    they lead into text, or into what is around a batch.
     """
     paths = dict.fromkeys(path for name, column in stream.columns.items() for path in column.paths(name))
     keys = [path for path in paths if not _ESCAPED.intersection(path)]
-    is_for_others = stream.source.event_keys or has_envelope_paths(stream) or any(map(reads_json, paths))
+    is_for_others = has_envelope_paths(stream) or any(map(reads_json, paths))
     return keys if not is_for_others and len(keys) <= MOST_FIELDS else []
 
 
 def scanned_objects(raw: pl.DataFrame, stream: Stream, reader: TemplateReader) -> VectorizedRows | None:
     """The plain JSON objects of a block; None if there are none.
 
+    Of batches, a record without a header is no element, and is rejected.
+
     Args:
-        raw: payload (Binary) and corrupt_reason (String).
+        raw: payload (Binary), header (Binary) and corrupt_reason (String).
         stream: the columns that are read.
         reader: of the block.
     """
@@ -57,6 +59,9 @@ def scanned_objects(raw: pl.DataFrame, stream: Stream, reader: TemplateReader) -
     if plan is None:
         return None
     numbers, payloads = intact_payloads(raw)
+    if stream.source.event_keys and reader.headers.null_count():
+        is_element = reader.headers.is_not_null().gather(numbers)
+        numbers, payloads = numbers[is_element.to_numpy()], payloads.filter(is_element)
     scanned = library.objects(payloads, keys)
     return reader.read(ScannedValues(scanned, numbers, template.slots, raw.height), plan)
 
