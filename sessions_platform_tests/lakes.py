@@ -48,8 +48,8 @@ class Metered:
 
 def object_filesystem(scratch: Path) -> ObjectFilesystem:
     """An empty file system in a bucket that is in memory."""
-    store = pytest.importorskip("obstore.store")
-    return ObjectFilesystem(Objects("s3", "bucket", "some/lake"), scratch, store.MemoryStore)
+    bucket = pytest.importorskip("obstore.store").MemoryStore()
+    return ObjectFilesystem(Objects("s3", "bucket", "some/lake"), scratch, lambda _: bucket)
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def lakes_in_memory(monkeypatch: pytest.MonkeyPatch) -> "MemoryStore":
     bucket = pytest.importorskip("obstore.store").MemoryStore()
 
     def opened(settings: Settings) -> ObjectFilesystem:
-        return ObjectFilesystem(Objects("s3", "bucket", "lake"), settings.scratch, lambda: bucket)
+        return ObjectFilesystem(Objects("s3", "bucket", "lake"), settings.scratch, lambda _: bucket)
 
     monkeypatch.setattr(context, "open_filesystem", opened)
     return bucket

@@ -1,4 +1,4 @@
-"""The key `source.store` of a stream whose landing files are objects of S3, Google Cloud Storage or Azure.
+"""The key `store` of a source or a target whose files are objects of S3, Google Cloud Storage or Azure.
 
 Here: which keys there are, and to which store each belongs. Not here: the path of the objects, which is
 `source.files` (`sources`), and how they are read (`sources.objects`).
@@ -86,8 +86,12 @@ class StoreOptions(GivesUp):
         return next((key for key in others if key in stated), None)
 
 
-def objects_of(files: str) -> Objects | None:
+def objects_of(files: str, example: str = "landing/*.ndjson") -> Objects | None:
     """The parts of the path of objects; None for the path of local files.
+
+    Args:
+        files: the path.
+        example: of the path in a bucket, for messages.
 
     Raises:
         PydanticCustomError: it is a URL that can't be used; with reason and fix.
@@ -101,10 +105,8 @@ def objects_of(files: str) -> Objects | None:
             f"{found.scheme}:// is no store that is read", "write s3://, gs:// or az://, or the path of files"
         )
     if not found.bucket or _OPEN.search(found.bucket):
-        raise invalid(
-            "it names no bucket", f"write {found.scheme}://BUCKET/landing/*.ndjson, the bucket without wildcards"
-        )
+        raise invalid("it names no bucket", f"write {found.scheme}://BUCKET/{example}, the bucket without wildcards")
     if not found.path or any(name in ("", ".", "..") for name in found.path.split("/")):
-        fix = f"write the keys' path as it is, as in {found.scheme}://BUCKET/landing/*.ndjson"
+        fix = f"write the keys' path as it is, as in {found.scheme}://BUCKET/{example}"
         raise invalid(f"{shown(found.path)} is no path of keys", fix)
     return found

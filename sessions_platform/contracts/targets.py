@@ -14,6 +14,7 @@ from pydantic_core import CoreSchema, InitErrorDetails, core_schema
 
 from sessions_platform.contracts.formats import listed
 from sessions_platform.contracts.model import Model
+from sessions_platform.contracts.object_store import Objects, StoreOptions, objects_of
 from sessions_platform.contracts.secrets import Secret, TextOrSecret, shown_text
 from sessions_platform.contracts.values import PositiveDuration, invalid, shown
 
@@ -44,9 +45,12 @@ class TargetConfig(Model):
         raise NotImplementedError
 
 
-class _InFiles(TargetConfig):
-    """A target that is a file or a folder."""
+class DuckdbTarget(TargetConfig):
+    """A DuckDB file, which each delivery replaces by a new one."""
 
+    implementation: ClassVar[str] = "sessions_platform.storage.warehouses.duckdb_file:DuckdbFile"
+
+    type: Literal["duckdb"] = Field("duckdb", description="A DuckDB file.")
     path: str = Field(min_length=1, description="Relative to the stream's file, or to ${SESSIONS_HOME}.")
 
     @property
@@ -55,20 +59,45 @@ class _InFiles(TargetConfig):
         return self.path
 
 
-class DuckdbTarget(_InFiles):
-    """A DuckDB file, which each delivery replaces by a new one."""
-
-    implementation: ClassVar[str] = "sessions_platform.storage.warehouses.duckdb_file:DuckdbFile"
-
-    type: Literal["duckdb"] = Field("duckdb", description="A DuckDB file.")
-
-
-class ParquetTarget(_InFiles):
+class ParquetTarget(TargetConfig):
     """A folder of Parquet files in Hive's layout, with a manifest."""
 
     implementation: ClassVar[str] = "sessions_platform.storage.warehouses.parquet_folder:ParquetFolder"
 
-    type: Literal["parquet"] = Field("parquet", description="Parquet files in a local folder, one per partition.")
+    type: Literal["parquet"] = Field(
+        "parquet", description="Parquet files in a local folder or an object store, one per partition."
+    )
+    path: str = Field(
+        min_length=1,
+        description="The folder: relative to the stream's file or to ${SESSIONS_HOME}, or a URL, as in s3://lake/shop.",
+    )
+    store: StoreOptions | None = Field(
+        None, description="How the object store is reached; without it, as its usual environment variables say."
+    )
+
+    @model_validator(mode="after")
+    def _store_fits_path(self) -> Self:
+        objects = self.objects
+        if objects is None and self.store is not None:
+            raise invalid("store belongs to objects", "remove it, or write path: s3://BUCKET/shop")
+        if objects and self.store and (key := self.store.foreign_key(objects.scheme)):
+            raise invalid(f"store.{key} is no key of {objects.scheme}://", "remove it")
+        return self
+
+    @property
+    def place(self) -> str:
+        """The path."""
+        return self.path
+
+    @property
+    def objects(self) -> Objects | None:
+        """Where the objects are, if it is in an object store."""
+        return objects_of(self.path.rstrip("/"), "shop")
+
+    @property
+    def store_options(self) -> StoreOptions:
+        """How the object store is reached."""
+        return self.store or StoreOptions.model_validate({})
 
 
 class _LakeTables(TargetConfig):

@@ -101,7 +101,8 @@ def repair_all(context: StreamContext, _folder: Path) -> None:
 
 def deliver_all(context: StreamContext, folder: Path) -> None:
     """Deliver sessions and their events to a folder of Parquet files."""
-    config = ParquetTarget(type="parquet", path=str(folder / "delivered"), tables=["sessions", "sessionized_events"])
+    tables = ["sessions", "sessionized_events"]
+    config = ParquetTarget.model_validate({"path": str(folder / "delivered"), "tables": tables})
     stream = context.stream.model_copy(update={"targets": {"files": config}})
     deliver(replace(context, stream=stream), open_target(stream, "files"), RUN)
 

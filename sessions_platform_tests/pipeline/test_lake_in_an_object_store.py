@@ -62,7 +62,7 @@ def test_a_quick_verification_fetches_no_object(
     context = open_context()
     put(context, "a", LINES, DAY)
     run_pending(context)
-    filesystem = ObjectFilesystem(Objects("s3", "bucket", "lake"), tmp_path, lambda: bucket)
+    filesystem = ObjectFilesystem(Objects("s3", "bucket", "lake"), tmp_path, lambda _: bucket)
     another_process = replace(context, lake=Lake(filesystem, tmp_path))
     with monkeypatch.context() as patch:
         patch.setattr(ObjectFilesystem, "_fetched", None)
@@ -79,7 +79,7 @@ def test_files_and_clean_up_ask_for_no_object_by_itself(
     put(context, "a", LINES, DAY)
     run_pending(context)
     left = context.lake.write(context.folder("events", DAY), [], context.event_columns)  # by a run that was killed
-    filesystem = ObjectFilesystem(Objects("s3", "bucket", "lake"), tmp_path, lambda: counting)
+    filesystem = ObjectFilesystem(Objects("s3", "bucket", "lake"), tmp_path, lambda _: counting)
     another_process = replace(context, lake=Lake(filesystem, tmp_path))
     (events,) = current_files(another_process, "events")
     assert (events.rows, events.bytes) == (100, context.lake.size(events.path.removeprefix("s3://bucket/lake/")))

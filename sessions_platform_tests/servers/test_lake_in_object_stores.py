@@ -189,7 +189,7 @@ def test_of_a_large_object_little_is_fetched_where_little_is_needed(tmp_path: Pa
     assert file.bytes > 30 * MB
     objects = Objects("s3", BUCKET, "large")
     metered: Any = Metered(bucket_module.open_store(objects))
-    other = Lake(ObjectFilesystem(objects, tmp_path, lambda: metered), tmp_path)
+    other = Lake(ObjectFilesystem(objects, tmp_path, lambda _: metered), tmp_path)
     wanted = other.scan([file.path], schema, "position", lambda least, greatest: least <= 500_000 <= greatest)
     found = wanted.filter(pl.col("position") == 500_000).select("column1").collect()
     assert found["column1"].to_list() == rows["column1"][500_000:500_001].to_list()

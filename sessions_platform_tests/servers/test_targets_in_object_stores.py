@@ -1,6 +1,7 @@
-"""Delta and Iceberg tables in S3 (SeaweedFS) equal PostgreSQL after any history, and polars reads them."""
+"""Targets in S3 (SeaweedFS) equal PostgreSQL after any history and any kill, and polars reads them."""
 
 import itertools
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,16 @@ from sessions_platform.storage.warehouses.iceberg_tables import IcebergTables
 from sessions_platform_tests.contexts import context, open_context
 from sessions_platform_tests.servers.object_stores import BUCKET, KEY, SECRET, SECRETS, Bucket, s3
 from sessions_platform_tests.storage.delivery_histories import History, assert_equal_after_any_history
-from sessions_platform_tests.storage.targets import BOTH_TABLES, RUN, in_postgres, load_two_days, the_target
+from sessions_platform_tests.storage.kills import assert_the_same_after_kills
+from sessions_platform_tests.storage.parquet_twins import stopped_before_it_is_published
+from sessions_platform_tests.storage.targets import (
+    BOTH_TABLES,
+    RUN,
+    assert_equal_to_postgres,
+    in_postgres,
+    load_two_days,
+    the_target,
+)
 
 __all__ = ["context", "open_context"]
 
@@ -29,7 +39,7 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
         yield running
 
 
-@pytest.fixture(params=["delta", "iceberg"])
+@pytest.fixture(params=["parquet", "delta", "iceberg"])
 def target(request: pytest.FixtureRequest, bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Makes the key `targets` of a stream, with a place of its own in the bucket."""
     for name, value in SECRETS.items():
@@ -40,6 +50,8 @@ def target(request: pytest.FixtureRequest, bucket: Bucket, tmp_path: Path, monke
     def make(secret: Any = secret) -> dict[str, Any]:
         place = f"place{next(_names)}"
         common = {"path": f"{bucket.scheme}://{BUCKET}/{place}", "tables": BOTH_TABLES}
+        if request.param == "parquet":
+            return {"parquet": {**common, "store": bucket.options(give_up_after="1s")}}
         options = {
             "AWS_ENDPOINT_URL": endpoint,
             "AWS_REGION": "us-east-1",
@@ -81,15 +93,17 @@ def test_tables_in_a_bucket_equal_postgres_after_any_history(
 
 
 def test_polars_reads_the_tables(
-    target: Any, open_context: Callable[..., StreamContext], monkeypatch: pytest.MonkeyPatch
+    target: Any, open_context: Callable[..., StreamContext], bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("POLARS_ICEBERG_PLANNER", "pyiceberg")
     targets = target()
     loaded = load_two_days(open_context(targets=targets))
     deliver(loaded, the_target(loaded), RUN)
-    path = f"{next(iter(targets.values()))['path']}/sessions"
-    options: dict[str, Any] = next(iter(targets.values()))["options"]
-    if "delta" in targets:
+    (keys,) = targets.values()
+    path, options = f"{keys['path']}/sessions", keys.get("options", {})
+    if "parquet" in targets:
+        found = named_by_the_manifest(loaded, bucket)
+    elif "delta" in targets:
         found = pl.read_delta(path, storage_options={**options, "AWS_SECRET_ACCESS_KEY": SECRET})
     else:
         metadata = _newest_metadata(loaded)
@@ -99,6 +113,46 @@ def test_polars_reads_the_tables(
         .sort("session_id")
         .equals(in_postgres(loaded).select("session_id").sort("session_id"))
     )
+
+
+def named_by_the_manifest(context: StreamContext, bucket: Bucket) -> pl.DataFrame:
+    """The sessions of the files that the manifest of a `parquet` target names, as the docs show it."""
+    (config,) = context.stream.targets.values()
+    manifest = f"{config.place.removeprefix(f's3://{BUCKET}/')}/manifest.json"
+    columns = the_target(context).tables["sessions"]
+    try:
+        tables = json.loads(bytes(bucket._store().get(manifest).bytes()))["tables"]
+    except FileNotFoundError:
+        return pl.DataFrame(schema=columns)
+    files = [f"{config.place}/{file['path']}" for file in tables["sessions"]["partitions"].values()]
+    options = {
+        "aws_endpoint_url": f"http://127.0.0.1:{bucket.port}",
+        "aws_region": "us-east-1",
+        "aws_allow_http": "true",
+        "aws_access_key_id": KEY,
+        "aws_secret_access_key": SECRET,
+    }
+    return pl.read_parquet(files, hive_partitioning=True, try_parse_hive_dates=False, storage_options=options).select(
+        *columns
+    )
+
+
+@pytest.mark.parametrize("target", ["parquet"], indirect=True)
+def test_parquet_files_are_those_of_a_whole_delivery_wherever_it_is_killed(
+    target: Any, open_context: Callable[..., StreamContext], bucket: Bucket
+) -> None:
+    loaded = load_two_days(open_context(targets=target()))
+    assert_the_same_after_kills(loaded, lambda context: named_by_the_manifest(context, bucket), points=6)
+
+
+@pytest.mark.parametrize("target", ["parquet"], indirect=True)
+def test_a_delivery_to_parquet_files_that_is_overtaken_is_refused_and_leaves_nothing(
+    target: Any, open_context: Callable[..., StreamContext]
+) -> None:
+    loaded = load_two_days(open_context(targets=target()))
+    stopped_before_it_is_published(loaded, lambda: deliver(loaded, the_target(loaded), "a twin"))
+    assert not the_target(loaded).is_unfinished()
+    assert_equal_to_postgres(loaded)
 
 
 def _newest_metadata(context: StreamContext) -> str:
@@ -113,6 +167,8 @@ def test_a_refused_login_is_a_sentence_without_secrets(
 ) -> None:
     monkeypatch.setenv("LANDING_SECRET", "wr0ng")
     loaded = load_two_days(open_context(targets=target()))
-    with pytest.raises(TargetError, match="Fix: see whether the path is right and may be written") as refused:
+    with pytest.raises(
+        TargetError, match=r"Fix: (see whether the path is right and may be written|correct )"
+    ) as refused:
         deliver(loaded, the_target(loaded), RUN)
     assert "wr0ng" not in str(refused.value)

@@ -20,8 +20,9 @@ from sessions_platform.contracts.stream import Stream
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.deliver import deliver
 from sessions_platform.settings import Settings
+from sessions_platform.sources.objects.failures import Failures
 from sessions_platform.storage.ledger.ledger import Ledger
-from sessions_platform.storage.warehouses import duckdb_file, iceberg_tables, parquet_folder
+from sessions_platform.storage.warehouses import duckdb_file, iceberg_tables, parquet_folder, parquet_places
 from sessions_platform_tests.operations.killed_replay import count_points
 from sessions_platform_tests.storage.targets import the_target
 
@@ -32,8 +33,9 @@ _WATCHED = [
     (duckdb_file, "sync"),
     (duckdb_file.DuckdbFile, "_prepare"),
     (duckdb_file.DuckdbFile, "_change"),
-    (parquet_folder, "sync"),
+    (parquet_places, "sync"),
     (parquet_folder, "write_parquet"),
+    (Failures, "asked"),
     (iceberg_tables, "_written"),
     (SqlCatalog, "commit_table"),
     (Collection, "insert_many"),

@@ -61,7 +61,7 @@ def assert_the_same_after_kills(
 
 def deliver_in_a_child(context: StreamContext, point: int) -> subprocess.CompletedProcess[str]:
     settings, targets = context.database._settings, context.stream.targets
-    stated = {name: target.model_dump(mode="json") for name, target in targets.items()}
+    stated = {name: target.model_dump(mode="json", exclude_unset=True) for name, target in targets.items()}
     keys = {**PLAIN, "name": context.stream.name, "targets": stated}
     return subprocess.run(
         [sys.executable, "-m", "sessions_platform_tests.storage.killed_delivery", str(point)],

@@ -49,7 +49,7 @@ def opened(bucket: "MemoryStore", tmp_path: Path) -> Callable[..., Lake]:
 
     def open_lake(store: Any = bucket, give_up_after: timedelta = timedelta(seconds=1)) -> Lake:
         objects = Objects("s3", "bucket", "lake")
-        filesystem = ObjectFilesystem(objects, tmp_path / "scratch", lambda: store, give_up_after)
+        filesystem = ObjectFilesystem(objects, tmp_path / "scratch", lambda _: store, give_up_after)
         return Lake(filesystem, tmp_path / "scratch")
 
     return open_lake

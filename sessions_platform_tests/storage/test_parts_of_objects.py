@@ -58,7 +58,7 @@ def opened(bucket: "MemoryStore", tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     def open_lake(store: Any = bucket) -> Lake:
         objects = Objects("s3", "bucket", "lake")
-        filesystem = ObjectFilesystem(objects, tmp_path / "scratch", lambda: store, timedelta(seconds=1))
+        filesystem = ObjectFilesystem(objects, tmp_path / "scratch", lambda _: store, timedelta(seconds=1))
         return Lake(filesystem, tmp_path / "scratch")
 
     return open_lake

@@ -14,7 +14,7 @@ from sessions_platform.operations.erase import erase
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.deliver import Delivered, ReadBackError, deliver
 from sessions_platform.storage.ledger.ledger import Ledger
-from sessions_platform.storage.warehouses import parquet_folder
+from sessions_platform.storage.warehouses import parquet_folder, parquet_places
 from sessions_platform.storage.warehouses.base import Changes, TargetError
 from sessions_platform.storage.warehouses.delta_tables import DeltaTables
 from sessions_platform_tests.contexts import context, open_context
@@ -239,8 +239,10 @@ def test_files_of_a_killed_delivery_to_a_parquet_folder_leave(
     delivered(loaded)
     manifest = json.loads((tmp_path / "out/manifest.json").read_text())
     add_an_event(loaded, TWO, "late")
-    for step in ("write_parquet", "sync"):  # with a draft, and with a draft that has rows
-        deliver_and_be_killed(loaded, parquet_folder, step)
+    for where, step in ((parquet_folder, "write_parquet"), (parquet_places, "sync")):
+        deliver_and_be_killed(loaded, where, step)
+    for name in ("1-left.parquet", "1-left.parquet.tmp"):  # as of one that had no time to remove them
+        (tmp_path / f"out/sessions/session_partition={TWO}/{name}").touch()
     take_back(loaded, TWO, "late")
     delivered(loaded)
     files = sorted((tmp_path / "out").glob("*/*/*"))

@@ -20,7 +20,7 @@ SILENT_FOR, _LONGEST_REQUEST = timedelta(seconds=30), timedelta(hours=1)
 _SLOWEST_LINE = 256 << 10
 _LONGEST_RETRIES = timedelta(minutes=3)
 
-_IN_ENVIRONMENT = {
+IN_ENVIRONMENT = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment",
     "gs": "GOOGLE_APPLICATION_CREDENTIALS in the environment",
     "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY in the environment",
@@ -41,7 +41,7 @@ def wording(scheme: str) -> Wording:
     return Wording(
         unusable="can't be used as the lake",
         place="SESSIONS_LAKE",
-        credentials=_IN_ENVIRONMENT,
+        credentials=IN_ENVIRONMENT,
         rights=_RIGHTS,
         public=None,
         endpoint=server,
@@ -71,17 +71,17 @@ def open_store(objects: Objects, sending: int | None = None) -> "ObjectStore":
     except ImportError:
         raise LakeRefusedError(f"{objects.root}: {MissingExtraError('obstore', 'object-stores')}") from None
     store: Any = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}[objects.scheme]
-    patience, retries = _patience(sending)
-    client = {"allow_http": os.environ.get(_WITHOUT_TLS[objects.scheme], "").lower() in ("1", "true"), **patience}
+    timeouts, retries = patience(sending)
+    client = {"allow_http": os.environ.get(_WITHOUT_TLS[objects.scheme], "").lower() in ("1", "true"), **timeouts}
     try:
         return store(objects.bucket, client_options=client, retry_config={"retry_timeout": retries})
     except (exceptions.BaseError, ValueError) as error:
         reason = str(error).partition("\n")[0].rstrip(".")
-        fix = f"correct {_IN_ENVIRONMENT[objects.scheme]}"
+        fix = f"correct {IN_ENVIRONMENT[objects.scheme]}"
         raise LakeRefusedError(f"{objects.root} can't be used as the lake: {reason}. Fix: {fix}.") from None
 
 
-def _patience(sending: int | None) -> tuple[dict[str, timedelta], timedelta]:
+def patience(sending: int | None) -> tuple[dict[str, timedelta], timedelta]:
     """The client's timeouts, and for how long the library tries again within one attempt of ours.
 
     A request that sends has no `read_timeout`: the client counts it from the first byte that it sends, so that it would

@@ -39,7 +39,7 @@ def delete_all(store: "ObjectStore", keys: Sequence[str], delete: Callable[[str]
                 refused[key] = error
     if refused:
         first, *others = refused
-        raise LakeRefusedError(f"{refused[first]}{_and(others)}") from None
+        raise type(refused[first])(f"{refused[first]}{_and(others)}") from None
 
 
 def _not_at_once(store: "ObjectStore", keys: Sequence[str]) -> Sequence[str]:

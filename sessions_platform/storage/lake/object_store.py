@@ -19,12 +19,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from sessions_platform.contracts.object_store import Objects
 from sessions_platform.sources.objects.copying import Copier
-from sessions_platform.sources.objects.failures import Failures, OverwrittenError
+from sessions_platform.sources.objects.failures import Failures, OverwrittenError, Wording
 from sessions_platform.sources.objects.listing import listed, version_of
 from sessions_platform.storage.lake.bucket import open_store, wording
 from sessions_platform.storage.lake.copies import Copies, Copy, read_at, reader, size_of
 from sessions_platform.storage.lake.deletions import delete_all
-from sessions_platform.storage.lake.errors import LakeUnavailableError
 from sessions_platform.storage.lake.filesystem import Draft, ListedFile, Needed, State, draft_in, drafts_below
 from sessions_platform.storage.lake.stored_file import checksum_in
 
@@ -52,8 +51,10 @@ class ObjectFilesystem:
     Args:
         objects: the bucket, and the prefix as its path; "" for none.
         scratch: the local folder of drafts and copies; made when it is first needed.
-        store: opens the bucket, once something is asked of it.
+        opens: opens the bucket, once something is asked of it; for requests that send so many bytes, or None. By
+            default as the lake's.
         give_up_after: for how long a store that does not answer is tried.
+        said: what sentences about the bucket say; by default that it is the lake's.
     """
 
     is_local = False
@@ -62,13 +63,13 @@ class ObjectFilesystem:
         self,
         objects: Objects,
         scratch: Path,
-        store: "Callable[[], ObjectStore] | None" = None,
+        opens: "Callable[[int | None], ObjectStore] | None" = None,
         give_up_after: timedelta = _GIVE_UP_AFTER,
+        said: Wording | None = None,
     ) -> None:
-        self._objects, self._scratch, self._opens = objects, scratch, store
-        self._store = cache(store or partial(open_store, objects))
-        self._sender = cache(partial(open_store, objects)) if store is None else lambda _: self._store()
-        self._failures = Failures(objects, give_up_after, wording(objects.scheme))
+        self._objects, self._scratch, self._opens = objects, scratch, opens or partial(open_store, objects)
+        self._store, self._sender = cache(partial(self._opens, None)), cache(self._opens)
+        self._failures = Failures(objects, give_up_after, said or wording(objects.scheme))
         self._copier = Copier(self._store, self._failures, scratch)
         self._copies = Copies[Copy](COPIED_BYTES, COPIED_FILES)
         self._parts = Copies["Parts"](COPIED_BYTES, COPIED_FILES)
@@ -208,7 +209,7 @@ class ObjectFilesystem:
             else:
                 self._parts.keep(path, parts)  # since it takes more space now
                 return parts
-        raise LakeUnavailableError(f"{self.url(path)} was overwritten whenever it was read, {_ATTEMPTS} times.")
+        raise self._failures.unavailable(f"{self.url(path)} was overwritten whenever it was read, {_ATTEMPTS} times.")
 
     def _begun(self, path: str, meta: Any, checksum: str) -> "Parts":
         from sessions_platform.storage.lake.parts import Parts
@@ -246,7 +247,9 @@ class ObjectFilesystem:
                     return None
             else:
                 return version_of({**result, "size": len(content)}) if result["e_tag"] else self._version(path)
-        raise LakeUnavailableError(f"{self.url(path)}: the store refuses the name as taken, and has no such object.")
+        raise self._failures.unavailable(
+            f"{self.url(path)}: the store refuses the name as taken, and has no such object."
+        )
 
     def _send_in_parts(self, path: str, content: Any) -> str | None:
         """The same for a file that no store takes in one request. The parts of one that fails are discarded.

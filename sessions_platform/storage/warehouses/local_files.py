@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from sessions_platform.errors import UserError
 from sessions_platform.sources.files.paths import path_of
 from sessions_platform.storage.warehouses.base import Target
 
@@ -31,10 +32,12 @@ def local_path(target: Target[Any]) -> Path:
 
 @contextmanager
 def told(target: Target[Any]) -> Iterator[None]:
-    """Raise errors of files as a TargetError."""
+    """Raise errors of files as a TargetError, but for those that are sentences already, as of the lake's files."""
     try:
         yield
     except OSError as error:
+        if isinstance(error, UserError):
+            raise
         said, number = error.strerror or str(error), error.errno or 0
         raise target.error(f"it can't be written or read: {said}", _FIXES.get(number, _OTHER)) from None
 
