@@ -35,6 +35,8 @@ _TYPES = {
     pl.Datetime("us", "UTC"): "timestamp",
 }
 _ROWS_AT_ONCE = 64 * 1024
+# The library keeps the files of all partitions open until the last row has come, each with its open row group.
+_ROW_GROUP_ROWS = 16 * 1024
 _COLOURS = re.compile("\x1b\\[[0-9;]*m")
 _APPLICATION = "sessions_platform"
 
@@ -75,7 +77,7 @@ class DeltaTables(TableByTable[DeltaTarget]):
             return [_token_of(table) if table else 0 for table in opened]
 
     def _commit(self, table: str, changes: Changes) -> None:
-        from deltalake import CommitProperties, Transaction, write_deltalake
+        from deltalake import CommitProperties, Transaction, WriterProperties, write_deltalake
 
         columns = self.tables[table]
         opened = self._prepared(table, columns)
@@ -83,9 +85,16 @@ class DeltaTables(TableByTable[DeltaTarget]):
         properties = CommitProperties(app_transactions=[Transaction(_APPLICATION, changes.token)], max_commit_retries=0)
         if not changes.partitions:
             return
-        predicate = _predicate(changes.partitions)
+        writer = WriterProperties(max_row_group_size=_ROW_GROUP_ROWS, compression="ZSTD")
         with arrow_stream(changes.rows_of(table), columns) as rows:
-            write_deltalake(opened, rows, mode="overwrite", predicate=predicate, commit_properties=properties)
+            write_deltalake(
+                opened,
+                rows,
+                mode="overwrite",
+                predicate=_predicate(changes.partitions),
+                commit_properties=properties,
+                writer_properties=writer,
+            )
 
     def _prepared(self, table: str, columns: Columns) -> "DeltaTable":
         """The table, made where there is none, and with all columns."""
