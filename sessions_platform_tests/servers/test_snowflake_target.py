@@ -1,14 +1,17 @@
 """Sessions are delivered by Snowflake's protocol (fakesnow): the same to the last bit, whatever happens in between."""
 
 import dataclasses
+import itertools
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
+from snowflake.connector.cursor import SnowflakeCursor
 
 from sessions_platform.contracts.sessions import session_columns
 from sessions_platform.pipeline.context import StreamContext
@@ -18,6 +21,7 @@ from sessions_platform.storage.warehouses.base import Changes, LaterDeliveryErro
 from sessions_platform_tests.contexts import context, open_context
 from sessions_platform_tests.pipeline.steps import ingest_and_publish, put, refresh
 from sessions_platform_tests.servers.fakesnow import FakeSnow, fakesnow
+from sessions_platform_tests.storage.delivery_histories import Killed
 from sessions_platform_tests.storage.targets import (
     BOTH_TABLES,
     ONE,
@@ -173,6 +177,39 @@ def test_a_server_that_dies_in_the_middle_has_changed_nothing(loaded: StreamCont
     assert delivered(loaded).applied == [ONE, TWO]
     assert_equal_to_postgres(loaded)
     assert tables_of(snow) == sorted(NAMES)
+
+
+def test_a_delivery_that_ends_after_any_statement_has_changed_nothing_or_all_and_is_made_again(
+    loaded: StreamContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client ends there, and its connection with it; that a server ends what a lost client began is not shown."""
+    execute, left = SnowflakeCursor.execute, [0]
+
+    def ending(cursor: SnowflakeCursor, *args: Any, **named: Any) -> Any:
+        result = execute(cursor, *args, **named)
+        left[0] -= 1
+        if left[0] == 0:
+            raise Killed
+        return result
+
+    monkeypatch.setattr(SnowflakeCursor, "execute", ending)
+    target, tokens = the_target(loaded), itertools.count(1)
+    empty = {table: pl.DataFrame(schema=columns) for table, columns in target.tables.items()}
+
+    def apply(count: int) -> None:
+        rows = {table: rows.clear(count).with_columns(session_partition=pl.lit(ONE)) for table, rows in empty.items()}
+        target.apply(Changes(next(tokens), [ONE], lambda table, _: iter([rows[table]])))
+
+    for statement in itertools.count(1):
+        apply(statement)
+        assert not target.is_unfinished()
+        left[0] = statement
+        with suppress(Killed):
+            apply(statement + 1)
+        if left[0] > 0:
+            break
+        assert [in_target(target, table).height for table in target.tables] in ([statement] * 2, [statement + 1] * 2)
+    assert statement > 20
 
 
 def test_what_somebody_has_changed_is_found_and_made_whole(
