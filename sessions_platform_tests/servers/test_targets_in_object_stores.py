@@ -142,7 +142,7 @@ def test_parquet_files_are_those_of_a_whole_delivery_wherever_it_is_killed(
     target: Any, open_context: Callable[..., StreamContext], bucket: Bucket
 ) -> None:
     loaded = load_two_days(open_context(targets=target()))
-    assert_the_same_after_kills(loaded, lambda context: named_by_the_manifest(context, bucket), points=6)
+    assert_the_same_after_kills(loaded, lambda context: named_by_the_manifest(context, bucket), points=3)
 
 
 @pytest.mark.parametrize("target", ["parquet"], indirect=True)

@@ -35,7 +35,7 @@ _TYPES = {
     pl.Datetime("us", "UTC"): "timestamp",
 }
 _ROWS_AT_ONCE = 64 * 1024
-# The library keeps the files of all partitions open until the last row has come, each with its open row group.
+# Memory falls with it, as if the files of all partitions stayed open until the last row, each with an open row group.
 _ROW_GROUP_ROWS = 16 * 1024
 _COLOURS = re.compile("\x1b\\[[0-9;]*m")
 _APPLICATION = "sessions_platform"
