@@ -19,6 +19,7 @@ from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.ingest import ingest
 from sessions_platform.pipeline.sessionize import sessionize_partitions
 from sessions_platform.settings import Settings
+from sessions_platform.storage.postgres.database import lock
 from sessions_platform_tests.contexts import line
 from sessions_platform_tests.lakes import folder_of
 from sessions_platform_tests.pipeline.steps import RUN, ingest_and_publish, load, put, run_pending, stale, table
@@ -199,6 +200,8 @@ def test_a_killed_clean_up_is_finished_by_the_next_one(
     program = [sys.executable, "-c", KILLED]
     killed = subprocess.run(program, input=pickle.dumps((superseded.stream, settings, moment)), check=False)
     assert killed.returncode == -signal.SIGKILL
+    with superseded.database.transaction() as connection:  # the server has noticed the death
+        lock(connection, f"sessions_platform/{superseded.stream.name}/clean_up")
     assert clean_up(superseded).files == superseded_before - moment
     assert clean_up(superseded) == NOTHING
     assert [row["event_count"] for row in table(superseded)] == [4]
