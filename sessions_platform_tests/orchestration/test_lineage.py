@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from sessions_platform.settings import DEMO_LANDING
 from sessions_platform_tests.orchestration.conftest import Home
 from sessions_platform_tests.orchestration.dev_process import served
 
@@ -14,6 +15,7 @@ ASSETS = {"raw_events", "events", "rejected_events", "sessionized_events", "sess
 
 
 def test_each_of_two_streams_is_a_pipeline_from_its_source_in_one_group(home: Home, tmp_path: Path) -> None:
+    (home.settings.home / DEMO_LANDING).mkdir(parents=True)  # as if the demo had been run
     with served(home, tmp_path / "dev.log") as dev:
         nodes = dev.ask(NODES)["assetNodes"]
     assert len({node["groupName"] for node in nodes}) == 1  # several groups would open as closed boxes
