@@ -14,8 +14,6 @@ from pydantic import Field
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.errors import UserError
 from sessions_platform.operations.lake_problems import SCORE_MODELS, train_again
-from sessions_platform.operations.repair import repair
-from sessions_platform.operations.verify import problems_of, verify
 from sessions_platform.orchestration.failures import TRANSIENT, retried_when_transient
 from sessions_platform.orchestration.jobs import job_name, job_of
 from sessions_platform.orchestration.metadata import as_table
@@ -39,6 +37,8 @@ def verify_job(stream: Stream) -> dg.JobDefinition:
 
     @dg.op(name=f"{stream.name}__verify_stream", retry_policy=TRANSIENT)
     def verify_stream(context: dg.OpExecutionContext, platform: Platform, config: VerifyConfig) -> None:
+        from sessions_platform.operations.verify import verify  # brings every compression, and few runs verify
+
         with retried_when_transient():
             stream_context = platform.stream_context(stream.name)
             verified = verify(stream_context, context.run_id, deep=config.deep, repairing=config.repair)
@@ -87,6 +87,9 @@ def repairing(stream_context: StreamContext, run_id: str) -> Iterator[None]:
     try:
         yield
     except LakeFileError as error:
+        from sessions_platform.operations.repair import repair  # as above
+        from sessions_platform.operations.verify import problems_of
+
         outcomes = repair(stream_context, problems_of(stream_context, error), run_id)
         left = [outcome for outcome in outcomes if not outcome.is_repaired]
         if not outcomes or left:
