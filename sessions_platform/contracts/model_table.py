@@ -1,7 +1,6 @@
 """A table of models by name, of which each is imported when it is first asked for.
 
-A stream costs the models of its own source, enrichments and targets alone: those that it does not name are a third of
-what reading its file would take.
+A stream costs the models of its own source and enrichments alone.
 """
 
 from collections.abc import Iterator, Mapping, MutableMapping
