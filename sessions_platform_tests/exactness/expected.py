@@ -120,8 +120,7 @@ def _named(variant: StreamVariant) -> set[str]:
 
 
 def _of_visit(fields: Row, variant: StreamVariant) -> Row:
-    states = {"payment_ignored": variant.payment_ignored, "data": variant.shelves}
-    return web_visits.values_of(fields, **states) if variant.visits else {}
+    return web_visits.values_of(fields, **variant.states_of_visits) if variant.visits else {}
 
 
 def _time(text: str | None, landing_partition: str, variant: StreamVariant) -> tuple[datetime | None, set[str]]:

@@ -455,6 +455,15 @@ class ExactSessionsOfPeople(ExactInterleavings):
         return replace(variant, by_person=True, shared_above=variant.shared_above or 1)
 
 
+# What enrichments depend on besides the event, each in one of two states.
+DATA: dict[str, list[Any]] = {
+    "shelves": list(SHELVES),
+    "countries": list(web_visits.COUNTRIES),
+    "sections": list(web_visits.SECTIONS),
+    "payment_ignored": [True, False],
+}
+
+
 class ExactMeaning(ExactInterleavings):
     """Enrichments, attributes and identity, all of them at once; sessions of users or of people."""
 
@@ -464,10 +473,10 @@ class ExactMeaning(ExactInterleavings):
         engaged, bounce = variant.engaged or "ga4", variant.bounce or "one_view"
         return replace(variant, **stated, columns=tuple(AGGREGATES), engaged=engaged, bounce=bounce)
 
-    @rule(shelves=st.sampled_from(sorted(SHELVES)), payment_ignored=st.booleans())
-    def change_the_data(self, shelves: str, payment_ignored: bool) -> None:
-        """Nothing else, which would make all partitions pending by itself."""
-        self.at.change(replace(self.at.variant, shelves=shelves, payment_ignored=payment_ignored))
+    @rule(which=st.sampled_from(list(DATA)), state=st.integers(0, 1))
+    def change_the_data(self, which: str, state: int) -> None:
+        """Of one enrichment, and nothing else, which would make all partitions pending by itself."""
+        self.at.change(replace(self.at.variant, **{which: DATA[which][state]}))
 
 
 class ExactSessionsThroughAssets(ExactSessions):

@@ -58,7 +58,9 @@ class StreamVariant:
     memory: MemoryBudget = AMPLE  # how much is processed at once; no result may depend on it
     # the contract
     looks_up: bool = False
-    shelves: str = "first"  # of SHELVES, and of what visits are enriched by
+    shelves: str = "first"  # of SHELVES
+    countries: str = "first"  # of web_visits.COUNTRIES
+    sections: str = "first"  # of web_visits.SECTIONS
     visits: bool = False  # whether rows say by which way and with what somebody came, which enrichments read
     payment_ignored: bool = True
     allowed: tuple[str, ...] | None = None  # event types
@@ -152,8 +154,13 @@ class StreamVariant:
     @property
     def data(self) -> tuple[Any, ...]:
         """What values of enriched columns depend on besides the event: where it differs, they are to be made anew."""
-        of_visits = (self.shelves, self.payment_ignored) if self.visits else None
+        of_visits = tuple(self.states_of_visits.values()) if self.visits else None
         return (self.shelves if self.looks_up else None, of_visits)
+
+    @property
+    def states_of_visits(self) -> dict[str, Any]:
+        """What the enrichments of visits depend on."""
+        return {"payment_ignored": self.payment_ignored, "countries": self.countries, "sections": self.sections}
 
     def looked_up(self, page: str | None) -> dict[str, str | None]:
         """What the table says of a page, as a column of the event."""
@@ -161,8 +168,7 @@ class StreamVariant:
 
     @property
     def _enrichments(self) -> dict[str, Any]:
-        states = {"payment_ignored": self.payment_ignored, "data": self.shelves}
-        of_visits = web_visits.enrichments(**states) if self.visits else {}
+        of_visits = web_visits.enrichments(**self.states_of_visits) if self.visits else {}
         return of_visits | (self._lookup if self.looks_up else {})
 
     @property
@@ -175,7 +181,9 @@ class StreamVariant:
         return {"lookup": {"table": str(path), "key": "page", "from": "page_url", "take": ["shelf"]}}
 
     def stream(self, name: str) -> Stream:
-        return Stream.model_validate(self.as_file(name))
+        stream = Stream.model_validate(self.as_file(name))
+        assert stream.contract_version  # of the files' state by now: they may be replaced
+        return stream
 
     def as_file(self, name: str) -> dict[str, Any]:
         """The stream's file."""

@@ -6,11 +6,13 @@ import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from functools import lru_cache
+from pathlib import Path
 
 import pytest
 
-from sessions_platform.contracts import stream
+from sessions_platform.contracts import data_files, stream
+from sessions_platform.transforms.enrich import geo
 from sessions_platform_tests.exactness import web_visits
 from sessions_platform_tests.exactness.comparison import Comparison, Environment
 from sessions_platform_tests.exactness.machine import ExactMeaning, run_machine
@@ -35,17 +37,36 @@ def test_the_warehouse_equals_one_sort_of_all_events_with_enrichments_attributes
     run_machine(environment, examples, steps, seed, shrinks=False, machine=ExactMeaning)
 
 
-def old_data_version_kept(patch: pytest.MonkeyPatch) -> None:
-    """The contract version says nothing of the data that change, so no partition comes to be pending."""
-    versions = stream.enrichment_versions
+def old_data_version_kept(of: str) -> Defect:
+    """The contract version says nothing of an enrichment's data, so no partition comes to be pending by them."""
 
-    def without_data(of: Any) -> Any:
-        return {**versions(of), "lookup": "a table", "geo": "a database", "python": "a function"}
+    def defect(patch: pytest.MonkeyPatch) -> None:
+        versions = stream.enrichment_versions
+        patch.setattr(stream, "enrichment_versions", lambda enrich: {**versions(enrich), of: "any"})
 
-    patch.setattr(stream, "enrichment_versions", without_data)
+    defect.__name__ = f"old_data_version_kept_of_{of}"
+    return defect
 
 
-DEFECTS: list[Defect] = [link_forgotten, old_data_version_kept, attribute_from_the_wrong_end]
+def database_known_by_its_path(patch: pytest.MonkeyPatch) -> None:
+    """A file that is replaced is not read again."""
+    patch.setattr(data_files, "state_of", lambda _: ())
+    patch.setattr(data_files, "_digest_of", lru_cache(data_files._digest_of.__wrapped__))
+
+
+def old_database_read(patch: pytest.MonkeyPatch) -> None:
+    """Partitions come to be pending, and are enriched by what the file had when it was first read."""
+    content_of, first = geo.content_of, dict[Path, bytes]()
+    patch.setattr(geo, "content_of", lambda path, digest: first.setdefault(path, content_of(path, digest)))
+
+
+DEFECTS: list[Defect] = [
+    link_forgotten,
+    attribute_from_the_wrong_end,
+    *map(old_data_version_kept, ("geo", "lookup", "python")),
+    database_known_by_its_path,
+    old_database_read,
+]
 each_defect = pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.__name__)
 
 
@@ -56,14 +77,21 @@ def line(user: str, minute: float, visit: int, **more: str) -> bytes:
 
 
 def run_scenario(environment: Environment) -> None:
-    """An arrival by an ad, then one by a search, of a phone that is somebody's; then its page is on another shelf."""
+    """An arrival by an ad, then one by a search, of a phone that is somebody's; then one by one the data are others."""
     variant = StreamVariant(looks_up=True, visits=True, shared_above=1, by_person=True)
     comparison = Comparison(environment, variant)
     try:
         visits = [line("phone", 0, 1), line("phone", 9, 2), line("ann", 15, 3, campaign="phone")]
         comparison.put(comparison.uri("2026-01-01", "a"), visits, "2026-01-01")
-        for after in (variant, replace(variant, shelves="second"), replace(variant, payment_ignored=False)):
-            comparison.change(after)
+        changes = (
+            {},
+            {"shelves": "second"},
+            {"countries": "second"},
+            {"sections": "second"},
+            {"payment_ignored": False},
+        )
+        for change in changes:
+            comparison.change(replace(comparison.variant, **change))
             comparison.check()
             comparison.catch_up()
             comparison.check()

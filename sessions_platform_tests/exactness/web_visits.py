@@ -40,8 +40,9 @@ ATTRIBUTES = {
     "land_of_origin": Column("last", "country"),
     "sections": Column("count_distinct", "section"),
 }
-# What a database says of addresses, by its state; the same states has a function of the user's own, of URLs.
+# What a database says of addresses, by its state, and the functions of the user's own, of URLs, by theirs.
 COUNTRIES = {"first": {"192.0.2.7": "DE", "198.51.100.9": "FR"}, "second": {"192.0.2.7": "DE", "198.51.100.9": "NL"}}
+SECTIONS = {"first": "section", "second": "section_in_capitals"}
 _DATABASES = TemporaryDirectory(prefix="countries")
 
 
@@ -126,39 +127,41 @@ def fields_of(place: int) -> dict[str, str | None]:
     return dict(zip(FIELDS.values(), VISITS[place % len(VISITS)].read, strict=True))
 
 
-def values_of(row: dict[str, Any], *, payment_ignored: bool, data: str) -> dict[str, Any]:
+def values_of(row: dict[str, Any], *, payment_ignored: bool, countries: str, sections: str) -> dict[str, Any]:
     """All columns that a row's event has by its visit: those that are read, and those that are made of them."""
     visit = _BY_FIELDS[row.get("land"), row.get("ref"), row.get("ua"), row.get("addr")]
     values = visit.values if payment_ignored else {**visit.values, **visit.unless_ignored}
     read = {column: row.get(name) for column, name in FIELDS.items()}
     section = None if visit.land is None else visit.land.removeprefix("https://shop.example/")[:1]
-    own = {"section": section.upper() if section and data == "second" else section}
-    return {**read, **dict.fromkeys(ADDED), **values, "country": COUNTRIES[data].get(visit.addr or ""), **own}
+    own = {"section": section.upper() if section and sections == "second" else section}
+    return {**read, **dict.fromkeys(ADDED), **values, "country": COUNTRIES[countries].get(visit.addr or ""), **own}
 
 
-def enrichments(*, payment_ignored: bool, data: str) -> dict[str, Any]:
+def enrichments(*, payment_ignored: bool, countries: str, sections: str) -> dict[str, Any]:
     """As a stream's file has them."""
-    own = {"first": "section", "second": "section_in_capitals"}[data]
     return {
         "user_agent": {},
         "referrer": {"own_hosts": ["shop.example"], "ignore": [PAYMENT] if payment_ignored else []},
         "campaign": {"from": "visit_url"},
         "channel": {},
-        "geo": {"database": str(_database(data)), "keep_ip": True},
+        "geo": {"database": str(_database(countries)), "keep_ip": True},
         "python": {
-            "function": f"{own_functions.__name__}:{own}",
+            "function": f"{own_functions.__name__}:{SECTIONS[sections]}",
             "from": "visit_url",
             "columns": {"section": "string"},
-            "version": 1 + (data == "second"),
+            "version": 1 + (sections == "second"),
         },
     }
 
 
-def _database(data: str) -> Path:
-    path = Path(_DATABASES.name) / f"{data}.mmdb"
-    if not path.exists():
+def _database(state: str) -> Path:
+    """One file, which is replaced where its state is to be another."""
+    path, made = Path(_DATABASES.name) / "country.mmdb", Path(_DATABASES.name) / f"{state}.mmdb"
+    if not made.exists():
         writer = MMDBWriter(ip_version=4)
-        for address, country in COUNTRIES[data].items():
+        for address, country in COUNTRIES[state].items():
             writer.insert_network(IPSet([address]), {"country": {"iso_code": country}})
-        writer.to_db_file(str(path))
+        writer.to_db_file(str(made))
+    path.unlink(missing_ok=True)
+    path.hardlink_to(made)
     return path
