@@ -45,9 +45,13 @@ from sessions_platform_tests.operations.erasure import (
     write,
 )
 from sessions_platform_tests.pipeline.steps import put, run_pending, table, validated
+from sessions_platform_tests.pipeline.test_geo import write_database
 from sessions_platform_tests.streams import PLAIN
 
 __all__ = ["open_landed"]
+
+# The folders of a stream in the lake that have columns of accepted events.
+COPIES = ("raw_events", "events", "sessionized_events")
 
 
 @pytest.mark.slow
@@ -119,6 +123,46 @@ def test_a_pseudonymized_user_is_erased_by_the_id_that_came(
         assert holding(tmp_path, word) == []
         assert holding(lake_of(context), word) == []
         assert in_tables(context, word) == []
+
+
+@pytest.mark.slow
+def test_what_enrichments_read_and_made_of_a_user_is_erased_also_from_versions_by_older_data(
+    tmp_path: Path, settings: Settings
+) -> None:
+    """The lake has events by two tables; of their distinct inputs it has no file."""
+    asked = {"bob": ("198.51.100.9", "curl/8.1 bob"), ANN: ("192.0.2.77", "curl/8.1 ann-at-home")}
+    lines = [line(user, at(1, n), f"{user}{n}", ip=ip, ua=ua) for n, (user, (ip, ua)) in enumerate(asked.items())]
+    (tmp_path / "landing").mkdir()
+    write(tmp_path / "landing", "a.ndjson", lines)
+
+    def processed_by(country: str) -> StreamContext:
+        write_database(tmp_path / "country.mmdb", {"192.0.2.0/24": {"country": country}})
+        geo = {"database": str(tmp_path / "country.mmdb"), "keep_ip": True}
+        context = open_folder(
+            tmp_path / "landing",
+            settings,
+            name="asked_for",
+            source=ALL,
+            columns={**PLAIN["columns"], "ip": {"nullable": True}, "ua": {"nullable": True}},
+            enrich={"user_agent": {"from": "ua"}, "geo": geo},
+            session={"columns": {"ips": {"first": "ip"}, "agent": {"first": "ua"}, "country": {"first": "country"}}},
+        )
+        run_pending(context)
+        return context
+
+    processed_by("DE")
+    context = processed_by("NL")
+    assert [row["country"] for row in table(context) if row["user_id"] == ANN] == ["NL"]
+    for word in asked[ANN]:
+        assert {name.partition("/")[0] for name in holding(lake_of(context), word)} == set(COPIES)
+        assert len(holding(lake_of(context) / "events", word)) == 2
+        assert "asked_for.sessions" in in_tables(context, word)
+    assert erase(context, [ANN])["left"] == []
+    for word in asked[ANN]:
+        assert holding(tmp_path, word) == []
+        assert holding(settings.lake, word) == []
+        assert in_tables(context, word) == []
+    assert [row["ips"] for row in table(context)] == [asked["bob"][0]]
 
 
 @pytest.mark.slow
