@@ -1,5 +1,6 @@
 """An enrichment is one file and one line of the table, and sessions can use its columns."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError
@@ -131,6 +132,22 @@ def test_newer_data_changes_the_sessions_whose_values_are_others_and_no_more(
     assert (rows["ann"]["channel"], rows["bob"]["channel"]) == ("AI Assistants", "Organic Search")
     assert rows["ann"]["loaded_at"] > loaded["ann"]
     assert rows["bob"]["loaded_at"] == loaded["bob"]
+    assert reasons_of_changes(context)[0] == ("changed", 1, {"by_contract"})
+    put(context, "1", [line(user, DAY_ONE, user) for user in refs], "2026-01-01")
+    run_pending(context)
+    assert reasons_of_changes(context)[0] == ("changed", 2, {"by_rows"})
+    rule = context.stream.session.model_copy(update={"gap": timedelta(minutes=1)})
+    context = StreamContext.open(context.stream.model_copy(update={"session": rule}), settings, context.source)
+    run_pending(context)
+    assert reasons_of_changes(context)[0] == ("changed", 2, {"by_rule"})
+
+
+def reasons_of_changes(context: StreamContext) -> list[tuple[str, int, set[str]]]:
+    """What the query of docs/operations.md says: the change, of how many sessions, and why."""
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    (query,) = re.findall(r"-- And why\?.*?;", page, re.DOTALL)
+    rows = context.database.query(query.replace("web_shop", context.stream.name).removesuffix(";"))
+    return [(row["change"], row["sessions"], {name for name in row if row[name] is True}) for row in rows]
 
 
 def test_the_contract_version_depends_on_the_enrichments_and_their_versions(
