@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Self
 
 import dagster as dg
@@ -21,12 +22,13 @@ from sqlalchemy import NullPool, create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 
 from sessions_platform.settings import Settings, logs_are_json
-from sessions_platform.storage.postgres import embedded
-from sessions_platform.storage.postgres.roles import OWNER
 
 # As Dagster names them for `sessions-platform dev` and for workspace.yaml.
 LOCATION, REPOSITORY = "sessions_platform.definitions", "__repository__"
-_HAS_NO_TABLES = text("select to_regclass('instance_info') is null or to_regclass('job_ticks') is null")
+# The tables of Dagster's three storages that it makes first, and the one that it makes last.
+_HAS_TABLES = text("""
+select bool_and(to_regclass(name) is not null)
+from unnest(array['runs', 'instance_info', 'event_logs', 'jobs', 'job_ticks']) as name""")
 _LOCK = text("select pg_advisory_xact_lock(hashtextextended('sessions_platform/dagster', 0))")
 _NOT_RESTARTED = {"dagster/max_retries": "0"}
 
@@ -71,18 +73,28 @@ def _with_json_lines(run: dg.DagsterRun) -> dg.DagsterRun:
 
 
 @contextmanager
-def _making_tables_alone(postgres_url: str) -> Iterator[None]:
-    """Where there are no tables yet, let no other process make them meanwhile: Dagster fails if several hosts do.
+def _making_tables_alone(postgres_url: str) -> Iterator[bool]:
+    """Whether tables are missing; then no other process makes them meanwhile: Dagster fails if several hosts do.
 
     A database that can't be reached is left to Dagster, which tries it again and says why.
     """
     engine = create_engine(postgres_url, poolclass=NullPool)
     with ExitStack() as stack:
+        are_missing = True
         with suppress(OperationalError):
             connection = stack.enter_context(engine.begin())
-            if connection.scalar(_HAS_NO_TABLES):
+            are_missing = not connection.scalar(_HAS_TABLES)
+            if are_missing:
                 connection.execute(_LOCK)
-        yield
+        yield are_missing
+
+
+def _embedded_url(home: Path) -> str:
+    """Imported here, because it brings psycopg, which Dagster's own processes need for nothing else."""
+    from sessions_platform.storage.postgres import embedded
+    from sessions_platform.storage.postgres.roles import OWNER
+
+    return embedded.attach(home).url("dagster", OWNER)
 
 
 class InstanceStorage(DagsterPostgresStorage):
@@ -93,8 +105,9 @@ class InstanceStorage(DagsterPostgresStorage):
     """
 
     def __init__(self, postgres_url: str, inst_data: Any = None) -> None:
-        with _making_tables_alone(postgres_url):
-            super().__init__(postgres_url, inst_data=inst_data)
+        with _making_tables_alone(postgres_url) as are_missing:
+            # Dagster looks for its tables thrice, by a connection each, in every process that starts.
+            super().__init__(postgres_url, should_autocreate_tables=are_missing, inst_data=inst_data)
         self._run_storage = _RunStorage(postgres_url, should_autocreate_tables=False)  # the other one has made them
 
     @classmethod
@@ -110,7 +123,7 @@ class InstanceStorage(DagsterPostgresStorage):
     ) -> Self:
         """The storage, as the environment configures it."""
         settings = Settings.from_environment()
-        url = settings.dagster_postgres_url or embedded.attach(settings.home).url("dagster", OWNER)
+        url = settings.dagster_postgres_url or _embedded_url(settings.home)
         # dagster-postgres speaks psycopg2, and SQLAlchemy 2.1 takes a plain postgresql:// for psycopg 3.
         with_driver = make_url(url).set(drivername="postgresql+psycopg2")
         storage = cls(with_driver.render_as_string(hide_password=False), inst_data=inst_data)

@@ -96,3 +96,10 @@ def test_dev_starts_dagster_without_importing_it_first(tmp_path: Path) -> None:
     packages = imported(tmp_path, "dev")
     assert (tmp_path / "dagster" / "dagster.yaml").exists()
     assert {"dagster", "pandera", "pandas", "polars", "pyarrow", "psycopg"}.intersection(packages) == set()
+
+
+def test_dagsters_webserver_and_daemon_import_no_second_driver_of_postgresql() -> None:
+    code = "import sys, sessions_platform.orchestration.instance_storage; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "dagster_postgres" in done.stdout.split()
+    assert {"psycopg", "polars", "numpy"}.intersection(done.stdout.split()) == set()

@@ -4,6 +4,7 @@ import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
+from dagster import AssetKey
 from psycopg import connect
 from sqlalchemy import make_url
 
@@ -34,5 +35,8 @@ def test_who_finds_no_tables_waits_while_another_makes_them(settings: Settings, 
         with connect(url) as making:
             making.execute(str(instance_storage._LOCK).encode())
             assert InstanceStorage(with_driver).run_storage.get_runs() == []  # the tables are there: nobody waits
+        watching.execute("drop table event_logs")  # as of a host that was killed before it had made all
+        assert not InstanceStorage(with_driver).event_log_storage.has_asset_key(AssetKey("any"))
+        assert watching.execute("select to_regclass('event_logs')").fetchone() != (None,)
     with administrator.committing() as connection:
         connection.execute(f"drop database {NAME} with (force)".encode())
