@@ -1,4 +1,10 @@
-"""Where visits come from: hosts of search engines, networks, assistants, mail, shops, the site itself and others."""
+"""Where visits come from: hosts of search engines, networks, assistants, mail, shops, the site itself and others.
+
+What assistants and t.co are is as in AIAssistants.yml and Socials.yml of matomo-org/searchengine-and-social-list, of
+which nothing is shipped; shops and video sites are groups of their own in GA4's source categories, as
+seeds/ga4_source_categories.csv of Velir/dbt-ga4 has them. The other values are ours, by what a host offers: to that
+file mail.google.com is a search engine, and here it is mail.
+"""
 
 import polars as pl
 import pytest
