@@ -51,7 +51,8 @@ def dev(port: Annotated[int, typer.Option(help="Port of the UI, on the loopback 
     if find_spec("dagster_webserver") is None:
         raise MissingExtraError("dagster-webserver", "ui")
     home = dagster_home(Settings.from_environment(), os.environ)
-    command = [sys.executable, "-m", "dagster", "dev", "-m", "sessions_platform.definitions"]
+    python = [sys.executable, "-W", "ignore:Function `dev_command` is superseded"]  # nobody can act on it
+    command = [*python, "-m", "dagster", "dev", "-m", "sessions_platform.definitions"]
     if logs_are_json(os.environ):
         command += ["--log-format", "json"]
     say(f"The UI opens at http://127.0.0.1:{port}")
