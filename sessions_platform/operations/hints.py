@@ -1,4 +1,4 @@
-"""What is likely wrong with a stream: no file was found, or nearly all rows are rejected, or more than it allows.
+"""What is likely wrong with a stream: no file is found, one can't be read, or too many rows are rejected.
 
 Here belongs which streams and landing partitions a hint is given about. Not here: the causes of rejections
 (`likely_causes.py`), what lies near the landing files that were looked for (`sources`), and where hints are shown.
@@ -38,7 +38,7 @@ def hints(context: StreamContext, found: Found, landings: Sequence[LandingVersio
     """
     return [
         *_nothing_found(context, found),
-        *islice(_nearly_all_rejected(context, landings), _MOST_HINTS),
+        *islice(_with_one_cause(context, landings), _MOST_HINTS),
         *islice(_above_thresholds(context, landings), _MOST_HINTS),
         *_old_columns(context),
         *_no_pages(context.stream),
@@ -73,12 +73,12 @@ def _nothing_found(context: StreamContext, found: Found) -> Iterator[str]:
         yield context.source.near()
 
 
-def _nearly_all_rejected(context: StreamContext, landings: Sequence[LandingVersion]) -> Iterator[str]:
-    """A sentence for each code that nearly all rows of some partitions have; its samples are of the newest one."""
+def _with_one_cause(context: StreamContext, landings: Sequence[LandingVersion]) -> Iterator[str]:
+    """A sentence for each code of files, or of nearly all rows of partitions; its samples are of the newest one."""
     by_code: dict[str, list[LandingVersion]] = {}
     for landing in reversed(landings):
         for code, rows in landing.rejected_by_reason.items():
-            if is_nearly_all(code, rows, landing.raw_rows):
+            if need_attention(code, rows, landing.raw_rows):
                 by_code.setdefault(code, []).append(landing)
     for code, affected in by_code.items():
         samples = _samples(context, affected[0].landing_partition, code)
@@ -101,9 +101,9 @@ def _above_thresholds(context: StreamContext, landings: Sequence[LandingVersion]
             )
 
 
-def is_nearly_all(code: str, rows: int, of: int) -> bool:
-    """Whether so many rows of a landing partition have one reason that it has one cause; a file's one row counts."""
-    return rows >= _NEARLY_ALL * of and (rows >= _FEWEST_ROWS or code == Code.unreadable_file)
+def need_attention(code: str, rows: int, of: int) -> bool:
+    """Whether rows with one reason have one cause: nearly all of a landing partition do, or one is a whole file."""
+    return code == Code.unreadable_file or rows >= max(_NEARLY_ALL * of, _FEWEST_ROWS)
 
 
 def _where(affected: Sequence[LandingVersion], code: str) -> str:
@@ -127,7 +127,10 @@ def _samples(context: StreamContext, landing_partition: str, code: str | None) -
     wanted = {"status": Status.open, "code": code, "landing_partition": landing_partition, "limit": _SAMPLES}
     with context.database.transaction(read_only=True) as connection:
         rows = context.dead_letters.find(connection, **wanted)
-    return [RejectedSample(_text(row["payload"], row["payload_encoding"]), row["reasons"]) for row in rows]
+    return [
+        RejectedSample(_text(row["payload"], row["payload_encoding"]), row["reasons"], row["source_uri"])
+        for row in rows
+    ]
 
 
 def _text(payload: str, encoding: str) -> str:

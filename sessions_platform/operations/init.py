@@ -85,8 +85,7 @@ def propose(name: str, files: Sequence[Path], settings: Settings, folder: Path |
     kind = kind_of_files(named, settings.scratch)
     sample = sample_of(kind.files, kind.options)
     if not sample.rows:
-        why = f": {sample.reason}" if sample.reason else ""
-        raise UserError(f"{named[0]}: it seems to be {kind.says}, but no row can be decoded{why}.")
+        raise UserError(f"{named[0]}: it seems to be {kind.says}, but {_without_rows(sample)}.")
     paths = [Path(os.path.normpath(each.absolute())) for each in named]
     draft = _drafted(name, kind, sample, paths, folder, settings)
     if draft.missing:
@@ -99,6 +98,15 @@ def propose(name: str, files: Sequence[Path], settings: Settings, folder: Path |
     counted = silences(in_order.events) if in_order.events.height else None
     warnings = (*proposal.warnings, *_left(tried))
     return replace(proposal, warnings=warnings, shown=shown, tried=tried, silences=counted)
+
+
+def _without_rows(sample: Sample) -> str:
+    if not sample.read:
+        return "it has no row. Fix: name a file with events"
+    if not sample.reason:
+        return "no row can be decoded. Fix: name another file"
+    fix = "" if ". Fix: " in sample.reason else ". Fix: name another file"
+    return f"no row can be decoded: {sample.reason}{fix}"
 
 
 def _drafted(

@@ -62,10 +62,11 @@ _PART_OF_JSON = re.compile(r'^\s*([\[\]{}],?|\{.*\},|"[^"]*"\s*:.*)\s*$')
 
 @dataclass(frozen=True)
 class RejectedSample:
-    """A rejected row: its payload as text, and its reasons with `code`, `column`, `rule` and `value`."""
+    """A rejected row: its payload as text, its reasons with `code`, `column`, `rule` and `value`, and its file."""
 
     payload: str
     reasons: Sequence[Mapping[str, Any]]
+    source_uri: str
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ class _Case:
     values: Sequence[str]
     payloads: Sequence[str]
     fields: Sequence[str]
+    source_uri: str  # of the first sample
 
     @property
     def value(self) -> str:
@@ -109,7 +111,8 @@ def _case(code: str, samples: Sequence[RejectedSample], stream: Stream, fields: 
     ((column, _),) = Counter(str(reason["column"]) for _, reason in found).most_common(1)
     alike = [(payload, reason) for payload, reason in found if reason["column"] == column]
     values = [_plain(reason["value"]) for _, reason in alike if reason["value"] is not None]
-    return _Case(stream, column, alike[0][1]["rule"], values, [payload for payload, _ in alike], fields)
+    payloads = [payload for payload, _ in alike]
+    return _Case(stream, column, alike[0][1]["rule"], values, payloads, fields, samples[0].source_uri)
 
 
 def _plain(value: str) -> str:
@@ -262,7 +265,7 @@ def _json(text: str) -> Any:
 
 def _unreadable(case: _Case) -> tuple[str, str]:
     reason, _, fix = case.rule.partition(". Fix: ")
-    return f"the first file: {reason}", fix or "deliver it again"
+    return f"the first file, {case.source_uri}: {reason}", fix or "deliver it again"
 
 
 def _before_start(case: _Case) -> tuple[str, str]:

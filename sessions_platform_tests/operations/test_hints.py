@@ -52,6 +52,18 @@ def test_a_partition_above_a_threshold_is_told_until_somebody_has_decided(tmp_pa
     assert status(context)["hints"] == []
 
 
+def test_one_file_that_cant_be_read_is_told_among_many_good_rows(tmp_path: Path, settings: Settings) -> None:
+    context = open_folder(tmp_path, settings, source={"files": "in/{partition:%Y-%m-%d}/*"})
+    (tmp_path / "in" / "2026-01-01").mkdir(parents=True)
+    (tmp_path / "in" / "2026-01-01" / "a").write_text("".join(event(id=f'"{n}"') + "\n" for n in range(20)))
+    (tmp_path / "in" / "2026-01-01" / "b").write_bytes(b"\x1f\x8bno gzip")
+    ingest_and_publish(context, "2026-01-01")
+    (hint,) = status(context)["hints"]
+    assert hint.startswith(
+        "1 of 21 rows of 2026-01-01 are rejected as unreadable_file: the first file, in/2026-01-01/b: "
+    )
+
+
 def test_a_page_that_is_called_otherwise_is_told(tmp_path: Path, settings: Settings) -> None:
     columns = {name: column for name, column in PLAIN["columns"].items() if name != "page_url"}
     (tmp_path / "2026-01-01").mkdir()

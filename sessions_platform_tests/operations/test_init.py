@@ -111,6 +111,8 @@ def test_what_could_not_be_told_is_a_sentence_and_a_line_to_fill_in(tmp_path: Pa
     ("content", "sentence"),
     [
         (b"", "it is empty"),
+        (b"user;ts\n", r"a header, but it has no row\. Fix: name a file with events"),
+        (b"\x1f\x8bno gzip", r"no gzip data.*Fix: name a file that is whole"),
         (b"hello world\nof no kind\n", "it is none of JSON, CSV, an access log, W3C or logfmt"),
         (b"%PDF-1.7\n", "it is a PDF"),
         ("user,ts\n".encode("utf-16"), "it is a file in UTF-16"),

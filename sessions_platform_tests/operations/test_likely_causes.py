@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sessions_platform.operations.hints import is_nearly_all
+from sessions_platform.operations.hints import need_attention
 from sessions_platform.operations.likely_causes import RejectedSample, likely_cause
 from sessions_platform.transforms.rejections import payload_bytes
 from sessions_platform_tests.ingested import validate_file
@@ -128,7 +128,7 @@ def test_a_field_that_no_row_has_is_told_beside_those_that_they_have(
     assert cause(tmp_path, NDJSON, [json.dumps(row)], "missing_identity", ["user"]).startswith(said)
     reason = {"code": "missing_identity", "column": "user_id", "rule": "not null", "value": None}
     of_csv = stream(source=csv(fields))  # of which a payload has no names
-    assert likely_cause("missing_identity", [RejectedSample("1,2", [reason])], of_csv, fields).startswith(said)
+    assert likely_cause("missing_identity", [RejectedSample("1,2", [reason], "a")], of_csv, fields).startswith(said)
 
 
 def test_a_value_that_breaks_a_rule_is_told_beside_the_rule(tmp_path: Path) -> None:
@@ -138,16 +138,16 @@ def test_a_value_that_breaks_a_rule_is_told_beside_the_rule(tmp_path: Path) -> N
 
 
 def test_a_file_that_can_not_be_read_is_told_with_its_own_fix() -> None:
-    sample = RejectedSample("copy", [{"code": "unreadable_file", "column": "", "rule": "a. Fix: b", "value": None}])
-    assert likely_cause("unreadable_file", [sample], stream()) == "the first file: a. Fix: b."
+    reason = {"code": "unreadable_file", "column": "", "rule": "a. Fix: b", "value": None}
+    sample = RejectedSample("copy", [reason], "in/x.csv")
+    assert likely_cause("unreadable_file", [sample], stream()) == "the first file, in/x.csv: a. Fix: b."
 
 
-def test_one_cause_is_looked_for_where_nearly_all_rows_have_one_reason() -> None:
-    assert is_nearly_all("malformed", 90, 100)
-    assert not is_nearly_all("malformed", 89, 100)
-    assert not is_nearly_all("malformed", 9, 9)
-    assert is_nearly_all("unreadable_file", 1, 1)
-    assert not is_nearly_all("unreadable_file", 1, 100)
+def test_one_cause_is_looked_for_where_nearly_all_rows_have_one_reason_and_of_each_file() -> None:
+    assert need_attention("malformed", 90, 100)
+    assert not need_attention("malformed", 89, 100)
+    assert not need_attention("malformed", 9, 9)
+    assert need_attention("unreadable_file", 1, 100)
 
 
 def cause(
@@ -158,7 +158,7 @@ def cause(
     content = "".join(f"{row}\n" for row in rows).encode()
     rejected = validate_file(tmp_path / "file", content, of).rejected
     samples = [
-        RejectedSample(payload_bytes(row["payload"], row["payload_encoding"]).decode(), row["reasons"])
+        RejectedSample(payload_bytes(row["payload"], row["payload_encoding"]).decode(), row["reasons"], "a")
         for row in rejected.iter_rows(named=True)
     ]
     assert samples

@@ -229,6 +229,11 @@ def test_a_query_is_read_only(database: Database, administrator: Database, state
     assert database.query(f"select * from {table}") == [{"number": 1}]
 
 
+def test_a_query_of_a_table_that_is_not_there_says_when_it_is(database: Database) -> None:
+    with pytest.raises(QueryError, match=r'(?s)"nowhere" does not exist.*\nFix: '):
+        database.query("select * from nowhere")
+
+
 def test_a_reader_with_the_snapshot_of_another_sees_what_that_one_sees(
     database: Database, administrator: Database
 ) -> None:

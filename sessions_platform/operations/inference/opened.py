@@ -132,7 +132,7 @@ def _beginning(file: Path, handle: io.FileIO, name: str) -> tuple[bytes, bool]:
                 break
     except CorruptDataError as corrupt:
         if not text:
-            raise UserError(f"{file}: {corrupt}.") from None
+            raise UserError(f"{file}: {corrupt}. Fix: name a file that is whole.") from None
         is_whole = False
     if not text.strip():
         raise UserError(f"{file}: it is empty, so nothing can be told of it. Fix: name a file with events.")

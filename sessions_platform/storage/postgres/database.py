@@ -39,6 +39,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Database", "QueryError", "UnreachableError", "is_transient", "lock"]
 
+_TABLES_ARE_MADE = (
+    "Fix: correct its name; a stream has its tables once something is ingested, and `sessions-platform status` shows "
+    "the streams."
+)
+
 
 class Database:
     """PostgreSQL: the server that the settings name, else the embedded one, started when first needed.
@@ -193,6 +198,8 @@ class Database:
         except psycopg.OperationalError as error:
             error.args = (self._explained(error),)
             raise
+        except errors.UndefinedTable as error:
+            raise QueryError(f"{str(error).strip()}\n{_TABLES_ARE_MADE}") from None
         except psycopg.Error as error:
             raise QueryError(str(error).strip()) from None
 
