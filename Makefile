@@ -16,9 +16,10 @@ UV_VERSION := $(shell sed -n 's/^uv==\([0-9.]*\).*/\1/p' uv-requirements.txt)
 UV_KEPT := UV_CACHE_DIR UV_CONCURRENT_% UV_DEFAULT_INDEX UV_INDEX UV_INDEX_% UV_HTTP_% \
   UV_INSECURE_HOST UV_LINK_MODE UV_NATIVE_TLS UV_SYSTEM_CERTS
 $(foreach name,$(filter-out $(UV_KEPT),$(filter UV_%,$(.VARIABLES))),$(eval unexport $(name)))
-# With the last of these each of the many processes of the tests would compile its libraries anew.
+# With the last but one each of the many processes of the tests would compile its libraries anew; with the
+# last, output that waits to be written, as it does for everybody else, would not be tested.
 unexport CONDA_PREFIX PIP_PREFIX PIP_TARGET PIP_USER PYTHONHOME PYTHONPATH PYTHONSAFEPATH VIRTUAL_ENV \
-  PYTHONDONTWRITEBYTECODE
+  PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED
 export UV_PYTHON_DOWNLOADS := never
 # A company's own certificate authority is in the system's store; where there is none, uv brings its own.
 export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/ssl/cert.pem /etc/pki/tls/cert.pem),true,false)

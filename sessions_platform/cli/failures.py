@@ -66,6 +66,10 @@ def _to_the_last_byte(command: Callable[[], object]) -> None:
     except SystemExit:
         _flush()
         raise
+    except OSError as error:
+        if _is_full_output(error):
+            terminal.discard_output()  # else Python tries once more as it ends
+        raise
     _flush()
 
 
@@ -78,6 +82,10 @@ def _flush() -> None:
     except OSError:
         terminal.discard_output()  # else Python tries once more as it ends
         raise
+
+
+def _is_full_output(error: OSError) -> bool:
+    return error.errno in _FULL and error.filename is None
 
 
 def _report(error: Exception, attempt: int) -> None:

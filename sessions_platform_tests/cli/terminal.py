@@ -81,7 +81,8 @@ def command(*arguments: str) -> list[str]:
 
 def environment(home: Path, **others: str) -> dict[str, str]:
     """This process's environment for a home of its own, with nothing that asks for colours or a size."""
-    unwanted = {"NO_COLOR", "CI", "COLUMNS", "LINES", "TERM", "FORCE_COLOR", "PYTHONDONTWRITEBYTECODE"}
+    unwanted = {"NO_COLOR", "CI", "COLUMNS", "LINES", "TERM", "FORCE_COLOR"}
+    unwanted |= {"PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"}
     kept = {name: value for name, value in os.environ.items() if name not in unwanted}
     return {**kept, "TERM": "xterm-256color", "SESSIONS_HOME": str(home), **others}
 
