@@ -10,6 +10,7 @@ import itertools
 import random
 import shutil
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -117,10 +118,12 @@ class Comparison:
         self._partitions: dict[str, Partition] = {}
         self._rejected_at: dict[str, dict[str, datetime]] = {}
         self._counter = itertools.count(1)
+        self._kept_open = ExitStack()  # a connection of each context: a thousand would be opened otherwise
         self.last_stale: list[str] = []  # session partitions, at the last comparison
         self.change(self.variant)
 
     def close(self) -> None:
+        self._kept_open.close()
         self.environment.connection.execute(SQL("drop schema if exists {} cascade").format(Identifier(self.name)))
         for table in _LEDGER:
             sql = SQL("delete from {} where stream = %s").format(Identifier("sessions_platform", table))
@@ -141,7 +144,9 @@ class Comparison:
 
     def _open(self, variant: StreamVariant) -> StreamContext:
         settings = replace(self.environment.settings, memory=variant.memory)
-        return StreamContext.open(variant.stream(self.name), settings, self.source)
+        context = StreamContext.open(variant.stream(self.name), settings, self.source)
+        self._kept_open.enter_context(context.database.kept_open())
+        return context
 
     def uri(self, landing_partition: str, name: str) -> str:
         """Of a file of this landing partition."""

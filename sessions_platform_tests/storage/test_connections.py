@@ -234,6 +234,15 @@ def test_what_an_error_leaves_is_rolled_back_and_not_kept(database: Database) ->
         assert not has(database, "unkept")
 
 
+def test_one_that_the_server_has_ended_meanwhile_is_replaced(database: Database, administrator: Database) -> None:
+    with database.kept_open():
+        kept = backend(database)
+        with administrator.transaction() as connection:
+            ended = connection.execute("select pg_terminate_backend(%s, 10000)", [kept]).fetchone()
+        assert ended == (True,)
+        assert backend(database) != kept
+
+
 def test_no_connection_is_left_behind(database: Database) -> None:
     with database.kept_open():
         with database.transaction() as outer, database.transaction() as inner:

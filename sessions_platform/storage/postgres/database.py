@@ -112,8 +112,9 @@ class Database:
     def kept_open(self) -> Iterator[None]:
         """Have the transactions of this thread that follow each other share a connection, until the block ends.
 
-        For commands that ask many small questions, of which each is answered sooner than a connection is made.
-        Temporary tables and settings of the session stay from one to the next.
+        For whoever asks many small questions, of which each is answered sooner than a connection is made. One that was
+        lost since its last transaction is replaced. Temporary tables and settings of the session stay from one to the
+        next.
         """
         if hasattr(self._kept, "idle"):
             yield
@@ -228,7 +229,7 @@ class Database:
     def _for_a_transaction(self) -> Iterator[psycopg.Connection]:
         """A connection that is committed at the end; closed then, too, or kept open for the next transaction."""
         idle: list[psycopg.Connection] | None = getattr(self._kept, "idle", None)
-        connection = idle.pop() if idle else self._connect()
+        connection = (_if_it_answers(idle.pop()) if idle else None) or self._connect()
         with ExitStack() as closing:
             closing.enter_context(connection)
             yield connection
@@ -261,6 +262,17 @@ def dagster_database(settings: Settings) -> Database:
     """The database of Dagster's own storage: the one that the settings name, else one of the embedded server."""
     url = settings.dagster_postgres_url or embedded.attach(settings.home).url("dagster", OWNER)
     return Database(replace(settings, warehouse_url=url), "DAGSTER_POSTGRES_URL")
+
+
+def _if_it_answers(connection: psycopg.Connection) -> psycopg.Connection | None:
+    """The connection outside of a transaction; None where the server has ended it, or was itself ended."""
+    try:
+        connection.execute("select 1")
+        connection.rollback()
+    except psycopg.OperationalError:
+        connection.close()
+        return None
+    return connection
 
 
 def _read_only(connection: psycopg.Connection) -> None:
