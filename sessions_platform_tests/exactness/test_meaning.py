@@ -112,7 +112,7 @@ def test_the_scenario_detects_each_defect(
         run_scenario(environment)
 
 
-# An old data version takes the machine two minutes, and the scenario seconds.
+# An old data version of one enrichment takes the machine up to many minutes, and the scenario seconds.
 @pytest.mark.parametrize("defect", [link_forgotten, attribute_from_the_wrong_end], ids=lambda defect: defect.__name__)
 def test_the_machine_finds_defects(environment: Environment, monkeypatch: pytest.MonkeyPatch, defect: Defect) -> None:
     defect(monkeypatch)
