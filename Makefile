@@ -68,7 +68,7 @@ slow: setup ## Run the tests that are slow, in about forty minutes
 
 .PHONY: servers
 servers: setup ## Read from real servers (S3, Azure, Kafka …), which the tests install from their registries
-	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile -m servers
+	$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile -m servers --durations=25
 
 # In an environment of its own, of 2.4 GB. Where it can't be installed, its tests are skipped and say so.
 .PHONY: spark

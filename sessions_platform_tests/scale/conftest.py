@@ -29,9 +29,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def taken_in(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> ThousandDays:
     days = ThousandDays(settings.home, tmp_path_factory.mktemp("streams"))
     days.write()
-    ingest(days.context, PARTITIONS, RUN)
-    for partition in PARTITIONS:
-        publish(days.context, validated(days.context, partition), RUN)
+    with days.context.database.kept_open():
+        ingest(days.context, PARTITIONS, RUN)
+        for partition in PARTITIONS:
+            publish(days.context, validated(days.context, partition), RUN)
     return days
 
 
