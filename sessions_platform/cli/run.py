@@ -1,6 +1,7 @@
 """The commands that run jobs: `demo`, `dev`, `ingest`, `run`, `rebuild`."""
 
 import os
+import socket
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -41,7 +42,9 @@ def demo(
         run_demo(Settings.from_environment(), source)
 
 
-def dev(port: Annotated[int, typer.Option(help="Port of the UI, on the loopback interface.")] = 3000) -> None:
+def dev(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the UI, on the loopback interface.")] = 3000,
+) -> None:
     """Start the UI and the daemon, with schedules and sensors."""
     from importlib.util import find_spec
 
@@ -50,6 +53,7 @@ def dev(port: Annotated[int, typer.Option(help="Port of the UI, on the loopback 
 
     if find_spec("dagster_webserver") is None:
         raise MissingExtraError("dagster-webserver", "ui")
+    _raise_if_used(port)
     home = dagster_home(Settings.from_environment(), os.environ)
     python = [sys.executable, "-W", "ignore:Function `dev_command` is superseded"]  # nobody can act on it
     command = [*python, "-m", "dagster", "dev", "-m", "sessions_platform.definitions"]
@@ -59,6 +63,17 @@ def dev(port: Annotated[int, typer.Option(help="Port of the UI, on the loopback 
     environment = {**os.environ, "DAGSTER_HOME": str(home)}
     os.chdir(home)  # noqa: TID251  no other thread runs; Dagster warns of the dagster.yaml in any other folder
     os.execvpe(command[0], [*command, "-h", "127.0.0.1", "-p", str(port)], environment)
+
+
+def _raise_if_used(port: int) -> None:
+    """Raise UserError where the UI can't listen; Dagster would say so amid a traceback, once all has started."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the webserver does, just after another one
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            reason = f"the UI can't listen at port {port}: {error.strerror}"
+            raise UserError(f"{reason}. Fix: name another one, as in --port {port % 65535 + 1}.") from None
 
 
 def ingest(

@@ -5,6 +5,7 @@ here. They are looked for when the real command has ended, in a process of its o
 """
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Collection
@@ -93,7 +94,11 @@ def test_a_stream_costs_the_models_of_its_own_source_alone(tmp_path: Path) -> No
 
 
 def test_dev_starts_dagster_without_importing_it_first(tmp_path: Path) -> None:
-    packages = imported(tmp_path, "dev")
+    with socket.create_server(("127.0.0.1", 0)) as used:
+        port = str(used.getsockname()[1])
+        imported(tmp_path, "dev", "--port", port)
+        assert not (tmp_path / "dagster").exists()  # Dagster would find out that the port is used once it has started
+    packages = imported(tmp_path, "dev", "--port", port)
     assert (tmp_path / "dagster" / "dagster.yaml").exists()
     assert {"dagster", "pandera", "pandas", "polars", "pyarrow", "psycopg"}.intersection(packages) == set()
 
