@@ -148,7 +148,8 @@ def _folders_of_streams(home: Path, own: Path | None) -> tuple[Path, ...]:
     """The demo's stream is there where the demo was run, and as long as there are no others."""
     if own is None:
         return (DEMO_STREAMS,)
-    return (DEMO_STREAMS, own) if (home / DEMO_LANDING).is_dir() else (own,)
+    demo_was_run = os.path.isdir(home / DEMO_LANDING)  # noqa: PTH112  a home that can't be entered is told elsewhere
+    return (DEMO_STREAMS, own) if demo_was_run else (own,)
 
 
 # What the platform makes is for its owner alone, whatever the umask: it contains what users did.
@@ -172,8 +173,15 @@ def make_home(home: Path) -> None:
     """Make a home, for its owner alone.
 
     Root's can be passed through, though not listed: PostgreSQL refuses to run as root, and its user's data is inside.
+
+    Raises:
+        SettingsError: it can't be made.
     """
-    make_private_folder(home, PASSABLE_FOLDER if os.geteuid() == 0 else PRIVATE_FOLDER)
+    try:
+        make_private_folder(home, PASSABLE_FOLDER if os.geteuid() == 0 else PRIVATE_FOLDER)
+    except OSError as error:
+        fix = "name a folder that this user may make"
+        raise SettingsError(f"SESSIONS_HOME: {home} can't be made: {error.strerror}. Fix: {fix}.") from None
 
 
 def scanner_is_on(environment: Mapping[str, str]) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sessions_platform.memory_budget import MIB, MemoryBudget, available_bytes
-from sessions_platform.settings import BLOCK_BYTES, DEMO_LANDING, DEMO_STREAMS, Settings, SettingsError
+from sessions_platform.settings import BLOCK_BYTES, DEMO_LANDING, DEMO_STREAMS, Settings, SettingsError, make_home
 
 BLOCK = "SESSIONS_BLOCK_MB"
 
@@ -114,6 +114,14 @@ def test_the_demos_stream_is_there_without_others_and_where_the_demo_was_run(tmp
     assert Settings.from_environment(with_own).streams == (tmp_path / "streams",)
     (tmp_path / "home" / DEMO_LANDING).mkdir(parents=True)
     assert Settings.from_environment(with_own).streams == (DEMO_STREAMS, tmp_path / "streams")
+
+
+def test_a_home_that_cant_be_looked_at_is_told_where_it_is_used(tmp_path: Path) -> None:
+    home = tmp_path / ("a" * 300)  # no folder has such a name; root may look into all others
+    own = {"SESSIONS_HOME": str(home), "SESSIONS_STREAMS": str(tmp_path)}
+    assert Settings.from_environment(own).streams == (tmp_path,)
+    with pytest.raises(SettingsError, match=r"SESSIONS_HOME: .* can't be made: File name too long\. Fix: "):
+        make_home(home)
 
 
 @pytest.mark.parametrize("name", ["SESSIONS_HOME", "SESSIONS_LAKE", "SESSIONS_STREAMS"])

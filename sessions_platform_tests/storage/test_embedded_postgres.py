@@ -18,6 +18,7 @@ import psycopg
 import pytest
 
 import sessions_platform
+from sessions_platform.settings import SettingsError
 from sessions_platform.storage.postgres.embedded import EmbeddedPostgresError, account, attach, folders, programs
 from sessions_platform.storage.postgres.embedded import server as server_module
 
@@ -527,7 +528,7 @@ def test_a_platform_without_the_programs_says_what_to_do(home, monkeypatch):
 
 def test_a_home_that_cannot_be_made_is_an_error(open_folder):
     (open_folder / "a file").touch()
-    with pytest.raises(EmbeddedPostgresError, match="Not a directory"):
+    with pytest.raises(SettingsError, match="Not a directory"):
         attach(open_folder / "a file" / "home")
 
 
