@@ -1,4 +1,7 @@
-"""Nineteen years of commits, ingested in random slices: the sessions are correct after each of them."""
+"""Nineteen years of commits, ingested in random slices: the sessions are correct after each of them.
+
+Of daily session partitions there are thousands, so that these are compared at the end only.
+"""
 
 import gzip
 import json
@@ -24,7 +27,6 @@ pytestmark = [pytest.mark.data, pytest.mark.slow]
 
 SEED = 20260822
 SLICES = 10
-COMPARED_BY_DAY = (0, SLICES - 1)
 # Older than no commit. Some of them get several slices.
 LANDING_PARTITIONS = [f"2026-08-{day}" for day in range(23, 32)]
 COLUMNS = {
@@ -67,7 +69,7 @@ def slices(data: Path) -> Slices:
     ("cadence", "partition", "compared"),
     [
         pytest.param("monthly", "%Y-%m-01", range(SLICES), id="after every slice, with monthly session partitions"),
-        pytest.param("daily", "%Y-%m-%d", COMPARED_BY_DAY, id="after the first slice and the last, with daily ones"),
+        pytest.param("daily", "%Y-%m-%d", [SLICES - 1], id="after the last slice, with daily ones"),
     ],
 )
 def test_sessions_equal_those_computed_at_once_from_all_ingested_events(
