@@ -1,6 +1,7 @@
 """The commands that run jobs: `demo`, `dev`, `ingest`, `run`, `rebuild`."""
 
 import os
+import signal
 import socket
 import sys
 from datetime import datetime
@@ -62,6 +63,8 @@ def dev(
     say(f"The UI opens at http://127.0.0.1:{port}")
     environment = {**os.environ, "DAGSTER_HOME": str(home)}
     os.chdir(home)  # noqa: TID251  no other thread runs; Dagster warns of the dagster.yaml in any other folder
+    # A script's `dev &` ignores SIGINT, and Dagster does by SIGTERM what it does by that: nothing would end it.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.execvpe(command[0], [*command, "-h", "127.0.0.1", "-p", str(port)], environment)
 
 
