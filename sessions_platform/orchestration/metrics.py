@@ -104,8 +104,12 @@ class _PlatformCollector(Collector):
 
     def _from_dagster(self, streams: Streams | None) -> list[Sample]:
         self._dagster = self._dagster or dagster_database(self._settings)
-        with self._dagster.transaction(read_only=True) as connection:
-            return _existing(_read(DAGSTER_METRICS, connection), streams)
+        try:
+            with self._dagster.transaction(read_only=True) as connection:
+                return _existing(_read(DAGSTER_METRICS, connection), streams)
+        except psycopg.errors.UndefinedTable:
+            fix = "start the daemon or the webserver, or correct DAGSTER_POSTGRES_URL"
+            raise UserError(f"Dagster has made no tables in {self._dagster.shown} yet. Fix: {fix}.") from None
 
 
 class _Health:

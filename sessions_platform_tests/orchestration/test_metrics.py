@@ -19,6 +19,7 @@ from sessions_platform.operations.status import status
 from sessions_platform.orchestration.metrics import described, metric_table, registry
 from sessions_platform.orchestration.runs import runner
 from sessions_platform.settings import Settings
+from sessions_platform.storage.postgres.database import Database
 from sessions_platform_tests.orchestration.conftest import Home
 from sessions_platform_tests.servers.running import free_port
 
@@ -66,6 +67,16 @@ def of(found: Values, name: str, stream: str) -> dict[str, float]:
         for (metric, labels), measured in found.items()
         if metric == name and ("stream", stream) in labels
     }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def dagsters_tables(settings: Settings) -> None:
+    """Make the tables of Dagster's storage, as its first process does."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("SESSIONS_HOME", str(settings.home))
+        environment.delenv("DAGSTER_HOME", raising=False)
+        with runner(settings):
+            pass
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +161,17 @@ def test_a_server_that_is_down_is_a_metric_and_one_sentence(settings: Settings) 
         "sessions_platform_dagster_up",
     ]
     assert "s3cr3t" not in " ".join(told)
+
+
+def test_a_database_in_which_dagster_has_made_no_tables_is_a_metric_and_one_sentence(
+    settings: Settings, administrator: Database
+) -> None:
+    told: list[str] = []
+    elsewhere = replace(settings, dagster_postgres_url=administrator.url)
+    assert values(generate_latest(registry(elsewhere, told.append)).decode())["dagster_up", ()] == 0.0
+    (sentence,) = told
+    assert sentence.startswith("sessions_platform_dagster_up 0: Dagster has made no tables in ")
+    assert ". Fix: " in sentence
 
 
 def test_a_broken_stream_is_a_metric(home: Home) -> None:
