@@ -2,10 +2,11 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
+
+from sessions_platform_tests.servers.running import free_port
 
 _IN_PLACE_OF_DAGSTER = """
 import os, sys
@@ -18,10 +19,8 @@ main()
 
 
 def test_where_a_script_starts_it_in_the_background_it_can_be_ended(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = str(probe.getsockname()[1])
     done = subprocess.run(
-        [sys.executable, "-c", _IN_PLACE_OF_DAGSTER, port],
+        [sys.executable, "-c", _IN_PLACE_OF_DAGSTER, str(free_port())],
         env={**os.environ, "SESSIONS_HOME": str(tmp_path)},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),  # as shells do for what follows an &
         capture_output=True,

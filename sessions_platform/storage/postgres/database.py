@@ -6,6 +6,7 @@ Here: everything that is true of any table. Not here: how a connection is opened
 
 import hashlib
 import os
+import select
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -229,7 +230,7 @@ class Database:
     def _for_a_transaction(self) -> Iterator[psycopg.Connection]:
         """A connection that is committed at the end; closed then, too, or kept open for the next transaction."""
         idle: list[psycopg.Connection] | None = getattr(self._kept, "idle", None)
-        connection = (_if_it_answers(idle.pop()) if idle else None) or self._connect()
+        connection = (_unless_ended(idle.pop()) if idle else None) or self._connect()
         with ExitStack() as closing:
             closing.enter_context(connection)
             yield connection
@@ -264,12 +265,11 @@ def dagster_database(settings: Settings) -> Database:
     return Database(replace(settings, warehouse_url=url), "DAGSTER_POSTGRES_URL")
 
 
-def _if_it_answers(connection: psycopg.Connection) -> psycopg.Connection | None:
-    """The connection outside of a transaction; None where the server has ended it, or was itself ended."""
-    try:
-        connection.execute("select 1")
-        connection.rollback()
-    except psycopg.OperationalError:
+def _unless_ended(connection: psycopg.Connection) -> psycopg.Connection | None:
+    """An idle connection; None where its server has ended it: only then is there something to read of it."""
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    if poll.poll(0):
         connection.close()
         return None
     return connection
