@@ -160,7 +160,7 @@ def test_what_enrichments_read_and_made_of_a_user_is_erased_also_from_versions_b
     assert erase(context, [ANN])["left"] == []
     for word in asked[ANN]:
         assert holding(tmp_path, word) == []
-        assert holding(settings.lake, word) == []
+        assert holding(lake_of(context), word) == []
         assert in_tables(context, word) == []
     assert [row["ips"] for row in table(context)] == [asked["bob"][0]]
 
