@@ -23,7 +23,8 @@ DAYS = ("2026-01-01", "2026-01-05")
 def test_a_range_is_one_run_and_each_partition_has_metadata_of_its_own(
     home: Home, instance: dg.DagsterInstance
 ) -> None:
-    home.ingest(1, "a", ("ann", 0, "a"), ("bob", 0, "b"))
+    home.ingest(1, "a", ("ann", 0, "a"))
+    home.ingest(1, "c", ("bob", 0, "b"))
     home.ingest(3, "b", ("ann", 0, "c"))
     assert home.execute("materialize_all", *DAYS, instance).success
     assert len(instance.get_run_records()) == 1

@@ -113,3 +113,24 @@ def test_what_a_killed_run_had_only_found_is_read_in_the_partition_of_the_next_r
     log.messages.append(message(4))
     ingest(run(log), [NEXT_DAY], "run", current=NEXT_DAY)
     assert sorted(run(log).raw_events([DAY, NEXT_DAY]).scan().collect()["payload"]) == log.messages
+
+
+def test_of_a_run_that_is_killed_before_it_records_its_file_nothing_counts_and_no_file_is_written_again(
+    run: Callable[[Log], StreamContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = Log([message(0)])
+    context = run(log)
+
+    def die(*_: object, **__: object) -> None:
+        raise ConnectionError("killed")
+
+    with monkeypatch.context() as killed:
+        killed.setattr(type(context.ledger), "record_batch", die)
+        with pytest.raises(ConnectionError):
+            read(context)
+    folder = context.folder("raw_events", DAY)
+    (left,) = context.lake.filesystem.list(folder)
+    log.messages.append(message(1))  # the next run's file has other rows from the same offset on
+    assert read(run(log)) == log.messages
+    assert left in context.lake.filesystem.list(folder)
+    assert [file.path for file in context.ledger.files([DAY]) if file.path == left] == []

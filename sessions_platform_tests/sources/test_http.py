@@ -388,6 +388,16 @@ def test_a_page_without_its_total_is_told_with_the_fix(api: Api, body: bytes) ->
         HttpApi(stream_of(api, total="total")).unread({}, 10)
 
 
+@of(since={"param": "since", "field": "at"}, pages={"number": "page"})
+def test_records_that_an_api_gives_again_whatever_it_is_asked_for_count_once(api: Api, context: StreamContext) -> None:
+    ingest_and_publish(context, DAY_ONE)
+    ingest_and_publish(context, DAY_ONE)
+    assert "since" in api.asked[-1].params
+    assert len(payloads(context)) == 50
+    refresh(context)
+    assert [row["event_count"] for row in table(context)] == [25]
+
+
 @of(since={"param": "since", "field": "at"}, pages={"offset": "offset"})
 def test_a_sweep_of_many_pages_that_finds_nothing_newer_is_read_no_more(
     api: Api, context: StreamContext, monkeypatch: pytest.MonkeyPatch

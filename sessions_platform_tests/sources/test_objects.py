@@ -12,7 +12,7 @@ import sys
 import threading
 import zipfile
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -678,15 +678,24 @@ def test_objects_become_sessions_and_are_read_once(store: Disturbed, context: St
     assert len(table(context)) == 2
 
 
+@pytest.mark.parametrize("earlier", [timedelta(hours=1), timedelta(0)], ids=["before", "in the same second"])
 def test_an_object_that_was_written_before_the_last_look_and_is_listed_after_it_is_read(
-    store: Disturbed, context: StreamContext
+    store: Disturbed, context: StreamContext, earlier: timedelta
 ) -> None:
     store.put(late := f"{DAY}/a.ndjson", event(0))
     store.put(f"{DAY}/b.ndjson", event(5))
-    listed = store.list
-    store.list = lambda prefix=None: [[each for each in page if each["path"] != late] for page in listed(prefix)]
+    moment, listed = datetime(2026, 1, 1, 12, tzinfo=UTC), store.list_with_delimiter
+    hidden = {late}
+
+    def with_times(prefix: str | None = None) -> Any:
+        written = {late: moment - earlier}
+        found = [each for each in listed(prefix)["objects"] if each["path"] not in hidden]
+        return {"objects": [{**each, "last_modified": written.get(each["path"], moment)} for each in found]}
+
+    store.list_with_delimiter = with_times
     ingest_and_publish(context, "2026-01-01")
-    store.list = listed
+    assert context.raw_events(["2026-01-01"]).scan().collect().height == 1
+    hidden.clear()
     ingest_and_publish(context, "2026-01-01")
     found = context.raw_events(["2026-01-01"]).scan().collect()
     assert sorted(found["source_uri"]) == [f"{ROOT}/{DAY}/a.ndjson", f"{ROOT}/{DAY}/b.ndjson"]
