@@ -29,6 +29,7 @@ from sessions_platform.sources.base import (
     search,
     will_read,
 )
+from sessions_platform.sources.errors import OverwrittenSliceError
 from sessions_platform.storage.ledger.ledger import KnownFile, StaleCursorError, StaleWriteError
 
 _ATTEMPTS = 5
@@ -92,6 +93,7 @@ def ingest(
     Raises:
         BytesLostError: the rows of a slice do not add up to its text; nothing is recorded of it.
         OSError: the source or the lake is not available.
+            A slice that was overwritten in each of five attempts is `OverwrittenSliceError`, one of these.
         StaleWriteError: other runs read the same slices during each of five attempts.
     """
     context.prepare()
@@ -192,6 +194,8 @@ def _read_found(reading: _Reading, look: Callable[[Cursors], Found], *, in_round
 def _read_changed(reading: _Reading, slices: Sequence[Slice], cursors: Cursors, changes: _Changes) -> None:
     """Read and record the slices that are new or may have changed, and add what was read to `changes`.
 
+    One that was overwritten while it was read is read anew: nothing of it was recorded.
+
     Raises:
         StaleCursorError: another run has moved one of the cursors.
     """
@@ -205,7 +209,7 @@ def _read_changed(reading: _Reading, slices: Sequence[Slice], cursors: Cursors, 
         writer = RawFileWriter(context, list(known.values()), reading.run_id, tombstones, cursors, reading.last)
         try:
             _add_changed(context.source, writer, slices, known)
-        except StaleWriteError as stale:
+        except (StaleWriteError, OverwrittenSliceError) as stale:
             if attempt == _ATTEMPTS or isinstance(stale, StaleCursorError):
                 raise
         else:

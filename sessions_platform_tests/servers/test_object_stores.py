@@ -17,7 +17,7 @@ from sessions_platform.operations.status import status
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform.pipeline.ingest import ingest
 from sessions_platform.settings import Settings
-from sessions_platform.sources.errors import SourceRefusedError
+from sessions_platform.sources.errors import OverwrittenSliceError, SourceRefusedError
 from sessions_platform.sources.objects import copying
 from sessions_platform.sources.objects.source import ObjectSource
 from sessions_platform.sources.registry import open_source
@@ -80,10 +80,13 @@ def opened(tmp_path: Path) -> Opened:
     return source
 
 
-def contents(source: ObjectSource) -> dict[str, bytes]:
-    """The text of each object, by its name."""
+def contents(source: ObjectSource, *, is_announced: bool = False) -> dict[str, bytes]:
+    """The text of each object, by its name; large ones that were announced are read while they arrive."""
     found: dict[str, bytes] = {}
-    for slice_ in source.find():
+    slices = source.find()
+    if is_announced:
+        source.will_read(slices)
+    for slice_ in slices:
         blocks = list(source.read(slice_, lambda _: ""))
         lines = [(block["payload"] + block["line_terminator"]).to_list() for block in blocks]
         found[slice_.uri.rpartition("/")[2]] = b"".join(line for part in lines for line in part)
@@ -191,25 +194,47 @@ def test_an_object_that_is_overwritten_amid_its_bytes_is_one_version(
     assert read[0]["a.ndjson"] in ([OLD, NEW] if part > MB else [NEW])
 
 
+def test_an_object_that_is_overwritten_while_it_arrives_is_an_error_and_no_mixture(
+    s3: Bucket, proxy: Proxy, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copying, "PART_BYTES", MB)
+    s3.put(f"arriving/{DAY}/a.ndjson", OLD)
+    source = opened(s3, "arriving", proxy.port)
+    found = source.find()
+    proxy.disturb("stall", after=700_000, times=None)
+    with ThreadPoolExecutor() as pool:
+        reading = pool.submit(contents, source, is_announced=True)
+        assert proxy.met.wait(60)
+        s3.put(f"arriving/{DAY}/a.ndjson", NEW)
+        proxy.release()
+        with pytest.raises(OverwrittenSliceError, match=r"a\.ndjson was overwritten or deleted while it was read"):
+            reading.result(120)
+    assert source.find() != found
+    assert contents(source, is_announced=True) == {"a.ndjson": NEW}
+
+
+@pytest.mark.parametrize("is_announced", [False, True], ids=["copied", "while it arrives"])
 @pytest.mark.parametrize("fault", ["cut", "half-close"])
 def test_connections_that_break_off_again_and_again_lose_nothing(
-    s3: Bucket, proxy: Proxy, opened: Opened, fault: Any
+    s3: Bucket, proxy: Proxy, opened: Opened, monkeypatch: pytest.MonkeyPatch, fault: Any, is_announced: bool
 ) -> None:
+    monkeypatch.setattr(copying, "PART_BYTES", 3 * MB if is_announced else copying.PART_BYTES)
     s3.put(f"cut/{DAY}/a.ndjson", OLD)
     proxy.disturb(fault, after=2 * MB, times=None)
-    assert contents(opened(s3, "cut", proxy.port)) == {"a.ndjson": OLD}
+    assert contents(opened(s3, "cut", proxy.port), is_announced=is_announced) == {"a.ndjson": OLD}
     assert proxy.connections > len(OLD) // (2 * MB)
 
 
+@pytest.mark.parametrize("is_announced", [False, True], ids=["copied", "while it arrives"])
 def test_a_server_that_is_killed_amid_the_read_and_started_again_loses_nothing(
-    s3: Bucket, proxy: Proxy, opened: Opened, monkeypatch: pytest.MonkeyPatch
+    s3: Bucket, proxy: Proxy, opened: Opened, monkeypatch: pytest.MonkeyPatch, is_announced: bool
 ) -> None:
     monkeypatch.setattr(copying, "PART_BYTES", MB)
     s3.put(f"restarted/{DAY}/a.ndjson", OLD)
     proxy.disturb("stall", after=3 * MB // 2, times=None)
     read: list[dict[str, bytes]] = []
     source = opened(s3, "restarted", proxy.port, give_up_after="2m")
-    reading = threading.Thread(target=lambda: read.append(contents(source)))
+    reading = threading.Thread(target=lambda: read.append(contents(source, is_announced=is_announced)))
     reading.start()
     assert proxy.met.wait(60)
     s3.server.kill()

@@ -8,8 +8,12 @@ import gzip
 import io
 import itertools
 import json
+import os
+import random
 import sys
+import tempfile
 import threading
+import weakref
 import zipfile
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -31,13 +35,15 @@ from sessions_platform.operations.landing_files import place_files
 from sessions_platform.operations.preview import preview
 from sessions_platform.operations.status import status
 from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.pipeline.ingest import ingest
 from sessions_platform.settings import Settings
 from sessions_platform.sources.base import Reading, Slice
-from sessions_platform.sources.errors import SourceRefusedError, SourceUnavailableError
+from sessions_platform.sources.errors import OverwrittenSliceError, SourceRefusedError, SourceUnavailableError
 from sessions_platform.sources.files.in_memory import InMemory
 from sessions_platform.sources.files.source import FileSource
 from sessions_platform.sources.objects import copying
 from sessions_platform.sources.objects.ahead import Ahead
+from sessions_platform.sources.objects.arriving import Arriving
 from sessions_platform.sources.objects.source import ObjectSource
 from sessions_platform.sources.objects.store import open_store
 from sessions_platform.sources.registry import open_source
@@ -201,15 +207,18 @@ SAMPLES = {
     "b.ndjson.gz": gzip.compress(b'{"id": "3"}\n' * 5000),
     "broken.ndjson.gz": gzip.compress(b'{"id": "4"}\n' * 5000)[:-20],
     "empty.ndjson": b"",
-    "large.ndjson": b"".join(b'{"id": "%d"}\n' % n for n in range(200_000)),
+    "broken.large.ndjson.gz": gzip.compress(random.Random(0).randbytes(700_000))[:-20],
+    "large.ndjson": b"".join(b'{"id": "%d"}\n' % n for n in range(60_000)),
 }
 
 
+@pytest.mark.parametrize("is_announced", [False, True], ids=["copied", "while it arrives"])
 def test_an_object_has_the_rows_of_a_local_file_with_the_same_bytes(
     store: Disturbed,
     source_of: Callable[..., ObjectSource],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    is_announced: bool,
 ) -> None:
     monkeypatch.setattr(copying, "PART_BYTES", 300_000)
     folder = tmp_path / "files"
@@ -217,12 +226,16 @@ def test_an_object_has_the_rows_of_a_local_file_with_the_same_bytes(
     for name, sample in SAMPLES.items():
         store.put(f"{DAY}/{name}", sample)
         (folder / name).write_bytes(sample)
-    local = FileSource(stream_of(f"{folder}/*"), 1 << 16)
-    for here, there in zip(local.find(), source_of().find(), strict=True):
-        quarantined: list[bytes] = []
-        readings = [local.read(here, _kept(quarantined)), source_of().read(there, _kept(quarantined))]
+    local, source = FileSource(stream_of(f"{folder}/*"), 1 << 16), source_of()
+    found = source.find()
+    if is_announced:
+        source.will_read(found)
+    for here, there in zip(local.find(), found, strict=True):
+        kept: list[list[bytes]] = [[], []]
+        readings = [local.read(here, _kept(kept[0])), source.read(there, _kept(kept[1]))]
         assert rows(readings[0]) == rows(readings[1]), here.uri
         assert readings[0].digest == readings[1].digest
+        assert kept[0] == kept[1]
     assert (tmp_path / "scratch").exists()
     assert list((tmp_path / "scratch").iterdir()) == []  # copies have no names
 
@@ -275,6 +288,96 @@ def test_an_object_that_is_overwritten_while_it_is_read_is_one_version(
     assert source.find() != before
 
 
+@pytest.fixture
+def announced(
+    store: Disturbed, source_of: Callable[..., ObjectSource], monkeypatch: pytest.MonkeyPatch
+) -> tuple[ObjectSource, Slice]:
+    """A source, and an object of eight parts that will be read."""
+    monkeypatch.setattr(copying, "PART_BYTES", len(OLD) // 8 + 1)
+    store.put(f"{DAY}/a.ndjson", OLD)
+    source = source_of(store={"give_up_after": "60s"})
+    source.will_read(found := source.find())
+    return source, found[0]
+
+
+def test_a_large_object_is_read_while_it_arrives(store: Disturbed, announced: tuple[ObjectSource, Slice]) -> None:
+    source, slice_ = announced
+    has_rows, in_time = threading.Event(), list[bool]()
+    store.before_get = lambda count: in_time.append(has_rows.wait(10)) if count > 5 else None  # the listing, four parts
+    blocks = iter(source.read(slice_, never))
+    height = next(blocks).height
+    has_rows.set()
+    assert height + sum(block.height for block in blocks) == 60_000
+    assert in_time == [True] * 4
+    assert store.asked.count(f"get {DAY}/a.ndjson") == 8
+
+
+@pytest.mark.parametrize("ignores_conditions", [False, True], ids=["", "a server that ignores If-Match"])
+@pytest.mark.parametrize("then", [NEW, b""], ids=["overwritten", "deleted"])
+@pytest.mark.parametrize("at", [2, 7])
+def test_an_object_that_is_another_one_while_it_arrives_has_rows_of_one_version_or_ends_in_an_error(
+    store: Disturbed, announced: tuple[ObjectSource, Slice], at: int, then: bytes, ignores_conditions: bool
+) -> None:
+    source, slice_ = announced
+    store.ignores_conditions = ignores_conditions
+
+    def change(count: int) -> None:
+        if count == at + 1:
+            store.put(f"{DAY}/a.ndjson", then) if then else store.store.delete(f"{DAY}/a.ndjson")
+
+    store.before_get = change
+    before: list[bytes] = []
+
+    def read() -> None:
+        for block in source.read(slice_, never):
+            before.extend(block["payload"])
+
+    with pytest.raises(OverwrittenSliceError, match=r"a\.ndjson was overwritten or deleted while it was read\. Fix: "):
+        read()
+    assert set(before) <= {OLD.partition(b"\n")[0]}
+
+
+class Part(bytearray):
+    """What may be referred to weakly."""
+
+
+@given(
+    size=st.integers(0, 40),
+    part_bytes=st.integers(1, 9),
+    at_once=st.integers(1, 4),
+    places=st.lists(st.tuples(st.integers(1, 12), st.integers(0, 45)), max_size=12),
+)
+def test_whatever_is_read_of_an_object_while_it_arrives_is_what_is_there_and_few_parts_are_asked_for(
+    size: int, part_bytes: int, at_once: int, places: list[tuple[int, int]]
+) -> None:
+    body, asked, parts = bytes(range(size)), list[int](), list[weakref.ref[Part]]()
+
+    def fetch(start: int, end: int) -> Part:
+        asked.append(start // part_bytes)
+        part = Part(body[start:end])
+        parts.append(weakref.ref(part))
+        return part
+
+    def copied() -> io.FileIO:
+        with tempfile.TemporaryFile() as file:
+            file.write(body)
+            file.flush()
+            return io.FileIO(os.dup(file.fileno()))
+
+    with Arriving(size, "v", fetch, copied, part_bytes, at_once) as arriving:
+        furthest = 0
+        for length, start in places:
+            part = arriving.part(length, start)
+            assert body[start : start + length].startswith(part)
+            assert bool(part) == (start < size)
+            furthest = max(furthest, start if start < size else 0)
+            assert all(number < furthest // part_bytes + at_once for number in asked)
+            assert sum(part() is not None for part in parts) <= 2 * at_once  # each thread may be about to let one go
+    assert len(asked) == len(set(asked))
+    with pytest.raises(ValueError, match="closed"):
+        arriving.part(1, 0)
+
+
 def test_an_object_that_is_found_overwritten_where_its_bytes_broke_off_is_read_anew(
     store: Disturbed, source_of: Callable[..., ObjectSource]
 ) -> None:
@@ -320,7 +423,7 @@ def test_the_next_object_is_asked_for_while_the_one_before_it_is_read(
         assert ahead is None or asked[f"{DAY}/{ahead}.ndjson"].wait(60)
         heights[-1] += sum(block.height for block in blocks)
     assert heights == [60_000, 60_000, 120_000, 60_000]
-    assert [store.asked.count(f"get {DAY}/{name}.ndjson") for name in "abcd"] == [1, 1, 5, 1]
+    assert [store.asked.count(f"get {DAY}/{name}.ndjson") for name in "abcd"] == [1, 1, 4, 1]
 
 
 def test_what_was_fetched_ahead_is_not_read_for_another_version(
@@ -676,6 +779,26 @@ def test_objects_become_sessions_and_are_read_once(store: Disturbed, context: St
     ingest_and_publish(context, "2026-01-01")
     refresh(context)
     assert len(table(context)) == 2
+
+
+@pytest.mark.parametrize("then", [OLD, NEW, b""], ids=["as it was", "overwritten", "deleted"])
+def test_a_large_object_that_is_another_one_while_it_is_ingested_counts_in_one_version(
+    store: Disturbed, context: StreamContext, monkeypatch: pytest.MonkeyPatch, then: bytes
+) -> None:
+    monkeypatch.setattr(copying, "PART_BYTES", len(OLD) // 8 + 1)
+    store.put(f"{DAY}/a.ndjson", OLD)
+    is_to_change = iter([True])
+
+    def change(count: int) -> None:
+        if count >= 8 and next(is_to_change, False):
+            store.put(f"{DAY}/a.ndjson", then) if then else store.store.delete(f"{DAY}/a.ndjson")
+
+    store.before_get = change
+    assert ingest(context, ["2026-01-01"], "run")["2026-01-01"].rows == (60_000 if then else 0)
+    found = context.raw_events(["2026-01-01"]).scan().collect()
+    assert set(found["payload"]) == ({then.partition(b"\n")[0]} if then else set())
+    ingest(context, ["2026-01-01"], "run")
+    assert context.raw_events(["2026-01-01"]).scan().collect().height == found.height
 
 
 @pytest.mark.parametrize("earlier", [timedelta(hours=1), timedelta(0)], ids=["before", "in the same second"])

@@ -14,7 +14,7 @@ from typing import Any
 from sessions_platform.contracts.sources import FilesSource
 from sessions_platform.sources.base import Span
 from sessions_platform.sources.files.encoding_doubt import EncodingDoubt
-from sessions_platform.sources.files.in_memory import InMemory
+from sessions_platform.sources.files.served import ServedFile
 from sessions_platform.sources.formats.compression import Codec, codec_of, decompressed
 from sessions_platform.sources.formats.errors import CorruptDataError
 from sessions_platform.sources.formats.foreign import refuse_foreign
@@ -49,14 +49,14 @@ class FileContent:
 
     def __init__(
         self,
-        handle: io.FileIO | InMemory,
+        handle: io.FileIO | ServedFile,
         source: FilesSource,
         block_bytes: int,
         name: str = "",
         span: Span | None = None,
     ) -> None:
-        in_memory = isinstance(handle, InMemory)
-        size = handle.size if in_memory else os.fstat(handle.fileno()).st_size
+        is_served = isinstance(handle, ServedFile)
+        size = handle.size if is_served else os.fstat(handle.fileno()).st_size
         self.size = size if span is None or span.end is None else min(size, span.end)
         self.first_byte = span.first_byte if span else 0
         self.open_bytes = 0
@@ -66,7 +66,7 @@ class FileContent:
         self.preamble = b""
         self.text_bytes: int | None = None
         self._handle, self._name = handle, name
-        self._part = handle.part if in_memory else partial(os.pread, handle.fileno())
+        self._part = handle.part if is_served else partial(os.pread, handle.fileno())
         self._member = handle if isinstance(handle, MemberFile) else None
         self._encoding = source.encoding
         self._doubt = EncodingDoubt(source.encoding)
@@ -113,7 +113,7 @@ class FileContent:
         if self._member and (reason := self._member.refused or self._member.damage):
             raise CorruptDataError(reason)
         self.digest()
-        return self._handle.file() if isinstance(self._handle, InMemory) else self._handle
+        return self._handle.file() if isinstance(self._handle, ServedFile) else self._handle
 
     @property
     def warnings(self) -> list[str]:

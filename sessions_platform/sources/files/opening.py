@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from sessions_platform.contracts.sources import FilesSource
 from sessions_platform.sources.base import IN_ARCHIVE, Slice
-from sessions_platform.sources.files.in_memory import InMemory
 from sessions_platform.sources.files.paths import LandingPaths
+from sessions_platform.sources.files.served import ServedFile
 from sessions_platform.sources.files.tree import NOT_A_FILE, Skip
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Opener:
             raise vanished
         return io.FileIO(descriptor)
 
-    def to_read(self, slice_: Slice, path: Path) -> io.FileIO | InMemory:
+    def to_read(self, slice_: Slice, path: Path) -> io.FileIO | ServedFile:
         """The bytes of a slice for one reading; errors as of `content`."""
         return self.content(slice_, path)
 

@@ -17,7 +17,7 @@ from sessions_platform.contracts.sources import FilesSource
 from sessions_platform.settings import BLOCK_BYTES
 from sessions_platform.sources.base import Extent, Quarantine, Span
 from sessions_platform.sources.files.content import FileContent
-from sessions_platform.sources.files.in_memory import InMemory
+from sessions_platform.sources.files.served import ServedFile
 from sessions_platform.sources.formats.base import Format, RecordBlock
 from sessions_platform.sources.formats.errors import CorruptDataError
 from sessions_platform.sources.formats.typed.payloads import with_payloads
@@ -40,7 +40,7 @@ class FileReading:
         file_format: Format,
         quarantine: Quarantine,
         block_bytes: int = BLOCK_BYTES,
-        opened: Callable[[Path], io.FileIO | InMemory] = io.FileIO,
+        opened: Callable[[Path], io.FileIO | ServedFile] = io.FileIO,
         span: Span | None = None,
         *,
         may_grow: bool = False,

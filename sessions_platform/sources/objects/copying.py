@@ -3,7 +3,8 @@
 A small object is one answer, and stays in memory. Of a larger one the first answer says which version the object has.
 All other parts are asked for in that version (If-Match), and each answer's own version is compared, too, since some
 servers ignore the condition. Where the object was overwritten meanwhile, it is read anew. Not here: what it contains
-(`sources.files.reader`).
+(`sources.files.reader`). A large object that was announced may also be read while it arrives (`arriving`); where that
+one was overwritten meanwhile, whoever reads it has to begin anew.
 """
 
 import errno
@@ -18,7 +19,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sessions_platform.errors import UserError
 from sessions_platform.settings import make_private_folder
+from sessions_platform.sources.errors import OverwrittenSliceError
 from sessions_platform.sources.files.in_memory import InMemory
+from sessions_platform.sources.files.served import ServedFile
+from sessions_platform.sources.objects.arriving import Arriving
 from sessions_platform.sources.objects.failures import CutOffError, Failures, OverwrittenError
 from sessions_platform.sources.objects.listing import version_of
 
@@ -70,16 +74,16 @@ class Copier:
         taken = self.taken(key, place)
         return taken if isinstance(taken, ObjectCopy) else self._copy_of(taken, place)
 
-    def opened(self, key: str, place: str, body: Any = None) -> ObjectCopy | InMemory:
+    def opened(self, key: str, place: str, body: Any = None) -> ObjectCopy | ServedFile:
         """An object as it is to be read: of a small one the bytes in memory; arguments and errors as of `taken`.
 
         Args:
             key: of the object.
             place: its uri.
-            body: what `fetched` has given of it, if anything.
+            body: what `fetched` or `begun` has given of it, if anything.
         """
         taken = body if body is not None else self.taken(key, place)
-        if isinstance(taken, ObjectCopy):
+        if isinstance(taken, ObjectCopy | Arriving):
             return taken
         version = taken.version
         return InMemory(taken.body, lambda body: self._copy_of(ObjectBody(body, version), place))
@@ -93,6 +97,46 @@ class Copier:
             return self._given(key, place, meta, body)
         except (BaseError, OSError, CutOffError, OverwrittenError, UserError):
             return None  # it is said when it is read
+
+    def begun(self, key: str, place: str) -> Arriving | None:
+        """A large object, of which the first parts are on their way; None where it can't be had, or is not large.
+
+        Its reading raises OverwrittenSliceError where the object has another version by then, or is gone.
+        """
+        from obstore.exceptions import BaseError
+
+        store = self._store()
+        try:
+            first = store.get(key, options={"range": (0, PART_BYTES)})
+        except (BaseError, OSError):
+            return None  # it is said when it is read
+        meta = first.meta
+        if is_small(meta["size"]):
+            return None
+        beginning = [first]
+
+        def fetch(start: int, end: int) -> Any:
+            if start == 0 and beginning:  # its answer is there already; where it breaks off it is asked for again
+                with suppress(BaseError, OSError, CutOffError):
+                    return _whole(beginning.pop().bytes(), end)
+            return self._pinned(lambda: self._asked_part(key, place, meta, start, end), place)
+
+        def copied() -> ObjectCopy:
+            ranges = [(0, meta["size"])]
+            return self._pinned(
+                lambda: self._filled(version_of(meta), lambda file: self.fill(file, key, place, meta, ranges)), place
+            )
+
+        return Arriving(meta["size"], version_of(meta), fetch, copied, PART_BYTES, _AT_ONCE)
+
+    def _pinned(self, work: "Callable[[], Any]", place: str) -> Any:
+        """What work returns that asks for one version. Raises OverwrittenSliceError where there is none by now."""
+        try:
+            return work()
+        except (OverwrittenError, FileNotFoundError):
+            raise OverwrittenSliceError(
+                f"{place} was overwritten or deleted while it was read. Fix: write an object once, as whole."
+            ) from None
 
     def taken(self, key: str, place: str) -> "ObjectCopy | ObjectBody":
         """The bytes of a small object; a copy of a larger one.
@@ -157,14 +201,16 @@ class Copier:
             OverwrittenError: the object has another version; the file may have some of the ranges.
             FileNotFoundError: and the others of `copied`.
         """
-        store = self._store()
+        self._store()
 
         def copy(part: tuple[int, int]) -> None:
             start, end = part
-            body = self._failures.asked(lambda: _part(store, key, meta, start, end), place)
-            self._write(file, body, start, place)
+            self._write(file, self._asked_part(key, place, meta, start, end), start, place)
 
         _all_at_once(copy, [part for start, end in ranges for part in _parts(start, end)])
+
+    def _asked_part(self, key: str, place: str, meta: Any, start: int, end: int) -> Any:
+        return self._failures.asked(lambda: _part(self._store(), key, meta, start, end), place)
 
     def empty(self) -> ObjectCopy:
         """A file for a copy."""
