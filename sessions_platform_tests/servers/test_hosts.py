@@ -1,14 +1,21 @@
 """Hosts that share the lake, the database and Dagster's storage, and nothing else: the same sessions as from one."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from subprocess import Popen
 
 import pytest
 
+from sessions_platform.orchestration.dagster_home import dagster_home
+from sessions_platform.storage.ledger.run_heartbeats import RunHeartbeats
+from sessions_platform_tests.faults.workload import STREAM
 from sessions_platform_tests.pipeline.steps import run_pending
+from sessions_platform_tests.servers.host_daemon import LOG
+from sessions_platform_tests.servers.hosts import Host
 from sessions_platform_tests.servers.site import DAYS, LAST, HostedTrial, Site, ended, site
 
 pytestmark = pytest.mark.servers
+_PATIENCE_SECONDS = 480
 ALL = f"{DAYS[0]}...{LAST}"
 
 
@@ -114,3 +121,45 @@ def test_hosts_whose_clocks_are_wrong_make_the_same_sessions(hosted: Site, alone
     code, said = ended(refused)
     assert (code, "RequestTimeTooSkewed" in said) == (1, True), said
     require_same(trial, alone)
+
+
+def start_sensors(trial: HostedTrial) -> None:
+    """As in the UI, which any host may have."""
+    home = dagster_home(trial.trial.settings, {})
+    for name in ("new_files", "stale_sessions"):
+        command = ["sensor", "start", f"{STREAM}__{name}", "-m", "sessions_platform.definitions"]
+        code, said = ended(trial.trial.python("-m", "dagster", *command, DAGSTER_HOME=str(home)))
+        assert code == 0, said
+
+
+def wait_for(daemons: Sequence[Host], found: Callable[[], object]) -> None:
+    end = time.monotonic() + _PATIENCE_SECONDS
+    while not found():
+        assert time.monotonic() < end, [(host.folder / LOG).read_text()[-1500:] for host in daemons]
+        time.sleep(0.2)
+
+
+def hosts_with_runs(trial: HostedTrial) -> set[str]:
+    """The names of the hosts whose processes execute runs, or did so lately."""
+    heartbeats = RunHeartbeats(trial.trial.open().database).all()
+    return {heartbeat.process.host for heartbeat in heartbeats}
+
+
+def test_two_daemons_of_which_one_vanishes_make_the_sessions_of_one(hosted: Site, alone: HostedTrial) -> None:
+    """Each evaluates all sensors and starts runs on its own host; one is cut off and killed while it has some."""
+    trial = hosted.trial()
+    daemons = {host.name: host for host in (hosted.network.host(), hosted.network.host())}
+    trial.trial.open().prepare()
+    start_sensors(trial)
+    for host in daemons.values():
+        trial.start(host, "-m", "sessions_platform_tests.servers.host_daemon")
+    wait_for([*daemons.values()], lambda: hosts_with_runs(trial))
+    lost = daemons[hosts_with_runs(trial).pop()]
+    lost.cut_off()
+    lost.kill()
+    silence(trial)
+    wait_for([*daemons.values()], lambda: not any(trial.trial.pending().values()))
+    for host in daemons.values():
+        assert f"{STREAM}__new_files" in (host.folder / LOG).read_text()
+    outcome = trial.compare(alone)
+    assert (outcome.lost, outcome.doubled) == (0, 0), outcome.difference
