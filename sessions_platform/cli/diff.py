@@ -48,7 +48,7 @@ def diff(
 
 def diff_lines(document: Mapping[str, Any], width: int) -> Iterator[str]:
     """The document as lines of at most `width` columns: counts before and after, then examples."""
-    rows, sessions = document["rows"], document["sessions"]
+    rows, sessions, events = document["rows"], document["sessions"], document["events"]
     before, after = rows["before"], rows["after"]
     yield f"{'':10}  {'before':>10}  {'after':>10}"
     for name in ("raw_rows", *_OUTCOMES):
@@ -57,15 +57,17 @@ def diff_lines(document: Mapping[str, Any], width: int) -> Iterator[str]:
     counted = ", ".join(f"{sessions[name]:,} {name}" for name in _SESSIONS)
     yield from wrapped(f"sessions by id: {counted}", width)
     for title, counts in (
-        ("columns that change", sessions["changed_columns"]),
+        ("sessions' columns that change", sessions["changed_columns"]),
+        ("events' columns that change", events["changed_columns"]),
         ("rows that move", rows["moved"]),
         ("newly rejected by reason", rows["newly_rejected_by_reason"]),
     ):
         if counts:
             yield from wrapped(f"{title}: {', '.join(f'{name} {count:,}' for name, count in counts.items())}", width)
-    for verb, names in document["columns"].items():
-        if names:
-            yield from wrapped(f"columns {verb}: {', '.join(names)}", width)
+    for whose, columns in (("sessions'", document["columns"]), ("events'", events["columns"])):
+        for verb, names in columns.items():
+            if names:
+                yield from wrapped(f"{whose} columns {verb}: {', '.join(names)}", width)
     yield from _examples(document["examples"], width)
     for sentence in (*document["consequences"], *document["notes"]):
         yield from wrapped(sentence, width)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from sessions_platform.contracts.events import PLACE, PROVENANCE
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.stream_file import load_stream
 from sessions_platform.operations.preview import Preview, newest_files, preview
@@ -26,6 +27,7 @@ ROWS = 20_000
 EXAMPLES = 3
 # Of which definition a session is made, and when it was computed, differs without a difference in the session.
 _VERSIONS = ("session_rule_version",)
+_AFTER = ":after"  # of a column's name, where the other definition's stands beside the stream's own
 _SHOWN = ("session_id", "user_id", "session_start", "session_end", "event_count")
 
 
@@ -68,10 +70,10 @@ class Difference:
     def is_empty(self) -> bool:
         """Whether every row and every session of the sample would stay as it is."""
         document = self.document
-        sessions = document["sessions"]
-        return not (
-            document["rows"]["moved"] or any(sessions[name] for name in ("changed", "gone", "new"))
-        ) and not any(document["columns"].values())
+        sessions, events = document["sessions"], document["events"]
+        differs = document["rows"]["moved"] or any(sessions[name] for name in ("changed", "gone", "new"))
+        columns = (*document["columns"].values(), *events["columns"].values())
+        return not (differs or events["changed"] or any(columns))
 
     @property
     def document(self) -> dict[str, Any]:
@@ -80,7 +82,6 @@ class Difference:
         gone, new, changes = self._sessions("gone"), self._sessions("new"), self._changes()
         changed = {row["session_id"] for row in changes}
         kept = self.sessions_before.height - gone.height - len(changed)
-        own, others = self.sessions_before.columns, self.sessions_after.columns
         rejected = [now for _, was, now in rows if now.outcome == "rejected" and was.outcome != "rejected"]
         return {
             "stream": self.stream.name,
@@ -102,10 +103,8 @@ class Difference:
                 "new": new.height,
                 "changed_columns": dict(Counter(row["column"] for row in changes).most_common()),
             },
-            "columns": {
-                "added": [name for name in others if name not in own],
-                "removed": [name for name in own if name not in others],
-            },
+            "events": self._events(),
+            "columns": _columns(self.sessions_before, self.sessions_after),
             "consequences": list(self._consequences()),
             "notes": list(dict.fromkeys((*self.before.notes, *self.after.notes))),
             "examples": {
@@ -124,6 +123,19 @@ class Difference:
         both = ((place, before.get(place, nothing), after.get(place, nothing)) for place in places)
         return sorted((place, was, now) for place, was, now in both if was.outcome != now.outcome)
 
+    def _events(self) -> dict[str, Any]:
+        """Of how many rows that both accept the values differ, in which columns, and which columns only one has."""
+        before, after = (of.events.drop(set(PROVENANCE) - {*PLACE}) for of in (self.before, self.after))
+        both = before.join(after, on=PLACE, suffix=_AFTER)
+        shared = [name for name in before.columns if f"{name}{_AFTER}" in both.columns]
+        differing = both.select(_differs(name, both.schema).alias(name) for name in shared)
+        counts = {name: differing[name].sum() for name in shared}
+        return {
+            "changed": int(differing.select(pl.any_horizontal(pl.lit(False), *shared).sum()).item()),
+            "changed_columns": dict(Counter({name: count for name, count in counts.items() if count}).most_common()),
+            "columns": _columns(before, after),
+        }
+
     def _sessions(self, which: str) -> pl.DataFrame:
         """Those whose id only one of the definitions makes, in the order of their starts."""
         one, other = self.sessions_before, self.sessions_after
@@ -133,18 +145,18 @@ class Difference:
 
     def _changes(self) -> list[dict[str, Any]]:
         """Each column of each session of both that differs: session_id, user_id, column, before and after."""
-        both = self.sessions_before.join(self.sessions_after, on="session_id", suffix=":after").sort(
+        both = self.sessions_before.join(self.sessions_after, on="session_id", suffix=_AFTER).sort(
             "session_start", "session_id"
         )
         columns = [
-            name for name in self.sessions_before.columns if f"{name}:after" in both.columns and name not in _VERSIONS
+            name for name in self.sessions_before.columns if f"{name}{_AFTER}" in both.columns and name not in _VERSIONS
         ]
         return [
             {"session_id": row["session_id"], "user_id": row["user_id"], "column": name, "before": row[name],
-             "after": row[f"{name}:after"]}
+             "after": row[f"{name}{_AFTER}"]}
             for row in both.iter_rows(named=True)
             for name in columns
-            if row[name] != row[f"{name}:after"]
+            if row[name] != row[f"{name}{_AFTER}"]
         ]  # fmt: skip
 
     def _row(self, row: tuple[Place, Became, Became]) -> dict[str, Any]:
@@ -213,6 +225,21 @@ def _outcomes(of: Preview) -> Iterator[tuple[Place, Became]]:
         outcome = row["outcome"] if row["outcome"] in ("accepted", "rejected") else "left out"
         codes = tuple(dict.fromkeys(reason["code"] for reason in row.get("reasons", ())))
         yield Place(files[row["file"]], row["position"]), Became(outcome, codes, row.get("payload"))
+
+
+def _columns(before: pl.DataFrame, after: pl.DataFrame) -> dict[str, list[str]]:
+    return {
+        "added": [name for name in after.columns if name not in before.columns],
+        "removed": [name for name in before.columns if name not in after.columns],
+    }
+
+
+def _differs(name: str, types: Mapping[str, pl.DataType]) -> pl.Expr:
+    """Whether a column's value is another one; of another type every value is, but for null."""
+    was, now = pl.col(name), pl.col(f"{name}{_AFTER}")
+    if types[name] != types[f"{name}{_AFTER}"]:
+        return was.is_not_null() | now.is_not_null()
+    return was.ne_missing(now)
 
 
 def _of_first_sessions(changes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

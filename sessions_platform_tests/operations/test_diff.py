@@ -93,6 +93,24 @@ def test_rows_that_a_change_accepts_and_columns_that_it_adds_are_told(home: Path
     assert document["examples"]["newly_accepted"][0]["position"] == 7
 
 
+def test_values_and_columns_of_events_that_a_change_alters_are_told(home: Path) -> None:
+    (home / "streams" / "types.csv").write_text("type,about\nview,seen\n")
+    lookup = {"table": "types.csv", "key": "type", "from": "event_type", "take": ["about"]}
+    enriched = compared(home, enrich={"lookup": lookup})
+    assert (enriched.document["columns"], enriched.is_empty) == ({"added": [], "removed": []}, False)
+    assert enriched.document["events"] == {
+        "changed": 0,
+        "changed_columns": {},
+        "columns": {"added": ["about"], "removed": []},
+    }
+    _write(home / "streams" / "web.yaml", enrich={"lookup": lookup})
+    (home / "streams" / "others.csv").write_text("type,about\nview,looked at\n")
+    other = compared(home, enrich={"lookup": {**lookup, "table": "others.csv"}})
+    assert (other.document["events"]["changed"], other.is_empty) == (6, False)
+    assert other.document["events"]["changed_columns"] == {"about": 6}
+    assert other.document["sessions"]["kept"] == 4
+
+
 def test_a_table_of_the_other_definition_lies_beside_the_streams_own_file(home: Path) -> None:
     (home / "streams" / "types.csv").write_text("type,kind\nview,seen\n")
     lookup = {"table": "types.csv", "key": "type", "from": "event_type", "take": ["kind"]}
