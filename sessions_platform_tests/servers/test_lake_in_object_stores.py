@@ -3,11 +3,13 @@
 import json
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -171,7 +173,7 @@ def test_many_objects_are_deleted_by_few_requests_and_those_that_stay_are_named(
     filesystem.delete_all([*paths[:1100], "web/events/none"])
     assert list(filesystem.list("web")) == sorted(paths[1100:])
     assert singly == []
-    environment(AWS_ACCESS_KEY_ID="blind", AWS_SECRET_ACCESS_KEY="blind")
+    environment(AWS_ACCESS_KEY_ID="nobody")
     with pytest.raises(LakeRefusedError) as refused:
         ObjectFilesystem(Objects("s3", BUCKET, "many"), tmp_path).delete_all(paths[1100:1103])
     assert str(refused.value).startswith(f"s3://{BUCKET}/many/web/events/1100 can't be used as the lake: AccessDenied")
@@ -425,6 +427,36 @@ def test_an_upload_that_breaks_off_amid_its_bytes_leaves_nothing(
     assert list(filesystem.list("a")) == []
     assert filesystem.drafts("a") == []
     assert put(filesystem, "a/file", content)
+
+
+def test_parts_that_a_killed_process_left_open_are_removed_once_they_are_old(
+    environment: Callable[..., None], settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    context = StreamContext.open(stream(name="left_open"), in_bucket(settings, "open"))
+    context.prepare()
+    program = (
+        "import sys, time; from obstore.store import S3Store; from obstore import open_writer\n"
+        f"writer = open_writer(S3Store({BUCKET!r}), sys.argv[1], buffer_size=5 << 20)\n"
+        "writer.write(bytes(20 << 20)); print('sent', flush=True); time.sleep(600)"
+    )
+    for key in ("open/lake/left_open/events/a.parquet", "open/lake/left_open_too/events/a.parquet"):
+        with subprocess.Popen([sys.executable, "-c", program, key], stdout=subprocess.PIPE) as sending:
+            assert sending.stdout is not None
+            assert sending.stdout.readline() == b"sent\n"
+            sending.kill()
+    assert list(context.lake.filesystem.list("left_open")) == []
+    assert clean_up(context).drafts == 0  # it may be one that is being sent
+    week_later = datetime.now(UTC) + context.stream.retention.superseded_files + timedelta(minutes=1)
+    assert clean_up(context, dry_run=True, now=week_later).drafts == 1
+    assert clean_up(context, now=week_later).drafts == 1
+    assert context.lake.filesystem.drafts("left_open") == []
+    (other,) = context.lake.filesystem.drafts("left_open_too")
+    environment(AWS_ACCESS_KEY_ID="nobody")
+    assert context.lake.filesystem.drafts("left_open_too") == []
+    context.lake.filesystem.discard(other)
+    assert [record.message.partition(": An error")[0] for record in caplog.records] == [
+        f"s3://{BUCKET}: uploads that were left open can't be {done}" for done in ("listed", "aborted")
+    ]
 
 
 # Refused -------------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from sessions_platform.storage.lake.bucket import open_store, wording
 from sessions_platform.storage.lake.copies import Copies, Copy, read_at, reader, size_of
 from sessions_platform.storage.lake.deletions import delete_all
 from sessions_platform.storage.lake.filesystem import Draft, ListedFile, Needed, State, draft_in, drafts_below
+from sessions_platform.storage.lake.open_uploads import abort, is_open_upload, open_uploads
 from sessions_platform.storage.lake.stored_file import checksum_in
 
 if TYPE_CHECKING:
@@ -67,7 +68,8 @@ class ObjectFilesystem:
         give_up_after: timedelta = _GIVE_UP_AFTER,
         said: Wording | None = None,
     ) -> None:
-        self._objects, self._scratch, self._opens = objects, scratch, opens or partial(open_store, objects)
+        self._objects, self._scratch, self._given = objects, scratch, opens
+        self._opens = opens or partial(open_store, objects)
         self._store, self._sender = cache(partial(self._opens, None)), cache(self._opens)
         self._failures = Failures(objects, give_up_after, said or wording(objects.scheme))
         self._copier = Copier(self._store, self._failures, scratch)
@@ -124,10 +126,15 @@ class ObjectFilesystem:
         return [path for path in paths if path not in there]
 
     def drafts(self, folder: str) -> Sequence[Draft]:
-        return list(drafts_below(self._drafts / folder))
+        local = list(drafts_below(self._drafts / folder))
+        # They are asked for as the environment says, by which a store that somebody else opens need not be reached.
+        return local if self._given else [*local, *open_uploads(self._objects, self._key(folder))]
 
     def discard(self, draft: Draft) -> None:
-        Path(draft.place).unlink(missing_ok=True)
+        if is_open_upload(draft):
+            abort(self._objects, draft)
+        else:
+            Path(draft.place).unlink(missing_ok=True)
 
     def delete(self, path: str) -> None:
         self.delete_all([path])
@@ -157,7 +164,7 @@ class ObjectFilesystem:
         return f"{self._objects.root}/{self._key(path)}"
 
     def in_scratch(self, folder: Path) -> "ObjectFilesystem":
-        return ObjectFilesystem(self._objects, folder, self._opens)
+        return ObjectFilesystem(self._objects, folder, self._given)
 
     @property
     def _drafts(self) -> Path:
