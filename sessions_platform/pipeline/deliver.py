@@ -32,7 +32,7 @@ from sessions_platform.storage.ledger.ledger import Delivery
 from sessions_platform.storage.postgres.errors import in_a_sentence
 from sessions_platform.storage.warehouses.base import PARTITION, Changes, Target, TargetError
 from sessions_platform.transforms.row_digests import row_digests
-from sessions_platform.transforms.summarize import summarize
+from sessions_platform.transforms.summarize import needed_columns, summarize
 
 
 @dataclass(frozen=True)
@@ -224,11 +224,14 @@ class _Delivery:
         if loaded is None:
             return
         stream = self._context.stream
-        stored = Dataset(self._context.lake, sessionized_columns(stream), {partition: (loaded.stored,)})
+        columns = sessionized_columns(stream)
+        if table != "sessionized_events":
+            columns = {name: columns[name] for name in needed_columns(columns, stream)}
+        rows = Dataset(self._context.lake, columns, {partition: (loaded.stored,)}).blocks()
         if table == "sessionized_events":
-            yield from stored.blocks()
+            yield from rows
         else:
-            yield from (summarize(events, stream) for events in whole_sessions(stored.blocks()))
+            yield from (summarize(events, stream) for events in whole_sessions(rows))
 
     def _record(self, digests: Mapping[str, StateDigest], *, has_written: bool) -> None:
         name = self._target.name

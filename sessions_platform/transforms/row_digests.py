@@ -14,6 +14,9 @@ import polars_hash as plh
 
 from sessions_platform.contracts.row_digest import RowDigest
 
+# The texts of rows, and what they are made of, take several times the memory of the rows.
+_ROWS_AT_ONCE = 16 * 1024
+
 
 def row_digests(frames: Iterable[pl.DataFrame], columns: Mapping[str, pl.DataType], by: str) -> dict[str, RowDigest]:
     """The digests of rows, for each value of a column.
@@ -27,8 +30,8 @@ def row_digests(frames: Iterable[pl.DataFrame], columns: Mapping[str, pl.DataTyp
         By value, in no order. Of a value without rows there is none.
     """
     digests: dict[str, RowDigest] = {}
-    for frame in frames:
-        for value, *counted in _sums(frame, columns, by).iter_rows():
+    for rows in (rows for frame in frames for rows in frame.iter_slices(_ROWS_AT_ONCE)):
+        for value, *counted in _sums(rows, columns, by).iter_rows():
             digests[value] = digests.get(value, RowDigest()) + RowDigest(*counted)
     return digests
 

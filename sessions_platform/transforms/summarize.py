@@ -9,7 +9,7 @@ and last event give most columns by gathering, and nothing has to be grouped. Wh
 fewest events possible.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 import polars as pl
@@ -43,7 +43,7 @@ def summarize(sessionized: pl.DataFrame, stream: Stream) -> pl.DataFrame:
         UserError: a sum exceeds 64 bits, or the range of a double. The message names the session.
     """
     rule = stream.session
-    sessionized = sessionized.select(_needed(sessionized.columns, stream))
+    sessionized = sessionized.select(needed_columns(sessionized.columns, stream))
     if rule.passive:
         sessionized = sessionized.filter(pl.col("session_id").is_not_null())
     ordered = sessionized if _is_in_order(sessionized, stream) else _in_order(sessionized, stream)
@@ -71,7 +71,7 @@ def summarize(sessionized: pl.DataFrame, stream: Stream) -> pl.DataFrame:
     return sessions.select(*session_columns(stream))
 
 
-def _needed(columns: Sequence[str], stream: Stream) -> list[str]:
+def needed_columns(columns: Iterable[str], stream: Stream) -> list[str]:
     """Those of the columns that are ordered by, or that something is computed of."""
     rule, own = stream.session, ["session_id", "session_partition", "is_new_session"]
     wanted = {

@@ -36,7 +36,7 @@ _MEMORY: dict[str, str | bool | int | float | list[str]] = {
     "threads": "2",
     "preserve_insertion_order": "false",
 }
-_ROWS_AT_ONCE = 64 * 1024
+_ROWS_AT_ONCE = 16 * 1024
 
 
 class DuckdbFile(Target[DuckdbTarget]):
