@@ -12,10 +12,10 @@ from pyiceberg.table.statistics import PartitionStatisticsFile, StatisticsFile
 from pyiceberg.table.update import SetPartitionStatisticsUpdate, SetStatisticsUpdate
 
 from sessions_platform.contracts.targets import IcebergTarget
-from sessions_platform.storage.warehouses.base import Changes
+from sessions_platform.storage.warehouses.base import Changes, TargetError
 from sessions_platform.storage.warehouses.iceberg_leftovers import remove_leftovers
 from sessions_platform.storage.warehouses.iceberg_tables import IcebergTables
-from sessions_platform_tests.storage.targets import ONE
+from sessions_platform_tests.storage.targets import ONE, TWO
 from sessions_platform_tests.streams import stream
 
 ROWS = pl.DataFrame({"session_partition": [ONE], "session_id": ["a"]})
@@ -127,3 +127,14 @@ def test_a_twin_that_forgets_snapshots_meanwhile_is_no_failure(
 
         monkeypatch.setattr(catalog, method, fail)
         remove_leftovers(table, timedelta(microseconds=1))
+
+
+def test_a_file_is_read_once_the_one_before_it_was(tmp_path: Path) -> None:
+    target = tables_in(tmp_path, "shop")
+    target.apply(Changes(1, [ONE, TWO], lambda _, day: iter([ROWS.with_columns(session_partition=pl.lit(day))])))
+    frames = target.read("sessions", None)
+    (first,) = next(frames)["session_partition"].unique()
+    for file in tmp_path.glob(f"shop/sessions-*/data/session_partition={TWO if first == ONE else ONE}/*"):
+        file.unlink()
+    with pytest.raises(TargetError):
+        next(frames)

@@ -21,6 +21,25 @@ def arrow_table(rows: pl.DataFrame, columns: Columns) -> pa.Table:
     return rows.select(*columns).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(arrow_schema(columns))
 
 
+def arrow_tables(
+    frames: Iterator[pl.DataFrame], columns: Columns, partition: str, rows_at_once: int
+) -> Iterator[pa.Table]:
+    """The rows of a partition in tables of at least so many rows, the last one excepted.
+
+    A library that is told the partition takes rows of any: so that of each row is compared.
+    """
+    held, height = list[pl.DataFrame](), 0
+    for frame in frames:
+        assert frame[PARTITION].eq(partition).all(), "the library takes rows of any partition"
+        held.append(frame)
+        height += frame.height
+        if height >= rows_at_once:
+            yield arrow_table(pl.concat(held), columns)
+            held, height = [], 0
+    if height:
+        yield arrow_table(pl.concat(held), columns)
+
+
 @contextmanager
 def arrow_stream(frames: Iterator[pl.DataFrame], columns: Columns) -> Iterator[pa.RecordBatchReader]:
     """Frames as a stream of batches with that schema, made as they are asked for.

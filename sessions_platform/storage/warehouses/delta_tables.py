@@ -13,19 +13,21 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import polars as pl
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from sessions_platform.contracts.secrets import text_of
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.targets import DeltaTarget
 from sessions_platform.errors import require_extra
-from sessions_platform.storage.warehouses.arrow_rows import arrow_schema, arrow_stream
+from sessions_platform.storage.warehouses.arrow_rows import arrow_schema, arrow_tables
 from sessions_platform.storage.warehouses.base import PARTITION, Changes, Columns
 from sessions_platform.storage.warehouses.local_files import local_path
 from sessions_platform.storage.warehouses.table_by_table import TableByTable
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
+    from deltalake.transaction import AddAction, RemoveAction
 
 _TYPES = {
     pl.String(): "string",
@@ -35,8 +37,6 @@ _TYPES = {
     pl.Datetime("us", "UTC"): "timestamp",
 }
 _ROWS_AT_ONCE = 64 * 1024
-# Memory falls with it, as if the files of all partitions stayed open until the last row, each with an open row group.
-_ROW_GROUP_ROWS = 16 * 1024
 _COLOURS = re.compile("\x1b\\[[0-9;]*m")
 _APPLICATION = "sessions_platform"
 
@@ -65,8 +65,7 @@ class DeltaTables(TableByTable[DeltaTarget]):
             self._require_types(table, found)
             chosen = None if partitions is None else pc.field(PARTITION).isin(list(partitions))
             names = [name for name in columns if name in found]
-            rows = opened.to_pyarrow_dataset()
-            for batch in rows.to_batches(columns=names, filter=chosen, batch_size=_ROWS_AT_ONCE, batch_readahead=1):
+            for batch in _batches(opened, names, chosen):
                 frame = pl.DataFrame(pl.from_arrow(batch))
                 lacking = [pl.lit(None, dtype).alias(name) for name, dtype in columns.items() if name not in found]
                 yield frame.with_columns(lacking).select(*columns).cast(pl.Schema(columns))
@@ -77,7 +76,9 @@ class DeltaTables(TableByTable[DeltaTarget]):
             return [_token_of(table) if table else 0 for table in opened]
 
     def _commit(self, table: str, changes: Changes) -> None:
-        from deltalake import CommitProperties, Transaction, WriterProperties, write_deltalake
+        from deltalake import CommitProperties, Transaction
+
+        from sessions_platform.storage.warehouses.delta_files import write_files
 
         columns = self.tables[table]
         opened = self._prepared(table, columns)
@@ -85,16 +86,24 @@ class DeltaTables(TableByTable[DeltaTarget]):
         properties = CommitProperties(app_transactions=[Transaction(_APPLICATION, changes.token)], max_commit_retries=0)
         if not changes.partitions:
             return
-        writer = WriterProperties(max_row_group_size=_ROW_GROUP_ROWS, compression="ZSTD")
-        with arrow_stream(changes.rows_of(table), columns) as rows:
-            write_deltalake(
-                opened,
-                rows,
-                mode="overwrite",
-                predicate=_predicate(changes.partitions),
-                commit_properties=properties,
-                writer_properties=writer,
+        written: list[AddAction | RemoveAction] = [
+            file
+            for partition in changes.partitions
+            for file in write_files(
+                self._uri(table),
+                self._options,
+                partition,
+                arrow_tables(changes.rows(table, partition), columns, partition, _ROWS_AT_ONCE),
             )
+        ]
+        opened.create_write_transaction(
+            written,
+            "overwrite",
+            opened.schema(),
+            [PARTITION],
+            [(PARTITION, "in", list(changes.partitions))],
+            commit_properties=properties,
+        )
 
     def _prepared(self, table: str, columns: Columns) -> "DeltaTable":
         """The table, made where there is none, and with all columns."""
@@ -137,10 +146,10 @@ class DeltaTables(TableByTable[DeltaTarget]):
         return opened
 
     def _vacuum(self, table: str) -> None:
-        """Remove the files of superseded versions that are older than the stream keeps them."""
+        """Remove the files of superseded versions and killed deliveries that are older than the stream keeps them."""
         hours = math.ceil(self.config.keep_for.total_seconds() / 3600)  # the library knows whole ones only
         if opened := self._opened(table):
-            opened.vacuum(hours, dry_run=False, enforce_retention_duration=False)
+            opened.vacuum(hours, dry_run=False, enforce_retention_duration=False, full=True)
 
     def _types_of(self, opened: "DeltaTable") -> dict[str, str]:
         return {field.name: getattr(field.type, "type", str(field.type)) for field in opened.schema().fields}
@@ -179,6 +188,9 @@ def _token_of(table: "DeltaTable") -> int:
     return table.transaction_version(_APPLICATION) or 0
 
 
-def _predicate(partitions: Sequence[str]) -> str:
-    quoted = ", ".join("'" + partition.replace("'", "''") + "'" for partition in partitions)
-    return f"{PARTITION} in ({quoted})"
+def _batches(table: "DeltaTable", columns: Sequence[str], chosen: "pc.Expression | None") -> Iterator[pa.RecordBatch]:
+    """The rows of a table, one file after another: a scan of the whole table reads several at once."""
+    rows = table.to_pyarrow_dataset()
+    how = {"columns": columns, "filter": chosen, "batch_size": _ROWS_AT_ONCE, "batch_readahead": 1}
+    for file in rows.get_fragments(chosen):
+        yield from file.to_batches(rows.schema, **how)

@@ -20,7 +20,7 @@ from sessions_platform.contracts.secrets import text_of
 from sessions_platform.contracts.stream import Stream
 from sessions_platform.contracts.targets import IcebergTarget
 from sessions_platform.errors import require_extra
-from sessions_platform.storage.warehouses.arrow_rows import arrow_schema, arrow_table
+from sessions_platform.storage.warehouses.arrow_rows import arrow_schema, arrow_tables
 from sessions_platform.storage.warehouses.base import PARTITION, Changes, Columns
 from sessions_platform.storage.warehouses.local_files import local_path, told
 from sessions_platform.storage.warehouses.table_by_table import TableByTable
@@ -28,7 +28,7 @@ from sessions_platform.storage.warehouses.table_by_table import TableByTable
 if TYPE_CHECKING:
     from pyiceberg.catalog.sql import SqlCatalog
     from pyiceberg.manifest import DataFile
-    from pyiceberg.table import Table
+    from pyiceberg.table import DataScan, Table
 
 _TYPES = {
     pl.String(): "string",
@@ -83,7 +83,7 @@ class IcebergTables(TableByTable[IcebergTarget]):
             wanted = {} if partitions is None else {"term": PARTITION, "literals": set(partitions)}
             chosen = In(**wanted) if wanted else AlwaysTrue()
             names = tuple(name for name in columns if name in found)
-            for batch in opened.scan(row_filter=chosen, selected_fields=names).to_arrow_batch_reader():
+            for batch in _batches(opened.scan(row_filter=chosen, selected_fields=names)):
                 frame = pl.DataFrame(pl.from_arrow(batch))
                 lacking = [pl.lit(None, dtype).alias(name) for name, dtype in columns.items() if name not in found]
                 yield frame.with_columns(lacking).select(*columns).cast(pl.Schema(columns))
@@ -108,18 +108,9 @@ class IcebergTables(TableByTable[IcebergTarget]):
                         snapshot.append_data_file(file)
 
     def _rows_of(self, table: str, changes: Changes) -> Iterator[pa.Table]:
-        """The new rows, as many at once as a file shall have; none of another partition than it is said to be."""
+        """The new rows, as many at once as a file shall have."""
         for partition in changes.partitions:
-            held, height = list[pl.DataFrame](), 0
-            for frame in changes.rows(table, partition):
-                assert frame[PARTITION].eq(partition).all(), "the library takes rows of any partition"
-                held.append(frame)
-                height += frame.height
-                if height >= _ROWS_AT_ONCE:
-                    yield arrow_table(pl.concat(held), self.tables[table])
-                    held, height = [], 0
-            if height:
-                yield arrow_table(pl.concat(held), self.tables[table])
+            yield from arrow_tables(changes.rows(table, partition), self.tables[table], partition, _ROWS_AT_ONCE)
 
     def _prepared(self, catalog: "SqlCatalog", table: str) -> "Table":
         """The table, made where there is none, and with all columns."""
@@ -240,6 +231,15 @@ def _files_of(table: "Table", partitions: Sequence[str]) -> "Iterator[DataFile]"
     for task in table.scan().plan_files():
         if task.file.partition[0] in wanted:
             yield task.file
+
+
+def _batches(scan: "DataScan") -> "Iterator[pa.RecordBatch]":
+    """The rows of a scan, one file after another: its own reader reads all files at once and keeps them until used."""
+    from pyiceberg.io.pyarrow import ArrowScan
+
+    reader = ArrowScan(scan.table_metadata, scan.io, scan.projection(), scan.row_filter, scan.case_sensitive)
+    for task in scan.plan_files():
+        yield from reader.to_record_batches([task])
 
 
 def _written(table: "Table", rows: pa.Table) -> "Iterator[DataFile]":
