@@ -38,6 +38,7 @@ _PEERS = {
     "mysql": "load data of a CSV file, which is made of the rows, with the same index",
     "redis": "a hash for each day in pipelines of a thousand, without the users' sets",
     "mongodb": "documents in batches of a thousand, with the same indexes",
+    "clickhouse": "clickhouse-connect's insert_arrow of batches, divided and sorted alike",
 }
 _AT_ONCE = 64 * 1024
 
@@ -115,7 +116,7 @@ def _files(config: Mapping[str, Any]) -> dict[tuple[str, int], int]:
 @contextmanager
 def _places(kind: str, folder: Path) -> Iterator[Callable[[str], dict[str, Any]]]:
     """The keys of targets of a type by name; each is empty."""
-    from sessions_platform_tests.servers import ferretdb, mariadb, redis_server
+    from sessions_platform_tests.servers import clickhouse, ferretdb, mariadb, redis_server
 
     if kind == "mysql":
         with mariadb.mariadb() as maria:
@@ -130,6 +131,12 @@ def _places(kind: str, folder: Path) -> Iterator[Callable[[str], dict[str, Any]]
         with ferretdb.ferretdb() as ferret:
             os.environ["BENCHMARK_MONGODB"] = ferret.url
             yield lambda name: {"type": kind, "url": {"env": "BENCHMARK_MONGODB"}, "database": name}
+    elif kind == "clickhouse":
+        with clickhouse.clickhouse() as house:
+            os.environ["BENCHMARK_CLICKHOUSE"] = clickhouse.PASSWORD
+            where = {"host": "127.0.0.1", "port": house.port, "tls": False, "database": clickhouse.DATABASE}
+            who = {"user": clickhouse.USER, "password": {"env": "BENCHMARK_CLICKHOUSE"}}
+            yield lambda name: {"type": kind, **where, **who, "prefix": f"{name}_"}
     else:
         suffix = ".duckdb" if kind == "duckdb" else ""
         yield lambda name: {"type": kind, "path": str(folder / f"{kind}-{name}{suffix}")}
@@ -355,3 +362,34 @@ def in_mongodb(config: dict[str, Any], folder: str, **_: str) -> dict[str, Any]:
                 count += len(sessions.insert_many(part.to_dicts(), ordered=False).inserted_ids)
         measure.mark("done")
     return {"rows": count, "cpu": _cpu()}
+
+
+def in_clickhouse(config: dict[str, Any], folder: str, **_: str) -> dict[str, Any]:
+    """Batches as they are read."""
+    import clickhouse_connect
+    import pyarrow as pa
+    import pyarrow.dataset as ds
+
+    where = {key: config[key] for key in ("host", "port", "database")}
+    who = {"username": config["user"], "password": os.environ["BENCHMARK_CLICKHOUSE"]}
+    file, name = f"{folder}/sessions.parquet", f"{config['prefix']}sessions"
+    with clickhouse_connect.get_client(**where, **who, autogenerate_session_id=False) as client:
+        measure.mark("ready")
+        client.command(
+            f"create table {name} ({', '.join(_clickhouse_columns(file))}) engine = MergeTree "
+            "partition by session_partition order by user_id settings allow_nullable_key = 1"
+        )
+        for batch in ds.dataset(file).to_batches(batch_size=_AT_ONCE):
+            client.insert_arrow(name, pa.Table.from_batches([batch]))
+        measure.mark("done")
+        ((rows,),) = client.query(f"select count() from {name}").result_rows
+    return {"rows": rows, "cpu": _cpu()}
+
+
+def _clickhouse_columns(file: str) -> Iterator[str]:
+    import polars as pl
+
+    types = {pl.String: "String", pl.Int64: "Int64", pl.Float64: "Float64"}
+    for column, dtype in pl.scan_parquet(file).collect_schema().items():
+        stated = next((sql for kind, sql in types.items() if dtype == kind), "DateTime64(6, 'UTC')")
+        yield f"{column} {stated}" if column == "session_partition" else f"{column} Nullable({stated})"
