@@ -35,6 +35,7 @@ _ORDER = (
     "metrics",
     "late_event",
     "growth",
+    "sources",
     "deliveries",
     "assets",
     "backfill",
@@ -215,6 +216,10 @@ of a hundred breaks the contract. Some keys are null or missing, and some text i
 - **start**: `dagster asset materialize` of a thousand events against as many trivial assets.
 - **read**: a million sessions as a frame by the API for Python, against a bare ADBC read of the table.
 - **metrics**: a scrape of ten streams with a year of days and runs each; CPU, PostgreSQL's included.
+- **sources**: records of a server to blocks of raw rows, against the plainest program that fetches them; for S3 the
+  same files in a folder, and obstore's `get` of each object by one request, whose bytes are forgotten. The time is that
+  of the work, the CPU that of the reading process; servers share the cores, so theirs is in the time.
+  `python -m benchmarks sources --docs`.
 - **deliveries**: a month of sessions written to a target, against the target's own bulk load of the same rows, after
   the imports; the whole delivery, which also makes sessions of events, reads everything back and records it; and the
   next one, after one late event. Not part of `make bench`, since it installs servers:
