@@ -62,8 +62,9 @@ def _file(store: PyFileSystem, partition: str, tables: Iterable[pa.Table]) -> Ad
 class _Statistics:
     """By what readers skip a file: the counts of rows and nulls, and the bounds of each column.
 
-    Bounds may be wider than the values: of long texts there are the first characters, and of times milliseconds. A
-    column has none where it has no values, or where they are infinite, for which JSON has no word.
+    Bounds may be wider than the values: of long texts there are the first characters, and of times milliseconds. There
+    are none where JSON has no word for one, as for infinity: then no column has any, since the library's reader takes
+    the one that is missing for a null, and passes over all rows of the file.
     """
 
     def __init__(self) -> None:
@@ -82,14 +83,11 @@ class _Statistics:
 
     def stated(self) -> str:
         """As Delta's protocol has them, without escapes: the library takes those of U+10FFFF for another character."""
+        counts = {"numRecords": self._rows, "nullCount": self._nulls}
         bounds = {name: _bounds(low, self._greatest[name]) for name, low in self._least.items()}
-        said = {
-            "numRecords": self._rows,
-            "minValues": {name: found[0] for name, found in bounds.items() if found},
-            "maxValues": {name: found[1] for name, found in bounds.items() if found},
-            "nullCount": self._nulls,
-        }
-        return json.dumps(said, ensure_ascii=False)
+        low, high = ({name: found[end] for name, found in bounds.items() if found} for end in (0, 1))
+        known = {"minValues": low, "maxValues": high} if len(low) == len(bounds) else {}
+        return json.dumps({**counts, **known}, ensure_ascii=False)
 
 
 @dataclass(frozen=True, order=True)
@@ -104,7 +102,7 @@ def _plain(scalar: pa.Scalar) -> Any:
 
 
 def _bounds(least: Any, greatest: Any) -> tuple[Any, Any] | None:
-    """Two bounds, or none: readers take one that is missing for a null."""
+    """Two bounds; None where they can't be stated."""
     if isinstance(least, str):
         return least[:_LONGEST_TEXT], _above(greatest)
     if isinstance(least, float):
