@@ -128,14 +128,23 @@ def start_sensors(trial: HostedTrial) -> None:
     home = dagster_home(trial.trial.settings, {})
     for name in ("new_files", "stale_sessions"):
         command = ["sensor", "start", f"{STREAM}__{name}", "-m", "sessions_platform.definitions"]
-        code, said = ended(trial.trial.python("-m", "dagster", *command, DAGSTER_HOME=str(home)))
-        assert code == 0, said
+        code, output = ended(trial.trial.python("-m", "dagster", *command, DAGSTER_HOME=str(home)))
+        assert code == 0, output
+
+
+def said(daemon: Host) -> str:
+    log = daemon.folder / LOG
+    return log.read_text() if log.exists() else ""
+
+
+def is_at_work(daemon: Host) -> bool:
+    return "SensorDaemon" in said(daemon)
 
 
 def wait_for(daemons: Sequence[Host], found: Callable[[], object]) -> None:
     end = time.monotonic() + _PATIENCE_SECONDS
     while not found():
-        assert time.monotonic() < end, [(host.folder / LOG).read_text()[-1500:] for host in daemons]
+        assert time.monotonic() < end, [said(daemon)[-1500:] for daemon in daemons]
         time.sleep(0.2)
 
 
@@ -150,16 +159,15 @@ def test_two_daemons_of_which_one_vanishes_make_the_sessions_of_one(hosted: Site
     trial = hosted.trial()
     daemons = {host.name: host for host in (hosted.network.host(), hosted.network.host())}
     trial.trial.open().prepare()
-    start_sensors(trial)
     for host in daemons.values():
         trial.start(host, "-m", "sessions_platform_tests.servers.host_daemon")
+    wait_for([*daemons.values()], lambda: all(map(is_at_work, daemons.values())))
+    start_sensors(trial)
     wait_for([*daemons.values()], lambda: hosts_with_runs(trial))
     lost = daemons[hosts_with_runs(trial).pop()]
     lost.cut_off()
     lost.kill()
     silence(trial)
     wait_for([*daemons.values()], lambda: not any(trial.trial.pending().values()))
-    for host in daemons.values():
-        assert f"{STREAM}__new_files" in (host.folder / LOG).read_text()
     outcome = trial.compare(alone)
     assert (outcome.lost, outcome.doubled) == (0, 0), outcome.difference
