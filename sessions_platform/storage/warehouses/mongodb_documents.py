@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -102,13 +103,12 @@ class MongodbDocuments(Target[MongodbTarget]):
             state = self._state(database)
             self._require_types(state)
             current = state.get("versions", {})
-            for partition in current if partitions is None else partitions:
-                if partition not in current:
-                    continue
-                chosen = {PARTITION: partition, "_version": current[partition]}
-                found = self._collection(database, table).find(chosen, batch_size=_AT_ONCE)
-                while documents := [document for _, document in zip(range(_AT_ONCE), found, strict=False)]:
-                    yield _frame(documents, columns)
+            wanted = current if partitions is None else {name: current[name] for name in partitions if name in current}
+            # Of all at once, with the few that are superseded: a server without an index would read all for each.
+            found = self._collection(database, table).find({PARTITION: {"$in": [*wanted]}}, batch_size=_AT_ONCE)
+            shown = (document for document in found if document.get("_version") == wanted[document[PARTITION]])
+            while documents := list(islice(shown, _AT_ONCE)):
+                yield _frame(documents, columns)
 
     def _begin(self, database: "Database[Any]", changes: Changes) -> int:
         """Take the turn from deliveries with a smaller token, and remove what they have left.
@@ -164,10 +164,9 @@ class MongodbDocuments(Target[MongodbTarget]):
             raise self._later()
 
     def _remove_superseded(self, database: "Database[Any]", partitions: Sequence[str], version: int) -> None:
+        old = {PARTITION: {"$in": [*partitions]}, "_version": {"$lt": version}}
         for table in self.tables:
-            for partition in partitions:
-                old = {PARTITION: partition, "_version": {"$lt": version}}
-                self._collection(database, table).delete_many(old)
+            self._collection(database, table).delete_many(old)
 
     def _require_turn(self, database: "Database[Any]", version: int) -> None:
         if self._state(database).get("version") != version:
