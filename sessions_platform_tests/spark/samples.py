@@ -1,13 +1,15 @@
 """Events that tell engines apart: ties, gaps to the microsecond, sums that depend on their order, odd users."""
 
 import random
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from sessions_platform.pipeline.context import StreamContext
+from sessions_platform.pipeline.sessionize import sessionize_partitions
 from sessions_platform_tests.contexts import line
 from sessions_platform_tests.engines.test_engines import stored
-from sessions_platform_tests.pipeline.steps import ingest_and_publish, put, refresh
+from sessions_platform_tests.pipeline.steps import RUN, ingest_and_publish, load, put, refresh
 from sessions_platform_tests.streams import DAY_ONE, PLAIN
 
 DAYS = [f"2026-01-0{day}" for day in range(1, 5)]
@@ -70,3 +72,17 @@ def by_polars(context: StreamContext) -> dict[str, list[dict[str, Any]]]:
     result = stored(context)
     assert len(result["sessions"]) > 100
     return result
+
+
+def parts_left(context: StreamContext) -> list[str]:
+    """Files that executors have written and the ledger does not name."""
+    listed = context.lake.filesystem.list(f"{context.stream.name}/sessionized_events")
+    return [path for path in listed if "/spark-" in path]
+
+
+def require_same(context: StreamContext, master: str, expected: dict[str, list[dict[str, Any]]]) -> None:
+    """Compute all sessions by Spark: no row of the warehouse changes, and nothing else is left."""
+    sessionize_partitions(replace(context, engine="spark", spark=master), DAYS, RUN)
+    assert load(context, *DAYS).changed.changed == 0
+    assert stored(context) == expected
+    assert parts_left(context) == []

@@ -11,15 +11,12 @@ import pytest
 
 from sessions_platform.engines import spark
 from sessions_platform.pipeline.context import StreamContext
-from sessions_platform.pipeline.sessionize import sessionize_partitions
 from sessions_platform.settings import Settings
-from sessions_platform_tests.engines.test_engines import DAYS, stored
 from sessions_platform_tests.memory_source import MemorySource
-from sessions_platform_tests.pipeline.steps import RUN, load
 from sessions_platform_tests.servers import object_stores
 from sessions_platform_tests.servers.object_stores import BUCKET, KEY, SECRET
 from sessions_platform_tests.spark.planted import KilledOnce, planted
-from sessions_platform_tests.spark.samples import AGGREGATES, COLUMNS, IDENTITY, RULES, by_polars, fill
+from sessions_platform_tests.spark.samples import AGGREGATES, COLUMNS, IDENTITY, RULES, by_polars, fill, require_same
 from sessions_platform_tests.streams import stream
 
 pytestmark = pytest.mark.spark
@@ -56,9 +53,6 @@ def test_a_killed_executor_loses_and_doubles_nothing(
     context = StreamContext.open(of_stream, replace(settings, lake_url=f"s3://{BUCKET}/lake"), MemorySource())
     fill(context)
     expected = by_polars(context)
-    sessionize_partitions(replace(context, engine="spark", spark=cluster), DAYS, RUN)
+    require_same(context, cluster, expected)
     assert (tmp_path / "first").exists()
-    assert load(context, *DAYS).changed.changed == 0
-    assert stored(context) == expected
-    assert not [path for path in context.lake.filesystem.list(name) if "/spark-" in path]
     assert not (settings.lake / name).exists()

@@ -1,18 +1,14 @@
 """On Spark itself, with two executors: the same rows, also when one of them is killed."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sessions_platform.engines import spark
 from sessions_platform.pipeline.context import StreamContext
-from sessions_platform.pipeline.sessionize import sessionize_partitions
-from sessions_platform_tests.engines.test_engines import DAYS, stored
-from sessions_platform_tests.pipeline.steps import RUN, load
 from sessions_platform_tests.spark.planted import KilledOnce, planted
-from sessions_platform_tests.spark.samples import AGGREGATES, COLUMNS, IDENTITY, RULES, by_polars, fill
+from sessions_platform_tests.spark.samples import AGGREGATES, COLUMNS, IDENTITY, RULES, by_polars, fill, require_same
 
 pytestmark = pytest.mark.spark
 
@@ -30,8 +26,5 @@ def test_a_killed_executor_loses_and_doubles_nothing(
     context = open_context(columns=COLUMNS, identity=IDENTITY, session={**RULES[rule], "columns": AGGREGATES})
     fill(context)
     expected = by_polars(context)
-    sessionize_partitions(replace(context, engine="spark", spark=cluster), DAYS, RUN)
+    require_same(context, cluster, expected)
     assert (tmp_path / "first").exists()
-    assert load(context, *DAYS).changed.changed == 0
-    assert stored(context) == expected
-    assert not [path for path in context.lake.filesystem.list(context.stream.name) if "/spark-" in path]

@@ -4,7 +4,6 @@ import importlib
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,9 @@ import pytest
 
 from sessions_platform.engines import spark
 from sessions_platform.pipeline.context import StreamContext
-from sessions_platform.pipeline.sessionize import sessionize_partitions
-from sessions_platform_tests.engines.test_engines import DAYS, stored
-from sessions_platform_tests.pipeline.steps import RUN, load
 from sessions_platform_tests.servers.running import Server, free_port, listens
 from sessions_platform_tests.spark.planted import Overtaken, planted
-from sessions_platform_tests.spark.samples import AGGREGATES, COLUMNS, by_polars, fill
+from sessions_platform_tests.spark.samples import AGGREGATES, COLUMNS, by_polars, fill, require_same
 
 pytestmark = pytest.mark.spark
 HOSTS = ("127.0.0.2", "127.0.0.3")
@@ -67,8 +63,5 @@ def test_a_task_that_spark_has_started_twice_doubles_nothing(
     context = open_context(columns=COLUMNS, session={"columns": AGGREGATES})
     fill(context)
     expected = by_polars(context)
-    sessionize_partitions(replace(context, engine="spark", spark=master), DAYS, RUN)
+    require_same(context, master, expected)
     assert (tmp_path / "first").exists()
-    assert load(context, *DAYS).changed.changed == 0
-    assert stored(context) == expected
-    assert not [path for path in context.lake.filesystem.list(context.stream.name) if "/spark-" in path]

@@ -31,16 +31,19 @@ from sessions_platform_tests.exactness.machine import ExactInterleavings, ExactS
 from sessions_platform_tests.pipeline.steps import RUN, ingest_and_publish, load, put, refresh, stale
 from sessions_platform_tests.servers.running import free_port
 from sessions_platform_tests.spark.planted import Twice, planted
-from sessions_platform_tests.spark.samples import AGGREGATES, COLUMNS, IDENTITY, RULES, by_polars, fill
+from sessions_platform_tests.spark.samples import (
+    AGGREGATES,
+    COLUMNS,
+    IDENTITY,
+    RULES,
+    by_polars,
+    fill,
+    parts_left,
+    require_same,
+)
 from sessions_platform_tests.streams import DAY_ONE
 
 pytestmark = pytest.mark.spark
-
-
-def parts_left(context: StreamContext) -> list[str]:
-    """Files that executors have written and the ledger does not name."""
-    listed = context.lake.filesystem.list(f"{context.stream.name}/sessionized_events")
-    return [path for path in listed if "/spark-" in path]
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
@@ -75,11 +78,7 @@ def test_a_task_that_runs_twice_doubles_nothing(
     monkeypatch.setattr(spark, "Job", planted(Twice, tmp_path))
     context = open_context(columns=COLUMNS, session={"columns": AGGREGATES})
     fill(context)
-    expected = by_polars(context)
-    sessionize_partitions(replace(context, engine="spark", spark=sail), DAYS, RUN)
-    assert load(context, *DAYS).changed.changed == 0
-    assert stored(context) == expected
-    assert parts_left(context) == []
+    require_same(context, sail, by_polars(context))
 
 
 def test_a_killed_driver_changes_nothing_and_the_next_run_does_all(
