@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -75,7 +76,7 @@ class Difference:
         columns = (*document["columns"].values(), *events["columns"].values())
         return not (differs or events["changed"] or any(columns))
 
-    @property
+    @cached_property
     def document(self) -> dict[str, Any]:
         """All of it, as JSON."""
         rows = self._moved_rows()

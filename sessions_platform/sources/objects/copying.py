@@ -201,7 +201,7 @@ class Copier:
             OverwrittenError: the object has another version; the file may have some of the ranges.
             FileNotFoundError: and the others of `copied`.
         """
-        self._store()
+        self._store()  # opened here, once, and not by each of the threads
 
         def copy(part: tuple[int, int]) -> None:
             start, end = part
