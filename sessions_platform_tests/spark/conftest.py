@@ -1,9 +1,12 @@
 """Where the engine spark runs in tests: Spark in this process' own JVM, and Sail, a Connect server without Java."""
 
+import importlib
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,3 +53,17 @@ def cluster(java: None) -> Iterator[str]:  # noqa: ARG001
     spark.conf.set("spark.sql.session.timeZone", "Asia/Kathmandu")
     yield master
     spark.stop()
+
+
+@contextmanager
+def configured(master: str, options: Mapping[str, str]) -> Iterator[None]:
+    """A session of this process with options of its own, which the engine finds and uses."""
+    here = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1", "spark.ui.enabled": "false"}
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PYSPARK_PYTHON", sys.executable)
+        builder: Any = importlib.import_module("pyspark.sql").SparkSession.builder.master(master)
+        for name, value in {**here, **options}.items():
+            builder = builder.config(name, value)
+        session = builder.getOrCreate()
+        yield
+        session.stop()

@@ -1,11 +1,8 @@
 """Executors and a lake in an object store: what they write there, and what a killed one leaves."""
 
-import importlib
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,6 +12,7 @@ from sessions_platform.settings import Settings
 from sessions_platform_tests.memory_source import MemorySource
 from sessions_platform_tests.servers import object_stores
 from sessions_platform_tests.servers.object_stores import BUCKET, KEY, SECRET
+from sessions_platform_tests.spark.conftest import configured
 from sessions_platform_tests.spark.planted import KilledOnce, planted
 from sessions_platform_tests.spark.samples import AGGREGATES, COLUMNS, IDENTITY, RULES, by_polars, fill, require_same
 from sessions_platform_tests.streams import stream
@@ -29,16 +27,10 @@ def cluster(java: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
     with object_stores.s3(tmp_path_factory.mktemp("s3")) as bucket, pytest.MonkeyPatch.context() as environment:
         own = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "us-east-1"}
         own |= {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{bucket.port}", "AWS_ALLOW_HTTP": "true"}
-        environment.setenv("PYSPARK_PYTHON", sys.executable)
-        builder: Any = importlib.import_module("pyspark.sql").SparkSession.builder.master(_MASTER)
         for name, value in own.items():
             environment.setenv(name, value)
-            builder = builder.config(f"spark.executorEnv.{name}", value)
-        for name in ("host", "bindAddress"):
-            builder = builder.config(f"spark.driver.{name}", "127.0.0.1")
-        session = builder.config("spark.ui.enabled", "false").getOrCreate()
-        yield _MASTER
-        session.stop()
+        with configured(_MASTER, {f"spark.executorEnv.{name}": value for name, value in own.items()}):
+            yield _MASTER
 
 
 @pytest.mark.parametrize("rule", ["a gap", "people"])

@@ -1,24 +1,28 @@
 """A standalone master of Spark and two workers, each on an address of its own: what Spark takes for two hosts."""
 
 import importlib
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from sessions_platform.engines import spark
 from sessions_platform.pipeline.context import StreamContext
 from sessions_platform_tests.servers.running import Server, free_port, listens
+from sessions_platform_tests.spark.conftest import configured
 from sessions_platform_tests.spark.planted import Overtaken, planted
 from sessions_platform_tests.spark.samples import AGGREGATES, COLUMNS, by_polars, fill, require_same
 
 pytestmark = pytest.mark.spark
 HOSTS = ("127.0.0.2", "127.0.0.3")
 # Another task is started for one that has run for a second, on another host alone.
-SPECULATION = {"": "true", ".task.duration.threshold": "1s", ".quantile": "0.1", ".multiplier": "1.1"}
+SPECULATION = {
+    "spark.speculation": "true",
+    "spark.speculation.task.duration.threshold": "1s",
+    "spark.speculation.quantile": "0.1",
+    "spark.speculation.multiplier": "1.1",
+}
 
 
 @pytest.fixture(scope="module")
@@ -26,20 +30,13 @@ def master(java: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
     folder, port = tmp_path_factory.mktemp("spark"), free_port()
     url = f"spark://127.0.0.1:{port}"
     started = ["--host", "127.0.0.1", "--port", str(port), "--webui-port", "0"]
-    with ExitStack() as servers, pytest.MonkeyPatch.context() as environment:
+    with ExitStack() as servers:
         servers.enter_context(deployed(folder / "master", "master.Master", started, lambda _: listens(port)))
         for host in HOSTS:
             room = ["--host", host, "--webui-port", "0", "--cores", "1", "--memory", "1g", url]
             servers.enter_context(deployed(folder / host, "worker.Worker", room, is_registered))
-        environment.setenv("PYSPARK_PYTHON", sys.executable)
-        builder: Any = importlib.import_module("pyspark.sql").SparkSession.builder.master(url)
-        for name, value in SPECULATION.items():
-            builder = builder.config(f"spark.speculation{name}", value)
-        for name, value in {"host": "127.0.0.1", "bindAddress": "127.0.0.1", "memory": "1g"}.items():
-            builder = builder.config(f"spark.driver.{name}", value)
-        session = builder.config("spark.executor.memory", "512m").config("spark.ui.enabled", "false").getOrCreate()
-        yield url
-        session.stop()
+        with configured(url, {**SPECULATION, "spark.driver.memory": "1g", "spark.executor.memory": "512m"}):
+            yield url
 
 
 def deployed(folder: Path, name: str, arguments: list[str], ready: Callable[[str], bool]) -> Server:
